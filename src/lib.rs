@@ -1,0 +1,23 @@
+//! layerstep: a debugger for the forward pass of transformers, in a terminal.
+//!
+//! A forward pass is a program. One op writes exactly one named activation, so "next op", "breakpoint", "activation
+//! name", "dump key" and "row of the report" are the same thing.
+//!
+//! # The map
+//!
+//! | folder | what it is | may import | never knows |
+//! |---|---|---|---|
+//! | [`ops`] | pure maths: arrays in, arrays out | (ndarray, rayon) | models, names, files |
+//! | [`formats`] | arrays on disk: bytes to named arrays and back | (ndarray) | models, names, runs |
+//! | [`metrics`] | numbers about arrays | ops | where an array came from |
+//! | [`model`] | weights, configuration, tokenizer: immutable | ops, formats | runs, screens |
+//! | [`engine`] | one run: `step()` is the forward pass | ops, model | breakpoints, files, clocks |
+//! | [`dump`] | a dump as a witness: names, shapes and rows aligned with the activation table | engine, model, formats, metrics | verdicts, screens |
+//! | [`diagnose`] | who is wrong: the comparison and its verdict | dump, engine, model, ops, metrics | screens, commands |
+//! | [`debugger`] | the product without a screen: commands in, plain views out | all above | ratatui, crossterm, stdout |
+//! | [`tui`] | the screen | debugger | ops, model, engine internals |
+//! | [`cli`] | one file per subcommand | all | |
+//!
+//! `tests/house.rs` reads the `use crate::` lines and holds this table.
+
+pub mod formats;
