@@ -21,3 +21,5 @@
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
 pub mod formats;
+pub mod model;
+pub mod ops;

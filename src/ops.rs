@@ -1,0 +1,16 @@
+//! Pure maths: arrays in, arrays out. No model, no state, no names of layers.
+//!
+//! Every function is deterministic: sums are split in a fixed way, so results have the same bits for any number of
+//! threads. The order of operations follows Hugging Face's eager code, which is what references are computed with.
+
+pub mod activation;
+pub mod attention;
+pub mod linear;
+pub mod norm;
+pub mod rope;
+
+pub use activation::{Activation, multiply};
+pub use attention::{Mask, context, scores, softmax};
+pub use linear::{Matrix, Words, embed, linear};
+pub use norm::rms_norm;
+pub use rope::{Frequencies, rope};
