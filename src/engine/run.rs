@@ -1,0 +1,291 @@
+//! A run: where we are, and what has been computed. A run is a value: it can be cloned, kept, and rewound.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ndarray::{ArrayViewD, Axis, Slice};
+
+use super::Value;
+use super::activation::Activation;
+use super::cache::KvCache;
+use super::evaluate::{Input, Span, evaluate, inputs};
+use super::name::Site;
+use super::program::Program;
+use crate::model::Model;
+
+/// For which rows logits are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitRows {
+    /// Every token of the forward, as PyTorch's `forward` does.
+    All,
+    /// The last token only: all that generation needs.
+    Last,
+}
+
+/// One forward after another over a growing sequence: the first is the prefill, the others are decode steps.
+#[derive(Clone, Debug)]
+pub struct Run {
+    model: Arc<Model>,
+    program: Arc<Program>,
+    logit_rows: LogitRows,
+    ids: Vec<u32>,
+    /// Where each forward starts in `ids`; the last one is current.
+    starts: Vec<usize>,
+    /// The next op of the current forward.
+    counter: usize,
+    /// What is computed and not stale: the activations of the current layer, and those that no layer owns.
+    slots: HashMap<Activation, Value>,
+    /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
+    checkpoints: Vec<Value>,
+    cache: KvCache,
+}
+
+impl Run {
+    /// A run that stands before the first op of the prefill of `ids`.
+    ///
+    /// # Panics
+    /// When `ids` is empty or holds an id outside the vocabulary: callers check what users type.
+    pub fn new(model: Arc<Model>, ids: &[u32], logit_rows: LogitRows) -> Self {
+        let c = &model.config;
+        let cache = KvCache::new(c.num_hidden_layers, c.num_key_value_heads, c.head_dim);
+        let program = Arc::new(Program::new(c));
+        let mut run = Self {
+            model,
+            program,
+            logit_rows,
+            ids: Vec::new(),
+            starts: Vec::new(),
+            counter: 0,
+            slots: HashMap::new(),
+            checkpoints: Vec::new(),
+            cache,
+        };
+        run.enter_forward(ids);
+        run
+    }
+
+    fn enter_forward(&mut self, ids: &[u32]) {
+        let vocab = self.model.config.vocab_size;
+        assert!(!ids.is_empty() && ids.iter().all(|id| (*id as usize) < vocab), "ids are checked at the door");
+        self.starts.push(self.ids.len());
+        self.ids.extend_from_slice(ids);
+        self.restart_forward();
+    }
+
+    fn restart_forward(&mut self) {
+        self.counter = 0;
+        self.slots.clear();
+        self.checkpoints.clear();
+    }
+
+    /// Begins a decode step that feeds `ids` (usually one). The current forward must be complete.
+    ///
+    /// # Panics
+    /// When the current forward is not complete, or an id lies outside the vocabulary.
+    pub fn begin_forward(&mut self, ids: &[u32]) {
+        assert!(self.is_complete(), "a forward begins when the one before it is complete");
+        self.enter_forward(ids);
+    }
+
+    /// Computes the next activation of the current forward; `None` when it is complete.
+    pub fn step(&mut self) -> Option<Site> {
+        let site = self.next()?;
+        if site.activation == Activation::InputNorm {
+            // On entering a layer the slots of the one before it are stale: only its output goes on.
+            let residual = self.residual(site.layer).clone();
+            self.slots.clear();
+            self.checkpoints.push(residual);
+        } else if site.activation == Activation::FinalNorm {
+            self.checkpoints.push(self.slots[&Activation::Block].clone());
+        }
+        // The cache takes keys and values in the op that reads them, so that a patch made while stopped reaches the model.
+        match site.activation {
+            Activation::Scores => {
+                let keys = &self.slots[&Activation::KRope];
+                self.cache.append_keys(site.layer, keys.view().into_dimensionality().expect("k_rope has three axes"));
+            }
+            Activation::Context => {
+                let values = &self.slots[&Activation::VProj];
+                self.cache.append_values(site.layer, values.view().into_dimensionality().expect("v_proj has two axes"));
+            }
+            _ => {}
+        }
+        let first = self.first_position();
+        let span = Span { ids: &self.ids[first..], first };
+        let mut operands: Vec<ArrayViewD<f32>> =
+            inputs(site, &self.model.config).into_iter().map(|input| self.operand(input)).collect();
+        if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
+            operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
+        }
+        let value = evaluate(&self.model, site, span, &operands);
+        self.slots.insert(site.activation, value);
+        self.counter += 1;
+        Some(site)
+    }
+
+    fn operand(&self, input: Input) -> ArrayViewD<'_, f32> {
+        match input {
+            Input::Keys(layer) => self.cache.keys(layer).into_dyn(),
+            Input::Values(layer) => self.cache.values(layer).into_dyn(),
+            Input::Site(site) => match site.activation {
+                Activation::EmbedTokens => self.checkpoints[0].view(),
+                Activation::Block => self.checkpoints[site.layer + 1].view(),
+                activation => self.slots[&activation].view(),
+            },
+        }
+    }
+
+    /// The residual stream that enters `layer`, at the moment of entering it.
+    fn residual(&self, layer: usize) -> &Value {
+        &self.slots[&if layer == 0 { Activation::EmbedTokens } else { Activation::Block }]
+    }
+
+    /// Runs the current forward to its end.
+    pub fn finish_forward(&mut self) {
+        while self.step().is_some() {}
+    }
+
+    /// The op that `step` computes next.
+    pub fn next(&self) -> Option<Site> {
+        self.program.sites().get(self.counter).copied()
+    }
+
+    /// The op computed last.
+    pub fn last(&self) -> Option<Site> {
+        self.counter.checked_sub(1).map(|last| self.program.sites()[last])
+    }
+
+    /// Number of ops of the current forward that have been computed.
+    pub fn counter(&self) -> usize {
+        self.counter
+    }
+
+    /// Whether the current forward has reached its end.
+    pub fn is_complete(&self) -> bool {
+        self.counter == self.program.sites().len()
+    }
+
+    /// An activation of the current forward, if it is computed and still held: those of the layer being computed,
+    /// those that no layer owns, and the residual stream at every block's entry.
+    pub fn get(&self, site: Site) -> Option<&Value> {
+        self.slot(site).or_else(|| match site.activation {
+            Activation::EmbedTokens => self.checkpoints.first(),
+            Activation::Block => self.checkpoints.get(site.layer + 1),
+            _ => None,
+        })
+    }
+
+    /// The slot of `site`, unless it is stale.
+    fn slot(&self, site: Site) -> Option<&Value> {
+        let current = self.last().and_then(Site::in_layer).or_else(|| self.layer_before_the_end());
+        self.slots.get(&site.activation).filter(|_| site.in_layer().is_none() || site.in_layer() == current)
+    }
+
+    fn layer_before_the_end(&self) -> Option<usize> {
+        (self.counter > 1).then(|| self.program.layers() - 1)
+    }
+
+    /// Puts `value` in the place of a computed activation: the ops that follow read it. Returns false, and changes
+    /// nothing, when the activation is not computed, when its layer has been left, or when it has another shape.
+    #[must_use]
+    pub fn set(&mut self, site: Site, value: Value) -> bool {
+        match self.slot(site) {
+            Some(old) if old.shape() == value.shape() => {
+                self.slots.insert(site.activation, value);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Goes back so that `counter` ops of the current forward are computed, by replaying from the residual at the
+    /// block's entry: the same ops on the same inputs, so the same bits.
+    ///
+    /// # Panics
+    /// When `counter` lies ahead.
+    pub fn rewind(&mut self, counter: usize) {
+        assert!(counter <= self.counter, "a rewind goes back");
+        if counter == self.counter {
+            return;
+        }
+        let layers = self.program.layers();
+        let first = self.first_position();
+        // The entry of the block that holds the op computed last, so that all slots of that block are filled again.
+        let block = (0..self.checkpoints.len().min(layers)).rev().find(|l| self.program.block_start(*l) < counter);
+        for layer in block.unwrap_or(0)..layers {
+            self.cache.truncate(layer, first);
+        }
+        let Some(block) = block else {
+            self.restart_forward();
+            while self.counter < counter {
+                self.step();
+            }
+            return;
+        };
+        self.counter = self.program.block_start(block);
+        let residual = self.checkpoints[block].clone();
+        self.checkpoints.truncate(block);
+        self.slots.clear();
+        self.slots.insert(if block == 0 { Activation::EmbedTokens } else { Activation::Block }, residual);
+        while self.counter < counter {
+            self.step();
+        }
+    }
+
+    /// Goes back to the start of an earlier forward (0 is the prefill), before its first op.
+    ///
+    /// # Panics
+    /// When there is no such forward.
+    pub fn rewind_to_forward(&mut self, forward: usize) {
+        let start = self.starts[forward];
+        let end = self.starts.get(forward + 1).copied().unwrap_or(self.ids.len());
+        self.ids.truncate(end);
+        self.starts.truncate(forward + 1);
+        for layer in 0..self.program.layers() {
+            self.cache.truncate(layer, start);
+        }
+        self.restart_forward();
+    }
+
+    /// The logits of the last token, once the forward is complete.
+    pub fn last_logits(&self) -> Option<ndarray::ArrayView1<'_, f32>> {
+        let logits = self.slots.get(&Activation::LmHead)?;
+        let rows = logits.view().into_dimensionality::<ndarray::Ix2>().expect("logits have two axes");
+        Some(rows.index_axis_move(Axis(0), logits.len_of(Axis(0)) - 1))
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The program of each forward.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Every id fed so far, those of the current forward included.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// The ids fed to the current forward.
+    pub fn forward_ids(&self) -> &[u32] {
+        &self.ids[self.first_position()..]
+    }
+
+    /// Index of the current forward: 0 is the prefill.
+    pub fn forward(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Position of the current forward's first token.
+    pub fn first_position(&self) -> usize {
+        self.starts[self.starts.len() - 1]
+    }
+
+    /// The keys and values kept so far.
+    pub fn cache(&self) -> &KvCache {
+        &self.cache
+    }
+}
