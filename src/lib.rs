@@ -20,7 +20,9 @@
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
+pub mod debugger;
 pub mod engine;
 pub mod formats;
+pub mod metrics;
 pub mod model;
 pub mod ops;
