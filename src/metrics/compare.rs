@@ -1,6 +1,6 @@
 //! The distance between two arrays of one shape.
 
-use ndarray::{ArrayViewD, IxDyn};
+use ndarray::{ArrayViewD, Dimension, IxDyn};
 
 /// How far `values` lie from `expected`.
 #[derive(Clone, Debug, PartialEq)]

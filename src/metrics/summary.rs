@@ -1,6 +1,6 @@
 //! What one array looks like.
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayViewD, Dimension};
 
 /// Statistics of the finite elements, and a count of the others.
 #[derive(Clone, Debug, Default, PartialEq)]
