@@ -3,8 +3,9 @@
 
     python bench_torch.py ./smollm2
 
-Prints JSON with the keys of `layerstep bench --json`: load time, prefill of 1, 32 and 128 tokens, one decode step
-after 128. Times are medians in milliseconds. Nothing else should run on the machine.
+Prints JSON with the keys of `layerstep bench --json`, times in milliseconds: load_ms, first_token_ms (loading and one
+forward of one token, both cold), prefill_ms of 1, 32 and 128 tokens and decode_ms after 128 tokens (medians of warm
+runs). Nothing else should run on the machine.
 """
 
 import argparse

@@ -320,7 +320,8 @@ def _tokenize(path: str, prompt: str, chat: bool) -> list[int]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except Exception as error:  # transformers raises anything from OSError to AttributeError here
-        raise CaptureError(f"{path} has no usable tokenizer, give --ids ({str(error).splitlines()[0]})") from error
+        reason = str(error).partition("\n")[0]
+        raise CaptureError(f"{path} has no usable tokenizer, give --ids ({reason})") from error
     if not chat:
         return tokenizer(prompt).input_ids
     if not tokenizer.chat_template:
@@ -363,6 +364,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="GLOB", action="append", default=[], help="save matching names; repeatable")
     parser.add_argument("--layers", type=parse_layers, help="save only these blocks: 0,3,5-7")
     args = parser.parse_args(argv)
+    if args.chat and args.ids is not None:
+        parser.error("--chat needs --prompt")
     try:
         if not args.output.absolute().parent.is_dir():
             raise CaptureError(f"no folder {args.output.absolute().parent} to write into")

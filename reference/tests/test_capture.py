@@ -232,7 +232,10 @@ def test_errors_say_what_is_wrong(tmp_path, monkeypatch, capsys, arguments, mess
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [[], ["--ids", "1", "--prompt", "x"], ["--ids", "1", "--layers", "2-"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--ids", "1", "--prompt", "x"], ["--ids", "1", "--layers", "2-"], ["--ids", "1", "--chat"]],
+)
 def test_wrong_usage_exits_with_2(arguments):
     with pytest.raises(SystemExit) as stop:
         main([str(TINY / "llama"), "-o", "dump.safetensors", *arguments])
