@@ -21,6 +21,7 @@
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
 pub mod debugger;
+pub mod diagnose;
 pub mod engine;
 pub mod formats;
 pub mod metrics;
