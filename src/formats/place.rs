@@ -148,7 +148,9 @@ impl Slot {
                 let flat = Flat::read(&mut member, *dtype, self.big_endian, spanned).map_err(unreadable)?;
                 // The checksum of a member is verified at its end, which must be where it was declared to be.
                 let rest = self.place.len() - (spanned * dtype.size()) as u64;
-                io::copy(&mut member.take(rest + 1), &mut io::sink()).map_err(unreadable)?;
+                if io::copy(&mut member.take(rest + 1), &mut io::sink()).map_err(unreadable)? != rest {
+                    return Err("its zip member is not as long as declared".into());
+                }
                 flat.shaped(shape, self.strides.as_deref(), count)
             }
         }

@@ -16,9 +16,11 @@ use crate::formats::{
 
 /// Deepest nesting of containers, most values looked at (a pickle may hold one list a million times), most tensors.
 const DEPTH: usize = 64;
-const VISITS: usize = 1 << 20;
+const VISITS: usize = 1 << 19;
 const TENSORS: usize = 100_000;
 const NOTES: usize = 100;
+/// Longest name: one that is used by every level of a nested dictionary adds up.
+const NAME: usize = 4096;
 
 pub(super) struct Finder<'a> {
     pickle: &'a Pickle<'a>,
@@ -44,19 +46,19 @@ impl<'a> Finder<'a> {
     /// All tensors.
     pub(super) fn all(mut self) -> Result<Contents, Error> {
         self.visit(String::new(), self.pickle.root, 0)?;
-        let hidden = self.notes.len().saturating_sub(NOTES);
-        self.notes.truncate(NOTES);
-        if hidden > 0 {
-            self.notes.push(format!("skipped {hidden} other entries"));
+        if self.notes.len() > NOTES {
+            self.notes.truncate(NOTES);
+            self.notes.push("more entries were skipped".to_owned());
         }
         Ok(Contents { format: "pt", slots: self.slots, metadata: BTreeMap::new(), notes: self.notes })
     }
 
     fn visit(&mut self, name: String, value: Value<'a>, depth: usize) -> Result<(), Error> {
         self.visits += 1;
-        if depth > DEPTH || self.visits > VISITS || self.slots.len() > TENSORS {
-            let problem =
-                format!("it nests deeper than {DEPTH}, or holds more than {TENSORS} tensors or {VISITS} values");
+        if depth > DEPTH || self.visits > VISITS || self.slots.len() > TENSORS || name.len() > NAME {
+            let problem = format!(
+                "it nests deeper than {DEPTH}, holds more than {TENSORS} tensors or {VISITS} values, or makes a name longer than {NAME}"
+            );
             return Err(Error::format(&self.source.path, "pt", problem));
         }
         let (slots, notes) = (self.slots.len(), self.notes.len());
@@ -66,6 +68,7 @@ impl<'a> Finder<'a> {
             Some(Node::Persistent(_)) => "a storage".to_owned(),
             Some(Node::List(items) | Node::Tuple(items)) => {
                 if let Some(numbers) = numbers(items) {
+                    self.visits += numbers.len();
                     // A plain list of whole numbers is an array, too: token ids are often kept so.
                     let name = if name.is_empty() { self.alone.clone() } else { name };
                     let (shape, file) = (vec![numbers.len()], self.source.path.clone());
@@ -98,7 +101,7 @@ impl<'a> Finder<'a> {
             // One note for a container without tensors, not one for each of its values.
             self.notes.truncate(notes);
             let name = if name.is_empty() { "the root".to_owned() } else { escape(&name) };
-            self.notes.push(format!("skipped {name}: {what}"));
+            self.note(format!("skipped {name}: {what}"));
         }
         Ok(())
     }
@@ -108,7 +111,7 @@ impl<'a> Finder<'a> {
             match key {
                 Value::Text(key) => self.visit(joined(name, key), *value, depth + 1)?,
                 Value::Int(key) => self.visit(joined(name, &key.to_string()), *value, depth + 1)?,
-                _ => self.notes.push(format!("skipped an entry of {}: its key is no text", escape(name))),
+                _ => self.note(format!("skipped an entry of {}: its key is no text", escape(name))),
             }
         }
         Ok(format!("a dictionary of {} values", items.len()))
@@ -141,7 +144,7 @@ impl<'a> Finder<'a> {
             None => Some(kept),
         };
         let Some(Elements::Known(dtype)) = wanted else {
-            self.notes.push(format!("skipped {}: a tensor of a type that is not read here", escape(&name)));
+            self.note(format!("skipped {}: a tensor of a type that is not read here", escape(&name)));
             return Ok(());
         };
         let place = self.storages.find(key)?;
@@ -180,6 +183,12 @@ impl<'a> Finder<'a> {
 
     fn call(&self, callee: Value<'a>) -> Option<Call> {
         self.pickle.global(callee).and_then(|(module, name)| types::call(module, name))
+    }
+
+    fn note(&mut self, text: String) {
+        if self.notes.len() <= NOTES {
+            self.notes.push(text);
+        }
     }
 
     fn wrong(&self, name: &str, problem: &str) -> Error {
