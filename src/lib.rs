@@ -20,6 +20,7 @@
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
+pub mod dump;
 pub mod engine;
 pub mod formats;
 pub mod model;

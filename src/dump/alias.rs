@@ -86,7 +86,8 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
 
 /// Names of one sublayer's result: `after_attn` may as well be the residual stream after it, so these never follow
 /// an `after_`.
-pub(super) const SUBLAYERS: &[&str] = &["attn", "self_attn", "attention", "self_attention", "mlp", "ffn", "feed_forward"];
+pub(super) const SUBLAYERS: &[&str] =
+    &["attn", "self_attn", "attention", "self_attention", "mlp", "ffn", "feed_forward"];
 
 /// What may stand before a layer's number; `""` is the short form, `3.q_rope`.
 pub(super) const BEFORE: &[&str] = &[
