@@ -20,8 +20,10 @@
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
+pub mod debugger;
 pub mod dump;
 pub mod engine;
 pub mod formats;
+pub mod metrics;
 pub mod model;
 pub mod ops;

@@ -1,0 +1,209 @@
+//! Plain data for front ends. A pane asks for what it shows, never for a whole tensor.
+
+use crate::metrics::Summary;
+
+/// What does not change while the debugger stands still.
+#[derive(Clone, Debug, Default)]
+pub struct Header {
+    /// Name of the model: its directory or repository.
+    pub model: String,
+    /// `llama · 30 layers · bf16 weights · f32`
+    pub facts: String,
+    /// Every token of the session, decode steps included.
+    pub tokens: Vec<Token>,
+    /// Tokens fed to each forward: the first is the prefill.
+    pub forwards: Vec<usize>,
+    /// Who can be looked at: always the engine, then the dumps that were given.
+    pub witnesses: Vec<Witness>,
+    /// What the user should know: notes of the loader and of the dumps.
+    pub notes: Vec<String>,
+}
+
+/// One token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Its text, control characters escaped; empty without a tokenizer.
+    pub text: String,
+}
+
+/// Whose tensor is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Witness {
+    /// Our own engine.
+    #[default]
+    Engine,
+    /// The PyTorch dump.
+    Reference,
+    /// The user's own engine.
+    Candidate,
+}
+
+impl Witness {
+    /// The word shown for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Reference => "reference",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// The program of the current forward, as far as it has come.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Which forward: 0 is the prefill.
+    pub forward: usize,
+    /// Row of the op computed last; `None` before the first.
+    pub at: Option<usize>,
+    /// One row per op, in order.
+    pub rows: Vec<ListingRow>,
+    /// Row of the first op whose error is out of line, if one was met so far.
+    pub first_divergence: Option<usize>,
+    /// Whether there is a comparison at all: false without a dump.
+    pub compared: bool,
+}
+
+/// One op.
+#[derive(Clone, Debug)]
+pub struct ListingRow {
+    /// `model.layers.2.self_attn.q_rope`
+    pub name: String,
+    /// `2.q_rope`
+    pub short: String,
+    /// `q_rope`; `layer 2` for the block's output.
+    pub label: String,
+    /// The layer it belongs to.
+    pub layer: Option<usize>,
+    /// What is known about it.
+    pub status: Status,
+    /// Relative L2 error of the candidate (else the engine) against the reference (else the engine).
+    pub error: Option<f64>,
+    /// Whether the debugger stops here.
+    pub breakpoint: bool,
+    /// Whether it has been computed in this forward.
+    pub computed: bool,
+}
+
+/// What is known about an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Not computed yet.
+    Ahead,
+    /// Computed; no dump has it.
+    NotCompared,
+    /// The error is in line with those before it.
+    Agrees,
+    /// The first error that is out of line.
+    Diverges,
+    /// After the first divergence, and as wrong.
+    Follows,
+}
+
+/// Which part of an activation a pane wants.
+#[derive(Clone, Debug, Default)]
+pub struct TensorRequest {
+    /// Row of the listing.
+    pub row: usize,
+    /// Whose values.
+    pub shown: Shown,
+    /// Index on the outermost axis of an activation with three axes: the head.
+    pub plane: usize,
+    /// First row of the grid of numbers, and how many.
+    pub rows: (usize, usize),
+    /// First column of the grid of numbers, and how many.
+    pub columns: (usize, usize),
+    /// Cells of the heatmap: rows, columns.
+    pub heatmap: (usize, usize),
+}
+
+/// Whose values, or which difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The values of one witness.
+    Values(Witness),
+    /// The first minus the second.
+    Difference(Witness, Witness),
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self::Values(Witness::Engine)
+    }
+}
+
+/// One page of an activation.
+#[derive(Clone, Debug)]
+pub struct TensorPage {
+    /// `model.layers.2.self_attn.q_rope`
+    pub name: String,
+    /// One line for people.
+    pub meaning: &'static str,
+    /// Names and lengths of all axes, outermost first.
+    pub axes: Vec<(&'static str, usize)>,
+    /// Number of planes: heads, or 1.
+    pub planes: usize,
+    /// Name of the row axis and its length.
+    pub row_axis: (&'static str, usize),
+    /// Name of the column axis and its length.
+    pub column_axis: (&'static str, usize),
+    /// Position in the sequence of row 0 of the plane, when rows are tokens.
+    pub first_position: usize,
+    /// The numbers asked for, cut at the edges: rows of columns. NaN and infinities as they are.
+    pub numbers: Vec<Vec<f32>>,
+    /// The plane, pooled to at most the cells asked for: the value of largest magnitude of each cell; NaN wins.
+    pub heatmap: Vec<Vec<f32>>,
+    /// Elements of the plane per heatmap cell: rows, columns.
+    pub pooled: (usize, usize),
+    /// Values that 98 % of the plane's finite elements lie between: the range of the colours.
+    pub range: (f32, f32),
+    /// Statistics of the whole activation, all planes.
+    pub summary: Summary,
+    /// Against each other witness that has it.
+    pub comparisons: Vec<ComparisonLine>,
+    /// What was done to a dump's tensor to make it comparable, and what is missing.
+    pub notes: Vec<String>,
+}
+
+/// One witness against another.
+#[derive(Clone, Debug)]
+pub struct ComparisonLine {
+    /// Whose values.
+    pub of: Witness,
+    /// Against whose.
+    pub against: Witness,
+    /// Relative L2 error.
+    pub error: f64,
+    /// Cosine.
+    pub cosine: f64,
+    /// Largest absolute difference.
+    pub max_abs: f64,
+    /// Where: `token 3 head 2 channel 17`.
+    pub worst: String,
+}
+
+/// Errors over the layers of the current forward, for the curve.
+#[derive(Clone, Debug, Default)]
+pub struct Curve {
+    /// For each layer, the largest error of its ops; `None` where nothing was compared.
+    pub layers: Vec<Option<f64>>,
+}
+
+/// Why the debugger stands where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The ops asked for were done.
+    Done,
+    /// At a breakpoint.
+    Breakpoint,
+    /// At the first error out of line.
+    Divergence,
+    /// The last op of the last forward.
+    End,
+    /// Nothing lies before.
+    Start,
+    /// The user pressed Esc.
+    Interrupted,
+}
