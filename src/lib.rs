@@ -21,7 +21,9 @@
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
 pub mod debugger;
+pub mod debugger;
 pub mod diagnose;
+pub mod dump;
 pub mod engine;
 pub mod formats;
 pub mod metrics;
