@@ -21,7 +21,6 @@
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
 pub mod debugger;
-pub mod debugger;
 pub mod diagnose;
 pub mod dump;
 pub mod engine;

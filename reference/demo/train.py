@@ -9,7 +9,6 @@ out. Checkpoints go to --work, and a run that finds one there goes on from it.
 import argparse
 import json
 import math
-import random
 import re
 import time
 from pathlib import Path
@@ -57,6 +56,19 @@ CONFIG = {
     "use_cache": True,
     "use_sliding_window": False,
     "vocab_size": VOCABULARY,
+}
+
+GENERATION = {"bos_token_id": 0, "eos_token_id": 0, "do_sample": False}
+
+TOKENIZER = {
+    "add_prefix_space": False,
+    "bos_token": None,
+    "clean_up_tokenization_spaces": False,
+    "eos_token": END,
+    "model_max_length": CONTEXT,
+    "pad_token": END,
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "unk_token": None,
 }
 
 
@@ -171,22 +183,9 @@ def save(model, tokenizer, out):
     weights = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save(str(out / "tokenizer.json"))
-    write_json = lambda name, value: (out / name).write_text(json.dumps(value, indent=2) + "\n")
-    write_json("config.json", CONFIG)
-    write_json("generation_config.json", {"bos_token_id": 0, "eos_token_id": 0, "do_sample": False})
-    write_json(
-        "tokenizer_config.json",
-        {
-            "add_prefix_space": False,
-            "bos_token": None,
-            "clean_up_tokenization_spaces": False,
-            "eos_token": END,
-            "model_max_length": CONTEXT,
-            "pad_token": END,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "unk_token": None,
-        },
-    )
+    files = {"config": CONFIG, "generation_config": GENERATION, "tokenizer_config": TOKENIZER}
+    for name, value in files.items():
+        (out / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n")
 
 
 def main():
@@ -200,14 +199,12 @@ def main():
     options = arguments.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
 
-    random.seed(SEED)
     torch.manual_seed(SEED)
     torch.set_num_threads(options.threads)
 
     learn, check = zip(*texts(options.corpus))
     tokenizer = train_tokenizer(learn)
-    encode = lambda parts: np.concatenate([tokenizer.encode(text).ids for text in parts]).astype(np.int32)
-    ids, held_out = encode(learn), encode(check)
+    ids, held_out = (np.concatenate([tokenizer.encode(text).ids for text in part]).astype(np.int32) for part in (learn, check))
     newline = tokenizer.token_to_id("Ċ")
     starts = np.flatnonzero((ids == newline) | (ids == 0)) + 1
     starts = starts[starts < len(ids) - CONTEXT - 1]
@@ -223,16 +220,17 @@ def main():
         model.load_state_dict(kept["model"])
         optimizer.load_state_dict(kept["optimizer"])
 
-    began, spent = time.time(), 0.0
+    began, recent = time.time(), None
     for step in range(first, options.steps):
         sequences = Sequences(ids, starts, [SEED, step])  # of its own seed, so that a run can go on where it stopped
         loss = loss_of(model, sequences.batch())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(rate(step, options.steps))
-        spent = loss.item() if spent == 0.0 else 0.98 * spent + 0.02 * loss.item()
+        recent = loss.item() if recent is None else 0.98 * recent + 0.02 * loss.item()
         if (step + 1) % 250 == 0 or step + 1 == options.steps:
-            print(f"step {step + 1} loss {spent:.3f} held out {held_out_loss(model, held_out[:40000]):.3f} {time.time() - began:.0f} s", flush=True)
+            held = held_out_loss(model, held_out[:40000])
+            print(f"step {step + 1} loss {recent:.3f} held out {held:.3f} {time.time() - began:.0f} s", flush=True)
         if (step + 1) % 250 == 0:
             torch.save({"step": step + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, checkpoint)
 

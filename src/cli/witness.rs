@@ -67,7 +67,7 @@ pub(super) fn agree(
     for (role, dump) in [("reference", &mut reference), ("candidate", &mut candidate)] {
         let Some(dump) = dump else { continue };
         if dump.ids().is_none() {
-            dump.recover_ids(&model.embed_tokens.matrix())?;
+            dump.recover_ids(model)?;
         }
         if let Some(found) = dump.ids() {
             let origin = format!("the {role} {}", dump.name());

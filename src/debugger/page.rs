@@ -151,9 +151,7 @@ fn pool(plane: ArrayView2<f32>, cells: (usize, usize)) -> ((usize, usize), Vec<V
     };
     let louder = |a: f32, b: &f32| if loudness(*b) > loudness(a) { *b } else { a };
     let rows = plane.axis_chunks_iter(NdAxis(0), per_cell.0).map(|band| {
-        band.axis_chunks_iter(NdAxis(1), per_cell.1)
-            .map(|cell| cell.iter().fold(f32::NEG_INFINITY, louder))
-            .collect()
+        band.axis_chunks_iter(NdAxis(1), per_cell.1).map(|cell| cell.iter().fold(f32::NEG_INFINITY, louder)).collect()
     });
     (per_cell, rows.collect())
 }

@@ -234,12 +234,7 @@ impl Debugger {
         wanted.and_then(|site| self.run.program().position(site)).map_or(1, |position| position + 1)
     }
 
-    fn goto(
-        &mut self,
-        name: &str,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
+    fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<Stop, String> {
         let site = *self.sites(name)?.first().expect("sites() returns at least one");
         let target = self.run.program().position(site).expect("sites() are of the program") + 1;
         let counter = self.run.counter();
@@ -268,10 +263,9 @@ impl Debugger {
             return Ok(sites);
         }
         let near = self.complete(pattern.trim().rsplit('.').next().unwrap_or_default());
-        let hint = near.first().map_or_else(
-            || "names look like 3.q_rope, 3, norm or *.mlp".to_string(),
-            |near| format!("is it {near}?"),
-        );
+        let hint = near
+            .first()
+            .map_or_else(|| "names look like 3.q_rope, 3, norm or *.mlp".to_string(), |near| format!("is it {near}?"));
         Err(format!("no activation is called {:?}: {hint}", pattern.trim()))
     }
 

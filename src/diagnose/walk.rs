@@ -46,11 +46,7 @@ impl Compared {
 }
 
 /// Reads what the dumps have of `site` and compares it with `ours` and with each other.
-pub fn compare_site(
-    run: &Run,
-    site: Site,
-    witnesses: Witnesses,
-) -> Result<Compared, dump::Error> {
+pub fn compare_site(run: &Run, site: Site, witnesses: Witnesses) -> Result<Compared, dump::Error> {
     let ours = run.get(site).map(|value| Part::whole(value.to_owned(), site, run.forward_ids().len()));
     let read = |dump: Option<&Dump>| -> Result<Option<Part>, dump::Error> {
         let Some(dump) = dump else { return Ok(None) };
@@ -119,14 +115,15 @@ pub fn walk(
                 *coarsest = (*coarsest).max(precision.unwrap_or(Precision::F32));
             }
             let name = dump_key(site, step);
-            let Some((comparison, worst)) = found.error else {
+            let Some((comparison, worst)) = &found.error else {
                 gap = true;
                 rows.push(missing_row(name, site, step));
                 continue;
             };
             compared += 1;
             let judgement = judge.judge(comparison.error, found.precision());
-            let aside = |judge: &mut Judge, error: Option<f64>| error.map(|error| judge.judge(error, found.precision()));
+            let aside =
+                |judge: &mut Judge, error: Option<f64>| error.map(|error| judge.judge(error, found.precision()));
             let engine_reference = aside(&mut engine_judges[0], found.engine_reference);
             let engine_candidate = aside(&mut engine_judges[1], found.engine_candidate);
             if judgement == Judgement::OutOfLine {
@@ -151,7 +148,7 @@ pub fn walk(
                 error: comparison.error,
                 cosine: comparison.cosine,
                 max_abs: comparison.max_abs,
-                worst,
+                worst: *worst,
                 status: match judgement {
                     Judgement::OutOfLine => Status::Bad,
                     Judgement::Follows => Status::Propagated,
@@ -223,7 +220,9 @@ fn conclude(first: Option<&Divergence>, judge: &Judge, compared: usize, rows: &[
         let worst = rows.iter().find(|row| row.error == largest).map_or("", |row| &row.name);
         return (
             Verdict::Inconclusive,
-            format!("errors grow to {largest:.1e} at {worst}, more than f32 rounding, without a step that names a culprit"),
+            format!(
+                "errors grow to {largest:.1e} at {worst}, more than f32 rounding, without a step that names a culprit"
+            ),
         );
     }
     (Verdict::Match, format!("{compared} activations agree: largest error {largest:.1e}"))
