@@ -116,7 +116,7 @@ mod tests {
         a[[1, 2, 3]] = 3.0;
         let c = compare(a.view(), b.view(), all);
         assert_eq!(c.worst, Some(vec![1, 2, 3]));
-        assert_eq!(c.row_errors, [0.0, 0.0, (4.0f64 / 8.0).sqrt()]);
+        assert_eq!(c.row_errors, [0.0, 0.0, 2.0 / 8.0f64.sqrt()]);
         assert_eq!(compare(a.view(), b.view(), |row, column| (row, column) != (2, 3)).error, 0.0);
     }
 
