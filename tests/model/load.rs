@@ -129,17 +129,18 @@ fn shards_and_names_without_the_prefix_are_read() {
 
 #[test]
 fn misaligned_tensors_are_copied() {
-    let mut header = String::from("{");
     let mut end = 0;
-    for (name, raw) in good() {
-        header += &format!(r#""{name}": {{"dtype": "F32", "shape": {:?}, "data_offsets": [{end}, "#, raw.shape);
-        end += raw.bytes.len();
-        header += &format!("{end}]}},");
-    }
-    header.pop();
-    header += "}";
+    let entries: Vec<String> = good()
+        .iter()
+        .map(|(name, raw)| {
+            let start = end;
+            end += raw.bytes.len();
+            format!(r#""{name}": {{"dtype": "F32", "shape": {:?}, "data_offsets": [{start}, {end}]}}"#, raw.shape)
+        })
+        .collect();
+    let mut header = format!("{{{}}}", entries.join(","));
     while (header.len() + 8).is_multiple_of(4) {
-        header += " ";
+        header.push(' ');
     }
     let data: Vec<u8> = good().values().flat_map(|raw| raw.bytes.clone()).collect();
     let mut whole = crafted(&header, 0);
