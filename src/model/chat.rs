@@ -202,11 +202,11 @@ fn plain_generation(source: &str) -> String {
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         text += before;
-        let Some(end) = tag.find("%}") else {
+        let Some(end) = tag[2..].find("%}") else {
             rest = tag;
             break;
         };
-        let (tag, after) = tag.split_at(end + 2);
+        let (tag, after) = tag.split_at(2 + end + 2);
         let name = tag[2..tag.len() - 2].trim_matches(['-', '+']).trim();
         match name {
             "generation" => text += &tag.replace("generation", "with"),

@@ -82,7 +82,11 @@ impl Tokenizer {
     /// Reads the bytes of a tokenizer.json; `file` is its name in messages.
     pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, TokenizerError> {
         let wrong = |cause: tokenizers::Error| TokenizerError::Format { file: file.to_owned(), detail: brief(&*cause) };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(wrong)?;
+        // The library panics on some files that are no JSON, or not of its schema.
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|cause| wrong(cause.into()))?;
+        let mut inner = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes))
+            .unwrap_or_else(|_| Err("the library gave up on it".into()))
+            .map_err(wrong)?;
         // Both may be saved in the file, and are a property of the call: transformers switches them off, too.
         inner.with_truncation(None).map_err(wrong)?.with_padding(None);
         let byte_level = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));

@@ -35,8 +35,8 @@ fn templates_render_as_in_transformers() {
                 (Ok(Err(ChatError::Refused { detail, .. })), Some("TemplateError")) => {
                     assert_eq!(detail, text(rendered, "message"), "{name}");
                 }
-                (Err(ChatError::Syntax { .. }), Some("TemplateSyntaxError")) => {}
-                (Ok(Err(ChatError::Failed { .. })), Some("UndefinedError")) => {}
+                (Err(ChatError::Syntax { .. }), Some("TemplateSyntaxError"))
+                | (Ok(Err(ChatError::Failed { .. })), Some("UndefinedError")) => {}
                 (result, _) => panic!("{name}: {result:?} where {rendered} was expected"),
             }
         }

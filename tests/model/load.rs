@@ -9,18 +9,18 @@ use layerstep::model::Model;
 use layerstep::ops::Words;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
+pub(crate) const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 10}"#;
 
 /// A tensor before it is written.
 #[derive(Clone)]
-struct Raw {
+pub(crate) struct Raw {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-type Tensors = BTreeMap<String, Raw>;
+pub(crate) type Tensors = BTreeMap<String, Raw>;
 
 /// f32 values 0, 1, 2 ... in this shape.
 fn ramp(shape: &[usize]) -> Raw {
@@ -29,7 +29,7 @@ fn ramp(shape: &[usize]) -> Raw {
     Raw { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
 }
 
-fn good() -> Tensors {
+pub(crate) fn good() -> Tensors {
     [
         ("model.embed_tokens.weight", [10, 8].as_slice()),
         ("model.layers.0.input_layernorm.weight", &[8]),
@@ -49,7 +49,7 @@ fn good() -> Tensors {
     .collect()
 }
 
-fn bytes(tensors: &Tensors) -> Vec<u8> {
+pub(crate) fn bytes(tensors: &Tensors) -> Vec<u8> {
     let views = tensors.iter().map(|(name, raw)| {
         (name.as_str(), TensorView::new(raw.dtype, raw.shape.clone(), &raw.bytes).expect("a consistent tensor"))
     });
