@@ -70,7 +70,7 @@ fn rotation_speeds_are_those_of_transformers() {
     let long = json!({"original_max_position_embeddings": 32});
     let linear = json!({"type": "linear", "factor": 2.5});
     let cases = [
-        (json!({}), "default", [1.0, 0.316_227_76, 0.1, 0.031_622_78], 0.000_316_227_79),
+        (json!({}), "default", [1.0, 0.316_227_76, 0.1, 0.031_622_78], 0.000_316_227_8),
         (
             json!({"rope_theta": 500.0, "rope_scaling": llama3(long.clone())}),
             "llama3",
