@@ -28,3 +28,4 @@ pub mod formats;
 pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod tui;
