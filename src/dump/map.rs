@@ -24,6 +24,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Error, shown};
+use super::name::Name;
+use crate::engine::Site;
 use crate::model::Config;
 
 /// Rules read from a map file.
@@ -171,6 +173,15 @@ impl Reader<'_> {
                 let problem = format!("{{{other}}} of \"{}\" is not in \"{}\"", shown(text), shown(&rule.pattern));
                 return Err(self.error(at, problem));
             }
+        }
+        let ones: Vec<(&str, usize)> = known.iter().map(|name| (*name, 1)).collect();
+        let example = fill(&rule.name, &ones).map(|name| Name::split(&name).base).unwrap_or_default();
+        if rule.name != "ignore" && Site::parse(&example).is_none() {
+            let problem = format!(
+                "\"{}\" is no activation; names are those of `layerstep inspect MODEL --names`, or \"ignore\"",
+                shown(&rule.name)
+            );
+            return Err(self.error(at, problem));
         }
         Ok((at, rule))
     }
