@@ -9,7 +9,6 @@ mod demo;
 mod diff;
 mod generate;
 mod input;
-mod inspect;
 mod witness;
 
 use std::process::ExitCode;
@@ -40,8 +39,6 @@ enum Command {
     Capture(capture::Args),
     /// Write text.
     Generate(generate::Args),
-    /// Show what is in a model or a dump, and how its tensors are read.
-    Inspect(inspect::Args),
     /// Measure loading, prefill, decode and capture.
     Bench(bench::Args),
     /// Print a completion script for a shell.
@@ -66,7 +63,6 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
-        Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut std::io::stdout());

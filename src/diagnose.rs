@@ -9,5 +9,5 @@ pub mod walk;
 pub use judge::{Judge, Judgement};
 pub use part::{Part, Worst, compare_parts};
 pub use precision::Precision;
-pub use report::{ActivationRow, Culprit, Divergence, Report, Status, Verdict};
+pub use report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
 pub use walk::{Witnesses, walk};

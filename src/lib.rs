@@ -20,6 +20,7 @@
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
+pub mod cli;
 pub mod debugger;
 pub mod diagnose;
 pub mod dump;

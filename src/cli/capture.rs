@@ -69,7 +69,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     if kept.is_empty() {
-        bail!("--only {} matches no activation: layerstep inspect {} --names lists them", args.only.join(" "), args.model);
+        bail!(
+            "--only {} matches no activation: layerstep inspect {} --names lists them",
+            args.only.join(" "),
+            args.model
+        );
     }
     let steps: Vec<usize> = std::iter::once(ids.len()).chain(std::iter::repeat_n(1, args.decode)).collect();
     let positions: Vec<usize> = (0..run.ids().len()).collect();
@@ -88,9 +92,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         kept.iter().map(|(name, value)| (name.clone(), value.view())).collect();
     match args.output.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => formats::write_safetensors(&args.output, &tensors, &metadata)?,
-        Some("npz") => formats::write_npz(&args.output, &tensors)?,
+        Some("npz") => formats::write_npz(&args.output, &tensors, false)?,
         _ => bail!("{} ends neither in .safetensors nor in .npz", args.output.display()),
     }
-    super::note(&format!("wrote {} activations of {} tokens to {}", kept.len(), run.ids().len(), args.output.display()));
+    super::note(&format!(
+        "wrote {} activations of {} tokens to {}",
+        kept.len(),
+        run.ids().len(),
+        args.output.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -101,11 +101,16 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
         return Ok(());
     }
     writeln!(out)?;
-    writeln!(out, "{:<44} {:>9} {:>11} {:>9}  {:<10} worst at", "activation", "error", "1-cosine", "max abs", "status")?;
+    writeln!(
+        out,
+        "{:<44} {:>9} {:>11} {:>9}  {:<10} worst at",
+        "activation", "error", "1-cosine", "max abs", "status"
+    )?;
     let bad = report.first_divergence.as_ref().map(|d| (d.step, d.layer));
     let mut left_out = 0;
     for (index, row) in report.activations.iter().enumerate() {
-        let shown = full || row.layer.is_none() || bad == Some((row.step, row.layer)) || is_worst_of_layer(report, index);
+        let shown =
+            full || row.layer.is_none() || bad == Some((row.step, row.layer)) || is_worst_of_layer(report, index);
         if shown && row.status != Status::Missing {
             print_row(out, row)?;
         } else {

@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let defaults = GenerationDefaults::load(&loaded.directory)?;
     let mut sampler = Sampler::new(sampling(args, &defaults));
     let mut out = std::io::stdout().lock();
-    let mut text = Text { stream: loaded.tokenizer.as_ref().map(|t| t.stream(args.ignore_eos)), held: String::new() };
+    let mut text = Text { stream: loaded.tokenizer.as_ref().map(|t| t.stream(!args.ignore_eos)), held: String::new() };
     let mut written = String::new();
 
     let mut run = Run::new(loaded.model.clone(), &prompt, LogitRows::Last);
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         run.finish_forward();
         let logits = run.last_logits().context("a complete forward has logits")?.to_vec();
         let next = sampler.next(&logits, run.ids());
-        if defaults.eos_ids.contains(&next) && !args.ignore_eos {
+        if defaults.eos_token_ids.contains(&next) && !args.ignore_eos {
             break;
         }
         new.push(next);
@@ -97,19 +97,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed, else what generation_config.json says, else greedy.
+/// What was typed, else what generation_config.json says, else greedy. A filter asks for sampling.
 fn sampling(args: &Args, defaults: &GenerationDefaults) -> Sampling {
     let off = Sampling::default();
-    let greedy = defaults.do_sample != Some(true);
+    let asked = args.top_k.is_some() || args.top_p.is_some() || args.min_p.is_some();
+    let greedy = !defaults.do_sample && !asked;
     Sampling {
         temperature: args.temperature.unwrap_or(if greedy { 0.0 } else { defaults.temperature.unwrap_or(1.0) }),
         top_k: args.top_k.or(defaults.top_k).unwrap_or(off.top_k),
         top_p: args.top_p.or(defaults.top_p).unwrap_or(off.top_p),
         min_p: args.min_p.or(defaults.min_p).unwrap_or(off.min_p),
-        repetition_penalty: args
-            .repetition_penalty
-            .or(defaults.repetition_penalty)
-            .unwrap_or(off.repetition_penalty),
+        repetition_penalty: args.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0),
         seed: args.seed,
     }
 }
@@ -141,7 +139,7 @@ impl Text<'_> {
     /// What is left at the end: bytes of an unfinished character included, as U+FFFD.
     fn finish(&mut self, stops: &[String]) -> anyhow::Result<String> {
         if let Some(stream) = &mut self.stream {
-            self.held.push_str(&stream.finish()?);
+            self.held.push_str(&stream.finish()?.unwrap_or_default());
         }
         if let Some(end) = stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.held.truncate(end);

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::cli::note;
-use crate::model::{ChatTemplate, Message, Model, Tokenizer, locate};
+use crate::model::{ChatTemplate, HubCache, Message, Model, Tokenizer, locate};
 
 /// The tokens, as text or as ids.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Loads MODEL: a directory, or a repository id of the local Hugging Face cache.
     pub(super) fn open(model: &str) -> anyhow::Result<Self> {
-        let directory = locate::directory(model)?;
+        let directory = locate(model, &HubCache::of_environment())?;
         let model = Arc::new(Model::load(&directory)?);
         for line in &model.notes {
             note(&format!("note: {line}"));
@@ -62,10 +62,8 @@ impl Loaded {
         if !chat {
             return Ok(tokenizer.encode(text, true)?);
         }
-        let template = ChatTemplate::load(&self.directory)?
-            .with_context(|| format!("{} has no chat template: leave out --chat", self.directory.display()))?;
-        let message = Message { role: "user".into(), content: text.into() };
-        Ok(tokenizer.encode(&template.render(&[message], true)?, false)?)
+        let template = ChatTemplate::require(&self.directory)?;
+        Ok(tokenizer.encode(&template.render(&[Message::new("user", text)], true)?, false)?)
     }
 
     /// The text of each token, for people; empty without a tokenizer.

@@ -90,7 +90,9 @@ pub(super) fn agree(
         }
         let typed = other == "the command line";
         if !typed && !steps.starts_with(other_steps) && other_steps.iter().sum::<usize>() != other_steps[0] {
-            bail!("{origin} fed its tokens in steps of {steps:?}, {other} in steps of {other_steps:?}: dump both alike");
+            bail!(
+                "{origin} fed its tokens in steps of {steps:?}, {other} in steps of {other_steps:?}: dump both alike"
+            );
         }
     }
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
@@ -110,4 +112,3 @@ fn difference(origin: &str, ids: &[u32], other: &str, other_ids: &[u32]) -> Opti
         other_ids.len()
     ))
 }
-
