@@ -20,7 +20,10 @@
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
+pub mod cli;
 pub mod debugger;
+pub mod diagnose;
+pub mod dump;
 pub mod engine;
 pub mod formats;
 pub mod metrics;

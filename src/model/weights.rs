@@ -1,6 +1,7 @@
 //! The weights: plain structs of tensors, shape beside each field, in the dtype they have on disk.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -15,11 +16,19 @@ use crate::ops::{Matrix, Words};
 pub enum Storage {
     /// A file, mapped: pages are read when they are touched, and shared between processes.
     Mapped(Mmap),
-    /// Bytes of the program itself (the built-in demo), kept in 8-byte words so that they are aligned.
+    /// A copy in memory (the built-in demo, or a tensor its file does not align), kept in 8-byte words so that it is
+    /// aligned.
     Owned(Vec<u64>),
 }
 
 impl Storage {
+    /// An aligned copy of `bytes`; the last word is padded with zeros.
+    pub fn copied(bytes: &[u8]) -> Self {
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self::Owned(words)
+    }
+
     /// All bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         match self {
@@ -40,6 +49,25 @@ pub enum WeightDtype {
     Bf16,
 }
 
+impl WeightDtype {
+    /// Bytes of one word.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    /// Its short name: `f32`, `f16`, `bf16`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
 /// One weight matrix or vector of the checkpoint. The loader proves length, bounds and alignment.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -56,9 +84,14 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// The bytes, as they lie on disk.
+    pub fn bytes(&self) -> &[u8] {
+        &self.storage.bytes()[self.range.clone()]
+    }
+
     /// The words, as they lie on disk.
     pub fn words(&self) -> Words<'_> {
-        let bytes = &self.storage.bytes()[self.range.clone()];
+        let bytes = self.bytes();
         match self.dtype {
             WeightDtype::F32 => Words::F32(bytemuck::cast_slice::<u8, f32>(bytes)),
             WeightDtype::F16 => Words::F16(bytemuck::cast_slice::<u8, f16>(bytes)),
@@ -122,6 +155,16 @@ pub struct Layer {
 pub struct Model {
     /// The numbers of config.json.
     pub config: Config,
+    /// The repository id when the model lies in the Hugging Face cache, else the name of its folder.
+    pub name: String,
+    /// The dtype of the weights, `bf16`; when there are several, the one with most bytes first, `bf16 and f32`.
+    pub dtype_label: String,
+    /// Bytes of all weights.
+    pub bytes: u64,
+    /// The files the weights lie in; none for the built-in model.
+    pub files: Vec<PathBuf>,
+    /// What was found in the files and has no influence on the forward pass.
+    pub notes: Vec<String>,
     /// `[vocab, hidden]`
     pub embed_tokens: Tensor,
     /// The blocks, in order.

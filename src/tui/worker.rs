@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::message::{Reply, Request};
-use crate::debugger::Command;
 use crate::debugger::view::{Curve, Header, Listing, Stop, TensorPage, TensorRequest};
+use crate::debugger::{Command, Debugger};
 
 /// What the screen needs of a debugger.
 pub trait Backend {
@@ -37,6 +37,37 @@ pub trait Backend {
     fn curve(&self) -> Curve;
     /// The names that begin with this.
     fn complete(&self, prefix: &str) -> Vec<String>;
+}
+
+impl Backend for Debugger {
+    fn execute(
+        &mut self,
+        command: &Command,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        Debugger::execute(self, command, interrupt, progress)
+    }
+
+    fn header(&self) -> Header {
+        Debugger::header(self)
+    }
+
+    fn listing(&self) -> Listing {
+        Debugger::listing(self)
+    }
+
+    fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
+        Debugger::tensor(self, request)
+    }
+
+    fn curve(&self) -> Curve {
+        Debugger::curve(self)
+    }
+
+    fn complete(&self, prefix: &str) -> Vec<String> {
+        Debugger::complete(self, prefix)
+    }
 }
 
 /// Serves one request. Requests that are not for the debugger are passed over.

@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Make the tiny random models of tiny/, their PyTorch activations and their greedy continuations.
+
+    python make_tiny.py                 # write tiny/NAME/ for every model
+    python make_tiny.py --check         # make them again elsewhere and compare
+
+Nothing in them is neutral: norm weights are not 1, biases are not 0, attention is not uniform, windows are shorter
+than the prompt, and RoPE scaling bites at once. A mistake anywhere changes the numbers.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from capture import capture_run, greedy, load_model, run_steps
+
+TINY = Path(__file__).parent / "tiny"
+PROMPT, GREEDY, DECODE = 13, 32, 4
+MARGIN = 1e-3  # of the best logit over the second, at every greedy step
+
+
+@dataclass
+class Tiny:
+    seed: int
+    config: dict
+    dtype: torch.dtype = torch.float32
+    shards: int = 1
+    generation: dict = field(default_factory=dict)
+
+
+SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
+
+MODELS = {
+    # Llama 3: RoPE scaling in the style of transformers 4. Of its 8 wavelengths one is kept, two blend, five are divided.
+    "llama": Tiny(
+        seed=1,
+        shards=2,
+        config={
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            **SHAPE,
+            "hidden_size": 48,
+            "intermediate_size": 96,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "attention_bias": False,
+            "mlp_bias": False,
+            "max_position_embeddings": 128,
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 500.0,
+            "rope_scaling": {
+                "factor": 4.0,
+                "high_freq_factor": 4.0,
+                "low_freq_factor": 1.0,
+                "original_max_position_embeddings": 32,
+                "rope_type": "llama3",
+            },
+            "tie_word_embeddings": False,
+            "bos_token_id": 0,
+            "eos_token_id": [1, 2],
+            "torch_dtype": "float32",
+            "transformers_version": "4.46.0",
+        },
+        generation={"bos_token_id": 0, "eos_token_id": [1, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9},
+    ),
+    # Every bias Llama can have, a tied head, as many key heads as query heads, and no key that has a default.
+    "llama_bias": Tiny(
+        seed=2,
+        config={
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            **SHAPE,
+            "hidden_size": 40,
+            "intermediate_size": 72,
+            "num_attention_heads": 5,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "max_position_embeddings": 64,
+            "tie_word_embeddings": True,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        },
+    ),
+    # A window of 6 tokens, in a prompt of 13.
+    "mistral": Tiny(
+        seed=3,
+        dtype=torch.float16,
+        config={
+            "architectures": ["MistralForCausalLM"],
+            "model_type": "mistral",
+            **SHAPE,
+            "hidden_size": 48,
+            "intermediate_size": 96,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "sliding_window": 6,
+            "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": False,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "torch_dtype": "float16",
+            "transformers_version": "4.46.0",
+        },
+        generation={"bos_token_id": 0, "eos_token_id": 1},
+    ),
+    # Biases on q, k and v only, a tied head, and a sliding_window that is switched off.
+    "qwen2": Tiny(
+        seed=4,
+        dtype=torch.bfloat16,
+        config={
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            **SHAPE,
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 64,
+            "max_window_layers": 2,
+            "rms_norm_eps": 1e-06,
+            "rope_theta": 1000000.0,
+            "sliding_window": 5,
+            "use_sliding_window": False,
+            "tie_word_embeddings": True,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "torch_dtype": "bfloat16",
+            "transformers_version": "4.46.0",
+        },
+        generation={"bos_token_id": 0, "eos_token_id": [1, 0], "pad_token_id": 0, "repetition_penalty": 1.1},
+    ),
+    # Norms on q and k, heads wider than the hidden state, RoPE in the style of transformers 5.
+    "qwen3": Tiny(
+        seed=5,
+        config={
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            **SHAPE,
+            "hidden_size": 40,
+            "intermediate_size": 96,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "attention_bias": False,
+            "layer_types": ["full_attention"] * 3,
+            "max_position_embeddings": 64,
+            "max_window_layers": 3,
+            "rms_norm_eps": 1e-06,
+            "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"},
+            "sliding_window": None,
+            "use_sliding_window": False,
+            "tie_word_embeddings": False,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "dtype": "float32",
+            "transformers_version": "5.0.0",
+        },
+        generation={"eos_token_id": [1, 2], "do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95},
+    ),
+}
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def random_weight(name: str, shape: tuple[int, ...], tied: bool, seed: int) -> np.ndarray:
+    """One tensor, from its own generator: numpy's, whose numbers are the same on every machine."""
+    noise = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())])).standard_normal(shape)
+    if "norm" in name:
+        return (1.5 if "q_norm" in name or "k_norm" in name else 1.0) + 0.3 * noise
+    if name.endswith("bias"):
+        return 0.2 * noise
+    if "embed_tokens" in name:
+        return (0.4 if tied else 1.0) * noise
+    if "lm_head" in name:
+        return 3.0 * noise / shape[1] ** 0.5
+    return (1.5 if "q_proj" in name or "k_proj" in name else 1.2) * noise / shape[1] ** 0.5
+
+
+def random_weights(folder: Path, tiny: Tiny) -> dict[str, Tensor]:
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}  # a tied head is not listed
+    tied = config.tie_word_embeddings
+    return {
+        name: torch.from_numpy(random_weight(name, shape, tied, tiny.seed)).to(tiny.dtype)
+        for name, shape in shapes.items()
+    }
+
+
+def save_weights(folder: Path, weights: dict[str, Tensor], shards: int) -> None:
+    metadata = {"format": "pt"}
+    if shards == 1:
+        save_file(weights, folder / "model.safetensors", metadata)
+        return
+    names = list(weights)
+    files = {name: f"model-{1 + i * shards // len(names):05}-of-{shards:05}.safetensors" for i, name in enumerate(names)}
+    for file in sorted(set(files.values())):
+        save_file({name: weights[name] for name in names if files[name] == file}, folder / file, metadata)
+    size = sum(weight.nbytes for weight in weights.values())
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(files.items()))}
+    write_json(folder / "model.safetensors.index.json", index)
+
+
+def make(folder: Path, tiny: Tiny) -> str:
+    """Writes one model and what PyTorch computes with it; returns a line about its greedy run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", tiny.config)
+    if tiny.generation:
+        write_json(folder / "generation_config.json", tiny.generation)
+    save_weights(folder, random_weights(folder, tiny), tiny.shards)
+
+    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, SHAPE["vocab_size"], PROMPT).tolist()
+    prompt[9] = prompt[2]  # one token twice
+    model = load_model(str(folder), "float32")
+    fed, logits = run_steps(model, prompt, GREEDY)
+    new = fed[PROMPT:]
+    best = torch.stack([step[-1].topk(2).values for step in logits[:GREEDY]])
+    margin = float((best[:, 0] - best[:, 1]).min())
+    if margin <= MARGIN:
+        raise SystemExit(f"{folder.name}: greedy margin {margin:.2g} is too small, choose another seed")
+    if greedy(load_model(str(folder), "float64"), prompt, GREEDY) != new:
+        raise SystemExit(f"{folder.name}: float64 decodes other tokens, choose another seed")
+    write_json(folder / "greedy.json", {"prompt": prompt, "greedy": new})
+    capture_run(model, prompt, folder / "reference.safetensors", DECODE)
+    return f"{folder.name}: {len(set(new))} different tokens in {GREEDY}, smallest margin {margin:.3f}"
+
+
+def difference(made: Path, kept: Path) -> float:
+    """The largest relative L2 difference between two dumps; masked scores must be equal."""
+    a, b = load_file(made), load_file(kept)
+    if a.keys() != b.keys():
+        return float("inf")
+    worst = 0.0
+    for name in a:
+        x, y = a[name].double(), b[name].double()
+        if x.shape != y.shape or not torch.equal(masked := x < -1e30, y < -1e30):
+            return float("inf")
+        worst = max(worst, float((x - y)[~masked].norm() / y[~masked].norm()))
+    return worst
+
+
+def check() -> int:
+    """Makes all models in a temporary folder; 0 if they are those of tiny/."""
+    wrong = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, tiny in MODELS.items():
+            made, kept = Path(temporary, name), TINY / name
+            make(made, tiny)
+            if sorted(p.name for p in made.iterdir()) != sorted(p.name for p in kept.iterdir()):
+                wrong.append(f"{name}: not the same files")
+                continue
+            for path in sorted(made.iterdir()):
+                if path.name == "reference.safetensors":
+                    error = difference(path, kept / path.name)
+                    print(f"{name}: activations differ by {error:.1e}")
+                    same = error <= 1e-6
+                else:
+                    same = path.read_bytes() == (kept / path.name).read_bytes()
+                if not same:
+                    wrong.append(f"{name}/{path.name} differs")
+    print(*(wrong or ["all as committed"]), sep="\n")
+    return 1 if wrong else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the tiny random models of tiny/.")
+    parser.add_argument("--check", action="store_true", help="make them in a temporary folder and compare")
+    torch.set_num_threads(1)  # for models this small, threads only wait for each other
+    if parser.parse_args().check:
+        return check()
+    for name, tiny in MODELS.items():
+        print(make(TINY / name, tiny))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+//! A dump as a witness: which of its tensors is which activation, of which rows, and the values in the table's layout.
+//!
+//! Opening a dump reads names and shapes only. [`Dump::bind`] takes the ids that were fed and proves that every tensor
+//! can be read as the activation its name says; [`Dump::settle`] lets the values decide, once for the whole dump, what
+//! shapes leave open; [`Dump::read`] reads one tensor. Nothing here judges whether the values are right.
+
+mod alias;
+mod align;
+mod bind;
+mod error;
+mod ids;
+mod map;
+mod matching;
+mod name;
+mod plan;
+mod read;
+mod shape;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+pub use error::Error;
+pub use ids::{Ids, IdsOrigin};
+pub use map::Map;
+pub use plan::{Plan, Planned, Unmatched};
+pub use read::Aligned;
+
+use crate::engine::Site;
+use crate::formats::Archive;
+use crate::model::Config;
+
+/// How a dump is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What its names mean, before the built-in aliases.
+    pub map: Option<Map>,
+    /// Which sequence of a batch to take, from 0.
+    pub batch: Option<usize>,
+}
+
+/// A dump and the plan for reading it.
+#[derive(Debug)]
+pub struct Dump {
+    archive: Archive,
+    config: Config,
+    batch: Option<usize>,
+    /// What the names say.
+    named: Vec<Planned>,
+    /// What is left of that once the ids are known: one for each forward and activation, in the order of the program.
+    planned: Vec<Planned>,
+    places: HashMap<(usize, Site), usize>,
+    /// Tensors per forward; empty until [`Dump::bind`].
+    steps: Vec<usize>,
+    spare: Vec<Unmatched>,
+    unneeded: Vec<Unmatched>,
+    unmatched: Vec<Unmatched>,
+    id_tensors: Vec<(usize, String)>,
+    ids: Option<Ids>,
+    notes: Vec<String>,
+    settled: read::Settled,
+}
+
+impl Dump {
+    /// Opens a dump made by the model that `config` describes.
+    pub fn open(path: &Path, config: &Config, options: &Options) -> Result<Dump, Error> {
+        Dump::from_archive(Archive::open(path)?, config, options)
+    }
+
+    /// A dump whose file is open already.
+    pub fn from_archive(archive: Archive, config: &Config, options: &Options) -> Result<Dump, Error> {
+        let matched = matching::matching(&archive, config, options.map.as_ref())?;
+        let notes = [archive.notes().to_vec(), matched.notes].concat();
+        let mut dump = Dump {
+            archive,
+            config: config.clone(),
+            batch: options.batch,
+            planned: matched.taken.clone(),
+            named: matched.taken,
+            places: HashMap::new(),
+            steps: Vec::new(),
+            spare: matched.spare,
+            unneeded: Vec::new(),
+            unmatched: matched.unmatched,
+            id_tensors: matched.id_tensors,
+            ids: None,
+            notes,
+            settled: read::Settled::default(),
+        };
+        dump.index();
+        dump.ids = ids::find(&dump)?;
+        Ok(dump)
+    }
+
+    /// The name of the file or directory.
+    pub fn name(&self) -> String {
+        let path = self.archive.path();
+        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The file or directory.
+    pub fn path(&self) -> &Path {
+        self.archive.path()
+    }
+
+    /// The arrays themselves.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The ids that were fed, if the dump tells.
+    pub fn ids(&self) -> Option<&Ids> {
+        self.ids.as_ref()
+    }
+
+    /// Tokens per forward; empty before [`Dump::bind`].
+    pub fn steps(&self) -> &[usize] {
+        &self.steps
+    }
+
+    /// The tensor taken for an activation of a forward.
+    pub fn planned(&self, forward: usize, site: Site) -> Option<&Planned> {
+        self.places.get(&(forward, site)).and_then(|place| self.planned.get(*place))
+    }
+
+    /// All tensors taken, forward by forward, in the order of the program.
+    pub fn all_planned(&self) -> &[Planned] {
+        &self.planned
+    }
+
+    /// Tensors that no rule matched, with the nearest names.
+    pub fn unmatched(&self) -> &[Unmatched] {
+        &self.unmatched
+    }
+
+    /// Tensors that were understood and not needed, and why.
+    pub fn unused(&self) -> Vec<&Unmatched> {
+        self.spare.iter().chain(&self.unneeded).collect()
+    }
+
+    /// What a user should know about how the dump is read.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        notes.extend(self.settled.notes.iter().cloned());
+        if !self.unmatched.is_empty() {
+            let names: Vec<String> = self.unmatched.iter().take(3).map(|u| error::shown(&u.name)).collect();
+            let more = if self.unmatched.len() > names.len() { ", ..." } else { "" };
+            let tensors = if self.unmatched.len() == 1 { "tensor was" } else { "tensors were" };
+            notes.push(format!("{} {tensors} not recognised: {}{more}", self.unmatched.len(), names.join(", ")));
+        }
+        notes
+    }
+
+    /// The plan, to be printed: which tensor was taken for which activation, and all that is done to it.
+    pub fn plan(&self) -> Plan<'_> {
+        Plan { taken: &self.planned, unmatched: &self.unmatched, unused: self.unused() }
+    }
+
+    /// Takes a tensor for another activation of the same forward, because the values say so: Hugging Face's last
+    /// `hidden_states` can be the last block's output. Returns whether there was one, and room for it.
+    pub fn take_for(&mut self, forward: usize, from: Site, to: Site) -> bool {
+        let Some(place) = self.places.get(&(forward, from)).copied() else { return false };
+        let Some(planned) = self.planned.get_mut(place).filter(|_| !self.places.contains_key(&(forward, to))) else {
+            return false;
+        };
+        if shape::Wanted::new(to, &self.config).kind != planned.wanted.kind {
+            return false;
+        }
+        (planned.site, planned.by_convention, planned.flavour) = (to, false, name::Flavour::Alias);
+        self.index();
+        true
+    }
+
+    /// Sorts the plan, and rebuilds the index.
+    fn index(&mut self) {
+        let program = crate::engine::Program::new(&self.config);
+        self.planned.sort_by_key(|planned| (planned.forward, program.position(planned.site)));
+        let key = |(place, planned): (usize, &Planned)| ((planned.forward, planned.site), place);
+        self.places = self.planned.iter().enumerate().map(key).collect();
+    }
+}

@@ -1,0 +1,98 @@
+//! Once the ids are known, every tensor's shape is proved to be readable as the activation that its name says.
+
+use super::error::Error;
+use super::plan::{Planned, Unmatched, expected};
+use super::shape::{Fit, Frame, Rows, readings};
+use super::{Dump, read};
+
+impl Dump {
+    /// Fixes the ids: `steps` tokens in each forward. Refuses a tensor whose shape fits no reading.
+    pub fn bind(&mut self, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
+        let total = steps.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
+        if total != Some(ids.len()) || steps.is_empty() || steps.contains(&0) {
+            let problem = format!("forwards of {steps:?} tokens do not add up to {} ids", ids.len());
+            return Err(self.ids_error(problem));
+        }
+        let mut planned = Vec::new();
+        let mut unneeded = Vec::new();
+        for named in &self.named {
+            let Some(frame) = frame(named.forward, steps, false) else {
+                let reason = format!("forward {} was not run", named.forward);
+                let (name, shape) = (named.name.clone(), named.stored.clone());
+                unneeded.push(Unmatched { name, shape, reason: Some(reason), guesses: Vec::new() });
+                continue;
+            };
+            // A tensor without suffix may hold the rows of all forwards, unless others hold those of the later ones.
+            let alone = !self.named.iter().any(|other| other.site == named.site && other.forward > 0);
+            let joined = alone && named.forward == 0 && steps.len() > 1;
+            let frame = if joined { self::frame(0, steps, true).unwrap_or(frame) } else { frame };
+            let first = self.fitted(named, frame)?;
+            let split = first.readings.first().is_some_and(|reading| reading.holds == Rows::Joined);
+            planned.push(first);
+            if split {
+                for later in (1..steps.len()).filter_map(|forward| self::frame(forward, steps, true)) {
+                    planned.push(self.fitted(named, later)?);
+                }
+            }
+        }
+        self.planned = planned;
+        self.unneeded = unneeded;
+        self.steps = steps.to_vec();
+        self.settled = read::Settled::default();
+        self.index();
+        Ok(())
+    }
+
+    /// The plan of one tensor in one forward.
+    fn fitted(&self, named: &Planned, frame: Frame) -> Result<Planned, Error> {
+        let file = || self.file_of(&named.name);
+        let expression_error = |problem| Error::Expression { file: file(), name: named.name.clone(), problem };
+        let (shape, flat) = match &named.expression {
+            Some(expression) => (expression.shape(&named.stored).map_err(expression_error)?, false),
+            None => (named.stored.clone(), named.flat),
+        };
+        let batch_error = |of, remedy: String| Error::Batch {
+            file: file(),
+            name: named.name.clone(),
+            found: named.stored.clone(),
+            of,
+            remedy,
+        };
+        match readings(&shape, flat, &named.wanted, frame, self.batch) {
+            Fit::Readings(readings) => {
+                Ok(Planned { forward: frame.forward, frame: Some(frame), readings, ..named.clone() })
+            }
+            Fit::Batch(of) => Err(batch_error(of, format!("choose one with --batch 0 to {}", of - 1))),
+            Fit::NoSuchRow(of) => {
+                let pick = self.batch.unwrap_or(0);
+                Err(batch_error(of, format!("there is no sequence {pick}, the last is {}", of - 1)))
+            }
+            Fit::None => Err(Error::Shape {
+                file: file(),
+                name: named.name.clone(),
+                found: shape,
+                site: named.site.to_string(),
+                expected: expected(named.site, &named.wanted, frame),
+                remedy:
+                    "check the ids (--ids, --prompt) and the model, or say in a --map file what it is, or \"ignore\""
+                        .into(),
+            }),
+        }
+    }
+
+    /// The file that holds a tensor.
+    pub(super) fn file_of(&self, name: &str) -> std::path::PathBuf {
+        let entry = self.archive.entries().iter().find(|entry| entry.name == name);
+        entry.map_or_else(|| self.archive.path().to_owned(), |entry| entry.file.clone())
+    }
+
+    pub(super) fn ids_error(&self, problem: String) -> Error {
+        Error::Ids { file: self.archive.path().to_owned(), problem }
+    }
+}
+
+fn frame(forward: usize, steps: &[usize], joined: bool) -> Option<Frame> {
+    let tokens = *steps.get(forward)?;
+    let first = steps.iter().take(forward).sum();
+    Some(Frame { forward, tokens, first, joined: joined.then(|| steps.iter().sum()) })
+}

@@ -1,0 +1,225 @@
+//! The ids that were fed to make a dump: from its metadata, from a tensor, or recovered from its embedding rows.
+
+use std::collections::HashMap;
+
+use half::{bf16, f16};
+use ndarray::ArrayD;
+
+use super::Dump;
+use super::error::{Error, shown};
+use super::shape::Kind;
+use crate::engine::{Activation, Site, Span, evaluate};
+use crate::formats::Array;
+use crate::model::Model;
+
+/// The ids fed, in order, over all forwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The ids.
+    pub ids: Vec<u32>,
+    /// How many of them each forward was given.
+    pub steps: Vec<usize>,
+    /// How they are known.
+    pub origin: IdsOrigin,
+}
+
+/// How the ids of a dump are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdsOrigin {
+    /// `input_ids` of its metadata.
+    Metadata,
+    /// A tensor `input_ids`.
+    Tensor,
+    /// Its embedding rows are rows of the table.
+    Embeddings,
+}
+
+impl IdsOrigin {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metadata => "its metadata",
+            Self::Tensor => "its tensor input_ids",
+            Self::Embeddings => "its embedding rows",
+        }
+    }
+}
+
+/// What the dump itself says.
+pub(super) fn find(dump: &Dump) -> Result<Option<Ids>, Error> {
+    if let Some(text) = dump.archive.metadata().get("input_ids") {
+        let rows: Result<Vec<Vec<i64>>, _> = serde_json::from_str::<Vec<i64>>(text)
+            .map(|ids| vec![ids])
+            .or_else(|_| serde_json::from_str::<Vec<Vec<i64>>>(text));
+        let rows = rows.map_err(|_| {
+            dump.ids_error(format!("its metadata input_ids is no JSON list of token ids: \"{}\"", shown(text)))
+        })?;
+        let ids = checked(dump, pick(dump, rows)?, "its metadata input_ids")?;
+        let steps = steps(dump, ids.len())?;
+        return Ok(Some(Ids { ids, steps, origin: IdsOrigin::Metadata }));
+    }
+    let mut tensors = dump.id_tensors.clone();
+    tensors.sort();
+    tensors.dedup_by_key(|(forward, _)| *forward);
+    if tensors.first().is_none_or(|(forward, _)| *forward > 0) {
+        return Ok(None);
+    }
+    let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+    for (_, name) in &tensors {
+        let values = integers(dump.archive.read(name)?).ok_or_else(|| {
+            dump.ids_error(format!("its tensor \"{}\" should hold token ids, and holds fractions", shown(name)))
+        })?;
+        let length = values.shape().last().copied().unwrap_or(1).max(1);
+        let flat: Vec<i64> = values.into_iter().collect();
+        let one = checked(
+            dump,
+            pick(dump, flat.chunks(length).map(<[i64]>::to_vec).collect())?,
+            &format!("its tensor \"{}\"", shown(name)),
+        )?;
+        lengths.push(one.len());
+        ids.extend(one);
+    }
+    let steps = if lengths.len() > 1 { lengths } else { steps(dump, ids.len())? };
+    Ok(Some(Ids { ids, steps, origin: IdsOrigin::Tensor }))
+}
+
+fn integers(array: Array) -> Option<ArrayD<i64>> {
+    match array {
+        Array::Int(values) => Some(values),
+        other => {
+            let values = other.into_f64();
+            values.iter().all(|v| v.fract() == 0.0 && v.abs() < 9e15).then(|| values.mapv(|v| v as i64))
+        }
+    }
+}
+
+/// The sequence of a batch.
+fn pick(dump: &Dump, mut rows: Vec<Vec<i64>>) -> Result<Vec<i64>, Error> {
+    let (of, at) = (rows.len(), dump.batch.unwrap_or(0));
+    if of > 1 && dump.batch.is_none() {
+        return Err(
+            dump.ids_error(format!("it was fed a batch of {of} sequences; choose one with --batch 0 to {}", of - 1))
+        );
+    }
+    if at >= of {
+        return Err(dump.ids_error(format!("it was fed {of} sequences, so there is no --batch {at}")));
+    }
+    Ok(rows.swap_remove(at))
+}
+
+fn checked(dump: &Dump, ids: Vec<i64>, what: &str) -> Result<Vec<u32>, Error> {
+    if ids.is_empty() {
+        return Err(dump.ids_error(format!("{what} is empty")));
+    }
+    let vocab = dump.config.vocab_size;
+    let id = |id: i64| u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
+    let outside = ids.iter().find(|given| id(**given).is_none()).copied();
+    outside.map_or_else(
+        || Ok(ids.iter().copied().filter_map(id).collect()),
+        |bad| {
+            Err(dump.ids_error(format!(
+                "{what} has {bad}, outside the model's vocabulary of {vocab} ids (0 to {})",
+                vocab - 1
+            )))
+        },
+    )
+}
+
+/// Tokens per forward, for `tokens` ids: of the metadata, else from the tensors of the later forwards.
+fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
+    let sums = |steps: &[usize]| steps.iter().try_fold(0usize, |sum, n| sum.checked_add(*n)) == Some(tokens);
+    if let Some(text) = dump.archive.metadata().get("steps") {
+        let steps: Option<Vec<usize>> = serde_json::from_str(text).ok();
+        return steps.filter(|steps| sums(steps) && !steps.contains(&0)).ok_or_else(|| {
+            dump.ids_error(format!(
+                "its metadata steps should be tokens per forward that add up to {tokens} ids, and is \"{}\"",
+                shown(text)
+            ))
+        });
+    }
+    let forwards = dump.named.iter().map(|named| named.forward).max().unwrap_or(0);
+    let later = (1..=forwards).map(|forward| rows_of(dump, forward).unwrap_or(1)).collect::<Vec<usize>>();
+    let first = later.iter().try_fold(tokens, |left, n| left.checked_sub(*n)).filter(|n| *n > 0);
+    let Some(first) = first else { return Ok(vec![tokens]) };
+    Ok([vec![first], later].concat())
+}
+
+/// Rows of a forward, by the shape of a tensor without heads.
+fn rows_of(dump: &Dump, forward: usize) -> Option<usize> {
+    let mut rows = dump.named.iter().filter(|n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(|n| {
+        let count: usize = n.stored.iter().product();
+        (count % n.wanted.channels == 0).then_some(count / n.wanted.channels)
+    });
+    rows.next()
+}
+
+impl Dump {
+    /// Tokens per forward when `tokens` ids are fed that the dump does not name: as in its metadata, else as the shapes
+    /// of later forwards say, else all at once.
+    pub fn steps_for(&self, tokens: usize) -> Vec<usize> {
+        steps(self, tokens).unwrap_or_else(|_| vec![tokens])
+    }
+
+    /// Finds the ids by looking every dumped embedding row up in the model's table; exact, in the dump's precision.
+    /// Returns whether they were found.
+    pub fn recover_ids(&mut self, model: &Model) -> Result<bool, Error> {
+        let hidden = self.config.hidden_size;
+        let (mut rows, mut steps) = (Vec::new(), Vec::new());
+        for forward in 0.. {
+            let embed = Site::whole(Activation::EmbedTokens);
+            let Some(named) = self.named.iter().find(|n| n.forward == forward && n.site == embed) else { break };
+            let values = self.values(named)?;
+            let flat: Vec<f32> = match (self.batch, values.shape()) {
+                (Some(pick), [of, ..]) if *of > 1 && values.ndim() > 2 => {
+                    values.outer_iter().nth(pick).map(|row| row.iter().copied().collect()).unwrap_or_default()
+                }
+                _ => values.into_iter().collect(),
+            };
+            if flat.is_empty() || flat.len() % hidden != 0 {
+                return Ok(false);
+            }
+            steps.push(flat.len() / hidden);
+            rows.extend(flat.chunks(hidden).map(<[f32]>::to_vec));
+        }
+        let Some(ids) = lookup(model, &rows) else { return Ok(false) };
+        self.notes.push(format!("ids recovered from the embedding rows of {}", shown(&self.name())));
+        self.ids = Some(Ids { ids, steps, origin: IdsOrigin::Embeddings });
+        Ok(true)
+    }
+}
+
+/// Embedding rows looked up at once.
+const BLOCK: usize = 1024;
+
+/// The first id of each row, all in the first precision that knows every row.
+fn lookup(model: &Model, rows: &[Vec<f32>]) -> Option<Vec<u32>> {
+    if rows.is_empty() {
+        return None;
+    }
+    let precisions: [fn(f32) -> f32; 3] = [|v| v, |v| bf16::from_f32(v).to_f32(), |v| f16::from_f32(v).to_f32()];
+    precisions.iter().find_map(|round| {
+        let bits = |row: &[f32]| -> Vec<u32> { row.iter().map(|v| round(*v).to_bits()).collect() };
+        let exact = |row: &[f32]| row.iter().all(|v| round(*v).to_bits() == v.to_bits());
+        if !rows.iter().all(|row| exact(row)) {
+            return None;
+        }
+        let mut wanted: HashMap<Vec<u32>, Option<u32>> = rows.iter().map(|row| (bits(row), None)).collect();
+        let mut missing = wanted.len();
+        let vocab = model.config.vocab_size as u32;
+        for first in (0..vocab).step_by(BLOCK) {
+            let ids: Vec<u32> = (first..vocab.min(first + BLOCK as u32)).collect();
+            let table = evaluate(model, Site::whole(Activation::EmbedTokens), Span { ids: &ids, first: 0 }, &[]);
+            for (id, row) in ids.iter().zip(table.outer_iter()) {
+                let row: Vec<f32> = row.iter().copied().collect();
+                if let Some(found @ None) = wanted.get_mut(&bits(&row)) {
+                    *found = Some(*id);
+                    missing -= 1;
+                }
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        rows.iter().map(|row| wanted.get(&bits(row)).copied().flatten()).collect()
+    })
+}

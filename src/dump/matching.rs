@@ -1,0 +1,194 @@
+//! Matches the names of a dump with the activations of a model, and settles what happens when several names mean one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::error::{Error, shown};
+use super::map::{Expression, Map, Mapped};
+use super::name::{Flavour, Meaning, Name, existing, guesses, hidden_state, meaning};
+use super::plan::{Planned, Unmatched};
+use super::shape::Wanted;
+use crate::engine::{Activation, Site};
+use crate::formats::{Archive, Entry};
+use crate::model::Config;
+
+/// What the names of a dump say.
+#[derive(Debug, Default)]
+pub(super) struct Matched {
+    pub(super) taken: Vec<Planned>,
+    pub(super) spare: Vec<Unmatched>,
+    pub(super) unmatched: Vec<Unmatched>,
+    /// Forward and name of tensors that hold ids.
+    pub(super) id_tensors: Vec<(usize, String)>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A claim on an activation; of several the smallest rank wins.
+struct Claim<'a> {
+    rank: usize,
+    entry: &'a Entry,
+    forward: usize,
+    site: Site,
+    flavour: Flavour,
+    expression: Option<Expression>,
+}
+
+/// The tensors of one name that ggml repeats: name and layer, in the order they were written.
+type Repeats<'a> = BTreeMap<(String, usize), (Site, Site, Vec<(usize, &'a Entry)>)>;
+
+/// Finds the activation of every tensor.
+pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) -> Result<Matched, Error> {
+    let mut matched = Matched::default();
+    let mut claims: Vec<Claim> = Vec::new();
+    let mut repeats: Repeats = BTreeMap::new();
+    let entries = archive.entries();
+    let list = entries.len() == config.num_hidden_layers + 1
+        && entries.iter().all(|entry| entry.name.parse().is_ok_and(|index: usize| index < entries.len()));
+    for entry in entries {
+        let name = Name::split(&entry.name);
+        let forward = name.forward.unwrap_or(0);
+        let mapped = map.and_then(|map| map.find(&entry.name, config).or_else(|| map.find(&name.base, config)));
+        match mapped {
+            Some(Mapped::Ignore) => {
+                matched.spare.push(unused(entry, "the map says so".into()));
+                continue;
+            }
+            Some(Mapped::To(target, expression)) => {
+                let target = Name::split(&target);
+                let forward = target.forward.unwrap_or(forward);
+                let meaning = Site::parse(&target.base)
+                    .map_or(Meaning::Unknown(None), |site| existing(site, Flavour::Alias, config));
+                match meaning {
+                    Meaning::Site(site, flavour) => {
+                        claims.push(Claim { rank: 0, entry, forward, site, flavour, expression });
+                    }
+                    other => {
+                        let why = if let Meaning::Unknown(Some(why)) = other {
+                            why
+                        } else {
+                            "there is no such activation".into()
+                        };
+                        let problem = format!("the map takes it for \"{}\", but {why}", shown(&target.base));
+                        let (file, name) = (entry.file.clone(), entry.name.clone());
+                        return Err(Error::Expression { file, name, problem });
+                    }
+                }
+                continue;
+            }
+            None => {}
+        }
+        let meaning = match name.base.parse() {
+            Ok(index) if list => hidden_state(index, config),
+            _ => meaning(&name.base, config),
+        };
+        let integers = !entry.dtype.is_float();
+        match meaning {
+            Meaning::Ids => matched.id_tensors.push((forward, entry.name.clone())),
+            Meaning::Ignored(why) => matched.spare.push(unused(entry, why)),
+            Meaning::Unknown(reason) => matched.unmatched.push(unmatched(entry, reason, &name.base, config)),
+            Meaning::Site(..) | Meaning::Repeated(..) if integers => {
+                let reason = format!("it holds {}, no floating point numbers", entry.dtype.name());
+                matched.unmatched.push(unmatched(entry, Some(reason), &name.base, config));
+            }
+            Meaning::Site(site, flavour) => {
+                let kind = if flavour == Flavour::Canonical { 1 } else { 2 + usize::from(flavour != Flavour::Alias) };
+                let rank = kind + 10 * (name.repeat - 1);
+                claims.push(Claim { rank, entry, forward, site, flavour, expression: None });
+            }
+            Meaning::Repeated(projection, rotated) => {
+                let group = repeats.entry((name.base.clone(), forward)).or_insert((projection, rotated, Vec::new()));
+                group.2.push((name.repeat, entry));
+            }
+        }
+    }
+    for ((_, forward), (projection, rotated, mut tensors)) in repeats {
+        tensors.sort_by_key(|(repeat, _)| *repeat);
+        let tensors: Vec<&Entry> = tensors.into_iter().map(|(_, entry)| entry).collect();
+        for (place, site) in repeated(&tensors, projection, rotated, config).into_iter().enumerate() {
+            let Some(entry) = tensors.get(place).copied() else { continue };
+            match site {
+                Some(site) => {
+                    let flavour = Flavour::Alias;
+                    claims.push(Claim { rank: 2, entry, forward, site, flavour, expression: None });
+                }
+                None => matched.spare.push(unused(entry, "between the product and the rotation".into())),
+            }
+        }
+    }
+    if list {
+        matched.notes.push("a list of one more tensor than layers: read as Hugging Face's hidden_states".into());
+    }
+    if claims.iter().any(|claim| claim.entry.name.contains("hook_")) {
+        matched.notes.push(
+            "names of TransformerLens: from_pretrained folds norm weights into the matrices, use from_pretrained_no_processing"
+                .into(),
+        );
+    }
+    settle(claims, config, &mut matched);
+    Ok(matched)
+}
+
+/// Which activation each tensor of a repeated ggml name is. The last is after the rotation. Before it stand the product,
+/// the product plus bias where the model has one, and what else was given the name.
+fn repeated(tensors: &[&Entry], projection: Site, rotated: Site, config: &Config) -> Vec<Option<Site>> {
+    let last = tensors.len().saturating_sub(1);
+    let mut sites = vec![None; tensors.len()];
+    let biased = config.qkv_bias;
+    let (first, end) = if projection == rotated {
+        (last, None)
+    } else if let [only] = tensors {
+        // A program that keeps one tensor per name keeps the last; it is per head then.
+        let per_head = only.shape.iter().filter(|n| **n != 1).count() >= 3;
+        if per_head { (usize::MAX, Some(0)) } else { (0, None) }
+    } else {
+        (usize::from(biased && last >= 2), Some(last))
+    };
+    if let Some(site) = sites.get_mut(first) {
+        *site = Some(projection);
+    }
+    if let Some(site) = end.and_then(|end| sites.get_mut(end)) {
+        *site = Some(rotated);
+    }
+    sites
+}
+
+/// Gives every activation to the best of its claims.
+fn settle(mut claims: Vec<Claim>, config: &Config, matched: &mut Matched) {
+    claims.sort_by_key(|claim| claim.rank);
+    let mut owners: HashMap<(usize, Site), String> = HashMap::new();
+    for claim in claims {
+        let Claim { entry, forward, site, flavour, expression, .. } = claim;
+        if let Some(owner) = owners.get(&(forward, site)) {
+            matched.spare.push(unused(entry, format!("{} is taken for {site}", shown(owner))));
+            continue;
+        }
+        owners.insert((forward, site), entry.name.clone());
+        matched.taken.push(Planned {
+            name: entry.name.clone(),
+            site,
+            forward,
+            dtype: entry.dtype,
+            stored: entry.shape.clone(),
+            by_convention: flavour == Flavour::LastHiddenState,
+            flat: entry.flat,
+            flavour,
+            expression,
+            wanted: Wanted::new(site, config),
+            frame: None,
+            readings: Vec::new(),
+        });
+    }
+    if let Some(last) = matched.taken.iter().find(|planned| planned.by_convention) {
+        let block = Site::new(config.num_hidden_layers.saturating_sub(1), Activation::Block);
+        let note = format!("{} is taken for model.norm, as Hugging Face has it, not for {block}", shown(&last.name));
+        matched.notes.push(note);
+    }
+}
+
+fn unused(entry: &Entry, reason: String) -> Unmatched {
+    Unmatched { name: entry.name.clone(), shape: entry.shape.clone(), reason: Some(reason), guesses: Vec::new() }
+}
+
+fn unmatched(entry: &Entry, reason: Option<String>, base: &str, config: &Config) -> Unmatched {
+    let guesses = if reason.is_none() { guesses(base, config) } else { Vec::new() };
+    Unmatched { name: entry.name.clone(), shape: entry.shape.clone(), reason, guesses }
+}

@@ -1,0 +1,218 @@
+//! What was taken for what: one line per tensor, with every reshape, transpose, squeeze and selection that is made.
+
+use std::fmt;
+
+use super::error::shown;
+use super::map::Expression;
+use super::name::Flavour;
+use super::shape::{Frame, Kind, Reading, Role, Rows, Wanted};
+use crate::engine::Site;
+use crate::formats::Dtype;
+
+/// A tensor taken for an activation.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The tensor's name, as stored: escape it before it reaches a terminal.
+    pub name: String,
+    /// The activation.
+    pub site: Site,
+    /// The forward.
+    pub forward: usize,
+    /// Its type on disk.
+    pub dtype: Dtype,
+    /// Its shape on disk.
+    pub stored: Vec<usize>,
+    /// It is Hugging Face's last `hidden_states`, taken for the final norm by convention; newer versions can make it the
+    /// last block's output.
+    pub by_convention: bool,
+    pub(super) flat: bool,
+    pub(super) flavour: Flavour,
+    pub(super) expression: Option<Expression>,
+    pub(super) wanted: Wanted,
+    pub(super) frame: Option<Frame>,
+    pub(super) readings: Vec<Reading>,
+}
+
+impl Planned {
+    /// Whether several readings of the shape fit, and the values must decide.
+    pub fn is_ambiguous(&self) -> bool {
+        self.readings.len() > 1
+    }
+
+    /// Whether the tensor holds only some of the forward's rows.
+    pub fn is_partial(&self) -> bool {
+        self.readings.first().is_some_and(|reading| reading.holds == Rows::Some)
+    }
+
+    /// Rows of this forward that the tensor holds, once the ids are known.
+    pub fn rows(&self) -> Option<usize> {
+        let (reading, frame) = (self.readings.first()?, self.frame?);
+        Some(if reading.holds == Rows::Some { reading.rows } else { frame.tokens })
+    }
+
+    /// What is done to the tensor, in order, for people. Empty when it stands as the table has it.
+    pub fn steps(&self) -> Vec<String> {
+        let mut steps = Vec::new();
+        if let Some(expression) = &self.expression {
+            steps.extend(expression.describe());
+        }
+        match self.flavour {
+            Flavour::Unscaled => steps.push("times 1/sqrt(head_dim), masked".into()),
+            Flavour::LastHiddenState => steps.push("after the final norm by convention".into()),
+            Flavour::BeforeWeight => steps.push("left out if it is before the norm's weight".into()),
+            Flavour::Canonical | Flavour::Alias => {}
+        }
+        if let (Some(reading), Some(frame)) = (self.readings.first(), self.frame) {
+            steps.extend(describe(reading, &self.wanted, frame, &self.stored, self.flat, self.expression.is_some()));
+            if self.readings.len() > 1 {
+                steps.push(format!("{} readings fit: the values decide", self.readings.len()));
+            }
+        }
+        steps
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", shown(&self.name), self.dtype.name(), self.stored)?;
+        let at = if self.forward > 0 { format!("@{}", self.forward) } else { String::new() };
+        write!(f, " -> {}{at}", self.site)?;
+        let steps = self.steps();
+        if steps.is_empty() { Ok(()) } else { write!(f, ": {}", steps.join(", ")) }
+    }
+}
+
+/// The name of a role in an activation of this kind.
+fn role(role: Role, wanted: &Wanted) -> &'static str {
+    match (role, wanted.kind) {
+        (Role::Head, _) => "head",
+        (Role::Token, Kind::Scores) => "query",
+        (Role::Token, _) => "token",
+        (Role::Channel, Kind::Rows) => "channel",
+        (Role::Channel, _) => "head_dim",
+        (Role::Key, _) => "key",
+    }
+}
+
+fn names(roles: impl Iterator<Item = Role>, wanted: &Wanted) -> String {
+    let names: Vec<&str> = roles.map(|r| role(r, wanted)).collect();
+    format!("[{}]", names.join(", "))
+}
+
+/// One reading, in words.
+pub(super) fn describe(
+    reading: &Reading,
+    wanted: &Wanted,
+    frame: Frame,
+    stored: &[usize],
+    flat: bool,
+    mapped: bool,
+) -> Vec<String> {
+    let mut steps = Vec::new();
+    if let Some((pick, of)) = reading.batch {
+        steps.push(format!("sequence {pick} of a batch of {of}"));
+    } else if !mapped && !flat && stored.len() > wanted.target().len() && stored.first() == Some(&1) {
+        steps.push("squeezed".into());
+    }
+    let order = reading.order.iter().filter(|(_, length)| *length != 1);
+    let stored_as = names(order.clone().map(|(role, _)| *role), wanted);
+    let count = order.count();
+    if reading.reversed {
+        steps.push("sizes reversed".into());
+    }
+    if flat || (stored.iter().filter(|n| **n != 1).count() < 2 && count >= 2) {
+        steps.push(format!("reshaped to {stored_as}"));
+    }
+    let stored_axes = stored.iter().filter(|n| **n != 1).count();
+    if !reading.is_table_layout(wanted) {
+        steps.push(format!("transposed from {stored_as}"));
+    } else if wanted.kind == Kind::PerHead && !flat && reading.batch.is_none() && stored_axes < count {
+        steps.push("split into heads".into());
+    } else if wanted.kind == Kind::Merged && stored_axes >= 2 && count == 3 && stored_axes == count {
+        steps.push("heads joined".into());
+    }
+    if wanted.kind == Kind::PerHead && !reading.is_table_layout(wanted) && stored_axes < count {
+        steps.push("split into heads".into());
+    }
+    if reading.heads > wanted.heads {
+        steps.push(format!("one of every {} repeated heads", reading.heads / wanted.heads.max(1)));
+    }
+    let (from, to) = (frame.first, frame.first + frame.tokens);
+    match reading.holds {
+        Rows::All => {}
+        Rows::Joined => steps.push(format!("rows {from}..{to} of the {} of all forwards", reading.rows)),
+        Rows::Cache => steps.push(format!("rows {from}..{to} of a cache of {}", reading.rows)),
+        Rows::Some => steps.push(format!("{} of {} rows: the values decide which", reading.rows, frame.tokens)),
+        Rows::Padded => steps.push(format!("{} rows of padding cut", reading.rows - frame.tokens)),
+    }
+    if wanted.kind == Kind::Scores && reading.holds != Rows::Joined {
+        match reading.keys.cmp(&to) {
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => steps.push(format!("{} keys of padding cut", reading.keys - to)),
+            std::cmp::Ordering::Less => steps.push(format!("the last {} of {to} keys", reading.keys)),
+        }
+    }
+    steps
+}
+
+/// The shapes that would have done, for an error.
+pub(super) fn expected(site: Site, wanted: &Wanted, frame: Frame) -> String {
+    let (t, h, d) = (frame.tokens, wanted.heads, wanted.channels);
+    let keys = frame.first + t;
+    let shapes = match wanted.kind {
+        Kind::Rows => format!("[{t}, {d}]"),
+        Kind::PerHead | Kind::Merged => format!("[{h}, {t}, {d}], [{t}, {h}, {d}] or [{t}, {}]", h * d),
+        Kind::Scores => format!("[{h}, {t}, {keys}]"),
+    };
+    let axes: Vec<&str> = site.activation.row().axes.iter().map(|axis| axis.name()).collect();
+    let joined =
+        frame.joined.map(|all| format!(", or {all} tokens with those of the decode steps")).unwrap_or_default();
+    format!("{shapes} for {t} tokens ([{}]){joined}", axes.join(", "))
+}
+
+/// A tensor that no rule matched, or that was not needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmatched {
+    /// Its name, as stored: escape it before it reaches a terminal.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Why it was not taken, if more is known than that no rule matches.
+    pub reason: Option<String>,
+    /// Names it may have been meant for, nearest first.
+    pub guesses: Vec<String>,
+}
+
+impl fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", shown(&self.name), self.shape)?;
+        match (&self.reason, self.guesses.as_slice()) {
+            (Some(reason), _) => write!(f, ": {reason}"),
+            (None, []) => Ok(()),
+            (None, guesses) => write!(f, ": perhaps {}?", guesses.join(" or ")),
+        }
+    }
+}
+
+/// The printed plan.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub(super) taken: &'a [Planned],
+    pub(super) unmatched: &'a [Unmatched],
+    pub(super) unused: Vec<&'a Unmatched>,
+}
+
+impl fmt::Display for Plan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for planned in self.taken {
+            writeln!(f, "{planned}")?;
+        }
+        for unused in &self.unused {
+            writeln!(f, "not used: {unused}")?;
+        }
+        for unmatched in self.unmatched {
+            writeln!(f, "no rule matches: {unmatched}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! Reads one tensor into the table's layout, and lets values decide what shapes leave open.
+
+use std::collections::HashMap;
+
+use ndarray::{ArrayD, ArrayViewD, Axis};
+
+use super::Dump;
+use super::align::{Chosen, Laid, choose_rows, clearly_smallest, error, lay_out, row_axis, same_keys};
+use super::error::Error;
+use super::name::Flavour;
+use super::plan::{Planned, describe};
+use super::shape::{Frame, Reading, Role, Rows};
+use crate::engine::{Activation, Site};
+use crate::formats::Dtype;
+
+/// A tensor in the layout of the activation table.
+#[derive(Clone, Debug)]
+pub struct Aligned {
+    /// The values, with the rows that are present.
+    pub values: ArrayD<f32>,
+    /// Which rows of the forward they are, ascending.
+    pub rows: Vec<usize>,
+    /// Scores and probabilities: the key position of column 0.
+    pub first_key: usize,
+    /// The type on disk.
+    pub dtype: Dtype,
+    /// What was decided or assumed for this tensor.
+    pub notes: Vec<String>,
+}
+
+/// What the values have decided for the whole dump.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settled {
+    /// By activation and number of stored axes.
+    layouts: HashMap<(Activation, usize), Layout>,
+    /// By forward and number of stored rows.
+    rows: HashMap<(usize, usize), Vec<usize>>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A layout: what each stored axis counts, innermost last, and whether sizes are reversed.
+type Layout = (Vec<Role>, bool);
+
+fn layout(reading: &Reading) -> Layout {
+    (reading.order.iter().map(|(role, _)| *role).collect(), reading.reversed)
+}
+
+/// What the values say about one tensor.
+struct Decision {
+    reading: usize,
+    /// Whether the reading is sure.
+    clear: bool,
+    rows: Option<Chosen>,
+}
+
+impl Dump {
+    /// Reads the tensor of an activation. `ours`, the same activation from elsewhere with all rows of the forward,
+    /// decides between several readings and finds the rows; without it, what [`Dump::settle`] found holds, else the
+    /// table's layout and the last rows. `None`: the dump has no such tensor.
+    pub fn read(&self, forward: usize, site: Site, ours: Option<ArrayViewD<f32>>) -> Result<Option<Aligned>, Error> {
+        let Some(planned) = self.planned(forward, site) else { return Ok(None) };
+        let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else {
+            return Err(Error::Unbound { file: self.archive.path().to_owned() });
+        };
+        let values = self.values(planned)?;
+        let mut notes = Vec::new();
+        let decision = ours.as_ref().map(|ours| self.decide(planned, frame, &values, ours));
+        let settled = self.settled.layouts.get(&(site.activation, planned.stored.len()));
+        let of_settled =
+            settled.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
+        let at = match (&decision, of_settled) {
+            (Some(decision), _) if decision.clear => decision.reading,
+            (_, Some(at)) => at,
+            _ => {
+                if planned.is_ambiguous() {
+                    notes.push(format!(
+                        "{} readings of its shape fit, and nothing decides: taken in the table's layout",
+                        planned.readings.len()
+                    ));
+                }
+                0
+            }
+        };
+        let reading = planned.readings.get(at).unwrap_or(first);
+        if at > 0 {
+            notes.push(describe(reading, &planned.wanted, frame, &planned.stored, planned.flat, false).join(", "));
+        }
+        let Some(mut laid) = lay_out(values.view(), reading, &planned.wanted, frame) else {
+            let problem = "it is not what it was when the dump was opened; open it again".to_string();
+            return Err(Error::Expression { file: self.file_of(&planned.name), name: planned.name.clone(), problem });
+        };
+        if planned.flavour == Flavour::BeforeWeight && unit_rows(&laid.values) {
+            return Ok(None);
+        }
+        if laid.heads_differ {
+            notes.push("its repeated heads are not all alike; the first of each was taken".into());
+        }
+        let rows = if reading.holds == Rows::Some {
+            let chosen = decision.and_then(|decision| decision.rows);
+            self.rows(frame, reading.rows, chosen, &mut notes)
+        } else {
+            (0..frame.tokens).collect()
+        };
+        if planned.flavour == Flavour::Unscaled {
+            self.scale_and_mask(&mut laid, site, frame, &rows, ours.as_ref(), planned);
+        }
+        let Laid { values, first_key, .. } = laid;
+        Ok(Some(Aligned { values, rows, first_key, dtype: planned.dtype, notes }))
+    }
+
+    /// Lets values decide, for the whole dump, which reading of ambiguous shapes is right and which rows partial tensors
+    /// hold. `ours` gives an activation with all rows of a forward; it is asked for no more of them than needed.
+    pub fn settle(&mut self, mut ours: impl FnMut(usize, Site) -> Option<ArrayD<f32>>) -> Result<(), Error> {
+        let mut settled = std::mem::take(&mut self.settled);
+        for planned in &self.planned {
+            let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else { continue };
+            let key = (planned.site.activation, planned.stored.len());
+            let partial = (frame.forward, first.rows);
+            let open = planned.is_ambiguous() && !settled.layouts.contains_key(&key);
+            let missing = first.holds == Rows::Some && !settled.rows.contains_key(&partial);
+            if !open && !missing {
+                continue;
+            }
+            let Some(ours) = ours(frame.forward, planned.site) else { continue };
+            let decision = self.decide(planned, frame, &self.values(planned)?, &ours.view());
+            let Some(reading) = planned.readings.get(decision.reading) else { continue };
+            if open && decision.clear {
+                settled.layouts.insert(key, layout(reading));
+                if decision.reading > 0 {
+                    let steps = describe(reading, &planned.wanted, frame, &planned.stored, planned.flat, false);
+                    let row = planned.site.activation.row();
+                    settled.notes.push(format!("{}: {}, as its values say", row.short, steps.join(", ")));
+                }
+            }
+            if let Some(chosen) = decision.rows.filter(|chosen| missing && chosen.clear) {
+                settled.notes.push(format!("{} of {} rows are present: {:?}", first.rows, frame.tokens, chosen.rows));
+                settled.rows.insert(partial, chosen.rows);
+            }
+        }
+        self.settled = settled;
+        Ok(())
+    }
+
+    /// Which reading, and which rows, agree with `ours`.
+    fn decide(&self, planned: &Planned, frame: Frame, values: &ArrayD<f32>, ours: &ArrayViewD<f32>) -> Decision {
+        let axis = row_axis(&planned.wanted);
+        let scale = if planned.flavour == Flavour::Unscaled { Some(self.score_scale()) } else { None };
+        let mut errors = Vec::with_capacity(planned.readings.len());
+        let mut rows = Vec::with_capacity(planned.readings.len());
+        for reading in &planned.readings {
+            let laid = lay_out(values.view(), reading, &planned.wanted, frame);
+            let compared = laid.and_then(|laid| {
+                let ours = same_keys(ours, &laid, &planned.wanted)?;
+                let variants = [Some(laid.values.clone()), scale.map(|scale| laid.values * scale)];
+                variants
+                    .into_iter()
+                    .flatten()
+                    .map(|values| compare(&values.view(), &ours, axis, reading))
+                    .reduce(|a, b| if b.0 < a.0 { b } else { a })
+            });
+            let (error, chosen) = compared.unwrap_or((f64::INFINITY, None));
+            errors.push(error);
+            rows.push(chosen);
+        }
+        let (reading, clear) = match errors.as_slice() {
+            [_] => (0, true),
+            errors => clearly_smallest(errors),
+        };
+        Decision { reading, clear, rows: rows.swap_remove(reading) }
+    }
+
+    /// The rows of a tensor that does not hold all of them.
+    fn rows(&self, frame: Frame, stored: usize, chosen: Option<Chosen>, notes: &mut Vec<String>) -> Vec<usize> {
+        let last = (frame.tokens.saturating_sub(stored)..frame.tokens).collect();
+        let known = self.settled.rows.get(&(frame.forward, stored)).cloned();
+        let rows = match (chosen, known) {
+            (Some(chosen), _) if chosen.clear => chosen.rows,
+            (_, Some(rows)) => rows,
+            (chosen, None) => {
+                notes.push(format!("which {stored} of {} rows it holds is not certain", frame.tokens));
+                chosen.map_or(last, |chosen| chosen.rows)
+            }
+        };
+        if rows.len() == stored { rows } else { (frame.tokens.saturating_sub(stored)..frame.tokens).collect() }
+    }
+
+    /// A tensor as it is stored, after the map's expression.
+    pub(super) fn values(&self, planned: &Planned) -> Result<ArrayD<f32>, Error> {
+        let mut values = self.archive.read(&planned.name)?.into_f32();
+        let Some(expression) = &planned.expression else { return Ok(values) };
+        let error =
+            |problem| Error::Expression { file: self.file_of(&planned.name), name: planned.name.clone(), problem };
+        for name in &expression.sum {
+            let other = self.archive.read(name)?.into_f32();
+            if other.shape() != values.shape() {
+                let shapes = format!("{:?} and {:?}", values.shape(), other.shape());
+                let name = super::error::shown(name);
+                return Err(error(format!("the map adds \"{name}\" to it, and their shapes are {shapes}")));
+            }
+            values += &other;
+        }
+        expression.apply(values).map_err(error)
+    }
+
+    fn score_scale(&self) -> f32 {
+        (self.config.head_dim as f32).sqrt().recip()
+    }
+
+    /// ggml keeps `q kᵀ` before the scale and the mask: both are applied, unless the values show the scale already.
+    fn scale_and_mask(
+        &self,
+        laid: &mut Laid,
+        site: Site,
+        frame: Frame,
+        rows: &[usize],
+        ours: Option<&ArrayViewD<f32>>,
+        planned: &Planned,
+    ) {
+        let scaled = &laid.values * self.score_scale();
+        let compared = ours.and_then(|ours| same_keys(ours, laid, &planned.wanted)).map(|ours| {
+            let ours = ours.select(Axis(1), rows);
+            [error(&scaled.view(), &ours.view()), error(&laid.values.view(), &ours.view())]
+        });
+        if compared.is_none_or(|errors| clearly_smallest(&errors).0 == 0) {
+            laid.values = scaled;
+        }
+        let window = self.config.sliding_window.get(site.layer).copied().flatten();
+        for (mut query, row) in laid.values.axis_iter_mut(Axis(1)).zip(rows) {
+            let position = frame.first + row;
+            for (column, mut keys) in query.axis_iter_mut(Axis(1)).enumerate() {
+                let key = laid.first_key + column;
+                if key > position || window.is_some_and(|window| position - key >= window) {
+                    keys.fill(f32::NEG_INFINITY);
+                }
+            }
+        }
+    }
+}
+
+fn compare(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>, axis: Axis, reading: &Reading) -> (f64, Option<Chosen>) {
+    if reading.holds != Rows::Some {
+        return (error(values, ours), None);
+    }
+    if values.ndim() != ours.ndim() {
+        return (f64::INFINITY, None);
+    }
+    let chosen = choose_rows(values, ours, axis);
+    (chosen.error, Some(chosen))
+}
+
+/// Whether every row has a mean square of 1, as a norm's result before its weight has.
+fn unit_rows(values: &ArrayD<f32>) -> bool {
+    values.outer_iter().all(|row| {
+        let squares: f64 = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+        (squares / row.len().max(1) as f64 - 1.0).abs() < 0.02
+    })
+}

@@ -1,0 +1,277 @@
+//! The ways a stored shape can be read as an activation: which stored axis is the token, the head, the channel, the key.
+//!
+//! Axes of length 1 say nothing, so they are left out of every comparison: `[1, T, D]`, `[T, D]` and, for one token, `[D]`
+//! are the same thing.
+
+use crate::engine::{Axis, Site};
+use crate::model::Config;
+
+/// What a stored axis counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Heads: query heads, or key and value heads.
+    Head,
+    /// Tokens; in score matrices, queries.
+    Token,
+    /// Channels of a head, or of the row where there are no heads.
+    Channel,
+    /// Keys.
+    Key,
+}
+
+use Role::{Channel as C, Head as H, Key as K, Token as T};
+
+/// Stored layouts, each a list of axes, each axis one or two roles; best first.
+type Layouts = &'static [&'static [&'static [Role]]];
+
+const ROWS: Layouts = &[&[&[T], &[C]], &[&[C], &[T]]];
+const PER_HEAD: Layouts =
+    &[&[&[H], &[T], &[C]], &[&[T], &[H], &[C]], &[&[T], &[H, C]], &[&[H, C], &[T]], &[&[H], &[C], &[T]]];
+const MERGED: Layouts =
+    &[&[&[T], &[H, C]], &[&[T], &[H], &[C]], &[&[H], &[T], &[C]], &[&[H, C], &[T]], &[&[H], &[C], &[T]]];
+const SCORES: Layouts = &[&[&[H], &[T], &[K]], &[&[T], &[H], &[K]], &[&[H], &[K], &[T]]];
+
+/// The layout of the table, in roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `[token, channel]`.
+    Rows,
+    /// `[head, token, head_dim]`.
+    PerHead,
+    /// `[token, head * head_dim]`.
+    Merged,
+    /// `[head, query, key]`.
+    Scores,
+}
+
+/// What an activation of a model looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) kind: Kind,
+    pub(super) heads: usize,
+    pub(super) channels: usize,
+    /// Heads of a tensor whose key and value heads were repeated for every query head.
+    pub(super) repeated: Option<usize>,
+}
+
+impl Wanted {
+    pub(super) fn new(site: Site, config: &Config) -> Self {
+        let axes = site.activation.row().axes;
+        let length = |axis: Axis| axis.length(config, 1, 1);
+        let (query, key) = (config.num_attention_heads, config.num_key_value_heads);
+        let repeated = (key < query).then_some(query);
+        let rows = |axis| Self { kind: Kind::Rows, heads: 1, channels: length(axis), repeated: None };
+        let heads = |kind, heads, repeated| Self { kind, heads, channels: length(Axis::HeadDim), repeated };
+        match axes {
+            [Axis::Head, _, Axis::Key] => Self { channels: 1, ..heads(Kind::Scores, query, None) },
+            [Axis::Head, ..] => heads(Kind::PerHead, query, None),
+            [Axis::KeyHead, ..] => heads(Kind::PerHead, key, repeated),
+            [_, Axis::QueryFeature] => heads(Kind::Merged, query, None),
+            [_, Axis::KeyFeature] => heads(Kind::Merged, key, repeated),
+            [_, axis] => rows(*axis),
+            _ => rows(Axis::Hidden),
+        }
+    }
+
+    fn layouts(&self) -> Layouts {
+        match self.kind {
+            Kind::Rows => ROWS,
+            Kind::PerHead => PER_HEAD,
+            Kind::Merged => MERGED,
+            Kind::Scores => SCORES,
+        }
+    }
+
+    /// Roles of the table's axes, a merged one apart.
+    pub(super) fn target(&self) -> &'static [Role] {
+        match self.kind {
+            Kind::Rows => &[T, C],
+            Kind::PerHead => &[H, T, C],
+            Kind::Merged => &[T, H, C],
+            Kind::Scores => &[H, T, K],
+        }
+    }
+}
+
+/// The tokens of the forward that a tensor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// Which forward.
+    pub(super) forward: usize,
+    /// Rows of this forward.
+    pub(super) tokens: usize,
+    /// Position of the first of them.
+    pub(super) first: usize,
+    /// Rows of all forwards together, when the tensor may hold them joined: it has no suffix, and there are several.
+    pub(super) joined: Option<usize>,
+}
+
+/// Which rows of the forward a tensor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rows {
+    /// All of them.
+    All,
+    /// Those of all forwards, joined.
+    Joined,
+    /// All positions so far: a whole key/value cache.
+    Cache,
+    /// Fewer: which, the values say.
+    Some,
+    /// More: padding follows.
+    Padded,
+}
+
+/// One way to read a stored tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The row taken from a batch, and the length of the batch.
+    pub(super) batch: Option<(usize, usize)>,
+    /// The stored axes, outermost first, with their lengths.
+    pub(super) order: Vec<(Role, usize)>,
+    /// The sizes are stored innermost first, as ggml prints them.
+    pub(super) reversed: bool,
+    /// Stored rows.
+    pub(super) rows: usize,
+    /// Which they are.
+    pub(super) holds: Rows,
+    /// Stored heads.
+    pub(super) heads: usize,
+    /// Stored keys; 1 where there are none.
+    pub(super) keys: usize,
+}
+
+impl Reading {
+    /// The axes without those that say nothing: readings that agree in this give the same values.
+    fn essence(&self) -> Vec<(Role, usize)> {
+        self.order.iter().copied().filter(|(_, length)| *length != 1).collect()
+    }
+
+    /// Whether the stored axes stand in the table's order.
+    pub(super) fn is_table_layout(&self, wanted: &Wanted) -> bool {
+        let stored = self.essence();
+        let mut target = wanted.target().iter();
+        stored.iter().all(|(role, _)| target.any(|wanted| wanted == role))
+    }
+}
+
+/// What came of looking for readings.
+#[derive(Debug)]
+pub(super) enum Fit {
+    /// Best first; they agree in which rows are stored.
+    Readings(Vec<Reading>),
+    /// A batch of this many, and no row of it was asked for.
+    Batch(usize),
+    /// A row was asked for that the batch does not have.
+    NoSuchRow(usize),
+    /// No reading.
+    None,
+}
+
+/// All readings of a stored shape.
+pub(super) fn readings(shape: &[usize], flat: bool, wanted: &Wanted, frame: Frame, batch: Option<usize>) -> Fit {
+    let mut found = unbatched(shape, flat, wanted, frame);
+    let Some((&of, rest)) = shape.iter().position(|n| *n != 1).and_then(|at| shape.get(at..)?.split_first()) else {
+        return if found.is_empty() { Fit::None } else { Fit::Readings(found) };
+    };
+    // One row fits as well as a batch of single rows; a row that was asked for decides for the batch.
+    let batched = || if rest.is_empty() || flat { Vec::new() } else { unbatched(rest, false, wanted, frame) };
+    if found.is_empty() {
+        found = batched();
+        match batch {
+            _ if found.is_empty() => return Fit::None,
+            None => return Fit::Batch(of),
+            Some(pick) if pick >= of => return Fit::NoSuchRow(of),
+            Some(pick) => found.iter_mut().for_each(|reading| reading.batch = Some((pick, of))),
+        }
+    } else if batch.is_some_and(|pick| pick > 0) && shape.first() == Some(&1) {
+        return Fit::NoSuchRow(1);
+    }
+    Fit::Readings(found)
+}
+
+fn unbatched(shape: &[usize], flat: bool, wanted: &Wanted, frame: Frame) -> Vec<Reading> {
+    let Some(count) = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n)).filter(|n| *n > 0) else {
+        return Vec::new();
+    };
+    let dims: Vec<usize> = shape.iter().copied().filter(|n| *n != 1).collect();
+    let flat = flat || dims.len() <= 1;
+    let mut found: Vec<Reading> = Vec::new();
+    for layout in wanted.layouts() {
+        for heads in [Some(wanted.heads), wanted.repeated].into_iter().flatten() {
+            for keys in keys_to_try(&dims, count, wanted, heads, frame) {
+                for reversed in [false, true] {
+                    let length = heads * wanted.channels * keys;
+                    let rows = count / length.max(1);
+                    let Some(holds) = holds(rows, keys, wanted, frame).filter(|_| rows * length == count) else {
+                        continue;
+                    };
+                    let size = |role: &Role| match role {
+                        H => heads,
+                        T => rows,
+                        C => wanted.channels,
+                        K => keys,
+                    };
+                    let axes = layout.iter().map(|axis| axis.iter().map(size).product()).filter(|n: &usize| *n != 1);
+                    let mut axes: Vec<usize> = axes.collect();
+                    if reversed {
+                        axes.reverse();
+                    }
+                    if (flat && reversed) || (!flat && axes != dims) {
+                        continue;
+                    }
+                    let order = layout.iter().flat_map(|axis| axis.iter().map(|role| (*role, size(role)))).collect();
+                    let reading = Reading { batch: None, order, reversed, rows, holds, heads, keys };
+                    if !found.iter().any(|known| known.essence() == reading.essence() && known.heads == heads) {
+                        found.push(reading);
+                    }
+                }
+            }
+        }
+    }
+    let best = found.iter().map(|reading| reading.holds).min();
+    found.retain(|reading| Some(reading.holds) == best);
+    found.sort_by_key(|reading| (reading.reversed, reading.heads != wanted.heads));
+    found
+}
+
+/// Lengths that the key axis may have.
+fn keys_to_try(dims: &[usize], count: usize, wanted: &Wanted, heads: usize, frame: Frame) -> Vec<usize> {
+    if wanted.kind != Kind::Scores {
+        return vec![1];
+    }
+    let mut keys = vec![frame.first + frame.tokens];
+    keys.extend(frame.joined);
+    keys.extend(count.checked_div(heads * frame.tokens));
+    keys.extend(dims);
+    keys.push(1);
+    keys.retain(|n| *n > 0);
+    let mut seen = Vec::new();
+    keys.retain(|n| {
+        !seen.contains(n) && {
+            seen.push(*n);
+            true
+        }
+    });
+    keys
+}
+
+/// Which rows a tensor of `rows` rows (and `keys` keys) holds, if it can be of this forward.
+fn holds(rows: usize, keys: usize, wanted: &Wanted, frame: Frame) -> Option<Rows> {
+    let scores = wanted.kind == Kind::Scores;
+    let seen = frame.first + frame.tokens;
+    let all_keys = !scores || keys >= seen;
+    if frame.joined == Some(rows) && (!scores || keys >= rows) {
+        return Some(Rows::Joined);
+    }
+    if frame.joined.is_some() && frame.forward > 0 {
+        return None;
+    }
+    // In decode steps the key axis may have been cut to a window, its right end being the newest key.
+    match rows.cmp(&frame.tokens) {
+        std::cmp::Ordering::Equal if all_keys || (frame.forward > 0 && keys >= rows) => Some(Rows::All),
+        std::cmp::Ordering::Less if rows > 0 && (all_keys || frame.forward > 0) => Some(Rows::Some),
+        std::cmp::Ordering::Greater if scores && all_keys => Some(Rows::Padded),
+        std::cmp::Ordering::Greater if !scores && wanted.kind != Kind::Rows && rows == seen => Some(Rows::Cache),
+        _ => None,
+    }
+}

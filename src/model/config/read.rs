@@ -1,0 +1,123 @@
+//! Typed reading of the keys of config.json, with errors that name the key, the value and what was expected.
+
+use serde_json::{Map, Value};
+
+use super::{Architecture, ConfigError};
+use crate::ops::Activation;
+
+/// The object of a config.json, or one inside it.
+pub(in crate::model) struct Reader<'a> {
+    pub(in crate::model) file: &'a str,
+    /// Where the object lies in the file: empty, or `rope_parameters.`.
+    prefix: String,
+    pub(in crate::model) keys: Map<String, Value>,
+}
+
+/// A value as it stands in the file, cut when long, with nothing that could disturb a terminal.
+pub(in crate::model) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    // serde_json escapes C0 controls, but neither C1 nor bidirectional ones.
+    let safe: String =
+        text.chars().take(60).flat_map(|c| if c == '"' { vec![c] } else { c.escape_debug().collect() }).collect();
+    if text.chars().count() > 60 { format!("{safe}...") } else { safe }
+}
+
+impl<'a> Reader<'a> {
+    pub(in crate::model) fn new(text: &str, file: &'a str) -> Result<Self, ConfigError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let error = |detail: String| ConfigError::Json { file: file.to_owned(), detail };
+        match serde_json::from_str(text) {
+            Ok(Value::Object(keys)) => Ok(Self { file, prefix: String::new(), keys }),
+            Ok(other) => Err(error(format!("it holds {}", shown(&other)))),
+            Err(cause) => Err(error(cause.to_string().escape_debug().to_string())),
+        }
+    }
+
+    /// A reader of the object under `key`, whose keys are named `key.inner` in messages.
+    pub(in crate::model) fn inside(&self, key: &str, keys: &Map<String, Value>) -> Self {
+        Self { file: self.file, prefix: format!("{}{}.", self.prefix, key.escape_debug()), keys: keys.clone() }
+    }
+
+    pub(in crate::model) fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// The value under `key`; `None` when it is missing or null.
+    pub(in crate::model) fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(in crate::model) fn wrong(&self, key: &str, found: &Value, expected: impl Into<String>) -> ConfigError {
+        let key = format!("{}{}", self.prefix, key.escape_debug());
+        ConfigError::Value { file: self.file.to_owned(), key, found: shown(found), expected: expected.into() }
+    }
+
+    pub(in crate::model) fn unsupported(&self, key: &str, found: &Value, hint: impl Into<String>) -> ConfigError {
+        let key = format!("{}{}", self.prefix, key.escape_debug());
+        ConfigError::Unsupported { file: self.file.to_owned(), key, found: shown(found), hint: hint.into() }
+    }
+
+    pub(in crate::model) fn contradiction(&self, detail: String) -> ConfigError {
+        ConfigError::Contradiction { file: self.file.to_owned(), detail }
+    }
+
+    pub(in crate::model) fn architecture(&self) -> Result<Architecture, ConfigError> {
+        let file = self.file.to_owned();
+        match self.get("model_type") {
+            None => Err(ConfigError::NoModelType { file }),
+            Some(Value::String(name)) => Architecture::parse(name)
+                .ok_or_else(|| ConfigError::Architecture { file, found: name.escape_debug().to_string() }),
+            Some(other) => Err(self.wrong("model_type", other, "a string")),
+        }
+    }
+
+    /// A positive integer of at most `most`.
+    pub(in crate::model) fn size(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        match self.keys.get(key) {
+            None => Ok(default),
+            Some(value) => self.integer(key, value, most),
+        }
+    }
+
+    /// As [`size`](Self::size), where a missing key and null are `None`.
+    pub(in crate::model) fn nullable_size(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
+        self.get(key).map(|value| self.integer(key, value, most)).transpose()
+    }
+
+    fn integer(&self, key: &str, value: &Value, most: usize) -> Result<usize, ConfigError> {
+        match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
+            Some(size) if (1..=most).contains(&size) => Ok(size),
+            _ => Err(self.wrong(key, value, format!("an integer from 1 to {most}"))),
+        }
+    }
+
+    /// A finite number of at least `least`.
+    pub(in crate::model) fn number(&self, key: &str, default: f64, least: f64) -> Result<f64, ConfigError> {
+        match self.keys.get(key) {
+            None => Ok(default),
+            Some(value) => match value.as_f64() {
+                Some(number) if number.is_finite() && number >= least => Ok(number),
+                _ => Err(self.wrong(key, value, format!("a finite number of at least {least}"))),
+            },
+        }
+    }
+
+    pub(in crate::model) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.keys.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false")),
+        }
+    }
+
+    pub(in crate::model) fn activation(&self) -> Result<Activation, ConfigError> {
+        match self.keys.get("hidden_act") {
+            None => Ok(Activation::Silu),
+            Some(value) => match value.as_str() {
+                None => Err(self.wrong("hidden_act", value, "the name of a function")),
+                Some(name) => Activation::parse(name).ok_or_else(|| {
+                    self.unsupported("hidden_act", value, "; the activations it has are silu and swish")
+                }),
+            },
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Dumps as witnesses: names, layouts, rows, ids, maps, and the refusals.
+//!
+//! Most tests rewrite the dump of a tiny model, made by PyTorch, in other names and layouts, and want the same bits back.
+
+#[path = "dump/fixture.rs"]
+mod fixture;
+#[path = "dump/ids.rs"]
+mod ids;
+#[path = "dump/layouts.rs"]
+mod layouts;
+#[path = "dump/map.rs"]
+mod map;
+#[path = "dump/names.rs"]
+mod names;
+#[path = "dump/refusals.rs"]
+mod refusals;
+#[path = "dump/rows.rs"]
+mod rows;

@@ -1,0 +1,336 @@
+//! Every family of names.
+
+use layerstep::engine::{Activation as A, Site};
+use layerstep::model::Config;
+use ndarray::ArrayD;
+
+use crate::fixture::{TINY, Tensors, bits, check, config, model, parsed, permute, prefill, reference, reshape};
+
+/// `[head, token, dim]` or `[token, head * dim]` → `[1, token, head, dim]`.
+fn by_token(values: &ArrayD<f32>, config: &Config) -> ArrayD<f32> {
+    let values = if values.ndim() == 3 { permute(values, &[1, 0, 2]) } else { values.clone() };
+    let tokens = values.shape()[0];
+    let heads = values.len() / tokens / config.head_dim;
+    reshape(&values, &[1, tokens, heads, config.head_dim])
+}
+
+fn suffix(forward: usize) -> String {
+    if forward == 0 { String::new() } else { format!("@{forward}") }
+}
+
+#[test]
+fn a_capture_is_read_as_it_is() {
+    for name in TINY {
+        let (config, original) = (config(name), reference(name));
+        let dump = check(&original, &original, &config, &[]);
+        assert!(dump.unmatched().is_empty() && dump.unused().is_empty(), "{name}");
+        for planned in dump.all_planned() {
+            let steps = planned.steps();
+            assert!(steps.iter().all(|step| step.starts_with("the last ")), "{name}: {planned}");
+        }
+        assert_eq!(
+            dump.ids().map(|ids| (ids.ids.clone(), ids.steps.clone())),
+            Some((original.ids(), original.steps()))
+        );
+    }
+}
+
+#[test]
+fn names_of_one_module_are_read() {
+    let (config, original) = (config("llama"), reference("llama"));
+    let renames: &[(&str, fn(Site) -> String)] = &[
+        ("short", |site| site.short()),
+        ("class prefix", |site| format!("LlamaForCausalLM.{site}")),
+        ("wrapped", |site| format!("_orig_mod.{site}")),
+        ("outputs", |site| format!("{site}.output")),
+        ("first of a tuple", |site| format!("{site}_outputs_0")),
+        ("file names", |site| site.to_string().replace('.', "_")),
+        ("slashes", |site| site.to_string().replace('.', "/")),
+        ("upper case", |site| site.to_string().to_uppercase()),
+        ("no model", |site| site.to_string().trim_start_matches("model.").to_string()),
+        ("layer1_q_proj", |site| match (site.in_layer(), site.activation) {
+            (_, A::EmbedTokens) => "after_embeddings".into(),
+            (_, A::FinalNorm) => "after_final_norm".into(),
+            (_, A::LmHead) => "final_logits".into(),
+            (Some(layer), A::Block) => format!("after_layer_{layer}"),
+            (layer, activation) => format!("layer{}_{}", layer.unwrap_or(0), activation.row().short),
+        }),
+        ("aliases of a module", |site| match (site.in_layer(), site.activation) {
+            (Some(layer), A::OProj) => format!("model.layers.{layer}.self_attn"),
+            (Some(layer), A::DownProj) => format!("model.layers.{layer}.mlp"),
+            _ => site.to_string(),
+        }),
+    ];
+    for (family, rename) in renames {
+        let rewritten = original.rewritten(|name, values| {
+            let (forward, site) = parsed(name);
+            Some((format!("{}{}", rename(site), suffix(forward)), values.clone()))
+        });
+        let dump = check(&original, &rewritten, &config, &[]);
+        assert!(dump.unmatched().is_empty(), "{family}: {:?}", dump.unmatched());
+    }
+}
+
+fn transformer_lens(site: Site) -> Option<String> {
+    let within = match site.activation {
+        A::EmbedTokens => return Some("hook_embed".into()),
+        A::LmHead => return Some("logits".into()),
+        A::InputNorm | A::PostAttentionNorm | A::FinalNorm | A::ActFn | A::QNorm | A::KNorm => return None,
+        A::QProj => "attn.hook_q",
+        A::KProj => "attn.hook_k",
+        A::VProj => "attn.hook_v",
+        A::QRope => "attn.hook_rot_q",
+        A::KRope => "attn.hook_rot_k",
+        A::Scores => "attn.hook_attn_scores",
+        A::Probs => "attn.hook_pattern",
+        A::Context => "attn.hook_z",
+        A::OProj => "hook_attn_out",
+        A::ResidMid => "hook_resid_mid",
+        A::GateProj => "mlp.hook_pre",
+        A::UpProj => "mlp.hook_pre_linear",
+        A::ActMul => "mlp.hook_post",
+        A::DownProj => "hook_mlp_out",
+        A::Block => "hook_resid_post",
+    };
+    Some(format!("blocks.{}.{within}", site.layer))
+}
+
+#[test]
+fn transformer_lens_is_read() {
+    for name in TINY {
+        let (config, original) = (config(name), prefill(name));
+        let rewritten = original.rewritten(|name, values| {
+            let (_, site) = parsed(name);
+            let values = match site.activation {
+                A::QProj | A::KProj | A::VProj | A::QRope | A::KRope | A::Context => by_token(values, &config),
+                _ => values.clone().insert_axis(ndarray::Axis(0)),
+            };
+            Some((transformer_lens(site)?, values))
+        });
+        let missing = [A::InputNorm, A::PostAttentionNorm, A::FinalNorm, A::ActFn, A::QNorm, A::KNorm];
+        let dump = check(&original, &rewritten, &config, &missing);
+        assert!(dump.notes().iter().any(|note| note.contains("from_pretrained_no_processing")), "{:?}", dump.notes());
+    }
+}
+
+#[test]
+fn the_stream_entering_a_layer_is_the_block_before_it() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    for entering in ["blocks.{}.hook_resid_pre", "model.layers.{}.input", "model.layers.{}.input_layernorm.input"] {
+        let rewritten = original.rewritten(|name, values| {
+            let layer = match parsed(name).1 {
+                Site { activation: A::EmbedTokens, .. } => 0,
+                Site { activation: A::Block, layer } => layer + 1,
+                _ => return None,
+            };
+            Some((entering.replace("{}", &layer.to_string()), values.clone()))
+        });
+        let (dump, _written) = rewritten.bound(&config);
+        for (site, name) in
+            [(Site::whole(A::EmbedTokens), "model.embed_tokens"), (Site::new(1, A::Block), "model.layers.1")]
+        {
+            let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{entering}: {name}"));
+            assert_eq!(bits(&read.values), bits(original.get(name)), "{entering}: {name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_module_was_given_is_its_input() {
+    let (config, original) = (config("qwen2"), prefill("qwen2"));
+    let inputs = [
+        (A::Context, "self_attn.o_proj.input"),
+        (A::ActMul, "mlp.down_proj_in"),
+        (A::ResidMid, "post_attention_layernorm.input"),
+        (A::InputNorm, "self_attn.input"),
+        (A::PostAttentionNorm, "mlp.inputs_0"),
+        (A::GateProj, "mlp.act_fn.input"),
+    ];
+    let rewritten = original.rewritten(|name, values| {
+        let (_, site) = parsed(name);
+        let (_, input) = inputs.iter().find(|(activation, _)| *activation == site.activation)?;
+        Some((format!("model.layers.{}.{input}", site.layer), values.clone()))
+    });
+    let (dump, _written) = rewritten.bound(&config);
+    assert!(dump.unmatched().is_empty(), "{}", dump.plan());
+    for (activation, input) in inputs {
+        let site = Site::new(1, activation);
+        let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{input}"));
+        assert_eq!(bits(&read.values), bits(original.get(&site.to_string())), "{input}");
+    }
+}
+
+/// What llama.cpp writes, in its order, with the repeats of its names.
+fn ggml(original: &Tensors, config: &Config) -> Tensors {
+    let mut out = Tensors { tensors: Vec::new(), metadata: original.metadata.clone() };
+    let mut put = |name: String, values: ArrayD<f32>| out.tensors.push((name, values));
+    put("embd".into(), original.get("model.embed_tokens").clone());
+    for layer in 0..config.num_hidden_layers {
+        let of = |activation| original.get(&Site::new(layer, activation).to_string());
+        let n = |name: &str| format!("{name}-{layer}");
+        let (q, k) = (by_token(of(A::QRope), config), by_token(of(A::KRope), config));
+        put(n("norm"), of(A::InputNorm).clone());
+        put(n("attn_norm"), of(A::InputNorm).clone());
+        for (cur, projection, rotated) in [("Qcur", A::QProj, q), ("Kcur", A::KProj, k)] {
+            put(n(cur), if config.qkv_bias { of(projection) - 1.0 } else { of(projection).clone() });
+            if config.qkv_bias {
+                put(n(cur) + "~2", of(projection).clone());
+            }
+            put(format!("{cur}-{layer} (reshaped)"), by_token(of(projection), config));
+            if config.qk_norm {
+                let norm = if cur == "Qcur" { A::QNorm } else { A::KNorm };
+                put(n(&format!("{cur}_normed")), by_token(of(norm), config));
+            }
+            put(n(cur) + if config.qkv_bias { "~3" } else { "~2" }, rotated);
+        }
+        put(n("Vcur"), if config.qkv_bias { of(A::VProj) - 1.0 } else { of(A::VProj).clone() });
+        if config.qkv_bias {
+            put(n("Vcur") + "~2", of(A::VProj).clone());
+        }
+        put(n("kq_soft_max"), of(A::Probs).clone());
+        let names = [
+            ("kqv_out", A::Context),
+            ("attn_out", A::OProj),
+            ("ffn_inp", A::ResidMid),
+            ("ffn_norm", A::PostAttentionNorm),
+            ("ffn_gate", A::GateProj),
+            ("ffn_up", A::UpProj),
+            ("ffn_silu", A::ActFn),
+            ("ffn_swiglu", A::ActMul),
+            ("ffn_out", A::DownProj),
+            ("l_out", A::Block),
+        ];
+        names.into_iter().for_each(|(name, activation)| put(n(name), of(activation).clone()));
+    }
+    put("result_norm".into(), original.get("model.norm").clone());
+    put("result_output".into(), original.get("lm_head").clone());
+    out
+}
+
+#[test]
+fn ggml_is_read_with_its_repeats() {
+    for name in TINY {
+        let (config, original) = (config(name), prefill(name));
+        let dump = check(&original, &ggml(&original, &config), &config, &[A::Scores]);
+        let unmatched: Vec<&str> = dump.unmatched().iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!(unmatched, ["norm-0", "norm-1", "norm-2"], "{name}");
+    }
+}
+
+#[test]
+fn ggml_scores_get_their_scale_and_mask() {
+    let (config, original) = (config("mistral"), prefill("mistral"));
+    let scale = (config.head_dim as f32).sqrt();
+    let unscaled = original.rewritten(|name, values| {
+        let (_, site) = parsed(name);
+        let raw = values.mapv(|v| if v < -1e30 { 7.5 } else { v * scale });
+        (site.activation == A::Scores).then(|| (format!("kq-{}", site.layer), raw))
+    });
+    let (dump, _written) = unscaled.bound(&config);
+    for layer in 0..3 {
+        let site = Site::new(layer, A::Scores);
+        let read = dump.read(0, site, None).expect("read").expect("kq is known");
+        let exact = original.get(&site.to_string()).mapv(|v| if v < -1e30 { f32::NEG_INFINITY } else { v });
+        assert_eq!(bits(&read.values), bits(&exact), "layer {layer}");
+    }
+}
+
+#[test]
+fn a_ggml_name_without_repeats_is_told_by_its_shape() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    let rotated = Site::new(0, A::QRope);
+    let mut one = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
+    one.tensors.push(("Qcur-0".into(), by_token(original.get(&rotated.to_string()), &config)));
+    one.tensors.push(("Kcur-0".into(), original.get("model.layers.0.self_attn.k_proj").clone()));
+    let (dump, _written) = one.bound(&config);
+    assert_eq!(dump.planned(0, rotated).map(|p| p.name.as_str()), Some("Qcur-0"));
+    assert_eq!(dump.planned(0, Site::new(0, A::KProj)).map(|p| p.name.as_str()), Some("Kcur-0"));
+    assert!(dump.planned(0, Site::new(0, A::KRope)).is_none());
+}
+
+#[test]
+fn hidden_states_are_blocks_and_the_last_is_normed() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    let sites =
+        [Site::whole(A::EmbedTokens), Site::new(0, A::Block), Site::new(1, A::Block), Site::whole(A::FinalNorm)];
+    for pattern in ["hidden_states.{}", "hidden_states_{}", "hidden_states[{}]", "outputs.hidden_states.{}", "{}"] {
+        let mut states = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
+        for (index, site) in sites.iter().enumerate() {
+            let values = original.get(&site.to_string()).clone().insert_axis(ndarray::Axis(0));
+            states.tensors.push((pattern.replace("{}", &index.to_string()), values));
+        }
+        let (mut dump, _written) = states.bound(&config);
+        for site in sites {
+            let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{pattern}: {site}"));
+            assert_eq!(bits(&read.values), bits(original.get(&site.to_string())), "{pattern}: {site}");
+        }
+        let (norm, last) = (Site::whole(A::FinalNorm), Site::new(2, A::Block));
+        assert!(dump.planned(0, norm).is_some_and(|planned| planned.by_convention), "{pattern}");
+        assert!(dump.notes().iter().any(|note| note.contains("is taken for model.norm, as Hugging Face has it")));
+        assert!(dump.take_for(0, norm, last), "{pattern}");
+        assert!(dump.planned(0, norm).is_none() && dump.planned(0, last).is_some(), "{pattern}");
+        assert!(!dump.take_for(0, norm, last), "there is no such tensor any more");
+    }
+}
+
+#[test]
+fn a_norm_before_its_weight_is_left_out() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    let norm = Site::new(0, A::InputNorm);
+    let weight = model("llama").layers[0].input_layernorm.clone();
+    let after = original.get(&norm.to_string()).clone();
+    let before = &after / &weight;
+    for (values, taken) in [(after, true), (before, false)] {
+        let mut lens = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
+        lens.tensors.push(("blocks.0.ln1.hook_normalized".into(), values));
+        let (dump, _written) = lens.bound(&config);
+        assert_eq!(dump.read(0, norm, None).expect("read").is_some(), taken);
+    }
+}
+
+#[test]
+fn several_names_of_one_activation_give_it_to_the_plainest() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    let block = original.get("model.layers.0").clone();
+    let mut twice = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
+    for name in ["l_out-0", "hidden_states.1", "model.layers.0", "model.layers.0~2"] {
+        twice.tensors.push((name.into(), block.clone()));
+    }
+    let (dump, _written) = twice.bound(&config);
+    assert_eq!(dump.planned(0, Site::new(0, A::Block)).map(|p| p.name.as_str()), Some("model.layers.0"));
+    let unused: Vec<String> = dump.unused().iter().map(ToString::to_string).collect();
+    assert_eq!(unused[0], "l_out-0 [13, 48]: model.layers.0 is taken for model.layers.0");
+    assert_eq!(unused.len(), 3);
+}
+
+#[test]
+fn unknown_names_come_with_guesses() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    let cases: &[(&str, Option<&str>)] = &[
+        ("model.layers.0.self_attn.q_porj", Some("perhaps model.layers.0.self_attn.q_proj or")),
+        ("model.layers.1.mlp.gateproj", Some("perhaps model.layers.1.mlp.gate_proj")),
+        ("lm_haed", Some("perhaps lm_head")),
+        ("after_attn-0", None),
+        ("scratch", None),
+        ("model.layers.7.mlp.up_proj", Some("the model has 3 layers")),
+        ("model.layers.0.self_attn.q_norm", Some("does not normalise queries and keys per head")),
+        ("hidden_states.4", Some("the model has 4 hidden states")),
+        ("model.layers.18446744073709551616.mlp", None),
+        ("\u{1b}[31mred\u{202e}", None),
+        ("@", None),
+        ("~@1~", None),
+        ("x@99999999999999999999", None),
+    ];
+    for (name, expected) in cases {
+        let mut odd = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
+        odd.tensors.push(((*name).into(), original.get("lm_head").clone()));
+        let (dump, _written) = odd.bound(&config);
+        let [unmatched] = dump.unmatched() else { panic!("{name}: {}", dump.plan()) };
+        let shown = unmatched.to_string();
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
+        match expected {
+            Some(expected) => assert!(shown.contains(expected), "{shown}"),
+            None => assert!(!shown.contains("perhaps") && unmatched.reason.is_none(), "{shown}"),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What is read from config.json, and what is refused. Expected values are those of transformers 5.23.
+
+use layerstep::model::{Architecture, Config};
+use serde_json::{Value, json};
+
+/// A small config of this type with `changes` on top; a change to `"-"` removes the key.
+fn text(model_type: &str, changes: &Value) -> String {
+    let mut keys = json!({"model_type": model_type, "hidden_size": 64, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "num_hidden_layers": 4, "head_dim": 16});
+    for (key, value) in changes.as_object().expect("an object of changes") {
+        if value == "-" {
+            keys.as_object_mut().expect("an object").remove(key);
+        } else {
+            keys[key] = value.clone();
+        }
+    }
+    keys.to_string()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers write the value on the spot")]
+fn read(model_type: &str, changes: Value) -> (Config, Vec<String>) {
+    Config::from_json(&text(model_type, &changes), "DIR/config.json")
+        .unwrap_or_else(|error| panic!("{changes}: {error}"))
+}
+
+/// The file is refused, and the message names the file and holds every fragment.
+#[expect(clippy::needless_pass_by_value, reason = "callers write the value on the spot")]
+fn check(model_type: &str, changes: Value, fragments: &[&str]) {
+    let message = match Config::from_json(&text(model_type, &changes), "DIR/config.json") {
+        Ok(_) => panic!("{changes} was accepted"),
+        Err(error) => error.to_string(),
+    };
+    for fragment in fragments.iter().chain(&["DIR/config.json"]) {
+        assert!(message.contains(fragment), "{changes}: `{fragment}` is not in `{message}`");
+    }
+}
+
+#[test]
+fn missing_keys_have_the_defaults_of_transformers() {
+    let absent = json!({"num_key_value_heads": "-", "head_dim": "-", "num_attention_heads": 32});
+    for (name, kv, head_dim, vocab, wide, positions, windows) in [
+        ("llama", 32, 2, 32_000, 11_008, 2048, None),
+        ("mistral", 8, 2, 32_000, 14_336, 131_072, Some(4096)),
+        ("qwen2", 32, 2, 151_936, 22_016, 32_768, None),
+        ("qwen3", 32, 128, 151_936, 22_016, 32_768, None),
+    ] {
+        let (config, notes) = read(name, absent.clone());
+        assert_eq!(config.architecture, Architecture::parse(name).expect("known"));
+        assert_eq!((config.num_key_value_heads, config.head_dim), (kv, head_dim), "{name}");
+        assert_eq!((config.vocab_size, config.intermediate_size), (vocab, wide), "{name}");
+        assert_eq!((config.max_position_embeddings, config.rope_theta), (positions, 10_000.0), "{name}");
+        assert_eq!((config.rms_norm_eps, config.tie_word_embeddings), (1e-6, false), "{name}");
+        assert_eq!(config.sliding_window, [windows; 4], "{name}");
+        assert_eq!(config.qkv_bias, name == "qwen2");
+        assert_eq!((config.o_bias, config.mlp_bias, config.qk_norm), (false, false, name == "qwen3"));
+        assert_eq!(notes, Vec::<String>::new());
+    }
+    assert_eq!(read("qwen3", json!({"num_key_value_heads": null})).0.num_key_value_heads, 4);
+    assert_eq!(read("mistral", json!({"head_dim": null})).0.head_dim, 16);
+    assert_eq!(read("llama", json!({"head_dim": 24})).0.head_dim, 24);
+}
+
+#[test]
+fn rotation_speeds_are_those_of_transformers() {
+    let llama3 = |extra: Value| {
+        let mut keys = json!({"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0});
+        keys.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        keys
+    };
+    let long = json!({"original_max_position_embeddings": 32});
+    let linear = json!({"type": "linear", "factor": 2.5});
+    let cases = [
+        (json!({}), "default", [1.0, 0.316_227_76, 0.1, 0.031_622_78], 0.000_316_227_8),
+        (
+            json!({"rope_theta": 500.0, "rope_scaling": llama3(long.clone())}),
+            "llama3",
+            [1.0, 0.269_257_34, 0.056_941, 0.024_312_312],
+            0.001_087_279_6,
+        ),
+        (
+            json!({"rope_theta": 500.0, "rope_scaling": llama3(long), "original_max_position_embeddings": 64}),
+            "llama3",
+            [1.0, 0.459_863_28, 0.113_882, 0.024_312_312],
+            0.001_087_279_6,
+        ),
+        (
+            json!({"rope_theta": 500.0, "rope_scaling": llama3(json!({})), "max_position_embeddings": 64}),
+            "llama3",
+            [1.0, 0.459_863_28, 0.113_882, 0.024_312_312],
+            0.001_087_279_6,
+        ),
+        (
+            json!({"rope_theta": 500.0, "rope_parameters":
+                llama3(json!({"original_max_position_embeddings": 32, "rope_theta": 700.0}))}),
+            "llama3",
+            [1.0, 0.247_534_4, 0.048_603_27, 0.021_430_3],
+            0.000_809_989_23,
+        ),
+        (
+            json!({"rope_theta": 500.0, "rope_scaling": linear, "rope_parameters": {"rope_theta": 900.0}}),
+            "linear",
+            [0.4, 0.183_945_31, 0.084_589_7, 0.038_899_697],
+            0.001_739_647_5,
+        ),
+    ];
+    for (changes, kind, first, last) in cases {
+        let (config, _) = read("llama", changes.clone());
+        let speeds = config.frequencies.speeds();
+        let pairs = speeds[..4].iter().zip(&first).chain([(&speeds[7], &last)]);
+        for (speed, expected) in pairs {
+            assert!((speed / expected - 1.0f32).abs() < 3e-7, "{changes}: {speed} is not {expected}");
+        }
+        assert_eq!(config.rope_type, kind);
+    }
+    let nested = json!({"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 77.0}}});
+    assert_eq!(read("qwen3", nested).0.rope_theta, 77.0);
+}
+
+#[test]
+fn other_kinds_of_rope_are_refused_by_name() {
+    for kind in ["yarn", "dynamic", "longrope", "proportional", "su", "mrope"] {
+        let scaling = json!({"rope_type": kind, "factor": 2.0});
+        check(
+            "llama",
+            json!({"rope_scaling": scaling}),
+            &["rope_scaling.rope_type", kind, "default, linear and llama3"],
+        );
+        check("qwen2", json!({"rope_parameters": {"type": kind}}), &["rope_parameters.type", kind]);
+    }
+    check("llama", json!({"rope_scaling": {"type": "linear"}}), &["rope_scaling.factor", "null", "above 0"]);
+    check("llama", json!({"rope_scaling": {"type": "linear", "factor": 0}}), &["rope_scaling.factor"]);
+    check("llama", json!({"rope_scaling": "linear"}), &["rope_scaling", "an object or null"]);
+    check(
+        "llama",
+        json!({"rope_parameters": {"partial_rotary_factor": 0.5}}),
+        &["rope_parameters.partial_rotary_factor", "0.5"],
+    );
+    check("llama", json!({"rope_theta": 0}), &["rope_theta"]);
+    check("llama", json!({"rope_scaling": {"mrope_section": [1, 2]}}), &["rope_scaling.mrope_section"]);
+    let two = json!({"full_attention": {"rope_theta": 1.0}, "sliding_attention": {"rope_theta": 2.0}});
+    check("llama", json!({"rope_parameters": two}), &["rope_parameters", "no attention types"]);
+    let both = json!(["full_attention", "sliding_attention", "full_attention", "full_attention"]);
+    let mixed = json!({"rope_parameters": two, "layer_types": both, "use_sliding_window": true});
+    check("qwen3", mixed, &["rope_parameters", "one RoPE for all layers"]);
+    let full = json!({"rope_parameters": two, "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"]});
+    assert_eq!(read("qwen3", full).0.rope_theta, 1.0);
+}
+
+#[test]
+fn windows_are_those_of_transformers() {
+    let windows = |name: &str, changes: Value| read(name, changes).0.sliding_window;
+    let none = [None; 4];
+    assert_eq!(windows("mistral", json!({"sliding_window": null})), none);
+    assert_eq!(windows("mistral", json!({"sliding_window": 6})), [Some(6); 4]);
+    assert_eq!(windows("qwen2", json!({"sliding_window": 5, "max_window_layers": 2})), none);
+    let on = |extra: Value| {
+        let mut keys = json!({"use_sliding_window": true, "sliding_window": 5});
+        keys.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        keys
+    };
+    assert_eq!(windows("qwen2", on(json!({"max_window_layers": 2}))), [None, None, Some(5), Some(5)]);
+    assert_eq!(windows("qwen3", on(json!({"max_window_layers": 0}))), [Some(5); 4]);
+    assert_eq!(windows("qwen3", on(json!({}))), none, "28 layers are full by default");
+    let types = json!({"layer_types": ["full_attention", "sliding_attention", "attention", "full_attention"]});
+    assert_eq!(windows("qwen2", on(types.clone())), [None, Some(5), None, None]);
+    check("qwen2", types.clone(), &["layer_types has sliding_attention", "use_sliding_window"]);
+    check("llama", types, &["layer_types", "model_type llama"]);
+    check("llama", json!({"sliding_window": 5}), &["sliding_window", "model_type llama"]);
+    check(
+        "mistral",
+        json!({"layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"]}),
+        &["layer_types"],
+    );
+    check(
+        "qwen2",
+        json!({"layer_types": ["full_attention"]}),
+        &["layer_types lists 1 layers", "num_hidden_layers is 4"],
+    );
+    check("qwen3", json!({"layer_types": ["mamba", "mamba", "mamba", "mamba"]}), &["layer_types", "mamba"]);
+    check("mistral", json!({"sliding_window": 0}), &["sliding_window", "an integer from 1"]);
+}
+
+#[test]
+fn keys_that_change_the_mathematics_are_refused_unless_neutral() {
+    for (key, value, neutral) in [
+        ("hidden_act", json!("gelu"), json!("swish")),
+        ("hidden_act", json!("gelu_pytorch_tanh"), json!("silu")),
+        ("quantization_config", json!({"quant_method": "gptq"}), json!(null)),
+        ("quantization", json!({"bits": 4}), json!(null)),
+        ("partial_rotary_factor", json!(0.5), json!(1)),
+        ("num_local_experts", json!(8), json!(0)),
+        ("num_experts", json!(64), json!(null)),
+        ("attn_logit_softcapping", json!(50.0), json!(null)),
+        ("final_logit_softcapping", json!(30.0), json!(null)),
+        ("query_pre_attn_scalar", json!(256), json!(null)),
+        ("embedding_multiplier", json!(12.0), json!(1.0)),
+        ("residual_multiplier", json!(0.22), json!(1)),
+        ("attention_multiplier", json!(0.015), json!(null)),
+        ("logits_scaling", json!(8.0), json!(1.0)),
+        ("pretraining_tp", json!(2), json!(1)),
+        ("rope_interleaved", json!(true), json!(false)),
+        ("is_causal", json!(false), json!(true)),
+        ("no_rope_layers", json!([1, 0]), json!([])),
+        ("text_config", json!({"hidden_size": 1}), json!(null)),
+    ] {
+        check("llama", json!({key: value}), &[key]);
+        let (_, notes) = read("llama", json!({key: neutral}));
+        assert_eq!(notes, Vec::<String>::new(), "{key}");
+    }
+    check("mistral", json!({"attention_bias": true}), &["attention_bias", "model_type mistral"]);
+    check("qwen3", json!({"mlp_bias": true}), &["mlp_bias"]);
+    let (config, _) = read("llama", json!({"attention_bias": true, "mlp_bias": true}));
+    assert!(config.qkv_bias && config.o_bias && config.mlp_bias);
+    let (config, _) = read("qwen3", json!({"attention_bias": true}));
+    assert!(config.qkv_bias && config.o_bias);
+}
+
+#[test]
+fn unknown_keys_are_noted() {
+    let (_, notes) =
+        read("llama", json!({"foo": 3, "bar": "text", "baz": null, "use_sliding_window": false, "\u{1b}]0;": true}));
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert!(notes[0].contains("`foo`: 3, which layerstep does not know"), "{notes:?}");
+    assert!(notes[1].contains("`use_sliding_window`: false, which model_type llama does not read"), "{notes:?}");
+    assert!(!notes[2].contains('\u{1b}'), "{notes:?}");
+    let (_, notes) = read("llama", json!({"auto_map": {"AutoModel": "x.Y"}}));
+    assert!(notes[0].contains("is not run"), "{notes:?}");
+}
+
+#[test]
+fn sizes_are_checked() {
+    for (key, value) in [
+        ("hidden_size", json!(0)),
+        ("hidden_size", json!(-1)),
+        ("hidden_size", json!(2.5)),
+        ("hidden_size", json!(u64::MAX)),
+        ("num_hidden_layers", json!(null)),
+        ("num_hidden_layers", json!(1_000_000)),
+        ("vocab_size", json!("many")),
+        ("rms_norm_eps", json!(-1e-6)),
+        ("rms_norm_eps", json!(null)),
+        ("tie_word_embeddings", json!(1)),
+        ("head_dim", json!(15)),
+        ("num_key_value_heads", json!(3)),
+    ] {
+        check("qwen2", json!({key: value}), &[key]);
+    }
+    check("llama", json!({"num_attention_heads": 6, "num_key_value_heads": 6, "head_dim": "-"}), &["not a multiple"]);
+    check("llama", json!({"hidden_size": 6, "num_attention_heads": 2, "head_dim": "-"}), &["is 3", "even"]);
+    check("qwen2", json!({"hidden_size": 4, "num_attention_heads": 8, "head_dim": "-"}), &["is 0"]);
+}
+
+#[test]
+fn other_files_and_models_are_refused() {
+    check("gpt2", json!({}), &["model_type `gpt2`", "llama, mistral, qwen2 and qwen3"]);
+    check("mixtral", json!({}), &["model_type `mixtral`"]);
+    check("llama", json!({"model_type": "-"}), &["no `model_type`"]);
+    check("llama", json!({"model_type": 3}), &["model_type", "a string"]);
+    for text in ["", "[]", "{", "3", "null", "{\"model_type\": \"llama\",}", &"[".repeat(100_000)] {
+        let error = Config::from_json(text, "f").expect_err("no object").to_string();
+        assert!(error.starts_with("f is not a JSON object"), "{error}");
+    }
+}
