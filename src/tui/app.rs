@@ -183,7 +183,7 @@ impl App {
             Reply::Done { result, listing, curve } => self.done(result, listing, curve),
             Reply::Tensor(request, page) => {
                 self.tensor.waiting = false;
-                self.tensor.receive(request, page, self.tensor_parts().map(|parts| parts.numbers()));
+                self.tensor.receive(&request, page, self.tensor_parts().map(|parts| parts.numbers()));
             }
             Reply::Completions(prefix, names) => self.completed(&prefix, names),
         }
@@ -208,7 +208,7 @@ impl App {
             Ok(Stop::Breakpoint) => self.say(format!("breakpoint at {place}")),
             Ok(Stop::Divergence) => {
                 let error = self.at().and_then(|op| op.error).map_or(String::new(), text::short);
-                self.complain(format!("first divergence at {place}: error {error}"));
+                self.say(format!("first divergence at {place}: error {error}"));
             }
             Ok(Stop::End) => self.say("the end of the last forward: R restarts"),
             Ok(Stop::Start) => self.say("nothing lies before the first op"),

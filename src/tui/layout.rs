@@ -125,7 +125,7 @@ pub(crate) fn tensor_parts(inside: Rect, witnesses: usize) -> TensorParts {
     let gaps = u16::from(tall);
     let fixed = meaning + 2 + comparisons + 2 + 3 * gaps;
     let free = inside.height.saturating_sub(fixed);
-    let heatmap = free / 2;
+    let heatmap = free.div_ceil(2);
     let rows = [meaning, 2, comparisons, gaps, 1, free - heatmap, gaps, 1, heatmap, gaps];
     let [meaning, statistics, comparisons, _, place, grid, _, caption, heatmap, _] =
         Layout::vertical(rows.map(Constraint::Length)).areas(inside);

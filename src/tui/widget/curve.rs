@@ -46,7 +46,7 @@ impl Curve<'_> {
         let logs = self.layers.iter().flatten().filter(|error| error.is_finite() && **error > 0.0).map(|e| e.log10());
         let (low, high) =
             logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (log.min(low), log.max(high)));
-        if low > high { (-8.0, 0.0) } else { ((low - 0.5).floor(), high.ceil().max((low - 0.5).floor() + 2.0)) }
+        if low > high { (-8.0, 0.0) } else { ((low - 0.5).floor().min(high.ceil() - 2.0), high.ceil()) }
     }
 
     /// The height of a bar, between 0 and 1.
@@ -84,8 +84,15 @@ impl Widget for Curve<'_> {
         let (bars, pitch) = self.bars(usize::from(area.width - SCALE));
         let decades = self.decades();
         let label = self.theme.style(Role::Label);
-        for (y, value) in [(0, decades.1), (rows - 1, decades.0)] {
-            buffer.set_string(area.x, area.y + y, format!("{:>3}", value as i32), label);
+        let (low, high) = (decades.0 as i32, decades.1 as i32);
+        let place = |decade: i32| ((high - decade) as f64 / (high - low) as f64 * f64::from(rows - 1)).round() as u16;
+        let mut below = rows + 1;
+        for decade in low..=high {
+            // The ends always have their labels; those between, where there is room.
+            if place(decade) + 1 < below && (place(decade) > 1 || decade == high || decade == low) {
+                buffer.set_string(area.x, area.y + place(decade), format!("{decade:>3}"), label);
+                below = place(decade);
+            }
         }
         for y in 0..rows {
             buffer.set_string(area.x + SCALE - 1, area.y + y, self.theme.glyph("│", "|"), self.theme.style(Role::Dim));
