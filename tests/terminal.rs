@@ -84,14 +84,14 @@ fn a_storm_of_resizes_and_keys_loses_nothing() {
     }
     pty.keys(&"jk".repeat(5000));
     pty.resize(80, 24);
-    pty.wait("DIVERGED at 2.q_rope").wait("error over layers").keys("R").wait("not started");
+    pty.wait("DIVERGED at 2.q_rope").wait("error by layer").keys("R").wait("not started");
     assert_eq!(pty.keys("q").end().exit_code(), 0);
 }
 
 #[test]
 fn an_idle_screen_writes_and_computes_nothing() {
     let mut pty = started(80, 24);
-    pty.keys("c").wait("DIVERGED").wait("error over layers");
+    pty.keys("c").wait("DIVERGED").wait("error by layer");
     thread::sleep(Duration::from_millis(300));
     let (bytes, ticks) = (pty.bytes().len(), pty.ticks());
     thread::sleep(Duration::from_millis(1500));

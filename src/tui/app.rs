@@ -12,7 +12,7 @@ use super::tensor::TensorView;
 use super::text;
 use super::theme::{Ink, Theme};
 use crate::debugger::Command;
-use crate::debugger::view::{Curve, Header, Listing, ListingRow, Stop, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status, Stop, TensorRequest};
 
 /// The screen.
 #[derive(Debug)]
@@ -150,6 +150,11 @@ impl App {
     /// The op computed last.
     pub(crate) fn at(&self) -> Option<&ListingRow> {
         self.listing.rows.get(self.listing.at?)
+    }
+
+    /// The first row of this forward that is wrong; an earlier forward may have made it so.
+    pub(crate) fn wrong_from(&self) -> Option<usize> {
+        self.listing.rows.iter().position(|op| matches!(op.status, Status::Diverges | Status::Follows))
     }
 
     /// Shows a line for the user.

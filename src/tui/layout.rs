@@ -71,7 +71,8 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, compared: bool) -> Ar
         let curve = (curve.height > 0).then_some(curve);
         return Areas { program: Some(program), tensor: Some(tensor), curve, ..areas };
     }
-    let widths = [Constraint::Length(42), Constraint::Min(0), Constraint::Length((columns / 5).clamp(26, 40))];
+    let (program, right) = if columns < 150 { (37, 25) } else { (42, (columns / 5).min(40)) };
+    let widths = [Constraint::Length(program), Constraint::Min(0), Constraint::Length(right)];
     let [program, tensor, right] = Layout::horizontal(widths).areas(body);
     let curve = if compared { (rows / 3).clamp(7, 18) } else { 0 };
     let [tokens, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
@@ -130,8 +131,8 @@ pub(crate) fn tensor_parts(inside: Rect, witnesses: usize) -> TensorParts {
     let [meaning, statistics, comparisons, _, place, grid, _, caption, heatmap, _] =
         Layout::vertical(rows.map(Constraint::Length)).areas(inside);
     let (number, gutter) = match inside.width {
-        0..60 => (6, (inside.width / 4).min(11)),
-        60..100 => (7, 15),
+        0..54 => (6, (inside.width / 4).min(11)),
+        54..100 => (7, 15),
         _ => (8, 18),
     };
     TensorParts { meaning, statistics, comparisons, place, grid, caption, heatmap, number, gutter }

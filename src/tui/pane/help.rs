@@ -25,7 +25,7 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
     lines.extend([Line::default(), heading("The screen")]);
     let documented = BINDINGS.iter().filter(|binding| !binding.doc.is_empty());
     lines.extend(documented.map(|binding| row(keys(binding.keys), binding.doc.to_string())));
-    let mouse = "Click selects, on a selected layer opens it; the wheel scrolls.";
+    let mouse = "Click selects, again opens; the wheel scrolls; with Shift the terminal selects text.";
     lines.extend([row("mouse".into(), mouse.into()), Line::default(), heading("The signs")]);
     let signs = [
         (Status::Agrees, "agrees: the error is in line with those before it."),

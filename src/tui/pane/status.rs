@@ -64,6 +64,7 @@ fn verdict(app: &App) -> (String, Style) {
     match first {
         Some(op) => (format!("DIVERGED at {}", outline::called(op)), theme.style(Role::Bad)),
         None if !app.listing.compared => ("nothing to compare with".to_string(), theme.style(Role::Status)),
+        None if app.wrong_from().is_some() => ("DIVERGED earlier".to_string(), theme.style(Role::Bad)),
         None if app.listing.at.is_none() => (String::new(), theme.style(Role::Status)),
         None => ("agrees so far".to_string(), theme.style(Role::Status)),
     }

@@ -39,10 +39,10 @@ fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) 
     let theme = app.theme;
     let dim = theme.style(Role::Dim);
     lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
-    let narrow = parts.statistics.width < 60;
+    let narrow = parts.statistics.width < 54;
     lines(buffer, parts.statistics, app, statistics(page, narrow, app));
     let notes = page.notes.iter().map(|note| Line::styled(theme.text(note), dim));
-    let comparisons = page.comparisons.iter().map(|line| comparison(line, narrow, app));
+    let comparisons = page.comparisons.iter().map(|line| comparison(line, usize::from(parts.comparisons.width), app));
     lines(buffer, parts.comparisons, app, comparisons.chain(notes));
     lines(buffer, parts.place, app, [place(page, narrow, app)]);
 
@@ -162,16 +162,20 @@ fn statistics(page: &TensorPage, narrow: bool, app: &App) -> [Line<'static>; 2] 
     [Line::raw(first), Line::from(spans)]
 }
 
-fn comparison(line: &ComparisonLine, narrow: bool, app: &App) -> Line<'static> {
-    let who = if narrow {
-        format!("{}/{}", abbreviated(line.of), abbreviated(line.against))
+fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
+    let who = if width < 90 {
+        format!("{}/{} ", abbreviated(line.of), abbreviated(line.against))
     } else {
-        format!("{} against {}:", line.of.name(), line.against.name())
+        format!("{} against {}: ", line.of.name(), line.against.name())
     };
     let error = Span::styled(format!("error {}", text::short(line.error)), app.theme.style(Role::Current));
     let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
-    let worst = if narrow { String::new() } else { format!(" at {}", app.theme.text(&line.worst)) };
-    Line::from(vec![Span::raw(who), Span::raw(" "), error, Span::raw(largest), Span::raw(worst)])
+    let mut spans = vec![Span::raw(who), error, Span::raw(largest)];
+    let worst = format!(" at {}", app.theme.text(&line.worst));
+    if Line::from(spans.clone()).width() + text::width(&worst) <= width {
+        spans.push(Span::raw(worst));
+    }
+    Line::from(spans)
 }
 
 /// Which part of the tensor the numbers are.
@@ -235,12 +239,9 @@ fn row_header(page: &TensorPage, row: usize, app: &App) -> String {
 
 /// The index, with the token's text where columns are keys.
 fn column_header(page: &TensorPage, column: usize, app: &App) -> String {
-    match page.column_axis.0 {
-        "key" => format!(
-            "{column}{}",
-            app.header.tokens.get(column).map_or(String::new(), |token| app.theme.text(&token.text))
-        ),
-        _ => column.to_string(),
+    match app.header.tokens.get(column).filter(|_| page.column_axis.0 == "key") {
+        Some(token) => format!("{column} {}", app.theme.text(&token.text).trim_start()),
+        None => column.to_string(),
     }
 }
 

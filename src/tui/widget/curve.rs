@@ -16,6 +16,8 @@ pub(crate) struct Curve<'a> {
     pub(crate) layers: &'a [Option<f64>],
     /// The layer where the first error out of line is.
     pub(crate) divergent: Option<usize>,
+    /// The layer from which on errors are out of line.
+    pub(crate) wrong_from: Option<usize>,
     /// The layer that is looked at.
     pub(crate) current: Option<usize>,
     /// Colours and glyphs.
@@ -127,8 +129,8 @@ impl Curve<'_> {
             buffer.set_stringn(area.x, bottom, dot, usize::from(area.width), style);
             return;
         };
-        let after = self.divergent.is_some_and(|first| bar.first > first);
-        let style = match (divergent, after) {
+        let wrong = self.wrong_from.is_some_and(|first| bar.first + bar.count > first);
+        let style = match (divergent, wrong) {
             (true, _) => Style { add_modifier: ratatui::style::Modifier::BOLD, ..self.theme.style(Role::Follows) },
             (false, true) => self.theme.style(Role::Follows),
             (false, false) => self.theme.style(Role::Good),
@@ -159,7 +161,7 @@ mod tests {
     fn drawn(layers: &[Option<f64>], divergent: Option<usize>, width: u16, height: u16, ascii: bool) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         let theme = Theme { colors: Colors::None, ascii };
-        Curve { layers, divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
+        Curve { layers, divergent, wrong_from: divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
         let cells = buffer.content.chunks(usize::from(width).max(1));
         cells.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect()
     }
