@@ -92,7 +92,11 @@ fn a_storm_of_resizes_and_keys_loses_nothing() {
 fn an_idle_screen_writes_and_computes_nothing() {
     let mut pty = started(80, 24);
     pty.keys("c").wait("DIVERGED").wait("error by layer");
-    thread::sleep(Duration::from_millis(300));
+    pty.wait_until("nothing is left to be drawn", |pty| {
+        let bytes = pty.bytes().len();
+        thread::sleep(Duration::from_millis(300));
+        pty.bytes().len() == bytes
+    });
     let (bytes, ticks) = (pty.bytes().len(), pty.ticks());
     thread::sleep(Duration::from_millis(1500));
     assert_eq!(pty.bytes().len(), bytes);

@@ -124,10 +124,11 @@ pub(crate) fn tensor_parts(inside: Rect, witnesses: usize) -> TensorParts {
     };
     let meaning = u16::from(tall);
     let gaps = u16::from(tall);
-    let fixed = meaning + 2 + comparisons + 2 + 3 * gaps;
-    let free = inside.height.saturating_sub(fixed);
-    let heatmap = free.div_ceil(2);
-    let rows = [meaning, 2, comparisons, gaps, 1, free - heatmap, gaps, 1, heatmap, gaps];
+    let free = inside.height.saturating_sub(meaning + 2 + comparisons + 1 + 3 * gaps);
+    // Numbers without a picture say more than a picture without numbers.
+    let (caption, heatmap) = if free < 6 { (0, 0) } else { (1, free / 2) };
+    let grid = free - caption - heatmap;
+    let rows = [meaning, 2, comparisons, gaps, 1, grid, gaps, caption, heatmap, gaps];
     let [meaning, statistics, comparisons, _, place, grid, _, caption, heatmap, _] =
         Layout::vertical(rows.map(Constraint::Length)).areas(inside);
     let (number, gutter) = match inside.width {

@@ -101,10 +101,15 @@ impl Theme {
 
     /// How a role looks.
     pub(crate) fn style(self, role: Role) -> Style {
+        if role == Role::Selected(true) {
+            // Over whatever colours the row has: patches of them would be unreadable when reversed.
+            return Style::new().fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED);
+        }
         let bold_reversed = Modifier::BOLD.union(Modifier::REVERSED);
         let orange = if self.colors == Colors::Basic { Color::Yellow } else { Color::Indexed(172) };
         let (color, modifier) = match role {
-            Role::Status | Role::Selected(true) => (Color::Reset, Modifier::REVERSED),
+            Role::Status => (Color::Reset, Modifier::REVERSED),
+            Role::Selected(_) => (Color::Reset, Modifier::UNDERLINED),
             Role::Bad => (orange, bold_reversed),
             Role::Follows => (orange, Modifier::empty()),
             Role::Good | Role::Border(true) => (Color::Cyan, Modifier::empty()),
@@ -114,7 +119,6 @@ impl Theme {
             // The dimness of a frame is not to spread to its title.
             Role::Title(false) => return Style::new().remove_modifier(Modifier::DIM),
             Role::Title(true) | Role::Current => (Color::Reset, Modifier::BOLD),
-            Role::Selected(false) => (Color::Reset, Modifier::UNDERLINED),
             Role::Breakpoint => (Color::Magenta, Modifier::BOLD),
             Role::Alert | Role::Error => (Color::LightMagenta, bold_reversed),
         };

@@ -215,10 +215,10 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let beyond = page.summary.max > limit || page.summary.min < -limit;
     let (rows, columns) = page.pooled;
     let notes = [
-        (beyond, if narrow { "98%".to_string() } else { "98 % of the values are within".to_string() }),
+        (beyond, if narrow { "98%".to_string() } else { "98 % within".to_string() }),
         (
             rows * columns > 1,
-            format!("{} {rows}x{columns}", if narrow { "max of" } else { "each cell the largest of" }),
+            format!("{} {rows}x{columns}", "max of"),
         ),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
