@@ -8,7 +8,7 @@ use super::Dump;
 use super::align::{Chosen, Laid, choose_rows, clearly_smallest, error, lay_out, row_axis, same_keys};
 use super::error::Error;
 use super::name::Flavour;
-use super::plan::{Planned, describe};
+use super::plan::Planned;
 use super::shape::{Frame, Reading, Role, Rows};
 use crate::engine::{Activation, Site};
 use crate::formats::Dtype;
@@ -32,16 +32,16 @@ pub struct Aligned {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
     /// By activation and number of stored axes.
-    layouts: HashMap<(Activation, usize), Layout>,
+    layouts: HashMap<(Activation, usize), Known>,
     /// By forward and number of stored rows.
     rows: HashMap<(usize, usize), Vec<usize>>,
     pub(super) notes: Vec<String>,
 }
 
 /// A layout: what each stored axis counts, innermost last, and whether sizes are reversed.
-type Layout = (Vec<Role>, bool);
+type Known = (Vec<Role>, bool);
 
-fn layout(reading: &Reading) -> Layout {
+fn layout(reading: &Reading) -> Known {
     (reading.order.iter().map(|(role, _)| *role).collect(), reading.reversed)
 }
 
@@ -72,10 +72,10 @@ impl Dump {
             (Some(decision), _) if decision.clear => decision.reading,
             (_, Some(at)) => at,
             _ => {
-                if planned.is_ambiguous() {
+                let fit = planned.equally_plain();
+                if fit > 1 {
                     notes.push(format!(
-                        "{} readings of its shape fit, and nothing decides: taken in the table's layout",
-                        planned.readings.len()
+                        "{fit} readings of its shape fit, and nothing decides: taken in the table's layout"
                     ));
                 }
                 0
@@ -83,7 +83,7 @@ impl Dump {
         };
         let reading = planned.readings.get(at).unwrap_or(first);
         if at > 0 {
-            notes.push(describe(reading, &planned.wanted, frame, &planned.stored, planned.flat, false).join(", "));
+            notes.push(planned.described(reading, frame).join(", "));
         }
         let Some(mut laid) = lay_out(values.view(), reading, &planned.wanted, frame) else {
             let problem = "it is not what it was when the dump was opened; open it again".to_string();
@@ -127,7 +127,7 @@ impl Dump {
             if open && decision.clear {
                 settled.layouts.insert(key, layout(reading));
                 if decision.reading > 0 {
-                    let steps = describe(reading, &planned.wanted, frame, &planned.stored, planned.flat, false);
+                    let steps = planned.described(reading, frame);
                     let row = planned.site.activation.row();
                     settled.notes.push(format!("{}: {}, as its values say", row.short, steps.join(", ")));
                 }

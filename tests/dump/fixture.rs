@@ -120,7 +120,7 @@ pub fn check(original: &Tensors, rewritten: &Tensors, config: &Config, except: &
             continue;
         }
         let read = dump.read(forward, site, None).expect(name).unwrap_or_else(|| panic!("{name} was recognised"));
-        assert_eq!(bits(&read.values), bits(values), "{name}\n{}", dump.plan());
+        assert!(bits(&read.values) == bits(values), "{name}\n{}", dump.plan());
         assert_eq!(read.rows, (0..original.steps()[forward]).collect::<Vec<_>>(), "{name}");
         assert!(read.notes.is_empty(), "{name}: {:?}", read.notes);
     }
@@ -137,7 +137,7 @@ pub fn permute(values: &ArrayD<f32>, axes: &[usize]) -> ArrayD<f32> {
 
 /// Numbers that are all different, and no multiple of each other.
 pub fn numbers(shape: &[usize], seed: usize) -> ArrayD<f32> {
-    let mut state = seed as u32 * 2_654_435_761 + 1;
+    let mut state = (seed as u32).wrapping_mul(2_654_435_761).wrapping_add(1);
     ArrayD::from_shape_simple_fn(IxDyn(shape), || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / 8_388_608.0 - 1.0

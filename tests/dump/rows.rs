@@ -17,12 +17,13 @@ fn the_values_tell_which_rows_are_present() {
         for rows in [vec![0], vec![12], vec![5], vec![0, 1, 2], vec![3, 7, 11], vec![10, 11, 12]] {
             let part =
                 original.rewritten(|name, values| Some((name.into(), values.select(row_axis(parsed(name).1), &rows))));
-            let (dump, _written) = part.bound(&config);
+            let (mut dump, _written) = part.bound(&config);
+            dump.settle(|forward, site| original.of(forward, site).cloned()).expect("settled");
             for planned in dump.all_planned() {
                 let exact = original.get(&planned.site.to_string());
                 let read = dump.read(0, planned.site, Some(exact.view())).expect("read").expect("there");
                 assert_eq!(read.rows, rows, "{planned}");
-                assert_eq!(bits(&read.values), bits(part.get(&planned.name)), "{planned}");
+                assert!(bits(&read.values) == bits(part.get(&planned.name)), "{planned}");
             }
         }
     }
@@ -108,7 +109,7 @@ fn joined_forwards_are_taken_apart() {
         for (name, values) in &original.tensors {
             let (forward, site) = parsed(name);
             let read = dump.read(forward, site, Some(values.view())).expect("read").expect(name);
-            assert_eq!(bits(&read.values), bits(values), "{name}");
+            assert!(bits(&read.values) == bits(values), "{name}");
             assert_eq!(read.rows, (0..steps[forward]).collect::<Vec<_>>(), "{name}");
         }
         let planned = dump.planned(1, Site::whole(A::LmHead)).expect("split");
@@ -141,7 +142,7 @@ fn a_whole_cache_is_cut_to_the_new_keys() {
     for (name, values) in &original.tensors {
         let (forward, site) = parsed(name);
         let read = dump.read(forward, site, Some(values.view())).expect("read").expect(name);
-        assert_eq!(bits(&read.values), bits(values), "{name}");
+        assert!(bits(&read.values) == bits(values), "{name}");
         assert_eq!(read.rows.len(), steps[forward], "{name}");
     }
 }
