@@ -6,20 +6,30 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 mod array;
+mod directory;
 mod error;
+mod members;
+mod npy;
+mod pickle;
 mod place;
+mod raw;
 mod safetensors;
 mod source;
+mod torch;
 mod write;
 
 pub use array::{Array, Dtype};
 pub use error::Error;
 pub use write::{write_npy, write_npz, write_safetensors, write_safetensors_with};
 
+use error::escape;
+use members::Members;
 use place::Slot;
 use source::Source;
 
@@ -51,7 +61,7 @@ pub struct Archive {
 }
 
 /// What a reader found in one file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Contents {
     format: &'static str,
     slots: Vec<Slot>,
@@ -62,8 +72,9 @@ struct Contents {
 impl Archive {
     /// Lists the arrays at `path`: a file in one of the formats, told by its content, or a directory of such files.
     pub fn open(path: &Path) -> Result<Archive, Error> {
-        let source = Source::open(path)?;
-        Archive::new(path, safetensors::open(&source)?)
+        let found = fs::metadata(path).map_err(Error::io(path, "open"))?;
+        let contents = if found.is_dir() { directory::open(path)? } else { contents(&Source::open(path)?)? };
+        Archive::new(path, contents)
     }
 
     /// Lists the arrays of a safetensors file that is part of the program.
@@ -118,4 +129,55 @@ impl Archive {
         let missing = || Error::Missing { path: self.path.clone(), name: name.to_owned() };
         self.slots[*self.index.get(name).ok_or_else(missing)?].read()
     }
+}
+
+/// Reads the list of arrays of one file. The content decides; the extension only where the content cannot.
+fn contents(source: &Arc<Source>) -> Result<Contents, Error> {
+    let head = source.read_up_to(0, 64)?;
+    let extension = extension(&source.path);
+    let name = || stem(&source.path);
+    let bin = extension == "bin";
+    if bin && raw::counted(&head, source.len) {
+        raw::open(source, name())
+    } else if head.starts_with(npy::MAGIC) {
+        npy::open(source, name())
+    } else if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        let format = if bin || extension.starts_with("pt") { "pt" } else { "npz" };
+        let members = Members::open(source, format)?;
+        match torch::root(&members) {
+            Some(pickle) => torch::open(source, &members, pickle, name()),
+            None => npy::open_npz(source, &members),
+        }
+    } else if torch::is_legacy(&head) {
+        torch::open_legacy(source, name())
+    } else if bin {
+        raw::open(source, name())
+    } else if extension == "safetensors" || safetensors::resembles(&head, source.len) {
+        safetensors::open(source)
+    } else {
+        Err(Error::Unknown { path: source.path.clone(), found: describe(&head) })
+    }
+}
+
+/// What the first bytes of a file that is no dump look like.
+fn describe(head: &[u8]) -> String {
+    match head {
+        [] => "it is empty".into(),
+        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF model".into(),
+        [0x80, 2..=5, ..] => "it is a Python pickle that torch.save did not write".into(),
+        _ if head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
+            format!("it is text, \"{}\"", escape(&String::from_utf8_lossy(&head[..head.len().min(24)])))
+        }
+        _ => format!("it starts with the bytes {:02x?}", &head[..head.len().min(8)]),
+    }
+}
+
+/// The lower-case extension, without its dot.
+fn extension(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+/// The file name without its extension: what an array is called that has no other name.
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }

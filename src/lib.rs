@@ -20,10 +20,13 @@
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
 
+pub mod cli;
 pub mod debugger;
+pub mod diagnose;
 pub mod dump;
 pub mod engine;
 pub mod formats;
 pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod tui;

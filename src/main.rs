@@ -1,1 +1,18 @@
-fn main() {}
+//! Parse, run, print the error, exit.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+#[expect(clippy::print_stderr, reason = "errors go to stderr")]
+fn main() -> ExitCode {
+    layerstep::cli::run().unwrap_or_else(|error| {
+        let pipe_closed = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+        };
+        if error.chain().any(pipe_closed) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

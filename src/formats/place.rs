@@ -25,23 +25,49 @@ pub(super) struct Slot {
     pub(super) strides: Option<Vec<usize>>,
 }
 
-/// Where the first element is.
+/// Where the bytes of an array are: from its first element to the last that could belong to it.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     Range {
         source: Arc<Source>,
         start: u64,
+        end: u64,
     },
-    /// `start` counts unpacked bytes of a compressed zip member, of which there are `len` in all.
+    /// A compressed zip member: `start` and `end` count its unpacked bytes.
     Packed {
         zip: ZipArchive<Window>,
         source: Arc<Source>,
         index: usize,
         start: u64,
-        len: u64,
+        end: u64,
     },
-    /// Read already: a list of numbers in a pickle.
+    /// Read already: a list of whole numbers in a pickle.
     Inline(Vec<i64>),
+}
+
+impl Place {
+    /// The same place without its first `bytes`.
+    pub(super) fn advanced(mut self, bytes: u64) -> Place {
+        if let Place::Range { start, .. } | Place::Packed { start, .. } = &mut self {
+            *start = start.saturating_add(bytes);
+        }
+        self
+    }
+
+    /// The same place, ending after `bytes`.
+    pub(super) fn shortened(mut self, bytes: u64) -> Place {
+        if let Place::Range { start, end, .. } | Place::Packed { start, end, .. } = &mut self {
+            *end = (*end).min(start.saturating_add(bytes));
+        }
+        self
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Place::Range { start, end, .. } | Place::Packed { start, end, .. } => end.saturating_sub(*start),
+            Place::Inline(values) => 8 * values.len() as u64,
+        }
+    }
 }
 
 /// Most axes an array may have.
@@ -103,43 +129,53 @@ impl Slot {
     fn values(&self) -> Result<Array, String> {
         let Entry { dtype, shape, .. } = &self.entry;
         let unreadable = |e: io::Error| format!("cannot be read: {e}");
-        let count = elements(shape).ok_or("the shape is too large")?;
-        let spanned = match &self.strides {
-            None => count,
-            Some(strides) => span(shape, strides).ok_or_else(|| format!("strides {strides:?} are too large"))?,
-        };
+        let spanned = self.spanned()?;
+        let count = elements(shape).unwrap_or(0);
         match &self.place {
             Place::Inline(values) => Ok(Array::Int(shaped(shape, values.clone())?)),
-            Place::Range { source, start } => {
-                self.check(*start, spanned, source.len)?;
+            Place::Range { source, start, .. } => {
                 self.afford(count.max(spanned), source.len)?;
                 let mut window = source.window();
                 window.seek(SeekFrom::Start(*start)).map_err(unreadable)?;
                 let flat = Flat::read(&mut window, *dtype, self.big_endian, spanned).map_err(unreadable)?;
                 flat.shaped(shape, self.strides.as_deref(), count)
             }
-            Place::Packed { zip, source, index, start, len } => {
-                self.check(*start, spanned, *len)?;
+            Place::Packed { zip, source, index, start, .. } => {
                 self.afford(count.max(spanned), source.len)?;
                 let mut zip = zip.clone();
                 let mut member = zip.by_index(*index).map_err(|e| unreadable(e.into()))?;
                 io::copy(&mut (&mut member).take(*start), &mut io::sink()).map_err(unreadable)?;
                 let flat = Flat::read(&mut member, *dtype, self.big_endian, spanned).map_err(unreadable)?;
                 // The checksum of a member is verified at its end, which must be where it was declared to be.
-                let rest = len - start - (spanned * dtype.size()) as u64;
-                io::copy(&mut member.take(rest + 1), &mut io::sink()).map_err(unreadable)?;
+                let rest = self.place.len() - (spanned * dtype.size()) as u64;
+                if io::copy(&mut member.take(rest + 1), &mut io::sink()).map_err(unreadable)? != rest {
+                    return Err("its zip member is not as long as declared".into());
+                }
                 flat.shaped(shape, self.strides.as_deref(), count)
             }
         }
     }
 
-    /// Whether the elements lie inside their file or member.
-    pub(super) fn check(&self, start: u64, spanned: usize, available: u64) -> Result<(), String> {
-        let bytes = (spanned as u64).checked_mul(self.entry.dtype.size() as u64);
-        match bytes.and_then(|n| n.checked_add(start)) {
-            Some(end) if end <= available => Ok(()),
-            _ => Err(format!("{spanned} elements from byte {start} do not fit the {available} bytes there are")),
+    /// Refuses an array that does not lie inside its file.
+    pub(super) fn fits(&self) -> Result<(), Error> {
+        let fail = |problem| Error::tensor(&self.entry.file, &self.entry.name, problem);
+        self.spanned().map(|_| ()).map_err(fail)
+    }
+
+    /// Elements from the first to the last one stored, all of which lie inside the file.
+    fn spanned(&self) -> Result<usize, String> {
+        let Entry { dtype, shape, .. } = &self.entry;
+        let count = elements(shape).ok_or_else(|| format!("shape {shape:?} is too large for any file"))?;
+        let spanned = match &self.strides {
+            None => count,
+            Some(strides) => span(shape, strides).ok_or_else(|| format!("strides {strides:?} are too large"))?,
+        };
+        let (needed, there) = ((spanned as u64).checked_mul(dtype.size() as u64), self.place.len());
+        if needed.is_none_or(|needed| needed > there) {
+            let kind = dtype.name();
+            return Err(format!("shape {shape:?} needs {spanned} elements of {kind}, and {there} bytes are there"));
         }
+        Ok(spanned)
     }
 
     /// Whether reading takes no more than a small multiple of the file.

@@ -30,6 +30,12 @@ const TENSORS: usize = 100_000;
 
 const FORMAT: &str = "safetensors";
 
+/// Whether a file that starts with `head` looks like one: a plausible length and the start of an object.
+pub(super) fn resembles(head: &[u8], len: u64) -> bool {
+    let length = head.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    head.get(8) == Some(&b'{') && length.is_some_and(|length| length <= len)
+}
+
 pub(super) fn open(source: &Arc<Source>) -> Result<Contents, Error> {
     let fail = |problem: String| Error::format(&source.path, FORMAT, problem);
     let prefix = source.read_up_to(0, 8)?;
@@ -59,9 +65,9 @@ pub(super) fn open(source: &Arc<Source>) -> Result<Contents, Error> {
             notes.push(format!("skipped {}: its type {} is not read here", escape(&name), info.dtype));
             continue;
         };
-        let start = 8 + length + info.data_offsets.0 as u64;
+        let (start, end) = (8 + length + info.data_offsets.0 as u64, 8 + length + info.data_offsets.1 as u64);
         let entry = Entry { name, dtype, shape: info.shape.clone(), flat: false, file: source.path.clone() };
-        slots.push(Slot::new(entry, Place::Range { source: source.clone(), start }));
+        slots.push(Slot::new(entry, Place::Range { source: source.clone(), start, end }));
     }
     Ok(Contents { format: FORMAT, slots, metadata, notes })
 }

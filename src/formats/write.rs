@@ -155,6 +155,6 @@ fn place(target: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::
     file.as_file().sync_all()?;
     file.persist(target)?;
     #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?; // the rename itself
+    drop(fs::File::open(folder).and_then(|folder| folder.sync_all())); // the rename itself, where the system can
     Ok(())
 }

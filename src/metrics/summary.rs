@@ -1,6 +1,8 @@
 //! What one array looks like.
 
-use ndarray::{ArrayViewD, Dimension};
+use ndarray::{ArrayViewD, Axis};
+
+use super::compare::index_of_lane;
 
 /// Statistics of the finite elements, and a count of the others.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,10 +30,15 @@ pub struct Summary {
 }
 
 /// Describes an array.
+///
+/// # Panics
+/// When the array has no axes.
 pub fn summarise(values: ArrayViewD<f32>) -> Summary {
     let mut s = Summary { count: values.len(), min: f64::INFINITY, max: f64::NEG_INFINITY, ..Summary::default() };
     let (mut sum, mut squares, mut absmax) = (0.0f64, 0.0f64, None);
-    for (index, value) in values.indexed_iter() {
+    let last = Axis(values.ndim().saturating_sub(1));
+    let lanes = values.lanes(last).into_iter().enumerate();
+    for (index, value) in lanes.flat_map(|(lane, row)| row.into_iter().enumerate().map(move |(c, v)| ((lane, c), v))) {
         let value = f64::from(*value);
         if value.is_nan() {
             s.nan += 1;
@@ -56,7 +63,7 @@ pub fn summarise(values: ArrayViewD<f32>) -> Summary {
         s.mean = sum / s.finite as f64;
         s.rms = (squares / s.finite as f64).sqrt();
     }
-    s.absmax = absmax.map(|(value, index)| (value, (0..index.ndim()).map(|axis| index[axis]).collect()));
+    s.absmax = absmax.map(|(value, (lane, column))| (value, index_of_lane(lane, column, values.shape())));
     s
 }
 

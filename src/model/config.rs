@@ -6,7 +6,7 @@
 use crate::ops::{self, Frequencies};
 
 mod keys;
-mod read;
+pub(super) mod read;
 mod rope;
 mod window;
 

@@ -72,10 +72,13 @@ pub(super) fn softmax_rows<D: Dimension>(y: &mut Array<f32, D>) {
 fn exp(x: f32) -> f32 {
     const LOWEST: f32 = -87.336_54;
     const HIGHEST: f32 = 88.722_83;
-    // Adding and subtracting 1.5 · 2²³ rounds to the nearest integer without a library call.
+    // Adding 1.5 · 2²³ rounds to the nearest integer, which then stands in the low bits of the sum: no library call and
+    // no checked conversion, which would keep the loop scalar.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(LOWEST, HIGHEST);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
     // ln 2 in two parts, the first of which has trailing zeros, so that n · LN2_HIGH is exact.
     let r = (clamped - n * 0.693_359_4) - n * -2.121_944_4e-4;
     let p = 1.987_569_1e-4;
@@ -86,18 +89,11 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 5.000_000_1e-1;
     let y = p * (r * r) + r + 1.0;
     // Two factors of 2^(n/2): n = 128 is legal just below the overflow threshold, and 2^128 is no f32.
-    let half = (n * 0.5) as i32;
-    let rest = n as i32 - half;
-    let y = y * f32::from_bits(((half + 127) as u32) << 23) * f32::from_bits(((rest + 127) as u32) << 23);
-    if x < LOWEST {
-        0.0
-    } else if x > HIGHEST {
-        f32::INFINITY
-    } else if x.is_nan() {
-        x
-    } else {
-        y
-    }
+    let half = power >> 1;
+    let two_to_the = |n: i32| f32::from_bits(n.wrapping_add(127).cast_unsigned().wrapping_shl(23));
+    let y = y * two_to_the(half) * two_to_the(power.wrapping_sub(half));
+    let y = if x < LOWEST { 0.0 } else { y };
+    if x > HIGHEST { f32::INFINITY } else { y }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `y = x Wᵀ + b`: the only place that chooses between matrix-vector and matrix-matrix products, and the only place
 //! that widens weights. Weights stay in the dtype they have on disk; a block of rows is widened where it is used.
 
+use std::cell::RefCell;
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 /// The words of a weight matrix, in the dtype they have on disk.
@@ -51,9 +52,10 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
-    /// Writes rows `first..` widened to f32 into `out`, a whole number of rows. Widening is exact.
-    fn widen(&self, first: usize, out: &mut [f32]) {
-        let range = first * self.columns..first * self.columns + out.len();
+    /// Writes the words of one row, from column `first` on, widened to f32, into `out`. Widening is exact.
+    fn widen(&self, row: usize, first: usize, out: &mut [f32]) {
+        let start = row * self.columns + first;
+        let range = start..start + out.len();
         match self.words {
             Words::F32(w) => out.copy_from_slice(&w[range]),
             Words::F16(w) => w[range].convert_to_f32_slice(out),
@@ -66,7 +68,7 @@ impl<'a> Matrix<'a> {
 pub fn embed(ids: &[u32], table: &Matrix) -> Array2<f32> {
     let mut out = Array2::zeros((ids.len(), table.columns));
     for (id, mut row) in ids.iter().zip(out.rows_mut()) {
-        table.widen(*id as usize, row.as_slice_mut().expect("rows of a fresh array are contiguous"));
+        table.widen(*id as usize, 0, row.as_slice_mut().expect("rows of a fresh array are contiguous"));
     }
     out
 }
@@ -75,9 +77,11 @@ pub fn embed(ids: &[u32], table: &Matrix) -> Array2<f32> {
 /// blocked product wins. Measured: the two cross between 4 and 8 rows.
 const FEW_TOKENS: usize = 4;
 
-/// Weight rows handled by one task: fixed, so that results do not depend on the number of threads. 128 rows of 896
-/// widened words are 448 KiB, half of a typical second-level cache.
-const BLOCK_WORDS: usize = 128 * 896;
+/// Weight rows handled by one task: fixed, so that results do not depend on the number of threads.
+const BLOCK_ROWS: usize = 256;
+
+/// At most this many columns of them are widened at a time: 1 MiB of f32 words, a second-level cache.
+const STRIP_COLUMNS: usize = 1024;
 
 /// `x Wᵀ + b` for `x` `[token, in]`, `weight` `[out, in]`, `bias` `[out]` → `[token, out]`.
 pub fn linear(x: ArrayView2<f32>, weight: &Matrix, bias: Option<ArrayView1<f32>>) -> Array2<f32> {
@@ -86,33 +90,81 @@ pub fn linear(x: ArrayView2<f32>, weight: &Matrix, bias: Option<ArrayView1<f32>>
     if y.is_empty() {
         return y;
     }
-    let block = (BLOCK_WORDS / weight.columns.max(1)).max(16).next_multiple_of(16);
     let x = x.as_standard_layout();
-    y.axis_chunks_iter_mut(Axis(1), block).into_par_iter().enumerate().for_each(|(index, mut y)| {
+    y.axis_chunks_iter_mut(Axis(1), BLOCK_ROWS).into_par_iter().enumerate().for_each(|(index, mut y)| {
+        let first = index * BLOCK_ROWS;
         if x.nrows() <= FEW_TOKENS {
-            matrix_vectors(x.view(), weight, index * block, &mut y);
+            matrix_vectors(x.view(), weight, first, &mut y);
         } else {
-            matrix_matrix(x.view(), weight, index * block, &mut y);
+            matrix_matrix(x.view(), weight, first, &mut y);
         }
         if let Some(bias) = bias {
-            y += &bias.slice(ndarray::s![index * block..index * block + y.ncols()]);
+            y += &bias.slice(s![first..first + y.ncols()]);
         }
     });
     y
 }
 
-/// `y = x W[first..]ᵀ` by the blocked product of ndarray (matrixmultiply).
+/// `y = x W[first..]ᵀ`, a strip of columns at a time: widened, then multiplied.
 fn matrix_matrix(x: ArrayView2<f32>, weight: &Matrix, first: usize, y: &mut ArrayViewMut2<f32>) {
     let (rows, columns) = (y.ncols(), weight.columns);
     if let Words::F32(words) = weight.words {
         let words = &words[first * columns..(first + rows) * columns];
         let w = ArrayView2::from_shape((rows, columns), words).expect("the slice holds rows * columns words");
-        general_mat_mul(1.0, &x, &w.t(), 0.0, y);
-    } else {
-        let mut w = Array2::zeros((rows, columns));
-        weight.widen(first, w.as_slice_mut().expect("a fresh array is contiguous"));
-        general_mat_mul(1.0, &x, &w.t(), 0.0, y);
+        multiply(x, w, y, false);
+        return;
     }
+    // Strips of equal width: a power of two would map every row to the same lines of the cache.
+    let strip = columns.div_ceil(columns.div_ceil(STRIP_COLUMNS)).next_multiple_of(16);
+    SCRATCH.with_borrow_mut(|scratch| {
+        for column in (0..columns).step_by(strip) {
+            let width = strip.min(columns - column);
+            scratch.resize(rows * width, 0.0);
+            for (row, words) in scratch.chunks_exact_mut(width).enumerate() {
+                weight.widen(first + row, column, words);
+            }
+            let w = ArrayView2::from_shape((rows, width), scratch.as_slice()).expect("just resized");
+            multiply(x.slice(s![.., column..column + width]), w, y, column > 0);
+        }
+    });
+}
+
+/// `y = x wᵀ`, or `y += x wᵀ`, on one thread.
+#[expect(unsafe_code, reason = "the blocked product of crate gemm takes pointers")]
+fn multiply(x: ArrayView2<f32>, w: ArrayView2<f32>, y: &mut ArrayViewMut2<f32>, add: bool) {
+    let (tokens, inner, rows) = (x.nrows(), x.ncols(), w.nrows());
+    assert_eq!((w.ncols(), y.dim()), (inner, (tokens, rows)), "shapes of a product");
+    let (xs, ws, ys) = (x.strides(), w.strides(), [y.strides()[0], y.strides()[1]]);
+    // SAFETY: the pointers and strides are those of live views, whose lengths are the dimensions passed, as the assertion
+    // proves; `y` is borrowed mutably, so it overlaps neither `x` nor `w`.
+    unsafe {
+        gemm::gemm(
+            tokens,
+            rows,
+            inner,
+            y.as_mut_ptr(),
+            ys[1],
+            ys[0],
+            add,
+            x.as_ptr(),
+            xs[1],
+            xs[0],
+            w.as_ptr(),
+            ws[0],
+            ws[1],
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+thread_local! {
+    /// Widened words, of one task at a time.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// `y = x W[first..]ᵀ` row by row: every weight is read from memory once.

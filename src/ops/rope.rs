@@ -37,7 +37,7 @@ impl Frequencies {
                 w
             } else {
                 let smooth = (original / wavelength - low_factor) / (high_factor - low_factor);
-                (1.0 - smooth) * (w / factor) + smooth * w
+                (1.0 - smooth) * w / factor + smooth * w
             }
         };
         Self(self.0.into_iter().map(scale).collect())

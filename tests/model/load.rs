@@ -9,18 +9,18 @@ use layerstep::model::Model;
 use layerstep::ops::Words;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
+pub(crate) const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 10}"#;
 
 /// A tensor before it is written.
 #[derive(Clone)]
-struct Raw {
+pub(crate) struct Raw {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-type Tensors = BTreeMap<String, Raw>;
+pub(crate) type Tensors = BTreeMap<String, Raw>;
 
 /// f32 values 0, 1, 2 ... in this shape.
 fn ramp(shape: &[usize]) -> Raw {
@@ -29,7 +29,7 @@ fn ramp(shape: &[usize]) -> Raw {
     Raw { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
 }
 
-fn good() -> Tensors {
+pub(crate) fn good() -> Tensors {
     [
         ("model.embed_tokens.weight", [10, 8].as_slice()),
         ("model.layers.0.input_layernorm.weight", &[8]),
@@ -49,7 +49,7 @@ fn good() -> Tensors {
     .collect()
 }
 
-fn bytes(tensors: &Tensors) -> Vec<u8> {
+pub(crate) fn bytes(tensors: &Tensors) -> Vec<u8> {
     let views = tensors.iter().map(|(name, raw)| {
         (name.as_str(), TensorView::new(raw.dtype, raw.shape.clone(), &raw.bytes).expect("a consistent tensor"))
     });
@@ -129,17 +129,18 @@ fn shards_and_names_without_the_prefix_are_read() {
 
 #[test]
 fn misaligned_tensors_are_copied() {
-    let mut header = String::from("{");
     let mut end = 0;
-    for (name, raw) in good() {
-        header += &format!(r#""{name}": {{"dtype": "F32", "shape": {:?}, "data_offsets": [{end}, "#, raw.shape);
-        end += raw.bytes.len();
-        header += &format!("{end}]}},");
-    }
-    header.pop();
-    header += "}";
+    let entries: Vec<String> = good()
+        .iter()
+        .map(|(name, raw)| {
+            let start = end;
+            end += raw.bytes.len();
+            format!(r#""{name}": {{"dtype": "F32", "shape": {:?}, "data_offsets": [{start}, {end}]}}"#, raw.shape)
+        })
+        .collect();
+    let mut header = format!("{{{}}}", entries.join(","));
     while (header.len() + 8).is_multiple_of(4) {
-        header += " ";
+        header.push(' ');
     }
     let data: Vec<u8> = good().values().flat_map(|raw| raw.bytes.clone()).collect();
     let mut whole = crafted(&header, 0);

@@ -219,6 +219,7 @@ const KEYS: &[(Rule, &[&str])] = &[
             "is_encoder_decoder",
             "add_cross_attention",
             "use_mla",
+            "use_mrope",
         ],
     ),
     (Rule::Only(ON), &["is_causal"]),

@@ -6,15 +6,15 @@ use super::{Architecture, ConfigError};
 use crate::ops::Activation;
 
 /// The object of a config.json, or one inside it.
-pub(super) struct Reader<'a> {
-    pub(super) file: &'a str,
+pub(in crate::model) struct Reader<'a> {
+    pub(in crate::model) file: &'a str,
     /// Where the object lies in the file: empty, or `rope_parameters.`.
     prefix: String,
-    pub(super) keys: Map<String, Value>,
+    pub(in crate::model) keys: Map<String, Value>,
 }
 
 /// A value as it stands in the file, cut when long, with nothing that could disturb a terminal.
-pub(super) fn shown(value: &Value) -> String {
+pub(in crate::model) fn shown(value: &Value) -> String {
     let text = value.to_string();
     // serde_json escapes C0 controls, but neither C1 nor bidirectional ones.
     let safe: String =
@@ -23,7 +23,7 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &str, file: &'a str) -> Result<Self, ConfigError> {
+    pub(in crate::model) fn new(text: &str, file: &'a str) -> Result<Self, ConfigError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let error = |detail: String| ConfigError::Json { file: file.to_owned(), detail };
         match serde_json::from_str(text) {
@@ -34,34 +34,34 @@ impl<'a> Reader<'a> {
     }
 
     /// A reader of the object under `key`, whose keys are named `key.inner` in messages.
-    pub(super) fn inside(&self, key: &str, keys: &Map<String, Value>) -> Self {
+    pub(in crate::model) fn inside(&self, key: &str, keys: &Map<String, Value>) -> Self {
         Self { file: self.file, prefix: format!("{}{}.", self.prefix, key.escape_debug()), keys: keys.clone() }
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::model) fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }
 
     /// The value under `key`; `None` when it is missing or null.
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub(in crate::model) fn get(&self, key: &str) -> Option<&Value> {
         self.keys.get(key).filter(|value| !value.is_null())
     }
 
-    pub(super) fn wrong(&self, key: &str, found: &Value, expected: impl Into<String>) -> ConfigError {
+    pub(in crate::model) fn wrong(&self, key: &str, found: &Value, expected: impl Into<String>) -> ConfigError {
         let key = format!("{}{}", self.prefix, key.escape_debug());
         ConfigError::Value { file: self.file.to_owned(), key, found: shown(found), expected: expected.into() }
     }
 
-    pub(super) fn unsupported(&self, key: &str, found: &Value, hint: impl Into<String>) -> ConfigError {
+    pub(in crate::model) fn unsupported(&self, key: &str, found: &Value, hint: impl Into<String>) -> ConfigError {
         let key = format!("{}{}", self.prefix, key.escape_debug());
         ConfigError::Unsupported { file: self.file.to_owned(), key, found: shown(found), hint: hint.into() }
     }
 
-    pub(super) fn contradiction(&self, detail: String) -> ConfigError {
+    pub(in crate::model) fn contradiction(&self, detail: String) -> ConfigError {
         ConfigError::Contradiction { file: self.file.to_owned(), detail }
     }
 
-    pub(super) fn architecture(&self) -> Result<Architecture, ConfigError> {
+    pub(in crate::model) fn architecture(&self) -> Result<Architecture, ConfigError> {
         let file = self.file.to_owned();
         match self.get("model_type") {
             None => Err(ConfigError::NoModelType { file }),
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A positive integer of at most `most`.
-    pub(super) fn size(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+    pub(in crate::model) fn size(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
         match self.keys.get(key) {
             None => Ok(default),
             Some(value) => self.integer(key, value, most),
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     /// As [`size`](Self::size), where a missing key and null are `None`.
-    pub(super) fn nullable_size(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
+    pub(in crate::model) fn nullable_size(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
         self.get(key).map(|value| self.integer(key, value, most)).transpose()
     }
 
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A finite number of at least `least`.
-    pub(super) fn number(&self, key: &str, default: f64, least: f64) -> Result<f64, ConfigError> {
+    pub(in crate::model) fn number(&self, key: &str, default: f64, least: f64) -> Result<f64, ConfigError> {
         match self.keys.get(key) {
             None => Ok(default),
             Some(value) => match value.as_f64() {
@@ -102,14 +102,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+    pub(in crate::model) fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         match self.keys.get(key) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false")),
         }
     }
 
-    pub(super) fn activation(&self) -> Result<Activation, ConfigError> {
+    pub(in crate::model) fn activation(&self) -> Result<Activation, ConfigError> {
         match self.keys.get("hidden_act") {
             None => Ok(Activation::Silu),
             Some(value) => match value.as_str() {

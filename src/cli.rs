@@ -1,0 +1,78 @@
+//! The command line: one file per subcommand.
+//!
+//! Exit status: 0 agree, 1 something was found, 2 could not run. Machine output on stdout, everything else on stderr.
+
+mod bench;
+mod capture;
+mod debug;
+mod demo;
+mod diff;
+mod generate;
+mod input;
+mod witness;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// An interactive terminal debugger for the forward pass of transformers.
+///
+/// Without a command, opens the built-in demo: a small Qwen2 model beside its PyTorch dump and the dump of a port with a
+/// bug.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Threads to compute with [default: all cores]. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Step through a forward pass in the terminal.
+    Debug(debug::Args),
+    /// Compare dumps with each other and with our engine; name the first activation out of line.
+    Diff(diff::Args),
+    /// Write every activation of our engine to a dump.
+    Capture(capture::Args),
+    /// Write text.
+    Generate(generate::Args),
+    /// Measure loading, prefill, decode and capture.
+    Bench(bench::Args),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// Whatever keeps a command from running: exit status 2.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    if let Some(threads) = cli.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+    }
+    match cli.command {
+        None => debug::run_demo(),
+        Some(Command::Debug(args)) => debug::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Capture(args)) => capture::run(&args),
+        Some(Command::Generate(args)) => generate::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Writes a line to stderr: everything that is not the result.
+#[expect(clippy::print_stderr, reason = "the one place that writes notes")]
+fn note(line: &str) {
+    eprintln!("{line}");
+}

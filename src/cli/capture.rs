@@ -1,0 +1,105 @@
+//! `layerstep capture`: every activation of our engine, as a dump.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use globset::Glob;
+use serde_json::json;
+
+use super::input::{Loaded, TokenArgs};
+use crate::engine::sampling::argmax;
+use crate::engine::{LogitRows, Run, Value};
+use crate::formats;
+
+/// Write every activation of our engine to a dump.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Hugging Face directory, or a repository id of the local cache.
+    model: String,
+    #[command(flatten)]
+    tokens: TokenArgs,
+    /// Where to write: .safetensors or .npz.
+    #[arg(short, long, value_name = "DUMP")]
+    output: PathBuf,
+    /// Greedy decode steps after the prefill; their keys end in @1, @2, ...
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    decode: usize,
+    /// Only activations whose name matches, e.g. '*.q_rope' (repeatable).
+    #[arg(long, value_name = "GLOB")]
+    only: Vec<String>,
+    /// Precision to compute in.
+    #[arg(long, value_enum, default_value_t = Compute::F32)]
+    compute: Compute,
+}
+
+/// The precisions our engine computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Compute {
+    /// Single precision; bf16 and f16 weights are widened, exactly.
+    F32,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let loaded = Loaded::open(&args.model)?;
+    let ids = loaded.ids(&args.tokens)?.context("nothing to feed: give --prompt TEXT or --ids 1,2,3")?;
+    let mut globs = globset::GlobSetBuilder::new();
+    for glob in &args.only {
+        globs.add(Glob::new(glob).with_context(|| format!("--only {glob:?} is not a pattern"))?);
+    }
+    let globs = globs.build()?;
+    let wanted = |name: &str, short: &str| args.only.is_empty() || globs.is_match(name) || globs.is_match(short);
+
+    let mut run = Run::new(loaded.model.clone(), &ids, LogitRows::All);
+    let mut kept: Vec<(String, Value)> = Vec::new();
+    for forward in 0..=args.decode {
+        if forward > 0 {
+            let logits = run.last_logits().context("a complete forward has logits")?;
+            let next = argmax(&logits.to_vec());
+            run.begin_forward(&[next]);
+        }
+        while let Some(site) = run.step() {
+            let name = site.to_string();
+            if wanted(&name, &site.short()) {
+                let value = run.get(site).context("the op was just computed")?.clone();
+                kept.push((if forward == 0 { name } else { format!("{name}@{forward}") }, value));
+            }
+        }
+    }
+    if kept.is_empty() {
+        bail!(
+            "--only {} matches no activation: layerstep inspect {} --names lists them",
+            args.only.join(" "),
+            args.model
+        );
+    }
+    let steps: Vec<usize> = std::iter::once(ids.len()).chain(std::iter::repeat_n(1, args.decode)).collect();
+    let positions: Vec<usize> = (0..run.ids().len()).collect();
+    let metadata = BTreeMap::from(
+        [
+            ("input_ids", json!(run.ids()).to_string()),
+            ("steps", json!(steps).to_string()),
+            ("positions", json!(positions).to_string()),
+            ("dtype", "float32".to_string()),
+            ("framework", format!("layerstep {}", env!("CARGO_PKG_VERSION"))),
+            ("model", loaded.model.name.clone()),
+        ]
+        .map(|(key, value)| (key.to_string(), value)),
+    );
+    let tensors: Vec<(String, ndarray::ArrayViewD<f32>)> =
+        kept.iter().map(|(name, value)| (name.clone(), value.view())).collect();
+    match args.output.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => formats::write_safetensors(&args.output, &tensors, &metadata)?,
+        Some("npz") => formats::write_npz(&args.output, &tensors, false)?,
+        _ => bail!("{} ends neither in .safetensors nor in .npz", args.output.display()),
+    }
+    super::note(&format!(
+        "wrote {} activations of {} tokens to {}",
+        kept.len(),
+        run.ids().len(),
+        args.output.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,148 @@
+//! `layerstep diff`: the comparison, as a table or as JSON.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::input::{Loaded, TokenArgs};
+use super::witness::{DumpArgs, Tokens};
+use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, Witnesses, walk};
+
+/// Compare dumps with each other and with our engine; name the first activation out of line.
+///
+/// Exit status: 0 when the two sides agree (`match`, `rounding`), 1 when something was found, 2 when it could not run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The model that the dumps are of: Hugging Face directory, or a repository id of the local cache.
+    #[arg(long)]
+    model: Option<String>,
+    #[command(flatten)]
+    dumps: DumpArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
+    /// Print one JSON document (schema layerstep.diff/1).
+    #[arg(long)]
+    json: bool,
+    /// Print every activation, not only the worst of each layer and the layer of the first divergence.
+    #[arg(long)]
+    full: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
+        bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
+    }
+    let model = args.model.as_deref().context("which model are the dumps of? give --model DIRECTORY")?;
+    let loaded = Loaded::open(model)?;
+    let opened = args.dumps.open(&loaded, &args.tokens)?;
+    let report = match &opened.tokens {
+        Tokens::Differ { sentence, ids } => inputs_differ(&loaded, sentence, ids),
+        Tokens::Agreed { ids, steps } => {
+            let witnesses = Witnesses { reference: opened.reference.as_ref(), candidate: opened.candidate.as_ref() };
+            let show = std::io::stderr().is_terminal();
+            let mut progress = |done: usize, total: usize| {
+                if show && done % 16 == 0 {
+                    progress_line(done, total);
+                }
+            };
+            let report = walk(&loaded.model, ids, steps, witnesses, &mut progress)?;
+            if show {
+                progress_line(0, 0);
+            }
+            report
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report.to_json()).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &report, args.full)?;
+    }
+    Ok(if report.verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Overwrites one line of the terminal; `total` 0 clears it.
+#[expect(clippy::print_stderr, reason = "progress goes to stderr")]
+fn progress_line(done: usize, total: usize) {
+    if total == 0 {
+        eprint!("\r\x1b[K");
+    } else {
+        eprint!("\rcomparing {done} of {total} activations");
+    }
+}
+
+fn inputs_differ(loaded: &Loaded, sentence: &str, ids: &[u32]) -> Report {
+    let engine = Source {
+        role: "engine",
+        path: loaded.model.name.clone(),
+        dtype: "f32".into(),
+        ids: ids.to_vec(),
+        plan: String::new(),
+    };
+    Report {
+        verdict: Verdict::InputsDiffer,
+        sentence: sentence.to_string(),
+        first_divergence: None,
+        activations: Vec::new(),
+        notes: Vec::new(),
+        sources: vec![engine],
+    }
+}
+
+fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<()> {
+    writeln!(out, "{}: {}", report.verdict.name(), report.sentence)?;
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    if report.activations.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:<44} {:>9} {:>11} {:>9}  {:<10} worst at",
+        "activation", "error", "1-cosine", "max abs", "status"
+    )?;
+    let bad = report.first_divergence.as_ref().map(|d| (d.step, d.layer));
+    let mut left_out = 0;
+    for (index, row) in report.activations.iter().enumerate() {
+        let shown =
+            full || row.layer.is_none() || bad == Some((row.step, row.layer)) || is_worst_of_layer(report, index);
+        if shown && row.status != Status::Missing {
+            print_row(out, row)?;
+        } else {
+            left_out += usize::from(row.status != Status::Missing);
+        }
+    }
+    let missing = report.activations.iter().filter(|row| row.status == Status::Missing).count();
+    if left_out > 0 {
+        writeln!(out, "{left_out} more compared, with smaller errors in their layer: --full prints them")?;
+    }
+    if missing > 0 {
+        writeln!(out, "{missing} activations are not in the dump")?;
+    }
+    Ok(())
+}
+
+fn is_worst_of_layer(report: &Report, index: usize) -> bool {
+    let row = &report.activations[index];
+    let same = |other: &&ActivationRow| (other.step, other.layer) == (row.step, row.layer) && !other.error.is_nan();
+    let worst = report.activations.iter().filter(same).max_by(|a, b| a.error.total_cmp(&b.error));
+    worst.is_some_and(|worst| std::ptr::eq(worst, row))
+}
+
+fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
+    let name = row.name.strip_prefix("model.").unwrap_or(&row.name);
+    writeln!(
+        out,
+        "{name:<44} {:>9.1e} {:>11.1e} {:>9.1e}  {:<10} {}",
+        row.error,
+        (1.0 - row.cosine).max(0.0),
+        row.max_abs,
+        row.status.name(),
+        row.worst
+    )
+}

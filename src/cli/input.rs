@@ -1,0 +1,82 @@
+//! What every command reads: a model, and the tokens to feed it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::bail;
+
+use crate::cli::note;
+use crate::model::{ChatTemplate, HubCache, Message, Model, Tokenizer, locate};
+
+/// The tokens, as text or as ids.
+#[derive(Debug, clap::Args)]
+pub(super) struct TokenArgs {
+    /// Text to feed; tokenized as the model's tokenizer.json says, special tokens added.
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    pub(super) prompt: Option<String>,
+    /// Token ids to feed, separated by commas.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(super) ids: Option<Vec<u32>>,
+    /// The prompt is what a user says: wrap it in the model's chat template.
+    #[arg(long, requires = "prompt")]
+    pub(super) chat: bool,
+}
+
+/// A model and what belongs to it.
+pub(super) struct Loaded {
+    pub(super) model: Arc<Model>,
+    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) directory: PathBuf,
+}
+
+impl Loaded {
+    /// Loads MODEL: a directory, or a repository id of the local Hugging Face cache.
+    pub(super) fn open(model: &str) -> anyhow::Result<Self> {
+        let directory = locate(model, &HubCache::of_environment())?;
+        let model = Arc::new(Model::load(&directory)?);
+        for line in &model.notes {
+            note(&format!("note: {line}"));
+        }
+        let tokenizer = Tokenizer::load(&directory)?;
+        Ok(Self { model, tokenizer, directory })
+    }
+
+    /// The ids that the arguments ask for; `None` when they ask for none.
+    pub(super) fn ids(&self, tokens: &TokenArgs) -> anyhow::Result<Option<Vec<u32>>> {
+        let ids = match (&tokens.prompt, &tokens.ids) {
+            (Some(text), _) => self.encode(text, tokens.chat)?,
+            (None, Some(ids)) => ids.clone(),
+            (None, None) => return Ok(None),
+        };
+        if ids.is_empty() {
+            bail!("the prompt has no tokens: give --prompt some text or --ids at least one id");
+        }
+        check_vocabulary(&ids, &self.model, "the command line")?;
+        Ok(Some(ids))
+    }
+
+    fn encode(&self, text: &str, chat: bool) -> anyhow::Result<Vec<u32>> {
+        let Some(tokenizer) = &self.tokenizer else {
+            bail!("{} has no tokenizer.json: give the tokens as --ids 1,2,3", self.directory.display());
+        };
+        if !chat {
+            return Ok(tokenizer.encode(text, true)?);
+        }
+        let template = ChatTemplate::require(&self.directory)?;
+        Ok(tokenizer.encode(&template.render(&[Message::new("user", text)], true)?, false)?)
+    }
+
+    /// The text of each token, for people; empty without a tokenizer.
+    pub(super) fn pieces(&self, ids: &[u32]) -> Vec<String> {
+        self.tokenizer.as_ref().map_or_else(Vec::new, |t| ids.iter().map(|id| t.piece(*id)).collect())
+    }
+}
+
+/// Ids of `origin` must be rows of the embedding table.
+pub(super) fn check_vocabulary(ids: &[u32], model: &Model, origin: &str) -> anyhow::Result<()> {
+    let vocab = model.config.vocab_size;
+    if let Some((place, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= vocab) {
+        bail!("token {place} of {origin} is {id}, but the vocabulary of {} has ids 0 to {}", model.name, vocab - 1);
+    }
+    Ok(())
+}

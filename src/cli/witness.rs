@@ -1,0 +1,114 @@
+//! Opening the dumps, and agreeing on the tokens: from the command line, else from the dumps.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use super::input::{Loaded, TokenArgs, check_vocabulary};
+use crate::dump::{Dump, Map, Options};
+use crate::model::Model;
+
+/// The dumps, as named on the command line.
+#[derive(Debug, clap::Args)]
+pub(super) struct DumpArgs {
+    /// What is right: PyTorch's dump (.safetensors, .npz, .pt, or a directory of .npy or .bin).
+    #[arg(long, value_name = "DUMP")]
+    pub(super) reference: Option<PathBuf>,
+    /// What is under suspicion: the dump of your engine.
+    #[arg(long, value_name = "DUMP")]
+    pub(super) candidate: Option<PathBuf>,
+    /// Names for the tensors of the dumps, where no rule knows them (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub(super) map: Option<PathBuf>,
+    /// Which row of a batch to take, from 0.
+    #[arg(long, value_name = "K")]
+    pub(super) batch: Option<usize>,
+}
+
+/// The tokens of a session and who fed them.
+#[derive(Debug)]
+pub(super) enum Tokens {
+    /// Everybody fed these: ids, and how many to each forward.
+    Agreed { ids: Vec<u32>, steps: Vec<usize> },
+    /// They did not: one sentence.
+    Differ { sentence: String, ids: Vec<u32> },
+}
+
+/// The dumps, opened and checked against the model.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) reference: Option<Dump>,
+    pub(super) candidate: Option<Dump>,
+    pub(super) tokens: Tokens,
+}
+
+impl DumpArgs {
+    /// Opens the dumps; `loaded` gives shapes, vocabulary and embedding rows.
+    pub(super) fn open(&self, loaded: &Loaded, tokens: &TokenArgs) -> anyhow::Result<Opened> {
+        let map = self.map.as_deref().map(Map::open).transpose()?;
+        let open = |path: &Option<PathBuf>| -> anyhow::Result<Option<Dump>> {
+            let Some(path) = path else { return Ok(None) };
+            let options = Options { map: map.clone(), batch: self.batch };
+            Ok(Some(Dump::open(path, &loaded.model.config, &options)?))
+        };
+        let (reference, candidate) = (open(&self.reference)?, open(&self.candidate)?);
+        agree(&loaded.model, loaded.ids(tokens)?, reference, candidate)
+    }
+}
+
+/// Finds the ids that everybody fed, and tells the dumps.
+pub(super) fn agree(
+    model: &Model,
+    typed: Option<Vec<u32>>,
+    mut reference: Option<Dump>,
+    mut candidate: Option<Dump>,
+) -> anyhow::Result<Opened> {
+    let mut claims: Vec<(String, Vec<u32>, Vec<usize>)> = Vec::new();
+    for (role, dump) in [("reference", &mut reference), ("candidate", &mut candidate)] {
+        let Some(dump) = dump else { continue };
+        if dump.ids().is_none() {
+            dump.recover_ids(model)?;
+        }
+        if let Some(found) = dump.ids() {
+            let origin = format!("the {role} {}", dump.name());
+            check_vocabulary(&found.ids, model, &origin)?;
+            claims.push((origin, found.ids.clone(), found.steps.clone()));
+        }
+    }
+    if let Some(ids) = typed {
+        let steps = vec![ids.len()];
+        claims.insert(0, ("the command line".into(), ids, steps));
+    }
+    // A shorter list that begins the longest one is fewer decode steps of the same session.
+    let Some(longest) = claims.iter().max_by_key(|(_, ids, steps)| (ids.len(), steps.len())).cloned() else {
+        bail!("no dump says which tokens were fed, and its embedding rows do not tell: give --ids or --prompt");
+    };
+    let (origin, ids, steps) = longest;
+    for (other, other_ids, other_steps) in &claims {
+        if let Some(sentence) = difference(&origin, &ids, other, other_ids) {
+            return Ok(Opened { reference, candidate, tokens: Tokens::Differ { sentence, ids } });
+        }
+        let typed = other == "the command line";
+        if !typed && !steps.starts_with(other_steps) && other_steps.iter().sum::<usize>() != other_steps[0] {
+            bail!(
+                "{origin} fed its tokens in steps of {steps:?}, {other} in steps of {other_steps:?}: dump both alike"
+            );
+        }
+    }
+    for dump in [&mut reference, &mut candidate].into_iter().flatten() {
+        dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
+    }
+    Ok(Opened { reference, candidate, tokens: Tokens::Agreed { ids, steps } })
+}
+
+/// How `other` differs from `ids`; `None` when it begins them.
+fn difference(origin: &str, ids: &[u32], other: &str, other_ids: &[u32]) -> Option<String> {
+    let place = ids.iter().zip(other_ids).position(|(a, b)| a != b)?;
+    Some(format!(
+        "the token ids differ: token {place} is {} in {origin}, {} in {other} ({} and {} tokens)",
+        ids[place],
+        other_ids[place],
+        ids.len(),
+        other_ids.len()
+    ))
+}

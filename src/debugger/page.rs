@@ -1,0 +1,169 @@
+//! One page of an activation: the numbers a pane shows, pooled and cut to its size.
+
+use ndarray::{ArrayD, ArrayView2, Axis as NdAxis, Ix2, Slice};
+
+use super::state::Debugger;
+use super::view::{ComparisonLine, Shown, TensorPage, TensorRequest, Witness};
+use crate::diagnose::{Part, compare_parts};
+use crate::engine::{Axis, Site};
+use crate::metrics::summarise;
+
+impl Debugger {
+    /// The page that `request` asks for.
+    ///
+    /// # Errors
+    /// One sentence for the user: the activation is not computed yet, or the witness does not have it.
+    pub fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
+        let site = *self.run.program().sites().get(request.row).ok_or("there is no such op")?;
+        let (values, mut notes) = self.shown(site, request)?;
+        let axes = site.activation.row().axes;
+        let lengths = values.shape().to_vec();
+        let planes = if lengths.len() == 3 { lengths[0] } else { 1 };
+        let whole = values.clone();
+        let plane = if lengths.len() == 3 {
+            values.index_axis_move(NdAxis(0), request.plane.min(planes.saturating_sub(1)))
+        } else {
+            values
+        };
+        let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
+        let (pooled, heatmap) = pool(plane.view(), request.heatmap);
+        let (comparisons, said) = self.comparisons(site, request.row)?;
+        notes.extend(said);
+        Ok(TensorPage {
+            name: site.to_string(),
+            meaning: site.activation.row().meaning,
+            axes: axes.iter().zip(&lengths).map(|(axis, length)| (axis.name(), *length)).collect(),
+            planes,
+            row_axis: (axes[axes.len() - 2].name(), plane.nrows()),
+            column_axis: (axes[axes.len() - 1].name(), plane.ncols()),
+            first_position: self.run.first_position(),
+            numbers: cut(plane.view(), request.rows, request.columns),
+            heatmap,
+            pooled,
+            range: middle_range(plane.view()),
+            summary: summarise(whole.view()),
+            comparisons,
+            notes,
+        })
+    }
+
+    fn shown(&self, site: Site, request: &TensorRequest) -> Result<(ArrayD<f32>, Vec<String>), String> {
+        let full = |part: Part| self.fill(site, part);
+        match request.shown {
+            Shown::Values(witness) => Ok(full(self.part(site, request.row, witness)?)),
+            Shown::Difference(a, b) => {
+                let (a, mut notes) = full(self.part(site, request.row, a)?);
+                let (b, more) = full(self.part(site, request.row, b)?);
+                notes.extend(more);
+                // Equal infinities, as masked scores have them, are no difference.
+                let difference = ndarray::Zip::from(&a).and(&b).map_collect(|a, b| if a == b { 0.0 } else { a - b });
+                Ok((difference, notes))
+            }
+        }
+    }
+
+    /// What a witness has of an activation of the current forward.
+    fn part(&self, site: Site, row: usize, witness: Witness) -> Result<Part, String> {
+        let record = self.trace.current().get(row);
+        let ours = record.and_then(|record| record.value.as_ref());
+        let tokens = self.run.forward_ids().len();
+        let Some(dump) = self.session.dumps.of(witness) else {
+            return match (ours, record) {
+                (Some(ours), _) => Ok(Part::whole(ours.to_owned(), site, tokens)),
+                (None, Some(_)) => Err(format!("{} was not kept (memory budget): g goes there", site.short())),
+                (None, None) => Err(format!("{} is not computed yet: s steps, g goes there", site.short())),
+            };
+        };
+        let aligned = dump
+            .read(self.run.forward(), site, ours.map(|ours| ours.view()))
+            .map_err(|error| error.to_string())?
+            .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
+        Ok(Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key })
+    }
+
+    /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so.
+    fn fill(&self, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
+        let tokens = self.run.forward_ids().len();
+        let shape = site.activation.shape(&self.session.model.config, tokens, self.run.first_position() + tokens);
+        if part.values.shape() == shape {
+            return (part.values, Vec::new());
+        }
+        let axes = site.activation.row().axes;
+        let mut full = ArrayD::from_elem(shape, f32::NAN);
+        let row_axis = NdAxis(axes.len() - 2);
+        for (index, row) in part.rows.iter().enumerate() {
+            let mut target = full.index_axis_mut(row_axis, *row);
+            if axes[axes.len() - 1] == Axis::Key {
+                let keys = part.values.shape()[axes.len() - 1];
+                let last = NdAxis(target.ndim() - 1);
+                target.slice_axis_inplace(last, Slice::from(part.first_key..part.first_key + keys));
+            }
+            target.assign(&part.values.index_axis(row_axis, index));
+        }
+        let note = format!("{} of {tokens} rows are there; NaN stands for the others", part.rows.len());
+        (full, vec![note])
+    }
+
+    fn comparisons(&self, site: Site, row: usize) -> Result<(Vec<ComparisonLine>, Vec<String>), String> {
+        let witnesses = self.header().witnesses;
+        let parts: Vec<(Witness, Part)> =
+            witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|part| (*w, part))).collect();
+        let config = &self.session.model.config;
+        let mut lines = Vec::new();
+        let pairs = [
+            (Witness::Candidate, Witness::Reference),
+            (Witness::Engine, Witness::Reference),
+            (Witness::Engine, Witness::Candidate),
+        ];
+        for (of, against) in pairs {
+            let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
+            let (Some(a), Some(b)) = (find(of), find(against)) else { continue };
+            if let Some((c, worst, _)) = compare_parts(site, config, self.run.first_position(), a, b) {
+                let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);
+                lines.push(ComparisonLine { of, against, error, cosine, max_abs, worst: worst.to_string() });
+            }
+        }
+        let missing = witnesses.iter().filter(|w| **w != Witness::Engine && parts.iter().all(|(have, _)| have != *w));
+        let notes = missing.map(|w| format!("the {} does not have {}", w.name(), site.short())).collect();
+        Ok((lines, notes))
+    }
+}
+
+/// The numbers of a window, cut at the edges.
+fn cut(plane: ArrayView2<f32>, rows: (usize, usize), columns: (usize, usize)) -> Vec<Vec<f32>> {
+    let inside = |(first, count): (usize, usize), length: usize| first.min(length)..(first + count).min(length);
+    let (rows, columns) = (inside(rows, plane.nrows()), inside(columns, plane.ncols()));
+    rows.map(|row| columns.clone().map(|column| plane[[row, column]]).collect()).collect()
+}
+
+/// The plane in at most `cells`: each cell is the value of largest magnitude among those it stands for; NaN and
+/// infinity win, -inf (masked) loses.
+fn pool(plane: ArrayView2<f32>, cells: (usize, usize)) -> ((usize, usize), Vec<Vec<f32>>) {
+    if plane.is_empty() || cells.0 == 0 || cells.1 == 0 {
+        return ((1, 1), Vec::new());
+    }
+    let per_cell = (plane.nrows().div_ceil(cells.0).max(1), plane.ncols().div_ceil(cells.1).max(1));
+    let loudness = |v: f32| match v {
+        _ if v.is_nan() => (3, 0.0),
+        f32::INFINITY => (2, 0.0),
+        f32::NEG_INFINITY => (0, 0.0),
+        _ => (1, v.abs()),
+    };
+    let louder = |a: f32, b: &f32| if loudness(*b) > loudness(a) { *b } else { a };
+    let rows = plane.axis_chunks_iter(NdAxis(0), per_cell.0).map(|band| {
+        band.axis_chunks_iter(NdAxis(1), per_cell.1).map(|cell| cell.iter().fold(f32::NEG_INFINITY, louder)).collect()
+    });
+    (per_cell, rows.collect())
+}
+
+/// The values that 98 % of the plane's finite elements lie between, from at most 65536 of them.
+fn middle_range(plane: ArrayView2<f32>) -> (f32, f32) {
+    let stride = plane.len().div_ceil(1 << 16).max(1);
+    let mut values: Vec<f32> = plane.iter().step_by(stride).copied().filter(|v| v.is_finite()).collect();
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    values.sort_unstable_by(f32::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    (at(0.01), at(0.99))
+}

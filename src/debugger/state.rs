@@ -1,0 +1,351 @@
+//! The debugger: where it stands, where it stops, and what each command does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::command::Command;
+use super::record::Trace;
+use super::view::{Curve, Header, Listing, ListingRow, Status, Stop, Token, Witness};
+use crate::diagnose::Judgement;
+use crate::diagnose::walk::{Witnesses, compare_site};
+use crate::dump::Dump;
+use crate::engine::{Activation, LogitRows, Run, Site, matching};
+use crate::model::Model;
+
+/// The dumps beside our engine.
+#[derive(Debug, Default)]
+pub struct Dumps {
+    /// PyTorch's.
+    pub reference: Option<Dump>,
+    /// The engine under suspicion.
+    pub candidate: Option<Dump>,
+}
+
+impl Dumps {
+    pub(super) fn witnesses(&self) -> Witnesses<'_> {
+        Witnesses { reference: self.reference.as_ref(), candidate: self.candidate.as_ref() }
+    }
+
+    /// The dump of a witness; the engine has none.
+    pub(super) fn of(&self, witness: Witness) -> Option<&Dump> {
+        match witness {
+            Witness::Engine => None,
+            Witness::Reference => self.reference.as_ref(),
+            Witness::Candidate => self.candidate.as_ref(),
+        }
+    }
+}
+
+/// What a debug session is about.
+#[derive(Debug)]
+pub struct Session {
+    /// The model.
+    pub model: Arc<Model>,
+    /// Every id that will be fed.
+    pub ids: Vec<u32>,
+    /// Tokens fed to each forward: the first is the prefill.
+    pub steps: Vec<usize>,
+    /// The text of every token, control characters escaped; empty without a tokenizer.
+    pub pieces: Vec<String>,
+    /// What it is compared with.
+    pub dumps: Dumps,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// A debug session in progress.
+#[derive(Debug)]
+pub struct Debugger {
+    pub(super) session: Session,
+    pub(super) run: Run,
+    pub(super) trace: Trace,
+    breakpoints: BTreeSet<Site>,
+}
+
+/// A listing is reported to `progress` after this many ops of a long command.
+const OPS_PER_REPORT: usize = 16;
+
+impl Debugger {
+    /// A debugger that stands before the first op of the prefill.
+    ///
+    /// # Panics
+    /// When `ids` and `steps` do not fit each other or the vocabulary: they are checked when arguments are read.
+    pub fn new(session: Session) -> Self {
+        assert_eq!(session.steps.iter().sum::<usize>(), session.ids.len(), "every id is fed once");
+        let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
+        let mut trace = Trace::default();
+        trace.begin_forward();
+        Self { session, run, trace, breakpoints: BTreeSet::new() }
+    }
+
+    /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
+    ///
+    /// # Errors
+    /// One sentence for the user; the debugger then stands where it stood, or where the sentence says.
+    pub fn execute(
+        &mut self,
+        command: &Command,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        let at = self.run.last();
+        match command {
+            Command::Step(count) => {
+                let mut left = *count;
+                self.advance(interrupt, progress, false, |_, _| {
+                    left = left.saturating_sub(1);
+                    left == 0
+                })
+            }
+            Command::StepBack(count) => self.go_back(*count),
+            Command::NextLayer(count) => {
+                let target = self.layers_on(*count);
+                self.advance(interrupt, progress, true, |counter, _| counter >= target)
+            }
+            Command::PreviousLayer(count) => {
+                let counter = self.run.counter();
+                let target = self.layers_back(*count);
+                self.go_back((counter - target).max(1))
+            }
+            Command::Finish => self.advance(interrupt, progress, true, |_, site| {
+                at != Some(site) && (site.activation == Activation::Block || site.activation == Activation::LmHead)
+            }),
+            Command::Continue => {
+                let seen = self.first_divergence().is_some();
+                self.run_on(interrupt, progress, true, !seen, |_, _| false)
+            }
+            Command::Goto(name) => self.goto(name, interrupt, progress),
+            Command::Break(pattern) => self.toggle_breakpoints(pattern),
+            Command::Restart => {
+                self.run.rewind_to_forward(0);
+                self.trace.truncate(0, 0);
+                Ok(Stop::Done)
+            }
+        }
+    }
+
+    fn advance(
+        &mut self,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+        breakpoints: bool,
+        arrived: impl FnMut(usize, Site) -> bool,
+    ) -> Result<Stop, String> {
+        self.run_on(interrupt, progress, breakpoints, false, arrived)
+    }
+
+    /// Computes ops until `arrived(ops computed, op)`, a breakpoint, the first divergence, an interrupt, or the end.
+    fn run_on(
+        &mut self,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+        breakpoints: bool,
+        divergence: bool,
+        mut arrived: impl FnMut(usize, Site) -> bool,
+    ) -> Result<Stop, String> {
+        for done in 1.. {
+            if interrupt.load(Ordering::Relaxed) {
+                return Ok(Stop::Interrupted);
+            }
+            let Some(site) = self.compute_next()? else { return Ok(Stop::End) };
+            if arrived(self.run.counter(), site) {
+                return Ok(Stop::Done);
+            }
+            if breakpoints && self.breakpoints.contains(&site) {
+                return Ok(Stop::Breakpoint);
+            }
+            if divergence && self.first_divergence().is_some() {
+                return Ok(Stop::Divergence);
+            }
+            if done % OPS_PER_REPORT == 0 {
+                progress(self.listing());
+            }
+        }
+        Ok(Stop::End)
+    }
+
+    /// Computes the next op, entering the next forward when there is one.
+    fn compute_next(&mut self) -> Result<Option<Site>, String> {
+        if self.run.is_complete() {
+            let forward = self.run.forward() + 1;
+            let Some(tokens) = self.session.steps.get(forward) else { return Ok(None) };
+            let first: usize = self.session.steps[..forward].iter().sum();
+            self.run.begin_forward(&self.session.ids[first..first + tokens]);
+            self.trace.begin_forward();
+        }
+        let Some(site) = self.run.step() else { return Ok(None) };
+        let compared = compare_site(&self.run, site, self.session.dumps.witnesses()).map_err(|e| e.to_string());
+        let value = self.run.get(site).expect("the op was just computed");
+        match compared {
+            Ok(compared) => self.trace.push(value, compared),
+            Err(error) => {
+                self.run.rewind(self.run.counter() - 1);
+                return Err(error);
+            }
+        }
+        Ok(Some(site))
+    }
+
+    /// Goes back by `count` ops, through earlier forwards if need be.
+    fn go_back(&mut self, count: usize) -> Result<Stop, String> {
+        let mut left = count;
+        while left > 0 {
+            let counter = self.run.counter();
+            if left <= counter {
+                self.run.rewind(counter - left);
+                left = 0;
+            } else {
+                left -= counter;
+                let Some(forward) = self.run.forward().checked_sub(1) else {
+                    self.run.rewind(0);
+                    self.trace.truncate(0, 0);
+                    return Ok(Stop::Start);
+                };
+                self.run.rewind_to_forward(forward);
+                self.run.finish_forward();
+            }
+            self.trace.truncate(self.run.forward(), self.run.counter());
+        }
+        Ok(Stop::Done)
+    }
+
+    /// The number of ops after which the op `count` layers on is computed; past the last layer, the next op that no layer
+    /// owns.
+    fn layers_on(&self, count: usize) -> usize {
+        let sites = self.run.program().sites();
+        let counter = self.run.counter();
+        let Some(at) = self.run.last() else { return 1 };
+        let wanted = match at.in_layer() {
+            Some(layer) if layer + count < self.run.program().layers() => Site::new(layer + count, at.activation),
+            None if at.activation == Activation::EmbedTokens => Site::new(count - 1, Activation::InputNorm),
+            _ => sites[counter..].iter().copied().find(|site| site.in_layer().is_none()).unwrap_or(at),
+        };
+        self.run.program().position(wanted).map_or(sites.len(), |position| position + 1).max(counter + 1)
+    }
+
+    fn layers_back(&self, count: usize) -> usize {
+        let Some(at) = self.run.last() else { return 0 };
+        let wanted = match at.in_layer() {
+            Some(layer) => layer.checked_sub(count).map(|layer| Site::new(layer, at.activation)),
+            None if at.activation == Activation::EmbedTokens => return 0,
+            None => self.run.program().layers().checked_sub(count).map(|layer| Site::new(layer, Activation::Block)),
+        };
+        wanted.and_then(|site| self.run.program().position(site)).map_or(1, |position| position + 1)
+    }
+
+    fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<Stop, String> {
+        let site = *self.sites(name)?.first().expect("sites() returns at least one");
+        let target = self.run.program().position(site).expect("sites() are of the program") + 1;
+        let counter = self.run.counter();
+        if target <= counter {
+            self.run.rewind(target);
+            self.trace.truncate(self.run.forward(), target);
+            return Ok(Stop::Done);
+        }
+        self.advance(interrupt, progress, false, |counter, _| counter == target)
+    }
+
+    fn toggle_breakpoints(&mut self, pattern: &str) -> Result<Stop, String> {
+        let sites = self.sites(pattern)?;
+        if sites.iter().all(|site| self.breakpoints.contains(site)) {
+            self.breakpoints.retain(|site| !sites.contains(site));
+        } else {
+            self.breakpoints.extend(sites);
+        }
+        Ok(Stop::Done)
+    }
+
+    /// The activations that a name or pattern means: at least one.
+    fn sites(&self, pattern: &str) -> Result<Vec<Site>, String> {
+        let sites = matching(pattern.trim(), self.run.program());
+        if !sites.is_empty() {
+            return Ok(sites);
+        }
+        let near = self.complete(pattern.trim().rsplit('.').next().unwrap_or_default());
+        let hint = near
+            .first()
+            .map_or_else(|| "names look like 3.q_rope, 3, norm or *.mlp".to_string(), |near| format!("is it {near}?"));
+        Err(format!("no activation is called {:?}: {hint}", pattern.trim()))
+    }
+
+    /// Short names of activations that begin with `prefix`, or contain it.
+    pub fn complete(&self, prefix: &str) -> Vec<String> {
+        let names: Vec<String> = self.run.program().sites().iter().map(|site| site.short()).collect();
+        let begin: Vec<String> = names.iter().filter(|name| name.starts_with(prefix)).cloned().collect();
+        if begin.is_empty() { names.into_iter().filter(|name| name.contains(prefix)).collect() } else { begin }
+    }
+
+    fn first_divergence(&self) -> Option<usize> {
+        self.trace.judgements().iter().position(|judgement| *judgement == Some(Judgement::OutOfLine))
+    }
+
+    /// What does not change while the debugger stands still.
+    pub fn header(&self) -> Header {
+        let (model, config) = (&self.session.model, &self.session.model.config);
+        let text = |index: usize| self.session.pieces.get(index).cloned().unwrap_or_default();
+        let mut witnesses = vec![Witness::Engine];
+        witnesses.extend(self.session.dumps.reference.as_ref().map(|_| Witness::Reference));
+        witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
+        Header {
+            model: model.name.clone(),
+            facts: format!(
+                "{} · {} layers · {} weights · f32",
+                config.architecture.name(),
+                config.num_hidden_layers,
+                model.dtype_label
+            ),
+            tokens: self.session.ids.iter().enumerate().map(|(i, id)| Token { id: *id, text: text(i) }).collect(),
+            forwards: self.session.steps.clone(),
+            witnesses,
+            notes: self.session.notes.clone(),
+        }
+    }
+
+    /// The program of the current forward.
+    pub fn listing(&self) -> Listing {
+        let judgements = self.trace.judgements();
+        let records = self.trace.current();
+        let row = |(index, site): (usize, &Site)| {
+            let error = records.get(index).and_then(|record| record.compared.error.as_ref());
+            ListingRow {
+                name: site.to_string(),
+                short: site.short(),
+                label: match (site.in_layer(), site.activation) {
+                    (Some(layer), Activation::Block) => format!("layer {layer}"),
+                    _ => site.activation.row().short.to_string(),
+                },
+                layer: site.in_layer(),
+                status: match judgements.get(index) {
+                    None => Status::Ahead,
+                    Some(None) => Status::NotCompared,
+                    Some(Some(Judgement::InLine)) => Status::Agrees,
+                    Some(Some(Judgement::OutOfLine)) => Status::Diverges,
+                    Some(Some(Judgement::Follows)) => Status::Follows,
+                },
+                error: error.map(|(comparison, _)| comparison.error),
+                breakpoint: self.breakpoints.contains(site),
+                computed: index < records.len(),
+            }
+        };
+        Listing {
+            forward: self.run.forward(),
+            at: self.run.counter().checked_sub(1),
+            rows: self.run.program().sites().iter().enumerate().map(row).collect(),
+            first_divergence: judgements.iter().position(|judgement| *judgement == Some(Judgement::OutOfLine)),
+            compared: self.session.dumps.reference.is_some() || self.session.dumps.candidate.is_some(),
+        }
+    }
+
+    /// The largest error of each layer.
+    pub fn curve(&self) -> Curve {
+        let mut layers = vec![None; self.run.program().layers()];
+        for (site, record) in self.run.program().sites().iter().zip(self.trace.current()) {
+            if let (Some(layer), Some((comparison, _))) = (site.in_layer(), &record.compared.error) {
+                let largest: &mut Option<f64> = &mut layers[layer];
+                *largest = Some(largest.unwrap_or(0.0).max(comparison.error));
+            }
+        }
+        Curve { layers }
+    }
+}

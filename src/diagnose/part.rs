@@ -1,0 +1,105 @@
+//! What a witness has of one activation, and the comparison of two such parts.
+
+use ndarray::{ArrayD, Axis as NdAxis, Slice};
+
+use crate::engine::{Axis, Site};
+use crate::metrics::{self, Comparison};
+use crate::model::Config;
+use crate::ops::Mask;
+
+/// Some rows, and for attention some keys, of one activation, in the layout of the table.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The values.
+    pub values: ArrayD<f32>,
+    /// Which rows of the forward they are, in rising order.
+    pub rows: Vec<usize>,
+    /// The key position of column 0, for scores and probabilities.
+    pub first_key: usize,
+}
+
+impl Part {
+    /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
+    pub fn whole(values: ArrayD<f32>, site: Site, tokens: usize) -> Self {
+        let present = values.shape()[axis_of(site, &[Axis::Token, Axis::Query])];
+        Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
+    }
+}
+
+/// Where the largest difference is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Worst {
+    /// Position in the sequence.
+    pub token: Option<usize>,
+    /// Query or key/value head.
+    pub head: Option<usize>,
+    /// Key position.
+    pub key: Option<usize>,
+    /// Channel, or id for logits.
+    pub channel: Option<usize>,
+}
+
+impl std::fmt::Display for Worst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [("token", self.token), ("head", self.head), ("key", self.key), ("channel", self.channel)];
+        let words: Vec<String> =
+            parts.iter().filter_map(|(name, index)| index.map(|index| format!("{name} {index}"))).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// The number of an activation's axis that is one of `wanted`.
+fn axis_of(site: Site, wanted: &[Axis]) -> usize {
+    let axes = site.activation.row().axes;
+    axes.iter().position(|axis| wanted.contains(axis)).expect("every activation has a row axis")
+}
+
+/// Compares what two witnesses have of one activation: the rows and keys both have, positions that the mask hides left
+/// out. `first` is the position of the forward's first token. `None` when they have no row in common.
+pub fn compare_parts(
+    site: Site,
+    config: &Config,
+    first: usize,
+    values: &Part,
+    expected: &Part,
+) -> Option<(Comparison, Worst, Vec<usize>)> {
+    let axes = site.activation.row().axes;
+    let row_axis = axis_of(site, &[Axis::Token, Axis::Query]);
+    let key_axis = axes.iter().position(|axis| *axis == Axis::Key);
+    let rows: Vec<usize> = values.rows.iter().copied().filter(|row| expected.rows.contains(row)).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let first_key = values.first_key.max(expected.first_key);
+    let cut = |part: &Part| {
+        let picked: Vec<usize> = rows.iter().filter_map(|row| part.rows.iter().position(|have| have == row)).collect();
+        let mut cut = if picked.len() == part.rows.len() {
+            part.values.clone()
+        } else {
+            part.values.select(NdAxis(row_axis), &picked)
+        };
+        if let Some(key_axis) = key_axis {
+            cut.slice_axis_inplace(NdAxis(key_axis), Slice::from(first_key - part.first_key..));
+        }
+        cut
+    };
+    let (a, b) = (cut(values), cut(expected));
+    let mask = Mask { first, window: config.sliding_window[site.layer] };
+    let comparison = metrics::compare(a.view(), b.view(), |row, column| {
+        key_axis.is_none() || mask.allows(rows[row], column + first_key)
+    });
+    let mut worst = Worst::default();
+    for (axis, index) in axes.iter().zip(comparison.worst.iter().flatten()) {
+        match axis {
+            Axis::Token | Axis::Query => worst.token = Some(first + rows[*index]),
+            Axis::Head | Axis::KeyHead => worst.head = Some(*index),
+            Axis::Key => worst.key = Some(first_key + index),
+            Axis::Hidden | Axis::HeadDim | Axis::Intermediate | Axis::Vocab => worst.channel = Some(*index),
+            Axis::QueryFeature | Axis::KeyFeature => {
+                worst.head = Some(index / config.head_dim);
+                worst.channel = Some(index % config.head_dim);
+            }
+        }
+    }
+    Some((comparison, worst, rows))
+}

@@ -1,0 +1,39 @@
+//! The screen: an interactive terminal over the debugger. Commands go in, plain views come out; nothing here knows
+//! how a tensor is computed.
+//!
+//! ```text
+//! terminal ─ Msg ─▶ App::update ─ Request ─▶ worker ─ Debugger ─ Reply ─▶ App::update ─▶ pane::draw(&App)
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `terminal` | enters and leaves the terminal, whatever happens; the loop |
+//! | `worker` | the thread that owns the debugger |
+//! | `message` | what the screen hears and asks for |
+//! | `app`, `input`, `asking` | the state, and all that changes it |
+//! | `outline`, `tensor`, `prompt` | parts of the state: folds, scroll offsets, the line being typed |
+//! | `keymap`, `theme`, `layout` | every key, every colour and glyph, every area |
+//! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
+//! | `headless` | the same without a terminal, for tests |
+
+mod app;
+mod asking;
+mod headless;
+mod input;
+mod keymap;
+mod layout;
+mod message;
+mod outline;
+mod pane;
+mod prompt;
+mod tensor;
+mod terminal;
+mod text;
+mod theme;
+mod widget;
+mod worker;
+
+pub use headless::Screen;
+pub use terminal::{Error, run};
+pub use theme::{Colors, Theme};
+pub use worker::Backend;

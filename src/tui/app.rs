@@ -1,0 +1,271 @@
+//! The state of the screen: plain data, changed by [`App::update`] and by nothing else.
+
+use std::collections::VecDeque;
+
+use ratatui::crossterm::event::KeyEvent;
+
+use super::layout::{self, Areas, Focus, TensorParts};
+use super::message::{Msg, Reply, Request};
+use super::outline::{self, Outline};
+use super::prompt::Prompt;
+use super::tensor::TensorView;
+use super::theme::{Ink, Theme};
+use crate::debugger::Command;
+use crate::debugger::view::{Curve, Header, Listing, ListingRow, Stop, TensorRequest};
+
+/// The screen.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// Colours and glyphs.
+    pub(crate) theme: Theme,
+    /// Columns and rows of the terminal.
+    pub(crate) size: (u16, u16),
+    /// What does not change: model, tokens, witnesses.
+    pub(crate) header: Header,
+    /// The program as it stands.
+    pub(crate) listing: Listing,
+    /// Errors over the layers.
+    pub(crate) curve: Curve,
+    /// Which pane has the keys.
+    pub(crate) focus: Focus,
+    /// Folds, selection and scroll of the program.
+    pub(crate) outline: Outline,
+    /// What of the tensor is shown.
+    pub(crate) tensor: TensorView,
+    /// What covers the panes.
+    pub(crate) overlay: Option<Overlay>,
+    /// What is being typed.
+    pub(crate) prompt: Option<Prompt>,
+    /// What was last searched for.
+    pub(crate) search: String,
+    /// The bottom line's message, until the next key.
+    pub(crate) message: Option<Message>,
+    /// A number typed before a command.
+    pub(crate) count: Option<usize>,
+    /// The command under way.
+    pub(crate) running: Option<Running>,
+    /// Keys typed while they could not be obeyed yet.
+    pub(crate) held: VecDeque<KeyEvent>,
+}
+
+/// What covers the panes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overlay {
+    /// What it shows.
+    pub(crate) kind: OverlayKind,
+    /// First line on screen.
+    pub(crate) scroll: usize,
+}
+
+/// What an overlay shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverlayKind {
+    /// Keys and signs.
+    Help,
+    /// Model, tokens, notes.
+    Information,
+}
+
+/// A line for the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// What it says; not yet made harmless.
+    pub(crate) text: String,
+    /// Whether something went wrong.
+    pub(crate) error: bool,
+}
+
+/// A command under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// Which.
+    pub(crate) command: Command,
+    /// Whether it has reported progress: then it is a long one, and the user may look around meanwhile.
+    pub(crate) long: bool,
+}
+
+impl App {
+    /// The screen at the start of a session.
+    pub(crate) fn new(theme: Theme, size: (u16, u16), header: Header, listing: Listing, curve: Curve) -> Self {
+        let mut app = Self {
+            theme,
+            size,
+            header,
+            listing,
+            curve,
+            focus: Focus::default(),
+            outline: Outline::default(),
+            tensor: TensorView::default(),
+            overlay: None,
+            prompt: None,
+            search: String::new(),
+            message: None,
+            count: None,
+            running: None,
+            held: VecDeque::new(),
+        };
+        app.outline.follow(&app.listing);
+        app
+    }
+
+    /// Takes in what happened; answers what is to be asked for.
+    pub(crate) fn update(&mut self, msg: Msg) -> Vec<Request> {
+        let mut requests = Vec::new();
+        match msg {
+            Msg::Key(key) => self.key(key, &mut requests),
+            Msg::Mouse(mouse) => self.mouse(mouse),
+            Msg::Paste(text) => self.paste(&text, &mut requests),
+            Msg::Resize(columns, rows) => self.size = (columns, rows),
+            Msg::Reply(reply) => self.reply(reply),
+        }
+        self.release(&mut requests);
+        self.settle(&mut requests);
+        requests
+    }
+
+    /// What the session begins with: the first page.
+    pub(crate) fn begin(&mut self) -> Vec<Request> {
+        let mut requests = Vec::new();
+        self.settle(&mut requests);
+        requests
+    }
+
+    /// The areas of the screen.
+    pub(crate) fn areas(&self) -> Areas {
+        layout::areas(self.size.0, self.size.1, self.focus, self.listing.compared)
+    }
+
+    /// The parts of the tensor pane, if it is on screen.
+    pub(crate) fn tensor_parts(&self) -> Option<TensorParts> {
+        let pane = self.areas().tensor?;
+        Some(layout::tensor_parts(layout::inside(pane), self.header.witnesses.len()))
+    }
+
+    /// The row of the listing whose tensor is shown.
+    pub(crate) fn selected_row(&self) -> Option<usize> {
+        outline::row_of(self.outline.selected, &self.listing)
+    }
+
+    /// The op computed last.
+    pub(crate) fn at(&self) -> Option<&ListingRow> {
+        self.listing.rows.get(self.listing.at?)
+    }
+
+    /// Shows a line for the user.
+    pub(crate) fn say(&mut self, text: impl Into<String>) {
+        self.message = Some(Message { text: text.into(), error: false });
+    }
+
+    /// Shows what went wrong.
+    pub(crate) fn complain(&mut self, text: impl Into<String>) {
+        self.message = Some(Message { text: text.into(), error: true });
+    }
+
+    /// Starts a command.
+    pub(crate) fn execute(&mut self, command: Command, requests: &mut Vec<Request>) {
+        self.running = Some(Running { command: command.clone(), long: false });
+        requests.push(Request::Execute(command));
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::Progress(listing) => {
+                let moved = self.listing.at != listing.at;
+                self.listing = listing;
+                if moved {
+                    self.outline.follow(&self.listing);
+                }
+                if let Some(running) = &mut self.running {
+                    running.long = true;
+                }
+            }
+            Reply::Done { result, listing, curve } => self.done(result, listing, curve),
+            Reply::Tensor(request, page) => {
+                self.tensor.waiting = false;
+                self.tensor.receive(request, page, self.tensor_parts().map(|parts| parts.numbers()));
+            }
+            Reply::Completions(prefix, names) => self.completed(&prefix, names),
+        }
+    }
+
+    fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve) {
+        let before = std::mem::replace(&mut self.listing, listing);
+        self.curve = curve;
+        self.tensor.stale = true;
+        let Some(running) = self.running.take() else { return };
+        if let Command::Break(_) = running.command {
+            if result.is_ok() {
+                self.message = breakpoints_changed(&before, &self.listing);
+            }
+        } else {
+            self.outline.follow(&self.listing);
+        }
+        let place = self.at().map_or("the start", outline::called).to_string();
+        match result {
+            Err(sentence) => self.complain(sentence),
+            Ok(Stop::Done) => {}
+            Ok(Stop::Breakpoint) => self.say(format!("breakpoint at {place}")),
+            Ok(Stop::Divergence) => self.complain(format!("first divergence at {place}")),
+            Ok(Stop::End) => self.say("the end of the last forward: R restarts, S steps back"),
+            Ok(Stop::Start) => self.say("nothing lies before the first op"),
+            Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
+        }
+    }
+
+    /// Obeys held keys, until one of them makes the rest wait again.
+    fn release(&mut self, requests: &mut Vec<Request>) {
+        while let Some(key) = self.held.front().copied() {
+            if self.must_wait(key) {
+                break;
+            }
+            self.held.pop_front();
+            self.press(key, requests);
+        }
+    }
+
+    /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
+    fn settle(&mut self, requests: &mut Vec<Request>) {
+        if let Some(pane) = self.areas().program {
+            let height = usize::from(layout::inside(pane).height);
+            self.outline.scroll_to_selection(height, &self.listing);
+        }
+        if self.running.is_some() || self.tensor.waiting {
+            return;
+        }
+        if let Some(request) = self.wanted().filter(|request| self.tensor.lacks(request)) {
+            self.tensor.ask(request.clone());
+            requests.push(Request::Tensor(request));
+        }
+    }
+
+    /// The page that the tensor pane shows now.
+    fn wanted(&self) -> Option<TensorRequest> {
+        let parts = self.tensor_parts()?;
+        let (rows, columns) = parts.numbers();
+        let per_cell = if self.theme.ink() == Ink::HalfBlocks { 2 } else { 1 };
+        let heatmap_columns = parts.heatmap.width.saturating_sub(parts.gutter);
+        Some(TensorRequest {
+            row: self.selected_row()?,
+            shown: self.tensor.shown(&self.header),
+            plane: self.tensor.plane,
+            rows: (self.tensor.row, rows),
+            columns: (self.tensor.column, columns),
+            heatmap: (usize::from(parts.heatmap.height) * per_cell, usize::from(heatmap_columns)),
+        })
+    }
+}
+
+fn breakpoints_changed(before: &Listing, after: &Listing) -> Option<Message> {
+    let pairs = || before.rows.iter().zip(&after.rows);
+    let set: Vec<&str> =
+        pairs().filter(|(a, b)| !a.breakpoint && b.breakpoint).map(|(_, op)| outline::called(op)).collect();
+    let cleared: Vec<&str> =
+        pairs().filter(|(a, b)| a.breakpoint && !b.breakpoint).map(|(_, op)| outline::called(op)).collect();
+    let describe = |ops: &[&str], what: &str| match ops {
+        [] => None,
+        [one] => Some(format!("breakpoint {what}: {one}")),
+        [first, .., last] => Some(format!("{} breakpoints {what}: {first} to {last}", ops.len())),
+    };
+    let text = [describe(&set, "set"), describe(&cleared, "cleared")].into_iter().flatten().collect::<Vec<_>>();
+    (!text.is_empty()).then(|| Message { text: text.join(", "), error: false })
+}

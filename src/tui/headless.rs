@@ -1,0 +1,117 @@
+//! The screen without a terminal or a thread: keys in, text out. Tests and pictures are made with it.
+
+use std::sync::atomic::AtomicBool;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyModifiers, MouseEvent, MouseEventKind};
+
+use super::app::App;
+use super::keymap;
+use super::message::{Msg, Request};
+use super::pane;
+use super::theme::Theme;
+use super::worker::{Backend, serve};
+
+/// A screen whose debugger answers at once.
+pub struct Screen<B> {
+    app: App,
+    backend: B,
+    terminal: Terminal<TestBackend>,
+    quit: bool,
+}
+
+impl<B: Backend> Screen<B> {
+    /// A screen of so many columns and rows.
+    pub fn headless(backend: B, columns: u16, rows: u16, theme: Theme) -> Self {
+        let app = App::new(theme, (columns, rows), backend.header(), backend.listing(), backend.curve());
+        let Ok(terminal) = Terminal::new(TestBackend::new(columns, rows));
+        let mut screen = Self { app, backend, terminal, quit: false };
+        let requests = screen.app.begin();
+        screen.serve(requests);
+        screen.draw();
+        screen
+    }
+
+    /// Types keys: characters for themselves, others by name: `ss2n/rope<ret>`, `<C-c>`. Draws after each.
+    pub fn keys(&mut self, keys: &str) -> &mut Self {
+        for key in keymap::parse(keys) {
+            self.hear(Msg::Key(key));
+        }
+        self
+    }
+
+    /// Uses the mouse at a column and a row.
+    pub fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16) -> &mut Self {
+        self.hear(Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        self
+    }
+
+    /// Pastes text.
+    pub fn paste(&mut self, text: &str) -> &mut Self {
+        self.hear(Msg::Paste(text.to_string()));
+        self
+    }
+
+    /// Changes the size.
+    pub fn resize(&mut self, columns: u16, rows: u16) -> &mut Self {
+        self.terminal.backend_mut().resize(columns, rows);
+        self.hear(Msg::Resize(columns, rows));
+        self
+    }
+
+    /// What is on the screen: glyphs and styles.
+    pub fn buffer(&self) -> &Buffer {
+        self.terminal.backend().buffer()
+    }
+
+    /// What is on the screen, one line a row, without trailing spaces.
+    pub fn text(&self) -> String {
+        let buffer = self.buffer();
+        let mut text = String::new();
+        for row in buffer.content.chunks(usize::from(buffer.area.width).max(1)) {
+            let mut covered = 0;
+            let mut line = String::new();
+            for cell in row {
+                if covered == 0 {
+                    line.push_str(cell.symbol());
+                    covered = super::text::width(cell.symbol()).saturating_sub(1);
+                } else {
+                    covered -= 1;
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Whether the user has quit.
+    pub fn has_quit(&self) -> bool {
+        self.quit
+    }
+
+    fn hear(&mut self, msg: Msg) {
+        let requests = self.app.update(msg);
+        self.serve(requests);
+        self.draw();
+    }
+
+    fn serve(&mut self, requests: Vec<Request>) {
+        let mut queue = std::collections::VecDeque::from(requests);
+        while let Some(request) = queue.pop_front() {
+            self.quit |= matches!(request, Request::Quit);
+            let mut replies = Vec::new();
+            serve(&mut self.backend, request, &AtomicBool::new(false), &mut |reply| replies.push(reply));
+            for reply in replies {
+                queue.extend(self.app.update(Msg::Reply(reply)));
+            }
+        }
+    }
+
+    fn draw(&mut self) {
+        let app = &self.app;
+        let Ok(_) = self.terminal.draw(|frame| pane::draw(frame, app));
+    }
+}

@@ -1,0 +1,58 @@
+//! What the screen hears and what it asks for. Plain data: the tests speak it without a terminal or a thread.
+
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+
+use crate::debugger::Command;
+use crate::debugger::view::{Curve, Listing, Stop, TensorPage, TensorRequest};
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Msg {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The mouse moved, clicked or scrolled.
+    Mouse(MouseEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has another size: columns, rows.
+    Resize(u16, u16),
+    /// The debugger answered.
+    Reply(Reply),
+}
+
+/// What the debugger answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A command is under way and has come so far.
+    Progress(Listing),
+    /// A command is over.
+    Done {
+        /// Why the debugger stands where it stands, or a sentence about what is wrong.
+        result: Result<Stop, String>,
+        /// The program as it stands now.
+        listing: Listing,
+        /// Its errors over the layers.
+        curve: Curve,
+    },
+    /// A page of a tensor.
+    Tensor(TensorRequest, Result<TensorPage, String>),
+    /// The names that begin with this.
+    Completions(String, Vec<String>),
+}
+
+/// What the screen asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// Of the debugger: do this.
+    Execute(Command),
+    /// Of the debugger: a page of a tensor.
+    Tensor(TensorRequest),
+    /// Of the debugger: the names that begin with this.
+    Complete(String),
+    /// Stop the running command.
+    Interrupt,
+    /// Give the terminal back until the shell continues us.
+    Suspend,
+    /// Leave.
+    Quit,
+}

@@ -1,0 +1,87 @@
+//! The screen, drawn: a function of the state, one file per pane.
+
+mod curve;
+mod help;
+mod information;
+mod program;
+mod prompt;
+mod status;
+mod tensor;
+mod tokens;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Clear, Widget};
+
+use super::app::{App, OverlayKind};
+use super::layout::{self, Focus};
+use super::theme::{Role, Theme};
+
+/// Draws the screen.
+pub(crate) fn draw(frame: &mut Frame, app: &App) {
+    let areas = layout::areas(frame.area().width, frame.area().height, app.focus, app.listing.compared);
+    let buffer = frame.buffer_mut();
+    status::draw(buffer, areas.status, app);
+    if let Some(area) = areas.program {
+        program::draw(buffer, area, app);
+    }
+    if let Some(area) = areas.tensor {
+        tensor::draw(buffer, area, app);
+    }
+    if let Some(area) = areas.curve {
+        curve::draw(buffer, area, app);
+    }
+    if let Some(area) = areas.tokens {
+        tokens::draw(buffer, area, app);
+    }
+    if let (Some(_), Some(bottom)) = (app.overlay, areas.bottom) {
+        let area = Rect { y: 1, height: bottom.y - 1, ..frame.area() };
+        overlay(frame.buffer_mut(), area, app);
+    }
+    if let Some(area) = areas.bottom {
+        if let Some(cursor) = prompt::draw(frame.buffer_mut(), area, app) {
+            frame.set_cursor_position(cursor);
+        }
+    }
+}
+
+/// The lines of an overlay.
+pub(crate) fn overlay_lines(app: &App, kind: OverlayKind) -> Vec<Line<'static>> {
+    match kind {
+        OverlayKind::Help => help::lines(app),
+        OverlayKind::Information => information::lines(app),
+    }
+}
+
+fn overlay(buffer: &mut Buffer, area: Rect, app: &App) {
+    let Some(overlay) = app.overlay else { return };
+    let lines = overlay_lines(app, overlay.kind);
+    let title = match overlay.kind {
+        OverlayKind::Help => "help: j k scroll, esc closes",
+        OverlayKind::Information => "information: j k scroll, esc closes",
+    };
+    Clear.render(area, buffer);
+    let inside = framed(buffer, area, app.theme, vec![Line::raw(title)], true);
+    for (line, y) in lines.iter().skip(overlay.scroll).zip(inside.top()..inside.bottom()) {
+        buffer.set_line(inside.x, y, line, inside.width);
+    }
+}
+
+/// Draws the frame of a pane with its titles, the first at the left and the second at the right; gives its inside.
+fn framed(buffer: &mut Buffer, area: Rect, theme: Theme, titles: Vec<Line>, focused: bool) -> Rect {
+    let mut block = Block::bordered().border_set(theme.border()).border_style(theme.style(Role::Border(focused)));
+    for (index, title) in titles.into_iter().enumerate() {
+        let title = title.style(theme.style(Role::Title(focused)));
+        block = block.title_top(if index == 0 { title.left_aligned() } else { title.right_aligned() });
+    }
+    block.render(area, buffer);
+    layout::inside(area)
+}
+
+/// A title with a space on each side, and a mark on the pane that has the keys.
+fn title(app: &App, pane: Focus, text: &str) -> String {
+    let mark = if app.focus == pane { app.theme.glyph("▪ ", "* ") } else { "" };
+    format!(" {mark}{text} ")
+}

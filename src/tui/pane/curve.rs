@@ -1,0 +1,19 @@
+//! The divergence over the layers.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use crate::tui::app::App;
+use crate::tui::outline;
+use crate::tui::widget::curve::Curve;
+
+/// Draws it.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let titles = vec![Line::raw(" error over layers, log10 ")];
+    let inside = super::framed(buffer, area, app.theme, titles, false);
+    let layer = |row: Option<usize>| row.and_then(|row| outline::layer_of(&app.listing, row));
+    let (divergent, current) = (layer(app.listing.first_divergence), layer(app.listing.at));
+    Curve { layers: &app.curve.layers, divergent, current, theme: app.theme }.render(inside, buffer);
+}

@@ -1,0 +1,60 @@
+//! Help: every key and sign, from the tables that the keys themselves are read from.
+
+use ratatui::text::{Line, Span};
+
+use crate::debugger::COMMANDS;
+use crate::debugger::view::Status;
+use crate::tui::app::App;
+use crate::tui::keymap::BINDINGS;
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// Columns of the keys.
+const KEYS: usize = 14;
+
+/// The lines.
+pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
+    let theme = app.theme;
+    let heading = |text: &'static str| Line::styled(text, theme.style(Role::Title(true)));
+    let row = |key: String, doc: String| {
+        let key = Span::styled(text::pad(&format!("  {key}"), KEYS, ""), theme.style(Role::Key));
+        Line::from(vec![key, Span::raw(doc)])
+    };
+    let mut lines = vec![heading("Stepping (a number before the key repeats it: 10s)")];
+    lines.extend(COMMANDS.iter().map(|spec| row(spec.key.to_string(), spec.doc.to_string())));
+    lines.extend([Line::default(), heading("The screen")]);
+    let documented = BINDINGS.iter().filter(|binding| !binding.doc.is_empty());
+    lines.extend(documented.map(|binding| row(keys(binding.keys), binding.doc.to_string())));
+    let mouse = "Click selects, on a selected layer opens it; the wheel scrolls.";
+    lines.extend([row("mouse".into(), mouse.into()), Line::default(), heading("The signs")]);
+    let signs = [
+        (Status::Agrees, "agrees: the error is in line with those before it."),
+        (Status::Diverges, "the first op whose error is out of line."),
+        (Status::Follows, "wrong because what came in was wrong."),
+        (Status::NotCompared, "computed; no dump has it."),
+    ];
+    lines.extend(signs.map(|(status, doc)| {
+        let (word, style) = theme.status(status);
+        let padding = " ".repeat(KEYS - 2 - text::width(word));
+        Line::from(vec![Span::raw("  "), Span::styled(word, style), Span::raw(padding), Span::raw(doc)])
+    }));
+    lines.push(row(theme.glyph("●  >", "*  >").into(), "a breakpoint; where the debugger stands.".into()));
+    lines.push(row(
+        "error".into(),
+        "relative L2 error of the candidate (else the engine) against the reference.".into(),
+    ));
+    lines
+}
+
+/// Keys as people read them.
+fn keys(keys: &[&str]) -> String {
+    let readable = |key: &&str| match *key {
+        "ret" => "Enter".to_string(),
+        "pgdn" => "PgDn".to_string(),
+        "pgup" => "PgUp".to_string(),
+        key if key.starts_with("C-") => key.replace("C-", "Ctrl-"),
+        key if key.chars().count() > 1 => key[..1].to_uppercase() + &key[1..],
+        key => key.to_string(),
+    };
+    keys.iter().map(readable).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,123 @@
+//! The program: one line per op, layers folded; breakpoints, where the debugger stands, what is known of each op.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line as Text;
+
+use crate::debugger::view::Status;
+use crate::tui::app::App;
+use crate::tui::layout::Focus;
+use crate::tui::outline::{self, Line};
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// Columns of a status and of an error, each with the space before it.
+const STATUS: usize = 3;
+const ERROR: usize = 8;
+
+/// What one line says.
+struct Entry {
+    breakpoint: bool,
+    current: bool,
+    indent: usize,
+    name: String,
+    status: Status,
+    error: Option<f64>,
+}
+
+/// Draws it.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let lines = app.outline.lines(&app.listing);
+    let title = super::title(app, Focus::Program, "program");
+    let legend = if app.listing.compared { " error " } else { "" };
+    let titles = vec![Text::raw(title), Text::raw(legend)];
+    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Program);
+    let shown = lines.iter().skip(app.outline.offset);
+    for (line, y) in shown.zip(inside.top()..inside.bottom()) {
+        let row = Rect { y, height: 1, ..inside };
+        entry(*line, app).draw(buffer, row, app);
+        if *line == app.outline.selected {
+            buffer.set_style(row, app.theme.style(Role::Selected(app.focus == Focus::Program)));
+        }
+    }
+    more(buffer, area, app, lines.len());
+}
+
+/// Says in the frame how much lies above and below.
+fn more(buffer: &mut Buffer, area: Rect, app: &App, lines: usize) {
+    let height = usize::from(area.height.saturating_sub(2));
+    if lines <= height || area.width < 24 {
+        return;
+    }
+    let (first, last) = (app.outline.offset + 1, (app.outline.offset + height).min(lines));
+    let text = format!(" {first}-{last} of {lines} ");
+    let x = area.right().saturating_sub(text.len() as u16 + 1);
+    buffer.set_stringn(x, area.bottom() - 1, &text, text.len(), app.theme.style(Role::Dim));
+}
+
+fn entry(line: Line, app: &App) -> Entry {
+    let listing = &app.listing;
+    match line {
+        Line::Op(row) => {
+            let op = &listing.rows[row];
+            // The block's output is called after its layer, as the head of the layer is.
+            let output = op.layer.is_some() && outline::called(op) == op.label;
+            Entry {
+                breakpoint: op.breakpoint,
+                current: listing.at == Some(row),
+                indent: if op.layer.is_some() { 4 } else { 2 },
+                name: if output { format!("{} output", op.label) } else { op.label.clone() },
+                status: op.status,
+                error: op.error,
+            }
+        }
+        Line::Layer(layer) => {
+            let rows = outline::rows_of(layer, listing);
+            let ops = &listing.rows[rows.clone()];
+            let open = app.outline.is_open(layer, listing);
+            let (status, error) = outline::worst(ops);
+            let mark = if open { app.theme.glyph("▾", "-") } else { app.theme.glyph("▸", "+") };
+            Entry {
+                breakpoint: !open && ops.iter().any(|op| op.breakpoint),
+                current: !open && listing.at.is_some_and(|at| rows.contains(&at)),
+                indent: 2,
+                name: format!("{mark} layer {layer}"),
+                status: if open { Status::Ahead } else { status },
+                error: if open { None } else { error },
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn draw(&self, buffer: &mut Buffer, row: Rect, app: &App) {
+        let theme = app.theme;
+        let width = usize::from(row.width);
+        let base = if self.current { theme.style(Role::Current) } else { Style::new() };
+        if self.breakpoint {
+            buffer.set_stringn(row.x, row.y, theme.glyph("●", "*"), width, theme.style(Role::Breakpoint));
+        }
+        if self.current && width > 1 {
+            buffer.set_stringn(row.x + 1, row.y, ">", width - 1, base);
+        }
+        let tail = if app.listing.compared { STATUS + ERROR } else { STATUS };
+        let columns = width.saturating_sub(self.indent + tail);
+        let name = text::fit(&theme.text(&self.name), columns, theme.ellipsis());
+        if width > self.indent {
+            buffer.set_stringn(row.x + self.indent as u16, row.y, name, columns, base);
+        }
+        if width <= self.indent + tail {
+            return;
+        }
+        let (word, style) = theme.status(self.status);
+        let status = row.x + (width - tail + 1) as u16;
+        buffer.set_stringn(status, row.y, word, STATUS - 1, style);
+        if let Some(error) = self.error.filter(|_| app.listing.compared) {
+            let error = text::short(error);
+            let style = if self.status == Status::Diverges { base } else { theme.status(self.status).1 };
+            let x = row.right() - error.len().min(ERROR) as u16;
+            buffer.set_stringn(x, row.y, error, ERROR, style);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The line at the bottom: what is being typed, else what there is to say, else the keys.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+
+use crate::debugger::COMMANDS;
+use crate::tui::app::App;
+use crate::tui::keymap::BINDINGS;
+use crate::tui::prompt::Prompt;
+use crate::tui::text;
+use crate::tui::theme::Role;
+
+/// Draws it; gives the place of the cursor while something is typed.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Position> {
+    if let Some(prompt) = &app.prompt {
+        return Some(typed(buffer, area, app, prompt));
+    }
+    let line = match &app.message {
+        Some(message) => {
+            let style = app.theme.style(if message.error { Role::Error } else { Role::Current });
+            let text = text::fit(
+                &app.theme.text(&message.text),
+                usize::from(area.width).saturating_sub(2),
+                app.theme.ellipsis(),
+            );
+            Line::from(vec![Span::raw(" "), Span::styled(text, style)])
+        }
+        None => hints(app, usize::from(area.width)),
+    };
+    buffer.set_line(area.x, area.y, &line, area.width);
+    None
+}
+
+fn typed(buffer: &mut Buffer, area: Rect, app: &App, prompt: &Prompt) -> Position {
+    let theme = app.theme;
+    let before = theme.text(prompt.before_cursor());
+    let all = theme.text(prompt.text());
+    let label = format!(" {}", prompt.purpose.label());
+    let room = usize::from(area.width).saturating_sub(text::width(&label) + 1);
+    // A text longer than the line is shown around its cursor.
+    let hidden = text::width(&before).saturating_sub(room);
+    let mut skipped = 0;
+    let start = all.char_indices().find(|(_, character)| {
+        let here = skipped >= hidden;
+        skipped += text::width(character.encode_utf8(&mut [0; 4]));
+        here
+    });
+    let shown = start.map_or("", |(start, _)| &all[start..]);
+    let mut line = vec![Span::styled(label.clone(), theme.style(Role::Key)), Span::raw(shown.to_string())];
+    for (index, name) in prompt.completions.iter().enumerate().skip(prompt.picked.unwrap_or(0)).take(40) {
+        let role = if prompt.picked == Some(index) { Role::Current } else { Role::Dim };
+        line.push(Span::styled(format!("  {}", theme.text(name)), theme.style(role)));
+    }
+    buffer.set_line(area.x, area.y, &Line::from(line), area.width);
+    let column = text::width(&label) + text::width(&before).saturating_sub(hidden);
+    Position::new(area.x + (column as u16).min(area.width.saturating_sub(1)), area.y)
+}
+
+/// Keys and their words, as many as fit; help and quit always.
+fn hints(app: &App, width: usize) -> Line<'static> {
+    let commands = COMMANDS.iter().map(|spec| (spec.key, spec.name));
+    let screen = BINDINGS.iter().filter_map(|binding| Some((*binding.keys.first()?, binding.hint?)));
+    let (always, screen): (Vec<_>, Vec<_>) = screen.partition(|(_, word)| matches!(*word, "help" | "quit"));
+    let columns = |(key, word): &(&str, &str)| text::width(key) + text::width(word) + 3;
+    let count = app.count.map(|count| format!(" {count}"));
+    let mut room =
+        width.saturating_sub(always.iter().map(columns).sum::<usize>() + count.as_ref().map_or(0, String::len));
+    // Where space is short, going forward matters more than going back.
+    let weight = |(_, word): &(&str, &str)| match *word {
+        "step" | "next" | "continue" => 0,
+        "back" | "goto" | "break" | "finish" => 1,
+        _ => 2,
+    };
+    let all: Vec<_> = commands.chain(screen).collect();
+    let mut chosen = vec![false; all.len()];
+    for round in 0..3 {
+        for (index, hint) in all.iter().enumerate().filter(|(_, hint)| weight(hint) == round) {
+            if columns(hint) <= room {
+                chosen[index] = true;
+                room -= columns(hint);
+            }
+        }
+    }
+    let chosen = all.into_iter().zip(chosen).filter_map(|(hint, chosen)| chosen.then_some(hint));
+    let mut spans = vec![Span::styled(count.unwrap_or_default(), app.theme.style(Role::Current))];
+    for (key, word) in chosen.chain(always) {
+        spans.push(Span::styled(format!(" {key}"), app.theme.style(Role::Key)));
+        spans.push(Span::styled(format!(" {word} "), app.theme.style(Role::Dim)));
+    }
+    Line::from(spans)
+}

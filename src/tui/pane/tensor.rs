@@ -1,0 +1,262 @@
+//! The tensor: whose it is, its statistics, how the witnesses differ, its numbers, its heatmap.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::tokens;
+use crate::debugger::view::{ComparisonLine, Shown, TensorPage, Witness};
+use crate::tui::app::App;
+use crate::tui::layout::{Focus, TensorParts};
+use crate::tui::tensor::choices;
+use crate::tui::text;
+use crate::tui::theme::{Ink, Role};
+use crate::tui::widget::grid::Grid;
+use crate::tui::widget::heatmap::Heatmap;
+
+/// Draws it.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let who = who(app, usize::from(area.width));
+    let room = usize::from(area.width).saturating_sub(who.width() + 8);
+    let selected = app.selected_row().and_then(|row| app.listing.rows.get(row));
+    let name = match app.tensor.shown_page() {
+        Some(page) => name(page, room),
+        None => selected.map_or(String::new(), |op| op.name.clone()),
+    };
+    let name = text::fit(&app.theme.text(&name), room, app.theme.ellipsis());
+    let titles = vec![Line::raw(super::title(app, Focus::Tensor, &name)), who];
+    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Tensor);
+    match (&app.tensor.page, app.tensor_parts()) {
+        (Some(Ok(page)), Some(parts)) => self::page(buffer, &parts, page, app),
+        (Some(Err(sentence)), _) => paragraph(buffer, inside, &app.theme.text(sentence), app.theme.style(Role::Dim)),
+        _ => {}
+    }
+}
+
+fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) {
+    let theme = app.theme;
+    let dim = theme.style(Role::Dim);
+    lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
+    lines(buffer, parts.statistics, app, statistics(page, app));
+    let narrow = parts.comparisons.width < 70;
+    let notes = page.notes.iter().map(|note| Line::styled(theme.text(note), dim));
+    let comparisons = page.comparisons.iter().map(|line| comparison(line, narrow, app));
+    lines(buffer, parts.comparisons, app, comparisons.chain(notes));
+    lines(buffer, parts.place, app, [place(page, app)]);
+
+    // Few rows leave their space to the heatmap.
+    let rows = app.tensor.row.min(page.row_axis.1);
+    let row_headers: Vec<String> = (0..page.numbers.len()).map(|row| row_header(page, rows + row, app)).collect();
+    let start = app.tensor.column.min(page.column_axis.1);
+    let columns = page.numbers.first().map_or(0, Vec::len);
+    let column_headers: Vec<String> = (start..start + columns).map(|column| column_header(page, column, app)).collect();
+    let height = parts.grid.height.min(page.numbers.len() as u16 + 1);
+    let saved = parts.grid.height - height;
+    let grid = Grid {
+        corner: format!("{}\\{}", page.row_axis.0, page.column_axis.0),
+        rows: &row_headers,
+        columns: &column_headers,
+        numbers: &page.numbers,
+        gutter: parts.gutter,
+        number: parts.number,
+        theme,
+    };
+    grid.render(Rect { height, ..parts.grid }, buffer);
+    let caption = Rect { y: parts.caption.y - saved, ..parts.caption };
+    lines(buffer, caption, app, [heat_caption(page, app)]);
+    let heatmap = parts.heatmap;
+    heat(buffer, Rect { y: heatmap.y - saved, height: heatmap.height + saved, ..heatmap }, parts.gutter, page, app);
+}
+
+fn heat(buffer: &mut Buffer, area: Rect, gutter: u16, page: &TensorPage, app: &App) {
+    let limit = page.range.0.abs().max(page.range.1.abs());
+    let map = Heatmap { values: &page.heatmap, limit, theme: app.theme };
+    let area = area.intersection(buffer.area);
+    let picture = Rect { x: area.x + gutter.min(area.width), width: area.width.saturating_sub(gutter), ..area };
+    let tall = map.scale(picture).0;
+    let per_cell = map.per_cell();
+    let label = app.theme.style(Role::Label);
+    for y in 0..picture.height {
+        // Rows that begin at the top of a cell have a label there, unless the one before them still fills it.
+        let pixel = usize::from(y) * per_cell;
+        let row = pixel / tall;
+        if pixel % tall < per_cell
+            && pixel.is_multiple_of(tall)
+            && row < page.heatmap.len()
+            && (tall >= per_cell || row.is_multiple_of(4 * per_cell))
+        {
+            let header = row_header(page, row * page.pooled.0.max(1), app);
+            let header = text::fit(&header, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
+            buffer.set_stringn(area.x, area.y + y, header, usize::from(gutter), label);
+        }
+    }
+    map.render(picture, buffer);
+}
+
+/// Name and axes; a shorter name, then no axes, where space is short.
+fn name(page: &TensorPage, room: usize) -> String {
+    let axes: Vec<String> = page.axes.iter().map(|(name, length)| format!("{length} {name}")).collect();
+    let axes = axes.join(", ");
+    let short = page.name.strip_prefix("model.layers.").unwrap_or(&page.name);
+    let last = short.rsplit('.').next().unwrap_or(short);
+    let layer = short.split('.').next().unwrap_or(short);
+    let candidates = [format!("{}  [{axes}]", page.name), format!("{short}  [{axes}]"), short.to_string()];
+    let fitting = candidates.into_iter().find(|text| text::width(text) <= room);
+    fitting.unwrap_or_else(|| if layer == last { last.to_string() } else { format!("{layer}.{last}") })
+}
+
+/// The choices of `t`, the one shown standing out; it alone where space is short.
+fn who(app: &App, width: usize) -> Line<'static> {
+    let shown = app.tensor.shown(&app.header);
+    let choices = if width >= 90 { choices(&app.header) } else { vec![shown] };
+    let alone = choices.len() == 1;
+    let mut spans = vec![Span::raw(" ")];
+    for (index, choice) in choices.into_iter().enumerate() {
+        if index > 0 {
+            spans.push(Span::raw(" | "));
+        }
+        let text = match choice {
+            Shown::Values(witness) => witness.name().to_string(),
+            Shown::Difference(a, b) if width < 60 => format!("{}{}{}", abbreviated(a), minus(app), abbreviated(b)),
+            Shown::Difference(a, b) => format!("{} {} {}", a.name(), minus(app), b.name()),
+        };
+        let style = app.theme.style(if choice == shown { Role::Key } else { Role::Dim });
+        spans.push(Span::styled(if choice == shown && !alone { format!("[{text}]") } else { text }, style));
+    }
+    spans.push(Span::raw(" "));
+    Line::from(spans)
+}
+
+fn minus(app: &App) -> &'static str {
+    app.theme.glyph("−", "-")
+}
+
+fn abbreviated(witness: Witness) -> &'static str {
+    match witness {
+        Witness::Engine => "eng",
+        Witness::Reference => "ref",
+        Witness::Candidate => "cand",
+    }
+}
+
+fn statistics(page: &TensorPage, app: &App) -> [Line<'static>; 2] {
+    let s = &page.summary;
+    let value = |value: f64| text::number(value, 8);
+    let first = format!("rms {}  mean {}  min {}  max {}", value(s.rms), value(s.mean), value(s.min), value(s.max));
+    let mut spans = Vec::new();
+    if let Some((largest, index)) = &s.absmax {
+        let index: Vec<String> = index.iter().map(ToString::to_string).collect();
+        spans.push(Span::raw(format!("absmax {} at [{}]  ", value(*largest), index.join(", "))));
+    }
+    let counts = [
+        ("nan", s.nan, Role::Alert),
+        ("inf", s.positive_infinite, Role::Alert),
+        ("-inf", s.negative_infinite, Role::Dim),
+    ];
+    for (what, count, role) in counts {
+        if count > 0 || what == "nan" {
+            let style = if count > 0 { app.theme.style(role) } else { Style::new() };
+            spans.push(Span::styled(format!("{what} {count}"), style));
+            spans.push(Span::raw("  "));
+        }
+    }
+    [Line::raw(first), Line::from(spans)]
+}
+
+fn comparison(line: &ComparisonLine, narrow: bool, app: &App) -> Line<'static> {
+    let who = if narrow {
+        format!("{}/{}", abbreviated(line.of), abbreviated(line.against))
+    } else {
+        format!("{} against {}:", line.of.name(), line.against.name())
+    };
+    let error = Span::styled(format!("error {}", text::short(line.error)), app.theme.style(Role::Current));
+    let cosine = format!("  cos {}", text::cosine(line.cosine));
+    let rest = format!("{cosine}  max {} at {}", text::short(line.max_abs), app.theme.text(&line.worst));
+    Line::from(vec![Span::raw(who), Span::raw(" "), error, Span::raw(rest)])
+}
+
+/// Which part of the tensor the numbers are.
+fn place(page: &TensorPage, app: &App) -> Line<'static> {
+    let range = |start: usize, shown: usize, (name, length): (&str, usize)| {
+        if shown >= length {
+            format!("{name} all {length}")
+        } else {
+            format!("{name} {start}-{} of {length}", (start + shown).saturating_sub(1))
+        }
+    };
+    let mut parts = Vec::new();
+    if page.planes > 1 {
+        let axis = page.axes.first().map_or("plane", |(name, _)| *name);
+        parts.push(Span::styled(
+            format!("{axis} {} of {}", app.tensor.plane.min(page.planes - 1), page.planes),
+            app.theme.style(Role::Current),
+        ));
+        parts.push(Span::styled(" [ ]  ", app.theme.style(Role::Dim)));
+    }
+    let columns = page.numbers.first().map_or(0, Vec::len);
+    let rows = range(app.tensor.row, page.numbers.len(), page.row_axis);
+    let columns = range(app.tensor.column, columns, page.column_axis);
+    parts.push(Span::styled(format!("{rows}  {columns}"), app.theme.style(Role::Dim)));
+    Line::from(parts)
+}
+
+/// What the colours mean: their range, beyond which they are cut, and how many elements a cell stands for.
+fn heat_caption(page: &TensorPage, app: &App) -> Line<'static> {
+    let theme = app.theme;
+    let limit = f64::from(page.range.0.abs().max(page.range.1.abs()));
+    let (rows, columns) = page.pooled;
+    let mut spans = vec![Span::raw("heat ")];
+    if theme.ink() == Ink::Shades {
+        let ramp = theme.ramp();
+        spans.push(Span::raw(format!("0 {} {} by magnitude", ramp.concat(), text::number(limit, 7))));
+    } else {
+        spans.push(Span::raw(format!("{} ", text::number(-limit, 7))));
+        spans.extend((-4i8..=4).map(|step| Span::styled(" ", Style::new().bg(theme.heat(f32::from(step) / 4.0)))));
+        spans.push(Span::raw(format!(" {}", text::number(limit, 7))));
+    }
+    let clipped = f64::from(page.range.1) < page.summary.max || f64::from(page.range.0) > page.summary.min;
+    let clip = if clipped { ", clipped" } else { "" };
+    let pooled = if rows * columns > 1 { format!(", largest of {rows}x{columns}") } else { String::new() };
+    spans.push(Span::styled(format!("{clip}{pooled}"), theme.style(Role::Dim)));
+    Line::from(spans)
+}
+
+/// ` 1 " capital"` where rows are tokens, else the index.
+fn row_header(page: &TensorPage, row: usize, app: &App) -> String {
+    if matches!(page.row_axis.0, "token" | "query" | "key") {
+        let position = page.first_position + row;
+        format!("{position:>3} {}", tokens::quoted(app, position))
+    } else {
+        format!("{row:>3}")
+    }
+}
+
+/// The index, with the token's text where columns are keys.
+fn column_header(page: &TensorPage, column: usize, app: &App) -> String {
+    match page.column_axis.0 {
+        "key" => format!(
+            "{column}{}",
+            app.header.tokens.get(column).map_or(String::new(), |token| app.theme.text(&token.text))
+        ),
+        _ => column.to_string(),
+    }
+}
+
+fn lines(buffer: &mut Buffer, area: Rect, app: &App, lines: impl IntoIterator<Item = Line<'static>>) {
+    let area = area.intersection(buffer.area);
+    for (line, y) in lines.into_iter().zip(area.top()..area.bottom()) {
+        buffer.set_line(area.x, y, &line, area.width);
+        if line.width() > usize::from(area.width) && area.width > 0 {
+            buffer.set_string(area.right() - 1, y, app.theme.ellipsis(), app.theme.style(Role::Dim));
+        }
+    }
+}
+
+/// Text over as many lines as it takes.
+fn paragraph(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
+    use ratatui::widgets::{Paragraph, Wrap};
+    let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(2), ..area };
+    Paragraph::new(text).style(style).wrap(Wrap { trim: true }).render(inner.intersection(buffer.area), buffer);
+}

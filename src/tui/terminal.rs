@@ -1,0 +1,279 @@
+//! The terminal: entered, drawn on, and left as it was found, whether by quitting, panic or signal.
+
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::event::{
+    self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, KeyEventKind,
+};
+use ratatui::crossterm::style::{ResetColor, force_color_output};
+use ratatui::crossterm::terminal::{
+    self as modes, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen,
+};
+use ratatui::crossterm::{execute, queue};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::app::App;
+use super::message::{Msg, Reply, Request};
+use super::pane;
+use super::theme::Theme;
+use super::worker::{Backend, Worker};
+
+/// A frame takes at least this long: a held key must not flood a slow line.
+const FRAME: Duration = Duration::from_millis(33);
+/// How long the loop sleeps while nothing is under way; only a continued process waits for it.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long keys wait for a reply of the debugger while one is under way.
+const BUSY: Duration = Duration::from_millis(10);
+
+/// Set while the terminal is ours.
+static ENTERED: AtomicBool = AtomicBool::new(false);
+/// Set when somebody else may have drawn on the terminal: the shell, after we were stopped.
+static CONTINUED: AtomicBool = AtomicBool::new(false);
+/// The thread that draws. Panics elsewhere are caught and shown by the screen.
+static UI_THREAD: Mutex<Option<thread::ThreadId>> = Mutex::new(None);
+
+/// Why there is no screen, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Input or output is a file or a pipe.
+    #[error("layerstep needs a terminal for its screen; diff, inspect, replay and generate work without one")]
+    NoTerminal,
+    /// The terminal failed.
+    #[error("the terminal failed: {0}")]
+    Io(#[from] io::Error),
+    /// The debugger's thread is gone.
+    #[error("{0}")]
+    Worker(String),
+}
+
+type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
+
+/// Shows a debugger on the terminal until the user quits.
+///
+/// # Errors
+/// When standard input or output is not a terminal, or it fails.
+pub fn run<B: Backend + Send + 'static>(backend: B) -> Result<(), Error> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(Error::NoTerminal);
+    }
+    let size = modes::size()?;
+    let theme = Theme::from_environment();
+    let app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
+    restore_on_panic();
+    restore_on_signal()?;
+    let worker = Worker::start(backend)?;
+    let result = enter().and_then(|screen| Loop { app, worker, screen, open: 0, quit: false }.run());
+    leave();
+    result
+}
+
+struct Loop {
+    app: App,
+    worker: Worker,
+    screen: Screen,
+    /// Requests that the debugger has not answered yet.
+    open: usize,
+    quit: bool,
+}
+
+impl Loop {
+    fn run(mut self) -> Result<(), Error> {
+        let requests = self.app.begin();
+        self.send(requests)?;
+        self.draw()?;
+        let mut drawn = Instant::now();
+        let mut changed = false;
+        while !self.quit {
+            // Everything that waits is heard before anything is drawn, but no flood keeps the screen from drawing.
+            let mut pause = if changed || self.open > 0 { Duration::ZERO } else { IDLE };
+            while !self.quit && event::poll(pause)? {
+                changed |= self.hear(event::read()?)?;
+                pause = Duration::ZERO;
+                if changed && drawn.elapsed() > 2 * FRAME {
+                    break;
+                }
+            }
+            let due = FRAME.saturating_sub(drawn.elapsed());
+            if self.open > 0 {
+                changed |= self.hear_replies(if changed { due.min(BUSY) } else { BUSY })?;
+            } else if changed {
+                thread::sleep(due.min(BUSY));
+            }
+            if CONTINUED.swap(false, Ordering::Relaxed) {
+                self.return_to_terminal()?;
+                changed = true;
+            }
+            if changed && !self.quit && drawn.elapsed() >= FRAME {
+                self.draw()?;
+                drawn = Instant::now();
+                changed = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears what the debugger says within a while; whether it said anything.
+    fn hear_replies(&mut self, mut pause: Duration) -> Result<bool, Error> {
+        let mut heard = false;
+        while self.open > 0 {
+            let Some(reply) = self.worker.reply(pause).map_err(Error::Worker)? else { break };
+            heard = true;
+            pause = Duration::ZERO;
+            if !matches!(reply, Reply::Progress(_)) {
+                self.open -= 1;
+            }
+            let requests = self.app.update(Msg::Reply(reply));
+            self.send(requests)?;
+        }
+        Ok(heard)
+    }
+
+    fn return_to_terminal(&mut self) -> Result<(), Error> {
+        self.screen = enter()?;
+        let (columns, rows) = modes::size()?;
+        let requests = self.app.update(Msg::Resize(columns, rows));
+        self.send(requests)
+    }
+
+    /// Whether the event changed anything.
+    fn hear(&mut self, event: Event) -> Result<bool, Error> {
+        let msg = match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => Msg::Key(key),
+            Event::Mouse(mouse) if !matches!(mouse.kind, event::MouseEventKind::Moved) => Msg::Mouse(mouse),
+            Event::Paste(text) => Msg::Paste(text),
+            Event::Resize(columns, rows) => Msg::Resize(columns, rows),
+            _ => return Ok(false),
+        };
+        let requests = self.app.update(msg);
+        self.send(requests)?;
+        Ok(true)
+    }
+
+    fn send(&mut self, requests: Vec<Request>) -> Result<(), Error> {
+        for request in requests {
+            match request {
+                Request::Quit => {
+                    self.quit = true;
+                    self.worker.send(Request::Interrupt);
+                }
+                Request::Suspend => {
+                    leave();
+                    // Not SIGTSTP: a parent may ignore that, and then nobody would stop.
+                    signal_hook::low_level::raise(SIGSTOP)?;
+                    self.return_to_terminal()?;
+                }
+                Request::Interrupt => self.worker.send(Request::Interrupt),
+                other => {
+                    self.open += 1;
+                    self.worker.send(other);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        // The size that is drawn is the size that the state knows: a resize in between is heard next.
+        let app = &self.app;
+        queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
+        self.screen.draw(|frame| pane::draw(frame, app))?;
+        execute!(self.screen.backend_mut(), EndSynchronizedUpdate)
+    }
+}
+
+fn enter() -> Result<Screen, Error> {
+    // Without this, crossterm resets all attributes wherever NO_COLOR hides a colour; the theme keeps colours out.
+    force_color_output(true);
+    ENTERED.store(true, Ordering::Relaxed);
+    modes::enable_raw_mode()?;
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout());
+    execute!(out, EnterAlternateScreen, Clear(ClearType::All), EnableMouseCapture, EnableBracketedPaste, Hide)?;
+    Ok(Terminal::new(CrosstermBackend::new(out))?)
+}
+
+/// Gives the terminal back as it was. Safe to call from anywhere, any number of times.
+fn leave() {
+    if !ENTERED.swap(false, Ordering::Relaxed) {
+        return;
+    }
+    // Not through stdout: the thread that draws may hold its lock, and we may be a signal's thread.
+    let written = std::fs::OpenOptions::new().write(true).open("/dev/tty").and_then(|mut tty| reset(&mut tty));
+    if written.is_err() {
+        drop(reset(&mut io::stdout()));
+    }
+    drop(modes::disable_raw_mode());
+}
+
+fn reset(out: &mut impl Write) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    queue!(
+        bytes,
+        EndSynchronizedUpdate,
+        DisableBracketedPaste,
+        DisableMouseCapture,
+        ResetColor,
+        LeaveAlternateScreen,
+        Show
+    )?;
+    out.write_all(&bytes)?;
+    out.flush()
+}
+
+/// Panics on the screen's thread leave the terminal first. Those of the debugger's threads become sentences on the
+/// screen, which their text must not tear.
+fn restore_on_panic() {
+    static HOOK: Once = Once::new();
+    *UI_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
+    HOOK.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let ui = *UI_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+            let entered = ENTERED.load(Ordering::Relaxed);
+            if entered && ui != Some(thread::current().id()) {
+                return;
+            }
+            leave();
+            hook(panic);
+        }));
+    });
+}
+
+/// Signals that end us leave the terminal first; and when the terminal itself goes away, so do we: reading from it
+/// would spin for ever.
+fn restore_on_signal() -> io::Result<()> {
+    static THREADS: Once = Once::new();
+    if THREADS.is_completed() {
+        return Ok(());
+    }
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGCONT])?;
+    THREADS.call_once(|| {});
+    let end = |status: i32| {
+        leave();
+        std::process::exit(status);
+    };
+    thread::Builder::new().name("signals".to_string()).spawn(move || {
+        for signal in &mut signals {
+            if signal == SIGCONT {
+                CONTINUED.store(ENTERED.load(Ordering::Relaxed), Ordering::Relaxed);
+            } else {
+                end(128 + signal);
+            }
+        }
+    })?;
+    thread::Builder::new().name("hangup".to_string()).spawn(move || {
+        while std::fs::File::open("/dev/tty").is_ok() {
+            thread::sleep(Duration::from_secs(2));
+        }
+        end(128 + SIGHUP);
+    })?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Text as the screen shows it: untrusted text made harmless, numbers made short, lines made to fit.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Untrusted text (tokens, names, notes) with everything a terminal or a reader could be fooled by written out:
+/// control characters, directions, characters without width. All text from outside goes through here.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut after_base = false;
+    for character in text.chars() {
+        let accent = matches!(character, '\u{300}'..='\u{36f}') && after_base;
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push_str("\\t"),
+            '\r' => shown.push_str("\\r"),
+            '\0'..='\u{9f}' if character.is_control() => shown.push_str(&format!("\\x{:02x}", character as u32)),
+            _ if accent => shown.push(character),
+            _ if character.width().unwrap_or(0) == 0 => shown.push_str(&format!("\\u{{{:x}}}", character as u32)),
+            _ => shown.push(character),
+        }
+        // One accent per letter: a pile of them would climb into the lines above.
+        after_base = !accent && character.is_alphabetic();
+    }
+    shown
+}
+
+/// Columns a text takes.
+pub(crate) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text cut to so many columns, the cut marked by `ellipsis`.
+pub(crate) fn fit(text: &str, columns: usize, ellipsis: &str) -> String {
+    if text.width() <= columns {
+        return text.to_string();
+    }
+    let room = columns.saturating_sub(ellipsis.width());
+    let mut cut = String::new();
+    let mut used = 0;
+    for character in text.chars() {
+        used += character.width().unwrap_or(0);
+        if used > room {
+            break;
+        }
+        cut.push(character);
+    }
+    if columns >= ellipsis.width() {
+        cut.push_str(ellipsis);
+    }
+    cut
+}
+
+/// The text cut or padded on the right to exactly so many columns.
+pub(crate) fn pad(text: &str, columns: usize, ellipsis: &str) -> String {
+    let mut text = fit(text, columns, ellipsis);
+    text.extend(std::iter::repeat_n(' ', columns.saturating_sub(text.width())));
+    text
+}
+
+/// An error or another magnitude, in at most seven columns: `8.7e-1`, `0`, `NaN`.
+pub(crate) fn short(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return if value == 0.0 { "0".to_string() } else { special(value) };
+    }
+    format!("{value:.1e}")
+}
+
+/// A number in at most `columns` columns (six or more), as precise as they allow, with room for a sign.
+pub(crate) fn number(value: f64, columns: usize) -> String {
+    if !value.is_finite() {
+        return special(value);
+    }
+    if value == 0.0 {
+        return if value.is_sign_negative() { "-0" } else { "0" }.to_string();
+    }
+    let smallest = if columns > 6 { 0.001 } else { 0.01 };
+    if value.abs() >= smallest {
+        let digits = value.abs().log10().floor().max(0.0) as usize + 1;
+        if digits + 1 <= columns {
+            let decimals = columns.saturating_sub(digits + 2).min(4);
+            let text = format!("{value:.decimals$}");
+            if text.len() <= columns {
+                return text;
+            }
+        }
+    }
+    let precise = (0..=3).rev().map(|decimals| format!("{value:.decimals$e}")).find(|text| text.len() <= columns);
+    precise.unwrap_or_else(|| format!("{value:.0e}"))
+}
+
+/// A cosine: how far below one it is, where five decimals would hide it.
+pub(crate) fn cosine(value: f64) -> String {
+    match 1.0 - value {
+        short_of_one if short_of_one > 0.0 && short_of_one < 1e-4 => format!("1-{}", short(short_of_one)),
+        _ if value.is_finite() => format!("{value:.4}"),
+        _ => special(value),
+    }
+}
+
+fn special(value: f64) -> String {
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "inf"
+    } else {
+        "-inf"
+    }
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_a_terminal_obeys_survives() {
+        assert_eq!(visible("a\x1b]52;c\x07\u{9b}b\r\n\t"), "a\\x1b]52;c\\x07\\x9bb\\r\\n\\t");
+        assert_eq!(visible("x\u{202e}y\u{200b}\u{feff}"), "x\\u{202e}y\\u{200b}\\u{feff}");
+        assert_eq!(visible("e\u{301}\u{301}"), "e\u{301}\\u{301}");
+        assert_eq!(visible("日本 é ▁the"), "日本 é ▁the");
+    }
+
+    #[test]
+    fn numbers_keep_to_their_columns() {
+        let values = [0.0, -0.0, 1.0, -1.0, 0.12345, -12.3456, 99999.9, -99999.9, 123_456_789.0, 1e-5, -1.23e-12, 1e30];
+        for columns in [6, 7, 8, 9] {
+            for value in values.into_iter().chain([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -9.999_99, 0.009_99]) {
+                assert!(number(value, columns).len() <= columns, "{value} in {columns}: {}", number(value, columns));
+            }
+        }
+        assert_eq!(number(-0.4412, 7), "-0.4412");
+        assert_eq!(number(0.4412, 6), "0.441");
+        assert_eq!(number(-1.234e-5, 7), "-1.2e-5");
+    }
+
+    #[test]
+    fn cuts_are_marked_and_wide_characters_never_split() {
+        assert_eq!(fit("post_attention", 8, "…"), "post_at…");
+        assert_eq!(fit("日本語", 4, "…"), "日…");
+        assert_eq!(fit("ab", 0, "…"), "");
+        assert_eq!(pad("日", 4, "…"), "日  ");
+    }
+
+    #[test]
+    fn a_cosine_next_to_one_says_how_near() {
+        assert_eq!(cosine(0.5), "0.5000");
+        assert_eq!(cosine(1.0 - 2e-7), "1-2.0e-7");
+        assert_eq!(cosine(1.0), "1.0000");
+    }
+}

@@ -1,0 +1,184 @@
+//! Errors over the layers, as bars on a logarithmic scale.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::widgets::Widget;
+
+use crate::tui::theme::{Role, Theme};
+
+/// Columns of the scale on the left.
+const SCALE: u16 = 4;
+
+/// Errors to be drawn.
+pub(crate) struct Curve<'a> {
+    /// One for each layer; `None` where nothing was compared.
+    pub(crate) layers: &'a [Option<f64>],
+    /// The layer where the first error out of line is.
+    pub(crate) divergent: Option<usize>,
+    /// The layer that is looked at.
+    pub(crate) current: Option<usize>,
+    /// Colours and glyphs.
+    pub(crate) theme: Theme,
+}
+
+/// Some layers side by side, drawn as one bar where space is short.
+struct Bar {
+    first: usize,
+    count: usize,
+    error: Option<f64>,
+}
+
+impl Curve<'_> {
+    fn bars(&self, columns: usize) -> (Vec<Bar>, usize) {
+        let count = self.layers.len().div_ceil(columns.max(1)).max(1);
+        let largest = |errors: &[Option<f64>]| errors.iter().copied().flatten().max_by(f64::total_cmp);
+        let chunks = self.layers.chunks(count).enumerate();
+        let bars: Vec<Bar> = chunks
+            .map(|(index, errors)| Bar { first: index * count, count: errors.len(), error: largest(errors) })
+            .collect();
+        let pitch = (columns / bars.len().max(1)).clamp(1, 4);
+        (bars, pitch)
+    }
+
+    /// The decades that the scale spans: below the smallest error above zero, and above the largest.
+    fn decades(&self) -> (f64, f64) {
+        let logs = self.layers.iter().flatten().filter(|error| error.is_finite() && **error > 0.0).map(|e| e.log10());
+        let (low, high) =
+            logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (log.min(low), log.max(high)));
+        if low > high { (-8.0, 0.0) } else { ((low - 0.5).floor(), high.ceil().max((low - 0.5).floor() + 2.0)) }
+    }
+
+    /// The height of a bar, between 0 and 1.
+    fn height(error: f64, (low, high): (f64, f64)) -> f64 {
+        if error.is_nan() {
+            return 1.0;
+        }
+        if error <= 0.0 { 0.0 } else { ((error.log10() - low) / (high - low)).clamp(0.0, 1.0) }
+    }
+
+    fn glyphs(&self) -> &'static [&'static str] {
+        if self.theme.ascii { &["_", "."] } else { &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] }
+    }
+
+    /// What a cell of a bar shows, `filled` eighths (or halves) of it being bar; `None` above the bar.
+    fn glyph(&self, filled: f64) -> Option<&'static str> {
+        let glyphs = self.glyphs();
+        if filled >= 1.0 {
+            return Some(if self.theme.ascii { "#" } else { "█" });
+        }
+        if filled <= 0.0 {
+            return None;
+        }
+        Some(glyphs[((filled * glyphs.len() as f64) as usize).min(glyphs.len() - 1)])
+    }
+}
+
+impl Widget for Curve<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
+        if area.height < 3 || area.width < SCALE + 2 {
+            return;
+        }
+        let rows = area.height - 1;
+        let (bars, pitch) = self.bars(usize::from(area.width - SCALE));
+        let decades = self.decades();
+        let label = self.theme.style(Role::Label);
+        for (y, value) in [(0, decades.1), (rows - 1, decades.0)] {
+            buffer.set_string(area.x, area.y + y, format!("{value:>3}"), label);
+        }
+        for y in 0..rows {
+            buffer.set_string(area.x + SCALE - 1, area.y + y, self.theme.glyph("│", "|"), self.theme.style(Role::Dim));
+        }
+        let mut free = 0;
+        for (index, bar) in bars.iter().enumerate() {
+            let x = area.x + SCALE + (index * pitch) as u16;
+            let within = |layer: Option<usize>| layer.is_some_and(|l| (bar.first..bar.first + bar.count).contains(&l));
+            let wide = pitch.saturating_sub(1).clamp(1, 3);
+            self.bar(bar, within(self.divergent), Rect::new(x, area.y, wide as u16, rows), decades, buffer);
+            let style = if within(self.current) { self.theme.style(Role::Selected(true)) } else { label };
+            let name = bar.first.to_string();
+            let last = index + 1 == bars.len();
+            let wanted = within(self.current) || index == 0 || (bar.first.is_multiple_of(5) && !last) || pitch > 2;
+            let room = usize::from(area.right() - x);
+            if wanted && index * pitch >= free && name.len() <= room {
+                buffer.set_string(x, area.y + rows, &name, style);
+                free = index * pitch + name.len() + 1;
+            } else if within(self.current) && room > 0 {
+                buffer[(x, area.y + rows)].set_style(style);
+            }
+        }
+    }
+}
+
+impl Curve<'_> {
+    fn bar(&self, bar: &Bar, divergent: bool, area: Rect, decades: (f64, f64), buffer: &mut Buffer) {
+        let bottom = area.bottom() - 1;
+        let area = area.intersection(buffer.area);
+        let Some(error) = bar.error else {
+            let (dot, style) = (self.theme.glyph("·", "."), self.theme.style(Role::Dim));
+            buffer.set_stringn(area.x, bottom, dot, usize::from(area.width), style);
+            return;
+        };
+        let after = self.divergent.is_some_and(|first| bar.first > first);
+        let style = match (divergent, after) {
+            (true, _) => Style { add_modifier: ratatui::style::Modifier::BOLD, ..self.theme.style(Role::Follows) },
+            (false, true) => self.theme.style(Role::Follows),
+            (false, false) => self.theme.style(Role::Good),
+        };
+        // A bar of no height would look like a layer that was not compared.
+        let height = (Self::height(error, decades) * f64::from(area.height)).max(0.15);
+        let mut top = bottom;
+        for up in 0..area.height {
+            let Some(glyph) = self.glyph(height - f64::from(up)) else { break };
+            top = bottom - up;
+            for x in area.left()..area.right() {
+                buffer[(x, top)].set_symbol(glyph).set_style(style);
+            }
+        }
+        if divergent || error.is_nan() {
+            let mark = if error.is_nan() { "N" } else { "!" };
+            let y = if top > area.y && !error.is_nan() { top - 1 } else { top };
+            buffer[(area.x, y)].set_symbol(mark).set_style(self.theme.style(Role::Bad));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::theme::Colors;
+
+    fn drawn(layers: &[Option<f64>], divergent: Option<usize>, width: u16, height: u16, ascii: bool) -> Vec<String> {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+        let theme = Theme { colors: Colors::None, ascii };
+        Curve { layers, divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
+        let cells = buffer.content.chunks(usize::from(width));
+        cells.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect()
+    }
+
+    #[test]
+    fn a_jump_is_seen_and_marked() {
+        let layers = [Some(1e-7), Some(1e-7), Some(1e-1), Some(2e-1), None];
+        assert_eq!(
+            drawn(&layers, Some(2), 9, 5, false),
+            ["  0│  !▇ ", "   │  ██ ", "   │  ██ ", " -8│▄▄██·", "    0    "]
+        );
+        assert_eq!(
+            drawn(&layers, Some(2), 9, 5, true),
+            ["  0|  !. ", "   |  ## ", "   |  ## ", " -8|..##.", "    0    "]
+        );
+    }
+
+    #[test]
+    fn any_errors_in_any_size_are_drawn() {
+        let odd = [Some(f64::NAN), Some(0.0), Some(f64::INFINITY), None, Some(1e300), Some(1e-300)];
+        for width in 0..30 {
+            for height in 0..12 {
+                drawn(&odd, Some(0), width, height, false);
+                drawn(&[], None, width, height, true);
+                drawn(&vec![Some(1.0); 200], Some(150), width, height, true);
+            }
+        }
+    }
+}

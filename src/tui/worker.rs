@@ -1,0 +1,154 @@
+//! The thread that the debugger lives on: requests in, replies out, one flag to interrupt it. A panic in there is a
+//! sentence on the screen, never a dead screen.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::message::{Reply, Request};
+use crate::debugger::view::{Curve, Header, Listing, Stop, TensorPage, TensorRequest};
+use crate::debugger::{Command, Debugger};
+
+/// What the screen needs of a debugger.
+pub trait Backend {
+    /// Does a command. `progress` is called now and then during long ones.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    fn execute(
+        &mut self,
+        command: &Command,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String>;
+    /// What does not change.
+    fn header(&self) -> Header;
+    /// The program as it stands.
+    fn listing(&self) -> Listing;
+    /// A page of a tensor.
+    ///
+    /// # Errors
+    /// A sentence for the user, when there is nothing to show.
+    fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String>;
+    /// Errors over the layers.
+    fn curve(&self) -> Curve;
+    /// The names that begin with this.
+    fn complete(&self, prefix: &str) -> Vec<String>;
+}
+
+impl Backend for Debugger {
+    fn execute(
+        &mut self,
+        command: &Command,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        Debugger::execute(self, command, interrupt, progress)
+    }
+
+    fn header(&self) -> Header {
+        Debugger::header(self)
+    }
+
+    fn listing(&self) -> Listing {
+        Debugger::listing(self)
+    }
+
+    fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
+        Debugger::tensor(self, request)
+    }
+
+    fn curve(&self) -> Curve {
+        Debugger::curve(self)
+    }
+
+    fn complete(&self, prefix: &str) -> Vec<String> {
+        Debugger::complete(self, prefix)
+    }
+}
+
+/// Serves one request. Requests that are not for the debugger are passed over.
+pub(crate) fn serve<B: Backend>(
+    backend: &mut B,
+    request: Request,
+    interrupt: &AtomicBool,
+    reply: &mut dyn FnMut(Reply),
+) {
+    match request {
+        Request::Execute(command) => {
+            let mut progress = |listing| reply(Reply::Progress(listing));
+            let result = guarded(|| backend.execute(&command, interrupt, &mut progress)).and_then(|result| result);
+            let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
+            reply(Reply::Done { result, listing, curve });
+        }
+        Request::Tensor(request) => {
+            let page = guarded(|| backend.tensor(&request)).and_then(|page| page);
+            reply(Reply::Tensor(request, page));
+        }
+        Request::Complete(prefix) => {
+            let names = guarded(|| backend.complete(&prefix)).unwrap_or_default();
+            reply(Reply::Completions(prefix, names));
+        }
+        Request::Interrupt | Request::Suspend | Request::Quit => {}
+    }
+}
+
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        format!("this is a bug in layerstep, R starts over: {text}")
+    })
+}
+
+/// The thread, seen from the screen.
+pub(crate) struct Worker {
+    requests: Sender<Request>,
+    replies: Receiver<Reply>,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Starts it.
+    pub(crate) fn start<B: Backend + Send + 'static>(mut backend: B) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::channel();
+        let (outbox, replies) = mpsc::channel();
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupt);
+        thread::Builder::new().name("debugger".to_string()).spawn(move || {
+            for request in inbox {
+                // The screen is gone when nobody hears us: the loop then ends with its inbox.
+                serve(&mut backend, request, &flag, &mut |reply| drop(outbox.send(reply)));
+            }
+        })?;
+        Ok(Self { requests, replies, interrupt })
+    }
+
+    /// Asks for something.
+    pub(crate) fn send(&self, request: Request) {
+        match request {
+            Request::Interrupt => self.interrupt.store(true, Ordering::Relaxed),
+            // Cleared here and not by the thread: an Esc between the request and its start must not be lost.
+            Request::Execute(_) => {
+                self.interrupt.store(false, Ordering::Relaxed);
+                drop(self.requests.send(request));
+            }
+            _ => drop(self.requests.send(request)),
+        }
+    }
+
+    /// The next reply, if it comes in time.
+    ///
+    /// # Errors
+    /// When the thread is gone.
+    pub(crate) fn reply(&self, timeout: Duration) -> Result<Option<Reply>, String> {
+        match self.replies.recv_timeout(timeout) {
+            Ok(reply) => Ok(Some(reply)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err("the debugger's thread has ended".to_string()),
+        }
+    }
+}

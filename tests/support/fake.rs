@@ -1,0 +1,292 @@
+//! A debugger made up for the screen: a small llama whose candidate goes wrong at `2.q_rope`, with everything a
+//! screen must survive: NaN, masks, hostile tokens, many layers.
+
+use std::sync::atomic::AtomicBool;
+
+use layerstep::debugger::Command;
+use layerstep::debugger::view::{
+    ComparisonLine, Curve, Header, Listing, ListingRow, Shown, Status, Stop, TensorPage, TensorRequest, Token, Witness,
+};
+use layerstep::metrics::Summary;
+use layerstep::tui::Backend;
+
+const OPS: &[(&str, &str)] = &[
+    ("input_layernorm", "input_layernorm"),
+    ("self_attn.q_proj", "q_proj"),
+    ("self_attn.k_proj", "k_proj"),
+    ("self_attn.v_proj", "v_proj"),
+    ("self_attn.q_rope", "q_rope"),
+    ("self_attn.k_rope", "k_rope"),
+    ("self_attn.scores", "scores"),
+    ("self_attn.probs", "probs"),
+    ("self_attn.context", "context"),
+    ("self_attn.o_proj", "o_proj"),
+    ("resid_mid", "resid_mid"),
+    ("post_attention_layernorm", "post_attention_layernorm"),
+    ("mlp.gate_proj", "gate_proj"),
+    ("mlp.up_proj", "up_proj"),
+    ("mlp.act_fn", "act_fn"),
+    ("mlp.act_mul", "act_mul"),
+    ("mlp.down_proj", "down_proj"),
+    ("", ""),
+];
+
+/// The made-up debugger.
+pub struct Fake {
+    rows: Vec<ListingRow>,
+    at: Option<usize>,
+    tokens: Vec<&'static str>,
+    compared: bool,
+}
+
+impl Fake {
+    /// A model of so many layers, with a reference and a candidate.
+    pub fn new(layers: usize) -> Self {
+        let row = |name: String, short: String, label: String, layer| ListingRow {
+            name,
+            short,
+            label,
+            layer,
+            status: Status::Ahead,
+            error: None,
+            breakpoint: false,
+            computed: false,
+        };
+        let mut rows = vec![row("model.embed_tokens".into(), "embed_tokens".into(), "embed_tokens".into(), None)];
+        for layer in 0..layers {
+            for (path, short) in OPS {
+                let name = if path.is_empty() {
+                    format!("model.layers.{layer}")
+                } else {
+                    format!("model.layers.{layer}.{path}")
+                };
+                let (short, label) = if path.is_empty() {
+                    (layer.to_string(), format!("layer {layer}"))
+                } else {
+                    (format!("{layer}.{short}"), (*short).to_string())
+                };
+                rows.push(row(name, short, label, Some(layer)));
+            }
+        }
+        rows.push(row("model.norm".into(), "norm".into(), "norm".into(), None));
+        rows.push(row("lm_head".into(), "lm_head".into(), "lm_head".into(), None));
+        let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本"];
+        Self { rows, at: None, tokens, compared: true }
+    }
+
+    /// The same without dumps.
+    pub fn alone(layers: usize) -> Self {
+        Self { compared: false, ..Self::new(layers) }
+    }
+
+    fn divergence(&self) -> Option<usize> {
+        self.rows.iter().position(|row| row.name.ends_with("layers.2.self_attn.q_rope"))
+    }
+
+    fn error(&self, row: usize) -> Option<f64> {
+        let label = &self.rows[row].label;
+        if !self.compared || label == "act_fn" {
+            return None;
+        }
+        let wobble = 1.0 + (row % 7) as f64 / 7.0;
+        match self.divergence() {
+            Some(first) if row >= first => Some(0.87 * wobble.min(1.2)),
+            _ if label == "embed_tokens" => Some(0.0),
+            _ => Some(2e-7 * wobble),
+        }
+    }
+
+    fn go(&mut self, at: Option<usize>) {
+        self.at = at;
+        let first = self.divergence().filter(|_| self.compared);
+        for index in 0..self.rows.len() {
+            let computed = at.is_some_and(|at| index <= at);
+            let error = self.error(index).filter(|_| computed);
+            let status = match (computed, error, first) {
+                (false, _, _) => Status::Ahead,
+                (true, None, _) => Status::NotCompared,
+                (true, Some(_), Some(first)) if index == first => Status::Diverges,
+                (true, Some(_), Some(first)) if index > first => Status::Follows,
+                _ => Status::Agrees,
+            };
+            let row = &mut self.rows[index];
+            (row.computed, row.error, row.status) = (computed, error, status);
+        }
+    }
+
+    fn axes(&self, row: usize) -> Vec<(&'static str, usize)> {
+        let tokens = self.tokens.len();
+        match self.rows[row].label.as_str() {
+            "q_proj" | "context" => vec![("token", tokens), ("head*head_dim", 576)],
+            "k_proj" | "v_proj" => vec![("token", tokens), ("kv_head*head_dim", 192)],
+            "q_rope" => vec![("head", 9), ("token", tokens), ("head_dim", 64)],
+            "k_rope" => vec![("kv_head", 3), ("token", tokens), ("head_dim", 64)],
+            "scores" | "probs" => vec![("head", 9), ("query", tokens), ("key", tokens)],
+            "gate_proj" | "up_proj" | "act_fn" | "act_mul" => vec![("token", tokens), ("intermediate", 1536)],
+            "lm_head" => vec![("token", tokens), ("vocab", 49152)],
+            _ => vec![("token", tokens), ("hidden", 576)],
+        }
+    }
+
+    fn value(&self, request: &TensorRequest, plane: usize, row: usize, column: usize) -> f32 {
+        let label = self.rows[request.row].label.as_str();
+        if matches!(label, "scores" | "probs") && column > row {
+            return if label == "scores" { f32::NEG_INFINITY } else { 0.0 };
+        }
+        if label == "v_proj" && row == 3 && column % 50 == 7 {
+            return if column > 60 { f32::INFINITY } else { f32::NAN };
+        }
+        let wave =
+            ((request.row * 31 + plane * 17 + row * 7 + column) as f32 * 0.37).sin() * (1.0 + column as f32 * 0.01);
+        match request.shown {
+            Shown::Values(Witness::Engine) => wave,
+            Shown::Values(_) => wave + 1e-7,
+            Shown::Difference(..) => wave * 1e-7,
+        }
+    }
+}
+
+impl Backend for Fake {
+    fn execute(
+        &mut self,
+        command: &Command,
+        _: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        let last = self.rows.len() - 1;
+        let next = self.at.map_or(0, |at| at + 1);
+        let per_layer = OPS.len();
+        match command {
+            Command::Step(_) | Command::NextLayer(_) | Command::Finish | Command::Continue if next > last => {
+                return Ok(Stop::End);
+            }
+            Command::Step(times) => self.go(Some((next + times - 1).min(last))),
+            Command::NextLayer(times) => self.go(Some((next - 1 + per_layer * times).min(last))),
+            Command::StepBack(times) if self.at.is_none() => return Ok(Stop::Start).inspect(|_| drop(times)),
+            Command::StepBack(times) => self.go(self.at.and_then(|at| at.checked_sub(*times))),
+            Command::PreviousLayer(times) => self.go(self.at.and_then(|at| at.checked_sub(times * per_layer))),
+            Command::Finish => {
+                let end = (next..last).find(|row| self.rows[*row].label.starts_with("layer ")).unwrap_or(last);
+                self.go(Some(end));
+            }
+            Command::Continue => {
+                let stop = (next..=last).find(|row| self.rows[*row].breakpoint || Some(*row) == self.divergence());
+                self.go(Some(stop.unwrap_or(last)));
+                progress(self.listing());
+                return Ok(match stop {
+                    Some(row) if self.rows[row].breakpoint => Stop::Breakpoint,
+                    Some(_) => Stop::Divergence,
+                    None => Stop::End,
+                });
+            }
+            Command::Goto(name) => match self.rows.iter().position(|row| row.name == *name || row.short == *name) {
+                Some(row) => self.go(Some(row)),
+                None if name == "panic" => panic!("asked for by name"),
+                None => return Err(format!("no activation is called {name}: g and Tab list them")),
+            },
+            Command::Break(name) => {
+                let part = name.trim_start_matches("*.");
+                let hit =
+                    |row: &ListingRow| row.name == *name || row.short == *name || (part != name && row.label == part);
+                for row in &mut self.rows {
+                    row.breakpoint ^= hit(row);
+                }
+            }
+            Command::Restart => self.go(None),
+        }
+        Ok(Stop::Done)
+    }
+
+    fn header(&self) -> Header {
+        let token = |(id, text): (usize, &&str)| Token { id: 500 + id as u32 * 37, text: (*text).to_string() };
+        Header {
+            model: "SmolLM2-135M".into(),
+            facts: "llama · 4 layers · bf16 weights · f32".into(),
+            tokens: self.tokens.iter().enumerate().map(token).collect(),
+            forwards: vec![self.tokens.len()],
+            witnesses: if self.compared {
+                vec![Witness::Engine, Witness::Reference, Witness::Candidate]
+            } else {
+                vec![Witness::Engine]
+            },
+            notes: vec!["the reference was computed in bf16: every value has 16 zero bits".into()],
+        }
+    }
+
+    fn listing(&self) -> Listing {
+        let first = self.divergence().filter(|first| self.compared && self.at.is_some_and(|at| at >= *first));
+        Listing { forward: 0, at: self.at, rows: self.rows.clone(), first_divergence: first, compared: self.compared }
+    }
+
+    fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
+        let op = &self.rows[request.row];
+        if !op.computed {
+            return Err(format!("not computed yet: g {} goes there", op.short));
+        }
+        let axes = self.axes(request.row);
+        let (row_axis, column_axis) = (axes[axes.len() - 2], axes[axes.len() - 1]);
+        let planes = if axes.len() == 3 { axes[0].1 } else { 1 };
+        let plane = request.plane.min(planes - 1);
+        let span = |(start, count): (usize, usize), length: usize| start.min(length)..(start + count).min(length);
+        let numbers = span(request.rows, row_axis.1).map(|row| {
+            span(request.columns, column_axis.1).map(|column| self.value(request, plane, row, column)).collect()
+        });
+        let pool = |length: usize, cells: usize| length.div_ceil(cells.max(1)).max(1);
+        let pooled = (pool(row_axis.1, request.heatmap.0), pool(column_axis.1, request.heatmap.1));
+        let cell = |row: usize, column: usize| self.value(request, plane, row * pooled.0, column * pooled.1);
+        let heatmap = (0..row_axis.1.div_ceil(pooled.0))
+            .map(|row| (0..column_axis.1.div_ceil(pooled.1)).map(|column| cell(row, column)).collect());
+        let comparison = |of, error: f64| ComparisonLine {
+            of,
+            against: Witness::Reference,
+            error,
+            cosine: 1.0 - error / 2.0,
+            max_abs: error * 4.0,
+            worst: "head 2 token 3 channel 17".into(),
+        };
+        let error = self.error(request.row).unwrap_or(1e-7);
+        Ok(TensorPage {
+            name: op.name.clone(),
+            meaning: "queries, rotated by their position",
+            planes,
+            row_axis,
+            column_axis,
+            first_position: 0,
+            numbers: numbers.collect(),
+            heatmap: heatmap.collect(),
+            pooled,
+            range: (-1.4, 1.3),
+            summary: Summary {
+                count: 2880,
+                finite: 2879,
+                min: -1.63,
+                max: 1.62,
+                mean: -0.002_31,
+                rms: 0.913,
+                absmax: Some((1.63, vec![0; axes.len()])),
+                nan: usize::from(op.label == "v_proj"),
+                positive_infinite: 0,
+                negative_infinite: if op.label == "scores" { 90 } else { 0 },
+            },
+            comparisons: if self.compared {
+                vec![comparison(Witness::Candidate, error), comparison(Witness::Engine, 3e-7)]
+            } else {
+                Vec::new()
+            },
+            notes: Vec::new(),
+            axes,
+        })
+    }
+
+    fn curve(&self) -> Curve {
+        let layers = self.rows.iter().filter_map(|row| row.layer).max().map_or(0, |last| last + 1);
+        let worst = |layer| {
+            self.rows.iter().filter(|row| row.layer == Some(layer)).filter_map(|row| row.error).reduce(f64::max)
+        };
+        Curve { layers: (0..layers).map(worst).collect() }
+    }
+
+    fn complete(&self, prefix: &str) -> Vec<String> {
+        self.rows.iter().map(|row| row.short.clone()).filter(|name| name.starts_with(prefix)).collect()
+    }
+}

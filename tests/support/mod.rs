@@ -1,0 +1,96 @@
+//! What several tests need: the tiny models of `reference/tiny`, and PyTorch's dumps of them.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use layerstep::engine::{Activation, Input, Site, inputs};
+use layerstep::formats::{Archive, Array};
+use layerstep::model::{Config, Model};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
+
+/// Every model of `reference/tiny`, each made to be awkward in its own way.
+pub const TINY: [&str; 5] = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A tiny model.
+pub fn tiny(name: &str) -> Arc<Model> {
+    let directory = repository("reference/tiny").join(name);
+    Arc::new(Model::load(&directory).unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
+/// PyTorch's dump of a session, every activation of every forward.
+pub struct Reference {
+    archive: Archive,
+    /// Every id fed.
+    pub ids: Vec<u32>,
+    /// Tokens per forward.
+    pub steps: Vec<usize>,
+}
+
+impl Reference {
+    /// The dump of a tiny model.
+    pub fn tiny(name: &str) -> Self {
+        Self::open(&repository("reference/tiny").join(name).join("reference.safetensors"))
+    }
+
+    /// A dump written by `reference/capture.py`.
+    pub fn open(path: &std::path::Path) -> Self {
+        let archive = Archive::open(path).expect("a dump of capture.py");
+        let list = |key: &str| serde_json::from_str(&archive.metadata()[key]).expect("a JSON list");
+        let ids: Vec<u32> = serde_json::from_value(list("input_ids")).expect("ids");
+        let steps: Vec<usize> = serde_json::from_value(list("steps")).expect("steps");
+        Self { archive, ids, steps }
+    }
+
+    /// Position of the first token of a forward.
+    pub fn first(&self, forward: usize) -> usize {
+        self.steps[..forward].iter().sum()
+    }
+
+    /// An activation in the layout of the table; the key axis is filled up on the left with what a masked key has.
+    pub fn read(&self, site: Site, forward: usize, config: &Config) -> ArrayD<f32> {
+        let name = if forward == 0 { site.to_string() } else { format!("{site}@{forward}") };
+        let Array::F32(mut values) = self.archive.read(&name).unwrap_or_else(|error| panic!("{error}")) else {
+            panic!("{name} is not f32");
+        };
+        let tokens = self.steps[forward];
+        let keys = self.first(forward) + tokens;
+        let shape = site.activation.shape(config, tokens, keys);
+        if let Activation::Scores | Activation::Probs = site.activation {
+            let masked = if site.activation == Activation::Scores { f32::MIN } else { 0.0 };
+            let mut full = ArrayD::from_elem(IxDyn(&shape), masked);
+            let have = values.shape()[2];
+            full.slice_axis_mut(Axis(2), Slice::from(keys - have..)).assign(&values);
+            values = full;
+        }
+        assert_eq!(values.shape(), shape, "{name}");
+        values
+    }
+
+    /// What the op at `site` reads, taken from the dump.
+    pub fn inputs(&self, site: Site, forward: usize, config: &Config) -> Vec<ArrayD<f32>> {
+        let all = |layer, activation| -> Vec<ArrayD<f32>> {
+            (0..=forward).map(|f| self.read(Site::new(layer, activation), f, config)).collect()
+        };
+        let stack = |parts: &[ArrayD<f32>], axis| {
+            let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            ndarray::concatenate(Axis(axis), &views).expect("parts differ only along the token axis")
+        };
+        let read = |input| match input {
+            Input::Site(site) => self.read(site, forward, config),
+            Input::Keys(layer) => stack(&all(layer, Activation::KRope), 1).permuted_axes(IxDyn(&[1, 0, 2])),
+            Input::Values(layer) => {
+                let rows = stack(&all(layer, Activation::VProj), 0);
+                let positions = rows.shape()[0];
+                rows.into_shape_with_order(IxDyn(&[positions, config.num_key_value_heads, config.head_dim]))
+                    .expect("a whole number of heads")
+            }
+        };
+        inputs(site, config).into_iter().map(read).collect()
+    }
+}

@@ -1,0 +1,291 @@
+//! The screen without a terminal: keys in, glyphs and styles out.
+
+mod support {
+    pub mod fake;
+}
+
+use layerstep::tui::{Colors, Screen, Theme};
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{MouseButton, MouseEventKind};
+use ratatui::style::Color;
+use support::fake::Fake;
+
+const FULL: Theme = Theme { colors: Colors::Full, ascii: false };
+const PLAIN: Theme = Theme { colors: Colors::None, ascii: true };
+
+fn screen(columns: u16, rows: u16, keys: &str) -> Screen<Fake> {
+    let mut screen = Screen::headless(Fake::new(30), columns, rows, FULL);
+    screen.keys(keys);
+    screen
+}
+
+/// A letter for each style, and what the letters mean; all shades of a heatmap are one.
+fn styles(buffer: &Buffer) -> String {
+    let mut known: Vec<String> = Vec::new();
+    let mut dump = String::new();
+    for row in buffer.content.chunks(usize::from(buffer.area.width)) {
+        for cell in row {
+            let color = |color: Color| if matches!(color, Color::Rgb(..)) { "heat".into() } else { format!("{color}") };
+            let style = format!("{} on {} {:?}", color(cell.fg), color(cell.bg), cell.modifier);
+            let index = known.iter().position(|other| *other == style).unwrap_or_else(|| {
+                known.push(style);
+                known.len() - 1
+            });
+            dump.push(char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[index % 52]));
+        }
+        dump.push('\n');
+    }
+    for (index, style) in known.iter().enumerate() {
+        dump.push_str(&format!("{} {style}\n", char::from(b'a' + index as u8)));
+    }
+    dump
+}
+
+#[test]
+fn the_start_at_80x24() {
+    insta::assert_snapshot!(screen(80, 24, "").text());
+}
+
+#[test]
+fn the_first_divergence_at_80x24() {
+    let screen = screen(80, 24, "cc");
+    insta::assert_snapshot!("divergence_80x24", screen.text());
+    insta::assert_snapshot!("divergence_80x24_styles", styles(screen.buffer()));
+}
+
+#[test]
+fn the_first_divergence_at_160x50() {
+    insta::assert_snapshot!(screen(160, 50, "c").text());
+}
+
+#[test]
+fn small_terminals_show_the_pane_that_has_the_keys() {
+    insta::assert_snapshot!("small_program", screen(40, 12, "c").text());
+    insta::assert_snapshot!("small_tensor", screen(40, 12, "c<tab>").text());
+    assert_eq!(
+        screen(19, 4, "c").text(),
+        "DIVERGED at 2.q_ro…\n\n\n\n"
+            .replace("DIVERGED at 2.q_ro…", screen(19, 4, "c").text().lines().next().unwrap_or(""))
+    );
+}
+
+#[test]
+fn nothing_is_lost_without_colours_and_unicode() {
+    let mut screen = Screen::headless(Fake::new(30), 80, 24, PLAIN);
+    screen.keys("cg2.v_proj<ret>");
+    assert!(screen.text().is_ascii(), "{}", screen.text());
+    insta::assert_snapshot!("plain_80x24", screen.text());
+    assert!(screen.buffer().content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+}
+
+#[test]
+fn help_and_information() {
+    insta::assert_snapshot!("help", screen(80, 50, "?").text());
+    insta::assert_snapshot!("information", screen(80, 24, "i").text());
+    assert!(screen(80, 24, "?q").text().contains("program"));
+    assert!(screen(80, 24, "?<end>").text().contains("relative L2"));
+}
+
+#[test]
+fn steps_are_followed_by_the_selection() {
+    let text = |keys: &str| screen(100, 30, keys).text();
+    assert!(text("s").contains("at embed_tokens"));
+    assert!(text("3s").contains("at 0.q_proj"));
+    assert!(text("3sn").contains("at 1.q_proj"));
+    assert!(text("3snN").contains("at 0.q_proj"));
+    assert!(text("3sS").contains("at 0.input_layernorm"));
+    assert!(text("3sf").contains("at layer 0"));
+    assert!(text("cR").contains("not started"));
+    assert!(text("S").contains("nothing lies before"));
+    assert!(text("5g").contains("at layer 5"));
+}
+
+#[test]
+fn breakpoints_stop_the_run() {
+    let text = screen(80, 24, "g1.scores<ret>bRc").text();
+    assert!(text.contains("breakpoint at 1.scores") && text.contains("●"), "{text}");
+    assert!(screen(80, 24, "g1.scores<ret>b").text().contains("breakpoint set: 1.scores"));
+    assert!(screen(80, 24, "g1.scores<ret>bb").text().contains("breakpoint cleared: 1.scores"));
+    assert!(screen(80, 24, "B*.scores<ret>").text().contains("30 breakpoints set: 0.scores to 29.scores"));
+}
+
+#[test]
+fn names_are_completed() {
+    let text = screen(80, 24, "g1.q").text();
+    assert!(text.contains("goto 1.q  1.q_proj  1.q_rope"), "{text}");
+    assert!(screen(80, 24, "g1.q<tab><tab><tab><ret>").text().contains("at 1.q_rope"));
+    let text = screen(80, 24, "gnonsense<ret>").text();
+    assert!(text.contains("no activation is called nonsense"), "{text}");
+    assert!(!screen(80, 24, "gnonsense<ret>j").text().contains("no activation"));
+    assert!(screen(80, 24, "gq<esc>").text().contains("not started"));
+}
+
+#[test]
+fn search_finds_the_next_and_cancelling_returns() {
+    let selected = |keys: &str| {
+        let screen = screen(80, 24, keys);
+        let text = screen.text();
+        let row = (1..23).find(|row| screen.buffer()[(10, *row)].modifier.contains(ratatui::style::Modifier::REVERSED));
+        text.lines().nth(usize::from(row.unwrap_or(0))).unwrap_or("").to_string()
+    };
+    assert!(selected("/k_rope<ret>").contains("k_rope"));
+    assert!(screen(80, 24, "/k_rope<ret>/<ret>").text().contains("▾ layer 1"));
+    assert!(selected("/k_rope<esc>").contains("embed_tokens"));
+    assert!(screen(80, 24, "/zzz<ret>").text().contains("no op is called like this: zzz"));
+    assert!(selected("jj").contains("layer 1"));
+    assert!(selected("jjl").contains("layer 1"));
+    assert!(selected("jjlj").contains("input_layernorm"));
+    assert!(selected("jjljh").contains("layer 1"));
+    assert!(selected("G").contains("lm_head"));
+    assert!(selected("2j<ret>").contains("layer 1"));
+}
+
+#[test]
+fn the_tensor_scrolls_and_turns() {
+    let text = |keys: &str| screen(100, 30, keys).text();
+    assert!(text("c").contains("head 0 of 9"));
+    assert!(text("c]]").contains("head 2 of 9"));
+    assert!(text("c99]").contains("head 8 of 9"));
+    assert!(text("c99][").contains("head 7 of 9"));
+    assert!(text("c<tab>3l").contains("head_dim 3-"), "{}", text("c<tab>3l"));
+    assert!(text("c<tab>$").contains("-63 of 64"));
+    assert!(text("c<tab>$0").contains("head_dim 0-"));
+    assert!(text("ct").contains("reference"));
+    assert!(text("cttt").contains("candidate − reference"));
+    assert!(text("ctttt").contains("engine"));
+    assert!(text("c99]j").contains("kv_head 2 of 3") || text("c99]s").contains("kv_head 2 of 3"));
+}
+
+#[test]
+fn the_mouse_selects_opens_and_scrolls() {
+    let mut screen = screen(100, 30, "s");
+    let click = MouseEventKind::Down(MouseButton::Left);
+    screen.mouse(click, 5, 4);
+    assert!(screen.text().contains("▸ layer 2"));
+    screen.mouse(click, 5, 4);
+    assert!(screen.text().contains("▾ layer 2"), "{}", screen.text());
+    screen.mouse(click, 70, 4).keys("t");
+    assert!(screen.text().contains("▪"), "{}", screen.text());
+    for _ in 0..50 {
+        screen.mouse(MouseEventKind::ScrollDown, 5, 4);
+    }
+    assert!(screen.text().contains("lm_head"));
+}
+
+#[test]
+fn a_panic_of_the_debugger_is_a_sentence() {
+    let text = screen(100, 30, "sgpanic<ret>").text();
+    assert!(text.contains("this is a bug in layerstep"), "{text}");
+}
+
+#[test]
+fn nothing_quits_by_accident() {
+    assert!(screen(80, 24, "q").has_quit());
+    assert!(screen(80, 24, "<C-c>").has_quit());
+    assert!(!screen(80, 24, "?q").has_quit());
+    assert!(!screen(80, 24, "gq<esc>").has_quit());
+    let mut pasted = screen(80, 24, "");
+    assert!(!pasted.paste("sqc").has_quit());
+    assert!(pasted.text().contains("not started"));
+}
+
+#[test]
+fn a_resize_loses_nothing() {
+    let mut screen = screen(160, 50, "c]]<tab>3l");
+    let before = screen.text();
+    for (columns, rows) in [(1, 1), (80, 24), (40, 12), (200, 60), (19, 4)] {
+        screen.resize(columns, rows);
+    }
+    assert_eq!(screen.resize(160, 50).text(), before);
+}
+
+#[test]
+fn every_size_can_be_drawn() {
+    for theme in [FULL, PLAIN] {
+        let mut screen = Screen::headless(Fake::new(30), 80, 24, theme);
+        for keys in ["c<tab>", "jjl", "g2.scores<ret>", "?", "<esc>i", "<esc>g2.q", "<esc>gnonsense<ret>"] {
+            screen.keys(keys);
+            for columns in (1..=200).step_by(7).chain([2, 19, 20, 59, 60, 89, 90, 119, 120]) {
+                for rows in (1..=60).step_by(5).chain([4, 5, 14, 15, 22, 24]) {
+                    screen.resize(columns, rows);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_without_dumps_or_layers_can_be_looked_at() {
+    let mut alone = Screen::headless(Fake::alone(4), 80, 24, FULL);
+    alone.keys("3s");
+    insta::assert_snapshot!("alone_80x24", alone.text());
+    Screen::headless(Fake::new(0), 80, 24, FULL).keys("jkslhnNfcgG<ret>bt[]?i<esc>/x<ret>");
+}
+
+const KEYS: &[&str] = &[
+    "s",
+    "S",
+    "n",
+    "N",
+    "f",
+    "c",
+    "b",
+    "g",
+    "R",
+    "j",
+    "k",
+    "h",
+    "l",
+    "t",
+    "T",
+    "[",
+    "]",
+    "/",
+    "?",
+    "i",
+    "B",
+    "0",
+    "9",
+    "$",
+    "G",
+    "<tab>",
+    "<ret>",
+    "<esc>",
+    "<pgup>",
+    "<pgdn>",
+    "<home>",
+    "<end>",
+    "<up>",
+    "<left>",
+    "<backspace>",
+    "2.q",
+    "layers",
+    "é",
+    "日",
+    "<C-u>",
+    "<C-w>",
+    "<del>",
+    "<space>",
+    "<backtab>",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_keys_break_it(keys in proptest::collection::vec((0..KEYS.len(), 0u16..90, 0u16..30), 1..60)) {
+        let mut screen = Screen::headless(Fake::new(4), 80, 24, FULL);
+        for (key, column, row) in keys {
+            screen.keys(KEYS[key]);
+            match (column + row) % 9 {
+                0 => { screen.mouse(MouseEventKind::Down(MouseButton::Left), column, row); }
+                1 => { screen.mouse(MouseEventKind::ScrollDown, column, row); }
+                2 => { screen.mouse(MouseEventKind::ScrollUp, column, row); }
+                3 => { screen.resize(column + 1, row + 1); }
+                4 => { screen.paste("a\u{1b}b\n2.q"); }
+                _ => {}
+            }
+        }
+    }
+}
