@@ -180,7 +180,7 @@ pub(super) fn readings(shape: &[usize], flat: bool, wanted: &Wanted, frame: Fram
     let Some((&of, rest)) = shape.iter().position(|n| *n != 1).and_then(|at| shape.get(at..)?.split_first()) else {
         return if found.is_empty() { Fit::None } else { Fit::Readings(found) };
     };
-    let batched = || if rest.len() < 2 || flat { Vec::new() } else { unbatched(rest, false, wanted, frame) };
+    let batched = || if rest.len() < 2 || of == 0 || flat { Vec::new() } else { unbatched(rest, false, wanted, frame) };
     if found.is_empty() {
         found = batched();
         match batch {

@@ -128,7 +128,7 @@ fn values_decide_between_readings_once_for_the_whole_dump() {
         let values = if name.contains(".1.") { numbers(values.shape(), 77) } else { values.clone() };
         Some((name.into(), if rope { permute(&values, &[1, 0, 2]) } else { values }))
     });
-    let (mut dump, _written) = swapped.bound(&config);
+    let (dump, _written) = swapped.bound(&config);
     let site = |layer| Site::new(layer, A::QRope);
     let undecided = dump.read(0, site(0), None).expect("read").expect("there");
     assert_eq!(undecided.notes, ["2 readings of its shape fit, and nothing decides: taken in the table's layout"]);
@@ -189,4 +189,33 @@ fn one_sequence_of_a_batch_is_taken() {
         let read = dump.read(0, planned.site, Some(exact.view())).expect("read").expect("there");
         assert!(bits(&read.values) == bits(exact), "{planned}");
     }
+}
+
+/// A directory of .bin files, which store no shape: with the count that the founding story's files have, and without.
+#[test]
+fn files_without_shape_are_shaped_by_the_model() {
+    let (config, original) = (config("llama"), prefill("llama"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [
+        ("after_embeddings", "model.embed_tokens"),
+        ("after_layer_1", "model.layers.1"),
+        ("layer0_q_proj", "0.q_proj"),
+    ];
+    for (at, (file, canonical)) in files.iter().enumerate() {
+        let site = Site::parse(canonical).expect("canonical");
+        let values = original.get(&site.to_string());
+        let mut bytes = if at == 0 { (values.len() as u32).to_le_bytes().to_vec() } else { Vec::new() };
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        std::fs::write(folder.path().join(format!("{file}.bin")), bytes).expect("written");
+    }
+    let mut dump = Dump::open(folder.path(), &config, &Options::default()).expect("a dump");
+    dump.bind(&original.ids(), &[13]).expect("bound");
+    for (_, canonical) in files {
+        let site = Site::parse(canonical).expect("canonical");
+        let exact = original.get(&site.to_string());
+        let read = dump.read(0, site, Some(exact.view())).expect("read").expect("there");
+        assert!(bits(&read.values) == bits(exact), "{canonical}");
+    }
+    let error = dump.bind(&original.ids()[..12], &[12]).expect_err("624 values are 13 rows").to_string();
+    assert!(error.contains("after_embeddings.bin: tensor \"after_embeddings\" has shape [624]"), "{error}");
 }

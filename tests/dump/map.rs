@@ -123,21 +123,21 @@ fn a_map_that_does_not_fit_the_dump_is_refused() {
     };
     let written = one.write();
     let cases = [
-        ("\"x{N}\" = \"{N}.q_proj\"", "tensor \"x7\": the map takes it for \"7.q_proj\", but the model has 3 layers"),
+        ("\"x{N}\" = \"{N}.q_proj\"", "tensor \"x7\" is taken for \"7.q_proj\" by the map, but the model has 3 layers"),
         (
             "[x7]\nname = \"lm_head\"\nreshape = [5, -1]",
-            "tensor \"x7\": its shape [13, 192] cannot be reshaped to [5, 499] by the map",
+            "tensor \"x7\" has shape [13, 192], which cannot be reshaped to [5, 499] by the map",
         ),
         (
             "[x7]\nname = \"lm_head\"\ntranspose = [2, 1, 0]",
-            "tensor \"x7\": the map transposes 3 axes, and its shape is [13, 192]",
+            "tensor \"x7\" has shape [13, 192], and the map transposes 3 axes",
         ),
         (
             "[x7]\nname = \"lm_head\"\nsum = [\"small\"]",
-            "tensor \"x7\": the map adds \"small\" to it, and their shapes are [13, 192] and [3]",
+            "tensor \"x7\" has shape [13, 192], and the map adds \"small\" of shape [3]",
         ),
         ("[x7]\nname = \"lm_head\"\nsum = [\"gone\"]", "no array is named \"gone\""),
-        ("x7 = \"0.q_norm\"", "tensor \"x7\": the map takes it for \"0.q_norm\", but this model does not normalise"),
+        ("x7 = \"0.q_norm\"", "tensor \"x7\" is taken for \"0.q_norm\" by the map, but this model does not normalise"),
     ];
     for (text, expected) in cases {
         let error = Dump::open(&written.path, &config, &options(text)).and_then(|mut dump| {
