@@ -162,9 +162,9 @@ fn the_mouse_selects_opens_and_scrolls() {
     let mut screen = screen(100, 30, "s");
     let click = MouseEventKind::Down(MouseButton::Left);
     screen.mouse(click, 5, 4);
-    assert!(screen.text().contains("▸ layer 2"));
+    assert!(screen.text().contains("▸ layer 1"));
     screen.mouse(click, 5, 4);
-    assert!(screen.text().contains("▾ layer 2"), "{}", screen.text());
+    assert!(screen.text().contains("▾ layer 1"), "{}", screen.text());
     screen.mouse(click, 70, 4).keys("t");
     assert!(screen.text().contains("▪"), "{}", screen.text());
     for _ in 0..50 {

@@ -9,6 +9,7 @@ use super::message::{Msg, Reply, Request};
 use super::outline::{self, Outline};
 use super::prompt::Prompt;
 use super::tensor::TensorView;
+use super::text;
 use super::theme::{Ink, Theme};
 use crate::debugger::Command;
 use crate::debugger::view::{Curve, Header, Listing, ListingRow, Stop, TensorRequest};
@@ -205,8 +206,11 @@ impl App {
             Err(sentence) => self.complain(sentence),
             Ok(Stop::Done) => {}
             Ok(Stop::Breakpoint) => self.say(format!("breakpoint at {place}")),
-            Ok(Stop::Divergence) => self.complain(format!("first divergence at {place}")),
-            Ok(Stop::End) => self.say("the end of the last forward: R restarts, S steps back"),
+            Ok(Stop::Divergence) => {
+                let error = self.at().and_then(|op| op.error).map_or(String::new(), text::short);
+                self.complain(format!("first divergence at {place}: error {error}"));
+            }
+            Ok(Stop::End) => self.say("the end of the last forward: R restarts"),
             Ok(Stop::Start) => self.say("nothing lies before the first op"),
             Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
         }

@@ -76,7 +76,7 @@ pub(crate) fn number(value: f64, columns: usize) -> String {
     let smallest = if columns > 6 { 0.001 } else { 0.01 };
     if value.abs() >= smallest {
         let digits = value.abs().log10().floor().max(0.0) as usize + 1;
-        if digits + 1 <= columns {
+        if digits < columns {
             let decimals = columns.saturating_sub(digits + 2).min(4);
             let text = format!("{value:.decimals$}");
             if text.len() <= columns {

@@ -32,7 +32,7 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
 }
 
 /// Breaks text at spaces.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

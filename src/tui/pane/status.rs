@@ -18,29 +18,28 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     buffer.set_style(area, style);
     let (verdict, verdict_style) = verdict(app);
     let at = app.at().map_or("not started".to_string(), |op| format!("at {}", outline::called(op)));
-    let model = app.theme.text(&app.header.model);
-    let facts = app.theme.text(&app.header.facts);
-    // What is left out first where space is short comes last.
-    let by_weight = [verdict.clone(), at.clone(), model.clone(), forward(app), facts.clone(), "layerstep".to_string()];
+    let (model, facts) = (app.theme.text(&app.header.model), app.theme.text(&app.header.facts));
+    let parts = ["layerstep".to_string(), model, facts, forward(app), at, verdict];
+    // What matters most finds its room first.
+    const BY_WEIGHT: [usize; 6] = [5, 4, 1, 3, 2, 0];
     let mut room = usize::from(area.width).saturating_sub(1);
-    let mut shown = Vec::new();
-    for part in by_weight.into_iter().filter(|part| !part.is_empty()) {
-        let gap = if shown.is_empty() { 0 } else { 3 };
-        let cut = text::fit(&part, room.saturating_sub(gap), app.theme.ellipsis());
-        if text::width(&cut) < text::width(&part).min(12) {
-            continue;
+    let mut shown = parts.clone().map(|_| String::new());
+    for index in BY_WEIGHT {
+        let part = &parts[index];
+        let gap = if shown.iter().all(String::is_empty) { 0 } else { 3 };
+        let cut = text::fit(part, room.saturating_sub(gap), app.theme.ellipsis());
+        if !cut.is_empty() && text::width(&cut) >= text::width(part).min(12) {
+            room -= text::width(&cut) + gap;
+            shown[index] = cut;
         }
-        room -= text::width(&cut) + gap;
-        shown.push((part, cut));
     }
-    let left = ["layerstep".to_string(), model, facts, forward(app), at];
-    let cut = |wanted: &String| shown.iter().find(|(part, _)| part == wanted).map(|(_, cut)| cut.clone());
-    let left: Vec<String> = left.iter().filter_map(cut).collect();
+    let [left @ .., verdict] = shown;
+    let left: Vec<String> = left.into_iter().filter(|part| !part.is_empty()).collect();
     let end = usize::from(area.width);
     buffer.set_stringn(area.x + 1.min(area.width - 1), area.y, left.join("   "), end.saturating_sub(1), style);
-    if let Some(verdict) = cut(&verdict) {
-        let x = area.right().saturating_sub(text::width(&verdict) as u16 + 1).max(area.x);
-        buffer.set_stringn(x, area.y, format!("{verdict} "), end, verdict_style);
+    if !verdict.is_empty() {
+        let x = area.right().saturating_sub(text::width(&verdict) as u16 + 2).max(area.x);
+        buffer.set_stringn(x, area.y, format!(" {verdict} "), end, verdict_style);
     }
 }
 
@@ -55,11 +54,8 @@ fn forward(app: &App) -> String {
 
 fn verdict(app: &App) -> (String, Style) {
     let theme = app.theme;
-    if let Some(running) = &app.running {
-        let esc = if running.long { "running, Esc interrupts" } else { "" };
-        if running.long {
-            return (esc.to_string(), theme.style(Role::Bad));
-        }
+    if app.running.as_ref().is_some_and(|running| running.long) {
+        return ("running, Esc interrupts".to_string(), theme.style(Role::Bad));
     }
     let first = app.listing.first_divergence.and_then(|row| app.listing.rows.get(row));
     match first {

@@ -19,7 +19,7 @@ use crate::tui::widget::heatmap::Heatmap;
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = who(app, usize::from(area.width));
-    let room = usize::from(area.width).saturating_sub(who.width() + 8);
+    let room = usize::from(area.width).saturating_sub(who.width() + 7);
     let selected = app.selected_row().and_then(|row| app.listing.rows.get(row));
     let name = match app.tensor.shown_page() {
         Some(page) => name(page, room),
@@ -39,8 +39,8 @@ fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) 
     let theme = app.theme;
     let dim = theme.style(Role::Dim);
     lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
-    lines(buffer, parts.statistics, app, statistics(page, app));
-    let narrow = parts.comparisons.width < 70;
+    let narrow = parts.statistics.width < 60;
+    lines(buffer, parts.statistics, app, statistics(page, narrow, app));
     let notes = page.notes.iter().map(|note| Line::styled(theme.text(note), dim));
     let comparisons = page.comparisons.iter().map(|line| comparison(line, narrow, app));
     lines(buffer, parts.comparisons, app, comparisons.chain(notes));
@@ -55,7 +55,7 @@ fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) 
     let height = parts.grid.height.min(page.numbers.len() as u16 + 1);
     let saved = parts.grid.height - height;
     let grid = Grid {
-        corner: format!("{}\\{}", page.row_axis.0, page.column_axis.0),
+        corner: page.row_axis.0.to_string(),
         rows: &row_headers,
         columns: &column_headers,
         numbers: &page.numbers,
@@ -65,7 +65,7 @@ fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) 
     };
     grid.render(Rect { height, ..parts.grid }, buffer);
     let caption = Rect { y: parts.caption.y - saved, ..parts.caption };
-    lines(buffer, caption, app, [heat_caption(page, app)]);
+    lines(buffer, caption, app, [heat_caption(page, narrow, app)]);
     let heatmap = parts.heatmap;
     heat(buffer, Rect { y: heatmap.y - saved, height: heatmap.height + saved, ..heatmap }, parts.gutter, page, app);
 }
@@ -141,26 +141,26 @@ fn abbreviated(witness: Witness) -> &'static str {
     }
 }
 
-fn statistics(page: &TensorPage, app: &App) -> [Line<'static>; 2] {
+fn statistics(page: &TensorPage, narrow: bool, app: &App) -> [Line<'static>; 2] {
     let s = &page.summary;
-    let value = |value: f64| text::number(value, 8);
-    let first = format!("rms {}  mean {}  min {}  max {}", value(s.rms), value(s.mean), value(s.min), value(s.max));
+    let (digits, gap) = if narrow { (6, " ") } else { (8, "  ") };
+    let value = |value: f64| text::number(value, digits);
+    let first = [("rms", s.rms), ("mean", s.mean), ("min", s.min), ("max", s.max)];
+    let first = first.map(|(name, figure)| format!("{name} {}", value(figure))).join(gap);
     let mut spans = Vec::new();
     if let Some((largest, index)) = &s.absmax {
         let index: Vec<String> = index.iter().map(ToString::to_string).collect();
-        spans.push(Span::raw(format!("absmax {} at [{}]  ", value(*largest), index.join(", "))));
+        spans.push(Span::raw(format!("absmax {} at [{}]", value(*largest), index.join(", "))));
     }
     let counts = [
         ("nan", s.nan, Role::Alert),
         ("inf", s.positive_infinite, Role::Alert),
         ("-inf", s.negative_infinite, Role::Dim),
     ];
-    for (what, count, role) in counts {
-        if count > 0 || what == "nan" {
-            let style = if count > 0 { app.theme.style(role) } else { Style::new() };
-            spans.push(Span::styled(format!("{what} {count}"), style));
-            spans.push(Span::raw("  "));
-        }
+    for (what, count, role) in counts.into_iter().filter(|(what, count, _)| *count > 0 || *what == "nan") {
+        let style = if count > 0 { app.theme.style(role) } else { Style::new() };
+        spans.push(Span::raw(gap));
+        spans.push(Span::styled(format!("{what} {count}"), style));
     }
     [Line::raw(first), Line::from(spans)]
 }
@@ -172,9 +172,9 @@ fn comparison(line: &ComparisonLine, narrow: bool, app: &App) -> Line<'static> {
         format!("{} against {}:", line.of.name(), line.against.name())
     };
     let error = Span::styled(format!("error {}", text::short(line.error)), app.theme.style(Role::Current));
-    let cosine = format!("  cos {}", text::cosine(line.cosine));
-    let rest = format!("{cosine}  max {} at {}", text::short(line.max_abs), app.theme.text(&line.worst));
-    Line::from(vec![Span::raw(who), Span::raw(" "), error, Span::raw(rest)])
+    let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
+    let worst = if narrow { String::new() } else { format!(" at {}", app.theme.text(&line.worst)) };
+    Line::from(vec![Span::raw(who), Span::raw(" "), error, Span::raw(largest), Span::raw(worst)])
 }
 
 /// Which part of the tensor the numbers are.
@@ -202,24 +202,31 @@ fn place(page: &TensorPage, app: &App) -> Line<'static> {
     Line::from(parts)
 }
 
-/// What the colours mean: their range, beyond which they are cut, and how many elements a cell stands for.
-fn heat_caption(page: &TensorPage, app: &App) -> Line<'static> {
+/// What the colours mean: their range, what part of the values is beyond it, and how many elements a cell stands for.
+fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let theme = app.theme;
     let limit = f64::from(page.range.0.abs().max(page.range.1.abs()));
-    let (rows, columns) = page.pooled;
+    let number = |value: f64| text::number(value, if narrow { 6 } else { 8 });
     let mut spans = vec![Span::raw("heat ")];
     if theme.ink() == Ink::Shades {
-        let ramp = theme.ramp();
-        spans.push(Span::raw(format!("0 {} {} by magnitude", ramp.concat(), text::number(limit, 7))));
+        spans.push(Span::raw(format!("0 {} {} by size", theme.ramp().concat(), number(limit))));
     } else {
-        spans.push(Span::raw(format!("{} ", text::number(-limit, 7))));
+        spans.push(Span::raw(format!("{} ", number(-limit))));
         spans.extend((-4i8..=4).map(|step| Span::styled(" ", Style::new().bg(theme.heat(f32::from(step) / 4.0)))));
-        spans.push(Span::raw(format!(" {}", text::number(limit, 7))));
+        spans.push(Span::raw(format!(" {}", number(limit))));
     }
-    let clipped = f64::from(page.range.1) < page.summary.max || f64::from(page.range.0) > page.summary.min;
-    let clip = if clipped { ", clipped" } else { "" };
-    let pooled = if rows * columns > 1 { format!(", largest of {rows}x{columns}") } else { String::new() };
-    spans.push(Span::styled(format!("{clip}{pooled}"), theme.style(Role::Dim)));
+    let beyond = page.summary.max > limit || page.summary.min < -limit;
+    let (rows, columns) = page.pooled;
+    let notes = [
+        (beyond, if narrow { "98%".to_string() } else { "the range of 98 %".to_string() }),
+        (
+            rows * columns > 1,
+            format!("{} {rows}x{columns}", if narrow { "max of" } else { "each cell the largest of" }),
+        ),
+    ];
+    for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
+        spans.push(Span::styled(format!("  {note}"), theme.style(Role::Dim)));
+    }
     Line::from(spans)
 }
 

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
+use super::information::wrapped;
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -20,6 +21,23 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     for (index, y) in (first..count).zip(inside.top()..inside.bottom()) {
         let style = if current.contains(&index) { Style::new() } else { app.theme.style(Role::Dim) };
         buffer.set_stringn(inside.x, y, line(app, index), usize::from(inside.width), style);
+    }
+    notes(
+        buffer,
+        Rect { y: inside.y + (count - first) as u16, height: (height - (count - first)) as u16, ..inside },
+        app,
+    );
+}
+
+/// What the loader and the dumps had to say, where the tokens leave room.
+fn notes(buffer: &mut Buffer, area: Rect, app: &App) {
+    let width = usize::from(area.width).saturating_sub(4).max(1);
+    let notes = app.header.notes.iter().flat_map(|note| {
+        let lines = wrapped(&app.theme.text(note), width).into_iter().enumerate();
+        lines.map(|(index, line)| format!("  {} {line}", if index == 0 { "-" } else { " " }))
+    });
+    for (line, y) in notes.zip(area.top() + 1..area.bottom()) {
+        buffer.set_stringn(area.x, y, line, usize::from(area.width), app.theme.style(Role::Dim));
     }
 }
 

@@ -58,7 +58,7 @@ impl Curve<'_> {
     }
 
     fn glyphs(&self) -> &'static [&'static str] {
-        if self.theme.ascii { &["_", "."] } else { &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] }
+        if self.theme.ascii { &["_", "="] } else { &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] }
     }
 
     /// What a cell of a bar shows, `filled` eighths (or halves) of it being bar; `None` above the bar.
@@ -85,7 +85,7 @@ impl Widget for Curve<'_> {
         let decades = self.decades();
         let label = self.theme.style(Role::Label);
         for (y, value) in [(0, decades.1), (rows - 1, decades.0)] {
-            buffer.set_string(area.x, area.y + y, format!("{value:>3}"), label);
+            buffer.set_string(area.x, area.y + y, format!("{:>3}", value as i32), label);
         }
         for y in 0..rows {
             buffer.set_string(area.x + SCALE - 1, area.y + y, self.theme.glyph("│", "|"), self.theme.style(Role::Dim));
@@ -153,7 +153,7 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         let theme = Theme { colors: Colors::None, ascii };
         Curve { layers, divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
-        let cells = buffer.content.chunks(usize::from(width));
+        let cells = buffer.content.chunks(usize::from(width).max(1));
         cells.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect()
     }
 
@@ -162,11 +162,11 @@ mod tests {
         let layers = [Some(1e-7), Some(1e-7), Some(1e-1), Some(2e-1), None];
         assert_eq!(
             drawn(&layers, Some(2), 9, 5, false),
-            ["  0│  !▇ ", "   │  ██ ", "   │  ██ ", " -8│▄▄██·", "    0    "]
+            ["  0│  !▆ ", "   │  ██ ", "   │  ██ ", " -8│▅▅██·", "    0    "]
         );
         assert_eq!(
             drawn(&layers, Some(2), 9, 5, true),
-            ["  0|  !. ", "   |  ## ", "   |  ## ", " -8|..##.", "    0    "]
+            ["  0|  != ", "   |  ## ", "   |  ## ", " -8|==##.", "    0    "]
         );
     }
 
