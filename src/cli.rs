@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod generate;
 mod input;
+mod inspect;
 mod witness;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Generate(generate::Args),
     /// Measure loading, prefill, decode and capture.
     Bench(bench::Args),
+    /// Show what a model or a dump holds, and what is taken for what.
+    Inspect(inspect::Args),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -64,6 +67,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

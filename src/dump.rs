@@ -18,6 +18,7 @@ mod shape;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 pub use error::Error;
 pub use ids::{Ids, IdsOrigin};
@@ -57,7 +58,7 @@ pub struct Dump {
     id_tensors: Vec<(usize, String)>,
     ids: Option<Ids>,
     notes: Vec<String>,
-    settled: read::Settled,
+    settled: Mutex<read::Settled>,
 }
 
 impl Dump {
@@ -84,7 +85,7 @@ impl Dump {
             id_tensors: matched.id_tensors,
             ids: None,
             notes,
-            settled: read::Settled::default(),
+            settled: Mutex::default(),
         };
         dump.index();
         dump.ids = ids::find(&dump)?;
@@ -140,7 +141,7 @@ impl Dump {
     /// What a user should know about how the dump is read.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
-        notes.extend(self.settled.notes.iter().cloned());
+        notes.extend(self.settled.lock().unwrap_or_else(PoisonError::into_inner).notes.iter().cloned());
         if !self.unmatched.is_empty() {
             let names: Vec<String> = self.unmatched.iter().take(3).map(|u| error::shown(&u.name)).collect();
             let more = if self.unmatched.len() > names.len() { ", ..." } else { "" };

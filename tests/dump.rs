@@ -1,9 +1,11 @@
 //! Dumps as witnesses: names, layouts, rows, ids, maps, and the refusals.
 //!
-//! Most tests rewrite the dump of a tiny model, made by PyTorch, in other names and layouts, and want the same bits back.
+//! Most tests rewrite the dump of a tiny model, made by `PyTorch`, in other names and layouts, and want the same bits back.
 
 #[path = "dump/fixture.rs"]
 mod fixture;
+#[path = "dump/ggml.rs"]
+mod ggml;
 #[path = "dump/ids.rs"]
 mod ids;
 #[path = "dump/layouts.rs"]

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Print one JSON document (schema layerstep.diff/1).
     #[arg(long)]
     json: bool,
-    /// Print every activation, not only the worst of each layer and the layer of the first divergence.
+    /// Print every activation, not only the worst of each layer and decode step and the layer of the first divergence.
     #[arg(long)]
     full: bool,
 }
@@ -109,8 +109,9 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     let bad = report.first_divergence.as_ref().map(|d| (d.step, d.layer));
     let mut left_out = 0;
     for (index, row) in report.activations.iter().enumerate() {
-        let shown =
-            full || row.layer.is_none() || bad == Some((row.step, row.layer)) || is_worst_of_layer(report, index);
+        let of_layer = row.step == 0;
+        let alone = is_worst(report, index, of_layer) || (of_layer && row.layer.is_none());
+        let shown = full || alone || bad == Some((row.step, row.layer));
         if shown && row.status != Status::Missing {
             print_row(out, row)?;
         } else {
@@ -119,7 +120,7 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     }
     let missing = report.activations.iter().filter(|row| row.status == Status::Missing).count();
     if left_out > 0 {
-        writeln!(out, "{left_out} more compared, with smaller errors in their layer: --full prints them")?;
+        writeln!(out, "{left_out} more compared, with smaller errors in their layer or step: --full prints them")?;
     }
     if missing > 0 {
         writeln!(out, "{missing} activations are not in the dump")?;
@@ -127,9 +128,12 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     Ok(())
 }
 
-fn is_worst_of_layer(report: &Report, index: usize) -> bool {
+/// Whether a row has the largest error of its layer, or of its decode step.
+fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
     let row = &report.activations[index];
-    let same = |other: &&ActivationRow| (other.step, other.layer) == (row.step, row.layer) && !other.error.is_nan();
+    let same = |other: &&ActivationRow| {
+        other.step == row.step && (!of_layer || other.layer == row.layer) && other.status != Status::Missing
+    };
     let worst = report.activations.iter().filter(same).max_by(|a, b| a.error.total_cmp(&b.error));
     worst.is_some_and(|worst| std::ptr::eq(worst, row))
 }

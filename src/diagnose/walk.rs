@@ -67,9 +67,11 @@ pub fn compare_site(run: &Run, site: Site, witnesses: Witnesses) -> Result<Compa
     };
     let both = witnesses.reference.is_some() && witnesses.candidate.is_some();
     let against_engine = |part: &Option<Part>| both.then(|| between(part, &ours).map(|(c, _, _)| c.error)).flatten();
-    let copy = site.activation == Activation::EmbedTokens;
-    let precisions = [&reference, &candidate]
-        .map(|part| part.as_ref().filter(|_| !copy).and_then(|part| Precision::detect(part.values.view())));
+    // An embedding is a copy: its bits are those of the weights, and tell something only when the weights are finer.
+    let copied = ours.as_ref().filter(|_| site.activation == Activation::EmbedTokens);
+    let weights = copied.and_then(|ours| Precision::detect(ours.values.view()));
+    let tell = |part: &Part| Precision::detect(part.values.view()).filter(|found| Some(*found) != weights);
+    let precisions = [&reference, &candidate].map(|part| part.as_ref().and_then(tell));
     let first_wrong_token = error.as_ref().and_then(|(comparison, _, rows)| {
         let largest = comparison.row_errors.iter().copied().fold(0.0, f64::max);
         let row = comparison.row_errors.iter().position(|error| *error >= 0.1 * largest || error.is_nan())?;
@@ -199,9 +201,15 @@ fn conclude(first: Option<&Divergence>, judge: &Judge, compared: usize, rows: &[
             Culprit::Unknown => String::new(),
             culprit => format!("; our engine disagrees with the {} only", culprit.name()),
         };
+        let before = if d.error_before == 0.0 {
+            "everything before it is equal".to_string()
+        } else {
+            format!("none before it exceeds {:.1e}", d.error_before)
+        };
+        let from = d.token.map_or_else(String::new, |token| format!(", from token {token} on"));
         let sentence = format!(
-            "{} is the first activation out of line: error {:.1e}, where none before it exceeds {:.1e}{whose}",
-            d.name, d.error, d.error_before
+            "{} is the first activation out of line: error {:.1e}{from}, where {before}{whose}",
+            d.name, d.error
         );
         return (Verdict::Diverged, sentence);
     }

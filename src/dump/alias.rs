@@ -14,7 +14,7 @@ pub(super) enum Word {
     Entering,
     /// `q kᵀ` before the scale and the mask, as ggml keeps it.
     Unscaled,
-    /// A norm before its weight, as TransformerLens keeps it.
+    /// A norm before its weight, as `TransformerLens` keeps it.
     BeforeWeight(Activation),
     /// A name that ggml gives to a projection, to the projection plus bias, and to its rotation: the repeats decide.
     Repeated(Activation, Activation),

@@ -39,7 +39,7 @@ fn stored_rows(reading: &Reading, frame: Frame) -> std::ops::Range<usize> {
 }
 
 /// Applies a reading. `None` when the values are not those that the reading was made for.
-pub(super) fn lay_out(values: ArrayViewD<f32>, reading: &Reading, wanted: &Wanted, frame: Frame) -> Option<Laid> {
+pub(super) fn lay_out(values: &ArrayViewD<f32>, reading: &Reading, wanted: &Wanted, frame: Frame) -> Option<Laid> {
     let mut values = values.as_standard_layout();
     if let Some((pick, of)) = reading.batch {
         let rest = values.len().checked_div(of)?;
@@ -59,11 +59,11 @@ pub(super) fn lay_out(values: ArrayViewD<f32>, reading: &Reading, wanted: &Wante
         let (head, each) = (axis(Role::Head)?, reading.heads / wanted.heads);
         for offset in 1..each {
             let (mut first, mut other) = (values.view(), values.view());
-            first.slice_axis_inplace(head, Slice::new(0, None, each as isize));
-            other.slice_axis_inplace(head, Slice::new(offset as isize, None, each as isize));
+            first.slice_axis_inplace(head, Slice::new(0, None, each.cast_signed()));
+            other.slice_axis_inplace(head, Slice::new(offset.cast_signed(), None, each.cast_signed()));
             heads_differ |= first != other;
         }
-        values.slice_axis_inplace(head, Slice::new(0, None, each as isize));
+        values.slice_axis_inplace(head, Slice::new(0, None, each.cast_signed()));
     }
     let mut first_key = 0;
     if let Some(key) = axis(Role::Key) {

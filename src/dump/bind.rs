@@ -1,9 +1,11 @@
 //! Once the ids are known, every tensor's shape is proved to be readable as the activation that its name says.
 
+use std::sync::Mutex;
+
+use super::Dump;
 use super::error::Error;
 use super::plan::{Planned, Unmatched, expected};
 use super::shape::{Fit, Frame, Rows, readings};
-use super::{Dump, read};
 
 impl Dump {
     /// Fixes the ids: `steps` tokens in each forward. Refuses a tensor whose shape fits no reading.
@@ -38,52 +40,43 @@ impl Dump {
         self.planned = planned;
         self.unneeded = unneeded;
         self.steps = steps.to_vec();
-        self.settled = read::Settled::default();
+        self.settled = Mutex::default();
         self.index();
         Ok(())
     }
 
     /// The plan of one tensor in one forward.
     fn fitted(&self, named: &Planned, frame: Frame) -> Result<Planned, Error> {
-        let file = || self.file_of(&named.name);
-        let expression_error = |problem| Error::Expression { file: file(), name: named.name.clone(), problem };
         let (shape, flat) = match &named.expression {
-            Some(expression) => (expression.shape(&named.stored).map_err(expression_error)?, false),
+            Some(expression) => {
+                (expression.shape(&named.stored).map_err(|p| self.tensor_error(&named.name, p))?, false)
+            }
             None => (named.stored.clone(), named.flat),
         };
-        let batch_error = |of, remedy: String| Error::Batch {
-            file: file(),
-            name: named.name.clone(),
-            found: named.stored.clone(),
-            of,
-            remedy,
-        };
-        match readings(&shape, flat, &named.wanted, frame, self.batch) {
+        let batch = |of: usize, remedy: String| format!("holds a batch of {of} sequences (shape {shape:?}); {remedy}");
+        let problem = match readings(&shape, flat, &named.wanted, frame, self.batch) {
             Fit::Readings(readings) => {
-                Ok(Planned { forward: frame.forward, frame: Some(frame), readings, ..named.clone() })
+                return Ok(Planned { forward: frame.forward, frame: Some(frame), readings, ..named.clone() });
             }
-            Fit::Batch(of) => Err(batch_error(of, format!("choose one with --batch 0 to {}", of - 1))),
+            Fit::Batch(of) => batch(of, format!("choose one with --batch 0 to {}", of - 1)),
             Fit::NoSuchRow(of) => {
                 let pick = self.batch.unwrap_or(0);
-                Err(batch_error(of, format!("there is no sequence {pick}, the last is {}", of - 1)))
+                batch(of, format!("there is no sequence {pick}, the last is {}", of - 1))
             }
-            Fit::None => Err(Error::Shape {
-                file: file(),
-                name: named.name.clone(),
-                found: shape,
-                site: named.site.to_string(),
-                expected: expected(named.site, &named.wanted, frame),
-                remedy:
-                    "check the ids (--ids, --prompt) and the model, or say in a --map file what it is, or \"ignore\""
-                        .into(),
-            }),
-        }
+            Fit::None => format!(
+                "has shape {shape:?}, which does not fit {}: expected {}; check the ids (--ids, --prompt) and the \
+                 model, or say in a --map file what it is, or \"ignore\"",
+                named.site,
+                expected(named.site, &named.wanted, frame)
+            ),
+        };
+        Err(self.tensor_error(&named.name, problem))
     }
 
-    /// The file that holds a tensor.
-    pub(super) fn file_of(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn tensor_error(&self, name: &str, problem: String) -> Error {
         let entry = self.archive.entries().iter().find(|entry| entry.name == name);
-        entry.map_or_else(|| self.archive.path().to_owned(), |entry| entry.file.clone())
+        let file = entry.map_or_else(|| self.archive.path().to_owned(), |entry| entry.file.clone());
+        Error::Tensor { file, name: name.to_string(), problem }
     }
 
     pub(super) fn ids_error(&self, problem: String) -> Error {

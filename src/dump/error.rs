@@ -10,39 +10,15 @@ pub enum Error {
     /// The file could not be read.
     #[error(transparent)]
     Formats(#[from] formats::Error),
-    /// No reading of a tensor's shape is the activation that its name says.
-    #[error(
-        "{}: tensor \"{}\" has shape {found:?}, which does not fit {site}: expected {expected}; {remedy}",
-        path(file),
-        shown(name)
-    )]
-    Shape {
+    /// A tensor cannot be what its name, or a map file, says.
+    #[error("{}: tensor \"{}\" {problem}", path(file), shown(name))]
+    Tensor {
         /// The file.
         file: PathBuf,
         /// The tensor.
         name: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The activation.
-        site: String,
-        /// Shapes that would do.
-        expected: String,
-        /// What to do.
-        remedy: String,
-    },
-    /// A batch of several sequences, and none was chosen; or one that is not there.
-    #[error("{}: tensor \"{}\" holds a batch of {of} sequences (shape {found:?}); {remedy}", path(file), shown(name))]
-    Batch {
-        /// The file.
-        file: PathBuf,
-        /// The tensor.
-        name: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The length of the batch.
-        of: usize,
-        /// What to do.
-        remedy: String,
+        /// What was expected, what was found, what to do.
+        problem: String,
     },
     /// The ids in the dump, or those given for it, cannot be.
     #[error("{}: {problem}", path(file))]
@@ -50,16 +26,6 @@ pub enum Error {
         /// The file.
         file: PathBuf,
         /// What was expected and what was found.
-        problem: String,
-    },
-    /// A tensor cannot be what a map file makes of it.
-    #[error("{}: tensor \"{}\": {problem}", path(file), shown(name))]
-    Expression {
-        /// The file.
-        file: PathBuf,
-        /// The tensor.
-        name: String,
-        /// What is wrong.
         problem: String,
     },
     /// A map file is not as it should be.

@@ -54,7 +54,7 @@ pub(super) fn find(dump: &Dump) -> Result<Option<Ids>, Error> {
         let rows = rows.map_err(|_| {
             dump.ids_error(format!("its metadata input_ids is no JSON list of token ids: \"{}\"", shown(text)))
         })?;
-        let ids = checked(dump, pick(dump, rows)?, "its metadata input_ids")?;
+        let ids = checked(dump, &pick(dump, rows)?, "its metadata input_ids")?;
         let steps = steps(dump, ids.len())?;
         return Ok(Some(Ids { ids, steps, origin: IdsOrigin::Metadata }));
     }
@@ -73,7 +73,7 @@ pub(super) fn find(dump: &Dump) -> Result<Option<Ids>, Error> {
         let flat: Vec<i64> = values.into_iter().collect();
         let one = checked(
             dump,
-            pick(dump, flat.chunks(length).map(<[i64]>::to_vec).collect())?,
+            &pick(dump, flat.chunks(length).map(<[i64]>::to_vec).collect())?,
             &format!("its tensor \"{}\"", shown(name)),
         )?;
         lengths.push(one.len());
@@ -107,7 +107,7 @@ fn pick(dump: &Dump, mut rows: Vec<Vec<i64>>) -> Result<Vec<i64>, Error> {
     Ok(rows.swap_remove(at))
 }
 
-fn checked(dump: &Dump, ids: Vec<i64>, what: &str) -> Result<Vec<u32>, Error> {
+fn checked(dump: &Dump, ids: &[i64], what: &str) -> Result<Vec<u32>, Error> {
     if ids.is_empty() {
         return Err(dump.ids_error(format!("{what} is empty")));
     }
@@ -147,8 +147,8 @@ fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
 /// Rows of a forward, by the shape of a tensor without heads.
 fn rows_of(dump: &Dump, forward: usize) -> Option<usize> {
     let mut rows = dump.named.iter().filter(|n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(|n| {
-        let count: usize = n.stored.iter().product();
-        (count % n.wanted.channels == 0).then_some(count / n.wanted.channels)
+        let count = n.stored.iter().try_fold(1usize, |product, n| product.checked_mul(*n))?;
+        count.is_multiple_of(n.wanted.channels).then_some(count / n.wanted.channels)
     });
     rows.next()
 }
@@ -175,7 +175,7 @@ impl Dump {
                 }
                 _ => values.into_iter().collect(),
             };
-            if flat.is_empty() || flat.len() % hidden != 0 {
+            if flat.is_empty() || !flat.len().is_multiple_of(hidden) {
                 return Ok(false);
             }
             steps.push(flat.len() / hidden);

@@ -67,9 +67,9 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
                         } else {
                             "there is no such activation".into()
                         };
-                        let problem = format!("the map takes it for \"{}\", but {why}", shown(&target.base));
+                        let problem = format!("is taken for \"{}\" by the map, but {why}", shown(&target.base));
                         let (file, name) = (entry.file.clone(), entry.name.clone());
-                        return Err(Error::Expression { file, name, problem });
+                        return Err(Error::Tensor { file, name, problem });
                     }
                 }
                 continue;
@@ -91,7 +91,7 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
             }
             Meaning::Site(site, flavour) => {
                 let kind = if flavour == Flavour::Canonical { 1 } else { 2 + usize::from(flavour != Flavour::Alias) };
-                let rank = kind + 10 * (name.repeat - 1);
+                let rank = name.repeat.saturating_sub(1).saturating_mul(10).saturating_add(kind);
                 claims.push(Claim { rank, entry, forward, site, flavour, expression: None });
             }
             Meaning::Repeated(projection, rotated) => {

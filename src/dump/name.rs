@@ -177,7 +177,7 @@ fn suffixed(name: &str, read: impl Fn(&str) -> Option<(Meaning, Option<Site>)>) 
 
 fn whole(name: &str, config: &Config) -> Option<(Meaning, Option<Site>)> {
     let (word, _) = WHOLE.iter().find(|(_, names)| names.contains(&name))?;
-    understood(*word, 0, name, config)
+    Some(understood(*word, 0, name, config))
 }
 
 fn in_layer(name: &str, config: &Config) -> Option<(Meaning, Option<Site>)> {
@@ -186,14 +186,14 @@ fn in_layer(name: &str, config: &Config) -> Option<(Meaning, Option<Site>)> {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (layer, rest) = rest.split_at_checked(digits)?;
         let word = if rest.is_empty() { rest } else { rest.strip_prefix('_')? };
-        understood(layer_word(word)?, number(layer)?, word, config)
+        Some(understood(layer_word(word)?, number(layer)?, word, config))
     });
     before.or_else(|| {
         let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let layer = number(name.get(word.len()..)?)?;
         BETWEEN.iter().find_map(|between| {
             let word = word.strip_suffix(between).filter(|word| !word.is_empty())?;
-            understood(layer_word(word)?, layer, word, config)
+            Some(understood(layer_word(word)?, layer, word, config))
         })
     })
 }
@@ -221,7 +221,7 @@ fn layer_word(word: &str) -> Option<Word> {
 }
 
 /// The meaning of a word, and the site that feeds the module it names.
-fn understood(word: Word, layer: usize, name: &str, config: &Config) -> Option<(Meaning, Option<Site>)> {
+fn understood(word: Word, layer: usize, name: &str, config: &Config) -> (Meaning, Option<Site>) {
     let site = |activation| Site::new(layer, activation);
     let meaning = match word {
         Word::Is(activation) => existing(site(activation), Flavour::Alias, config),
@@ -247,7 +247,7 @@ fn understood(word: Word, layer: usize, name: &str, config: &Config) -> Option<(
         }
         _ => None,
     };
-    Some((meaning, given))
+    (meaning, given)
 }
 
 /// The canonical names closest to a name that no rule matched, best first.

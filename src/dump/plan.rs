@@ -5,7 +5,7 @@ use std::fmt;
 use super::error::shown;
 use super::map::Expression;
 use super::name::Flavour;
-use super::shape::{Frame, Kind, Reading, Role, Rows, Wanted};
+use super::shape::{Frame, Kind, Layout, Reading, Role, Rows, Wanted};
 use crate::engine::Site;
 use crate::formats::Dtype;
 
@@ -39,6 +39,18 @@ impl Planned {
         self.readings.len() > 1
     }
 
+    /// What a reading does to the tensor, in words.
+    pub(super) fn described(&self, reading: &Reading, frame: Frame) -> Vec<String> {
+        let mapped = self.expression.as_ref().and_then(|expression| expression.shape(&self.stored).ok());
+        describe(reading, &self.wanted, frame, mapped.as_deref().unwrap_or(&self.stored), self.flat)
+    }
+
+    /// Readings that are as plain as the best of them.
+    pub(super) fn equally_plain(&self) -> usize {
+        let turned = self.readings.first().is_some_and(|reading| reading.turned);
+        self.readings.iter().filter(|reading| reading.turned == turned).count()
+    }
+
     /// Whether the tensor holds only some of the forward's rows.
     pub fn is_partial(&self) -> bool {
         self.readings.first().is_some_and(|reading| reading.holds == Rows::Some)
@@ -63,9 +75,9 @@ impl Planned {
             Flavour::Canonical | Flavour::Alias => {}
         }
         if let (Some(reading), Some(frame)) = (self.readings.first(), self.frame) {
-            steps.extend(describe(reading, &self.wanted, frame, &self.stored, self.flat, self.expression.is_some()));
-            if self.readings.len() > 1 {
-                steps.push(format!("{} readings fit: the values decide", self.readings.len()));
+            steps.extend(self.described(reading, frame));
+            if self.equally_plain() > 1 {
+                steps.push(format!("{} readings fit: the values decide", self.equally_plain()));
             }
         }
         steps
@@ -94,45 +106,36 @@ fn role(role: Role, wanted: &Wanted) -> &'static str {
     }
 }
 
-fn names(roles: impl Iterator<Item = Role>, wanted: &Wanted) -> String {
-    let names: Vec<&str> = roles.map(|r| role(r, wanted)).collect();
-    format!("[{}]", names.join(", "))
+/// `[token, head * head_dim]`.
+fn axes(layout: Layout, wanted: &Wanted) -> String {
+    let axis = |roles: &&[Role]| roles.iter().map(|r| role(*r, wanted)).collect::<Vec<_>>().join(" * ");
+    format!("[{}]", layout.iter().map(axis).collect::<Vec<_>>().join(", "))
 }
 
 /// One reading, in words.
-pub(super) fn describe(
-    reading: &Reading,
-    wanted: &Wanted,
-    frame: Frame,
-    stored: &[usize],
-    flat: bool,
-    mapped: bool,
-) -> Vec<String> {
+fn describe(reading: &Reading, wanted: &Wanted, frame: Frame, stored: &[usize], flat: bool) -> Vec<String> {
     let mut steps = Vec::new();
+    let stored_axes = stored.iter().filter(|n| **n != 1).count();
+    let read_axes = reading.order.iter().filter(|(_, length)| *length != 1).count();
     if let Some((pick, of)) = reading.batch {
         steps.push(format!("sequence {pick} of a batch of {of}"));
-    } else if !mapped && !flat && stored.len() > wanted.target().len() && stored.first() == Some(&1) {
+    } else if !flat && stored.len() > reading.layout.len() && stored.contains(&1) {
         steps.push("squeezed".into());
     }
-    let order = reading.order.iter().filter(|(_, length)| *length != 1);
-    let stored_as = names(order.clone().map(|(role, _)| *role), wanted);
-    let count = order.count();
+    let merged = reading.layout.iter().any(|axis| axis.len() > 1);
     if reading.reversed {
         steps.push("sizes reversed".into());
     }
-    if flat || (stored.iter().filter(|n| **n != 1).count() < 2 && count >= 2) {
-        steps.push(format!("reshaped to {stored_as}"));
+    if flat || (stored_axes < 2 && reading.rows > 1) {
+        steps.push(format!("reshaped to {}", axes(reading.layout, wanted)));
+    } else if wanted.kind == Kind::PerHead && merged && read_axes > 1 {
+        steps.push("split into heads".into());
     }
-    let stored_axes = stored.iter().filter(|n| **n != 1).count();
     if !reading.is_table_layout(wanted) {
-        steps.push(format!("transposed from {stored_as}"));
-    } else if wanted.kind == Kind::PerHead && !flat && reading.batch.is_none() && stored_axes < count {
-        steps.push("split into heads".into());
-    } else if wanted.kind == Kind::Merged && stored_axes >= 2 && count == 3 && stored_axes == count {
-        steps.push("heads joined".into());
+        steps.push(format!("transposed from {}", axes(reading.layout, wanted)));
     }
-    if wanted.kind == Kind::PerHead && !reading.is_table_layout(wanted) && stored_axes < count {
-        steps.push("split into heads".into());
+    if wanted.kind == Kind::Merged && !merged && wanted.heads > 1 {
+        steps.push("heads joined".into());
     }
     if reading.heads > wanted.heads {
         steps.push(format!("one of every {} repeated heads", reading.heads / wanted.heads.max(1)));

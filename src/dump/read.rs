@@ -1,6 +1,7 @@
 //! Reads one tensor into the table's layout, and lets values decide what shapes leave open.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use ndarray::{ArrayD, ArrayViewD, Axis};
 
@@ -8,7 +9,7 @@ use super::Dump;
 use super::align::{Chosen, Laid, choose_rows, clearly_smallest, error, lay_out, row_axis, same_keys};
 use super::error::Error;
 use super::name::Flavour;
-use super::plan::{Planned, describe};
+use super::plan::Planned;
 use super::shape::{Frame, Reading, Role, Rows};
 use crate::engine::{Activation, Site};
 use crate::formats::Dtype;
@@ -32,16 +33,16 @@ pub struct Aligned {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
     /// By activation and number of stored axes.
-    layouts: HashMap<(Activation, usize), Layout>,
+    layouts: HashMap<(Activation, usize), Known>,
     /// By forward and number of stored rows.
     rows: HashMap<(usize, usize), Vec<usize>>,
     pub(super) notes: Vec<String>,
 }
 
 /// A layout: what each stored axis counts, innermost last, and whether sizes are reversed.
-type Layout = (Vec<Role>, bool);
+type Known = (Vec<Role>, bool);
 
-fn layout(reading: &Reading) -> Layout {
+fn layout(reading: &Reading) -> Known {
     (reading.order.iter().map(|(role, _)| *role).collect(), reading.reversed)
 }
 
@@ -53,10 +54,47 @@ struct Decision {
     rows: Option<Chosen>,
 }
 
+impl Settled {
+    /// Keeps what is decided without doubt; the first decision holds.
+    fn learn(&mut self, planned: &Planned, frame: Frame, decision: &Decision) {
+        let Some(reading) = planned.readings.get(decision.reading) else { return };
+        let layouts = (planned.site.activation, planned.stored.len());
+        if planned.is_ambiguous() && decision.clear && !self.layouts.contains_key(&layouts) {
+            self.layouts.insert(layouts, layout(reading));
+            if decision.reading > 0 {
+                let steps = planned.described(reading, frame).join(", ");
+                self.notes.push(format!("{}: {steps}, as its values say", planned.site.activation.row().short));
+            }
+        }
+        let rows = (frame.forward, reading.rows);
+        if let Some(chosen) = decision.rows.as_ref().filter(|chosen| chosen.clear && !self.rows.contains_key(&rows)) {
+            self.notes.push(format!("{} of {} rows are present: {:?}", reading.rows, frame.tokens, chosen.rows));
+            self.rows.insert(rows, chosen.rows.clone());
+        }
+    }
+
+    /// The rows of a tensor that does not hold all of them.
+    fn rows_of(&self, frame: Frame, stored: usize, chosen: Option<Chosen>, notes: &mut Vec<String>) -> Vec<usize> {
+        let last = (frame.tokens.saturating_sub(stored)..frame.tokens).collect();
+        let known = self.rows.get(&(frame.forward, stored)).cloned();
+        let rows = match (chosen, known) {
+            (Some(chosen), _) if chosen.clear => chosen.rows,
+            (_, Some(rows)) => rows,
+            (chosen, None) => {
+                notes.push(format!("which {stored} of {} rows it holds is not certain", frame.tokens));
+                chosen.map_or(last, |chosen| chosen.rows)
+            }
+        };
+        if rows.len() == stored { rows } else { (frame.tokens.saturating_sub(stored)..frame.tokens).collect() }
+    }
+}
+
 impl Dump {
     /// Reads the tensor of an activation. `ours`, the same activation from elsewhere with all rows of the forward,
-    /// decides between several readings and finds the rows; without it, what [`Dump::settle`] found holds, else the
-    /// table's layout and the last rows. `None`: the dump has no such tensor.
+    /// decides between several readings and finds the rows; what it decides without doubt holds for the tensors read
+    /// later, as after [`Dump::settle`]. If nothing decides, it is the table's layout and the last rows, with a note.
+    /// `None`: the dump has no such tensor.
+    #[expect(clippy::needless_pass_by_value, reason = "views are handed over like slices")]
     pub fn read(&self, forward: usize, site: Site, ours: Option<ArrayViewD<f32>>) -> Result<Option<Aligned>, Error> {
         let Some(planned) = self.planned(forward, site) else { return Ok(None) };
         let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else {
@@ -64,18 +102,22 @@ impl Dump {
         };
         let values = self.values(planned)?;
         let mut notes = Vec::new();
-        let decision = ours.as_ref().map(|ours| self.decide(planned, frame, &values, ours));
-        let settled = self.settled.layouts.get(&(site.activation, planned.stored.len()));
-        let of_settled =
-            settled.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
-        let at = match (&decision, of_settled) {
-            (Some(decision), _) if decision.clear => decision.reading,
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = settled.layouts.get(&(site.activation, planned.stored.len()));
+        let known = known.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
+        let open = (planned.is_ambiguous() && known.is_none()) || planned.is_partial();
+        let decision = ours.as_ref().filter(|_| open).map(|ours| self.decide(planned, frame, &values, ours));
+        if let Some(decision) = &decision {
+            settled.learn(planned, frame, decision);
+        }
+        let at = match (&decision, known) {
             (_, Some(at)) => at,
+            (Some(decision), _) if decision.clear => decision.reading,
             _ => {
-                if planned.is_ambiguous() {
+                let fit = planned.equally_plain();
+                if fit > 1 {
                     notes.push(format!(
-                        "{} readings of its shape fit, and nothing decides: taken in the table's layout",
-                        planned.readings.len()
+                        "{fit} readings of its shape fit, and nothing decides: taken in the table's layout"
                     ));
                 }
                 0
@@ -83,11 +125,11 @@ impl Dump {
         };
         let reading = planned.readings.get(at).unwrap_or(first);
         if at > 0 {
-            notes.push(describe(reading, &planned.wanted, frame, &planned.stored, planned.flat, false).join(", "));
+            notes.push(planned.described(reading, frame).join(", "));
         }
-        let Some(mut laid) = lay_out(values.view(), reading, &planned.wanted, frame) else {
-            let problem = "it is not what it was when the dump was opened; open it again".to_string();
-            return Err(Error::Expression { file: self.file_of(&planned.name), name: planned.name.clone(), problem });
+        let Some(mut laid) = lay_out(&values.view(), reading, &planned.wanted, frame) else {
+            let problem = "is not what it was when the dump was opened; open it again";
+            return Err(self.tensor_error(&planned.name, problem.into()));
         };
         if planned.flavour == Flavour::BeforeWeight && unit_rows(&laid.values) {
             return Ok(None);
@@ -97,10 +139,11 @@ impl Dump {
         }
         let rows = if reading.holds == Rows::Some {
             let chosen = decision.and_then(|decision| decision.rows);
-            self.rows(frame, reading.rows, chosen, &mut notes)
+            settled.rows_of(frame, reading.rows, chosen, &mut notes)
         } else {
             (0..frame.tokens).collect()
         };
+        drop(settled);
         if planned.flavour == Flavour::Unscaled {
             self.scale_and_mask(&mut laid, site, frame, &rows, ours.as_ref(), planned);
         }
@@ -108,36 +151,22 @@ impl Dump {
         Ok(Some(Aligned { values, rows, first_key, dtype: planned.dtype, notes }))
     }
 
-    /// Lets values decide, for the whole dump, which reading of ambiguous shapes is right and which rows partial tensors
-    /// hold. `ours` gives an activation with all rows of a forward; it is asked for no more of them than needed.
-    pub fn settle(&mut self, mut ours: impl FnMut(usize, Site) -> Option<ArrayD<f32>>) -> Result<(), Error> {
-        let mut settled = std::mem::take(&mut self.settled);
+    /// Lets values decide, before anything is read, which reading of ambiguous shapes is right and which rows partial
+    /// tensors hold. `ours` gives an activation with all rows of a forward; it is asked for no more than is needed.
+    pub fn settle(&self, mut ours: impl FnMut(usize, Site) -> Option<ArrayD<f32>>) -> Result<(), Error> {
         for planned in &self.planned {
             let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else { continue };
-            let key = (planned.site.activation, planned.stored.len());
-            let partial = (frame.forward, first.rows);
-            let open = planned.is_ambiguous() && !settled.layouts.contains_key(&key);
-            let missing = first.holds == Rows::Some && !settled.rows.contains_key(&partial);
-            if !open && !missing {
-                continue;
-            }
-            let Some(ours) = ours(frame.forward, planned.site) else { continue };
-            let decision = self.decide(planned, frame, &self.values(planned)?, &ours.view());
-            let Some(reading) = planned.readings.get(decision.reading) else { continue };
-            if open && decision.clear {
-                settled.layouts.insert(key, layout(reading));
-                if decision.reading > 0 {
-                    let steps = describe(reading, &planned.wanted, frame, &planned.stored, planned.flat, false);
-                    let row = planned.site.activation.row();
-                    settled.notes.push(format!("{}: {}, as its values say", row.short, steps.join(", ")));
-                }
-            }
-            if let Some(chosen) = decision.rows.filter(|chosen| missing && chosen.clear) {
-                settled.notes.push(format!("{} of {} rows are present: {:?}", first.rows, frame.tokens, chosen.rows));
-                settled.rows.insert(partial, chosen.rows);
+            let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+            let layout = (planned.site.activation, planned.stored.len());
+            let open = planned.is_ambiguous() && !settled().layouts.contains_key(&layout);
+            let rows = planned.is_partial() && !settled().rows.contains_key(&(frame.forward, first.rows));
+            if (open || rows)
+                && let Some(ours) = ours(frame.forward, planned.site)
+            {
+                let decision = self.decide(planned, frame, &self.values(planned)?, &ours.view());
+                settled().learn(planned, frame, &decision);
             }
         }
-        self.settled = settled;
         Ok(())
     }
 
@@ -148,7 +177,7 @@ impl Dump {
         let mut errors = Vec::with_capacity(planned.readings.len());
         let mut rows = Vec::with_capacity(planned.readings.len());
         for reading in &planned.readings {
-            let laid = lay_out(values.view(), reading, &planned.wanted, frame);
+            let laid = lay_out(&values.view(), reading, &planned.wanted, frame);
             let compared = laid.and_then(|laid| {
                 let ours = same_keys(ours, &laid, &planned.wanted)?;
                 let variants = [Some(laid.values.clone()), scale.map(|scale| laid.values * scale)];
@@ -169,33 +198,16 @@ impl Dump {
         Decision { reading, clear, rows: rows.swap_remove(reading) }
     }
 
-    /// The rows of a tensor that does not hold all of them.
-    fn rows(&self, frame: Frame, stored: usize, chosen: Option<Chosen>, notes: &mut Vec<String>) -> Vec<usize> {
-        let last = (frame.tokens.saturating_sub(stored)..frame.tokens).collect();
-        let known = self.settled.rows.get(&(frame.forward, stored)).cloned();
-        let rows = match (chosen, known) {
-            (Some(chosen), _) if chosen.clear => chosen.rows,
-            (_, Some(rows)) => rows,
-            (chosen, None) => {
-                notes.push(format!("which {stored} of {} rows it holds is not certain", frame.tokens));
-                chosen.map_or(last, |chosen| chosen.rows)
-            }
-        };
-        if rows.len() == stored { rows } else { (frame.tokens.saturating_sub(stored)..frame.tokens).collect() }
-    }
-
     /// A tensor as it is stored, after the map's expression.
     pub(super) fn values(&self, planned: &Planned) -> Result<ArrayD<f32>, Error> {
         let mut values = self.archive.read(&planned.name)?.into_f32();
         let Some(expression) = &planned.expression else { return Ok(values) };
-        let error =
-            |problem| Error::Expression { file: self.file_of(&planned.name), name: planned.name.clone(), problem };
+        let error = |problem| self.tensor_error(&planned.name, problem);
         for name in &expression.sum {
             let other = self.archive.read(name)?.into_f32();
             if other.shape() != values.shape() {
-                let shapes = format!("{:?} and {:?}", values.shape(), other.shape());
-                let name = super::error::shown(name);
-                return Err(error(format!("the map adds \"{name}\" to it, and their shapes are {shapes}")));
+                let (shape, other, name) = (values.shape(), other.shape(), super::error::shown(name));
+                return Err(error(format!("has shape {shape:?}, and the map adds \"{name}\" of shape {other:?}")));
             }
             values += &other;
         }

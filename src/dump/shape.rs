@@ -21,15 +21,18 @@ pub(super) enum Role {
 
 use Role::{Channel as C, Head as H, Key as K, Token as T};
 
-/// Stored layouts, each a list of axes, each axis one or two roles; best first.
-type Layouts = &'static [&'static [&'static [Role]]];
+/// Stored layouts, each a list of axes, each axis one or two roles; best first. The first list holds what people write,
+/// the second what is turned around.
+type Layouts = [&'static [Layout]; 2];
 
-const ROWS: Layouts = &[&[&[T], &[C]], &[&[C], &[T]]];
-const PER_HEAD: Layouts =
-    &[&[&[H], &[T], &[C]], &[&[T], &[H], &[C]], &[&[T], &[H, C]], &[&[H, C], &[T]], &[&[H], &[C], &[T]]];
-const MERGED: Layouts =
-    &[&[&[T], &[H, C]], &[&[T], &[H], &[C]], &[&[H], &[T], &[C]], &[&[H, C], &[T]], &[&[H], &[C], &[T]]];
-const SCORES: Layouts = &[&[&[H], &[T], &[K]], &[&[T], &[H], &[K]], &[&[H], &[K], &[T]]];
+/// One of them.
+pub(super) type Layout = &'static [&'static [Role]];
+
+const ROWS: Layouts = [&[&[&[T], &[C]]], &[&[&[C], &[T]]]];
+const PER_HEAD: Layouts = [&[&[&[H], &[T], &[C]], &[&[T], &[H], &[C]], &[&[T], &[H, C]]], TURNED];
+const MERGED: Layouts = [&[&[&[T], &[H, C]], &[&[T], &[H], &[C]], &[&[H], &[T], &[C]]], TURNED];
+const TURNED: &[Layout] = &[&[&[H, C], &[T]], &[&[H], &[C], &[T]], &[&[C], &[T], &[H]], &[&[C], &[H], &[T]]];
+const SCORES: Layouts = [&[&[&[H], &[T], &[K]]], &[&[&[T], &[H], &[K]], &[&[H], &[K], &[T]]]];
 
 /// The layout of the table, in roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +129,14 @@ pub(super) enum Rows {
 pub(super) struct Reading {
     /// The row taken from a batch, and the length of the batch.
     pub(super) batch: Option<(usize, usize)>,
-    /// The stored axes, outermost first, with their lengths.
+    /// The stored axes.
+    pub(super) layout: Layout,
+    /// Their roles, outermost first, with their lengths.
     pub(super) order: Vec<(Role, usize)>,
     /// The sizes are stored innermost first, as ggml prints them.
     pub(super) reversed: bool,
+    /// Axes are turned around, or sizes reversed: taken only if nothing plainer fits, or if the values say so.
+    pub(super) turned: bool,
     /// Stored rows.
     pub(super) rows: usize,
     /// Which they are.
@@ -173,8 +180,7 @@ pub(super) fn readings(shape: &[usize], flat: bool, wanted: &Wanted, frame: Fram
     let Some((&of, rest)) = shape.iter().position(|n| *n != 1).and_then(|at| shape.get(at..)?.split_first()) else {
         return if found.is_empty() { Fit::None } else { Fit::Readings(found) };
     };
-    // One row fits as well as a batch of single rows; a row that was asked for decides for the batch.
-    let batched = || if rest.is_empty() || flat { Vec::new() } else { unbatched(rest, false, wanted, frame) };
+    let batched = || if rest.len() < 2 || of == 0 || flat { Vec::new() } else { unbatched(rest, false, wanted, frame) };
     if found.is_empty() {
         found = batched();
         match batch {
@@ -196,41 +202,46 @@ fn unbatched(shape: &[usize], flat: bool, wanted: &Wanted, frame: Frame) -> Vec<
     let dims: Vec<usize> = shape.iter().copied().filter(|n| *n != 1).collect();
     let flat = flat || dims.len() <= 1;
     let mut found: Vec<Reading> = Vec::new();
-    for layout in wanted.layouts() {
+    let [plain, turned] = wanted.layouts();
+    let ways = plain.iter().map(|layout| (*layout, false, false));
+    let ways = ways.chain(turned.iter().map(|layout| (*layout, true, false)));
+    let ways = ways.chain(plain.iter().map(|layout| (*layout, true, true)));
+    for (layout, turned, reversed) in ways.filter(|(_, turned, _)| !flat || !turned) {
         for heads in [Some(wanted.heads), wanted.repeated].into_iter().flatten() {
             for keys in keys_to_try(&dims, count, wanted, heads, frame) {
-                for reversed in [false, true] {
-                    let length = heads * wanted.channels * keys;
-                    let rows = count / length.max(1);
-                    let Some(holds) = holds(rows, keys, wanted, frame).filter(|_| rows * length == count) else {
-                        continue;
-                    };
-                    let size = |role: &Role| match role {
-                        H => heads,
-                        T => rows,
-                        C => wanted.channels,
-                        K => keys,
-                    };
-                    let axes = layout.iter().map(|axis| axis.iter().map(size).product()).filter(|n: &usize| *n != 1);
-                    let mut axes: Vec<usize> = axes.collect();
-                    if reversed {
-                        axes.reverse();
-                    }
-                    if (flat && reversed) || (!flat && axes != dims) {
-                        continue;
-                    }
-                    let order = layout.iter().flat_map(|axis| axis.iter().map(|role| (*role, size(role)))).collect();
-                    let reading = Reading { batch: None, order, reversed, rows, holds, heads, keys };
-                    if !found.iter().any(|known| known.essence() == reading.essence() && known.heads == heads) {
-                        found.push(reading);
-                    }
+                let length = heads * wanted.channels * keys;
+                let rows = count / length.max(1);
+                let Some(holds) = holds(rows, keys, wanted, frame).filter(|_| rows * length == count) else {
+                    continue;
+                };
+                if turned && !matches!(holds, Rows::All | Rows::Joined) {
+                    continue;
+                }
+                let size = |role: &Role| match role {
+                    H => heads,
+                    T => rows,
+                    C => wanted.channels,
+                    K => keys,
+                };
+                let axes = layout.iter().map(|axis| axis.iter().map(size).product());
+                let mut axes: Vec<usize> = axes.filter(|n| *n != 1).collect();
+                if reversed {
+                    axes.reverse();
+                }
+                if !flat && axes != dims {
+                    continue;
+                }
+                let order = layout.iter().flat_map(|axis| axis.iter().map(|role| (*role, size(role)))).collect();
+                let reading = Reading { batch: None, layout, order, reversed, turned, rows, holds, heads, keys };
+                if !found.iter().any(|known| known.essence() == reading.essence() && known.heads == heads) {
+                    found.push(reading);
                 }
             }
         }
     }
     let best = found.iter().map(|reading| reading.holds).min();
     found.retain(|reading| Some(reading.holds) == best);
-    found.sort_by_key(|reading| (reading.reversed, reading.heads != wanted.heads));
+    found.sort_by_key(|reading| (reading.turned, reading.heads != wanted.heads));
     found
 }
 

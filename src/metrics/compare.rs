@@ -8,11 +8,11 @@ pub struct Comparison {
     /// Relative L2 error: `|values - expected| / |expected|`; infinite when only `expected` is zero or when one side has a
     /// NaN or an infinity that the other has not.
     pub error: f64,
-    /// Cosine of the angle between them; 1 when both are zero, NaN when only one is.
+    /// Cosine of the angle between them, -1 to 1; 1 when both are zero, NaN when only one is.
     pub cosine: f64,
     /// Largest absolute difference.
     pub max_abs: f64,
-    /// Where it is; `None` when nothing was compared.
+    /// Where it is; `None` when there is none.
     pub worst: Option<Vec<usize>>,
     /// Relative L2 error of each row: the first row that is wrong says where an error starts.
     pub row_errors: Vec<f64>,
@@ -37,7 +37,7 @@ pub fn compare(
     let rows = if shape.len() > 1 { shape[shape.len() - 2] } else { 1 };
     let (mut differences, mut norms) = (vec![0.0f64; rows], vec![0.0f64; rows]);
     let (mut dot, mut norm_values) = (0.0f64, 0.0f64);
-    let (mut max_abs, mut worst) = (-1.0f64, None);
+    let (mut max_abs, mut worst) = (0.0f64, None);
     let (mut count, mut unequal_specials) = (0, 0);
     for (lane, (a, b)) in values.lanes(last).into_iter().zip(expected.lanes(last)).enumerate() {
         let row = lane % rows;
@@ -66,8 +66,12 @@ pub fn compare(
     let norm: f64 = norms.iter().sum();
     Comparison {
         error: relative(differences.iter().sum(), norm),
-        cosine: if norm == 0.0 && norm_values == 0.0 { 1.0 } else { dot / (norm.sqrt() * norm_values.sqrt()) },
-        max_abs: max_abs.max(0.0),
+        cosine: if norm == 0.0 && norm_values == 0.0 {
+            1.0
+        } else {
+            (dot / (norm.sqrt() * norm_values.sqrt())).clamp(-1.0, 1.0)
+        },
+        max_abs,
         worst: worst.map(|(lane, column)| index_of_lane(lane, column, shape)),
         row_errors: differences.iter().zip(&norms).map(|(d, n)| relative(*d, *n)).collect(),
         count,

@@ -1,18 +1,8 @@
 //! Every family of names.
 
 use layerstep::engine::{Activation as A, Site};
-use layerstep::model::Config;
-use ndarray::ArrayD;
 
-use crate::fixture::{TINY, Tensors, bits, check, config, model, parsed, permute, prefill, reference, reshape};
-
-/// `[head, token, dim]` or `[token, head * dim]` → `[1, token, head, dim]`.
-fn by_token(values: &ArrayD<f32>, config: &Config) -> ArrayD<f32> {
-    let values = if values.ndim() == 3 { permute(values, &[1, 0, 2]) } else { values.clone() };
-    let tokens = values.shape()[0];
-    let heads = values.len() / tokens / config.head_dim;
-    reshape(&values, &[1, tokens, heads, config.head_dim])
-}
+use crate::fixture::{TINY, Tensors, bits, by_token, check, config, model, parsed, prefill, reference};
 
 fn suffix(forward: usize) -> String {
     if forward == 0 { String::new() } else { format!("@{forward}") }
@@ -35,10 +25,12 @@ fn a_capture_is_read_as_it_is() {
     }
 }
 
+type Rename = (&'static str, fn(Site) -> String);
+
 #[test]
 fn names_of_one_module_are_read() {
     let (config, original) = (config("llama"), reference("llama"));
-    let renames: &[(&str, fn(Site) -> String)] = &[
+    let renames: &[Rename] = &[
         ("short", |site| site.short()),
         ("class prefix", |site| format!("LlamaForCausalLM.{site}")),
         ("wrapped", |site| format!("_orig_mod.{site}")),
@@ -130,7 +122,7 @@ fn the_stream_entering_a_layer_is_the_block_before_it() {
             [(Site::whole(A::EmbedTokens), "model.embed_tokens"), (Site::new(1, A::Block), "model.layers.1")]
         {
             let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{entering}: {name}"));
-            assert_eq!(bits(&read.values), bits(original.get(name)), "{entering}: {name}");
+            assert!(bits(&read.values) == bits(original.get(name)), "{entering}: {name}");
         }
     }
 }
@@ -156,96 +148,8 @@ fn what_a_module_was_given_is_its_input() {
     for (activation, input) in inputs {
         let site = Site::new(1, activation);
         let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{input}"));
-        assert_eq!(bits(&read.values), bits(original.get(&site.to_string())), "{input}");
+        assert!(bits(&read.values) == bits(original.get(&site.to_string())), "{input}");
     }
-}
-
-/// What llama.cpp writes, in its order, with the repeats of its names.
-fn ggml(original: &Tensors, config: &Config) -> Tensors {
-    let mut out = Tensors { tensors: Vec::new(), metadata: original.metadata.clone() };
-    let mut put = |name: String, values: ArrayD<f32>| out.tensors.push((name, values));
-    put("embd".into(), original.get("model.embed_tokens").clone());
-    for layer in 0..config.num_hidden_layers {
-        let of = |activation| original.get(&Site::new(layer, activation).to_string());
-        let n = |name: &str| format!("{name}-{layer}");
-        let (q, k) = (by_token(of(A::QRope), config), by_token(of(A::KRope), config));
-        put(n("norm"), of(A::InputNorm).clone());
-        put(n("attn_norm"), of(A::InputNorm).clone());
-        for (cur, projection, rotated) in [("Qcur", A::QProj, q), ("Kcur", A::KProj, k)] {
-            put(n(cur), if config.qkv_bias { of(projection) - 1.0 } else { of(projection).clone() });
-            if config.qkv_bias {
-                put(n(cur) + "~2", of(projection).clone());
-            }
-            put(format!("{cur}-{layer} (reshaped)"), by_token(of(projection), config));
-            if config.qk_norm {
-                let norm = if cur == "Qcur" { A::QNorm } else { A::KNorm };
-                put(n(&format!("{cur}_normed")), by_token(of(norm), config));
-            }
-            put(n(cur) + if config.qkv_bias { "~3" } else { "~2" }, rotated);
-        }
-        put(n("Vcur"), if config.qkv_bias { of(A::VProj) - 1.0 } else { of(A::VProj).clone() });
-        if config.qkv_bias {
-            put(n("Vcur") + "~2", of(A::VProj).clone());
-        }
-        put(n("kq_soft_max"), of(A::Probs).clone());
-        let names = [
-            ("kqv_out", A::Context),
-            ("attn_out", A::OProj),
-            ("ffn_inp", A::ResidMid),
-            ("ffn_norm", A::PostAttentionNorm),
-            ("ffn_gate", A::GateProj),
-            ("ffn_up", A::UpProj),
-            ("ffn_silu", A::ActFn),
-            ("ffn_swiglu", A::ActMul),
-            ("ffn_out", A::DownProj),
-            ("l_out", A::Block),
-        ];
-        names.into_iter().for_each(|(name, activation)| put(n(name), of(activation).clone()));
-    }
-    put("result_norm".into(), original.get("model.norm").clone());
-    put("result_output".into(), original.get("lm_head").clone());
-    out
-}
-
-#[test]
-fn ggml_is_read_with_its_repeats() {
-    for name in TINY {
-        let (config, original) = (config(name), prefill(name));
-        let dump = check(&original, &ggml(&original, &config), &config, &[A::Scores]);
-        let unmatched: Vec<&str> = dump.unmatched().iter().map(|tensor| tensor.name.as_str()).collect();
-        assert_eq!(unmatched, ["norm-0", "norm-1", "norm-2"], "{name}");
-    }
-}
-
-#[test]
-fn ggml_scores_get_their_scale_and_mask() {
-    let (config, original) = (config("mistral"), prefill("mistral"));
-    let scale = (config.head_dim as f32).sqrt();
-    let unscaled = original.rewritten(|name, values| {
-        let (_, site) = parsed(name);
-        let raw = values.mapv(|v| if v < -1e30 { 7.5 } else { v * scale });
-        (site.activation == A::Scores).then(|| (format!("kq-{}", site.layer), raw))
-    });
-    let (dump, _written) = unscaled.bound(&config);
-    for layer in 0..3 {
-        let site = Site::new(layer, A::Scores);
-        let read = dump.read(0, site, None).expect("read").expect("kq is known");
-        let exact = original.get(&site.to_string()).mapv(|v| if v < -1e30 { f32::NEG_INFINITY } else { v });
-        assert_eq!(bits(&read.values), bits(&exact), "layer {layer}");
-    }
-}
-
-#[test]
-fn a_ggml_name_without_repeats_is_told_by_its_shape() {
-    let (config, original) = (config("llama"), prefill("llama"));
-    let rotated = Site::new(0, A::QRope);
-    let mut one = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
-    one.tensors.push(("Qcur-0".into(), by_token(original.get(&rotated.to_string()), &config)));
-    one.tensors.push(("Kcur-0".into(), original.get("model.layers.0.self_attn.k_proj").clone()));
-    let (dump, _written) = one.bound(&config);
-    assert_eq!(dump.planned(0, rotated).map(|p| p.name.as_str()), Some("Qcur-0"));
-    assert_eq!(dump.planned(0, Site::new(0, A::KProj)).map(|p| p.name.as_str()), Some("Kcur-0"));
-    assert!(dump.planned(0, Site::new(0, A::KRope)).is_none());
 }
 
 #[test]
@@ -262,7 +166,7 @@ fn hidden_states_are_blocks_and_the_last_is_normed() {
         let (mut dump, _written) = states.bound(&config);
         for site in sites {
             let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{pattern}: {site}"));
-            assert_eq!(bits(&read.values), bits(original.get(&site.to_string())), "{pattern}: {site}");
+            assert!(bits(&read.values) == bits(original.get(&site.to_string())), "{pattern}: {site}");
         }
         let (norm, last) = (Site::whole(A::FinalNorm), Site::new(2, A::Block));
         assert!(dump.planned(0, norm).is_some_and(|planned| planned.by_convention), "{pattern}");

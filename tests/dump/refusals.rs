@@ -2,8 +2,7 @@
 
 use layerstep::dump::{Dump, Options};
 use layerstep::engine::{Activation as A, Site};
-use layerstep::formats::write_npy;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 use proptest::prelude::*;
 
 use crate::fixture::{Tensors, config, made_up, numbers, prefill};
@@ -34,6 +33,7 @@ fn shapes_that_fit_no_reading_are_refused() {
             "expected [2, 13, 16], [13, 2, 16] or [13, 32] for 13 tokens ([token, kv_head*head_dim])",
         ),
         ("0.scores", &[4, 13, 12], "expected [4, 13, 13] for 13 tokens ([head, query, key])"),
+        ("lm_head", &[0, 13, 192], "has shape [0, 13, 192], which does not fit lm_head"),
         ("0.scores", &[3, 13, 13], "expected [4, 13, 13]"),
     ];
     for (name, shape, expected) in cases {
@@ -81,22 +81,6 @@ fn tensors_of_forwards_that_were_not_run_are_set_aside() {
     dump.bind(&original.ids()[..14], &[13, 1]).expect("bound");
     assert!(dump.planned(1, Site::whole(A::LmHead)).is_some() && dump.planned(2, Site::whole(A::LmHead)).is_none());
     assert!(dump.unused().iter().any(|unused| unused.to_string() == "lm_head@2 [1, 192]: forward 2 was not run"));
-}
-
-#[test]
-fn flat_files_are_shaped_by_the_model() {
-    let (config, original) = (config("llama"), prefill("llama"));
-    let folder = tempfile::tempdir().expect("a folder");
-    for name in ["after_embeddings", "after_layer_1"] {
-        let canonical = if name == "after_embeddings" { "model.embed_tokens" } else { "model.layers.1" };
-        let values = original.get(canonical);
-        let flat = values.clone().into_shape_with_order(IxDyn(&[values.len()])).expect("flat");
-        write_npy(&folder.path().join(format!("{name}.npy")), &flat.view()).expect("written");
-    }
-    let Ok(mut dump) = Dump::open(folder.path(), &config, &Options::default()) else { return };
-    dump.bind(&original.ids(), &[13]).expect("bound");
-    let read = dump.read(0, Site::new(1, A::Block), None).expect("read").expect("there");
-    assert_eq!(read.values, original.get("model.layers.1"));
 }
 
 proptest! {

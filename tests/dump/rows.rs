@@ -18,11 +18,12 @@ fn the_values_tell_which_rows_are_present() {
             let part =
                 original.rewritten(|name, values| Some((name.into(), values.select(row_axis(parsed(name).1), &rows))));
             let (dump, _written) = part.bound(&config);
+            dump.settle(|forward, site| original.of(forward, site).cloned()).expect("settled");
             for planned in dump.all_planned() {
                 let exact = original.get(&planned.site.to_string());
                 let read = dump.read(0, planned.site, Some(exact.view())).expect("read").expect("there");
                 assert_eq!(read.rows, rows, "{planned}");
-                assert_eq!(bits(&read.values), bits(part.get(&planned.name)), "{planned}");
+                assert!(bits(&read.values) == bits(part.get(&planned.name)), "{planned}");
             }
         }
     }
@@ -37,7 +38,7 @@ fn rows_found_in_one_tensor_hold_for_the_others() {
         let wrong = site.layer > 0 || site.activation == A::LmHead;
         Some((name.into(), if wrong { values * -3.0 } else { values }))
     });
-    let (mut dump, _written) = first.bound(&config);
+    let (dump, _written) = first.bound(&config);
     let logits = Site::whole(A::LmHead);
     let blind = dump.read(0, logits, None).expect("read").expect("there");
     assert_eq!((blind.rows, blind.notes.len()), (vec![12], 1), "the last row, and a note");
@@ -55,7 +56,7 @@ fn rows_that_could_be_either_are_not_guessed() {
     let ids = original.ids();
     assert_eq!(ids[1], ids[3], "the same token twice");
     let part = original.rewritten(|name, values| Some((name.into(), values.select(row_axis(parsed(name).1), &[1]))));
-    let (mut dump, _written) = part.bound(&config);
+    let (dump, _written) = part.bound(&config);
     let embed = Site::whole(A::EmbedTokens);
     let read = dump.read(0, embed, Some(original.get("model.embed_tokens").view())).expect("read").expect("there");
     assert_eq!(read.notes, ["which 1 of 13 rows it holds is not certain"]);
@@ -108,7 +109,7 @@ fn joined_forwards_are_taken_apart() {
         for (name, values) in &original.tensors {
             let (forward, site) = parsed(name);
             let read = dump.read(forward, site, Some(values.view())).expect("read").expect(name);
-            assert_eq!(bits(&read.values), bits(values), "{name}");
+            assert!(bits(&read.values) == bits(values), "{name}");
             assert_eq!(read.rows, (0..steps[forward]).collect::<Vec<_>>(), "{name}");
         }
         let planned = dump.planned(1, Site::whole(A::LmHead)).expect("split");
@@ -141,7 +142,7 @@ fn a_whole_cache_is_cut_to_the_new_keys() {
     for (name, values) in &original.tensors {
         let (forward, site) = parsed(name);
         let read = dump.read(forward, site, Some(values.view())).expect("read").expect(name);
-        assert_eq!(bits(&read.values), bits(values), "{name}");
+        assert!(bits(&read.values) == bits(values), "{name}");
         assert_eq!(read.rows.len(), steps[forward], "{name}");
     }
 }
