@@ -216,10 +216,7 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let (rows, columns) = page.pooled;
     let notes = [
         (beyond, if narrow { "98%".to_string() } else { "98 % within".to_string() }),
-        (
-            rows * columns > 1,
-            format!("{} {rows}x{columns}", "max of"),
-        ),
+        (rows * columns > 1, format!("max of {rows}x{columns}")),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
         spans.push(Span::styled(format!("  {note}"), theme.style(Role::Dim)));
