@@ -9,7 +9,7 @@ use crate::debugger::COMMANDS;
 pub fn key_table() -> String {
     let commands = COMMANDS.iter().map(|command| (format!("`{}`", command.key), command.doc));
     let screen = BINDINGS.iter().filter(|binding| !binding.doc.is_empty()).map(|binding| {
-        let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();
+        let keys: Vec<String> = binding.readable_keys().iter().map(|key| format!("`{key}`")).collect();
         (keys.join(" "), binding.doc)
     });
     let mut table = String::from("| key | what it does |\n|---|---|\n");
