@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod generate;
 mod input;
+mod inspect;
 mod witness;
 
 use std::io::Write;
@@ -43,6 +44,8 @@ enum Command {
     Generate(generate::Args),
     /// Measure loading, prefill, decode and capture.
     Bench(bench::Args),
+    /// Show what a model or a dump holds, and what is taken for what.
+    Inspect(inspect::Args),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -73,6 +76,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Completions { shell }) => {
             // By way of a buffer: clap_complete panics when its output is closed.
             let mut script = Vec::new();

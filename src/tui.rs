@@ -22,6 +22,7 @@ mod headless;
 mod input;
 mod keymap;
 mod layout;
+mod manual;
 mod message;
 mod outline;
 mod pane;
@@ -34,6 +35,7 @@ mod widget;
 mod worker;
 
 pub use headless::Screen;
+pub use manual::key_table;
 pub use terminal::{Error, run};
 pub use theme::{Colors, Theme};
 pub use worker::Backend;

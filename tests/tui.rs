@@ -1,5 +1,6 @@
 //! The screen without a terminal: keys in, glyphs and styles out.
 
+#[expect(unreachable_pub, reason = "a test's modules have no readers outside")]
 mod support {
     pub mod fake;
 }
@@ -143,7 +144,7 @@ fn search_finds_the_next_and_cancelling_returns() {
 
 #[test]
 fn the_tensor_scrolls_and_turns() {
-    let text = |keys: &str| screen(100, 30, keys).text();
+    let text = |keys: &str| screen(110, 30, keys).text();
     assert!(text("c").contains("head 0 of 9"));
     assert!(text("c]]").contains("head 2 of 9"));
     assert!(text("c99]").contains("head 8 of 9"));

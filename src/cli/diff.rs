@@ -149,13 +149,8 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
 
 fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
     let name = row.name.strip_prefix("model.").unwrap_or(&row.name);
-    writeln!(
-        out,
-        "{name:<44} {:>9.1e} {:>11.1e} {:>9.1e}  {:<10} {}",
-        row.error,
-        (1.0 - row.cosine).max(0.0),
-        row.max_abs,
-        row.status.name(),
-        row.worst
-    )
+    let (error, turned, max_abs) = (row.error, (1.0 - row.cosine).max(0.0), row.max_abs);
+    let (status, worst) = (row.status.name(), row.worst.to_string());
+    let line = format!("{name:<44} {error:>9.1e} {turned:>11.1e} {max_abs:>9.1e}  {status:<10} {worst}");
+    writeln!(out, "{}", line.trim_end())
 }

@@ -42,7 +42,7 @@ impl Precision {
             if seen.len() < 16 && !seen.contains(&value.to_bits()) {
                 seen.push(value.to_bits());
             }
-            bf16 &= value.to_bits() & 0xffff == 0;
+            bf16 &= value.to_bits().trailing_zeros() >= 16;
             half &= f16::from_f32(*value).to_f32() == *value;
             if !bf16 && !half {
                 break;

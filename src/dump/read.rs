@@ -102,17 +102,17 @@ impl Dump {
         };
         let values = self.values(planned)?;
         let mut notes = Vec::new();
-        let open = planned.is_ambiguous() || planned.is_partial();
-        let decision = ours.as_ref().filter(|_| open).map(|ours| self.decide(planned, frame, &values, ours));
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = settled.layouts.get(&(site.activation, planned.stored.len()));
+        let known = known.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
+        let open = (planned.is_ambiguous() && known.is_none()) || planned.is_partial();
+        let decision = ours.as_ref().filter(|_| open).map(|ours| self.decide(planned, frame, &values, ours));
         if let Some(decision) = &decision {
             settled.learn(planned, frame, decision);
         }
-        let known = settled.layouts.get(&(site.activation, planned.stored.len()));
-        let known = known.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
         let at = match (&decision, known) {
-            (Some(decision), _) if decision.clear => decision.reading,
             (_, Some(at)) => at,
+            (Some(decision), _) if decision.clear => decision.reading,
             _ => {
                 let fit = planned.equally_plain();
                 if fit > 1 {

@@ -66,7 +66,7 @@ pub fn compare(
     let norm: f64 = norms.iter().sum();
     Comparison {
         error: relative(differences.iter().sum(), norm),
-        cosine: if norm == 0.0 && norm_values == 0.0 {
+        cosine: if max_abs == 0.0 && unequal_specials == 0 {
             1.0
         } else {
             (dot / (norm.sqrt() * norm_values.sqrt())).clamp(-1.0, 1.0)

@@ -86,7 +86,7 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 8.333_452e-3;
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 5.000_000_1e-1;
+    let p = p * r + 0.5;
     let y = p * (r * r) + r + 1.0;
     // Two factors of 2^(n/2): n = 128 is legal just below the overflow threshold, and 2^128 is no f32.
     let half = power >> 1;

@@ -171,25 +171,19 @@ thread_local! {
 fn matrix_vectors(x: ArrayView2<f32>, weight: &Matrix, first: usize, y: &mut ArrayViewMut2<f32>) {
     let columns = weight.columns;
     let x = x.as_slice().expect("linear() passes x in standard layout");
+    // The conversion of f16 has no vector form that a compiler finds by itself: a row is widened by the library.
+    let mut widened = vec![0.0; if matches!(weight.words, Words::F16(_)) { columns } else { 0 }];
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
             for (row, mut y) in y.columns_mut().into_iter().enumerate() {
-                let range = (first + row) * columns..(first + row + 1) * columns;
+                let row = first + row;
+                let range = row * columns..(row + 1) * columns;
+                weight.widen(row, 0, &mut widened);
                 for (x, y) in x.chunks_exact(columns).zip(&mut y) {
                     *y = match weight.words {
-                        Words::F32(w) => dot(
-                            x,
-                            &w[range.clone()],
-                            #[inline(always)]
-                            |w| w,
-                        ),
-                        Words::F16(w) => dot(
-                            x,
-                            &w[range.clone()],
-                            #[inline(always)]
-                            |w| w.to_f32(),
-                        ),
+                        Words::F32(w) => dot(x, &w[range.clone()], same),
+                        Words::F16(_) => dot(x, &widened, same),
                         Words::Bf16(w) => dot(x, &w[range.clone()], widen_one_bf16),
                     };
                 }
@@ -203,6 +197,10 @@ const LANES: usize = 64;
 
 /// The dot product of `x` and `w`, in a fixed order of summation.
 #[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "inside `dispatch` it is compiled for the processor's vectors only when inlined"
+)]
 fn dot<W: Copy>(x: &[f32], w: &[W], widen: impl Fn(W) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];
     let (x_blocks, x_rest) = x.as_chunks::<LANES>();
@@ -223,7 +221,12 @@ fn dot<W: Copy>(x: &[f32], w: &[W], widen: impl Fn(W) -> f32) -> f32 {
     sums[0] + rest
 }
 
-#[inline(always)]
+#[inline]
+fn same(word: f32) -> f32 {
+    word
+}
+
+#[inline]
 fn widen_one_bf16(word: bf16) -> f32 {
     f32::from_bits(u32::from(word.to_bits()) << 16)
 }

@@ -12,7 +12,7 @@ use super::tensor::TensorView;
 use super::text;
 use super::theme::{Ink, Theme};
 use crate::debugger::Command;
-use crate::debugger::view::{Curve, Header, Listing, ListingRow, Stop, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status, Stop, TensorRequest};
 
 /// The screen.
 #[derive(Debug)]
@@ -152,6 +152,11 @@ impl App {
         self.listing.rows.get(self.listing.at?)
     }
 
+    /// The first row of this forward that is wrong; an earlier forward may have made it so.
+    pub(crate) fn wrong_from(&self) -> Option<usize> {
+        self.listing.rows.iter().position(|op| matches!(op.status, Status::Diverges | Status::Follows))
+    }
+
     /// Shows a line for the user.
     pub(crate) fn say(&mut self, text: impl Into<String>) {
         self.message = Some(Message { text: text.into(), error: false });
@@ -183,7 +188,7 @@ impl App {
             Reply::Done { result, listing, curve } => self.done(result, listing, curve),
             Reply::Tensor(request, page) => {
                 self.tensor.waiting = false;
-                self.tensor.receive(request, page, self.tensor_parts().map(|parts| parts.numbers()));
+                self.tensor.receive(&request, page, self.tensor_parts().map(|parts| parts.numbers()));
             }
             Reply::Completions(prefix, names) => self.completed(&prefix, names),
         }
@@ -208,7 +213,7 @@ impl App {
             Ok(Stop::Breakpoint) => self.say(format!("breakpoint at {place}")),
             Ok(Stop::Divergence) => {
                 let error = self.at().and_then(|op| op.error).map_or(String::new(), text::short);
-                self.complain(format!("first divergence at {place}: error {error}"));
+                self.say(format!("first divergence at {place}: error {error}"));
             }
             Ok(Stop::End) => self.say("the end of the last forward: R restarts"),
             Ok(Stop::Start) => self.say("nothing lies before the first op"),

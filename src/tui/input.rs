@@ -104,7 +104,7 @@ impl App {
     }
 
     fn action(&mut self, action: Action, count: Option<usize>, requests: &mut Vec<Request>) {
-        let times = count.unwrap_or(1).min(LARGEST_COUNT) as isize;
+        let times = count.unwrap_or(1).min(LARGEST_COUNT).cast_signed();
         let end = isize::MAX;
         match action {
             Action::Down => self.scroll(times, 0),

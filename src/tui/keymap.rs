@@ -57,6 +57,21 @@ pub(crate) struct Binding {
     pub(crate) doc: &'static str,
 }
 
+impl Binding {
+    /// Its keys as people read them.
+    pub(crate) fn readable_keys(&self) -> Vec<String> {
+        let readable = |key: &&str| match *key {
+            "ret" => "Enter".to_string(),
+            "pgdn" => "PgDn".to_string(),
+            "pgup" => "PgUp".to_string(),
+            key if key.starts_with("C-") => key.replace("C-", "Ctrl-"),
+            key if key.chars().count() > 1 => key[..1].to_uppercase() + &key[1..],
+            key => key.to_string(),
+        };
+        self.keys.iter().map(readable).collect()
+    }
+}
+
 const fn bind(keys: &'static [&'static str], action: Action, hint: Option<&'static str>, doc: &'static str) -> Binding {
     Binding { keys, action, hint, doc }
 }

@@ -71,7 +71,8 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, compared: bool) -> Ar
         let curve = (curve.height > 0).then_some(curve);
         return Areas { program: Some(program), tensor: Some(tensor), curve, ..areas };
     }
-    let widths = [Constraint::Length(42), Constraint::Min(0), Constraint::Length((columns / 5).clamp(26, 40))];
+    let (program, right) = if columns < 150 { (37, 25) } else { (42, (columns / 5).min(40)) };
+    let widths = [Constraint::Length(program), Constraint::Min(0), Constraint::Length(right)];
     let [program, tensor, right] = Layout::horizontal(widths).areas(body);
     let curve = if compared { (rows / 3).clamp(7, 18) } else { 0 };
     let [tokens, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
@@ -123,15 +124,16 @@ pub(crate) fn tensor_parts(inside: Rect, witnesses: usize) -> TensorParts {
     };
     let meaning = u16::from(tall);
     let gaps = u16::from(tall);
-    let fixed = meaning + 2 + comparisons + 2 + 3 * gaps;
-    let free = inside.height.saturating_sub(fixed);
-    let heatmap = free / 2;
-    let rows = [meaning, 2, comparisons, gaps, 1, free - heatmap, gaps, 1, heatmap, gaps];
+    let free = inside.height.saturating_sub(meaning + 2 + comparisons + 1 + 3 * gaps);
+    // Numbers without a picture say more than a picture without numbers.
+    let (caption, heatmap) = if free < 6 { (0, 0) } else { (1, free / 2) };
+    let grid = free - caption - heatmap;
+    let rows = [meaning, 2, comparisons, gaps, 1, grid, gaps, caption, heatmap, gaps];
     let [meaning, statistics, comparisons, _, place, grid, _, caption, heatmap, _] =
         Layout::vertical(rows.map(Constraint::Length)).areas(inside);
     let (number, gutter) = match inside.width {
-        0..60 => (6, (inside.width / 4).min(11)),
-        60..100 => (7, 15),
+        0..54 => (6, (inside.width / 4).min(11)),
+        54..100 => (7, 15),
         _ => (8, 18),
     };
     TensorParts { meaning, statistics, comparisons, place, grid, caption, heatmap, number, gutter }

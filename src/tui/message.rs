@@ -7,6 +7,7 @@ use crate::debugger::view::{Curve, Listing, Stop, TensorPage, TensorRequest};
 
 /// What happened.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and soon taken apart")]
 pub(crate) enum Msg {
     /// A key was pressed.
     Key(KeyEvent),
@@ -22,6 +23,7 @@ pub(crate) enum Msg {
 
 /// What the debugger answered.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and soon taken apart")]
 pub(crate) enum Reply {
     /// A command is under way and has come so far.
     Progress(Listing),

@@ -40,10 +40,8 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
         let area = Rect { y: 1, height: bottom.y - 1, ..frame.area() };
         overlay(frame.buffer_mut(), area, app);
     }
-    if let Some(area) = areas.bottom {
-        if let Some(cursor) = prompt::draw(frame.buffer_mut(), area, app) {
-            frame.set_cursor_position(cursor);
-        }
+    if let Some(cursor) = areas.bottom.and_then(|area| prompt::draw(frame.buffer_mut(), area, app)) {
+        frame.set_cursor_position(cursor);
     }
 }
 

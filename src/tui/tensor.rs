@@ -66,11 +66,11 @@ impl TensorView {
     /// Takes a page in, and brings the scroll offsets within it.
     pub(crate) fn receive(
         &mut self,
-        request: TensorRequest,
+        request: &TensorRequest,
         page: Result<TensorPage, String>,
         visible: Option<(usize, usize)>,
     ) {
-        if self.asked.as_ref().is_some_and(|asked| same(asked, &request)) {
+        if self.asked.as_ref().is_some_and(|asked| same(asked, request)) {
             self.page = Some(page);
             self.clamp(visible);
         }

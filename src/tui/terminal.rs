@@ -31,6 +31,8 @@ use super::worker::{Backend, Worker};
 const FRAME: Duration = Duration::from_millis(33);
 /// How long the loop sleeps while nothing is under way; only a continued process waits for it.
 const IDLE: Duration = Duration::from_millis(500);
+/// No time at all, which this source of events would take for "do not even look".
+const NOW: Duration = Duration::from_millis(1);
 /// How long keys wait for a reply of the debugger while one is under way.
 const BUSY: Duration = Duration::from_millis(10);
 
@@ -45,7 +47,7 @@ static UI_THREAD: Mutex<Option<thread::ThreadId>> = Mutex::new(None);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Input or output is a file or a pipe.
-    #[error("layerstep needs a terminal for its screen; diff, inspect, replay and generate work without one")]
+    #[error("layerstep needs a terminal for its screen; diff, inspect, capture and generate work without one")]
     NoTerminal,
     /// The terminal failed.
     #[error("the terminal failed: {0}")]
@@ -94,10 +96,10 @@ impl Loop {
         let mut changed = false;
         while !self.quit {
             // Everything that waits is heard before anything is drawn, but no flood keeps the screen from drawing.
-            let mut pause = if changed || self.open > 0 { Duration::ZERO } else { IDLE };
+            let mut pause = if changed || self.open > 0 { NOW } else { IDLE };
             while !self.quit && event::poll(pause)? {
                 changed |= self.hear(event::read()?)?;
-                pause = Duration::ZERO;
+                pause = NOW;
                 if changed && drawn.elapsed() > 2 * FRAME {
                     break;
                 }
@@ -181,12 +183,16 @@ impl Loop {
         Ok(())
     }
 
-    fn draw(&mut self) -> io::Result<()> {
-        // The size that is drawn is the size that the state knows: a resize in between is heard next.
+    fn draw(&mut self) -> Result<(), Error> {
+        let size = modes::size()?;
+        if size != self.app.size {
+            let requests = self.app.update(Msg::Resize(size.0, size.1));
+            self.send(requests)?;
+        }
         let app = &self.app;
         queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
         self.screen.draw(|frame| pane::draw(frame, app))?;
-        execute!(self.screen.backend_mut(), EndSynchronizedUpdate)
+        Ok(execute!(self.screen.backend_mut(), EndSynchronizedUpdate)?)
     }
 }
 

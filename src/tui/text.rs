@@ -8,20 +8,26 @@ pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut after_base = false;
     for character in text.chars() {
-        let accent = matches!(character, '\u{300}'..='\u{36f}') && after_base;
-        match character {
-            '\n' => shown.push_str("\\n"),
-            '\t' => shown.push_str("\\t"),
-            '\r' => shown.push_str("\\r"),
-            '\0'..='\u{9f}' if character.is_control() => shown.push_str(&format!("\\x{:02x}", character as u32)),
-            _ if accent => shown.push(character),
-            _ if character.width().unwrap_or(0) == 0 => shown.push_str(&format!("\\u{{{:x}}}", character as u32)),
-            _ => shown.push(character),
-        }
         // One accent per letter: a pile of them would climb into the lines above.
+        let accent = after_base && matches!(character, '\u{300}'..='\u{36f}');
         after_base = !accent && character.is_alphabetic();
+        if accent || (!character.is_control() && character.width().unwrap_or(0) > 0) {
+            shown.push(character);
+        } else {
+            shown.push_str(&escape(character));
+        }
     }
     shown
+}
+
+fn escape(character: char) -> String {
+    match character {
+        '\n' => "\\n".to_string(),
+        '\t' => "\\t".to_string(),
+        '\r' => "\\r".to_string(),
+        '\0'..='\u{9f}' => format!("\\x{:02x}", character as u32),
+        _ => format!("\\u{{{:x}}}", character as u32),
+    }
 }
 
 /// Columns a text takes.

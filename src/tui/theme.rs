@@ -101,25 +101,28 @@ impl Theme {
 
     /// How a role looks.
     pub(crate) fn style(self, role: Role) -> Style {
-        let plain = Style::new();
+        if role == Role::Selected(true) {
+            // Over whatever colours the row has: patches of them would be unreadable when reversed.
+            return Style::new().fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED);
+        }
+        let bold_reversed = Modifier::BOLD.union(Modifier::REVERSED);
+        let orange = if self.colors == Colors::Basic { Color::Yellow } else { Color::Indexed(172) };
         let (color, modifier) = match role {
             Role::Status => (Color::Reset, Modifier::REVERSED),
-            Role::Bad => (Color::Yellow, Modifier::BOLD.union(Modifier::REVERSED)),
-            Role::Good => (Color::Cyan, Modifier::empty()),
-            Role::Follows => (Color::Yellow, Modifier::empty()),
-            Role::Dim => (Color::Reset, Modifier::DIM),
-            Role::Label => (Color::Blue, Modifier::empty()),
+            Role::Selected(_) => (Color::Reset, Modifier::UNDERLINED),
+            Role::Bad => (orange, bold_reversed),
+            Role::Follows => (orange, Modifier::empty()),
+            Role::Good | Role::Border(true) => (Color::Cyan, Modifier::empty()),
+            Role::Label => (Color::LightBlue, Modifier::empty()),
+            Role::Dim | Role::Border(false) => (Color::Reset, Modifier::DIM),
             Role::Key => (Color::Cyan, Modifier::BOLD),
-            Role::Border(true) => (Color::Cyan, Modifier::empty()),
-            Role::Border(false) => (Color::Reset, Modifier::DIM),
-            Role::Title(focused) => (Color::Reset, if focused { Modifier::BOLD } else { Modifier::empty() }),
-            Role::Selected(true) => (Color::Reset, Modifier::REVERSED),
-            Role::Selected(false) => (Color::Reset, Modifier::UNDERLINED),
-            Role::Current => (Color::Reset, Modifier::BOLD),
+            // The dimness of a frame is not to spread to its title.
+            Role::Title(false) => return Style::new().remove_modifier(Modifier::DIM),
+            Role::Title(true) | Role::Current => (Color::Reset, Modifier::BOLD),
             Role::Breakpoint => (Color::Magenta, Modifier::BOLD),
-            Role::Alert | Role::Error => (Color::LightMagenta, Modifier::BOLD.union(Modifier::REVERSED)),
+            Role::Alert | Role::Error => (Color::LightMagenta, bold_reversed),
         };
-        let style = plain.add_modifier(modifier);
+        let style = Style::new().add_modifier(modifier);
         if self.colors == Colors::None || color == Color::Reset { style } else { style.fg(color) }
     }
 
@@ -156,9 +159,8 @@ impl Theme {
             return text;
         }
         let replace = |character: char| match character {
-            '·' => '-',
+            '·' | '−' => '-',
             '×' => 'x',
-            '−' => '-',
             _ if character.is_ascii() => character,
             _ => '?',
         };
@@ -184,7 +186,7 @@ impl Theme {
         let strength = f64::from((value.abs().min(1.0) * STEPS).round() / STEPS);
         // The dark half of the diverging map of ColorBrewer, from its outer end inwards, ends before it turns white.
         let along = 0.05 + 0.33 * strength;
-        let color = colorous::PURPLE_ORANGE.eval_continuous(if value > 0.0 { along } else { 1.0 - along });
+        let color = colorous::PURPLE_ORANGE.eval_continuous(if value > 0.0 { 1.0 - along } else { along });
         let fade = (strength / 0.35).min(1.0);
         let mix = |channel: u8| (DARK + (f64::from(channel) - DARK) * fade) as u8;
         let (r, g, b) = (mix(color.r), mix(color.g), mix(color.b));

@@ -152,3 +152,68 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs until it is interrupted.
+    struct Endless;
+
+    impl Backend for Endless {
+        fn execute(
+            &mut self,
+            _: &Command,
+            interrupt: &AtomicBool,
+            progress: &mut dyn FnMut(Listing),
+        ) -> Result<Stop, String> {
+            progress(Listing::default());
+            while !interrupt.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            Ok(Stop::Interrupted)
+        }
+
+        fn header(&self) -> Header {
+            Header::default()
+        }
+
+        fn listing(&self) -> Listing {
+            Listing::default()
+        }
+
+        fn tensor(&self, _: &TensorRequest) -> Result<TensorPage, String> {
+            panic!("no tensor")
+        }
+
+        fn curve(&self) -> Curve {
+            Curve::default()
+        }
+
+        fn complete(&self, _: &str) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_running_command_is_interrupted_and_the_next_is_not() {
+        let worker = Worker::start(Endless).expect("a thread starts");
+        let patience = Duration::from_secs(60);
+        for _ in 0..2 {
+            worker.send(Request::Execute(Command::Continue));
+            assert!(matches!(worker.reply(patience), Ok(Some(Reply::Progress(_)))));
+            assert!(matches!(worker.reply(Duration::from_millis(20)), Ok(None)));
+            worker.send(Request::Interrupt);
+            let done = worker.reply(patience);
+            assert!(matches!(done, Ok(Some(Reply::Done { result: Ok(Stop::Interrupted), .. }))));
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        let worker = Worker::start(Endless).expect("a thread starts");
+        worker.send(Request::Tensor(TensorRequest::default()));
+        let reply = worker.reply(Duration::from_secs(60));
+        assert!(matches!(&reply, Ok(Some(Reply::Tensor(_, Err(text)))) if text.ends_with("no tensor")), "{reply:?}");
+    }
+}

@@ -31,6 +31,9 @@ const OPS: &[(&str, &str)] = &[
     ("", ""),
 ];
 
+/// Tokens of the first forward.
+const PREFILL: usize = 5;
+
 /// The made-up debugger.
 pub struct Fake {
     rows: Vec<ListingRow>,
@@ -70,7 +73,7 @@ impl Fake {
         }
         rows.push(row("model.norm".into(), "norm".into(), "norm".into(), None));
         rows.push(row("lm_head".into(), "lm_head".into(), "lm_head".into(), None));
-        let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本"];
+        let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本", "."];
         Self { rows, at: None, tokens, compared: true }
     }
 
@@ -115,7 +118,7 @@ impl Fake {
     }
 
     fn axes(&self, row: usize) -> Vec<(&'static str, usize)> {
-        let tokens = self.tokens.len();
+        let tokens = PREFILL;
         match self.rows[row].label.as_str() {
             "q_proj" | "context" => vec![("token", tokens), ("head*head_dim", 576)],
             "k_proj" | "v_proj" => vec![("token", tokens), ("kv_head*head_dim", 192)],
@@ -203,7 +206,7 @@ impl Backend for Fake {
             model: "SmolLM2-135M".into(),
             facts: "llama · 4 layers · bf16 weights · f32".into(),
             tokens: self.tokens.iter().enumerate().map(token).collect(),
-            forwards: vec![self.tokens.len()],
+            forwards: vec![PREFILL, 1],
             witnesses: if self.compared {
                 vec![Witness::Engine, Witness::Reference, Witness::Candidate]
             } else {

@@ -24,8 +24,8 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
     lines.extend(COMMANDS.iter().map(|spec| row(spec.key.to_string(), spec.doc.to_string())));
     lines.extend([Line::default(), heading("The screen")]);
     let documented = BINDINGS.iter().filter(|binding| !binding.doc.is_empty());
-    lines.extend(documented.map(|binding| row(keys(binding.keys), binding.doc.to_string())));
-    let mouse = "Click selects, on a selected layer opens it; the wheel scrolls.";
+    lines.extend(documented.map(|binding| row(binding.readable_keys().join(" "), binding.doc.to_string())));
+    let mouse = "Click selects, again opens; the wheel scrolls; with Shift the terminal selects text.";
     lines.extend([row("mouse".into(), mouse.into()), Line::default(), heading("The signs")]);
     let signs = [
         (Status::Agrees, "agrees: the error is in line with those before it."),
@@ -44,17 +44,4 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
         "relative L2 error of the candidate (else the engine) against the reference.".into(),
     ));
     lines
-}
-
-/// Keys as people read them.
-fn keys(keys: &[&str]) -> String {
-    let readable = |key: &&str| match *key {
-        "ret" => "Enter".to_string(),
-        "pgdn" => "PgDn".to_string(),
-        "pgup" => "PgUp".to_string(),
-        key if key.starts_with("C-") => key.replace("C-", "Ctrl-"),
-        key if key.chars().count() > 1 => key[..1].to_uppercase() + &key[1..],
-        key => key.to_string(),
-    };
-    keys.iter().map(readable).collect::<Vec<_>>().join(" ")
 }

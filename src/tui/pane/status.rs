@@ -9,6 +9,9 @@ use crate::tui::outline;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
+/// The parts of the line in the order in which they find their room: what matters most first.
+const BY_WEIGHT: [usize; 6] = [5, 4, 1, 3, 2, 0];
+
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     if area.is_empty() {
@@ -20,15 +23,15 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let at = app.at().map_or("not started".to_string(), |op| format!("at {}", outline::called(op)));
     let (model, facts) = (app.theme.text(&app.header.model), app.theme.text(&app.header.facts));
     let parts = ["layerstep".to_string(), model, facts, forward(app), at, verdict];
-    // What matters most finds its room first.
-    const BY_WEIGHT: [usize; 6] = [5, 4, 1, 3, 2, 0];
     let mut room = usize::from(area.width).saturating_sub(1);
     let mut shown = parts.clone().map(|_| String::new());
     for index in BY_WEIGHT {
         let part = &parts[index];
         let gap = if shown.iter().all(String::is_empty) { 0 } else { 3 };
         let cut = text::fit(part, room.saturating_sub(gap), app.theme.ellipsis());
-        if !cut.is_empty() && text::width(&cut) >= text::width(part).min(12) {
+        // Where one stands and the model's name are understood when cut.
+        let enough = if matches!(index, 1 | 4 | 5) { text::width(part).min(8) } else { text::width(part) };
+        if !cut.is_empty() && text::width(&cut) >= enough {
             room -= text::width(&cut) + gap;
             shown[index] = cut;
         }
@@ -61,6 +64,7 @@ fn verdict(app: &App) -> (String, Style) {
     match first {
         Some(op) => (format!("DIVERGED at {}", outline::called(op)), theme.style(Role::Bad)),
         None if !app.listing.compared => ("nothing to compare with".to_string(), theme.style(Role::Status)),
+        None if app.wrong_from().is_some() => ("DIVERGED earlier".to_string(), theme.style(Role::Bad)),
         None if app.listing.at.is_none() => (String::new(), theme.style(Role::Status)),
         None => ("agrees so far".to_string(), theme.style(Role::Status)),
     }

@@ -9,7 +9,7 @@ use ratatui::widgets::Widget;
 use super::tokens;
 use crate::debugger::view::{ComparisonLine, Shown, TensorPage, Witness};
 use crate::tui::app::App;
-use crate::tui::layout::{Focus, TensorParts};
+use crate::tui::layout::{self, Focus, TensorParts};
 use crate::tui::tensor::choices;
 use crate::tui::text;
 use crate::tui::theme::{Ink, Role};
@@ -28,10 +28,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let name = text::fit(&app.theme.text(&name), room, app.theme.ellipsis());
     let titles = vec![Line::raw(super::title(app, Focus::Tensor, &name)), who];
     let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Tensor);
-    match (&app.tensor.page, app.tensor_parts()) {
-        (Some(Ok(page)), Some(parts)) => self::page(buffer, &parts, page, app),
-        (Some(Err(sentence)), _) => paragraph(buffer, inside, &app.theme.text(sentence), app.theme.style(Role::Dim)),
-        _ => {}
+    match &app.tensor.page {
+        Some(Ok(page)) => self::page(buffer, &layout::tensor_parts(inside, app.header.witnesses.len()), page, app),
+        Some(Err(sentence)) => paragraph(buffer, inside, &app.theme.text(sentence), app.theme.style(Role::Dim)),
+        None => {}
     }
 }
 
@@ -39,12 +39,12 @@ fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) 
     let theme = app.theme;
     let dim = theme.style(Role::Dim);
     lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
-    let narrow = parts.statistics.width < 60;
+    let narrow = parts.statistics.width < 54;
     lines(buffer, parts.statistics, app, statistics(page, narrow, app));
     let notes = page.notes.iter().map(|note| Line::styled(theme.text(note), dim));
-    let comparisons = page.comparisons.iter().map(|line| comparison(line, narrow, app));
+    let comparisons = page.comparisons.iter().map(|line| comparison(line, usize::from(parts.comparisons.width), app));
     lines(buffer, parts.comparisons, app, comparisons.chain(notes));
-    lines(buffer, parts.place, app, [place(page, app)]);
+    lines(buffer, parts.place, app, [place(page, narrow, app)]);
 
     // Few rows leave their space to the heatmap.
     let rows = app.tensor.row.min(page.row_axis.1);
@@ -78,15 +78,12 @@ fn heat(buffer: &mut Buffer, area: Rect, gutter: u16, page: &TensorPage, app: &A
     let tall = map.scale(picture).0;
     let per_cell = map.per_cell();
     let label = app.theme.style(Role::Label);
+    // A row that begins with a cell has its label there; where a cell holds several rows, every fourth cell.
     for y in 0..picture.height {
-        // Rows that begin at the top of a cell have a label there, unless the one before them still fills it.
         let pixel = usize::from(y) * per_cell;
         let row = pixel / tall;
-        if pixel % tall < per_cell
-            && pixel.is_multiple_of(tall)
-            && row < page.heatmap.len()
-            && (tall >= per_cell || row.is_multiple_of(4 * per_cell))
-        {
+        let labelled = pixel.is_multiple_of(tall) && (tall >= per_cell || y.is_multiple_of(4));
+        if labelled && row < page.heatmap.len() {
             let header = row_header(page, row * page.pooled.0.max(1), app);
             let header = text::fit(&header, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
             buffer.set_stringn(area.x, area.y + y, header, usize::from(gutter), label);
@@ -165,34 +162,34 @@ fn statistics(page: &TensorPage, narrow: bool, app: &App) -> [Line<'static>; 2] 
     [Line::raw(first), Line::from(spans)]
 }
 
-fn comparison(line: &ComparisonLine, narrow: bool, app: &App) -> Line<'static> {
-    let who = if narrow {
-        format!("{}/{}", abbreviated(line.of), abbreviated(line.against))
+fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
+    let who = if width < 90 {
+        format!("{}/{} ", abbreviated(line.of), abbreviated(line.against))
     } else {
-        format!("{} against {}:", line.of.name(), line.against.name())
+        format!("{} against {}: ", line.of.name(), line.against.name())
     };
     let error = Span::styled(format!("error {}", text::short(line.error)), app.theme.style(Role::Current));
     let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
-    let worst = if narrow { String::new() } else { format!(" at {}", app.theme.text(&line.worst)) };
-    Line::from(vec![Span::raw(who), Span::raw(" "), error, Span::raw(largest), Span::raw(worst)])
+    let mut spans = vec![Span::raw(who), error, Span::raw(largest)];
+    let worst = format!(" at {}", app.theme.text(&line.worst));
+    if Line::from(spans.clone()).width() + text::width(&worst) <= width {
+        spans.push(Span::raw(worst));
+    }
+    Line::from(spans)
 }
 
 /// Which part of the tensor the numbers are.
-fn place(page: &TensorPage, app: &App) -> Line<'static> {
-    let range = |start: usize, shown: usize, (name, length): (&str, usize)| {
-        if shown >= length {
-            format!("{name} all {length}")
-        } else {
-            format!("{name} {start}-{} of {length}", (start + shown).saturating_sub(1))
-        }
+fn place(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
+    let of = if narrow { "/" } else { " of " };
+    let range = |start: usize, shown: usize, (name, length): (&str, usize)| match (start + shown).saturating_sub(1) {
+        _ if shown >= length => format!("{name} all {length}"),
+        last => format!("{name} {start}-{last}{of}{length}"),
     };
     let mut parts = Vec::new();
     if page.planes > 1 {
         let axis = page.axes.first().map_or("plane", |(name, _)| *name);
-        parts.push(Span::styled(
-            format!("{axis} {} of {}", app.tensor.plane.min(page.planes - 1), page.planes),
-            app.theme.style(Role::Current),
-        ));
+        let plane = format!("{axis} {}{of}{}", app.tensor.plane.min(page.planes - 1), page.planes);
+        parts.push(Span::styled(plane, app.theme.style(Role::Current)));
         parts.push(Span::styled(" [ ]  ", app.theme.style(Role::Dim)));
     }
     let columns = page.numbers.first().map_or(0, Vec::len);
@@ -218,11 +215,8 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let beyond = page.summary.max > limit || page.summary.min < -limit;
     let (rows, columns) = page.pooled;
     let notes = [
-        (beyond, if narrow { "98%".to_string() } else { "the range of 98 %".to_string() }),
-        (
-            rows * columns > 1,
-            format!("{} {rows}x{columns}", if narrow { "max of" } else { "each cell the largest of" }),
-        ),
+        (beyond, if narrow { "98%".to_string() } else { "98 % within".to_string() }),
+        (rows * columns > 1, format!("max of {rows}x{columns}")),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
         spans.push(Span::styled(format!("  {note}"), theme.style(Role::Dim)));
@@ -242,12 +236,9 @@ fn row_header(page: &TensorPage, row: usize, app: &App) -> String {
 
 /// The index, with the token's text where columns are keys.
 fn column_header(page: &TensorPage, column: usize, app: &App) -> String {
-    match page.column_axis.0 {
-        "key" => format!(
-            "{column}{}",
-            app.header.tokens.get(column).map_or(String::new(), |token| app.theme.text(&token.text))
-        ),
-        _ => column.to_string(),
+    match app.header.tokens.get(column).filter(|_| page.column_axis.0 == "key") {
+        Some(token) => format!("{column} {}", app.theme.text(&token.text).trim_start()),
+        None => column.to_string(),
     }
 }
 

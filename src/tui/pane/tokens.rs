@@ -17,16 +17,14 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let inside = super::framed(buffer, area, app.theme, vec![Line::raw(format!(" {count} tokens "))], false);
     let height = usize::from(inside.height);
     // The last tokens of the forward are the ones looked at most.
-    let first = current.end.min(count).saturating_sub(height).min(count.saturating_sub(height));
-    for (index, y) in (first..count).zip(inside.top()..inside.bottom()) {
+    let first = current.end.min(count).saturating_sub(height);
+    let last = count.min(first + height);
+    for (index, y) in (first..last).zip(inside.top()..inside.bottom()) {
         let style = if current.contains(&index) { Style::new() } else { app.theme.style(Role::Dim) };
         buffer.set_stringn(inside.x, y, line(app, index), usize::from(inside.width), style);
     }
-    notes(
-        buffer,
-        Rect { y: inside.y + (count - first) as u16, height: (height - (count - first)) as u16, ..inside },
-        app,
-    );
+    let used = (last - first) as u16;
+    notes(buffer, Rect { y: inside.y + used, height: inside.height - used, ..inside }, app);
 }
 
 /// What the loader and the dumps had to say, where the tokens leave room.

@@ -16,6 +16,8 @@ pub(crate) struct Curve<'a> {
     pub(crate) layers: &'a [Option<f64>],
     /// The layer where the first error out of line is.
     pub(crate) divergent: Option<usize>,
+    /// The layer from which on errors are out of line.
+    pub(crate) wrong_from: Option<usize>,
     /// The layer that is looked at.
     pub(crate) current: Option<usize>,
     /// Colours and glyphs.
@@ -46,7 +48,7 @@ impl Curve<'_> {
         let logs = self.layers.iter().flatten().filter(|error| error.is_finite() && **error > 0.0).map(|e| e.log10());
         let (low, high) =
             logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (log.min(low), log.max(high)));
-        if low > high { (-8.0, 0.0) } else { ((low - 0.5).floor(), high.ceil().max((low - 0.5).floor() + 2.0)) }
+        if low > high { (-8.0, 0.0) } else { ((low - 0.5).floor().min(high.ceil() - 2.0), high.ceil()) }
     }
 
     /// The height of a bar, between 0 and 1.
@@ -84,8 +86,15 @@ impl Widget for Curve<'_> {
         let (bars, pitch) = self.bars(usize::from(area.width - SCALE));
         let decades = self.decades();
         let label = self.theme.style(Role::Label);
-        for (y, value) in [(0, decades.1), (rows - 1, decades.0)] {
-            buffer.set_string(area.x, area.y + y, format!("{:>3}", value as i32), label);
+        let (low, high) = (decades.0 as i32, decades.1 as i32);
+        let place = |decade: i32| ((high - decade) as f64 / (high - low) as f64 * f64::from(rows - 1)).round() as u16;
+        let mut below = rows + 1;
+        for decade in low..=high {
+            // The ends always have their labels; those between, where there is room.
+            if place(decade) + 1 < below && (place(decade) > 1 || decade == high || decade == low) {
+                buffer.set_string(area.x, area.y + place(decade), format!("{decade:>3}"), label);
+                below = place(decade);
+            }
         }
         for y in 0..rows {
             buffer.set_string(area.x + SCALE - 1, area.y + y, self.theme.glyph("│", "|"), self.theme.style(Role::Dim));
@@ -120,8 +129,8 @@ impl Curve<'_> {
             buffer.set_stringn(area.x, bottom, dot, usize::from(area.width), style);
             return;
         };
-        let after = self.divergent.is_some_and(|first| bar.first > first);
-        let style = match (divergent, after) {
+        let wrong = self.wrong_from.is_some_and(|first| bar.first + bar.count > first);
+        let style = match (divergent, wrong) {
             (true, _) => Style { add_modifier: ratatui::style::Modifier::BOLD, ..self.theme.style(Role::Follows) },
             (false, true) => self.theme.style(Role::Follows),
             (false, false) => self.theme.style(Role::Good),
@@ -152,7 +161,7 @@ mod tests {
     fn drawn(layers: &[Option<f64>], divergent: Option<usize>, width: u16, height: u16, ascii: bool) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         let theme = Theme { colors: Colors::None, ascii };
-        Curve { layers, divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
+        Curve { layers, divergent, wrong_from: divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
         let cells = buffer.content.chunks(usize::from(width).max(1));
         cells.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect()
     }

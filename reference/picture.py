@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Draw the real program's screen as an SVG picture: it runs in tmux, keys are typed, the pane is read with its colours.
+
+    python picture.py -o pictures/stepping.svg --keys c ../target/release/layerstep
+
+Needs tmux. The command that follows the options is what runs; without arguments layerstep opens its demo.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from html import escape
+from pathlib import Path
+
+CELL = (8.4, 17.0)  # width and height of a character cell, in pixels
+BASE = ["#1e2229", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4"]
+BRIGHT = ["#5c6370", "#ff7b85", "#b5e890", "#ffd68a", "#82c4ff", "#e08cff", "#74d7e3", "#ffffff"]
+FOREGROUND, BACKGROUND = "#c8ccd4", "#15181d"
+
+
+def palette(index: int) -> str:
+    if index < 16:
+        return (BASE + BRIGHT)[index]
+    if index >= 232:
+        return "#" + 3 * f"{8 + 10 * (index - 232):02x}"
+    levels = [0, 95, 135, 175, 215, 255]
+    index -= 16
+    return "#" + "".join(f"{levels[index // step % 6]:02x}" for step in (36, 6, 1))
+
+
+class Style:
+    """What the escape sequences read so far have set."""
+
+    def __init__(self) -> None:
+        self.fg, self.bg, self.bold, self.dim, self.reverse = None, None, False, False, False
+
+    def apply(self, codes: list[int]) -> None:
+        codes = list(codes) or [0]
+        while codes:
+            code = codes.pop(0)
+            if code == 0:
+                self.__init__()
+            elif code in (1, 2, 7):
+                setattr(self, {1: "bold", 2: "dim", 7: "reverse"}[code], True)
+            elif code in (22, 27):
+                self.bold, self.dim = (False, False) if code == 22 else (self.bold, self.dim)
+                self.reverse = self.reverse and code != 27
+            elif code in (38, 48):
+                if codes.pop(0) == 5:
+                    colour = palette(codes.pop(0))
+                else:
+                    colour, codes = "#" + "".join(f"{value:02x}" for value in codes[:3]), codes[3:]
+                setattr(self, "fg" if code == 38 else "bg", colour)
+            elif code in (39, 49):
+                setattr(self, "fg" if code == 39 else "bg", None)
+            elif code % 100 < 98 and 30 <= code <= 107:
+                colours = BASE if code < 90 else BRIGHT
+                setattr(self, "fg" if code // 10 % 2 else "bg", colours[code % 10])
+
+    def colours(self) -> tuple[str, str]:
+        fg, bg = self.fg or FOREGROUND, self.bg or BACKGROUND
+        return (bg, fg) if self.reverse else (fg, bg)
+
+
+def draw(screen: str, columns: int, rows: int) -> str:
+    width, height = CELL
+    shapes, texts, style = [], [], Style()
+    for row, line in enumerate(screen.split("\n")[:rows]):
+        column = 0
+        for part in re.split(r"(\x1b\[[0-9;]*m)", line):
+            if part.startswith("\x1b"):
+                style.apply([int(code or 0) for code in part[2:-1].split(";")])
+                continue
+            fg, bg = style.colours()
+            box = lambda top, tall, colour, at, cells: shapes.append(
+                f'<rect x="{at * width:.1f}" y="{row * height + top:.1f}" width="{cells * width + 0.2:.1f}" '
+                f'height="{tall:.1f}" fill="{colour}"/>'
+            )
+            if bg != BACKGROUND and part:
+                box(0, height + 0.2, bg, column, len(part))
+            for run in re.findall(r"▀+|▄+|█+|[^▀▄█]+", part):
+                if run[0] in "▀▄█":
+                    top, tall = {"▀": (0, height / 2), "▄": (height / 2, height / 2), "█": (0, height)}[run[0]]
+                    box(top, tall + 0.2, fg, column, len(run))
+                elif run.strip():
+                    weight = ' font-weight="bold"' if style.bold else ""
+                    faint = ' opacity="0.6"' if style.dim else ""
+                    texts.append(
+                        f'<text x="{column * width:.1f}" y="{row * height + 13:.1f}" fill="{fg}"{weight}{faint} '
+                        f'textLength="{len(run) * width:.1f}" xml:space="preserve">{escape(run)}</text>'
+                    )
+                column += len(run)
+    size = f'{columns * width:.0f}" height="{rows * height:.0f}'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" '
+        f'font-size="14"><rect width="100%" height="100%" fill="{BACKGROUND}"/>{"".join(shapes)}{"".join(texts)}</svg>\n'
+    )
+
+
+def capture(command: list[str], keys: list[str], columns: int, rows: int) -> str:
+    def tmux(*arguments: str) -> str:
+        done = subprocess.run(["tmux", "-L", "layerstep-picture", *arguments], check=True, capture_output=True, text=True)
+        return done.stdout
+
+    tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "-e", "COLORTERM=truecolor", *command)
+    try:
+        tmux("set", "-g", "status", "off")
+        tmux("resize-window", "-x", str(columns), "-y", str(rows))
+        for key in ["", *keys]:
+            if key:
+                tmux("send-keys", key)
+            time.sleep(1.5)
+        return tmux("capture-pane", "-p", "-e")
+    finally:
+        tmux("kill-server")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Draw the program's screen as an SVG picture.")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--size", default="160x45", help="columns x rows [default: %(default)s]")
+    parser.add_argument("--keys", nargs="*", default=[], help="keys as tmux names them, typed one after another")
+    parser.add_argument("command", nargs="+")
+    arguments = sys.argv[1:]
+    args = parser.parse_args(arguments)
+    columns, rows = (int(number) for number in args.size.split("x"))
+    args.output.write_text(draw(capture(args.command, args.keys, columns, rows), columns, rows), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+//! `layerstep inspect`: what a model or a dump holds, and what would be taken for what.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::input::{Loaded, TokenArgs};
+
+mod dump;
+mod model;
+
+/// Show what a model or a dump holds.
+///
+/// For a model: its sizes, and with --names every activation, for writing a dump from your own engine. For a dump: its
+/// tensors, and with --model which tensor is taken for which activation, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A model (Hugging Face directory, or a repository id of the local cache) or a dump.
+    #[arg(value_name = "MODEL|DUMP")]
+    what: String,
+    /// Print one JSON document (schema layerstep.inspect/1).
+    #[arg(long)]
+    json: bool,
+    /// Of a model: every activation with its shape, in the order of the forward pass. Of a dump: every tensor.
+    #[arg(long)]
+    names: bool,
+    /// With --names: the number of tokens that shapes are for [default: T].
+    #[arg(long, value_name = "N")]
+    tokens: Option<usize>,
+    /// Of a dump: the model that made it.
+    #[arg(long)]
+    model: Option<String>,
+    /// Of a dump: names for its tensors, where no rule knows them (TOML).
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Of a dump: which sequence of a batch to take, from 0.
+    #[arg(long, value_name = "K")]
+    batch: Option<usize>,
+    #[command(flatten)]
+    fed: TokenArgs,
+}
+
+/// What was found: for people, and for programs.
+struct Findings {
+    text: String,
+    json: Value,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let findings = if is_dump(Path::new(&args.what)) {
+        let loaded = args.model.as_deref().map(Loaded::open).transpose()?;
+        dump::inspect(args, loaded.as_ref())?
+    } else {
+        model::inspect(args, &Loaded::open(&args.what)?)?
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &findings.json).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(findings.text.as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file, or a folder that is no model's.
+fn is_dump(path: &Path) -> bool {
+    path.is_file() || (path.is_dir() && !path.join("config.json").is_file() && !path.join("snapshots").is_dir())
+}

@@ -1,0 +1,75 @@
+//! Real sizes against PyTorch. Runs only where `LAYERSTEP_SMOLLM2` and `LAYERSTEP_QWEN_SHAPE` name the folders that
+//! `reference/make_big.sh` made; CONTRIBUTING.md says how.
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use layerstep::diagnose::{Verdict, Witnesses, walk};
+use layerstep::dump::{Dump, Options};
+use layerstep::engine::sampling::argmax;
+use layerstep::engine::{LogitRows, Run};
+use layerstep::model::{Model, Tokenizer};
+
+/// The folder, or `None` with a word on stderr: the test then shows nothing.
+fn folder(variable: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("{variable} is not set: nothing was tested");
+    }
+    folder
+}
+
+/// The largest chained error of a whole dump, decode steps included.
+fn largest_error(model: &Arc<Model>, dump: &std::path::Path) -> f64 {
+    let mut dump = Dump::open(dump, &model.config, &Options::default()).expect("a dump of capture.py");
+    let ids = dump.ids().expect("capture.py writes the ids").clone();
+    dump.bind(&ids.ids, &ids.steps).expect("the dump fits its model");
+    let witnesses = Witnesses { reference: Some(&dump), candidate: None };
+    let report = walk(model, &ids.ids, &ids.steps, witnesses, &mut |_, _| ()).expect("readable");
+    assert_eq!(report.verdict, Verdict::Match, "{}", report.sentence);
+    assert!(report.activations.iter().all(|row| row.error.is_finite()), "every activation is in the dump");
+    let worst = report.activations.iter().max_by(|a, b| a.error.total_cmp(&b.error)).expect("activations");
+    println!("{}: largest of {} errors {:.2e} at {}", model.name, report.activations.len(), worst.error, worst.name);
+    worst.error
+}
+
+#[test]
+fn smollm2_agrees_with_pytorch_at_every_activation() {
+    let Some(folder) = folder("LAYERSTEP_SMOLLM2") else { return };
+    let model = Arc::new(Model::load(&folder.join("smollm2")).expect("SmolLM2"));
+    assert!(largest_error(&model, &folder.join("smollm2-ref.safetensors")) <= 2e-5);
+}
+
+#[test]
+fn smollm2_writes_the_same_greedy_tokens_as_pytorch() {
+    let Some(folder) = folder("LAYERSTEP_SMOLLM2") else { return };
+    let model = Arc::new(Model::load(&folder.join("smollm2")).expect("SmolLM2"));
+    let tokenizer = Tokenizer::load(&folder.join("smollm2")).expect("readable").expect("tokenizer.json");
+    let text = std::fs::read_to_string(folder.join("smollm2-greedy.json")).expect("greedy.json");
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    assert!(entries.len() >= 5);
+    for entry in entries {
+        let ids = |key: &str| serde_json::from_value::<Vec<u32>>(entry[key].clone()).expect("ids");
+        let prompt = tokenizer.encode(entry["prompt"].as_str().expect("text"), true).expect("tokens");
+        assert_eq!(prompt, ids("ids"));
+        let mut run = Run::new(Arc::clone(&model), &prompt, LogitRows::Last);
+        for _ in 0..64 {
+            run.finish_forward();
+            let next = argmax(&run.last_logits().expect("complete").to_vec());
+            run.begin_forward(&[next]);
+        }
+        assert_eq!(run.ids()[prompt.len()..], ids("greedy")[..64], "{}", entry["prompt"]);
+    }
+}
+
+#[test]
+fn a_model_of_qwens_size_agrees_with_pytorch_and_loads_at_once() {
+    let Some(folder) = folder("LAYERSTEP_QWEN_SHAPE") else { return };
+    let started = Instant::now();
+    let model = Arc::new(Model::load(&folder.join("qwen-shape")).expect("the model"));
+    println!("loaded in {:?}", started.elapsed());
+    assert!(largest_error(&model, &folder.join("qwen-ref.safetensors")) <= 1e-4);
+}

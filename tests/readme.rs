@@ -1,0 +1,44 @@
+//! The README is true: its table of keys is the program's, and its transcripts are what the program prints.
+
+use std::process::Command;
+
+fn readme() -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    std::fs::read_to_string(path).expect("README.md")
+}
+
+#[test]
+fn the_table_of_keys_is_that_of_the_program() {
+    let table = layerstep::tui::key_table();
+    assert!(readme().contains(&table), "README.md, section Keys, should hold:\n{table}");
+}
+
+/// What follows a line `    $ layerstep ...`, up to the next line that is not indented; `[...]` stands for left-out lines.
+#[test]
+fn transcripts_on_the_demo_are_what_the_program_prints() {
+    let readme = readme();
+    let mut checked = 0;
+    for block in readme.split("\n    $ layerstep ").skip(1) {
+        let (arguments, rest) = block.split_once('\n').expect("a transcript");
+        let shown: Vec<&str> = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    ")).collect();
+        let output = Command::new(env!("CARGO_BIN_EXE_layerstep"))
+            .args(arguments.split_whitespace())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("the program runs");
+        let printed = String::from_utf8(output.stdout).expect("text");
+        let mut printed = printed.lines();
+        let mut gap = false;
+        for line in shown.iter().map(|line| line.trim()).filter(|line| !line.is_empty()) {
+            if line == "[...]" {
+                gap = true;
+                continue;
+            }
+            let found = if gap { printed.find(|p| p.trim() == line) } else { printed.find(|p| !p.trim().is_empty()) };
+            assert_eq!(found.map(str::trim), Some(line), "layerstep {arguments}");
+            gap = false;
+        }
+        checked += 1;
+    }
+    assert!(checked > 0, "README.md has a transcript");
+}
