@@ -12,8 +12,10 @@ mod input;
 mod inspect;
 mod witness;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// An interactive terminal debugger for the forward pass of transformers.
@@ -26,8 +28,8 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// Threads to compute with [default: all cores]. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,9 +58,16 @@ enum Command {
 /// # Errors
 /// Whatever keeps a command from running: exit status 2.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => bail!("{}", one_line(&error.render().to_string())),
+        Err(help) => {
+            help.print()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     if let Some(threads) = cli.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
     match cli.command {
         None => debug::run_demo(),
@@ -69,10 +78,23 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut std::io::stdout());
+            // By way of a buffer: clap_complete panics when its output is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What clap has to say, in one line and without the usage.
+fn one_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|rest| text.find(rest)).min();
+    let paragraphs = text[..end.unwrap_or(text.len())].split("\n\n");
+    let paragraphs: Vec<String> =
+        paragraphs.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    format!("{}; --help tells what is accepted", paragraphs.join("; "))
 }
 
 /// Writes a line to stderr: everything that is not the result.

@@ -12,7 +12,10 @@ fn main() -> ExitCode {
         if error.chain().any(pipe_closed) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        // One line, whatever a library put into its message.
+        let message = format!("{error:#}");
+        let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        eprintln!("error: {}", lines.join(" "));
         ExitCode::from(2)
     })
 }

@@ -1,16 +1,15 @@
 //! `layerstep capture`: every activation of our engine, as a dump.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use globset::Glob;
 use serde_json::json;
 
 use super::input::{Loaded, TokenArgs};
 use crate::engine::sampling::argmax;
-use crate::engine::{LogitRows, Run, Value};
+use crate::engine::{LogitRows, Program, Run, Site, Value, matching};
 use crate::formats;
 
 /// Write every activation of our engine to a dump.
@@ -26,7 +25,7 @@ pub(super) struct Args {
     /// Greedy decode steps after the prefill; their keys end in @1, @2, ...
     #[arg(long, value_name = "N", default_value_t = 0)]
     decode: usize,
-    /// Only activations whose name matches, e.g. '*.q_rope' (repeatable).
+    /// Only the activations of this name or pattern, e.g. `*.q_rope` (repeatable).
     #[arg(long, value_name = "GLOB")]
     only: Vec<String>,
     /// Precision to compute in.
@@ -41,16 +40,22 @@ enum Compute {
     F32,
 }
 
+/// What a dump can be written as.
+enum Format {
+    Safetensors,
+    Npz,
+}
+
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let format = match args.output.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => Format::Safetensors,
+        Some("npz") => Format::Npz,
+        _ => bail!("{} ends neither in .safetensors nor in .npz", args.output.display()),
+    };
     let loaded = Loaded::open(&args.model)?;
     let ids = loaded.ids(&args.tokens)?.context("nothing to feed: give --prompt TEXT or --ids 1,2,3")?;
-    let mut globs = globset::GlobSetBuilder::new();
-    for glob in &args.only {
-        globs.add(Glob::new(glob).with_context(|| format!("--only {glob:?} is not a pattern"))?);
-    }
-    let globs = globs.build()?;
-    let wanted = |name: &str, short: &str| args.only.is_empty() || globs.is_match(name) || globs.is_match(short);
+    let wanted = wanted(args, &Program::new(&loaded.model.config))?;
 
     let mut run = Run::new(loaded.model.clone(), &ids, LogitRows::All);
     let mut kept: Vec<(String, Value)> = Vec::new();
@@ -61,19 +66,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             run.begin_forward(&[next]);
         }
         while let Some(site) = run.step() {
-            let name = site.to_string();
-            if wanted(&name, &site.short()) {
+            if wanted.contains(&site) {
+                let name = site.to_string();
                 let value = run.get(site).context("the op was just computed")?.clone();
                 kept.push((if forward == 0 { name } else { format!("{name}@{forward}") }, value));
             }
         }
-    }
-    if kept.is_empty() {
-        bail!(
-            "--only {} matches no activation: layerstep inspect {} --names lists them",
-            args.only.join(" "),
-            args.model
-        );
     }
     let steps: Vec<usize> = std::iter::once(ids.len()).chain(std::iter::repeat_n(1, args.decode)).collect();
     let positions: Vec<usize> = (0..run.ids().len()).collect();
@@ -90,10 +88,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     let tensors: Vec<(String, ndarray::ArrayViewD<f32>)> =
         kept.iter().map(|(name, value)| (name.clone(), value.view())).collect();
-    match args.output.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => formats::write_safetensors(&args.output, &tensors, &metadata)?,
-        Some("npz") => formats::write_npz(&args.output, &tensors, false)?,
-        _ => bail!("{} ends neither in .safetensors nor in .npz", args.output.display()),
+    match format {
+        Format::Safetensors => formats::write_safetensors(&args.output, &tensors, &metadata)?,
+        Format::Npz => formats::write_npz(&args.output, &tensors, false)?,
     }
     super::note(&format!(
         "wrote {} activations of {} tokens to {}",
@@ -102,4 +99,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.output.display()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The activations that `--only` asks for; without it, all.
+fn wanted(args: &Args, program: &Program) -> anyhow::Result<HashSet<Site>> {
+    if args.only.is_empty() {
+        return Ok(program.sites().iter().copied().collect());
+    }
+    let mut wanted = HashSet::new();
+    for pattern in &args.only {
+        let sites = matching(pattern, program);
+        if sites.is_empty() || pattern.is_empty() {
+            bail!("--only {pattern:?} matches no activation: layerstep inspect {} --names lists them", args.model);
+        }
+        wanted.extend(sites);
+    }
+    Ok(wanted)
 }

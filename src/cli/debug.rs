@@ -8,6 +8,7 @@ use super::demo;
 use super::input::{Loaded, TokenArgs};
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::debugger::{Debugger, Dumps, Session};
+use crate::dump::Dump;
 use crate::tui;
 
 /// Step through a forward pass in the terminal.
@@ -49,7 +50,7 @@ fn show(loaded: &Loaded, opened: Opened) -> anyhow::Result<ExitCode> {
     };
     let mut notes = loaded.model.notes.clone();
     for (role, dump) in [("reference", &opened.reference), ("candidate", &opened.candidate)] {
-        notes.extend(dump.iter().flat_map(|dump| dump.notes()).map(|note| format!("{role}: {note}")));
+        notes.extend(dump.iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }
     let session = Session {
         model: loaded.model.clone(),

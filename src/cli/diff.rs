@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
-use super::witness::{DumpArgs, Tokens};
+use super::witness::{DumpArgs, Opened, Tokens};
 use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, Witnesses, walk};
 
 /// Compare dumps with each other and with our engine; name the first activation out of line.
@@ -38,12 +38,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = Loaded::open(model)?;
     let opened = args.dumps.open(&loaded, &args.tokens)?;
     let report = match &opened.tokens {
-        Tokens::Differ { sentence, ids } => inputs_differ(&loaded, sentence, ids),
+        Tokens::Differ { sentence, ids } => inputs_differ(&loaded, &opened, sentence, ids),
         Tokens::Agreed { ids, steps } => {
             let witnesses = Witnesses { reference: opened.reference.as_ref(), candidate: opened.candidate.as_ref() };
             let show = std::io::stderr().is_terminal();
             let mut progress = |done: usize, total: usize| {
-                if show && done % 16 == 0 {
+                if show && done.is_multiple_of(16) {
                     progress_line(done, total);
                 }
             };
@@ -74,21 +74,30 @@ fn progress_line(done: usize, total: usize) {
     }
 }
 
-fn inputs_differ(loaded: &Loaded, sentence: &str, ids: &[u32]) -> Report {
-    let engine = Source {
+fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) -> Report {
+    let mut sources = vec![Source {
         role: "engine",
         path: loaded.model.name.clone(),
         dtype: "f32".into(),
         ids: ids.to_vec(),
         plan: String::new(),
-    };
+    }];
+    for (role, dump) in [("reference", &opened.reference), ("candidate", &opened.candidate)] {
+        sources.extend(dump.as_ref().map(|dump| Source {
+            role,
+            path: dump.path().display().to_string(),
+            dtype: "not read".into(),
+            ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
+            plan: dump.plan().to_string(),
+        }));
+    }
     Report {
         verdict: Verdict::InputsDiffer,
         sentence: sentence.to_string(),
         first_divergence: None,
         activations: Vec::new(),
         notes: Vec::new(),
-        sources: vec![engine],
+        sources,
     }
 }
 

@@ -20,31 +20,31 @@ pub(super) struct Args {
     /// At most this many new tokens.
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_tokens: usize,
-    /// 0 takes the most likely token [default: as generation_config.json says, else 0].
-    #[arg(long, value_name = "T")]
+    /// 0 takes the most likely token [default: as `generation_config.json` says, else 0].
+    #[arg(long, value_name = "T", value_parser = |text: &str| number(text, 0.0, f32::MAX))]
     temperature: Option<f32>,
     /// Sample from the K most likely tokens; 0 means all.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Sample from the most likely tokens that add up to P.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = |text: &str| number(text, 0.0, 1.0))]
     top_p: Option<f32>,
     /// Drop tokens less likely than P times the most likely one.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = |text: &str| number(text, 0.0, 1.0))]
     min_p: Option<f32>,
     /// Makes tokens seen before less likely; 1 is off.
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = |text: &str| number(text, f32::MIN_POSITIVE, f32::MAX))]
     repetition_penalty: Option<f32>,
     /// Seed of the random numbers.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Stop when the text contains this (repeatable).
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
     /// Go on after the end-of-text token, and print special tokens as text.
     #[arg(long)]
     ignore_eos: bool,
-    /// Print one JSON document at the end: prompt_ids, ids, text.
+    /// Print one JSON document at the end: `prompt_ids`, `ids`, `text`.
     #[arg(long)]
     json: bool,
 }
@@ -97,7 +97,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed, else what generation_config.json says, else greedy. A filter asks for sampling.
+/// A number between `least` and `most`.
+fn number(text: &str, least: f32, most: f32) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "it is not a number".to_string())?;
+    match (least..=most).contains(&value) {
+        true => Ok(value),
+        false if most == f32::MAX && least == 0.0 => Err("it should be 0 or more".into()),
+        false if most == f32::MAX => Err("it should be more than 0".into()),
+        false => Err(format!("it should be {least} to {most}")),
+    }
+}
+
+/// What was typed, else what `generation_config.json` says, else greedy. A filter asks for sampling.
 fn sampling(args: &Args, defaults: &GenerationDefaults) -> Sampling {
     let off = Sampling::default();
     let asked = args.top_k.is_some() || args.top_p.is_some() || args.min_p.is_some();

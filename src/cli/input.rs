@@ -18,7 +18,7 @@ pub(super) struct TokenArgs {
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     pub(super) ids: Option<Vec<u32>>,
     /// The prompt is what a user says: wrap it in the model's chat template.
-    #[arg(long, requires = "prompt")]
+    #[arg(long, requires = "prompt", conflicts_with = "ids")]
     pub(super) chat: bool,
 }
 

@@ -76,7 +76,7 @@ pub(super) fn agree(
         }
     }
     if let Some(ids) = typed {
-        let steps = vec![ids.len()];
+        let steps = steps_of(&ids, [&mut reference, &mut candidate]);
         claims.insert(0, ("the command line".into(), ids, steps));
     }
     // A shorter list that begins the longest one is fewer decode steps of the same session.
@@ -99,6 +99,16 @@ pub(super) fn agree(
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
     Ok(Opened { reference, candidate, tokens: Tokens::Agreed { ids, steps } })
+}
+
+/// Tokens per forward, for ids that were typed: a dump that does not name its ids still shows its decode steps.
+fn steps_of(ids: &[u32], dumps: [&mut Option<Dump>; 2]) -> Vec<usize> {
+    let silent = dumps.into_iter().flatten().filter(|dump| dump.ids().is_none());
+    let fitting = silent.filter_map(|dump| {
+        let steps = dump.steps_for(ids.len());
+        dump.bind(ids, &steps).is_ok().then_some(steps)
+    });
+    fitting.max_by_key(Vec::len).unwrap_or_else(|| vec![ids.len()])
 }
 
 /// How `other` differs from `ids`; `None` when it begins them.

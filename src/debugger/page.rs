@@ -5,14 +5,19 @@ use ndarray::{ArrayD, ArrayView2, Axis as NdAxis, Ix2, Slice};
 use super::state::Debugger;
 use super::view::{ComparisonLine, Shown, TensorPage, TensorRequest, Witness};
 use crate::diagnose::{Part, compare_parts};
-use crate::engine::{Axis, Site};
+use crate::dump::Planned;
+use crate::engine::{Activation, Axis, Site};
 use crate::metrics::summarise;
+use crate::ops::Mask;
 
 impl Debugger {
     /// The page that `request` asks for.
     ///
     /// # Errors
     /// One sentence for the user: the activation is not computed yet, or the witness does not have it.
+    ///
+    /// # Panics
+    /// Never: every row of the table of activations has two or three axes.
     pub fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
         let site = *self.run.program().sites().get(request.row).ok_or("there is no such op")?;
         let (values, mut notes) = self.shown(site, request)?;
@@ -27,7 +32,7 @@ impl Debugger {
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
         let (pooled, heatmap) = pool(plane.view(), request.heatmap);
-        let (comparisons, said) = self.comparisons(site, request.row)?;
+        let (comparisons, said) = self.comparisons(site, request.row);
         notes.extend(said);
         Ok(TensorPage {
             name: site.to_string(),
@@ -48,12 +53,18 @@ impl Debugger {
     }
 
     fn shown(&self, site: Site, request: &TensorRequest) -> Result<(ArrayD<f32>, Vec<String>), String> {
-        let full = |part: Part| self.fill(site, part);
+        let full = |witness: Witness| -> Result<(ArrayD<f32>, Vec<String>), String> {
+            let (part, mut notes) = self.part(site, request.row, witness)?;
+            let (mut values, lacks) = self.fill(site, part);
+            self.mark_masked(site, &mut values);
+            notes.extend(lacks);
+            Ok((values, notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect()))
+        };
         match request.shown {
-            Shown::Values(witness) => Ok(full(self.part(site, request.row, witness)?)),
+            Shown::Values(witness) => full(witness),
             Shown::Difference(a, b) => {
-                let (a, mut notes) = full(self.part(site, request.row, a)?);
-                let (b, more) = full(self.part(site, request.row, b)?);
+                let (a, mut notes) = full(a)?;
+                let (b, more) = full(b)?;
                 notes.extend(more);
                 // Equal infinities, as masked scores have them, are no difference.
                 let difference = ndarray::Zip::from(&a).and(&b).map_collect(|a, b| if a == b { 0.0 } else { a - b });
@@ -62,14 +73,17 @@ impl Debugger {
         }
     }
 
-    /// What a witness has of an activation of the current forward.
-    fn part(&self, site: Site, row: usize, witness: Witness) -> Result<Part, String> {
+    /// What a witness has of an activation of the current forward, and what was done to it.
+    fn part(&self, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
         let record = self.trace.current().get(row);
         let ours = record.and_then(|record| record.value.as_ref());
         let tokens = self.run.forward_ids().len();
         let Some(dump) = self.session.dumps.of(witness) else {
+            if witness != Witness::Engine {
+                return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
+            }
             return match (ours, record) {
-                (Some(ours), _) => Ok(Part::whole(ours.to_owned(), site, tokens)),
+                (Some(ours), _) => Ok((Part::whole(ours.to_owned(), site, tokens), Vec::new())),
                 (None, Some(_)) => Err(format!("{} was not kept (memory budget): g goes there", site.short())),
                 (None, None) => Err(format!("{} is not computed yet: s steps, g goes there", site.short())),
             };
@@ -78,10 +92,15 @@ impl Debugger {
             .read(self.run.forward(), site, ours.map(|ours| ours.view()))
             .map_err(|error| error.to_string())?
             .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
-        Ok(Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key })
+        // Of several readings of a shape, the notes name the one that was taken.
+        let planned = dump.planned(self.run.forward(), site).filter(|planned| !planned.is_ambiguous());
+        let mut notes = planned.map(Planned::steps).unwrap_or_default();
+        notes.extend(aligned.notes);
+        Ok((Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key }, notes))
     }
 
-    /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so.
+    /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see
+    /// are not lacking: they are masked.
     fn fill(&self, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
         let tokens = self.run.forward_ids().len();
         let shape = site.activation.shape(&self.session.model.config, tokens, self.run.first_position() + tokens);
@@ -100,14 +119,51 @@ impl Debugger {
             }
             target.assign(&part.values.index_axis(row_axis, index));
         }
-        let note = format!("{} of {tokens} rows are there; NaN stands for the others", part.rows.len());
-        (full, vec![note])
+        let mut notes = Vec::new();
+        if part.rows.len() < tokens {
+            notes.push(format!("{} of {tokens} rows are there; NaN stands for the others", part.rows.len()));
+        }
+        if let Some(masked) = masked_value(site) {
+            let keys = part.first_key..part.first_key + part.values.shape()[axes.len() - 1];
+            let mask = self.mask(site);
+            for row in part.rows {
+                for (key, mut values) in full.index_axis_mut(row_axis, row).axis_iter_mut(NdAxis(1)).enumerate() {
+                    if !keys.contains(&key) && !mask.allows(row, key) {
+                        values.fill(masked);
+                    }
+                }
+            }
+        }
+        (full, notes)
     }
 
-    fn comparisons(&self, site: Site, row: usize) -> Result<(Vec<ComparisonLine>, Vec<String>), String> {
+    fn mask(&self, site: Site) -> Mask {
+        let window = self.session.model.config.sliding_window[site.layer];
+        Mask { first: self.run.first_position(), window }
+    }
+
+    /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
+    /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are.
+    fn mark_masked(&self, site: Site, values: &mut ArrayD<f32>) {
+        if site.activation != Activation::Scores {
+            return;
+        }
+        let mask = self.mask(site);
+        for mut head in values.outer_iter_mut() {
+            for (row, mut queries) in head.outer_iter_mut().enumerate() {
+                for (key, score) in queries.iter_mut().enumerate() {
+                    if *score <= MASKED && !mask.allows(row, key) {
+                        *score = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
+    }
+
+    fn comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {
         let witnesses = self.header().witnesses;
         let parts: Vec<(Witness, Part)> =
-            witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|part| (*w, part))).collect();
+            witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|(part, _)| (*w, part))).collect();
         let config = &self.session.model.config;
         let mut lines = Vec::new();
         let pairs = [
@@ -125,13 +181,26 @@ impl Debugger {
         }
         let missing = witnesses.iter().filter(|w| **w != Witness::Engine && parts.iter().all(|(have, _)| have != *w));
         let notes = missing.map(|w| format!("the {} does not have {}", w.name(), site.short())).collect();
-        Ok((lines, notes))
+        (lines, notes)
+    }
+}
+
+/// A score at or below this, where the mask hides it, was masked.
+const MASKED: f32 = -5e3;
+
+/// What a masked key has; `None` for activations without keys.
+fn masked_value(site: Site) -> Option<f32> {
+    match site.activation {
+        Activation::Scores => Some(f32::NEG_INFINITY),
+        Activation::Probs => Some(0.0),
+        _ => None,
     }
 }
 
 /// The numbers of a window, cut at the edges.
 fn cut(plane: ArrayView2<f32>, rows: (usize, usize), columns: (usize, usize)) -> Vec<Vec<f32>> {
-    let inside = |(first, count): (usize, usize), length: usize| first.min(length)..(first + count).min(length);
+    let inside =
+        |(first, count): (usize, usize), length: usize| first.min(length)..first.saturating_add(count).min(length);
     let (rows, columns) = (inside(rows, plane.nrows()), inside(columns, plane.ncols()));
     rows.map(|row| columns.clone().map(|column| plane[[row, column]]).collect()).collect()
 }

@@ -91,10 +91,13 @@ impl Debugger {
     ) -> Result<Stop, String> {
         let at = self.run.last();
         match command {
+            Command::Step(0) | Command::StepBack(0) | Command::NextLayer(0) | Command::PreviousLayer(0) => {
+                Ok(Stop::Done)
+            }
             Command::Step(count) => {
                 let mut left = *count;
                 self.advance(interrupt, progress, false, |_, _| {
-                    left = left.saturating_sub(1);
+                    left -= 1;
                     left == 0
                 })
             }
@@ -180,48 +183,52 @@ impl Debugger {
         match compared {
             Ok(compared) => self.trace.push(value, compared),
             Err(error) => {
-                self.run.rewind(self.run.counter() - 1);
+                self.go_back(1)?;
                 return Err(error);
             }
         }
         Ok(Some(site))
     }
 
-    /// Goes back by `count` ops, through earlier forwards if need be.
+    /// Goes back by `count` ops, through earlier forwards if need be. Before the first op of a decode step, the debugger
+    /// stands at the last op of the forward before: as it does when it comes from there.
     fn go_back(&mut self, count: usize) -> Result<Stop, String> {
         let mut left = count;
-        while left > 0 {
-            let counter = self.run.counter();
-            if left <= counter {
+        loop {
+            let (forward, counter) = (self.run.forward(), self.run.counter());
+            if left < counter || (left == counter && forward == 0) {
                 self.run.rewind(counter - left);
-                left = 0;
-            } else {
-                left -= counter;
-                let Some(forward) = self.run.forward().checked_sub(1) else {
-                    self.run.rewind(0);
-                    self.trace.truncate(0, 0);
-                    return Ok(Stop::Start);
-                };
-                self.run.rewind_to_forward(forward);
-                self.run.finish_forward();
+                self.trace.truncate(forward, counter - left);
+                return Ok(Stop::Done);
             }
-            self.trace.truncate(self.run.forward(), self.run.counter());
+            left -= counter;
+            let Some(before) = forward.checked_sub(1) else {
+                self.run.rewind(0);
+                self.trace.truncate(0, 0);
+                return Ok(Stop::Start);
+            };
+            self.run.rewind_to_forward(before);
+            self.run.finish_forward();
+            self.trace.truncate(before, self.run.counter());
         }
-        Ok(Stop::Done)
     }
 
     /// The number of ops after which the op `count` layers on is computed; past the last layer, the next op that no layer
-    /// owns.
+    /// owns. At the end of a forward, the first op of the next one.
     fn layers_on(&self, count: usize) -> usize {
-        let sites = self.run.program().sites();
-        let counter = self.run.counter();
-        let Some(at) = self.run.last() else { return 1 };
+        let (program, counter) = (self.run.program(), self.run.counter());
+        let Some(at) = self.run.last().filter(|_| !self.run.is_complete()) else { return 1 };
+        let inside = |layer: Option<usize>| layer.filter(|layer| *layer < program.layers());
         let wanted = match at.in_layer() {
-            Some(layer) if layer + count < self.run.program().layers() => Site::new(layer + count, at.activation),
-            None if at.activation == Activation::EmbedTokens => Site::new(count - 1, Activation::InputNorm),
-            _ => sites[counter..].iter().copied().find(|site| site.in_layer().is_none()).unwrap_or(at),
+            Some(layer) => inside(layer.checked_add(count)).map(|layer| Site::new(layer, at.activation)),
+            None if at.activation == Activation::EmbedTokens => {
+                inside(count.checked_sub(1)).map(|layer| Site::new(layer, Activation::InputNorm))
+            }
+            None => None,
         };
-        self.run.program().position(wanted).map_or(sites.len(), |position| position + 1).max(counter + 1)
+        let wanted = wanted.and_then(|site| program.position(site));
+        let unowned = || (counter..program.sites().len()).find(|index| program.sites()[*index].in_layer().is_none());
+        wanted.or_else(unowned).map_or(program.sites().len(), |position| position + 1)
     }
 
     fn layers_back(&self, count: usize) -> usize {
@@ -258,15 +265,23 @@ impl Debugger {
 
     /// The activations that a name or pattern means: at least one.
     fn sites(&self, pattern: &str) -> Result<Vec<Site>, String> {
-        let sites = matching(pattern.trim(), self.run.program());
+        let pattern = pattern.trim();
+        if pattern.is_empty() {
+            return Err("which activation? names look like 3.q_rope, 3, norm or *.mlp".into());
+        }
+        let sites = matching(pattern, self.run.program());
         if !sites.is_empty() {
             return Ok(sites);
         }
-        let near = self.complete(pattern.trim().rsplit('.').next().unwrap_or_default());
+        let layers = self.run.program().layers();
+        if Site::parse(pattern).is_some_and(|site| site.layer >= layers) {
+            return Err(format!("there is no {pattern}: the layers are 0 to {}", layers - 1));
+        }
+        let near = self.complete(pattern.rsplit('.').next().unwrap_or_default());
         let hint = near
             .first()
             .map_or_else(|| "names look like 3.q_rope, 3, norm or *.mlp".to_string(), |near| format!("is it {near}?"));
-        Err(format!("no activation is called {:?}: {hint}", pattern.trim()))
+        Err(format!("no activation is called {pattern:?}: {hint}"))
     }
 
     /// Short names of activations that begin with `prefix`, or contain it.
