@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, Axis as NdAxis, Slice};
 
-use crate::engine::{Activation, Axis, Site};
+use crate::engine::{Axis, Site};
 use crate::metrics::{self, Comparison};
 use crate::model::Config;
 use crate::ops::Mask;
@@ -23,20 +23,6 @@ impl Part {
     pub fn whole(values: ArrayD<f32>, site: Site, tokens: usize) -> Self {
         let present = values.shape()[axis_of(site, &[Axis::Token, Axis::Query])];
         Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
-    }
-
-    /// Scores at positions that the mask hides become -inf, where an engine wrote another of the values that mean it:
-    /// the smallest number of its format, or -1e4 and below. Anything else there stays, to be seen.
-    pub fn unify_masked(&mut self, site: Site, config: &Config, first: usize) {
-        if site.activation != Activation::Scores {
-            return;
-        }
-        let mask = Mask { first, window: config.sliding_window[site.layer] };
-        for (index, score) in self.values.indexed_iter_mut() {
-            if *score <= -1e4 && !mask.allows(self.rows[index[1]], self.first_key + index[2]) {
-                *score = f32::NEG_INFINITY;
-            }
-        }
     }
 }
 
@@ -116,26 +102,4 @@ pub fn compare_parts(
         }
     }
     Some((comparison, worst, rows))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::array;
-
-    #[test]
-    fn all_ways_to_write_a_masked_score_become_one() {
-        let site = Site::new(0, Activation::Scores);
-        let (config, _) = Config::from_json(
-            r#"{"model_type": "llama", "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
-                "num_attention_heads": 1, "vocab_size": 4}"#,
-            "config.json",
-        )
-        .expect("a configuration");
-        let values = array![[[1.0, f32::MIN, -1e4], [-2e4, 2.0, 0.5]]].into_dyn();
-        let mut part = Part { values, rows: vec![0, 1], first_key: 0 };
-        part.unify_masked(site, &config, 0);
-        let masked = f32::NEG_INFINITY;
-        assert_eq!(part.values, array![[[1.0, masked, masked], [-2e4, 2.0, 0.5]]].into_dyn());
-    }
 }
