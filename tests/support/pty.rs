@@ -39,6 +39,8 @@ impl Pty {
         for (name, value) in [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LC_ALL", "C.UTF-8")] {
             command.env(name, value);
         }
+        // A backtrace would scroll the message of a panic off the screen.
+        command.env("RUST_BACKTRACE", "0");
         for (name, value) in environment {
             command.env(name, value);
         }
@@ -48,7 +50,7 @@ impl Pty {
         let mut output = pair.master.try_clone_reader().expect("a pty can be read");
         let sink = Arc::clone(&shown);
         thread::spawn(move || {
-            let mut buffer = [0; 1 << 16];
+            let mut buffer = vec![0; 1 << 16];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 let mut shown = sink.lock().unwrap_or_else(PoisonError::into_inner);
                 shown.parser.process(&buffer[..count]);
