@@ -1,6 +1,8 @@
 //! Real sizes against PyTorch. Runs only where `LAYERSTEP_SMOLLM2` and `LAYERSTEP_QWEN_SHAPE` name the folders that
 //! `reference/make_big.sh` made; CONTRIBUTING.md says how.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures are for people: cargo test -- --nocapture")]
+
 mod support;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The engine against PyTorch, on the tiny models: op by op from PyTorch's own inputs, chained, and greedy.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures are for people: cargo test -- --nocapture")]
+
 mod support;
 
 use std::sync::Arc;

@@ -38,7 +38,9 @@ fn styles(buffer: &Buffer) -> String {
         dump.push('\n');
     }
     for (index, style) in known.iter().enumerate() {
-        dump.push_str(&format!("{} {style}\n", char::from(b'a' + index as u8)));
+        dump.extend([char::from(b'a' + index as u8), ' ']);
+        dump.push_str(style);
+        dump.push('\n');
     }
     dump
 }

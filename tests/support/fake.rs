@@ -165,7 +165,7 @@ impl Backend for Fake {
             }
             Command::Step(times) => self.go(Some((next + times - 1).min(last))),
             Command::NextLayer(times) => self.go(Some((next - 1 + per_layer * times).min(last))),
-            Command::StepBack(times) if self.at.is_none() => return Ok(Stop::Start).inspect(|_| drop(times)),
+            Command::StepBack(_) if self.at.is_none() => return Ok(Stop::Start),
             Command::StepBack(times) => self.go(self.at.and_then(|at| at.checked_sub(*times))),
             Command::PreviousLayer(times) => self.go(self.at.and_then(|at| at.checked_sub(times * per_layer))),
             Command::Finish => {
