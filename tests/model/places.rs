@@ -84,7 +84,7 @@ fn what_is_not_there_is_said_in_one_sentence() {
         "./nowhere",
         "/no/such/model",
         "a/b/c",
-        "../x",
+        "../no such folder",
         "org/..",
         "org/name@../../x",
         "org/name@/etc",
