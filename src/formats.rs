@@ -26,9 +26,9 @@ mod write;
 
 pub use array::{Array, Dtype};
 pub use error::Error;
+pub(crate) use error::escape;
 pub use write::{write_npy, write_npz, write_safetensors, write_safetensors_with};
 
-use error::escape;
 use members::Members;
 use place::Slot;
 use source::Source;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::formats;
 
+pub(super) use crate::formats::escape as shown;
+
 /// Why a dump, or a map of names, was not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,22 +54,6 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
-}
-
-/// Longest untrusted text that is repeated.
-const LONGEST: usize = 160;
-
-/// Untrusted text with everything that is not plain and printable escaped, and cut to a readable length.
-pub(super) fn shown(text: &str) -> String {
-    let mut out = String::new();
-    for (at, c) in text.chars().enumerate() {
-        match c {
-            _ if at == LONGEST => return out + "...",
-            '\'' | '"' => out.push(c),
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out
 }
 
 pub(super) fn path(path: &Path) -> String {

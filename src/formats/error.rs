@@ -116,7 +116,7 @@ impl Error {
 const LONGEST: usize = 160;
 
 /// Untrusted text with everything that is not plain and printable escaped, cut to a readable length.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     for (at, c) in text.chars().enumerate() {
         match c {

@@ -172,18 +172,7 @@ impl Model {
 
     /// Every tensor that is a matrix, with the canonical name of the module it belongs to.
     pub fn matrices(&self) -> impl Iterator<Item = &Tensor> {
-        let layers = self.layers.iter().flat_map(|layer| {
-            [
-                &layer.q_proj,
-                &layer.k_proj,
-                &layer.v_proj,
-                &layer.o_proj,
-                &layer.gate_proj,
-                &layer.up_proj,
-                &layer.down_proj,
-            ]
-            .map(|linear| &linear.weight)
-        });
+        let layers = self.layers.iter().flat_map(|layer| layer.linears().map(|linear| &linear.weight));
         std::iter::once(&self.embed_tokens).chain(layers).chain(std::iter::once(&self.lm_head))
     }
 }

@@ -150,6 +150,13 @@ pub struct Layer {
     pub down_proj: Linear,
 }
 
+impl Layer {
+    /// All of its linear maps, in the order of the forward pass.
+    pub fn linears(&self) -> [&Linear; 7] {
+        [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj, &self.gate_proj, &self.up_proj, &self.down_proj]
+    }
+}
+
 /// A checkpoint, ready to run.
 #[derive(Clone, Debug)]
 pub struct Model {

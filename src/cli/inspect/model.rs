@@ -12,16 +12,7 @@ use crate::model::{Config, Model};
 /// Numbers and tensors of all weights; a tied head counts once.
 fn parameters(model: &Model) -> (usize, usize) {
     let vectors = model.layers.iter().flat_map(|layer| {
-        let linears = [
-            &layer.q_proj,
-            &layer.k_proj,
-            &layer.v_proj,
-            &layer.o_proj,
-            &layer.gate_proj,
-            &layer.up_proj,
-            &layer.down_proj,
-        ];
-        let biases = linears.into_iter().filter_map(|linear| linear.bias.as_ref());
+        let biases = layer.linears().into_iter().filter_map(|linear| linear.bias.as_ref());
         let norms = [Some(&layer.input_layernorm), Some(&layer.post_attention_layernorm)];
         biases.chain(norms.into_iter().chain([layer.q_norm.as_ref(), layer.k_norm.as_ref()]).flatten())
     });
