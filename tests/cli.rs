@@ -436,6 +436,23 @@ fn other_ids_are_no_divergence() {
     let (status, out) = ran(&["diff", "--model", &model, "--candidate", &other, "--ids", "1,7,3"]);
     assert!(status == 1 && out.contains("token 1 is") && out.contains('7') && out.contains('2'), "{out}");
     refused(&["debug", &model, "--candidate", &other, "--ids", "1,7,3"], &["token 1 is"]);
+    // The same beginning, but another number of tokens in the prefill.
+    let ids = document_ids(&tiny_dump("qwen2"));
+    let short = ids[..5].iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let (status, document) = diff(&model, &["--reference", &tiny_dump("qwen2"), "--ids", &short]);
+    assert_eq!((status, &document["verdict"]), (1, &json!("inputs_differ")));
+    ran(&["capture", &model, "--ids", &short, "-o", &other]);
+    let (status, document) = diff(&model, &["--reference", &tiny_dump("qwen2"), "--candidate", &other]);
+    assert_eq!((status, &document["verdict"]), (1, &json!("inputs_differ")));
+    // All of the prefill and fewer decode steps are the same session.
+    let prefill = ids[..13].iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let (status, document) = diff(&model, &["--reference", &tiny_dump("qwen2"), "--ids", &prefill]);
+    assert_eq!((status, &document["verdict"]), (0, &json!("match")));
+}
+
+/// The ids that a dump's metadata names.
+fn document_ids(dump: &str) -> Vec<u32> {
+    support::Reference::open(Path::new(dump)).ids
 }
 
 #[test]

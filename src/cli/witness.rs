@@ -88,6 +88,19 @@ pub(super) fn agree(
         if let Some(sentence) = difference(&origin, &ids, other, other_ids) {
             return Ok(Opened { reference, candidate, tokens: Tokens::Differ { sentence, ids } });
         }
+        // A beginning that ends inside a forward is another prompt, not fewer decode steps.
+        let ends = steps.iter().scan(0, |end, tokens| {
+            *end += tokens;
+            Some(*end)
+        });
+        if !ends.into_iter().any(|end| end == other_ids.len()) {
+            let sentence = format!(
+                "the token ids differ in number: {origin} fed {} in forwards of {steps:?}, {other} {}, which begin them",
+                ids.len(),
+                other_ids.len()
+            );
+            return Ok(Opened { reference, candidate, tokens: Tokens::Differ { sentence, ids } });
+        }
         let typed = other == "the command line";
         if !typed && !steps.starts_with(other_steps) && other_steps.iter().sum::<usize>() != other_steps[0] {
             bail!(
@@ -111,7 +124,7 @@ fn steps_of(ids: &[u32], dumps: [&mut Option<Dump>; 2]) -> Vec<usize> {
     fitting.max_by_key(Vec::len).unwrap_or_else(|| vec![ids.len()])
 }
 
-/// How `other` differs from `ids`; `None` when it begins them.
+/// How `other` differs from `ids`; `None` when one begins the other.
 fn difference(origin: &str, ids: &[u32], other: &str, other_ids: &[u32]) -> Option<String> {
     let place = ids.iter().zip(other_ids).position(|(a, b)| a != b)?;
     Some(format!(
