@@ -191,8 +191,8 @@ fn culprit(reference: Option<Judgement>, candidate: Option<Judgement>) -> Culpri
     }
 }
 
-/// A chained f32 error above this is more than the rounding of any model we measured (1e-4 over 24 layers of random
-/// weights), yet without a step that says where it came from.
+/// A chained f32 error above this is more than rounding: the largest measured on a correct engine is 5.4e-6, over 30
+/// layers of SmolLM2.
 const UNEXPLAINED: f64 = 1e-3;
 
 fn conclude(first: Option<&Divergence>, judge: &Judge, compared: usize, rows: &[ActivationRow]) -> (Verdict, String) {

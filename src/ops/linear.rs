@@ -74,7 +74,8 @@ pub fn embed(ids: &[u32], table: &Matrix) -> Array2<f32> {
 }
 
 /// With at most this many rows of `x`, each weight row is read once and used while it is in registers; above it the
-/// blocked product wins. Measured: the two cross between 4 and 8 rows.
+/// blocked product wins: on Qwen2.5-0.5B's shape, one thread took 79 ms for one row, 284 ms for four, and by the blocked
+/// product 336 ms for five and 367 ms for eight.
 const FEW_TOKENS: usize = 4;
 
 /// Weight rows handled by one task: fixed, so that results do not depend on the number of threads.
