@@ -456,6 +456,11 @@ fn document_ids(dump: &str) -> Vec<u32> {
 }
 
 #[test]
+fn a_stop_text_needs_a_tokenizer() {
+    refused(&["generate", &tiny("qwen2"), "--ids", "1,2", "--stop", "end"], &["no tokenizer.json", "--stop"]);
+}
+
+#[test]
 fn numbers_that_are_none_are_strings() {
     let folder = folder();
     let model = tiny("qwen2");

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::input::{Loaded, TokenArgs};
@@ -53,6 +53,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = Loaded::open(&args.model)?;
     let prompt = loaded.ids(&args.tokens)?.context("nothing to feed: give --prompt TEXT or --ids 1,2,3")?;
+    if loaded.tokenizer.is_none() && !args.stop.is_empty() {
+        bail!("{} has no tokenizer.json, so no text for --stop to be found in", loaded.directory.display());
+    }
     let defaults = GenerationDefaults::load(&loaded.directory)?;
     let mut sampler = Sampler::new(sampling(args, &defaults));
     let mut out = std::io::stdout().lock();
