@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod cache;
+pub mod compute;
 pub mod evaluate;
 pub mod name;
 pub mod program;
@@ -13,6 +14,7 @@ pub mod run;
 pub mod sampling;
 
 pub use activation::{ACTIVATIONS, Activation, Axis, Row};
+pub use compute::Compute;
 pub use evaluate::{Input, Span, evaluate, inputs};
 pub use name::{Site, matching};
 pub use program::Program;
@@ -20,4 +22,4 @@ pub use run::{LogitRows, Run};
 pub use sampling::{Sampler, Sampling};
 
 /// An activation: shared, so that recording one costs a reference count, and copied on the first write.
-pub type Value = ndarray::ArcArray<f32, ndarray::IxDyn>;
+pub type Value<T = f32> = ndarray::ArcArray<T, ndarray::IxDyn>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use layerstep::diagnose::{Part, compare_parts};
 use layerstep::engine::sampling::argmax;
-use layerstep::engine::{Activation, LogitRows, Program, Run, Site, Span, Value, evaluate};
+use layerstep::engine::{Activation, Compute, LogitRows, Program, Run, Site, Span, Value, evaluate};
 use layerstep::model::Model;
 use ndarray::ArrayD;
 use support::{Reference, TINY, repository, tiny};
@@ -38,7 +38,7 @@ fn every_op_agrees_with_pytorch_on_its_own_inputs() {
             for site in Program::new(&model.config).sites() {
                 let inputs = reference.inputs(*site, forward, &model.config);
                 let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
-                let ours = evaluate(&model, *site, span, &views);
+                let ours = evaluate(&model, *site, span, &views, Compute::default());
                 let error = error(&model, &reference, *site, forward, ours.to_owned());
                 assert!(error <= LOCAL, "{name}: {site}@{forward} is off by {error:.2e}");
                 if error > worst.0 {

@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use super::Dump;
 use super::error::{Error, shown};
 use super::shape::Kind;
-use crate::engine::{Activation, Site, Span, evaluate};
+use crate::engine::{Activation, Compute, Site, Span, evaluate};
 use crate::formats::Array;
 use crate::model::Model;
 
@@ -208,7 +208,8 @@ fn lookup(model: &Model, rows: &[Vec<f32>]) -> Option<Vec<u32>> {
         let vocab = model.config.vocab_size as u32;
         for first in (0..vocab).step_by(BLOCK) {
             let ids: Vec<u32> = (first..vocab.min(first + BLOCK as u32)).collect();
-            let table = evaluate(model, Site::whole(Activation::EmbedTokens), Span { ids: &ids, first: 0 }, &[]);
+            let span = Span { ids: &ids, first: 0 };
+            let table = evaluate::<f32>(model, Site::whole(Activation::EmbedTokens), span, &[], Compute::default());
             for (id, row) in ids.iter().zip(table.outer_iter()) {
                 let row: Vec<f32> = row.iter().copied().collect();
                 if let Some(found @ None) = wanted.get_mut(&bits(&row)) {

@@ -5,9 +5,10 @@
 use ndarray::{ArrayView2, ArrayView3, ArrayViewD, Ix2, Ix3};
 
 use super::activation::Activation;
+use super::compute::Compute;
 use super::name::Site;
 use crate::model::{Config, Linear, Model};
-use crate::ops::{self, Mask, linear, rms_norm, rope};
+use crate::ops::{self, Mask, Real, linear, rms_norm, rope};
 
 /// What an op reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,69 +66,81 @@ pub fn inputs(site: Site, config: &Config) -> Vec<Input> {
 ///
 /// # Panics
 /// When a value is missing or has another shape: callers take shapes from the table.
-pub fn evaluate(model: &Model, site: Site, span: Span, values: &[ArrayViewD<f32>]) -> super::Value {
+pub fn evaluate<T: Real>(
+    model: &Model,
+    site: Site,
+    span: Span,
+    values: &[ArrayViewD<T>],
+    compute: Compute,
+) -> super::Value<T> {
     use Activation as A;
     let c = &model.config;
     let layer = model.layers.get(site.layer);
     let w = || layer.expect("the program holds only layers that the model has");
-    let x = |index: usize| values[index].view();
-    let rows = |index: usize| flat(&values[index]);
-    let heads = |index: usize| per_head(&values[index], c.head_dim);
+    let operands: Vec<_> =
+        values.iter().enumerate().map(|(index, x)| compute.operand(site.activation, index, x.view())).collect();
+    let x = |index: usize| operands[index].view();
     let eps = c.rms_norm_eps;
+    let rounding = compute.rounding;
+    let project = |weight: &Linear| {
+        let bias = weight.bias.as_ref().map(|bias| bias.view());
+        linear(flat(x(0)), &weight.weight.matrix(), bias, rounding).into_dyn()
+    };
+    let norm = |weight: &ndarray::Array1<f32>| rms_norm(x(0), weight.view(), eps, rounding);
+    let head_norm = |weight: Option<&ndarray::Array1<f32>>| {
+        let weight = weight.expect("models with q/k norms have been loaded with their weights");
+        rms_norm(per_head(x(0), c.head_dim), weight.view(), eps, rounding).into_dyn()
+    };
 
     match site.activation {
-        A::EmbedTokens => ops::embed(span.ids, &model.embed_tokens.matrix()).into_dyn(),
-        A::InputNorm => rms_norm(x(0), w().input_layernorm.view(), eps),
-        A::QProj => project(rows(0), &w().q_proj),
-        A::KProj => project(rows(0), &w().k_proj),
-        A::VProj => project(rows(0), &w().v_proj),
-        A::QNorm => rms_norm(heads(0), head_norm(w().q_norm.as_ref()), eps).into_dyn(),
-        A::KNorm => rms_norm(heads(0), head_norm(w().k_norm.as_ref()), eps).into_dyn(),
-        A::QRope | A::KRope => rope(heads(0), span.first, &c.frequencies).into_dyn(),
+        A::EmbedTokens => ops::embed(span.ids, &model.embed_tokens.matrix(), rounding).into_dyn(),
+        A::InputNorm => norm(&w().input_layernorm),
+        A::QProj => project(&w().q_proj),
+        A::KProj => project(&w().k_proj),
+        A::VProj => project(&w().v_proj),
+        A::QNorm => head_norm(w().q_norm.as_ref()),
+        A::KNorm => head_norm(w().k_norm.as_ref()),
+        A::QRope | A::KRope => {
+            let nudged = compute.nudge.map(|seed| c.frequencies.nudged(seed));
+            let frequencies = nudged.as_ref().unwrap_or(&c.frequencies);
+            rope(per_head(x(0), c.head_dim), span.first, frequencies, rounding).into_dyn()
+        }
         A::Scores => {
             let mask = Mask { first: span.first, window: c.sliding_window[site.layer] };
-            ops::scores(cube(&values[0]), cube(&values[1]), (c.head_dim as f32).sqrt().recip(), mask).into_dyn()
+            ops::scores(cube(x(0)), cube(x(1)), (c.head_dim as f64).sqrt().recip(), mask, rounding).into_dyn()
         }
-        A::Probs => ops::softmax(cube(&values[0])).into_dyn(),
-        A::Context => ops::context(cube(&values[0]), cube(&values[1])).into_dyn(),
-        A::OProj => project(rows(0), &w().o_proj),
-        A::ResidMid | A::Block => &x(0) + &x(1),
-        A::PostAttentionNorm => rms_norm(x(0), w().post_attention_layernorm.view(), eps),
-        A::GateProj => project(rows(0), &w().gate_proj),
-        A::UpProj => project(rows(0), &w().up_proj),
-        A::ActFn => c.hidden_act.apply(x(0)),
-        A::ActMul => ops::multiply(x(0), x(1)),
-        A::DownProj => project(rows(0), &w().down_proj),
-        A::FinalNorm => rms_norm(x(0), model.norm.view(), eps),
-        A::LmHead => linear(rows(0), &model.lm_head.matrix(), None).into_dyn(),
+        A::Probs => ops::softmax(cube(x(0)), rounding).into_dyn(),
+        A::Context => ops::context(cube(x(0)), cube(x(1)), rounding).into_dyn(),
+        A::OProj => project(&w().o_proj),
+        A::ResidMid | A::Block => ops::add(x(0), x(1), rounding),
+        A::PostAttentionNorm => norm(&w().post_attention_layernorm),
+        A::GateProj => project(&w().gate_proj),
+        A::UpProj => project(&w().up_proj),
+        A::ActFn => c.hidden_act.apply(x(0), rounding),
+        A::ActMul => ops::multiply(x(0), x(1), rounding),
+        A::DownProj => project(&w().down_proj),
+        A::FinalNorm => norm(&model.norm),
+        A::LmHead => linear(flat(x(0)), &model.lm_head.matrix(), None, rounding).into_dyn(),
     }
     .into_shared()
 }
 
-fn project(x: ArrayView2<f32>, w: &Linear) -> ndarray::ArrayD<f32> {
-    linear(x, &w.weight.matrix(), w.bias.as_ref().map(|bias| bias.view())).into_dyn()
+fn flat<T: Real>(x: ArrayViewD<T>) -> ArrayView2<T> {
+    x.into_dimensionality::<Ix2>().expect("the table says [token, channel]")
 }
 
-fn head_norm(weight: Option<&ndarray::Array1<f32>>) -> ndarray::ArrayView1<'_, f32> {
-    weight.expect("models with q/k norms have been loaded with their weights").view()
-}
-
-fn flat<'a>(x: &'a ArrayViewD<f32>) -> ArrayView2<'a, f32> {
-    x.view().into_dimensionality::<Ix2>().expect("the table says [token, channel]")
-}
-
-fn cube<'a>(x: &'a ArrayViewD<f32>) -> ArrayView3<'a, f32> {
-    x.view().into_dimensionality::<Ix3>().expect("the table says three axes")
+fn cube<T: Real>(x: ArrayViewD<T>) -> ArrayView3<T> {
+    x.into_dimensionality::<Ix3>().expect("the table says three axes")
 }
 
 /// `[token, head * head_dim]` → `[head, token, head_dim]`; what is already per head stays as it is.
-fn per_head<'a>(x: &'a ArrayViewD<f32>, head_dim: usize) -> ArrayView3<'a, f32> {
+fn per_head<T: Real>(x: ArrayViewD<T>, head_dim: usize) -> ArrayView3<T> {
     if x.ndim() == 3 {
         return cube(x);
     }
-    let (tokens, features) = flat(x).dim();
-    x.view()
-        .into_shape_with_order((tokens, features / head_dim, head_dim))
+    let x = flat(x);
+    let (tokens, features) = x.dim();
+    x.into_shape_with_order((tokens, features / head_dim, head_dim))
         .expect("an activation is contiguous, its features a whole number of heads")
         .permuted_axes([1, 0, 2])
 }

@@ -8,10 +8,12 @@ use ndarray::{ArrayViewD, Axis, Slice};
 use super::Value;
 use super::activation::Activation;
 use super::cache::KvCache;
+use super::compute::Compute;
 use super::evaluate::{Input, Span, evaluate, inputs};
 use super::name::Site;
 use super::program::Program;
 use crate::model::Model;
+use crate::ops::Real;
 
 /// For which rows logits are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,29 +25,41 @@ pub enum LogitRows {
 }
 
 /// One forward after another over a growing sequence: the first is the prefill, the others are decode steps.
+/// It computes in f32; `Run<f64>` is the oracle.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct Run<T = f32> {
     model: Arc<Model>,
     program: Arc<Program>,
     logit_rows: LogitRows,
+    compute: Compute,
     ids: Vec<u32>,
     /// Where each forward starts in `ids`; the last one is current.
     starts: Vec<usize>,
     /// The next op of the current forward.
     counter: usize,
     /// What is computed and not stale: the activations of the current layer, and those that no layer owns.
-    slots: HashMap<Activation, Value>,
+    slots: HashMap<Activation, Value<T>>,
     /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
-    checkpoints: Vec<Value>,
-    cache: KvCache,
+    checkpoints: Vec<Value<T>>,
+    cache: KvCache<T>,
 }
 
 impl Run {
-    /// A run that stands before the first op of the prefill of `ids`.
+    /// A run in f32 that stands before the first op of the prefill of `ids`.
     ///
     /// # Panics
     /// When `ids` is empty or holds an id outside the vocabulary: callers check what users type.
     pub fn new(model: Arc<Model>, ids: &[u32], logit_rows: LogitRows) -> Self {
+        Self::with_compute(model, ids, logit_rows, Compute::default())
+    }
+}
+
+impl<T: Real> Run<T> {
+    /// A run in `T` that computes as `compute` says and stands before the first op of the prefill of `ids`.
+    ///
+    /// # Panics
+    /// As [`Run::new`].
+    pub fn with_compute(model: Arc<Model>, ids: &[u32], logit_rows: LogitRows, compute: Compute) -> Self {
         let c = &model.config;
         let cache = KvCache::new(c.num_hidden_layers, c.num_key_value_heads, c.head_dim);
         let program = Arc::new(Program::new(c));
@@ -53,6 +67,7 @@ impl Run {
             model,
             program,
             logit_rows,
+            compute,
             ids: Vec::new(),
             starts: Vec::new(),
             counter: 0,
@@ -112,18 +127,18 @@ impl Run {
         }
         let first = self.first_position();
         let span = Span { ids: &self.ids[first..], first };
-        let mut operands: Vec<ArrayViewD<f32>> =
+        let mut operands: Vec<ArrayViewD<T>> =
             inputs(site, &self.model.config).into_iter().map(|input| self.operand(input)).collect();
         if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
             operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
         }
-        let value = evaluate(&self.model, site, span, &operands);
+        let value = evaluate(&self.model, site, span, &operands, self.compute);
         self.slots.insert(site.activation, value);
         self.counter += 1;
         Some(site)
     }
 
-    fn operand(&self, input: Input) -> ArrayViewD<'_, f32> {
+    fn operand(&self, input: Input) -> ArrayViewD<'_, T> {
         match input {
             Input::Keys(layer) => self.cache.keys(layer).into_dyn(),
             Input::Values(layer) => self.cache.values(layer).into_dyn(),
@@ -136,7 +151,7 @@ impl Run {
     }
 
     /// The residual stream that enters `layer`, at the moment of entering it.
-    fn residual(&self, layer: usize) -> &Value {
+    fn residual(&self, layer: usize) -> &Value<T> {
         &self.slots[&if layer == 0 { Activation::EmbedTokens } else { Activation::Block }]
     }
 
@@ -167,7 +182,7 @@ impl Run {
 
     /// An activation of the current forward, if it is computed and still held: those of the layer being computed,
     /// those that no layer owns, and the residual stream at every block's entry.
-    pub fn get(&self, site: Site) -> Option<&Value> {
+    pub fn get(&self, site: Site) -> Option<&Value<T>> {
         self.slot(site).or_else(|| match site.activation {
             Activation::EmbedTokens => self.checkpoints.first(),
             Activation::Block => self.checkpoints.get(site.layer + 1),
@@ -176,7 +191,7 @@ impl Run {
     }
 
     /// The slot of `site`, unless it is stale.
-    fn slot(&self, site: Site) -> Option<&Value> {
+    fn slot(&self, site: Site) -> Option<&Value<T>> {
         let current = self.last().and_then(Site::in_layer).or_else(|| self.layer_before_the_end());
         self.slots.get(&site.activation).filter(|_| site.in_layer().is_none() || site.in_layer() == current)
     }
@@ -188,7 +203,7 @@ impl Run {
     /// Puts `value` in the place of a computed activation: the ops that follow read it. Returns false, and changes
     /// nothing, when the activation is not computed, when its layer has been left, or when it has another shape.
     #[must_use]
-    pub fn set(&mut self, site: Site, value: Value) -> bool {
+    pub fn set(&mut self, site: Site, value: Value<T>) -> bool {
         match self.slot(site) {
             Some(old) if old.shape() == value.shape() => {
                 self.slots.insert(site.activation, value);
@@ -248,10 +263,15 @@ impl Run {
     }
 
     /// The logits of the last token, once the forward is complete.
-    pub fn last_logits(&self) -> Option<ndarray::ArrayView1<'_, f32>> {
+    pub fn last_logits(&self) -> Option<ndarray::ArrayView1<'_, T>> {
         let logits = self.slots.get(&Activation::LmHead)?;
         let rows = logits.view().into_dimensionality::<ndarray::Ix2>().expect("logits have two axes");
         Some(rows.index_axis_move(Axis(0), logits.len_of(Axis(0)) - 1))
+    }
+
+    /// How the ops that follow are computed.
+    pub fn set_compute(&mut self, compute: Compute) {
+        self.compute = compute;
     }
 
     /// The model.
@@ -285,7 +305,7 @@ impl Run {
     }
 
     /// The keys and values kept so far.
-    pub fn cache(&self) -> &KvCache {
+    pub fn cache(&self) -> &KvCache<T> {
         &self.cache
     }
 }

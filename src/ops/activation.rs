@@ -4,6 +4,8 @@ use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSliceMut;
 
+use super::real::{Real, Rounding};
+
 /// An activation function of the MLP, as `hidden_act` of config.json names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -17,45 +19,57 @@ impl Activation {
         matches!(name, "silu" | "swish").then_some(Self::Silu)
     }
 
-    /// Applies the function to every element, of any shape.
-    pub fn apply<D: Dimension>(self, x: ArrayView<f32, D>) -> Array<f32, D> {
+    /// Applies the function to every element, of any shape, and rounds the result.
+    pub fn apply<T: Real, D: Dimension>(self, x: ArrayView<T, D>, rounding: Rounding) -> Array<T, D> {
         let mut y = x.as_standard_layout().into_owned();
         let words = y.as_slice_mut().expect("standard layout");
-        words.par_chunks_mut(4096).for_each(|words| match self {
-            Self::Silu => pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for word in words {
-                        *word /= 1.0 + exp(-*word);
-                    }
-                },
-            ),
+        words.par_chunks_mut(4096).for_each(|words| {
+            match self {
+                Self::Silu => pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for word in words.iter_mut() {
+                            *word /= T::one() + (-*word).exponential();
+                        }
+                    },
+                ),
+            }
+            rounding.round(words);
         });
         y
     }
 }
 
 /// The element-wise product of two arrays of one shape.
-pub fn multiply<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> Array<f32, D> {
+pub fn multiply<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, rounding: Rounding) -> Array<T, D> {
     let mut y = a.as_standard_layout().into_owned();
     Zip::from(&mut y).and(&b).par_for_each(|a, b| *a *= *b);
+    rounding.round(y.as_slice_mut().expect("standard layout"));
+    y
+}
+
+/// The element-wise sum of two arrays of one shape.
+pub fn add<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, rounding: Rounding) -> Array<T, D> {
+    let mut y = a.as_standard_layout().into_owned();
+    y += &b;
+    rounding.round(y.as_slice_mut().expect("standard layout"));
     y
 }
 
 /// Subtracts the row's maximum, exponentiates, and divides by the sum, over the last axis.
-pub(super) fn softmax_rows<D: Dimension>(y: &mut Array<f32, D>) {
+pub(super) fn softmax_rows<T: Real, D: Dimension>(y: &mut Array<T, D>) {
     let last = Axis(y.ndim() - 1);
     Zip::from(y.lanes_mut(last)).par_for_each(|row| {
         let row = row.into_slice().expect("rows of a standard layout are contiguous");
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
-                let maximum = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let maximum = row.iter().copied().fold(T::neg_infinity(), T::max);
                 for word in row.iter_mut() {
-                    *word = exp(*word - maximum);
+                    *word = (*word - maximum).exponential();
                 }
-                let sum: f64 = row.iter().map(|v| f64::from(*v)).sum();
-                let scale = (1.0 / sum) as f32;
+                let sum: f64 = row.iter().map(|v| v.wide()).sum();
+                let scale = T::from_f64(1.0 / sum);
                 for word in row.iter_mut() {
                     *word *= scale;
                 }
@@ -69,7 +83,7 @@ pub(super) fn softmax_rows<D: Dimension>(y: &mut Array<f32, D>) {
 /// Cody and Waite's reduction `x = n ln 2 + r` and the minimax polynomial of Cephes' `expf` (Moshier, netlib.org/cephes).
 /// Infinities and NaN behave as in IEEE 754; results below the smallest normal number are flushed to zero.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const LOWEST: f32 = -87.336_54;
     const HIGHEST: f32 = 88.722_83;
     // Adding 1.5 · 2²³ rounds to the nearest integer, which then stands in the low bits of the sum: no library call and
@@ -125,7 +139,7 @@ mod tests {
 
     #[test]
     fn silu_of_known_values() {
-        let y = Activation::Silu.apply(array![0.0, 1.0, -1.0, -200.0, 200.0].view());
+        let y = Activation::Silu.apply(array![0.0f32, 1.0, -1.0, -200.0, 200.0].view(), Rounding::None);
         let exact = [0.0, 0.731_058_6, -0.268_941_43, 0.0, 200.0];
         for (y, exact) in y.iter().zip(exact) {
             assert!((y - exact).abs() < 1e-7, "{y} is not {exact}");

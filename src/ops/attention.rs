@@ -8,6 +8,7 @@ use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::activation::softmax_rows;
+use super::real::{Real, Rounding};
 
 /// Which keys a query may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,39 +28,50 @@ impl Mask {
 }
 
 /// `q kᵀ · scale`, -inf where masked: `q` `[head, query, head_dim]`, `keys` `[key, kv_head, head_dim]` →
-/// `[head, query, key]`.
-pub fn scores(q: ArrayView3<f32>, keys: ArrayView3<f32>, scale: f32, mask: Mask) -> Array3<f32> {
+/// `[head, query, key]`. Rounded after the product and after the scale.
+pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, scale: f64, mask: Mask, rounding: Rounding) -> Array3<T> {
     let (heads, queries, _) = q.dim();
     let repeat = heads / keys.len_of(Axis(1));
+    let scale = T::from_f64(scale);
     let mut out = Array3::zeros((heads, queries, keys.len_of(Axis(0))));
     out.outer_iter_mut().into_par_iter().enumerate().for_each(|(head, mut out)| {
         let (q, k) = (q.index_axis(Axis(0), head), keys.index_axis(Axis(1), head / repeat));
-        general_mat_mul(1.0, &q, &k.t(), 0.0, &mut out);
+        general_mat_mul(T::one(), &q, &k.t(), T::zero(), &mut out);
+        let words = out.as_slice_mut().expect("a head of a fresh array is contiguous");
+        rounding.round(words);
+        for word in words.iter_mut() {
+            *word *= scale;
+        }
+        rounding.round(words);
         for ((query, key), score) in out.indexed_iter_mut() {
-            *score = if mask.allows(query, key) { *score * scale } else { f32::NEG_INFINITY };
+            if !mask.allows(query, key) {
+                *score = T::neg_infinity();
+            }
         }
     });
     out
 }
 
-/// Softmax over the last axis, `[head, query, key]`; the sum is accumulated in f64.
-pub fn softmax(scores: ArrayView3<f32>) -> Array3<f32> {
+/// Softmax over the last axis, `[head, query, key]`; the sum is accumulated in f64, and only the result is rounded.
+pub fn softmax<T: Real>(scores: ArrayView3<T>, rounding: Rounding) -> Array3<T> {
     let mut y = scores.as_standard_layout().into_owned();
     softmax_rows(&mut y);
+    rounding.round(y.as_slice_mut().expect("standard layout"));
     y
 }
 
 /// The weighted sum of values: `probs` `[head, query, key]`, `values` `[key, kv_head, head_dim]` →
 /// `[query, head * head_dim]`, heads side by side.
-pub fn context(probs: ArrayView3<f32>, values: ArrayView3<f32>) -> Array2<f32> {
+pub fn context<T: Real>(probs: ArrayView3<T>, values: ArrayView3<T>, rounding: Rounding) -> Array2<T> {
     let (heads, queries, _) = probs.dim();
     let (_, groups, head_dim) = values.dim();
     let repeat = heads / groups;
     let mut out = Array2::zeros((queries, heads * head_dim));
     out.axis_chunks_iter_mut(Axis(1), head_dim).into_par_iter().enumerate().for_each(|(head, mut out)| {
         let (probs, values) = (probs.index_axis(Axis(0), head), values.index_axis(Axis(1), head / repeat));
-        general_mat_mul(1.0, &probs, &values, 0.0, &mut out);
+        general_mat_mul(T::one(), &probs, &values, T::zero(), &mut out);
     });
+    rounding.round(out.as_slice_mut().expect("a fresh array is contiguous"));
     out
 }
 
@@ -78,11 +90,11 @@ mod tests {
     #[test]
     fn grouped_heads_read_the_key_head_of_their_group() {
         // head_dim 1, keys and values of kv head g are g + 1, so the scores tell which head was read.
-        let q = Array3::ones((4, 1, 1));
+        let q = Array3::<f32>::ones((4, 1, 1));
         let keys = Array::from_shape_fn((2, 2, 1), |(_, g, _)| (g + 1) as f32);
-        let scores = scores(q.view(), keys.view(), 0.5, Mask { first: 1, window: None });
+        let scores = scores(q.view(), keys.view(), 0.5, Mask { first: 1, window: None }, Rounding::None);
         assert_eq!(scores.iter().copied().collect::<Vec<_>>(), [0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]);
-        let context = context(softmax(scores.view()).view(), keys.view());
+        let context = context(softmax(scores.view(), Rounding::None).view(), keys.view(), Rounding::None);
         assert_eq!(context.row(0).to_vec(), [1.0, 1.0, 2.0, 2.0]);
     }
 
@@ -90,7 +102,8 @@ mod tests {
     fn probabilities_of_masked_keys_are_zero_and_rows_sum_to_one() {
         let q = Array::from_shape_fn((2, 3, 4), |(h, t, i)| (h + t + i) as f32);
         let keys = Array::from_shape_fn((3, 1, 4), |(t, _, i)| (t * i) as f32 * 0.3);
-        let probs = softmax(scores(q.view(), keys.view(), 0.5, Mask { first: 0, window: None }).view());
+        let scores = scores(q.view(), keys.view(), 0.5, Mask { first: 0, window: None }, Rounding::None);
+        let probs = softmax(scores.view(), Rounding::None);
         for row in probs.lanes(Axis(2)) {
             assert!((row.sum() - 1.0).abs() < 1e-6);
         }

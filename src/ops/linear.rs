@@ -1,12 +1,11 @@
 //! `y = x Wᵀ + b`: the only place that chooses between matrix-vector and matrix-matrix products, and the only place
 //! that widens weights. Weights stay in the dtype they have on disk; a block of rows is widened where it is used.
 
-use std::cell::RefCell;
-
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
+use super::real::{Real, Rounding, widen_one_bf16};
 
 /// The words of a weight matrix, in the dtype they have on disk.
 #[derive(Clone, Copy, Debug)]
@@ -52,23 +51,33 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
-    /// Writes the words of one row, from column `first` on, widened to f32, into `out`. Widening is exact.
-    fn widen(&self, row: usize, first: usize, out: &mut [f32]) {
+    /// Writes the words of one row, from column `first` on, widened, into `out`. Widening is exact.
+    fn widen<T: Real>(&self, row: usize, first: usize, out: &mut [T]) {
         let start = row * self.columns + first;
         let range = start..start + out.len();
         match self.words {
-            Words::F32(w) => out.copy_from_slice(&w[range]),
-            Words::F16(w) => w[range].convert_to_f32_slice(out),
-            Words::Bf16(w) => widen_bf16(&w[range], out),
+            Words::F32(w) => T::widen_f32(&w[range], out),
+            Words::F16(w) => T::widen_f16(&w[range], out),
+            Words::Bf16(w) => T::widen_bf16(&w[range], out),
         }
+    }
+
+    /// Whether its words have to be rounded to be of the format `rounding`.
+    fn is_finer_than(&self, rounding: Rounding) -> bool {
+        !matches!(
+            (rounding, self.words),
+            (Rounding::None, _) | (Rounding::F16, Words::F16(_)) | (Rounding::Bf16, Words::Bf16(_))
+        )
     }
 }
 
 /// Rows of the embedding table: `ids` → `[token, hidden]`. Ids are checked against the vocabulary at the door.
-pub fn embed(ids: &[u32], table: &Matrix) -> Array2<f32> {
+pub fn embed<T: Real>(ids: &[u32], table: &Matrix, rounding: Rounding) -> Array2<T> {
     let mut out = Array2::zeros((ids.len(), table.columns));
     for (id, mut row) in ids.iter().zip(out.rows_mut()) {
-        table.widen(*id as usize, 0, row.as_slice_mut().expect("rows of a fresh array are contiguous"));
+        let row = row.as_slice_mut().expect("rows of a fresh array are contiguous");
+        table.widen(*id as usize, 0, row);
+        rounding.round(row);
     }
     out
 }
@@ -85,44 +94,67 @@ const BLOCK_ROWS: usize = 256;
 const STRIP_COLUMNS: usize = 1024;
 
 /// `x Wᵀ + b` for `x` `[token, in]`, `weight` `[out, in]`, `bias` `[out]` → `[token, out]`.
-pub fn linear(x: ArrayView2<f32>, weight: &Matrix, bias: Option<ArrayView1<f32>>) -> Array2<f32> {
+/// Weights and bias are rounded first, then the sum.
+pub fn linear<T: Real>(
+    x: ArrayView2<T>,
+    weight: &Matrix,
+    bias: Option<ArrayView1<f32>>,
+    rounding: Rounding,
+) -> Array2<T> {
     assert_eq!(x.ncols(), weight.columns, "input features of a linear layer");
     let mut y = Array2::zeros((x.nrows(), weight.rows));
     if y.is_empty() {
         return y;
     }
     let x = x.as_standard_layout();
+    let bias = bias.map(|bias| {
+        let mut bias = bias.mapv(T::of);
+        rounding.round(bias.as_slice_mut().expect("a fresh array is contiguous"));
+        bias
+    });
     y.axis_chunks_iter_mut(Axis(1), BLOCK_ROWS).into_par_iter().enumerate().for_each(|(index, mut y)| {
         let first = index * BLOCK_ROWS;
         if x.nrows() <= FEW_TOKENS {
-            matrix_vectors(x.view(), weight, first, &mut y);
+            matrix_vectors(x.view(), weight, first, rounding, &mut y);
         } else {
-            matrix_matrix(x.view(), weight, first, &mut y);
+            matrix_matrix(x.view(), weight, first, rounding, &mut y);
         }
-        if let Some(bias) = bias {
+        if let Some(bias) = &bias {
             y += &bias.slice(s![first..first + y.ncols()]);
         }
     });
+    rounding.round(y.as_slice_mut().expect("a fresh array is contiguous"));
     y
 }
 
 /// `y = x W[first..]ᵀ`, a strip of columns at a time: widened, then multiplied.
-fn matrix_matrix(x: ArrayView2<f32>, weight: &Matrix, first: usize, y: &mut ArrayViewMut2<f32>) {
+fn matrix_matrix<T: Real>(
+    x: ArrayView2<T>,
+    weight: &Matrix,
+    first: usize,
+    rounding: Rounding,
+    y: &mut ArrayViewMut2<T>,
+) {
     let (rows, columns) = (y.ncols(), weight.columns);
-    if let Words::F32(words) = weight.words {
-        let words = &words[first * columns..(first + rows) * columns];
+    let round = weight.is_finer_than(rounding);
+    if let (Words::F32(words), false) = (weight.words, round)
+        && let Some(words) = T::same(&words[first * columns..(first + rows) * columns])
+    {
         let w = ArrayView2::from_shape((rows, columns), words).expect("the slice holds rows * columns words");
         multiply(x, w, y, false);
         return;
     }
     // Strips of equal width: a power of two would map every row to the same lines of the cache.
     let strip = columns.div_ceil(columns.div_ceil(STRIP_COLUMNS)).next_multiple_of(16);
-    SCRATCH.with_borrow_mut(|scratch| {
+    T::with_scratch(|scratch| {
         for column in (0..columns).step_by(strip) {
             let width = strip.min(columns - column);
-            scratch.resize(rows * width, 0.0);
+            scratch.resize(rows * width, T::zero());
             for (row, words) in scratch.chunks_exact_mut(width).enumerate() {
                 weight.widen(first + row, column, words);
+                if round {
+                    rounding.round(words);
+                }
             }
             let w = ArrayView2::from_shape((rows, width), scratch.as_slice()).expect("just resized");
             multiply(x.slice(s![.., column..column + width]), w, y, column > 0);
@@ -132,7 +164,7 @@ fn matrix_matrix(x: ArrayView2<f32>, weight: &Matrix, first: usize, y: &mut Arra
 
 /// `y = x wᵀ`, or `y += x wᵀ`, on one thread.
 #[expect(unsafe_code, reason = "the blocked product of crate gemm takes pointers")]
-fn multiply(x: ArrayView2<f32>, w: ArrayView2<f32>, y: &mut ArrayViewMut2<f32>, add: bool) {
+fn multiply<T: Real>(x: ArrayView2<T>, w: ArrayView2<T>, y: &mut ArrayViewMut2<T>, add: bool) {
     let (tokens, inner, rows) = (x.nrows(), x.ncols(), w.nrows());
     assert_eq!((w.ncols(), y.dim()), (inner, (tokens, rows)), "shapes of a product");
     let (xs, ws, ys) = (x.strides(), w.strides(), [y.strides()[0], y.strides()[1]]);
@@ -153,8 +185,8 @@ fn multiply(x: ArrayView2<f32>, w: ArrayView2<f32>, y: &mut ArrayViewMut2<f32>, 
             w.as_ptr(),
             ws[0],
             ws[1],
-            1.0,
-            1.0,
+            T::one(),
+            T::one(),
             false,
             false,
             false,
@@ -163,17 +195,19 @@ fn multiply(x: ArrayView2<f32>, w: ArrayView2<f32>, y: &mut ArrayViewMut2<f32>, 
     }
 }
 
-thread_local! {
-    /// Widened words, of one task at a time.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// `y = x W[first..]ᵀ` row by row: every weight is read from memory once.
-fn matrix_vectors(x: ArrayView2<f32>, weight: &Matrix, first: usize, y: &mut ArrayViewMut2<f32>) {
+fn matrix_vectors<T: Real>(
+    x: ArrayView2<T>,
+    weight: &Matrix,
+    first: usize,
+    rounding: Rounding,
+    y: &mut ArrayViewMut2<T>,
+) {
     let columns = weight.columns;
     let x = x.as_slice().expect("linear() passes x in standard layout");
+    let round = weight.is_finer_than(rounding);
     // The conversion of f16 has no vector form that a compiler finds by itself: a row is widened by the library.
-    let mut widened = vec![0.0; if matches!(weight.words, Words::F16(_)) { columns } else { 0 }];
+    let mut widened = vec![T::zero(); if round || matches!(weight.words, Words::F16(_)) { columns } else { 0 }];
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -181,11 +215,14 @@ fn matrix_vectors(x: ArrayView2<f32>, weight: &Matrix, first: usize, y: &mut Arr
                 let row = first + row;
                 let range = row * columns..(row + 1) * columns;
                 weight.widen(row, 0, &mut widened);
+                if round {
+                    rounding.round(&mut widened);
+                }
                 for (x, y) in x.chunks_exact(columns).zip(&mut y) {
                     *y = match weight.words {
-                        Words::F32(w) => dot(x, &w[range.clone()], same),
-                        Words::F16(_) => dot(x, &widened, same),
-                        Words::Bf16(w) => dot(x, &w[range.clone()], widen_one_bf16),
+                        Words::F32(w) if !round => dot(x, &w[range.clone()], T::of),
+                        Words::Bf16(w) if !round => dot(x, &w[range.clone()], |w| T::of(widen_one_bf16(w))),
+                        _ => dot(x, &widened, |w| w),
                     };
                 }
             }
@@ -202,8 +239,8 @@ const LANES: usize = 64;
     clippy::inline_always,
     reason = "inside `dispatch` it is compiled for the processor's vectors only when inlined"
 )]
-fn dot<W: Copy>(x: &[f32], w: &[W], widen: impl Fn(W) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
+fn dot<T: Real, W: Copy>(x: &[T], w: &[W], widen: impl Fn(W) -> T) -> T {
+    let mut sums = [T::zero(); LANES];
     let (x_blocks, x_rest) = x.as_chunks::<LANES>();
     let (w_blocks, w_rest) = w.as_chunks::<LANES>();
     for (x, w) in x_blocks.iter().zip(w_blocks) {
@@ -211,36 +248,16 @@ fn dot<W: Copy>(x: &[f32], w: &[W], widen: impl Fn(W) -> f32) -> f32 {
             sums[lane] += x[lane] * widen(w[lane]);
         }
     }
-    let rest: f32 = x_rest.iter().zip(w_rest).map(|(x, w)| x * widen(*w)).sum();
+    let rest = x_rest.iter().zip(w_rest).fold(T::zero(), |sum, (x, w)| sum + *x * widen(*w));
     let mut width = LANES;
     while width > 1 {
         width /= 2;
         for lane in 0..width {
-            sums[lane] += sums[lane + width];
+            let upper = sums[lane + width];
+            sums[lane] += upper;
         }
     }
     sums[0] + rest
-}
-
-#[inline]
-fn same(word: f32) -> f32 {
-    word
-}
-
-#[inline]
-fn widen_one_bf16(word: bf16) -> f32 {
-    f32::from_bits(u32::from(word.to_bits()) << 16)
-}
-
-fn widen_bf16(words: &[bf16], out: &mut [f32]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (out, word) in out.iter_mut().zip(words) {
-                *out = widen_one_bf16(*word);
-            }
-        },
-    );
 }
 
 #[cfg(test)]
@@ -264,7 +281,7 @@ mod tests {
                 let f16s: Vec<f16> = f32s.iter().map(|v| f16::from_f32(*v)).collect();
                 let bf16s: Vec<bf16> = f32s.iter().map(|v| bf16::from_f32(*v)).collect();
                 for words in [Words::F32(f32s), Words::F16(&f16s), Words::Bf16(&bf16s)] {
-                    let y = linear(x.view(), &Matrix::new(rows, columns, words), Some(bias.view()));
+                    let y = linear(x.view(), &Matrix::new(rows, columns, words), Some(bias.view()), Rounding::None);
                     assert_eq!(y, exact, "{tokens} tokens, [{rows}, {columns}], {words:?}");
                 }
             }
@@ -274,7 +291,7 @@ mod tests {
     #[test]
     fn embedding_rows_are_widened_exactly() {
         let words: Vec<bf16> = (0..12).map(|v| bf16::from_f32(v as f32 / 3.0)).collect();
-        let rows = embed(&[2, 0], &Matrix::new(3, 4, Words::Bf16(&words)));
+        let rows = embed::<f32>(&[2, 0], &Matrix::new(3, 4, Words::Bf16(&words)), Rounding::None);
         assert_eq!(rows.row(0).to_vec(), words[8..].iter().map(|w| w.to_f32()).collect::<Vec<_>>());
         assert_eq!(rows.row(1).to_vec(), words[..4].iter().map(|w| w.to_f32()).collect::<Vec<_>>());
     }

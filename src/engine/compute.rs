@@ -1,0 +1,58 @@
+//! How a run computes: what is rounded, and in which of many legitimate ways.
+
+use ndarray::{ArrayViewD, CowArray, IxDyn};
+
+use super::activation::Activation;
+use crate::ops::{Real, Rounding};
+
+/// What an op does beyond the arithmetic of its number type. The default does nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compute {
+    /// Every result is rounded to this format, where eager PyTorch rounds: after each torch op.
+    pub rounding: Rounding,
+    /// Another order of summation, simulated: operands are moved by so little that the results differ as those of two
+    /// correct programs do. The number chooses one of many such draws.
+    pub nudge: Option<u64>,
+}
+
+impl Compute {
+    /// Results rounded to `rounding`.
+    pub fn rounded(rounding: Rounding) -> Self {
+        Self { rounding, nudge: None }
+    }
+
+    /// The operand `x` of the op that writes `activation`, moved if the computation is nudged.
+    ///
+    /// Adding up `n` products one after the other in f32 has a random error of about `u sqrt(n/6) |x w|`, with
+    /// `u = 2⁻²⁴` and `|x w|` the root of the sum of their squares; moving each `x` by `u sqrt(n/2)`, up or down, has the
+    /// same effect at the cost of one product. `n` is the number of terms of a sum: 1 where nothing is summed.
+    pub(super) fn operand<'a, T: Real>(
+        self,
+        activation: Activation,
+        index: usize,
+        x: ArrayViewD<'a, T>,
+    ) -> CowArray<'a, T, IxDyn> {
+        use Activation as A;
+        let Some(seed) = self.nudge else { return x.into() };
+        let terms = match activation {
+            A::QProj | A::KProj | A::VProj | A::OProj | A::GateProj | A::UpProj | A::DownProj | A::LmHead => {
+                x.shape()[x.ndim() - 1]
+            }
+            A::Scores | A::Context if index == 0 => x.shape()[x.ndim() - 1],
+            A::InputNorm | A::PostAttentionNorm | A::FinalNorm | A::QNorm | A::KNorm | A::ActFn | A::Probs => 1,
+            _ => return x.into(),
+        };
+        let size = f64::from(f32::EPSILON / 2.0) * (terms as f64 / 2.0).sqrt().max(1.0);
+        let (up, down) = (T::from_f64(1.0 + size), T::from_f64(1.0 - size));
+        let mut state = seed ^ ((activation as u64) << 32) ^ 0x9e37_79b9_7f4a_7c15;
+        let mut moved = x.to_owned();
+        for word in &mut moved {
+            // Marsaglia's xorshift: one random bit per word is all that is needed.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *word *= if state & 1 == 0 { up } else { down };
+        }
+        moved.into()
+    }
+}
