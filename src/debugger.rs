@@ -7,4 +7,4 @@ mod state;
 pub mod view;
 
 pub use command::{COMMANDS, Command, Spec};
-pub use state::{Debugger, Dumps, Session};
+pub use state::{Debugger, Session};

@@ -1,13 +1,21 @@
-//! Who is wrong: the walk over the activations in program order, and its verdict.
+//! Who is wrong: every dump is followed on its own inputs, and what they do not explain is named.
 
+pub mod conclude;
+pub mod equivalent;
+pub mod finding;
+pub mod forced;
 pub mod judge;
+pub mod noise;
 pub mod part;
 pub mod precision;
 pub mod report;
+pub mod span;
+pub mod trail;
 pub mod walk;
 
+pub use finding::{Finding, Kind};
 pub use judge::{Judge, Judgement};
 pub use part::{Part, Worst, compare_parts};
 pub use precision::Precision;
-pub use report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
-pub use walk::{Witnesses, walk};
+pub use report::{ActivationRow, BlindSpot, Culprit, Divergence, Local, Report, Source, Status, Verdict};
+pub use walk::{Walk, Witnesses, walk};

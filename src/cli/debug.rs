@@ -7,7 +7,8 @@ use anyhow::bail;
 use super::demo;
 use super::input::{Loaded, TokenArgs};
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::debugger::{Debugger, Dumps, Session};
+use crate::debugger::{Debugger, Session};
+use crate::diagnose::Witnesses;
 use crate::dump::Dump;
 use crate::tui;
 
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             bail!("nothing to feed: give --prompt TEXT, --ids 1,2,3 or --reference DUMP");
         };
         let steps = vec![ids.len()];
-        Opened { reference: None, candidate: None, tokens: Tokens::Agreed { ids, steps } }
+        Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } }
     } else {
         args.dumps.open(&loaded, &args.tokens)?
     };
@@ -49,15 +50,15 @@ fn show(loaded: &Loaded, opened: Opened) -> anyhow::Result<ExitCode> {
         Tokens::Differ { sentence, .. } => bail!("{sentence}"),
     };
     let mut notes = loaded.model.notes.clone();
-    for (role, dump) in [("reference", &opened.reference), ("candidate", &opened.candidate)] {
-        notes.extend(dump.iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
+    for (role, dump) in opened.dumps.named() {
+        notes.extend(dump.into_iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }
     let session = Session {
         model: loaded.model.clone(),
         pieces: loaded.pieces(&ids),
         ids,
         steps,
-        dumps: Dumps { reference: opened.reference, candidate: opened.candidate },
+        dumps: opened.dumps,
         notes,
     };
     tui::run(Debugger::new(session))?;

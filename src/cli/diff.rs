@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, Witnesses, walk};
+use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, walk};
 
 /// Compare dumps with each other and with our engine; name the first activation out of line.
 ///
@@ -40,14 +40,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = match &opened.tokens {
         Tokens::Differ { sentence, ids } => inputs_differ(&loaded, &opened, sentence, ids),
         Tokens::Agreed { ids, steps } => {
-            let witnesses = Witnesses { reference: opened.reference.as_ref(), candidate: opened.candidate.as_ref() };
             let show = std::io::stderr().is_terminal();
             let mut progress = |done: usize, total: usize| {
                 if show && done.is_multiple_of(16) {
                     progress_line(done, total);
                 }
             };
-            let report = walk(&loaded.model, ids, steps, witnesses, &mut progress)?;
+            let report = walk(&loaded.model, ids, steps, opened.dumps.clone(), &mut progress)?;
             if show {
                 progress_line(0, 0);
             }
@@ -82,8 +81,8 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) 
         ids: ids.to_vec(),
         plan: String::new(),
     }];
-    for (role, dump) in [("reference", &opened.reference), ("candidate", &opened.candidate)] {
-        sources.extend(dump.as_ref().map(|dump| Source {
+    for (role, dump) in opened.dumps.named() {
+        sources.extend(dump.map(|dump| Source {
             role,
             path: dump.path().display().to_string(),
             dtype: "not read".into(),
@@ -94,7 +93,8 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) 
     Report {
         verdict: Verdict::InputsDiffer,
         sentence: sentence.to_string(),
-        first_divergence: None,
+        divergences: Vec::new(),
+        blind_spots: Vec::new(),
         activations: Vec::new(),
         notes: Vec::new(),
         sources,
@@ -115,7 +115,7 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
         "{:<44} {:>9} {:>11} {:>9}  {:<10} worst at",
         "activation", "error", "1-cosine", "max abs", "status"
     )?;
-    let bad = report.first_divergence.as_ref().map(|d| (d.step, d.layer));
+    let bad = report.first_divergence().map(|d| (d.step, d.layer));
     let mut left_out = 0;
     for (index, row) in report.activations.iter().enumerate() {
         let of_layer = row.step == 0;

@@ -1,10 +1,12 @@
 //! Opening the dumps, and agreeing on the tokens: from the command line, else from the dumps.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs, check_vocabulary};
+use crate::diagnose::Witnesses;
 use crate::dump::{Dump, Map, Options};
 use crate::model::Model;
 
@@ -37,8 +39,7 @@ pub(super) enum Tokens {
 /// The dumps, opened and checked against the model.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) reference: Option<Dump>,
-    pub(super) candidate: Option<Dump>,
+    pub(super) dumps: Witnesses,
     pub(super) tokens: Tokens,
 }
 
@@ -86,7 +87,7 @@ pub(super) fn agree(
     let (origin, ids, steps) = longest;
     for (other, other_ids, other_steps) in &claims {
         if let Some(sentence) = difference(&origin, &ids, other, other_ids) {
-            return Ok(Opened { reference, candidate, tokens: Tokens::Differ { sentence, ids } });
+            return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids }));
         }
         // A beginning that ends inside a forward is another prompt, not fewer decode steps.
         let ends = steps.iter().scan(0, |end, tokens| {
@@ -99,7 +100,7 @@ pub(super) fn agree(
                 ids.len(),
                 other_ids.len()
             );
-            return Ok(Opened { reference, candidate, tokens: Tokens::Differ { sentence, ids } });
+            return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids }));
         }
         let typed = other == "the command line";
         if !typed && !steps.starts_with(other_steps) && other_steps.iter().sum::<usize>() != other_steps[0] {
@@ -111,7 +112,11 @@ pub(super) fn agree(
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
-    Ok(Opened { reference, candidate, tokens: Tokens::Agreed { ids, steps } })
+    Ok(opened(reference, candidate, Tokens::Agreed { ids, steps }))
+}
+
+fn opened(reference: Option<Dump>, candidate: Option<Dump>, tokens: Tokens) -> Opened {
+    Opened { dumps: Witnesses { reference: reference.map(Arc::new), candidate: candidate.map(Arc::new) }, tokens }
 }
 
 /// Tokens per forward, for ids that were typed: a dump that does not name its ids still shows its decode steps.

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, ArrayView2, Axis as NdAxis, Ix2, Slice};
 
-use super::state::Debugger;
+use super::state::{Debugger, dump_of};
 use super::view::{ComparisonLine, Shown, TensorPage, TensorRequest, Witness};
 use crate::diagnose::{Part, compare_parts};
 use crate::dump::Planned;
@@ -78,7 +78,7 @@ impl Debugger {
         let record = self.trace.current().get(row);
         let ours = record.and_then(|record| record.value.as_ref());
         let tokens = self.run.forward_ids().len();
-        let Some(dump) = self.session.dumps.of(witness) else {
+        let Some(dump) = dump_of(&self.session.dumps, witness) else {
             if witness != Witness::Engine {
                 return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
             }

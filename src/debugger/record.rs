@@ -1,7 +1,5 @@
-//! What has been seen in one forward: every activation with its comparison, in program order.
+//! What has been seen in one forward: every activation, in program order.
 
-use crate::diagnose::walk::Compared;
-use crate::diagnose::{Judge, Judgement};
 use crate::engine::Value;
 
 /// One op that has been computed.
@@ -9,8 +7,6 @@ use crate::engine::Value;
 pub(super) struct Record {
     /// Its activation; `None` when the memory budget was used up.
     pub(super) value: Option<Value>,
-    /// Its comparison with the dumps.
-    pub(super) compared: Compared,
 }
 
 /// The records of every forward, the current one last.
@@ -30,11 +26,11 @@ impl Trace {
     }
 
     /// Keeps one more op.
-    pub(super) fn push(&mut self, value: &Value, compared: Compared) {
+    pub(super) fn push(&mut self, value: &Value) {
         let bytes = value.len() * size_of::<f32>();
         let kept = self.bytes + bytes <= BUDGET_BYTES;
         self.bytes += if kept { bytes } else { 0 };
-        let record = Record { value: kept.then(|| value.clone()), compared };
+        let record = Record { value: kept.then(|| value.clone()) };
         self.forwards.last_mut().expect("a forward has begun").push(record);
     }
 
@@ -49,20 +45,5 @@ impl Trace {
     /// The records of the current forward.
     pub(super) fn current(&self) -> &[Record] {
         self.forwards.last().map_or(&[], Vec::as_slice)
-    }
-
-    /// What the judge says of each op of the current forward; `None` where nothing was compared. Earlier forwards count
-    /// as what came before.
-    pub(super) fn judgements(&self) -> Vec<Option<Judgement>> {
-        let mut judge = Judge::default();
-        let mut judged = Vec::new();
-        for forward in &self.forwards {
-            judged.clear();
-            for record in forward {
-                let error = record.compared.error.as_ref().map(|(comparison, _)| comparison.error);
-                judged.push(error.map(|error| judge.judge(error, record.compared.precision())));
-            }
-        }
-        judged
     }
 }

@@ -7,33 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::command::Command;
 use super::record::Trace;
 use super::view::{Curve, Header, Listing, ListingRow, Status, Stop, Token, Witness};
-use crate::diagnose::Judgement;
-use crate::diagnose::walk::{Witnesses, compare_site};
+use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
 use crate::dump::Dump;
 use crate::engine::{Activation, LogitRows, Run, Site, matching};
 use crate::model::Model;
 
-/// The dumps beside our engine.
-#[derive(Debug, Default)]
-pub struct Dumps {
-    /// PyTorch's.
-    pub reference: Option<Dump>,
-    /// The engine under suspicion.
-    pub candidate: Option<Dump>,
-}
-
-impl Dumps {
-    pub(super) fn witnesses(&self) -> Witnesses<'_> {
-        Witnesses { reference: self.reference.as_ref(), candidate: self.candidate.as_ref() }
-    }
-
-    /// The dump of a witness; the engine has none.
-    pub(super) fn of(&self, witness: Witness) -> Option<&Dump> {
-        match witness {
-            Witness::Engine => None,
-            Witness::Reference => self.reference.as_ref(),
-            Witness::Candidate => self.candidate.as_ref(),
-        }
+/// The dump of a witness; the engine has none.
+pub(super) fn dump_of(witnesses: &Witnesses, witness: Witness) -> Option<&Dump> {
+    match witness {
+        Witness::Engine => None,
+        Witness::Reference => witnesses.reference.as_deref(),
+        Witness::Candidate => witnesses.candidate.as_deref(),
     }
 }
 
@@ -49,7 +33,7 @@ pub struct Session {
     /// The text of every token, control characters escaped; empty without a tokenizer.
     pub pieces: Vec<String>,
     /// What it is compared with.
-    pub dumps: Dumps,
+    pub dumps: Witnesses,
     /// What the user should know.
     pub notes: Vec<String>,
 }
@@ -60,6 +44,10 @@ pub struct Debugger {
     pub(super) session: Session,
     pub(super) run: Run,
     pub(super) trace: Trace,
+    /// The comparison with the dumps: it only goes forward, and keeps what it has seen.
+    walk: Option<Walk>,
+    /// Why the comparison could not go on, after so many ops.
+    failed: Option<(usize, String)>,
     breakpoints: BTreeSet<Site>,
 }
 
@@ -76,7 +64,7 @@ impl Debugger {
         let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
         let mut trace = Trace::default();
         trace.begin_forward();
-        Self { session, run, trace, breakpoints: BTreeSet::new() }
+        Self { session, run, trace, walk: None, failed: None, breakpoints: BTreeSet::new() }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
@@ -115,8 +103,7 @@ impl Debugger {
                 at != Some(site) && (site.activation == Activation::Block || site.activation == Activation::LmHead)
             }),
             Command::Continue => {
-                let seen = self.first_divergence().is_some();
-                self.run_on(interrupt, progress, true, !seen, |_, _| false)
+                self.run_on(interrupt, progress, true, true, |_, _| false)
             }
             Command::Goto(name) => self.goto(name, interrupt, progress),
             Command::Break(pattern) => self.toggle_breakpoints(pattern),
@@ -158,7 +145,8 @@ impl Debugger {
             if breakpoints && self.breakpoints.contains(&site) {
                 return Ok(Stop::Breakpoint);
             }
-            if divergence && self.first_divergence().is_some() {
+            let bad = |row: &ActivationRow| row.status == diagnose::Status::Bad;
+            if divergence && self.current_rows().last().is_some_and(bad) {
                 return Ok(Stop::Divergence);
             }
             if done % OPS_PER_REPORT == 0 {
@@ -178,16 +166,59 @@ impl Debugger {
             self.trace.begin_forward();
         }
         let Some(site) = self.run.step() else { return Ok(None) };
-        let compared = compare_site(&self.run, site, self.session.dumps.witnesses()).map_err(|e| e.to_string());
-        let value = self.run.get(site).expect("the op was just computed");
-        match compared {
-            Ok(compared) => self.trace.push(value, compared),
-            Err(error) => {
-                self.go_back(1)?;
-                return Err(error);
-            }
+        self.trace.push(self.run.get(site).expect("the op was just computed"));
+        if let Err(error) = self.compare() {
+            self.go_back(1)?;
+            return Err(error);
         }
         Ok(Some(site))
+    }
+
+    /// Ops computed, those of earlier forwards included.
+    fn ops_done(&self) -> usize {
+        self.run.forward() * self.run.program().sites().len() + self.run.counter()
+    }
+
+    /// Takes the comparison up to where the run stands.
+    fn compare(&mut self) -> Result<(), String> {
+        if !self.has_dumps() {
+            return Ok(());
+        }
+        let wanted = self.ops_done();
+        if let Some((_, error)) = self.failed.as_ref().filter(|(ops, _)| wanted > *ops) {
+            return Err(error.clone());
+        }
+        let result = self.walk_to(wanted).map_err(|error| error.to_string());
+        if let Err(error) = &result {
+            self.failed = Some((self.rows().len(), error.clone()));
+        }
+        result
+    }
+
+    fn walk_to(&mut self, ops: usize) -> Result<(), crate::dump::Error> {
+        let session = &self.session;
+        let walk = match &mut self.walk {
+            Some(walk) => walk,
+            none => none.insert(Walk::new(&session.model, &session.ids, &session.steps, session.dumps.clone())?),
+        };
+        while walk.rows().len() < ops && walk.advance()?.is_some() {}
+        Ok(())
+    }
+
+    fn has_dumps(&self) -> bool {
+        self.session.dumps.reference.is_some() || self.session.dumps.candidate.is_some()
+    }
+
+    /// What has been compared, over all forwards.
+    fn rows(&self) -> &[ActivationRow] {
+        self.walk.as_ref().map_or(&[], Walk::rows)
+    }
+
+    /// What has been compared of the current forward, up to where the run stands.
+    fn current_rows(&self) -> &[ActivationRow] {
+        let first = self.run.forward() * self.run.program().sites().len();
+        let rows = self.rows();
+        &rows[first.min(rows.len())..self.ops_done().min(rows.len())]
     }
 
     /// Goes back by `count` ops, through earlier forwards if need be. Before the first op of a decode step, the debugger
@@ -291,8 +322,9 @@ impl Debugger {
         if begin.is_empty() { names.into_iter().filter(|name| name.contains(prefix)).collect() } else { begin }
     }
 
+    /// The first activation of the current forward that is not what its inputs give.
     fn first_divergence(&self) -> Option<usize> {
-        self.trace.judgements().iter().position(|judgement| *judgement == Some(Judgement::OutOfLine))
+        self.current_rows().iter().position(|row| row.status == diagnose::Status::Bad)
     }
 
     /// What does not change while the debugger stands still.
@@ -319,10 +351,11 @@ impl Debugger {
 
     /// The program of the current forward.
     pub fn listing(&self) -> Listing {
-        let judgements = self.trace.judgements();
         let records = self.trace.current();
+        let compared = self.current_rows();
         let row = |(index, site): (usize, &Site)| {
-            let error = records.get(index).and_then(|record| record.compared.error.as_ref());
+            let row = compared.get(index).filter(|_| index < records.len());
+            let status = row.map_or(diagnose::Status::Missing, |row| row.status);
             ListingRow {
                 name: site.to_string(),
                 short: site.short(),
@@ -331,14 +364,15 @@ impl Debugger {
                     _ => site.activation.row().short.to_string(),
                 },
                 layer: site.in_layer(),
-                status: match judgements.get(index) {
-                    None => Status::Ahead,
-                    Some(None) => Status::NotCompared,
-                    Some(Some(Judgement::InLine)) => Status::Agrees,
-                    Some(Some(Judgement::OutOfLine)) => Status::Diverges,
-                    Some(Some(Judgement::Follows)) => Status::Follows,
+                status: match status {
+                    _ if index >= records.len() => Status::Ahead,
+                    diagnose::Status::Missing => Status::NotCompared,
+                    diagnose::Status::Ok | diagnose::Status::Rounding | diagnose::Status::Equivalent => Status::Agrees,
+                    diagnose::Status::Bad => Status::Diverges,
+                    diagnose::Status::Propagated => Status::Follows,
                 },
-                error: error.map(|(comparison, _)| comparison.error),
+                error: row.filter(|row| row.status != diagnose::Status::Missing).map(|row| row.error),
+                local: row.and_then(|row| row.local),
                 breakpoint: self.breakpoints.contains(site),
                 computed: index < records.len(),
             }
@@ -347,18 +381,17 @@ impl Debugger {
             forward: self.run.forward(),
             at: self.run.counter().checked_sub(1),
             rows: self.run.program().sites().iter().enumerate().map(row).collect(),
-            first_divergence: judgements.iter().position(|judgement| *judgement == Some(Judgement::OutOfLine)),
-            compared: self.session.dumps.reference.is_some() || self.session.dumps.candidate.is_some(),
+            first_divergence: self.first_divergence(),
+            compared: self.has_dumps(),
         }
     }
 
     /// The largest error of each layer.
     pub fn curve(&self) -> Curve {
-        let mut layers = vec![None; self.run.program().layers()];
-        for (site, record) in self.run.program().sites().iter().zip(self.trace.current()) {
-            if let (Some(layer), Some((comparison, _))) = (site.in_layer(), &record.compared.error) {
-                let largest: &mut Option<f64> = &mut layers[layer];
-                *largest = Some(largest.unwrap_or(0.0).max(comparison.error));
+        let mut layers: Vec<Option<f64>> = vec![None; self.run.program().layers()];
+        for row in self.current_rows().iter().filter(|row| row.status != diagnose::Status::Missing) {
+            if let Some(layer) = row.layer {
+                layers[layer] = Some(layers[layer].unwrap_or(0.0).max(row.error));
             }
         }
         Curve { layers }

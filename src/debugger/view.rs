@@ -81,6 +81,8 @@ pub struct ListingRow {
     pub status: Status,
     /// Relative L2 error of the candidate (else the engine) against the reference (else the engine).
     pub error: Option<f64>,
+    /// The dump's tensor against what its own inputs give, and the noise of that.
+    pub local: Option<crate::diagnose::Local>,
     /// Whether the debugger stops here.
     pub breakpoint: bool,
     /// Whether it has been computed in this forward.

@@ -3,6 +3,11 @@
 use half::f16;
 use ndarray::ArrayViewD;
 
+use crate::dump::{self, Dump, Planned};
+use crate::engine::{Activation, Site};
+use crate::model::Config;
+use crate::ops::Rounding;
+
 /// A float format, from fine to coarse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Precision {
@@ -22,6 +27,50 @@ impl Precision {
             Self::F16 => f64::powi(2.0, -11),
             Self::Bf16 => f64::powi(2.0, -8),
         }
+    }
+
+    /// What a run has to round to, to compute like it.
+    pub fn rounding(self) -> Rounding {
+        match self {
+            Self::F32 => Rounding::None,
+            Self::F16 => Rounding::F16,
+            Self::Bf16 => Rounding::Bf16,
+        }
+    }
+
+    /// The least relative error a correct program of this precision is allowed at `site`, an activation of `shape`: one
+    /// rounding of the result, and in f32 what sums that all have one sign cost (mean of squares, sum of a softmax): added
+    /// up one by one, `n` of them are off by `sqrt(n)/3` roundings, all elements of a row alike.
+    pub fn least(self, site: Site, config: &Config, shape: &[usize]) -> f64 {
+        use Activation as A;
+        let sum = |n: usize| (n as f64).sqrt() / 3.0;
+        let f32s = match site.activation {
+            A::InputNorm | A::PostAttentionNorm | A::FinalNorm => 2.0 + sum(config.hidden_size),
+            A::QNorm | A::KNorm => 2.0 + sum(config.head_dim),
+            A::Probs => 2.0 + sum(shape[2]),
+            _ => 2.0,
+        };
+        let own = if self == Self::F32 { 0.0 } else { 0.5 * self.unit() };
+        f32s * Self::F32.unit() + own
+    }
+
+    /// What most tensors of a dump were computed in, from a few of them; f32 if they tell nothing.
+    pub fn typical(dump: &Dump) -> Result<Self, dump::Error> {
+        const SAMPLE: usize = 7;
+        let telling = |planned: &&Planned| {
+            planned.forward == 0 && !matches!(planned.site.activation, Activation::EmbedTokens | Activation::Probs)
+        };
+        let planned: Vec<&Planned> = dump.all_planned().iter().filter(telling).collect();
+        let every = planned.len().div_ceil(SAMPLE).max(1);
+        let mut found = [0usize; 3];
+        for planned in planned.into_iter().step_by(every) {
+            let aligned = dump.read(0, planned.site, None)?;
+            if let Some(precision) = aligned.and_then(|aligned| Self::detect(aligned.values.view())) {
+                found[precision as usize] += 1;
+            }
+        }
+        let most = [Self::F32, Self::F16, Self::Bf16].into_iter().max_by_key(|precision| found[*precision as usize]);
+        Ok(most.filter(|precision| found[*precision as usize] > 0).unwrap_or(Self::F32))
     }
 
     /// As it is written on screen.

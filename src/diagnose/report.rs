@@ -13,6 +13,8 @@ pub enum Verdict {
     Rounding,
     /// A wrong value was computed.
     Diverged,
+    /// The values are right but stand under a wrong name or row.
+    Mislabelled,
     /// The token ids are not the same.
     InputsDiffer,
     /// A difference that the evidence does not settle.
@@ -26,6 +28,7 @@ impl Verdict {
             Self::Match => "match",
             Self::Rounding => "rounding",
             Self::Diverged => "diverged",
+            Self::Mislabelled => "mislabelled",
             Self::InputsDiffer => "inputs_differ",
             Self::Inconclusive => "inconclusive",
         }
@@ -40,11 +43,13 @@ impl Verdict {
 /// Whose tensor is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
-    /// The reference dump: our engine agrees with the candidate.
+    /// The reference dump: its tensor is not what its own inputs give.
     Reference,
-    /// The candidate dump: our engine agrees with the reference.
+    /// The candidate dump: its tensor is not what its own inputs give.
     Candidate,
-    /// Two witnesses cannot tell, or all three disagree.
+    /// Ours: both dumps agree on something else, so the model has something that our engine does not know.
+    Engine,
+    /// The evidence does not tell.
     Unknown,
 }
 
@@ -54,6 +59,7 @@ impl Culprit {
         match self {
             Self::Reference => "reference",
             Self::Candidate => "candidate",
+            Self::Engine => "engine",
             Self::Unknown => "unknown",
         }
     }
@@ -66,9 +72,11 @@ pub enum Status {
     Ok,
     /// Within the rounding of a coarser precision.
     Rounding,
-    /// The first one out of line.
+    /// Another layout of the same values.
+    Equivalent,
+    /// Not what its own inputs give.
     Bad,
-    /// Wrong, after the first one.
+    /// What its own inputs give; those were wrong.
     Propagated,
     /// Not in the dump.
     Missing,
@@ -80,6 +88,7 @@ impl Status {
         match self {
             Self::Ok => "ok",
             Self::Rounding => "rounding",
+            Self::Equivalent => "equivalent",
             Self::Bad => "bad",
             Self::Propagated => "propagated",
             Self::Missing => "missing",
@@ -106,6 +115,19 @@ pub struct ActivationRow {
     pub worst: Worst,
     /// What it means.
     pub status: Status,
+    /// The measurement on the dump's own inputs; of two dumps, that of the one further out of order.
+    pub local: Option<Local>,
+}
+
+/// An op on a dump's own inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Local {
+    /// Relative L2 error of the dump's output.
+    pub error: f64,
+    /// The same of correct programs of the dump's precision.
+    pub floor: f64,
+    /// What the errors of its inputs make of an exact op; none without a second witness.
+    pub propagated: Option<f64>,
 }
 
 /// Where an error originates.
@@ -113,6 +135,8 @@ pub struct ActivationRow {
 pub struct Divergence {
     /// The first wrong activation that was dumped.
     pub name: String,
+    /// Which layers have it.
+    pub layers: Vec<usize>,
     /// Its layer.
     pub layer: Option<usize>,
     /// Which forward.
@@ -121,14 +145,23 @@ pub struct Divergence {
     pub token: Option<usize>,
     /// The last activation before it that agrees.
     pub last_good: Option<String>,
-    /// Whether everything between the two was compared.
+    /// Whether all its inputs were dumped.
     pub exact: bool,
     /// Whose tensor is wrong.
     pub culprit: Culprit,
-    /// Its error.
-    pub error: f64,
-    /// The largest error before it.
-    pub error_before: f64,
+    /// One sentence: what is wrong, how much, where in the tensor.
+    pub summary: String,
+}
+
+/// Something that the dump cannot show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlindSpot {
+    /// Stable id.
+    pub id: &'static str,
+    /// What cannot be seen.
+    pub summary: String,
+    /// A command that makes a dump that shows it.
+    pub remedy: String,
 }
 
 /// Everything that was found.
@@ -139,7 +172,9 @@ pub struct Report {
     /// The answer in one sentence.
     pub sentence: String,
     /// Where it starts.
-    pub first_divergence: Option<Divergence>,
+    pub divergences: Vec<Divergence>,
+    /// What the dumps cannot show.
+    pub blind_spots: Vec<BlindSpot>,
     /// Every activation, in program order.
     pub activations: Vec<ActivationRow>,
     /// What the user should know.
@@ -175,22 +210,30 @@ fn number(value: f64) -> Value {
 }
 
 impl Report {
-    /// The document of `diff --json`. Local errors, noise floors, suspects and blind spots are not computed yet: null or
-    /// empty.
+    /// The first of the divergences.
+    pub fn first_divergence(&self) -> Option<&Divergence> {
+        self.divergences.first()
+    }
+
+    /// The document of `diff --json`. Suspects are not searched for yet: empty.
     pub fn to_json(&self) -> Value {
-        let divergence = self.first_divergence.as_ref().map(Divergence::to_json);
-        let mut with_suspects = divergence.clone();
-        if let Some(Value::Object(object)) = &mut with_suspects {
-            object.insert("suspects".into(), json!([]));
-        }
+        let with_suspects = |divergence: &Divergence| {
+            let mut value = divergence.to_json();
+            if let Value::Object(object) = &mut value {
+                object.insert("suspects".into(), json!([]));
+            }
+            value
+        };
+        let blind_spot =
+            |spot: &BlindSpot| json!({ "id": spot.id, "summary": spot.summary, "remedy": spot.remedy });
         json!({
             "schema": "layerstep.diff/1",
             "verdict": self.verdict.name(),
-            "first_divergence": divergence,
+            "first_divergence": self.first_divergence().map(Divergence::to_json),
             "suspects": [],
-            "divergences": with_suspects.into_iter().collect::<Vec<_>>(),
+            "divergences": self.divergences.iter().map(with_suspects).collect::<Vec<_>>(),
             "activations": self.activations.iter().map(ActivationRow::to_json).collect::<Vec<_>>(),
-            "blind_spots": [],
+            "blind_spots": self.blind_spots.iter().map(blind_spot).collect::<Vec<_>>(),
             "notes": self.notes,
             "sources": self.sources.iter().map(|source| (source.role.to_string(), source.to_json()))
                 .collect::<serde_json::Map<_, _>>(),
@@ -204,7 +247,7 @@ impl Divergence {
             "name": self.name,
             "origin": self.name,
             "layer": self.layer,
-            "layers": self.layer.into_iter().collect::<Vec<_>>(),
+            "layers": self.layers,
             "token": self.token,
             "step": self.step,
             "bracket": [self.last_good, self.name],
@@ -216,21 +259,29 @@ impl Divergence {
 
 impl ActivationRow {
     fn to_json(&self) -> Value {
-        let number = |value| if self.status == Status::Missing { Value::Null } else { number(value) };
+        let compared = |value| if self.status == Status::Missing { Value::Null } else { number(value) };
+        let local = |of: fn(&Local) -> f64| self.local.as_ref().map(|local| number(of(local)));
         json!({
             "name": self.name,
-            "error": number(self.error),
-            "local_error": null,
-            "propagated_error": null,
-            "noise_floor": null,
-            "ratio": null,
-            "cosine": number(self.cosine),
-            "max_abs": number(self.max_abs),
+            "error": compared(self.error),
+            "local_error": local(|local| local.error),
+            "propagated_error": self.local.and_then(|local| local.propagated).map(number),
+            "noise_floor": local(|local| local.floor),
+            "ratio": local(Local::ratio),
+            "cosine": compared(self.cosine),
+            "max_abs": compared(self.max_abs),
             "worst": {
                 "token": self.worst.token, "head": self.worst.head, "key": self.worst.key, "channel": self.worst.channel,
             },
             "status": self.status.name(),
         })
+    }
+}
+
+impl Local {
+    /// Error over floor.
+    pub fn ratio(&self) -> f64 {
+        if self.error == 0.0 { 0.0 } else { self.error / self.floor }
     }
 }
 

@@ -1,89 +1,223 @@
-//! The walk: our engine computes the pass, op by op, and every activation is compared as soon as it is there.
-//!
-//! Errors are chained here: each is that of the whole computation up to that op. What is named is the first activation
-//! whose error is out of line with those before it.
+//! The walk: every dump is followed op by op on its own inputs, and compared with the other witness.
 
 use std::sync::Arc;
 
+use super::conclude::conclude;
 use super::judge::{Judge, Judgement};
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
-use super::report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
+use super::report::{ActivationRow, Local, Report, Source, Status};
+use super::span::key;
+use super::trail::{Look, Trail};
 use crate::dump::{self, Dump};
-use crate::engine::{Activation, LogitRows, Run, Site};
+use crate::engine::{LogitRows, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
 
 /// The dumps to compare; at least one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Witnesses<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct Witnesses {
     /// PyTorch's.
-    pub reference: Option<&'a Dump>,
+    pub reference: Option<Arc<Dump>>,
     /// The engine under suspicion.
-    pub candidate: Option<&'a Dump>,
+    pub candidate: Option<Arc<Dump>>,
 }
 
-/// One activation, compared in every way there is.
-#[derive(Clone, Debug)]
-pub struct Compared {
-    /// Candidate (else engine) against reference (else engine): the error of the report.
-    pub error: Option<(Comparison, Worst)>,
-    /// First row, as a position of the sequence, whose own error is at least a tenth of the largest.
-    pub first_wrong_token: Option<usize>,
-    /// Engine against reference, with three witnesses.
-    pub engine_reference: Option<f64>,
-    /// Engine against candidate, with three witnesses.
-    pub engine_candidate: Option<f64>,
-    /// What the bits of the dumped values tell: reference, candidate. Copies of weights tell nothing.
-    pub precisions: [Option<Precision>; 2],
+/// A comparison in progress.
+#[derive(Debug)]
+pub struct Walk {
+    model: Arc<Model>,
+    ids: Vec<u32>,
+    steps: Vec<usize>,
+    witnesses: Witnesses,
+    /// Reference, candidate.
+    trails: [Option<Trail>; 2],
+    /// Our own pass, the second witness beside a single dump.
+    engine: Option<Run>,
+    judge: Judge,
+    forward: usize,
+    fed: usize,
+    rows: Vec<ActivationRow>,
+    /// Rows and findings of each trail at one op: which findings belong together.
+    shared: Vec<[usize; 2]>,
+    compared: usize,
 }
 
-impl Compared {
-    /// The coarser of the two precisions.
-    pub fn precision(&self) -> Option<Precision> {
-        self.precisions.into_iter().flatten().max()
+/// Index of a trail.
+pub(super) const REFERENCE: usize = 0;
+pub(super) const CANDIDATE: usize = 1;
+
+impl Walk {
+    /// Stands before the first op; `steps` are the tokens of each forward.
+    pub fn new(
+        model: &Arc<Model>,
+        ids: &[u32],
+        steps: &[usize],
+        witnesses: Witnesses,
+    ) -> Result<Self, dump::Error> {
+        let prefill = &ids[..steps[0]];
+        let trail = |dump: &Option<Arc<Dump>>| dump.as_ref().map(|dump| Trail::new(model, dump, prefill)).transpose();
+        let both = witnesses.reference.is_some() && witnesses.candidate.is_some();
+        Ok(Self {
+            trails: [trail(&witnesses.reference)?, trail(&witnesses.candidate)?],
+            engine: (!both).then(|| Run::new(Arc::clone(model), prefill, LogitRows::All)),
+            model: Arc::clone(model),
+            ids: ids.to_vec(),
+            steps: steps.to_vec(),
+            witnesses,
+            judge: Judge::default(),
+            forward: 0,
+            fed: steps[0],
+            rows: Vec::new(),
+            shared: Vec::new(),
+            compared: 0,
+        })
     }
-}
 
-/// Reads what the dumps have of `site` and compares it with `ours` and with each other.
-pub fn compare_site(run: &Run, site: Site, witnesses: Witnesses) -> Result<Compared, dump::Error> {
-    let ours = run.get(site).map(|value| Part::whole(value.to_owned(), site, run.forward_ids().len()));
-    let read = |dump: Option<&Dump>| -> Result<Option<Part>, dump::Error> {
-        let Some(dump) = dump else { return Ok(None) };
-        let aligned = dump.read(run.forward(), site, ours.as_ref().map(|ours| ours.values.view()))?;
-        Ok(aligned.map(|a| Part { values: a.values, rows: a.rows, first_key: a.first_key }))
-    };
-    let (reference, candidate) = (read(witnesses.reference)?, read(witnesses.candidate)?);
-    let config = &run.model().config;
-    let first = run.first_position();
-    let between = |a: &Option<Part>, b: &Option<Part>| match (a, b) {
-        (Some(a), Some(b)) => compare_parts(site, config, first, a, b),
-        _ => None,
-    };
-    let error = match (witnesses.reference, witnesses.candidate) {
-        (Some(_), Some(_)) => between(&candidate, &reference),
-        (Some(_), None) => between(&ours, &reference),
-        (None, _) => between(&candidate, &ours),
-    };
-    let both = witnesses.reference.is_some() && witnesses.candidate.is_some();
-    let against_engine = |part: &Option<Part>| both.then(|| between(part, &ours).map(|(c, _, _)| c.error)).flatten();
-    // An embedding is a copy: its bits are those of the weights, and tell something only when the weights are finer.
-    let copied = ours.as_ref().filter(|_| site.activation == Activation::EmbedTokens);
-    let weights = copied.and_then(|ours| Precision::detect(ours.values.view()));
-    let tell = |part: &Part| Precision::detect(part.values.view()).filter(|found| Some(*found) != weights);
-    let precisions = [&reference, &candidate].map(|part| part.as_ref().and_then(tell));
-    let first_wrong_token = error.as_ref().and_then(|(comparison, _, rows)| {
-        let largest = comparison.row_errors.iter().copied().fold(0.0, f64::max);
-        let row = comparison.row_errors.iter().position(|error| *error >= 0.1 * largest || error.is_nan())?;
-        Some(first + rows[row])
-    });
-    Ok(Compared {
-        engine_reference: against_engine(&reference),
-        engine_candidate: against_engine(&candidate),
-        error: error.map(|(comparison, worst, _)| (comparison, worst)),
-        first_wrong_token,
-        precisions,
-    })
+    /// Compares the activation of the next op; `None` at the end.
+    pub fn advance(&mut self) -> Result<Option<&ActivationRow>, dump::Error> {
+        let mut looked = self.look()?;
+        if looked.is_none() && self.forward + 1 < self.steps.len() {
+            self.begin_forward();
+            looked = self.look()?;
+        }
+        let Some((site, looks)) = looked else { return Ok(None) };
+        let row = self.row(site, &looks);
+        self.rows.push(row);
+        Ok(self.rows.last())
+    }
+
+    fn begin_forward(&mut self) {
+        self.forward += 1;
+        let tokens = self.steps[self.forward];
+        let ids = &self.ids[self.fed..self.fed + tokens];
+        self.fed += tokens;
+        for trail in self.trails.iter_mut().flatten() {
+            trail.begin_forward(ids);
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.begin_forward(ids);
+        }
+    }
+
+    fn look(&mut self) -> Result<Option<(Site, [Option<Look>; 2])>, dump::Error> {
+        let mut at = None;
+        let mut looks = [None, None];
+        for (trail, look) in self.trails.iter_mut().zip(&mut looks) {
+            if let Some(trail) = trail {
+                let Some((site, found)) = trail.step()? else { return Ok(None) };
+                (at, *look) = (Some(site), Some(found));
+            }
+        }
+        if let Some(engine) = &mut self.engine {
+            at = at.or(engine.next());
+            engine.step();
+        }
+        Ok(at.map(|site| (site, looks)))
+    }
+
+    /// What the two sides have of `site`: candidate, else engine; reference, else engine.
+    fn sides(&self, site: Site, looks: &[Option<Look>; 2]) -> [Option<Part>; 2] {
+        let tokens = self.steps[self.forward];
+        let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.clone());
+        let ours = || {
+            let value = self.engine.as_ref()?.get(site)?.to_owned();
+            Some(Part::whole(value, site, tokens))
+        };
+        [dumped(CANDIDATE).unwrap_or_else(ours), dumped(REFERENCE).unwrap_or_else(ours)]
+    }
+
+    fn row(&mut self, site: Site, looks: &[Option<Look>; 2]) -> ActivationRow {
+        let [values, expected] = self.sides(site, looks);
+        let first: usize = self.steps[..self.forward].iter().sum();
+        let comparison = values.zip(expected).and_then(|(values, expected)| {
+            let (comparison, worst, _) = compare_parts(site, &self.model.config, first, &values, &expected)?;
+            Some((comparison, worst))
+        });
+        if let [Some(Look { finding: Some(a), .. }), Some(Look { finding: Some(b), .. })] = looks
+            && same_error(&self.trails, looks)
+        {
+            self.shared.push([*a, *b]);
+        }
+        let precision = looks.iter().flatten().filter_map(|look| look.precision).max();
+        let judgement = comparison.as_ref().map(|(comparison, _)| self.judge.judge(comparison.error, precision));
+        self.compared += usize::from(comparison.is_some());
+        let status = self.status(looks, judgement, precision);
+        let local = self.local(site, looks);
+        let nan = Comparison { error: f64::NAN, cosine: f64::NAN, max_abs: f64::NAN, ..Comparison::default() };
+        let (comparison, worst) = comparison.unwrap_or((nan, Worst::default()));
+        ActivationRow {
+            name: key(site, self.forward),
+            layer: site.in_layer(),
+            step: self.forward,
+            error: comparison.error,
+            cosine: comparison.cosine,
+            max_abs: comparison.max_abs,
+            worst,
+            status,
+            local,
+        }
+    }
+
+    fn status(
+        &self,
+        looks: &[Option<Look>; 2],
+        judgement: Option<Judgement>,
+        precision: Option<Precision>,
+    ) -> Status {
+        let any = |is: fn(&Look) -> bool| looks.iter().flatten().any(is);
+        let wrong_before = self.trails.iter().flatten().any(|trail| !trail.findings().is_empty());
+        if any(|look| look.finding.is_some()) {
+            return Status::Bad;
+        }
+        match judgement {
+            None => Status::Missing,
+            Some(_) if any(|look| look.equivalent.is_some()) => Status::Equivalent,
+            Some(Judgement::OutOfLine | Judgement::Follows) if wrong_before => Status::Propagated,
+            Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
+            Some(_) if self.judge.coarsest() != Precision::F32 => Status::Rounding,
+            Some(_) => Status::Ok,
+        }
+    }
+
+    fn local(&self, site: Site, looks: &[Option<Look>; 2]) -> Option<Local> {
+        let noises = looks.iter().flatten().filter_map(|look| look.noise.as_ref());
+        let noise = noises.max_by(|a, b| a.score.total_cmp(&b.score))?;
+        let propagated = match (&self.trails, &self.engine) {
+            ([Some(reference), Some(candidate)], _) => Some(distance(candidate.exact(), reference.exact())),
+            ([Some(trail), None] | [None, Some(trail)], Some(engine)) => {
+                engine.get(site).map(|ours| distance(trail.exact(), &ours.mapv(f64::from).into_shared()))
+            }
+            _ => None,
+        };
+        Some(Local { error: noise.local_error, floor: noise.floor, propagated })
+    }
+
+    /// Rows compared so far, in program order.
+    pub fn rows(&self) -> &[ActivationRow] {
+        &self.rows
+    }
+
+    /// The report. What is still open is decided by what is known.
+    pub fn finish(mut self) -> Report {
+        for trail in self.trails.iter_mut().flatten() {
+            trail.finish();
+        }
+        let found = [REFERENCE, CANDIDATE]
+            .map(|role| self.trails[role].as_ref().map(|trail| trail.findings().to_vec()).unwrap_or_default());
+        let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
+        let (verdict, sentence, divergences) =
+            conclude(&found, &self.shared, precisions, self.compared, &self.rows);
+        Report {
+            verdict,
+            sentence,
+            divergences,
+            blind_spots: Vec::new(),
+            notes: notes(&self.witnesses),
+            sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
+            activations: self.rows,
+        }
+    }
 }
 
 /// Compares a whole session: the prefill of `ids` and its decode steps, `steps` tokens per forward.
@@ -96,154 +230,56 @@ pub fn walk(
     witnesses: Witnesses,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Report, dump::Error> {
-    let mut run = Run::new(Arc::clone(model), &ids[..steps[0]], LogitRows::All);
-    let total = run.program().sites().len() * steps.len();
-    let (mut judge, mut rows, mut compared) = (Judge::default(), Vec::with_capacity(total), 0);
-    let mut first: Option<Divergence> = None;
-    let mut last_good: Option<String> = None;
-    let mut gap = false;
-    let mut engine_judges = [Judge::default(), Judge::default()];
-    let mut coarsest = [Precision::F32; 2];
-    let mut fed = steps[0];
-    for (step, tokens) in steps.iter().enumerate() {
-        if step > 0 {
-            run.begin_forward(&ids[fed..fed + tokens]);
-            fed += tokens;
-        }
-        while let Some(site) = run.step() {
-            progress(rows.len(), total);
-            let found = compare_site(&run, site, witnesses)?;
-            for (coarsest, precision) in coarsest.iter_mut().zip(found.precisions) {
-                *coarsest = (*coarsest).max(precision.unwrap_or(Precision::F32));
-            }
-            let name = dump_key(site, step);
-            let Some((comparison, worst)) = &found.error else {
-                gap = true;
-                rows.push(missing_row(name, site, step));
-                continue;
-            };
-            compared += 1;
-            let judgement = judge.judge(comparison.error, found.precision());
-            let aside =
-                |judge: &mut Judge, error: Option<f64>| error.map(|error| judge.judge(error, found.precision()));
-            let engine_reference = aside(&mut engine_judges[0], found.engine_reference);
-            let engine_candidate = aside(&mut engine_judges[1], found.engine_candidate);
-            if judgement == Judgement::OutOfLine {
-                first = Some(Divergence {
-                    name: name.clone(),
-                    layer: site.in_layer(),
-                    step,
-                    token: found.first_wrong_token,
-                    last_good: last_good.clone(),
-                    exact: !gap,
-                    culprit: culprit(engine_reference, engine_candidate),
-                    error: comparison.error,
-                    error_before: judge.largest_in_line(),
-                });
-            } else if judgement == Judgement::InLine {
-                (last_good, gap) = (Some(name.clone()), false);
-            }
-            rows.push(ActivationRow {
-                name,
-                layer: site.in_layer(),
-                step,
-                error: comparison.error,
-                cosine: comparison.cosine,
-                max_abs: comparison.max_abs,
-                worst: *worst,
-                status: match judgement {
-                    Judgement::OutOfLine => Status::Bad,
-                    Judgement::Follows => Status::Propagated,
-                    Judgement::InLine if judge.coarsest() == Precision::F32 => Status::Ok,
-                    Judgement::InLine => Status::Rounding,
-                },
-            });
-        }
+    let total = crate::engine::Program::new(&model.config).sites().len() * steps.len();
+    let mut walk = Walk::new(model, ids, steps, witnesses)?;
+    while walk.advance()?.is_some() {
+        progress(walk.rows.len(), total);
     }
-    let (verdict, sentence) = conclude(first.as_ref(), &judge, compared, &rows);
-    Ok(Report {
-        verdict,
-        sentence,
-        first_divergence: first,
-        activations: rows,
-        notes: notes(witnesses),
-        sources: sources(model, ids, witnesses, coarsest),
-    })
+    Ok(walk.finish())
 }
 
-/// The key of an activation in a dump: the canonical name, with the decode step.
-fn dump_key(site: Site, step: usize) -> String {
-    if step == 0 { site.to_string() } else { format!("{site}@{step}") }
+/// Whether both dumps are off in the same way: then it is our engine that does not know the model.
+fn same_error(trails: &[Option<Trail>; 2], looks: &[Option<Look>; 2]) -> bool {
+    let ([Some(a), Some(b)], [Some(look_a), Some(look_b)]) = (trails, looks) else { return false };
+    let (Some(part_a), Some(part_b)) = (&look_a.part, &look_b.part) else { return false };
+    if part_a.values.shape() != a.exact().shape() || part_b.values.shape() != b.exact().shape() {
+        return false;
+    }
+    let (mut apart, mut size) = (0.0, 0.0);
+    let pairs = part_a.values.iter().zip(a.exact()).zip(part_b.values.iter().zip(b.exact()));
+    for ((y_a, o_a), (y_b, o_b)) in pairs.filter(|((_, o), _)| o.is_finite()) {
+        let (error_a, error_b) = (f64::from(*y_a) - o_a, f64::from(*y_b) - o_b);
+        apart += (error_a - error_b).powi(2);
+        size += error_a * error_a;
+    }
+    apart < 0.1 * size
 }
 
-fn missing_row(name: String, site: Site, step: usize) -> ActivationRow {
-    let nan = f64::NAN;
-    let (layer, worst, status) = (site.in_layer(), Worst::default(), Status::Missing);
-    ActivationRow { name, layer, step, error: nan, cosine: nan, max_abs: nan, worst, status }
+/// Relative L2 distance, over the elements that are finite in both.
+fn distance(values: &Value<f64>, expected: &Value<f64>) -> f64 {
+    let (mut apart, mut size) = (0.0, 0.0);
+    for (a, b) in values.iter().zip(expected).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+        apart += (a - b) * (a - b);
+        size += b * b;
+    }
+    if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
 }
 
-/// With three witnesses, the one that our engine disagrees with.
-fn culprit(reference: Option<Judgement>, candidate: Option<Judgement>) -> Culprit {
-    match (reference, candidate) {
-        (Some(Judgement::InLine), Some(Judgement::OutOfLine)) => Culprit::Candidate,
-        (Some(Judgement::OutOfLine), Some(Judgement::InLine)) => Culprit::Reference,
-        _ => Culprit::Unknown,
+impl Witnesses {
+    /// Both, with their roles.
+    pub fn named(&self) -> [(&'static str, Option<&Dump>); 2] {
+        [("reference", self.reference.as_deref()), ("candidate", self.candidate.as_deref())]
     }
 }
 
-/// A chained f32 error above this is more than rounding: the largest measured on a correct engine is 5.4e-6, over 30
-/// layers of SmolLM2.
-const UNEXPLAINED: f64 = 1e-3;
-
-fn conclude(first: Option<&Divergence>, judge: &Judge, compared: usize, rows: &[ActivationRow]) -> (Verdict, String) {
-    if let Some(d) = first {
-        let whose = match d.culprit {
-            Culprit::Unknown => String::new(),
-            culprit => format!("; our engine disagrees with the {} only", culprit.name()),
-        };
-        let before = if d.error_before == 0.0 {
-            "everything before it is equal".to_string()
-        } else {
-            format!("none before it exceeds {:.1e}", d.error_before)
-        };
-        let from = d.token.map_or_else(String::new, |token| format!(", from token {token} on"));
-        let sentence = format!(
-            "{} is the first activation out of line: error {:.1e}{from}, where {before}{whose}",
-            d.name, d.error
-        );
-        return (Verdict::Diverged, sentence);
-    }
-    if compared == 0 {
-        return (Verdict::Inconclusive, "no activation could be compared: the two sides have none in common".into());
-    }
-    let largest = judge.largest_in_line();
-    if judge.coarsest() != Precision::F32 {
-        let precision = judge.coarsest().name();
-        return (
-            Verdict::Rounding,
-            format!("{compared} activations agree as far as {precision} allows: largest error {largest:.1e}"),
-        );
-    }
-    if largest > UNEXPLAINED {
-        let worst = rows.iter().find(|row| row.error == largest).map_or("", |row| &row.name);
-        return (
-            Verdict::Inconclusive,
-            format!(
-                "errors grow to {largest:.1e} at {worst}, more than f32 rounding, without a step that names a culprit"
-            ),
-        );
-    }
-    (Verdict::Match, format!("{compared} activations agree: largest error {largest:.1e}"))
-}
-
-fn notes(witnesses: Witnesses) -> Vec<String> {
-    let named = |role, dump: Option<&Dump>| {
-        dump.map(Dump::notes).unwrap_or_default().into_iter().map(move |note| format!("{role}: {note}"))
+fn notes(witnesses: &Witnesses) -> Vec<String> {
+    let named = |(role, dump): (&str, Option<&Dump>)| -> Vec<String> {
+        dump.map(Dump::notes).unwrap_or_default().into_iter().map(|note| format!("{role}: {note}")).collect()
     };
-    named("reference", witnesses.reference).chain(named("candidate", witnesses.candidate)).collect()
+    witnesses.named().into_iter().flat_map(named).collect()
 }
 
-fn sources(model: &Model, ids: &[u32], witnesses: Witnesses, coarsest: [Precision; 2]) -> Vec<Source> {
+fn sources(model: &Model, ids: &[u32], witnesses: &Witnesses, precisions: [Option<Precision>; 2]) -> Vec<Source> {
     let mut sources = vec![Source {
         role: "engine",
         path: model.name.clone(),
@@ -251,13 +287,12 @@ fn sources(model: &Model, ids: &[u32], witnesses: Witnesses, coarsest: [Precisio
         ids: ids.to_vec(),
         plan: String::new(),
     }];
-    let dumps = [("reference", witnesses.reference), ("candidate", witnesses.candidate)];
-    for ((role, dump), coarsest) in dumps.into_iter().zip(coarsest) {
-        if let Some(dump) = dump {
+    for ((role, dump), precision) in witnesses.named().into_iter().zip(precisions) {
+        if let (Some(dump), Some(precision)) = (dump, precision) {
             sources.push(Source {
                 role,
                 path: dump.path().display().to_string(),
-                dtype: coarsest.name().into(),
+                dtype: precision.name().into(),
                 ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
                 plan: dump.plan().to_string(),
             });

@@ -76,6 +76,11 @@ impl Axis {
         }
     }
 
+    /// Whether it counts the rows of a forward.
+    pub fn is_row(self) -> bool {
+        matches!(self, Self::Token | Self::Query)
+    }
+
     /// Its length in a forward of `tokens` rows that sees `keys` positions.
     pub fn length(self, config: &Config, tokens: usize, keys: usize) -> usize {
         match self {

@@ -3,7 +3,7 @@
 use ndarray::{ArrayViewD, Axis};
 
 /// How far `values` lie from `expected`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Comparison {
     /// Relative L2 error: `|values - expected| / |expected|`; infinite when only `expected` is zero or when one side has a
     /// NaN or an infinity that the other has not.

@@ -1,0 +1,114 @@
+//! From findings to a verdict: which belong together, whose they are, and one sentence.
+
+use super::finding::{Finding, Kind};
+use super::precision::Precision;
+use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
+use super::span::key;
+use super::walk::{CANDIDATE, REFERENCE};
+use crate::engine::Activation;
+
+/// The verdict, its sentence, and every independent divergence in program order.
+pub(super) fn conclude(
+    found: &[Vec<Finding>; 2],
+    shared: &[[usize; 2]],
+    precisions: [Option<Precision>; 2],
+    compared: usize,
+    rows: &[ActivationRow],
+) -> (Verdict, String, Vec<Divergence>) {
+    let both = precisions.iter().flatten().count() == 2;
+    let ours = |role: usize, index: usize| both && shared.iter().any(|pair| pair[role] == index);
+    let mut found: Vec<(usize, &Finding)> = [REFERENCE, CANDIDATE]
+        .into_iter()
+        .flat_map(|role| found[role].iter().enumerate().map(move |(index, finding)| (role, index, finding)))
+        .filter(|(role, index, _)| !ours(*role, *index))
+        .map(|(role, _, finding)| (role, finding))
+        .collect();
+    let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
+    found.sort_by_key(|(_, finding)| place(&key(finding.site, finding.step)));
+    let divergences = merged(&found);
+    let whose = |culprit: Culprit| match culprit {
+        Culprit::Unknown => String::new(),
+        culprit => format!("{}: ", culprit.name()),
+    };
+    if let Some((first, verdict)) = divergences.iter().find(|(_, kind)| *kind == Kind::Wrong).map(|(d, _)| (d, Verdict::Diverged))
+        .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Mislabelled)))
+    {
+        let sentence = format!("{}{}", whose(first.culprit), first.summary);
+        return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
+    }
+    if compared == 0 {
+        let sentence = "no activation could be compared: the two sides have none in common";
+        return (Verdict::Inconclusive, sentence.into(), Vec::new());
+    }
+    let largest = rows.iter().filter(|row| row.status != Status::Missing).map(|row| row.error).fold(0.0, f64::max);
+    let coarsest = precisions.into_iter().flatten().max().unwrap_or(Precision::F32);
+    let equivalent = rows.iter().filter(|row| row.status == Status::Equivalent).count();
+    let mut sentence = match coarsest {
+        Precision::F32 => format!("{compared} activations agree: largest error {largest:.1e}"),
+        coarse => format!("{compared} activations agree as far as {} allows: largest error {largest:.1e}", coarse.name()),
+    };
+    if equivalent > 0 {
+        sentence += &format!("; {equivalent} have their channels in another order, which changes nothing");
+    }
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 { Verdict::Match } else { Verdict::Rounding };
+    (verdict, sentence, Vec::new())
+}
+
+/// One cause over many layers or steps is one entry: findings of one kind in the same op.
+fn merged(found: &[(usize, &Finding)]) -> Vec<(Divergence, Kind)> {
+    let mut merged: Vec<((usize, Kind, Activation), Divergence)> = Vec::new();
+    for (role, finding) in found {
+        let what = (*role, finding.kind, family(finding.site.activation));
+        if let Some((_, divergence)) = merged.iter_mut().find(|(known, _)| *known == what) {
+            if let Some(layer) = finding.site.in_layer().filter(|layer| !divergence.layers.contains(layer)) {
+                divergence.layers.push(layer);
+            }
+            continue;
+        }
+        merged.push((what, divergence(*role, finding)));
+    }
+    merged.into_iter().map(|((_, kind, _), divergence)| (divergence, kind)).collect()
+}
+
+/// Ops that share their code in any engine: a mistake in one is in the other.
+fn family(activation: Activation) -> Activation {
+    match activation {
+        Activation::KRope => Activation::QRope,
+        Activation::KNorm => Activation::QNorm,
+        other => other,
+    }
+}
+
+fn divergence(role: usize, finding: &Finding) -> Divergence {
+    let name = key(finding.site, finding.step);
+    let noise = &finding.noise;
+    let mut summary = match (finding.kind, finding.label) {
+        (Kind::Mislabelled, Some(label)) => {
+            format!("{name} is not what its name says: its values are those of {}", key(label, finding.step))
+        }
+        (Kind::Mislabelled, None) => {
+            format!("{name} is not what its name says: what follows was computed from the right value")
+        }
+        _ if finding.exact => format!("{name} is not what its own inputs give"),
+        _ => {
+            let from = finding.last_good.as_deref().unwrap_or("the start");
+            format!("{name} is not what {from} gives: the error is made between them")
+        }
+    };
+    summary += &format!(": error {:.1e}, {:.0} times the noise", noise.local_error, noise.ratio());
+    let place = finding.place();
+    if !place.is_empty() {
+        summary += &format!("; {place}");
+    }
+    Divergence {
+        name,
+        layers: finding.site.in_layer().into_iter().collect(),
+        layer: finding.site.in_layer(),
+        step: finding.step,
+        token: finding.rows.first().copied().or(Some(finding.tokens.start)),
+        last_good: finding.last_good.clone(),
+        exact: finding.exact,
+        culprit: if role == REFERENCE { Culprit::Reference } else { Culprit::Candidate },
+        summary,
+    }
+}

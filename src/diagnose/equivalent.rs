@@ -1,0 +1,86 @@
+//! Layouts that differ and mean the same: queries and keys whose channels are permuted alike, so that scores are equal.
+//!
+//! GGUF files of Llama models keep the pairs that RoPE turns side by side, `(2i, 2i + 1)`; Hugging Face keeps them half a
+//! head apart, `(i, i + d/2)`.
+
+use ndarray::Axis as NdAxis;
+
+use super::part::Part;
+use crate::engine::{Activation, Site};
+use crate::model::Config;
+
+/// An order of the channels of each head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairs {
+    /// `(2i, 2i + 1)`, where Hugging Face has `(i, i + d/2)`.
+    SideBySide,
+    /// The other way round: permuted from half to interleaved twice the wrong way.
+    HalfApart,
+}
+
+impl Pairs {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::SideBySide, Self::HalfApart];
+
+    /// For people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::SideBySide => "channels 2i and 2i+1 of each head are Hugging Face's i and i+d/2",
+            Self::HalfApart => "channels i and i+d/2 of each head are Hugging Face's 2i and 2i+1",
+        }
+    }
+
+    /// The stored channel that holds Hugging Face's channel `i`.
+    fn stored(self, i: usize, head_dim: usize) -> usize {
+        let half = head_dim / 2;
+        match self {
+            Self::SideBySide => 2 * (i % half) + i / half,
+            Self::HalfApart => i / 2 + (i % 2) * half,
+        }
+    }
+}
+
+/// Whether `site` is one whose channels may be permuted: a query or key.
+pub fn is_query_or_key(site: Site) -> bool {
+    partner(site).is_some()
+}
+
+/// The key of a query, the query of a key.
+pub fn partner(site: Site) -> Option<Site> {
+    use Activation as A;
+    let other = match site.activation {
+        A::QProj => A::KProj,
+        A::KProj => A::QProj,
+        A::QNorm => A::KNorm,
+        A::KNorm => A::QNorm,
+        A::QRope => A::KRope,
+        A::KRope => A::QRope,
+        _ => return None,
+    };
+    Some(Site::new(site.layer, other))
+}
+
+/// `part`, stored with `pairs`, in Hugging Face's order of channels.
+pub fn reordered(part: &Part, config: &Config, pairs: Pairs) -> Part {
+    let d = config.head_dim;
+    let last = NdAxis(part.values.ndim() - 1);
+    let columns = part.values.len_of(last);
+    let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.stored(c % d, d)).collect();
+    let values = part.values.select(last, &order);
+    Part { values, rows: part.rows.clone(), first_key: part.first_key }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_orders_are_permutations_of_a_head_and_inverse() {
+        for d in [2, 8, 64] {
+            for i in 0..d {
+                assert_eq!(Pairs::HalfApart.stored(Pairs::SideBySide.stored(i, d), d), i);
+            }
+        }
+        assert_eq!((0..4).map(|i| Pairs::SideBySide.stored(i, 4)).collect::<Vec<_>>(), [0, 2, 1, 3]);
+    }
+}

@@ -1,0 +1,82 @@
+//! A tensor that is not what its inputs give, and what is known of it.
+
+use std::ops::Range;
+
+use super::noise::Noise;
+use crate::engine::Site;
+
+/// What kind of thing was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What follows has not told yet.
+    Open,
+    /// The wrong value was computed, and what follows was computed from it.
+    Wrong,
+    /// What follows was computed from the right value: the tensor is another one than its name says.
+    Mislabelled,
+}
+
+/// One tensor of one dump that is not what its inputs give.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which activation.
+    pub site: Site,
+    /// Which forward.
+    pub step: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// The activation whose value it has.
+    pub label: Option<Site>,
+    /// How far it is from what its inputs give.
+    pub noise: Noise,
+    /// Positions of the rows that are out of order.
+    pub rows: Vec<usize>,
+    /// Positions of the forward.
+    pub tokens: Range<usize>,
+    /// The dump key of the last good activation before it.
+    pub last_good: Option<String>,
+    /// Whether all its inputs were dumped.
+    pub exact: bool,
+    /// Whether what lies between is more than one layer.
+    pub crosses_layers: bool,
+}
+
+impl Finding {
+    /// Where in the tensor, in words: empty when everywhere.
+    pub fn place(&self) -> String {
+        let mut words = Vec::new();
+        let all = self.tokens.len();
+        if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
+            if *first > self.tokens.start && self.rows.len() == self.tokens.end - first {
+                let before = if *first == 1 { "token 0 is right".into() } else { format!("tokens up to {} are right", first - 1) };
+                words.push(format!("{before}, later tokens are wrong"));
+            } else {
+                words.push(format!("only tokens {}", ranges(&self.rows)));
+            }
+        }
+        let heads = &self.noise.heads;
+        if let (Some(last), false) = (heads.last(), heads.is_empty())
+            && (heads.len() <= *last || heads.len() == 1)
+        {
+            words.push(format!("only {} {}", if heads.len() == 1 { "head" } else { "heads" }, ranges(heads)));
+        }
+        words.join("; ")
+    }
+}
+
+/// `2-5, 7`.
+fn ranges(numbers: &[usize]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    let shown = |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let mut words: Vec<String> = runs.iter().take(6).map(shown).collect();
+    if runs.len() > 6 {
+        words.push("...".into());
+    }
+    words.join(", ")
+}

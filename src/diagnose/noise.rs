@@ -1,0 +1,211 @@
+//! How far a dumped tensor lies from the exact result on the dump's own inputs, measured in the noise that a correct
+//! program of the same precision makes there.
+//!
+//! There is no tolerance: the noise is that of the same ops, emulated. It is looked at in groups of elements (each row,
+//! each head, each head of each row), so that a mistake in one of them is not diluted by the others; and elements a
+//! hundred times the median ("massive activations", Sun et al., arXiv 2402.17762) form a group of their own, so that
+//! they dominate neither error nor noise.
+
+use ndarray::{ArrayView3, ArrayViewD, Axis as NdAxis};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
+use super::part::Part;
+use crate::engine::{Axis, Site, Value};
+use crate::model::Config;
+use crate::ops::{Mask, Real};
+
+/// What the op gives on the dump's own inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// In f64.
+    pub exact: &'a Value<f64>,
+    /// As correct programs of the dump's precision compute it.
+    pub draws: &'a [Value<f32>],
+}
+
+/// How strict to be, and how small noise can be.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// A group whose error exceeds its noise so many times is out of order, if it is a large group.
+    pub limit: f64,
+    /// The least noise: relative error of a correct result, however lucky the draws.
+    pub least: f64,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noise {
+    /// Relative L2 error of the dump against the exact result, over all elements; infinite when one is not a number.
+    pub local_error: f64,
+    /// The same of the draws: the largest.
+    pub floor: f64,
+    /// The error of the group that is furthest out of order, in units of what is allowed there: in order up to 1.
+    pub score: f64,
+    /// The first row, as an index into the part's rows, that is out of order.
+    pub first_row: Option<usize>,
+    /// The heads that are out of order; empty if there are no heads.
+    pub heads: Vec<usize>,
+    /// Rows that are out of order, as indices into the part's rows.
+    pub rows: Vec<usize>,
+    /// Number of massive elements.
+    pub massive: usize,
+}
+
+impl Noise {
+    /// Whether everything is explained by rounding.
+    pub fn is_in_order(&self) -> bool {
+        self.score <= 1.0
+    }
+
+    /// Error over floor.
+    pub fn ratio(&self) -> f64 {
+        if self.local_error == 0.0 { 0.0 } else { self.local_error / self.floor }
+    }
+}
+
+/// Squared sums over a group of elements.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    count: usize,
+    /// Of dump - exact.
+    error: f64,
+    /// Of draw - exact: the largest of the draws is the noise.
+    noise: [f64; DRAWS],
+    /// Of exact.
+    size: f64,
+}
+
+/// Draws that are looked at.
+pub const DRAWS: usize = 2;
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.error += other.error;
+        self.size += other.size;
+        for (noise, other) in self.noise.iter_mut().zip(other.noise) {
+            *noise += other;
+        }
+    }
+
+    fn floor(&self, least: f64) -> f64 {
+        self.noise.iter().copied().fold(least * least * self.size, f64::max).sqrt()
+    }
+
+    /// Error in units of what is allowed. Noise of a few elements can be small by luck: they are allowed more.
+    fn score(&self, terms: Terms) -> f64 {
+        if self.error == 0.0 || self.count == 0 {
+            return 0.0;
+        }
+        let allowed = terms.limit * (1.0 + 4.0 / (self.count as f64).sqrt()) * self.floor(terms.least);
+        if allowed > 0.0 { self.error.sqrt() / allowed } else { f64::INFINITY }
+    }
+}
+
+/// The elements of one row and head: the ordinary ones and the massive ones.
+type Cell = [Sums; 2];
+
+/// Measures `part` against what is expected. `first` is the position of the forward's first token.
+pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected: Expected, terms: Terms) -> Noise {
+    let mask = Mask { first, window: config.sliding_window[site.layer] };
+    let axes = site.activation.row().axes;
+    let keyed = axes.contains(&Axis::Key);
+    let heads = match axes {
+        [Axis::Head | Axis::KeyHead, ..] => part.values.shape()[0],
+        [_, Axis::QueryFeature | Axis::KeyFeature] => part.values.shape()[1] / config.head_dim,
+        _ => 1,
+    };
+    let (values, exact) = (by_head(part.values.view(), heads), by_head(expected.exact.view(), heads));
+    let draws: Vec<ArrayView3<f32>> = expected.draws.iter().map(|draw| by_head(draw.view(), heads)).collect();
+    let limit = massive_limit(exact);
+    let rows = part.rows.len();
+    let cells: Vec<Cell> = (0..heads * rows)
+        .into_par_iter()
+        .with_min_len(16)
+        .map(|cell| {
+            let (head, row) = (cell / rows, cell % rows);
+            let at = part.rows[row];
+            let y = values.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), row);
+            let o = exact.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at);
+            let draws: Vec<_> =
+                draws.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
+            let mut sums = Cell::default();
+            for (column, y) in y.iter().enumerate() {
+                let column = column + part.first_key;
+                if keyed && !mask.allows(at, column) {
+                    continue;
+                }
+                let (y, o) = (f64::from(*y), o[column]);
+                let sums = &mut sums[usize::from(o.abs() > limit)];
+                sums.count += 1;
+                let difference = if y == o || (y.is_nan() && o.is_nan()) { 0.0 } else { y - o };
+                sums.error += if difference.is_finite() { difference * difference } else { f64::INFINITY };
+                if o.is_finite() {
+                    sums.size += o * o;
+                    for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
+                        let difference = f64::from(draw[column]) - o;
+                        *noise += if difference.is_finite() { difference * difference } else { 0.0 };
+                    }
+                }
+            }
+            sums
+        })
+        .collect();
+    summarise(&cells, heads, rows, terms)
+}
+
+fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
+    let (mut all, mut ordinary, mut massive) = (Sums::default(), Sums::default(), Sums::default());
+    let (mut by_row, mut by_head) = (vec![Sums::default(); rows], vec![Sums::default(); heads]);
+    for (index, [common, large]) in cells.iter().enumerate() {
+        for sums in [&mut by_row[index % rows], &mut by_head[index / rows], &mut ordinary, &mut all] {
+            sums.add(common);
+        }
+        massive.add(large);
+        all.add(large);
+    }
+    let cell_score = |head: usize, row: usize| cells[head * rows + row][0].score(terms);
+    let row_score = |row: usize| (0..heads).map(|head| cell_score(head, row)).fold(by_row[row].score(terms), f64::max);
+    let head_score = |head: usize| (0..rows).map(|row| cell_score(head, row)).fold(by_head[head].score(terms), f64::max);
+    let row_scores: Vec<f64> = (0..rows).map(row_score).collect();
+    let score = row_scores.iter().copied().fold(ordinary.score(terms).max(massive.score(terms)), f64::max);
+    let score = (0..heads).map(|head| by_head[head].score(terms)).fold(score, f64::max);
+    let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0).collect();
+    let size = all.size.sqrt();
+    let relative = |squared: f64| if squared == 0.0 { 0.0 } else { squared.sqrt() / size };
+    Noise {
+        local_error: relative(all.error),
+        floor: (all.floor(terms.least) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
+        score,
+        first_row: out_of_order.first().copied(),
+        heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| head_score(*head) > 1.0).collect() },
+        rows: out_of_order,
+        massive: massive.count,
+    }
+}
+
+/// A view `[head, row, column]` of an activation: `[head, row, column]` as it is, `[row, head * head_dim]` split, `[row,
+/// column]` as one head.
+fn by_head<T: Real>(x: ArrayViewD<T>, heads: usize) -> ArrayView3<T> {
+    if x.ndim() == 3 {
+        return x.into_dimensionality().expect("three axes");
+    }
+    let (rows, columns) = (x.shape()[0], x.shape()[1]);
+    x.into_shape_with_order((rows, heads, columns / heads)).expect("an activation is contiguous").permuted_axes([1, 0, 2])
+}
+
+/// An element is massive above this size: a hundred times the median of a sample of them.
+fn massive_limit(exact: ArrayView3<f64>) -> f64 {
+    const SAMPLE: usize = 4096;
+    let every = exact.len().div_ceil(SAMPLE).max(1);
+    // A step that shares no factor with the sizes of models, so that no channel is sampled over and over.
+    let every = if every > 1 { every | 1 } else { 1 };
+    let mut sizes: Vec<f64> =
+        exact.iter().step_by(every).map(|v| v.abs()).filter(|v| v.is_finite() && *v > 0.0).collect();
+    if sizes.len() < 16 {
+        return f64::INFINITY;
+    }
+    let middle = sizes.len() / 2;
+    let (_, median, _) = sizes.select_nth_unstable_by(middle, f64::total_cmp);
+    100.0 * *median
+}
