@@ -76,6 +76,12 @@ class Casebook:
         path.write_text("[\n" + ",\n".join(json.dumps(case) for case in self.cases) + "\n]\n")
         return path
 
+    def size(self) -> int:
+        """Bytes of all dumps that a case names."""
+        dumps = {self.folder / case[role] for case in self.cases for role in ("reference", "candidate") if case[role]}
+        files = {file for dump in dumps for file in (dump.iterdir() if dump.is_dir() else [dump])}
+        return sum(file.stat().st_size for file in files)
+
 
 # --- parts of a dump ------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,12 @@
 """The clean part of the corpus: correct runs in every precision, length and coverage. None of them may accuse anyone."""
 
+import copy
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from torch import Tensor
@@ -26,8 +30,12 @@ TEXT = (
 
 @cache
 def model_of(folder: Path, precision: str) -> PreTrainedModel:
-    """A loaded model. It is shared: who changes it changes a copy."""
-    return load_model(str(folder), precision)
+    """A loaded model. It is shared: who changes it changes a copy.
+
+    It is itself a copy: products of single rows depend on how the weights lie in memory, and those that are mapped from a
+    file lie otherwise than those of a changed model.
+    """
+    return copy.deepcopy(load_model(str(folder), precision))
 
 
 @cache
@@ -48,49 +56,59 @@ def tokens_of(folder: Path, count: int) -> list[int]:
     return tokens[:count]
 
 
+@dataclass(frozen=True)
+class Dump:
+    """What one run computed."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+    @property
+    def ids(self) -> list[int]:
+        return json.loads(self.metadata["input_ids"])
+
+    @property
+    def steps(self) -> list[int]:
+        return json.loads(self.metadata["steps"])
+
+
+def recorded(run: Callable[[Path], object]) -> Dump:
+    """What `run` writes to the path it is given."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "dump.safetensors")
+        run(path)
+        return Dump(*read_dump(path))
+
+
 class CleanDumps:
-    """Writes each correct run once, whole, and cuts the parts of it that are asked for."""
+    """Makes each correct run once, and writes the parts of it that are asked for."""
 
     def __init__(self, book: Casebook):
         self.book = book
         self._written: set[Path] = set()
-        self._read = cache(read_dump)
+        self.dump = cache(self._run)
 
-    def whole(self, folder: Path, precision: str, tokens: str) -> Path:
+    def _run(self, folder: Path, precision: str, tokens: str) -> Dump:
         """All of a run. `tokens` is `12`, or `12+4` for twelve and four greedy steps."""
-        path = self.book.path(f"clean/{folder_name(folder)}/{precision}/all/{tokens}.safetensors")
-        if path not in self._written:
-            prompt, _, decode = tokens.partition("+")
-            ids = tokens_of(folder, int(prompt))
-            model = model_of(folder, precision)
-            recorder = capture_run(model, ids, path, int(decode or 0))
-            bad = [name for name, tensor in recorder.tensors.items() if not tensor.isfinite().all() and "scores" not in name]
-            if bad:
-                raise ValueError(f"{path}: {bad[0]} is not finite")
-            self._written.add(path)
-        return path
-
-    def tensors(self, folder: Path, precision: str, tokens: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-        return self._read(self.whole(folder, precision, tokens))
+        prompt, _, decode = tokens.partition("+")
+        ids, model = tokens_of(folder, int(prompt)), model_of(folder, precision)
+        dump = recorded(lambda path: capture_run(model, ids, path, int(decode or 0)))
+        if bad := [name for name, tensor in dump.tensors.items() if "scores" not in name and not tensor.isfinite().all()]:
+            raise ValueError(f"{folder.name} in {precision}: {bad[0]} is not finite")
+        return dump
 
     def part(self, folder: Path, precision: str, tokens: str, kind: str) -> Path:
         """The file of one coverage of a run."""
-        if kind == "all":
-            return self.whole(folder, precision, tokens)
         path = self.book.path(f"clean/{folder_name(folder)}/{precision}/{kind}/{tokens}.safetensors")
         if path not in self._written:
-            tensors, metadata = self.tensors(folder, precision, tokens)
-            write_dump(path, cut(tensors, kind, layers_of(folder)), metadata)
+            dump = self.dump(folder, precision, tokens)
+            write_dump(path, cut(dump.tensors, kind, layers_of(folder)), dump.metadata)
             self._written.add(path)
         return path
 
-    def ids(self, folder: Path, precision: str, tokens: str) -> list[int]:
-        """Every token of a run, those it decoded too."""
-        return json.loads(self.tensors(folder, precision, tokens)[1]["input_ids"])
-
     def forget(self) -> None:
-        """Frees what was read."""
-        self._read.cache_clear()
+        """Frees the runs."""
+        self.dump.cache_clear()
 
 
 def folder_name(folder: Path) -> str:
@@ -101,11 +119,11 @@ def tiny_folders() -> list[Path]:
     return [TINY / name for name in MODELS]
 
 
-def add_clean(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
-    """Adds every clean case of a model."""
+def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[int, ...] = LENGTHS) -> None:
+    """Adds every clean case of a model, for prompts of these lengths."""
     name = folder_name(folder)
     for precision in PRECISIONS:
-        for tokens in (*map(str, LENGTHS), DECODED):
+        for tokens in (*map(str, lengths), DECODED):
             for kind in COVERAGES if tokens != DECODED else ("all", "blocks"):
                 case = f"clean/{name}/{precision}/{kind}/{tokens}"
                 for role in ("reference", "candidate") if tokens in ("12", DECODED) else ("reference",):
@@ -113,7 +131,7 @@ def add_clean(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
                     if book.wants(titled):
                         book.add(titled, folder, CLEAN, **{role: dumps.part(folder, precision, tokens, kind)})
         dumps.forget()
-    for tokens in ("12", "64"):
+    for tokens in (str(length) for length in lengths if length > 1):
         for kind in ("all", "blocks"):
             for precision in ("bfloat16", "float16"):
                 case = f"clean/{name}/float32-{precision}/{kind}/{tokens}"

@@ -21,18 +21,22 @@ from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, tiny_folders
 from founding import add_founding
 from make_tiny import TINY
+from planted_runs import add_planted, other_runs, single_runs, small_runs, smollm2_runs
 
 
 def make(book: Casebook, smollm2: Path | None) -> None:
     """Writes the wanted cases of every part."""
     dumps = CleanDumps(book)
-    for folder in (*tiny_folders(), DEMO):
+    for folder in tiny_folders():
         add_clean(book, dumps, folder)
+    add_clean(book, dumps, DEMO, lengths=(12,))
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
+    add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)
         add_founding(book, dumps, smollm2)
+        add_planted(book, dumps, smollm2_runs(smollm2))
 
 
 def main() -> int:
@@ -52,8 +56,7 @@ def main() -> int:
     if not book.cases:
         print(f"make_corpus.py: no case matches {args.only}", file=sys.stderr)
         return 2
-    size = sum(path.stat().st_size for path in book.folder.rglob("*") if path.is_file())
-    print(f"{book.save()}: {len(book.cases)} cases, {size / 1e6:.0f} MB, {time.monotonic() - begun:.0f} s")
+    print(f"{book.save()}: {len(book.cases)} cases, {book.size() / 1e6:.0f} MB, {time.monotonic() - begun:.0f} s")
     return 0
 
 
