@@ -19,6 +19,7 @@ import torch
 from capture import CaptureError
 from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, tiny_folders
+from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
 from planted_runs import add_planted, other_runs, single_runs, small_runs, smollm2_runs
@@ -32,10 +33,12 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_clean(book, dumps, DEMO, lengths=(12,))
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
+    add_equivalents(book, dumps)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)
         add_founding(book, dumps, smollm2)
+        add_equivalents(book, dumps, of_smollm2(smollm2))
         add_planted(book, dumps, smollm2_runs(smollm2))
 
 

@@ -10,6 +10,7 @@ own inputs. What the manifest says of a planted case, besides the verdict:
     first          the first activation of this dump that differs from the clean run
     effect, noise  there: its relative L2 from the clean run, and that of the clean run from float64
     ratio          at `name`: its error over the largest clean error of that op, each against float64 on its own inputs
+    logits         relative L2 of the logits from the clean run's, in the worst forward: near 0 if the mistake cancels out
     precision, coverage, culprit
 """
 
@@ -78,14 +79,15 @@ class PlantedDumps:
     def run(self, run: Run) -> Dump:
         """What the model with the mistakes computes for the tokens of the clean run."""
         clean = self.dumps.dump(run.folder, run.precision, run.tokens)
-        return self._fed(planted(model_of(run.folder, run.precision), run.plants), clean)
+        return self.fed(planted(model_of(run.folder, run.precision), run.plants), clean)
 
     def _exact(self, folder: Path, precision: str, tokens: str) -> Dump:
         """The clean run of these tokens in float64."""
-        return self._fed(model_of(folder, "float64"), self.dumps.dump(folder, precision, tokens))
+        return self.fed(model_of(folder, "float64"), self.dumps.dump(folder, precision, tokens))
 
     @staticmethod
-    def _fed(model, like: Dump) -> Dump:
+    def fed(model, like: Dump) -> Dump:
+        """What a model computes for the tokens of another run, in the same forwards."""
         def run(path: Path) -> None:
             with capture(model, path):
                 feed(model, like.ids, like.steps)
@@ -126,6 +128,11 @@ def first_difference(tensors: dict[str, Tensor], clean: dict[str, Tensor]) -> st
     """The first activation, in program order, that two dumps share and that has not the same bits."""
     shared = sorted(tensors.keys() & clean.keys(), key=program_order)
     return next((name for name in shared if not torch.equal(tensors[name], clean[name])), None)
+
+
+def logits_effect(tensors: dict[str, Tensor], clean: dict[str, Tensor]) -> float:
+    """How far the logits of any forward are from the clean run's."""
+    return max(relative_error(tensors[name], clean[name]) for name in clean if name.startswith("lm_head"))
 
 
 def rounded(value: float) -> float | None:
@@ -169,6 +176,7 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
             "effect": rounded(effect),
             "noise": rounded(noise),
             "ratio": rounded(finding.ratio),
+            "logits": rounded(logits_effect(dump.tensors, clean.tensors)),
         }
         book.add(f"{run.name}/{kind}/alone", run.folder, expect, candidate=candidate)
         reference = made.dumps.part(run.folder, run.precision, run.tokens, kind)

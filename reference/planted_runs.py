@@ -15,8 +15,8 @@ SPARSE = ("blocks", "second", "third", "attention")
 def single_runs() -> Iterable[Run]:
     """Each mistake in float32 and bf16, and every fourth in f16, in another layer and model each time."""
     for index, bug in enumerate(BUGS.values()):
-        precisions = ["float32"] + ["bfloat16"] * (not bug.float32_only) + ["float16"] * (index % 4 == 0)
-        for turn, precision in enumerate(precisions[:1] if bug.float32_only else precisions):
+        less = () if bug.float32_only else ("bfloat16", "float16") if index % 4 == 0 else ("bfloat16",)
+        for turn, precision in enumerate(("float32", *less)):
             folder = TINY / bug.models[(index + turn) % len(bug.models)]
             layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
             sparse = SPARSE[index % 4 :] + SPARSE[: index % 4]
@@ -67,7 +67,8 @@ def other_runs() -> Iterable[Run]:
         yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
     for precision, bug, layer in ON_DEMO:
         tokens = DECODED if BUGS[bug].from_step else "12"
-        yield Run(DEMO, precision, (Plant(bug, layer),), ("all", "blocks"), tokens)
+        coverages = ("blocks", "attention") if precision == "float32" else ("all", "blocks")  # a whole one has 1 MB in f32
+        yield Run(DEMO, precision, (Plant(bug, layer),), coverages, tokens)
 
 
 # Sizes are chosen so that `ratio` is 3.5 to 10 and `effect` is below `noise`; planted.py asserts both.

@@ -20,6 +20,8 @@ STALE_SLOT = 5
 
 def eager_attention_forward(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **kwargs):
     """Eager attention as transformers has it, but for the steps in `module.mistakes`."""
+    if whole := module.mistakes.get("whole"):
+        return whole(module, query, key, value, attention_mask, kwargs["scaling"])
     step = lambda name, usual: module.mistakes.get(name, usual)  # noqa: E731
     tokens, same = query.shape[2], lambda tensor, *_: tensor
     groups = module.num_key_value_groups
@@ -124,6 +126,18 @@ def _positions(model, layer, change: Callable[[Tensor], Tensor]) -> None:
 
 def offset_positions(model, layer):
     _positions(model, layer, lambda at: at + 1)
+
+
+def offset_queries(model, layer):
+    usual = sys.modules[type(model).__module__].apply_rotary_pos_emb
+    rotary, moved = model.model.rotary_emb, []
+
+    def angles(x, at):
+        moved[:] = rotary(x, at + 1)
+        return rotary(x, at)
+
+    mistake(model, layer, "angles", angles)
+    mistake(model, layer, "rotation", lambda q, k, *angles: (usual(q, k, *moved)[0], usual(q, k, *angles)[1]))
 
 
 def offset_decode(model, layer):
