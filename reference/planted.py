@@ -6,6 +6,7 @@ own inputs. What the manifest says of a planted case, besides the verdict:
 
     bug, suspect   ids of planting.py, and of the suspect the mistake stands for ("unknown" if there is none)
     name           the first activation, in program order, that is wrong although its inputs are right
+    or             activations that another right reading may name instead: probs for a mask, if masked scores are not compared
     all            every such activation that shows (ratio over 3), those of a second mistake and of decode steps too
     first          the first activation of this dump that differs from the clean run
     effect, noise  there: its relative L2 from the clean run, and that of the clean run from float64
@@ -164,10 +165,11 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
         found_sparse |= kind != "all"
         candidate = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, dump.metadata)
         expect = {
-            "verdicts": ["diverged"],
+            "verdicts": list(dict.fromkeys(verdict for plant in run.plants for verdict in plant.bug.verdicts)),
             "bug": "+".join(dict.fromkeys(plant.id for plant in run.plants)),
             "suspect": "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
             "name": finding.name,
+            "or": [f"model.layers.{plant.layer}.{plant.bug.instead}" for plant in run.plants[:1] if plant.bug.instead],
             "all": finding.all,
             "culprit": "candidate",
             "precision": run.precision,

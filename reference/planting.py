@@ -26,6 +26,7 @@ TIED = ("qwen2", "llama_bias")
 FULL = ("llama", "llama_bias", "qwen2", "qwen3")  # attention without a window
 ROPE = ("self_attn.q_rope", "self_attn.k_rope")
 SCORES = ("self_attn.scores",)
+PROBS = "self_attn.probs"  # where a wrong mask is seen by who compares only the scores that the right one leaves
 CONTEXT = ("self_attn.context",)
 NORM = ("input_layernorm",)
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
@@ -45,6 +46,8 @@ class Bug:
     from_step: int = 0  # the first forward in which it shows
     float32_only: bool = False  # in less precision it is no larger than the rounding
     amount: float | None = None  # given to `plant` where a mistake has a size
+    instead: str | None = None  # the site that another right reading names first
+    verdicts: tuple[str, ...] = ("diverged",)
 
     @cached_property
     def in_layer(self) -> bool:
@@ -114,7 +117,7 @@ def _table() -> list[Bug]:
         Bug("bias_channel_missing", "bias_missing", "one channel of v's bias missing", ("self_attn.v_proj",), ("qwen2", "llama_bias"), w.drop_bias_channel, amount=-1),
         Bug("o_transposed", "weight_transposed", "o_proj transposed", ("self_attn.o_proj",), TIED, w.transpose_o),
         Bug("kv_order", "fused_order", "k and v in the other order", ("self_attn.k_proj", "self_attn.v_proj"), EVERY, w.exchange_kv),
-        Bug("qk_permuted", "qk_permuted", "rows of q and k permuted, RoPE not", ("self_attn.q_proj", "self_attn.k_proj"), EVERY, w.permute_qk),
+        Bug("qk_permuted", "qk_permuted", "rows of q and k permuted, RoPE not", ("self_attn.q_proj", "self_attn.k_proj"), EVERY, w.permute_qk, instead=ROPE[0]),
         Bug("k_wrong_layer", "wrong_layer_weight", "another layer's k_proj", ("self_attn.k_proj",), EVERY, w.borrow("self_attn.k_proj")),
         Bug("mlp_wrong_layer", "wrong_layer_weight", "another layer's MLP", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), EVERY, w.borrow("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")),
         Bug("gate_up_swapped", "gate_up_swapped", "gate and up exchanged", ("mlp.gate_proj", "mlp.up_proj"), EVERY, w.exchange_gate_up),
@@ -152,13 +155,13 @@ def _table() -> list[Bug]:
         Bug("softmax_scale_squared", "softmax_scale", "1 / d", SCORES, EVERY, a.scaled_twice),
         Bug("scores_scaled", "softmax_scale", "scores times a constant", SCORES, EVERY, a.scale_scores, amount=1.2),
         Bug("attention_softcap", "unknown", "scores capped by tanh", SCORES, EVERY, a.cap_scores, amount=2.0),
-        Bug("low_precision_scores", "low_precision_scores", "scores in bf16", SCORES, EVERY, a.round_scores, float32_only=True),
-        Bug("causal_mask_missing", "causal_mask_missing", "no mask", SCORES, FULL, a.no_mask),
-        Bug("mask_off_by_one", "mask_off_by_one", "the next token is seen", SCORES, FULL, a.see_next),
-        Bug("window_off_by_one", "sliding_window", "a window of one token more", SCORES, ("mistral",), a.window, amount=7),
-        Bug("window_short", "sliding_window", "a window of one token less", SCORES, ("mistral",), a.window, amount=5),
-        Bug("window_ignored", "sliding_window", "no window", SCORES, ("mistral",), a.window, amount=10**6),
-        Bug("window_invented", "sliding_window", "a window where there is none", SCORES, FULL, a.window, amount=4),
+        Bug("low_precision_scores", "low_precision_scores", "scores in bf16", SCORES, EVERY, a.round_scores, float32_only=True, verdicts=("diverged", "rounding")),
+        Bug("causal_mask_missing", "causal_mask_missing", "no mask", SCORES, FULL, a.no_mask, instead=PROBS),
+        Bug("mask_off_by_one", "mask_off_by_one", "the next token is seen", SCORES, FULL, a.see_next, instead=PROBS),
+        Bug("window_off_by_one", "sliding_window", "a window of one token more", SCORES, ("mistral",), a.window, amount=7, instead=PROBS),
+        Bug("window_short", "sliding_window", "a window of one token less", SCORES, ("mistral",), a.window, amount=5, instead=PROBS),
+        Bug("window_ignored", "sliding_window", "no window", SCORES, ("mistral",), a.window, amount=10**6, instead=PROBS),
+        Bug("window_invented", "sliding_window", "a window where there is none", SCORES, FULL, a.window, amount=4, instead=PROBS),
         Bug("softmax_plus_one", "unknown", "1 added to the denominator of the softmax", ("self_attn.probs",), EVERY, a.softmax_plus_one),
         Bug("gqa_tile", "gqa_tile", "query head h reads key head h % G", (*SCORES, *CONTEXT), GROUPED, a.tile_both),
         Bug("gqa_tile_v", "gqa_tile", "the same, of v only", CONTEXT, GROUPED, a.tile_values),
