@@ -151,7 +151,8 @@ def add_equivalents(book: Casebook, dumps: CleanDumps, table: Iterable[Equivalen
         for folder in row.models:
             for precision in row.precisions:
                 name = f"control/{folder_name(folder)}/{precision}/{row.id}"
-                wanted = [kind for kind in row.coverages if book.wants(f"{name}/{kind}/alone") or book.wants(f"{name}/{kind}/pair")]
+                roles = [(kind, f"{name}/{kind}/{role}") for kind in row.coverages for role in ("alone", "pair")]
+                wanted = dict.fromkeys(kind for kind, case in roles if book.wants(case))
                 dump = _run(row, made, folder, precision) if wanted else None
                 for kind in wanted:
                     part = cut(dump.tensors, kind, layers_of(folder))

@@ -19,7 +19,8 @@ def single_runs() -> Iterable[Run]:
         for turn, precision in enumerate(("float32", *less)):
             folder = TINY / bug.models[(index + turn) % len(bug.models)]
             layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
-            sparse = SPARSE[index % 4 :] + SPARSE[: index % 4]
+            start = (index + index // 4 + turn) % 4
+            sparse = SPARSE[start:] + SPARSE[:start]
             tokens = DECODED if bug.from_step else "12"
             beside = precision == "bfloat16" and index % 3 == 1
             yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
