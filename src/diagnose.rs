@@ -1,6 +1,8 @@
 //! Who is wrong: every dump is followed on its own inputs, and what they do not explain is named.
 
+pub mod arithmetic;
 pub mod conclude;
+pub mod emulate;
 pub mod equivalent;
 pub mod finding;
 pub mod forced;

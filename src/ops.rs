@@ -7,12 +7,14 @@ pub mod activation;
 pub mod attention;
 pub mod linear;
 pub mod norm;
+pub mod operand;
 pub mod real;
 pub mod rope;
 
 pub use activation::{Activation, add, multiply};
 pub use attention::{Mask, context, scores, softmax};
-pub use linear::{Matrix, Words, embed, linear};
+pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::rms_norm;
+pub use operand::Operands;
 pub use real::{Real, Rounding};
 pub use rope::{Frequencies, rope};

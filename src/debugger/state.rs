@@ -201,7 +201,8 @@ impl Debugger {
             Some(walk) => walk,
             none => none.insert(Walk::new(&session.model, &session.ids, &session.steps, session.dumps.clone())?),
         };
-        while walk.rows().len() < ops && walk.advance()?.is_some() {}
+        // What is open is decided by what follows: a few ops more tell whether to stop here.
+        while (walk.rows().len() < ops || walk.is_open()) && walk.advance()?.is_some() {}
         Ok(())
     }
 

@@ -12,6 +12,7 @@ pub(super) fn conclude(
     found: &[Vec<Finding>; 2],
     shared: &[[usize; 2]],
     precisions: [Option<Precision>; 2],
+    hidden_arithmetic: bool,
     compared: usize,
     rows: &[ActivationRow],
 ) -> (Verdict, String, Vec<Divergence>) {
@@ -20,7 +21,7 @@ pub(super) fn conclude(
     let mut found: Vec<(usize, &Finding)> = [REFERENCE, CANDIDATE]
         .into_iter()
         .flat_map(|role| found[role].iter().enumerate().map(move |(index, finding)| (role, index, finding)))
-        .filter(|(role, index, _)| !ours(*role, *index))
+        .filter(|(role, index, finding)| finding.kind != Kind::Equivalent && !ours(*role, *index))
         .map(|(role, _, finding)| (role, finding))
         .collect();
     let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
@@ -50,7 +51,10 @@ pub(super) fn conclude(
     if equivalent > 0 {
         sentence += &format!("; {equivalent} have their channels in another order, which changes nothing");
     }
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 { Verdict::Match } else { Verdict::Rounding };
+    if hidden_arithmetic {
+        sentence += "; products are rounded as the notes say";
+    }
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic { Verdict::Match } else { Verdict::Rounding };
     (verdict, sentence, Vec::new())
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::equivalent::Pairs;
 use super::noise::Noise;
 use crate::engine::Site;
 
@@ -14,6 +15,17 @@ pub enum Kind {
     Wrong,
     /// What follows was computed from the right value: the tensor is another one than its name says.
     Mislabelled,
+    /// It has another layout, or stands before the mask, and what follows agrees: nothing is wrong.
+    Equivalent,
+}
+
+/// Why a tensor that is not what its inputs give may be harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harmless {
+    /// The channels of its heads stand in another order.
+    Permuted(Pairs),
+    /// It is from before the mask.
+    Unmasked,
 }
 
 /// One tensor of one dump that is not what its inputs give.
@@ -25,6 +37,8 @@ pub struct Finding {
     pub step: usize,
     /// What it is.
     pub kind: Kind,
+    /// Why it may be harmless: it is if what follows agrees.
+    pub harmless: Option<Harmless>,
     /// The activation whose value it has.
     pub label: Option<Site>,
     /// How far it is from what its inputs give.
@@ -37,14 +51,17 @@ pub struct Finding {
     pub last_good: Option<String>,
     /// Whether all its inputs were dumped.
     pub exact: bool,
-    /// Whether what lies between is more than one layer.
-    pub crosses_layers: bool,
 }
 
 impl Finding {
     /// Where in the tensor, in words: empty when everywhere.
     pub fn place(&self) -> String {
         let mut words = Vec::new();
+        match self.harmless {
+            Some(Harmless::Permuted(pairs)) => words.push(format!("{}, but what follows takes them as they are", pairs.describe())),
+            Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
+            None => {}
+        }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
             if *first > self.tokens.start && self.rows.len() == self.tokens.end - first {

@@ -8,16 +8,19 @@ use std::sync::Arc;
 
 use ndarray::Axis as NdAxis;
 
+use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Axis, Compute, LogitRows, Run, Site, Value};
+use crate::engine::{Activation, Axis, Compute, LogitRows, Run, Site, Value};
 use crate::model::Model;
-use crate::ops::{Mask, Real};
+use crate::ops::{Mask, Operands, Real};
 
 /// The same pass in f64, and twice in the dump's precision.
 #[derive(Clone, Debug)]
 pub struct Forced {
+    /// What the dump's engine does to the operands of its products.
+    pub arithmetic: Arithmetic,
     exact: Run<f64>,
     draws: [Run<f32>; DRAWS],
     /// The activations computed last, one of each run.
@@ -29,7 +32,7 @@ impl Forced {
     pub fn new(model: &Arc<Model>, ids: &[u32]) -> Self {
         let run = || Run::new(Arc::clone(model), ids, LogitRows::All);
         let exact = Run::with_compute(Arc::clone(model), ids, LogitRows::All, Compute::default());
-        Self { exact, draws: [run(), run()], expected: (None, Default::default()) }
+        Self { arithmetic: Arithmetic::default(), exact, draws: [run(), run()], expected: (None, Default::default()) }
     }
 
     /// Begins a decode step.
@@ -52,16 +55,46 @@ impl Forced {
         Some(site)
     }
 
-    /// The same op, as programs of `precision` compute it.
-    pub fn step_draws(&mut self, precision: Precision) {
-        for (index, draw) in self.draws.iter_mut().enumerate() {
-            // The first draw is our own engine, the others are nudged.
-            let nudge = (index > 0).then_some(index as u64);
-            draw.set_compute(Compute { rounding: precision.rounding(), nudge });
-            if let Some(site) = draw.step() {
-                self.expected.1[index] = draw.get(site).cloned().unwrap_or_default();
+    /// The same op, as programs of `precision` compute it; returns which op it was.
+    pub fn step_draws(&mut self, precision: Precision) -> Option<Site> {
+        let site = self.draws[0].next()?;
+        for index in 0..DRAWS {
+            let compute = self.compute(index, precision, self.arithmetic.of(site.activation));
+            let draw = &mut self.draws[index];
+            draw.set_compute(compute);
+            draw.step();
+            self.expected.1[index] = draw.get(site).cloned().unwrap_or_default();
+        }
+        Some(site)
+    }
+
+    fn compute(&self, draw: usize, precision: Precision, operands: Operands) -> Compute {
+        // The first draw is our own engine, the others are nudged.
+        let nudge = (draw > 0).then_some(draw as u64);
+        Compute { rounding: precision.rounding(), operands, nudge }
+    }
+
+    /// What the op computed last gives with other operands of its product.
+    pub fn emulated(&self, precision: Precision, operands: Operands) -> Option<Value<f32>> {
+        self.draws[0].again(self.compute(0, precision, operands))
+    }
+
+    /// Computes the draws of the op computed last again, after the arithmetic has been changed.
+    pub fn redraw(&mut self, site: Site, precision: Precision) {
+        for index in 0..DRAWS {
+            let compute = self.compute(index, precision, self.arithmetic.of(site.activation));
+            if let Some(value) = self.draws[index].again(compute) {
+                assert!(self.draws[index].set(site, value.clone()), "the op computed last can be set");
+                self.expected.1[index] = value;
             }
         }
+    }
+
+    /// Takes the draws of another run that has come to the same op.
+    pub fn take_draws(&mut self, other: &Self) {
+        self.arithmetic.clone_from(&other.arithmetic);
+        self.draws.clone_from(&other.draws);
+        self.expected.1.clone_from(&other.expected.1);
     }
 
     /// What the last op gives in f64.
@@ -77,20 +110,38 @@ impl Forced {
     /// Puts the dump's rows of `site`, the op computed last, in the place of what was computed. What the mask hides stays
     /// hidden, whatever the dump has there.
     pub fn force(&mut self, site: Site, part: &Part) {
-        let exact = overlaid(&self.exact, site, part);
+        self.put(site, part, false);
+    }
+
+    /// The same, with what the dump has where the mask hides.
+    pub fn force_unmasked(&mut self, site: Site, part: &Part) {
+        self.put(site, part, true);
+    }
+
+    /// The same for the draws only.
+    pub fn force_draws(&mut self, site: Site, part: &Part) {
+        for draw in &mut self.draws {
+            let value = overlaid(draw, site, part, false);
+            assert!(draw.set(site, value), "the op computed last can be set");
+        }
+    }
+
+    fn put(&mut self, site: Site, part: &Part, unmasked: bool) {
+        let exact = overlaid(&self.exact, site, part, unmasked);
         assert!(self.exact.set(site, exact), "the op computed last can be set");
         for draw in &mut self.draws {
-            let value = overlaid(draw, site, part);
+            let value = overlaid(draw, site, part, unmasked);
             assert!(draw.set(site, value), "the op computed last can be set");
         }
     }
 }
 
 /// The run's own value of `site` with the rows and keys that `part` has.
-fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part) -> Value<T> {
+fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part, unmasked: bool) -> Value<T> {
     let mut value = run.get(site).expect("the op was just computed").clone();
     let axes = site.activation.row().axes;
     let row_axis = axes.iter().position(|axis| matches!(axis, Axis::Token | Axis::Query)).expect("a row axis");
+    let masked = site.activation == Activation::Scores && !unmasked;
     let keyed = axes.contains(&Axis::Key);
     let mask = Mask { first: run.first_position(), window: run.model().config.sliding_window[site.layer] };
     for (index, row) in part.rows.iter().enumerate() {
@@ -103,7 +154,7 @@ fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part) -> Value<T> {
         for (mut into, from) in into.rows_mut().into_iter().zip(from.rows()) {
             for (column, from) in from.iter().enumerate() {
                 let key = column + part.first_key;
-                if mask.allows(*row, key) {
+                if !masked || mask.allows(*row, key) {
                     into[key] = T::of(*from);
                 }
             }

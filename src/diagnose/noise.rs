@@ -10,7 +10,7 @@ use ndarray::{ArrayView3, ArrayViewD, Axis as NdAxis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::part::Part;
-use crate::engine::{Axis, Site, Value};
+use crate::engine::{Activation, Axis, Site, Value};
 use crate::model::Config;
 use crate::ops::{Mask, Real};
 
@@ -28,6 +28,8 @@ pub struct Expected<'a> {
 pub struct Terms {
     /// A group whose error exceeds its noise so many times is out of order, if it is a large group.
     pub limit: f64,
+    /// The same for the tensor as a whole, from what the same op shows in other layers.
+    pub kin: Option<f64>,
     /// The least noise: relative error of a correct result, however lucky the draws.
     pub least: f64,
 }
@@ -75,6 +77,9 @@ struct Sums {
     size: f64,
 }
 
+/// With so many elements, noise is the same from one layer to the next.
+const MANY: usize = 200;
+
 /// Draws that are looked at.
 pub const DRAWS: usize = 2;
 
@@ -109,7 +114,8 @@ type Cell = [Sums; 2];
 pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected: Expected, terms: Terms) -> Noise {
     let mask = Mask { first, window: config.sliding_window[site.layer] };
     let axes = site.activation.row().axes;
-    let keyed = axes.contains(&Axis::Key);
+    // What the mask hides has no score; its probability is zero, and is compared.
+    let masked = site.activation == Activation::Scores;
     let heads = match axes {
         [Axis::Head | Axis::KeyHead, ..] => part.values.shape()[0],
         [_, Axis::QueryFeature | Axis::KeyFeature] => part.values.shape()[1] / config.head_dim,
@@ -132,7 +138,7 @@ pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected:
             let mut sums = Cell::default();
             for (column, y) in y.iter().enumerate() {
                 let column = column + part.first_key;
-                if keyed && !mask.allows(at, column) {
+                if masked && !mask.allows(at, column) {
                     continue;
                 }
                 let (y, o) = (f64::from(*y), o[column]);
@@ -170,6 +176,8 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let row_scores: Vec<f64> = (0..rows).map(row_score).collect();
     let score = row_scores.iter().copied().fold(ordinary.score(terms).max(massive.score(terms)), f64::max);
     let score = (0..heads).map(|head| by_head[head].score(terms)).fold(score, f64::max);
+    let kin = terms.kin.filter(|_| ordinary.count >= MANY);
+    let score = kin.map_or(score, |kin| score.max(ordinary.error.sqrt() / (kin * ordinary.floor(terms.least))));
     let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0).collect();
     let size = all.size.sqrt();
     let relative = |squared: f64| if squared == 0.0 { 0.0 } else { squared.sqrt() / size };

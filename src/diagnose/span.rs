@@ -19,21 +19,17 @@ pub struct Spans {
 pub struct Reach {
     /// How many activations are missing between: with none, the op itself was run on its dumped inputs.
     pub ops: usize,
-    /// Whether the missing ones lie in more than one layer.
-    pub crosses_layers: bool,
+    /// How many layers they lie in.
+    pub layers: usize,
     /// The dump key of the last good activation before all of them.
     pub last_good: Option<String>,
 }
 
 impl Reach {
     /// How many times its noise the error of a correct program may be. One op is computed by all correct programs within
-    /// little of each other; over many ops each program has noise of its own, and a few draws do not show all of it.
+    /// little of each other; over many layers each program has noise of its own, and a few draws do not show all of it.
     pub fn limit(&self) -> f64 {
-        match (self.ops, self.crosses_layers) {
-            (0, _) => 3.0,
-            (_, false) => 4.0,
-            (_, true) => 8.0,
-        }
+        if self.ops == 0 { 3.0 } else { (3.0 + 0.25 * self.layers as f64).min(8.0) }
     }
 }
 
@@ -58,6 +54,13 @@ impl Spans {
         }
     }
 
+    /// `site` is not what its inputs give, but the dump's engine may have gone on with it.
+    pub fn presume(&mut self, site: Site, whole: bool) {
+        if whole {
+            self.grounded.insert(site);
+        }
+    }
+
     /// Whether `site` is known with all its rows.
     pub fn is_grounded(&self, site: Site) -> bool {
         self.grounded.contains(&site)
@@ -67,7 +70,7 @@ impl Spans {
     pub fn reach(&self, site: Site, config: &Config) -> Reach {
         let mut missing = HashSet::new();
         self.visit(site, config, &mut missing);
-        let order = |site: Site| (layer_order(site, config), site.activation);
+        let order = |site| order(site, config);
         let first = missing.iter().copied().chain([site]).min_by_key(|site| order(*site)).unwrap_or(site);
         let before = self.good.iter().rev().find(|(good, _)| good.is_none_or(|good| order(good) < order(first)));
         // Norm and head after the last block count as part of it.
@@ -75,7 +78,7 @@ impl Spans {
             missing.iter().chain([&site]).map(|site| layer_order(*site, config).clamp(1, config.num_hidden_layers)).collect();
         Reach {
             ops: missing.len(),
-            crosses_layers: layers.len() > 1,
+            layers: layers.len(),
             last_good: before.map(|(_, name)| name.clone()),
         }
     }
@@ -92,6 +95,11 @@ impl Spans {
             }
         }
     }
+}
+
+/// The place of an activation in the program: its layer, counted from 1, and its place there.
+pub(super) fn order(site: Site, config: &Config) -> (usize, Activation) {
+    (layer_order(site, config), site.activation)
 }
 
 /// Embedding, layers, then what follows the last.

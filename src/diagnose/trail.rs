@@ -3,13 +3,14 @@
 //! A tensor that is not opens a fork: in one branch the run goes on with the dump's value, in the other with the right
 //! one ("healed"). The next dumped tensor that depends on it tells which of the two the dump's engine went on with. If it
 //! went on with the dump's value, that value was really computed: a bug. If it went on with the right one, the tensor
-//! is not what its name says: a wrong label or row.
+//! is not what its name says: a wrong label or row, or another layout of the same.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::equivalent::{Pairs, is_query_or_key, partner, reordered};
-use super::finding::{Finding, Kind};
+use super::arithmetic::Arithmetic;
+use super::equivalent::{Pairs, is_query_or_key, reordered};
+use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
 use super::noise::{Expected, Noise, Terms, measure};
 use super::part::Part;
@@ -28,8 +29,6 @@ pub struct Look {
     pub precision: Option<Precision>,
     /// Its distance from what its inputs give.
     pub noise: Option<Noise>,
-    /// Its channels stand in another order, and its partner's too.
-    pub equivalent: Option<Pairs>,
     /// Which of the trail's findings it is.
     pub finding: Option<usize>,
 }
@@ -37,16 +36,23 @@ pub struct Look {
 /// A dump being followed.
 #[derive(Debug)]
 pub struct Trail {
-    model: Arc<Model>,
-    dump: Arc<Dump>,
+    pub(super) model: Arc<Model>,
+    pub(super) dump: Arc<Dump>,
     /// What most of the dump's tensors were computed in.
-    typical: Precision,
+    pub(super) typical: Precision,
     /// Goes on with the right values.
-    healed: Forced,
+    pub(super) healed: Forced,
     fork: Option<Fork>,
-    spans: Spans,
+    pub(super) spans: Spans,
+    /// Where the last residual stream stands that was dumped, and what was dumped since.
+    pub(super) anchor: Option<(Forced, Vec<(Site, Part)>)>,
+    /// Ops that have been in order with exact operands: their arithmetic is known.
+    pub(super) exact_operands: HashSet<Activation>,
+    /// Whether a span of several ops has been in order with exact operands.
+    pub(super) exact_spans: bool,
+    /// Ratios of error to noise of the same op in other layers.
+    kin: HashMap<Activation, Vec<f64>>,
     recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
-    permuted: HashMap<Site, Pairs>,
     findings: Vec<Finding>,
 }
 
@@ -72,8 +78,11 @@ impl Trail {
             dump: Arc::clone(dump),
             fork: None,
             spans: Spans::default(),
+            anchor: None,
+            exact_operands: HashSet::new(),
+            exact_spans: false,
+            kin: HashMap::new(),
             recent: VecDeque::new(),
-            permuted: HashMap::new(),
             findings: Vec::new(),
         })
     }
@@ -85,12 +94,18 @@ impl Trail {
             fork.followed.begin_forward(ids);
         }
         self.spans.begin_forward();
+        self.anchor = None;
         self.recent.clear();
     }
 
     /// What most of its tensors were computed in.
     pub fn precision(&self) -> Precision {
         self.typical
+    }
+
+    /// What its engine does to the operands of its products.
+    pub fn arithmetic(&self) -> &Arithmetic {
+        &self.healed.arithmetic
     }
 
     /// What has been found so far.
@@ -112,7 +127,10 @@ impl Trail {
     pub fn step(&mut self) -> Result<Option<(Site, Look)>, dump::Error> {
         let Some(site) = self.healed.step_exact() else { return Ok(None) };
         let part = self.read(site)?;
-        let precision = part.as_ref().and_then(|part| self.tell(site, part));
+        let precision = match &part {
+            Some(part) => self.tell(site, part)?,
+            None => None,
+        };
         let computed_in = precision.unwrap_or(self.typical);
         self.healed.step_draws(computed_in);
         if let Some(fork) = &mut self.fork {
@@ -120,10 +138,9 @@ impl Trail {
             fork.followed.step_draws(computed_in);
         }
         self.recognise_open(site);
-        let mut look = Look { part, precision, noise: None, equivalent: None, finding: None };
+        let mut look = Look { part, precision, noise: None, finding: None };
         if let Some(part) = look.part.clone() {
-            let terms = self.terms(site, computed_in);
-            self.weigh(site, part, terms, &mut look);
+            self.weigh(site, part, computed_in, &mut look);
         }
         self.remember(site);
         Ok(Some((site, look)))
@@ -134,7 +151,11 @@ impl Trail {
         if let Some(fork) = self.fork.take() {
             for (_, _, index) in fork.open {
                 let finding = &mut self.findings[index];
-                finding.kind = if finding.label.is_some() { Kind::Mislabelled } else { Kind::Wrong };
+                finding.kind = match (finding.harmless, finding.label) {
+                    (Some(_), _) => Kind::Equivalent,
+                    (None, Some(_)) => Kind::Mislabelled,
+                    (None, None) => Kind::Wrong,
+                };
             }
         }
     }
@@ -145,65 +166,91 @@ impl Trail {
         // Only where shapes leave a choice do values have to decide.
         let ours = (planned.is_ambiguous() || planned.is_partial()).then(|| self.healed.exact().mapv(|v| v as f32));
         let aligned = self.dump.read(forward, site, ours.as_ref().map(|ours| ours.view().into_dyn()))?;
-        Ok(aligned.map(|a| Part { values: a.values, rows: a.rows, first_key: a.first_key }))
-    }
-
-    /// What the bits of a tensor tell. An embedding is a copy: its bits are those of the weights, and tell something only
-    /// when the weights are finer.
-    fn tell(&self, site: Site, part: &Part) -> Option<Precision> {
-        let found = Precision::detect(part.values.view())?;
-        let copied = site.activation == Activation::EmbedTokens
-            && Precision::detect(self.healed.exact().mapv(|v| v as f32).view().into_dyn()) == Some(found);
-        (!copied).then_some(found)
+        let standard = |values: ndarray::ArrayD<f32>| {
+            if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() }
+        };
+        Ok(aligned.map(|a| Part { values: standard(a.values), rows: a.rows, first_key: a.first_key }))
     }
 
     fn terms(&self, site: Site, precision: Precision) -> Terms {
         let config = &self.model.config;
-        let limit = self.spans.reach(site, config).limit();
-        Terms { limit, least: precision.least(site, config, self.healed.exact().shape()) }
+        let reach = self.spans.reach(site, config);
+        // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
+        // times the largest ratio of error to noise of the layers before it.
+        let kin = self.kin.get(&site.activation).filter(|kin| kin.len() >= 2 && reach.ops == 0);
+        Terms {
+            limit: reach.limit(),
+            kin: kin.map(|kin| 4.0 * kin.iter().copied().fold(0.2, f64::max)),
+            least: precision.least(site, config, self.healed.exact().shape()),
+        }
     }
 
     fn measure(&self, site: Site, part: &Part, expected: Expected, terms: Terms) -> Noise {
         measure(site, &self.model.config, self.healed.first_position(), part, expected, terms)
     }
 
-    fn weigh(&mut self, site: Site, part: Part, terms: Terms, look: &mut Look) {
-        let healed = self.measure(site, &part, self.healed.expected(), terms);
-        let followed = self.fork.as_ref().map(|fork| self.measure(site, &part, fork.followed.expected(), terms));
-        // Where both branches expect the same, the tensor does not depend on what is open.
-        let depends = self.fork.as_ref().is_some_and(|fork| fork.followed.exact() != self.healed.exact());
-        let mut noise = healed.clone();
-        if let Some(followed) = followed.filter(|_| depends) {
-            if followed.score.min(healed.score) > 1.0 {
-                self.settle(followed.score <= 2.0 * healed.score);
-            } else if !(healed.is_in_order() && followed.is_in_order()) {
-                self.settle(followed.is_in_order());
+    fn weigh(&mut self, site: Site, part: Part, precision: Precision, look: &mut Look) {
+        let terms = self.terms(site, precision);
+        let mut noise = self.measure(site, &part, self.healed.expected(), terms);
+        let mut permuted = None;
+        if let Some(fork) = &self.fork
+            && fork.followed.exact() != self.healed.exact()
+        {
+            // It depends on what is open: only one of the branches can be right, unless it hardly matters.
+            permuted = self.permuted(site, &part, &noise, terms);
+            let healed = permuted.as_ref().map_or(noise.score, |(_, noise)| noise.score);
+            let followed = self.measure(site, &part, fork.followed.expected(), terms).score;
+            match (healed <= 1.0, followed <= 1.0) {
+                (true, true) => {}
+                (false, false) => self.settle(followed <= 2.0 * healed),
+                (_, followed) => self.settle(followed),
             }
-            if self.fork.is_none() || followed.score < healed.score {
+            if self.fork.is_none() {
                 noise = self.measure(site, &part, self.healed.expected(), terms);
+                permuted = None;
             }
         }
-        if noise.is_in_order() {
-            self.accept(site, &part);
-        } else if let Some((pairs, noise)) = self.permuted(site, &part, terms) {
-            look.equivalent = Some(pairs);
-            self.permuted.insert(site, pairs);
-            self.accept(site, &reordered(&part, &self.model.config, pairs));
-            look.noise = Some(noise);
-            return;
-        } else {
-            look.finding = Some(self.suspect(site, part, &noise));
+        if !noise.is_in_order()
+            && let Some(emulated) = self.adopt(site, &part, precision, terms)
+        {
+            noise = emulated;
+        } else if noise.is_in_order() {
+            self.know_exact(site);
         }
-        look.noise = Some(noise);
+        let permuted = permuted.or_else(|| self.permuted(site, &part, &noise, terms));
+        let harmless = match &permuted {
+            Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
+            None => (noise.is_in_order() && self.is_unmasked(site, &part)).then_some(Harmless::Unmasked),
+        };
+        if noise.is_in_order() && harmless.is_none() {
+            self.accept(site, &part, &noise);
+            look.noise = Some(noise);
+        } else {
+            look.finding = Some(self.suspect(site, part, &noise, harmless));
+            look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
+        }
     }
 
     /// Goes on with the dump's value, which is what its inputs give.
-    fn accept(&mut self, site: Site, part: &Part) {
+    fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
         self.healed.force(site, part);
         if let Some(fork) = &mut self.fork {
             fork.followed.force(site, part);
         }
-        self.spans.ground(site, part.rows.len() == self.rows(site));
+        if self.spans.reach(site, &self.model.config).ops == 0 && noise.local_error > 0.0 {
+            self.kin.entry(site.activation).or_default().push(noise.ratio());
+        }
+        self.ground(site, part);
+    }
+
+    fn ground(&mut self, site: Site, part: &Part) {
+        let whole = part.rows.len() == self.rows(site);
+        self.spans.ground(site, whole);
+        if whole && matches!(site.activation, Activation::EmbedTokens | Activation::Block) {
+            self.anchor = Some((self.healed.clone(), Vec::new()));
+        } else if let Some((_, since)) = &mut self.anchor {
+            since.push((site, part.clone()));
+        }
     }
 
     fn rows(&self, site: Site) -> usize {
@@ -217,17 +264,25 @@ impl Trail {
         let Some(fork) = self.fork.take() else { return };
         for (_, _, index) in &fork.open {
             let finding = &mut self.findings[*index];
+            let order = |site| super::span::order(site, &self.model.config);
             // A value that only a later op can have made is right under a wrong name, whatever followed from it.
-            let ahead = finding.label.is_some_and(|label| label > finding.site && label.layer > finding.site.layer);
-            finding.kind = if went_on_with_the_dump && !ahead { Kind::Wrong } else { Kind::Mislabelled };
+            let ahead = finding.label.is_some_and(|label| order(label).0 > order(finding.site).0);
+            finding.kind = match (went_on_with_the_dump && !ahead, finding.harmless) {
+                (true, _) => Kind::Wrong,
+                (false, Some(_)) => Kind::Equivalent,
+                (false, None) => Kind::Mislabelled,
+            };
         }
         if went_on_with_the_dump {
+            let arithmetic = self.healed.arithmetic.clone();
             self.healed = fork.followed;
+            self.healed.arithmetic = arithmetic;
+            self.anchor = None;
         }
     }
 
     /// Opens a fork, or adds to the one that is open.
-    fn suspect(&mut self, site: Site, part: Part, noise: &Noise) -> usize {
+    fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
         let index = self.findings.len();
         let reach = self.spans.reach(site, &self.model.config);
         let first = self.healed.first_position();
@@ -235,36 +290,64 @@ impl Trail {
             site,
             step: self.spans.forward(),
             kind: Kind::Open,
-            label: self.recognise(site, &part),
+            harmless,
+            label: if harmless.is_none() { self.recognise(site, &part) } else { None },
             noise: noise.clone(),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
             exact: reach.ops == 0,
-            crosses_layers: reach.crosses_layers,
         });
-        let followed = self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
-        let (mut followed, mut open) = followed;
-        followed.force(site, &part);
+        let (mut followed, mut open) =
+            self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
+        match harmless {
+            Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),
+            _ => followed.force(site, &part),
+        }
+        if let Some(harmless) = harmless {
+            let right = match harmless {
+                Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
+                Harmless::Unmasked => part.clone(),
+            };
+            self.healed.force(site, &right);
+            self.ground(site, &right);
+        } else {
+            // Where the dump's own value is followed, the ops after it are run on dumped inputs, too.
+            self.spans.presume(site, part.rows.len() == self.rows(site));
+        }
         open.push((site, part, index));
         self.fork = Some(Fork { followed, open });
         index
     }
 
-    /// Whether the channels of a query or key are only in another order, and those of its partner too.
-    fn permuted(&self, site: Site, part: &Part, terms: Terms) -> Option<(Pairs, Noise)> {
-        if !is_query_or_key(site) {
+    /// Whether the channels of a query or key are in order when they are taken in another order.
+    fn permuted(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<(Pairs, Noise)> {
+        if noise.is_in_order() || !is_query_or_key(site) {
             return None;
         }
-        let config = &self.model.config;
-        let found = Pairs::ALL.into_iter().find_map(|pairs| {
-            let noise = self.measure(site, &reordered(part, config, pairs), self.healed.expected(), terms);
+        Pairs::ALL.into_iter().find_map(|pairs| {
+            let part = reordered(part, &self.model.config, pairs);
+            let noise = self.measure(site, &part, self.healed.expected(), terms);
             noise.is_in_order().then_some((pairs, noise))
-        })?;
-        // Queries come first: they are believed until the keys say otherwise.
-        let other = partner(site).and_then(|other| self.permuted.get(&other));
-        let is_key = partner(site).is_some_and(|other| other < site);
-        (!is_key || other == Some(&found.0) || !self.spans.is_grounded(partner(site)?)).then_some(found)
+        })
+    }
+
+    /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
+    fn is_unmasked(&self, site: Site, part: &Part) -> bool {
+        const HIDDEN: f32 = -9e3;
+        let mask = crate::ops::Mask {
+            first: self.healed.first_position(),
+            window: self.model.config.sliding_window[site.layer],
+        };
+        site.activation == Activation::Scores
+            && part.values.outer_iter().any(|head| {
+                head.outer_iter().zip(&part.rows).any(|(keys, row)| {
+                    let seen = |(column, value): (usize, &f32)| {
+                        *value > HIDDEN && !mask.allows(*row, column + part.first_key)
+                    };
+                    keys.iter().enumerate().any(seen)
+                })
+            })
     }
 
     fn remember(&mut self, site: Site) {
@@ -292,7 +375,8 @@ impl Trail {
         for (open, part, index) in &fork.open {
             let finding = &self.findings[*index];
             let alike = open.activation.row().axes == axes && finding.step == self.spans.forward();
-            if alike && finding.label.is_none() && self.is_value_of(site, part, self.healed.expected()) {
+            let unknown = finding.label.is_none() && finding.harmless.is_none();
+            if alike && unknown && self.is_value_of(site, part, self.healed.expected()) {
                 found.push(*index);
             }
         }
@@ -303,7 +387,7 @@ impl Trail {
 
     fn is_value_of(&self, site: Site, part: &Part, expected: Expected) -> bool {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
-        let terms = Terms { limit: 4.0, least: precision.least(site, &self.model.config, expected.exact.shape()) };
+        let terms = Terms { limit: 4.0, kin: None, least: precision.least(site, &self.model.config, expected.exact.shape()) };
         expected.exact.ndim() == part.values.ndim() && self.measure(site, part, expected, terms).is_in_order()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::conclude::conclude;
+use super::finding::Kind;
 use super::judge::{Judge, Judgement};
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
@@ -38,7 +39,9 @@ pub struct Walk {
     forward: usize,
     fed: usize,
     rows: Vec<ActivationRow>,
-    /// Rows and findings of each trail at one op: which findings belong together.
+    /// The findings of each trail in each row.
+    found: Vec<[Option<usize>; 2]>,
+    /// Findings of both trails at one op that are the same error.
     shared: Vec<[usize; 2]>,
     compared: usize,
 }
@@ -69,6 +72,7 @@ impl Walk {
             forward: 0,
             fed: steps[0],
             rows: Vec::new(),
+            found: Vec::new(),
             shared: Vec::new(),
             compared: 0,
         })
@@ -84,7 +88,26 @@ impl Walk {
         let Some((site, looks)) = looked else { return Ok(None) };
         let row = self.row(site, &looks);
         self.rows.push(row);
+        self.found.push([REFERENCE, CANDIDATE].map(|role| looks[role].as_ref().and_then(|look| look.finding)));
+        self.update();
         Ok(self.rows.last())
+    }
+
+    /// Findings are decided by what follows: rows that they stand in follow.
+    fn update(&mut self) {
+        for (row, found) in self.rows.iter_mut().zip(&self.found) {
+            let kinds = self.trails.iter().zip(found).filter_map(|(trail, index)| {
+                trail.as_ref().and_then(|trail| trail.findings().get((*index)?)).map(|finding| finding.kind)
+            });
+            if let Some(kind) = kinds.min_by_key(|kind| *kind == Kind::Equivalent) {
+                row.status = if kind == Kind::Equivalent { Status::Equivalent } else { Status::Bad };
+            }
+        }
+    }
+
+    /// Whether the last findings wait for what follows.
+    pub fn is_open(&self) -> bool {
+        self.trails.iter().flatten().any(Trail::is_open)
     }
 
     fn begin_forward(&mut self) {
@@ -166,13 +189,14 @@ impl Walk {
         precision: Option<Precision>,
     ) -> Status {
         let any = |is: fn(&Look) -> bool| looks.iter().flatten().any(is);
-        let wrong_before = self.trails.iter().flatten().any(|trail| !trail.findings().is_empty());
+        let harmless = |kind: Kind| kind == Kind::Equivalent;
+        let wrong_before =
+            self.trails.iter().flatten().flat_map(Trail::findings).any(|finding| !harmless(finding.kind));
         if any(|look| look.finding.is_some()) {
             return Status::Bad;
         }
         match judgement {
             None => Status::Missing,
-            Some(_) if any(|look| look.equivalent.is_some()) => Status::Equivalent,
             Some(Judgement::OutOfLine | Judgement::Follows) if wrong_before => Status::Propagated,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.judge.coarsest() != Precision::F32 => Status::Rounding,
@@ -203,17 +227,19 @@ impl Walk {
         for trail in self.trails.iter_mut().flatten() {
             trail.finish();
         }
+        self.update();
         let found = [REFERENCE, CANDIDATE]
             .map(|role| self.trails[role].as_ref().map(|trail| trail.findings().to_vec()).unwrap_or_default());
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
+        let hidden = self.trails.iter().flatten().any(|trail| !trail.arithmetic().describe().is_empty());
         let (verdict, sentence, divergences) =
-            conclude(&found, &self.shared, precisions, self.compared, &self.rows);
+            conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows);
         Report {
             verdict,
             sentence,
             divergences,
             blind_spots: Vec::new(),
-            notes: notes(&self.witnesses),
+            notes: notes(&self.witnesses, &self.trails),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows,
         }
@@ -272,11 +298,13 @@ impl Witnesses {
     }
 }
 
-fn notes(witnesses: &Witnesses) -> Vec<String> {
-    let named = |(role, dump): (&str, Option<&Dump>)| -> Vec<String> {
-        dump.map(Dump::notes).unwrap_or_default().into_iter().map(|note| format!("{role}: {note}")).collect()
-    };
-    witnesses.named().into_iter().flat_map(named).collect()
+fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
+        let learnt = trail.iter().flat_map(|trail| trail.arithmetic().describe());
+        notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
+    }
+    notes
 }
 
 fn sources(model: &Model, ids: &[u32], witnesses: &Witnesses, precisions: [Option<Precision>; 2]) -> Vec<Source> {

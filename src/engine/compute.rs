@@ -3,13 +3,15 @@
 use ndarray::{ArrayViewD, CowArray, IxDyn};
 
 use super::activation::Activation;
-use crate::ops::{Real, Rounding};
+use crate::ops::{Operands, Real, Rounding};
 
 /// What an op does beyond the arithmetic of its number type. The default does nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compute {
     /// Every result is rounded to this format, where eager PyTorch rounds: after each torch op.
     pub rounding: Rounding,
+    /// What enters matrix products: of the projections and the head, and of queries with keys and patterns with values.
+    pub operands: Operands,
     /// Another order of summation, simulated: operands are moved by so little that the results differ as those of two
     /// correct programs do. The number chooses one of many such draws.
     pub nudge: Option<u64>,
@@ -18,7 +20,7 @@ pub struct Compute {
 impl Compute {
     /// Results rounded to `rounding`.
     pub fn rounded(rounding: Rounding) -> Self {
-        Self { rounding, nudge: None }
+        Self { rounding, ..Self::default() }
     }
 
     /// The operand `x` of the op that writes `activation`, moved if the computation is nudged.
@@ -33,19 +35,23 @@ impl Compute {
         x: ArrayViewD<'a, T>,
     ) -> CowArray<'a, T, IxDyn> {
         use Activation as A;
-        let Some(seed) = self.nudge else { return x.into() };
+        let x = match activation {
+            A::Scores | A::Context => self.operands.round(x),
+            _ => x.into(),
+        };
+        let Some(seed) = self.nudge else { return x };
         let terms = match activation {
             A::QProj | A::KProj | A::VProj | A::OProj | A::GateProj | A::UpProj | A::DownProj | A::LmHead => {
                 x.shape()[x.ndim() - 1]
             }
             A::Scores | A::Context if index == 0 => x.shape()[x.ndim() - 1],
             A::InputNorm | A::PostAttentionNorm | A::FinalNorm | A::QNorm | A::KNorm | A::ActFn | A::Probs => 1,
-            _ => return x.into(),
+            _ => return x,
         };
         let size = f64::from(f32::EPSILON / 2.0) * (terms as f64 / 2.0).sqrt().max(1.0);
         let (up, down) = (T::from_f64(1.0 + size), T::from_f64(1.0 - size));
         let mut state = seed ^ ((activation as u64) << 32) ^ 0x9e37_79b9_7f4a_7c15;
-        let mut moved = x.to_owned();
+        let mut moved = x.into_owned();
         for word in &mut moved {
             // Marsaglia's xorshift: one random bit per word is all that is needed.
             state ^= state << 13;

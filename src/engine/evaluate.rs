@@ -82,9 +82,10 @@ pub fn evaluate<T: Real>(
     let x = |index: usize| operands[index].view();
     let eps = c.rms_norm_eps;
     let rounding = compute.rounding;
+    let format = ops::Format { rounding, operands: compute.operands };
     let project = |weight: &Linear| {
         let bias = weight.bias.as_ref().map(|bias| bias.view());
-        linear(flat(x(0)), &weight.weight.matrix(), bias, rounding).into_dyn()
+        linear(flat(x(0)), &weight.weight.matrix(), bias, format).into_dyn()
     };
     let norm = |weight: &ndarray::Array1<f32>| rms_norm(x(0), weight.view(), eps, rounding);
     let head_norm = |weight: Option<&ndarray::Array1<f32>>| {
@@ -120,7 +121,7 @@ pub fn evaluate<T: Real>(
         A::ActMul => ops::multiply(x(0), x(1), rounding),
         A::DownProj => project(&w().down_proj),
         A::FinalNorm => norm(&model.norm),
-        A::LmHead => linear(flat(x(0)), &model.lm_head.matrix(), None, rounding).into_dyn(),
+        A::LmHead => linear(flat(x(0)), &model.lm_head.matrix(), None, format).into_dyn(),
     }
     .into_shared()
 }

@@ -125,6 +125,14 @@ impl<T: Real> Run<T> {
             }
             _ => {}
         }
+        let value = self.evaluate(site, self.compute);
+        self.slots.insert(site.activation, value);
+        self.counter += 1;
+        Some(site)
+    }
+
+    /// The op at `site` on what is computed now.
+    fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
         let first = self.first_position();
         let span = Span { ids: &self.ids[first..], first };
         let mut operands: Vec<ArrayViewD<T>> =
@@ -132,10 +140,12 @@ impl<T: Real> Run<T> {
         if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
             operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
         }
-        let value = evaluate(&self.model, site, span, &operands, self.compute);
-        self.slots.insert(site.activation, value);
-        self.counter += 1;
-        Some(site)
+        evaluate(&self.model, site, span, &operands, compute)
+    }
+
+    /// What the op computed last gives when it is computed as `compute` says; the run stays as it is.
+    pub fn again(&self, compute: Compute) -> Option<Value<T>> {
+        Some(self.evaluate(self.last()?, compute))
     }
 
     fn operand(&self, input: Input) -> ArrayViewD<'_, T> {

@@ -5,7 +5,24 @@ use half::{bf16, f16};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::operand::{Operands, flat, least_of_blocks};
 use super::real::{Real, Rounding, widen_one_bf16};
+
+/// What a linear layer rounds: its operands, and its result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Format {
+    /// Weights, bias and result.
+    pub rounding: Rounding,
+    /// What enters the product.
+    pub operands: Operands,
+}
+
+impl Format {
+    fn round_weights<T: Real>(self, words: &mut [T]) {
+        self.rounding.round(words);
+        self.operands.round_weights(words);
+    }
+}
 
 /// The words of a weight matrix, in the dtype they have on disk.
 #[derive(Clone, Copy, Debug)]
@@ -99,13 +116,17 @@ pub fn linear<T: Real>(
     x: ArrayView2<T>,
     weight: &Matrix,
     bias: Option<ArrayView1<f32>>,
-    rounding: Rounding,
+    format: Format,
 ) -> Array2<T> {
     assert_eq!(x.ncols(), weight.columns, "input features of a linear layer");
+    let rounding = format.rounding;
     let mut y = Array2::zeros((x.nrows(), weight.rows));
     if y.is_empty() {
         return y;
     }
+    let corrections = format.operands.corrections(x);
+    let x = format.operands.round(x.into_dyn());
+    let x = flat(&x);
     let x = x.as_standard_layout();
     let bias = bias.map(|bias| {
         let mut bias = bias.mapv(T::of);
@@ -115,9 +136,12 @@ pub fn linear<T: Real>(
     y.axis_chunks_iter_mut(Axis(1), BLOCK_ROWS).into_par_iter().enumerate().for_each(|(index, mut y)| {
         let first = index * BLOCK_ROWS;
         if x.nrows() <= FEW_TOKENS {
-            matrix_vectors(x.view(), weight, first, rounding, &mut y);
+            matrix_vectors(x.view(), weight, first, format, &mut y);
         } else {
-            matrix_matrix(x.view(), weight, first, rounding, &mut y);
+            matrix_matrix(x.view(), weight, first, format, &mut y);
+        }
+        if let Some(corrections) = &corrections {
+            add_corrections(corrections.view(), weight, first, &mut y);
         }
         if let Some(bias) = &bias {
             y += &bias.slice(s![first..first + y.ncols()]);
@@ -127,16 +151,33 @@ pub fn linear<T: Real>(
     y
 }
 
+/// Adds what Q8_1 keeps apart: for each block of 32, its correction times the least weight.
+fn add_corrections<T: Real>(
+    corrections: ArrayView2<T>,
+    weight: &Matrix,
+    first: usize,
+    y: &mut ArrayViewMut2<T>,
+) {
+    let mut words = vec![T::zero(); weight.columns];
+    for (row, mut y) in y.columns_mut().into_iter().enumerate() {
+        weight.widen(first + row, 0, &mut words);
+        let least = least_of_blocks(&words);
+        for (y, corrections) in y.iter_mut().zip(corrections.rows()) {
+            *y += corrections.iter().zip(&least).fold(T::zero(), |sum, (c, m)| sum + *c * *m);
+        }
+    }
+}
+
 /// `y = x W[first..]ᵀ`, a strip of columns at a time: widened, then multiplied.
 fn matrix_matrix<T: Real>(
     x: ArrayView2<T>,
     weight: &Matrix,
     first: usize,
-    rounding: Rounding,
+    format: Format,
     y: &mut ArrayViewMut2<T>,
 ) {
     let (rows, columns) = (y.ncols(), weight.columns);
-    let round = weight.is_finer_than(rounding);
+    let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();
     if let (Words::F32(words), false) = (weight.words, round)
         && let Some(words) = T::same(&words[first * columns..(first + rows) * columns])
     {
@@ -153,7 +194,7 @@ fn matrix_matrix<T: Real>(
             for (row, words) in scratch.chunks_exact_mut(width).enumerate() {
                 weight.widen(first + row, column, words);
                 if round {
-                    rounding.round(words);
+                    format.round_weights(words);
                 }
             }
             let w = ArrayView2::from_shape((rows, width), scratch.as_slice()).expect("just resized");
@@ -200,12 +241,12 @@ fn matrix_vectors<T: Real>(
     x: ArrayView2<T>,
     weight: &Matrix,
     first: usize,
-    rounding: Rounding,
+    format: Format,
     y: &mut ArrayViewMut2<T>,
 ) {
     let columns = weight.columns;
     let x = x.as_slice().expect("linear() passes x in standard layout");
-    let round = weight.is_finer_than(rounding);
+    let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();
     // The conversion of f16 has no vector form that a compiler finds by itself: a row is widened by the library.
     let mut widened = vec![T::zero(); if round || matches!(weight.words, Words::F16(_)) { columns } else { 0 }];
     pulp::Arch::new().dispatch(
@@ -216,7 +257,7 @@ fn matrix_vectors<T: Real>(
                 let range = row * columns..(row + 1) * columns;
                 weight.widen(row, 0, &mut widened);
                 if round {
-                    rounding.round(&mut widened);
+                    format.round_weights(&mut widened);
                 }
                 for (x, y) in x.chunks_exact(columns).zip(&mut y) {
                     *y = match weight.words {
@@ -281,7 +322,7 @@ mod tests {
                 let f16s: Vec<f16> = f32s.iter().map(|v| f16::from_f32(*v)).collect();
                 let bf16s: Vec<bf16> = f32s.iter().map(|v| bf16::from_f32(*v)).collect();
                 for words in [Words::F32(f32s), Words::F16(&f16s), Words::Bf16(&bf16s)] {
-                    let y = linear(x.view(), &Matrix::new(rows, columns, words), Some(bias.view()), Rounding::None);
+                    let y = linear(x.view(), &Matrix::new(rows, columns, words), Some(bias.view()), Format::default());
                     assert_eq!(y, exact, "{tokens} tokens, [{rows}, {columns}], {words:?}");
                 }
             }

@@ -1,0 +1,129 @@
+"""The cases of the corpus: where their dumps lie, and the manifest that lists them.
+
+A case is one run of `layerstep diff` and what it has to say. `corpus.json` is the list of them:
+
+    name        clean/llama/bfloat16/blocks/12
+    group       clean (accuse nobody) | planted (name the mistake) | founding (name the mislabelled reference)
+    model       folder of the model
+    reference   dump or null, candidate: dump or null
+    ids         the tokens, where the dump itself does not say; else null
+    control     true where something was changed that is no mistake
+    expect      verdicts, and what planted.py and founding.py say about the mistake
+
+Paths are relative to the manifest inside the repository, absolute outside of it.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CLEAN = {"verdicts": ["match", "rounding"]}
+
+
+class Casebook:
+    """Gathers cases under a folder; only those whose name matches the glob are wanted."""
+
+    def __init__(self, folder: Path, only: str = "*"):
+        self.folder, self.only = folder.resolve(), only
+        self.cases: list[dict] = []
+
+    def wants(self, name: str) -> bool:
+        return fnmatchcase(name, self.only)
+
+    def path(self, name: str) -> Path:
+        """A place to write to, its folder made."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def add(self, name: str, model: Path, expect: dict, *, reference: Path | None = None, candidate: Path | None = None,
+            ids: list[int] | None = None, control: bool = False) -> None:
+        """Adds a case if it is wanted. Its group is the first part of its name; a control is clean."""
+        if not self.wants(name):
+            return
+        case = {
+            "name": name,
+            "group": "clean" if control else name.split("/")[0],
+            "model": self._written(model),
+            "reference": self._written(reference),
+            "candidate": self._written(candidate),
+            "ids": ids,
+            "expect": expect,
+        }
+        self.cases.append(case | ({"control": True} if control else {}))
+
+    def _written(self, path: Path | None) -> str | None:
+        if path is None:
+            return None
+        path = path.resolve()
+        if self.folder.is_relative_to(REPOSITORY) and path.is_relative_to(REPOSITORY):
+            return Path(os.path.relpath(path, self.folder)).as_posix()
+        return str(path)
+
+    def save(self) -> Path:
+        """Writes the manifest, one case a line."""
+        names = [case["name"] for case in self.cases]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two cases of one name: {', '.join(twice)}")
+        path = self.path("corpus.json")
+        path.write_text("[\n" + ",\n".join(json.dumps(case) for case in self.cases) + "\n]\n")
+        return path
+
+    def size(self) -> int:
+        """Bytes of all dumps that a case names."""
+        dumps = {self.folder / case[role] for case in self.cases for role in ("reference", "candidate") if case[role]}
+        files = {file for dump in dumps for file in (dump.iterdir() if dump.is_dir() else [dump])}
+        return sum(file.stat().st_size for file in files)
+
+
+# --- parts of a dump ------------------------------------------------------------------------------------------------
+
+
+def read_dump(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a dump."""
+    with safe_open(path, "pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+
+
+def write_dump(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Path:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
+    return path
+
+
+def _blocks(layers: Iterable[int]) -> Callable[[str], bool]:
+    names = {f"model.layers.{n}" for n in layers}
+    return lambda name: name in names
+
+
+def coverage(kind: str, layers: int) -> Callable[[str], bool]:
+    """Which activations, the step suffix aside, a dump of this coverage holds, in a model of `layers` layers.
+
+    all; blocks: every block's output; second, third: every second or third block's, of three layers the middle one's and
+    the logits; logits; attention: what attention adds to the stream; around-N: all of the layers N - 1 to N + 1.
+    """
+    if kind.startswith("around-"):
+        at = int(kind.removeprefix("around-"))
+        near = tuple(f"model.layers.{n}." for n in (at - 1, at, at + 1))
+        return lambda name: f"{name}.".startswith(near)
+    third = _blocks(range(2, layers, 3))
+    return {
+        "all": lambda name: True,
+        "blocks": _blocks(range(layers)),
+        "second": _blocks(range(0, layers, 2)),
+        "third": third if layers > 4 else lambda name: name in ("model.layers.1", "lm_head"),
+        "logits": lambda name: name == "lm_head",
+        "attention": lambda name: name.endswith(".self_attn.o_proj"),
+    }[kind]
+
+
+def cut(tensors: dict[str, Tensor], kind: str, layers: int) -> dict[str, Tensor]:
+    """The part of a dump that a coverage holds."""
+    held = coverage(kind, layers)
+    return {name: tensor for name, tensor in tensors.items() if held(name.split("@")[0])}

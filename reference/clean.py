@@ -1,0 +1,146 @@
+"""The clean part of the corpus: correct runs in every precision, length and coverage. None of them may accuse anyone."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from capture import capture_run, load_model
+from casebook import CLEAN, Casebook, cut, read_dump, write_dump
+from make_tiny import MODELS, TINY
+
+DEMO = Path(__file__).resolve().parent / "demo" / "model"
+PRECISIONS = ("float32", "bfloat16", "float16")
+COVERAGES = ("all", "blocks", "third", "logits")
+LENGTHS = (1, 12, 64)
+DECODED = "12+4"  # tokens of the prefill, then decode steps
+TEXT = (
+    "The lighthouse keeper wrote three letters that winter. In the first, dated 4 December 1871, he asked for lamp oil, "
+    "flour and a new barometer; in the second he described a wreck, and the third he never sent. "
+    "It was found in the clock, years later, by a boy who could not read."
+)
+
+
+@cache
+def model_of(folder: Path, precision: str) -> PreTrainedModel:
+    """A loaded model. It is shared: who changes it changes a copy.
+
+    It is itself a copy: products of single rows depend on how the weights lie in memory, and those that are mapped from a
+    file lie otherwise than those of a changed model.
+    """
+    return copy.deepcopy(load_model(str(folder), precision))
+
+
+@cache
+def layers_of(folder: Path) -> int:
+    return AutoConfig.from_pretrained(folder).num_hidden_layers
+
+
+def tokens_of(folder: Path, count: int) -> list[int]:
+    """The first `count` tokens of this model's input: random ones, or a text if it can read."""
+    if (folder / "tokenizer.json").is_file():
+        tokens = AutoTokenizer.from_pretrained(folder)(TEXT)["input_ids"]
+    else:
+        vocabulary = AutoConfig.from_pretrained(folder).vocab_size
+        tokens = np.random.Generator(np.random.PCG64(7)).integers(3, vocabulary, max(LENGTHS)).tolist()
+        tokens[9] = tokens[2]  # one token twice
+    if len(tokens) < count:
+        raise ValueError(f"{folder.name}: the text has only {len(tokens)} tokens")
+    return tokens[:count]
+
+
+@dataclass(frozen=True)
+class Dump:
+    """What one run computed."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+    @property
+    def ids(self) -> list[int]:
+        return json.loads(self.metadata["input_ids"])
+
+    @property
+    def steps(self) -> list[int]:
+        return json.loads(self.metadata["steps"])
+
+
+def recorded(run: Callable[[Path], object]) -> Dump:
+    """What `run` writes to the path it is given."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "dump.safetensors")
+        run(path)
+        return Dump(*read_dump(path))
+
+
+class CleanDumps:
+    """Makes each correct run once, and writes the parts of it that are asked for."""
+
+    def __init__(self, book: Casebook):
+        self.book = book
+        self._written: set[Path] = set()
+        self.dump = cache(self._run)
+
+    def _run(self, folder: Path, precision: str, tokens: str) -> Dump:
+        """All of a run. `tokens` is `12`, or `12+4` for twelve and four greedy steps."""
+        prompt, _, decode = tokens.partition("+")
+        ids, model = tokens_of(folder, int(prompt)), model_of(folder, precision)
+        dump = recorded(lambda path: capture_run(model, ids, path, int(decode or 0)))
+        if bad := [name for name, tensor in dump.tensors.items() if "scores" not in name and not tensor.isfinite().all()]:
+            raise ValueError(f"{folder.name} in {precision}: {bad[0]} is not finite")
+        return dump
+
+    def part(self, folder: Path, precision: str, tokens: str, kind: str) -> Path:
+        """The file of one coverage of a run."""
+        path = self.book.path(f"clean/{folder_name(folder)}/{precision}/{kind}/{tokens}.safetensors")
+        if path not in self._written:
+            dump = self.dump(folder, precision, tokens)
+            write_dump(path, cut(dump.tensors, kind, layers_of(folder)), dump.metadata)
+            self._written.add(path)
+        return path
+
+    def forget(self) -> None:
+        """Frees the runs."""
+        self.dump.cache_clear()
+
+
+def folder_name(folder: Path) -> str:
+    return "demo" if folder == DEMO else folder.name
+
+
+def tiny_folders() -> list[Path]:
+    return [TINY / name for name in MODELS]
+
+
+def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[int, ...] = LENGTHS) -> None:
+    """Adds every clean case of a model, for prompts of these lengths."""
+    name = folder_name(folder)
+    for precision in PRECISIONS:
+        for tokens in (*map(str, lengths), DECODED):
+            for kind in COVERAGES if tokens != DECODED else ("all", "blocks"):
+                case = f"clean/{name}/{precision}/{kind}/{tokens}"
+                for role in ("reference", "candidate") if tokens in ("12", DECODED) else ("reference",):
+                    titled = case if role == "reference" else f"{case}/candidate"
+                    if book.wants(titled):
+                        book.add(titled, folder, CLEAN, **{role: dumps.part(folder, precision, tokens, kind)})
+        dumps.forget()
+    for tokens in (str(length) for length in lengths if length > 1):
+        for kind in ("all", "blocks"):
+            for precision in ("bfloat16", "float16"):
+                case = f"clean/{name}/float32-{precision}/{kind}/{tokens}"
+                if book.wants(case):
+                    book.add(
+                        case,
+                        folder,
+                        CLEAN,
+                        reference=dumps.part(folder, "float32", tokens, kind),
+                        candidate=dumps.part(folder, precision, tokens, kind),
+                    )
+    dumps.forget()

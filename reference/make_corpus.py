@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Write the corpus: dumps of which it is known what layerstep must say about them, and corpus.json, which lists them.
+
+    python make_corpus.py                                  # the tiny models and the demo, into reference/corpus
+    python make_corpus.py --smollm2 models/smollm2 -o DIR  # SmolLM2 too
+    python make_corpus.py --smollm2 models/smollm2 --only '*/smollm2/*' -o DIR
+    python make_corpus.py --only 'clean/llama/float32/*/12'
+
+What a case holds is in the head of casebook.py.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from capture import CaptureError
+from casebook import Casebook
+from clean import DEMO, CleanDumps, add_clean, tiny_folders
+from equivalent import add_equivalents, of_smollm2
+from founding import add_founding
+from make_tiny import TINY
+from planted_runs import add_planted, other_runs, single_runs, small_runs, smollm2_runs
+
+
+def make(book: Casebook, smollm2: Path | None) -> None:
+    """Writes the wanted cases of every part."""
+    dumps = CleanDumps(book)
+    for folder in tiny_folders():
+        add_clean(book, dumps, folder)
+    add_clean(book, dumps, DEMO, lengths=(12,))
+    for folder in (TINY / "qwen2", DEMO):
+        add_founding(book, dumps, folder)
+    add_equivalents(book, dumps)
+    add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs()))
+    if smollm2:
+        add_clean(book, dumps, smollm2)
+        add_founding(book, dumps, smollm2)
+        add_equivalents(book, dumps, of_smollm2(smollm2))
+        add_planted(book, dumps, smollm2_runs(smollm2))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the corpus of clean dumps, planted mistakes and the founding story.")
+    parser.add_argument("--smollm2", metavar="DIR", type=Path, help="folder of get_smollm2.py")
+    parser.add_argument("--only", metavar="GLOB", default="*", help="write the cases whose name matches")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path(__file__).parent / "corpus")
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # a clean and a planted run must round alike
+    begun = time.monotonic()
+    book = Casebook(args.output, args.only)
+    try:
+        make(book, args.smollm2 and args.smollm2.resolve())
+    except (CaptureError, OSError) as error:
+        print(f"make_corpus.py: {error}", file=sys.stderr)
+        return 2
+    if not book.cases:
+        print(f"make_corpus.py: no case matches {args.only}", file=sys.stderr)
+        return 2
+    print(f"{book.save()}: {len(book.cases)} cases, {book.size() / 1e6:.0f} MB, {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

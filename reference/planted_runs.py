@@ -1,0 +1,146 @@
+"""Which mistakes are planted where, and which parts of their dumps are kept."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from casebook import Casebook
+from clean import DECODED, DEMO, CleanDumps
+from make_tiny import TINY
+from planted import PlantedDumps, Run, add_run
+from planting import BUGS, Plant
+
+SPARSE = ("blocks", "second", "third", "attention")
+
+
+def single_runs() -> Iterable[Run]:
+    """Each mistake in float32 and bf16, and every fourth in f16, in another layer and model each time."""
+    for index, bug in enumerate(BUGS.values()):
+        less = () if bug.float32_only else ("bfloat16", "float16") if index % 4 == 0 else ("bfloat16",)
+        for turn, precision in enumerate(("float32", *less)):
+            folder = TINY / bug.models[(index + turn) % len(bug.models)]
+            layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
+            start = (index + index // 4 + turn) % 4
+            sparse = SPARSE[start:] + SPARSE[:start]
+            tokens = DECODED if bug.from_step else "12"
+            beside = precision == "bfloat16" and index % 3 == 1
+            yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
+
+
+EVERYWHERE = (
+    ("qwen2", "float32", "rope_interleaved"),
+    ("llama", "bfloat16", "rope_theta"),
+    ("mistral", "float32", "gqa_tile"),
+    ("qwen3", "float32", "norm_eps"),
+    ("qwen3", "bfloat16", "qk_norm_missing"),
+    ("llama_bias", "bfloat16", "qkv_bias_missing"),
+    ("llama", "float32", "rope_low_precision"),
+    ("qwen2", "float16", "softmax_scale_missing"),
+    ("mistral", "bfloat16", "window_ignored"),
+    ("llama", "float32", "rope_scaling_missing"),
+)
+TWO = (
+    ("qwen2", "float32", Plant("rope_interleaved", 0), Plant("gate_up_swapped", 2)),
+    ("llama_bias", "float32", Plant("v_bias_missing", 1), Plant("final_norm_missing")),
+    ("llama", "float32", Plant("softmax_scale_missing", 0), Plant("mlp_wrong_layer", 1)),
+    ("qwen3", "float32", Plant("norm_offset_one", 0), Plant("causal_mask_missing", 2)),
+    ("mistral", "bfloat16", Plant("window_ignored", 0), Plant("activation_gelu", 2)),
+    ("qwen2", "bfloat16", Plant("k_bias_missing", 0), Plant("head_random")),
+    ("llama", "bfloat16", Plant("gqa_tile_v", 1), Plant("norm_wrong_layer", 1)),
+)
+ON_DEMO = (
+    ("float32", "rope_interleaved", 2),
+    ("bfloat16", "rope_theta", 1),
+    ("float32", "causal_mask_missing", 3),
+    ("bfloat16", "gate_up_swapped", 3),
+    ("float32", "head_merge_order", 1),
+    ("bfloat16", "v_bias_missing", 0),
+    ("float32", "cache_zero_k", 2),
+    ("bfloat16", "layer_skipped", 2),
+)
+
+
+def other_runs() -> Iterable[Run]:
+    """A mistake in every layer, two mistakes at once, and the demo model, which is trained."""
+    for model, precision, bug in EVERYWHERE:
+        plants = tuple(Plant(bug, layer) for layer in range(3))
+        yield Run(TINY / model, precision, plants, ("all", "blocks"))
+    for model, precision, *plants in TWO:
+        yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
+    for precision, bug, layer in ON_DEMO:
+        tokens = DECODED if BUGS[bug].from_step else "12"
+        coverages = ("blocks", "attention") if precision == "float32" else ("all", "blocks")  # a whole one has 1 MB in f32
+        yield Run(DEMO, precision, (Plant(bug, layer),), coverages, tokens)
+
+
+# Sizes are chosen so that `ratio` is 3.5 to 10 and `effect` is below `noise`; planted.py asserts both.
+SMALL = (
+    ("qwen2", "bfloat16", Plant("q_scaled", 2, 1.009)),
+    ("llama", "bfloat16", Plant("up_scaled", 2, 0.99)),
+    ("mistral", "bfloat16", Plant("head_scaled", 2, 0.975)),
+    ("llama_bias", "bfloat16", Plant("norm_eps", 2, 0.1)),
+    ("llama", "bfloat16", Plant("rope_theta", 2, 1.12)),
+    ("qwen3", "bfloat16", Plant("scores_scaled", 1, 1.01)),
+    ("qwen2", "bfloat16", Plant("activation_sharper", 1, 1.03)),
+    ("mistral", "bfloat16", Plant("residual_scaled", 2, 0.975)),
+    ("llama", "bfloat16", Plant("late_rows", 1, 1.012)),
+    ("llama_bias", "bfloat16", Plant("final_norm_eps", None, 0.2)),
+    ("qwen3", "bfloat16", Plant("logits_scaled", None, 1.01)),
+    ("qwen2", "bfloat16", Plant("logit_softcap", None, 40.0)),
+    ("qwen2", "bfloat16", Plant("down_quantised", 2, 7)),
+    ("llama", "bfloat16", Plant("attention_softcap", 2, 20.0)),
+    ("qwen2", "bfloat16", Plant("bias_channel_missing", 2, 14)),
+    ("mistral", "float16", Plant("up_scaled", 2, 0.999)),
+    ("qwen2", "float16", Plant("norm_eps", 2, 0.015)),
+    ("llama_bias", "float16", Plant("head_scaled", 1, 0.997)),
+    ("qwen2", "float16", Plant("down_quantised", 1, 10)),
+    ("qwen2", "float32", Plant("scores_scaled", 2, 1 + 4e-7)),
+    ("llama", "float32", Plant("norm_eps", 2, 1.3e-5)),
+    ("llama", "float32", Plant("rope_theta", 2, 1 + 3.5e-6)),
+)
+
+
+def small_runs() -> Iterable[Run]:
+    """Mistakes that drown in the noise that comes in, and stand out of the noise of their own op."""
+    for model, precision, plant in SMALL:
+        yield Run(TINY / model, precision, (plant,), ("all",), small=True)
+
+
+# In one layer of a real model: the blocks, or all of the layers around. Its blocks 11 to 28 carry massive activations.
+SMOLLM2 = (
+    ("float32", Plant("rope_interleaved", 0), "12", ("blocks", "all")),
+    ("float32", Plant("rope_theta", 12), "24", ("around-12", "blocks")),
+    ("float32", Plant("gate_up_swapped", 29), "12", ("blocks",)),
+    ("float32", Plant("causal_mask_missing", 20), "40", ("third",)),
+    ("float32", Plant("gqa_tile", 9), "24", ("attention", "around-9")),
+    ("float32", Plant("norm_eps", 3, 1e-6), "40", ("blocks", "around-3")),
+    ("float32", Plant("rope_low_precision", 24), "40", ("around-24", "second")),
+    ("float32", Plant("layer_skipped", 11), "12", ("blocks",)),
+    ("float32", Plant("cache_zero_k", 15), DECODED, ("blocks", "around-15")),
+    ("bfloat16", Plant("softmax_scale_missing", 5), "24", ("blocks", "around-5")),
+    ("bfloat16", Plant("mlp_wrong_layer", 17), "12", ("blocks", "around-17")),
+    ("bfloat16", Plant("norm_offset_one", 28), "12", ("around-28",)),
+    ("bfloat16", Plant("residual_after_norm", 2), "24", ("blocks", "third")),
+    ("bfloat16", Plant("final_norm_missing"), "12", ("all",)),
+    ("bfloat16", Plant("channel_zero", 26), "24", ("around-26",)),
+)
+SMOLLM2_SMALL = (
+    ("bfloat16", Plant("q_scaled", 20, 1.009)),
+    ("bfloat16", Plant("up_scaled", 10, 0.99)),
+    ("bfloat16", Plant("head_scaled", 15, 0.955)),
+    ("bfloat16", Plant("scores_scaled", 23, 1.01)),
+    ("bfloat16", Plant("late_rows", 27, 1.012)),
+)
+
+
+def smollm2_runs(folder: Path) -> Iterable[Run]:
+    for precision, plant, tokens, coverages in SMOLLM2:
+        yield Run(folder, precision, (plant,), coverages, tokens)
+    for precision, plant in SMOLLM2_SMALL:
+        yield Run(folder, precision, (plant,), (f"around-{plant.layer}",), small=True)
+
+
+def add_planted(book: Casebook, dumps: CleanDumps, runs: Iterable[Run]) -> None:
+    """Adds the cases of all these runs."""
+    made = PlantedDumps(dumps)
+    for run in runs:
+        add_run(book, made, run)

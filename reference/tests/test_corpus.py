@@ -1,0 +1,74 @@
+"""The corpus: the manifest names files that can be read, and clean runs are what they say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import make_corpus
+from casebook import Casebook, read_dump
+from clean import CleanDumps, tokens_of
+from founding import add_founding
+from make_tiny import TINY
+
+
+def make(folder: Path, only: str) -> list[dict]:
+    """Runs the script; returns the cases of its manifest."""
+    done = subprocess.run(
+        [sys.executable, make_corpus.__file__, "--only", only, "-o", folder], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "corpus.json").read_text())
+
+
+def test_the_manifest_lists_the_wanted_cases(tmp_path):
+    cases = make(tmp_path, "clean/llama/float32/*/12")
+    assert [case["name"] for case in cases] == [f"clean/llama/float32/{kind}/12" for kind in ("all", "blocks", "third", "logits")]
+    layers = {f"model.layers.{n}" for n in range(3)}
+    held = {"blocks": layers, "third": {"model.layers.1", "lm_head"}, "logits": {"lm_head"}}
+    for case in cases:
+        assert case["group"] == "clean" and case["expect"]["verdicts"] == ["match", "rounding"]
+        assert Path(case["model"]) == TINY / "llama" and case["candidate"] is None
+        tensors, metadata = read_dump(Path(case["reference"]))
+        assert json.loads(metadata["input_ids"]) == tokens_of(TINY / "llama", 12)
+        assert set(tensors) == held.get(case["name"].split("/")[3], set(tensors))
+    assert len(read_dump(Path(cases[0]["reference"]))[0]) == 57
+
+
+def test_no_case_is_an_error(tmp_path):
+    done = subprocess.run([sys.executable, make_corpus.__file__, "--only", "nothing", "-o", tmp_path], capture_output=True)
+    assert done.returncode == 2 and b"no case matches nothing" in done.stderr
+
+
+def test_paths_are_relative_inside_the_repository():
+    book = Casebook(Path(make_corpus.__file__).parent / "corpus")
+    book.add("clean/x", TINY / "llama", {}, reference=book.folder / "clean" / "x.safetensors")
+    assert book.cases[0]["model"] == "../tiny/llama" and book.cases[0]["reference"] == "clean/x.safetensors"
+
+
+def test_a_name_is_given_once(tmp_path):
+    book = Casebook(tmp_path)
+    for _ in range(2):
+        book.add("clean/x", TINY / "llama", {})
+    with pytest.raises(ValueError, match="clean/x"):
+        book.save()
+
+
+def test_the_founding_story(tmp_path):
+    book = Casebook(tmp_path)
+    add_founding(book, CleanDumps(book), TINY / "qwen2")
+    verdicts = {case["name"].split("/")[-1]: case["expect"]["verdicts"][0] for case in book.cases}
+    assert verdicts == {
+        "one-token": "mislabelled",
+        "without-the-last": "match",
+        "right-label": "match",
+        "twelve-tokens": "mislabelled",
+        "engine-beside-it": "mislabelled",
+    }
+    files = sorted(path.name for path in (tmp_path / "founding/qwen2/one-token").iterdir())
+    assert files == ["after_embeddings.bin", *(f"after_layer_{n}.bin" for n in range(3)), "final_logits.bin"]
+    wrong, right = (tmp_path / "founding/qwen2" / variant / "after_layer_2.bin" for variant in ("one-token", "right-label"))
+    assert wrong.read_bytes()[:4] == right.read_bytes()[:4] == (64).to_bytes(4, "little")
+    assert wrong.read_bytes() != right.read_bytes()

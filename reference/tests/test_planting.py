@@ -1,0 +1,117 @@
+"""Planted mistakes are where the table says, and nowhere else; what is no mistake stays right."""
+
+import json
+
+import pytest
+import torch
+
+import planted
+from casebook import Casebook, read_dump
+from clean import CleanDumps, model_of
+from equivalent import TABLE, add_equivalents
+from make_tiny import MODELS, TINY
+from oracle import Oracle, program_order
+from planted import PlantedDumps, Run, add_run
+from planted_runs import SMALL, TWO, other_runs, single_runs, small_runs
+from planting import BUGS, Plant
+
+SUSPECTS = {
+    "embed_scale", "head_untied", "final_norm_missing", "logit_softcap", "norm_eps", "norm_offset_one", "norm_weight_missing",
+    "norm_layernorm", "norm_wrong_weight", "residual_after_norm", "parallel_residual", "residual_scale", "bias_missing",
+    "weight_transposed", "fused_order", "qk_permuted", "gate_up_swapped", "wrong_layer_weight", "rope_interleaved",
+    "rope_theta", "rope_scaling_missing", "rope_position_offset", "rope_partial", "rope_low_precision", "rope_missing",
+    "rope_direction", "gqa_tile", "softmax_scale", "causal_mask_missing", "mask_off_by_one", "sliding_window",
+    "qk_norm_missing", "head_merge_order", "kv_cache_position", "kv_cache_stale", "activation_function", "low_precision_norm",
+    "low_precision_scores", "stale_layer_state",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return PlantedDumps(CleanDumps(Casebook(tmp_path_factory.mktemp("corpus"))))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_oracle_accuses_no_clean_dump(name):
+    path = TINY / name / "reference.safetensors"
+    tensors, metadata = read_dump(path)
+    oracle = Oracle(model_of(TINY / name, "float32"), tensors, *(json.loads(metadata[key]) for key in ("input_ids", "steps")))
+    errors = oracle.local_errors()
+    assert errors.keys() == tensors.keys() and max(errors.values()) < 5e-7
+
+
+def test_program_order():
+    tensors, _ = read_dump(TINY / "qwen3" / "reference.safetensors")
+    names = sorted((name for name in tensors if "@" not in name), key=program_order)
+    assert names[0] == "model.embed_tokens" and names[-2:] == ["model.norm", "lm_head"]
+    assert [name.removeprefix("model.layers.1.") for name in names[21:41]] == [
+        "input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.q_norm", "self_attn.k_norm",
+        "self_attn.q_rope", "self_attn.k_rope", "self_attn.scores", "self_attn.probs", "self_attn.context", "self_attn.o_proj",
+        "resid_mid", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.act_fn", "mlp.act_mul", "mlp.down_proj",
+        "model.layers.1",
+    ]  # fmt: skip
+
+
+def test_the_table_has_every_suspect():
+    assert {bug.suspect for bug in BUGS.values()} - {"unknown"} == SUSPECTS
+    for bug in BUGS.values():
+        assert set(bug.models) <= MODELS.keys() and set(bug.layers) <= {0, 1, 2}
+        wrong = bug.wrong(1 if bug.in_layer else None, 3)
+        assert wrong == sorted(wrong, key=program_order) and wrong
+
+
+@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
+def test_a_mistake_is_where_it_is_said_to_be(made, bug):
+    layer = bug.layers[-1] if bug.in_layer else None
+    run = Run(TINY / bug.models[0], "float32", (Plant(bug.id, layer),), ("all",), "12+4" if bug.from_step else "12")
+    finding = made.examine(run, made.run(run))
+    assert finding.name == bug.wrong(layer, bug.from_step + 1)[0]
+    assert finding.all[: len(bug.sites)] == bug.wrong(layer, bug.from_step + 1)
+
+
+def test_a_mistake_elsewhere_is_noticed(made, monkeypatch):
+    run = Run(TINY / "llama", "float32", (Plant("gate_up_swapped", 1),), ("all",))
+    dump = made.run(run)
+    with pytest.raises(AssertionError, match="first to differ is model.layers.1.mlp.gate_proj"):
+        made.examine(Run(TINY / "llama", "float32", (Plant("activation_gelu", 1),), ("all",)), dump)
+    monkeypatch.setattr(planted, "SHOWS", 1e9)
+    with pytest.raises(AssertionError, match="has a ratio of"):
+        made.examine(run, dump)
+
+
+def test_a_copy_without_mistakes_has_the_same_bits(made):
+    clean = made.dumps.dump(TINY / "llama", "float32", "12+4")
+    copy = made.run(Run(TINY / "llama", "float32", (), ("all",), "12+4"))
+    assert all(torch.equal(copy.tensors[name], clean.tensors[name]) for name in clean.tensors)
+
+
+def test_the_planned_runs_are_many_and_have_one_name_each():
+    runs = [*single_runs(), *other_runs(), *small_runs()]
+    assert len({run.name for run in runs}) == len(runs)
+    assert {plant.id for run in runs for plant in run.plants} == BUGS.keys()
+    assert len(BUGS) >= 30 and len(TWO) >= 4 and len(SMALL) >= 10
+
+
+def test_a_small_mistake_and_its_cases(tmp_path):
+    book = Casebook(tmp_path)
+    add_run(book, PlantedDumps(CleanDumps(book)), next(iter(small_runs())))
+    alone, pair = book.cases
+    assert alone["reference"] is None and pair["candidate"] == alone["candidate"]
+    expect = alone["expect"]
+    assert expect["name"] == expect["first"] == "model.layers.2.self_attn.q_proj" and expect["all"] == [expect["name"]]
+    assert 3.5 <= expect["ratio"] <= 10 and expect["effect"] < expect["noise"]
+    tensors, metadata = read_dump(tmp_path / "planted/qwen2/bfloat16/q_scaled-2-small/all.safetensors")
+    assert tensors["lm_head"].dtype == torch.bfloat16 and metadata["dtype"] == "bfloat16"
+
+
+def test_what_is_no_mistake_is_as_near_to_float64(tmp_path):
+    book = Casebook(tmp_path, "control/llama*")
+    add_equivalents(book, CleanDumps(book))  # asserts it
+    assert {case["group"] for case in book.cases} == {"clean"} and all(case["control"] for case in book.cases)
+    ids = {case["name"].split("/")[3] for case in book.cases}
+    assert ids == {row.id for row in TABLE if {folder.name for folder in row.models} & {"llama", "llama_bias"}}
+    scores = "model.layers.0.self_attn.scores"
+    dumps = tmp_path / "control/llama/float32"
+    assert read_dump(dumps / "padded_zeros/all.safetensors")[0][scores].shape == (4, 12, 17)
+    assert read_dump(dumps / "masked_1e9/all.safetensors")[0][scores].min() == -1e9
+    assert read_dump(dumps / "last_row/all.safetensors")[0]["model.layers.2"].shape == (1, 48)

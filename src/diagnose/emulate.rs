@@ -1,0 +1,123 @@
+//! What a trail learns about its dump: the precision of a tensor, and arithmetic that no tensor shows.
+
+use super::arithmetic::{Arithmetic, Fit};
+use super::forced::Forced;
+use super::noise::{Noise, Terms, measure};
+use super::part::Part;
+use super::precision::Precision;
+use super::trail::Trail;
+use crate::dump;
+use crate::engine::{Activation, Site};
+use crate::ops::Operands;
+
+/// Other layers asked when a tensor is coarser than most.
+const KIN: usize = 3;
+
+impl Trail {
+    /// What the bits of a tensor tell. An embedding is a copy: its bits are those of the weights, and tell something only
+    /// when the weights are finer. A tensor that is coarser than the dump is believed only if the same op is in other
+    /// layers, too: one layer alone in bf16 is a mistake, not a precision.
+    pub(super) fn tell(&self, site: Site, part: &Part) -> Result<Option<Precision>, dump::Error> {
+        let Some(found) = Precision::detect(part.values.view()) else { return Ok(None) };
+        if site.activation == Activation::EmbedTokens {
+            let copy = self.healed.exact().mapv(|v| v as f32);
+            return Ok(Some(found).filter(|found| Precision::detect(copy.view().into_dyn()) != Some(*found)));
+        }
+        if found <= self.typical || site.in_layer().is_none() {
+            return Ok(Some(found));
+        }
+        let layers = self.model.config.num_hidden_layers;
+        let mut others: Vec<usize> = (0..layers).filter(|layer| *layer != site.layer).collect();
+        others.sort_by_key(|layer| layer.abs_diff(site.layer));
+        let (mut finer, mut asked) = (Vec::new(), 0);
+        for layer in others {
+            let Some(other) = self.dump.read(self.spans.forward(), Site::new(layer, site.activation), None)? else {
+                continue;
+            };
+            if let Some(other) = Precision::detect(other.values.view()) {
+                asked += 1;
+                finer.extend((other < found).then_some(other));
+            }
+            if asked == KIN {
+                break;
+            }
+        }
+        Ok(Some(if 2 * finer.len() > asked { finer.into_iter().max().unwrap_or(found) } else { found }))
+    }
+
+    /// `site` was in order with the operands it has.
+    pub(super) fn know_exact(&mut self, site: Site) {
+        if self.spans.reach(site, &self.model.config).ops > 0 {
+            self.exact_spans |= self.healed.arithmetic == Arithmetic::default();
+        } else if self.healed.arithmetic.of(site.activation) == Operands::Exact {
+            self.exact_operands.insert(site.activation);
+        }
+    }
+
+    /// Looks for arithmetic that explains `part`, and computes with it from here on. Not where the same op was in order
+    /// without: an engine computes alike in all layers.
+    pub(super) fn adopt(&mut self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Option<Noise> {
+        if self.is_open() {
+            return None;
+        }
+        if self.spans.reach(site, &self.model.config).ops > 0 {
+            return self.adopt_over_span(site, part, precision, terms);
+        }
+        if self.exact_operands.contains(&site.activation) {
+            return None;
+        }
+        let axes = site.activation.row().axes;
+        let fits = Arithmetic::candidates(site.activation).iter().filter_map(|operands| {
+            let emulated = self.healed.emulated(precision, *operands)?;
+            let fit = Fit::of(part, self.healed.expected(), &emulated, axes)?;
+            fit.is_sharp().then_some((*operands, fit.left()))
+        });
+        let (operands, _) = fits.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let mut trial = self.healed.clone();
+        trial.arithmetic.set(site.activation, operands);
+        trial.redraw(site, precision);
+        self.take_if_in_order(trial, site, part, terms)
+    }
+
+    /// The same where several ops lie between: all of them have the arithmetic of one kind of engine.
+    fn adopt_over_span(&mut self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Option<Noise> {
+        if self.exact_spans {
+            return None;
+        }
+        let (anchor, since) = self.anchor.as_ref()?;
+        let mut best: Option<(Forced, f64)> = None;
+        for arithmetic in Arithmetic::whole() {
+            let mut trial = anchor.clone();
+            trial.arithmetic = arithmetic;
+            while let Some(at) = trial.step_draws(precision) {
+                if at == site {
+                    break;
+                }
+                if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+                    trial.force_draws(at, part);
+                }
+            }
+            let expected = trial.expected();
+            let expected = super::noise::Expected { exact: self.healed.exact(), draws: expected.draws };
+            let Some(fit) = Fit::of(part, expected, &expected.draws[0], site.activation.row().axes) else { continue };
+            // Flips of int8 rounding spread over the ops of a span: what is left is smaller, but not small.
+            if fit.left() < 0.5 && best.as_ref().is_none_or(|(_, left)| fit.left() < *left) {
+                let left = fit.left();
+                best = Some((trial, left));
+            }
+        }
+        let (trial, _) = best?;
+        let mut healed = self.healed.clone();
+        healed.take_draws(&trial);
+        self.take_if_in_order(healed, site, part, terms)
+    }
+
+    fn take_if_in_order(&mut self, trial: Forced, site: Site, part: &Part, terms: Terms) -> Option<Noise> {
+        let config = &self.model.config;
+        let noise = measure(site, config, trial.first_position(), part, trial.expected(), terms);
+        noise.is_in_order().then(|| {
+            self.healed = trial;
+            noise
+        })
+    }
+}
