@@ -53,14 +53,8 @@ fn show(loaded: &Loaded, opened: Opened) -> anyhow::Result<ExitCode> {
     for (role, dump) in opened.dumps.named() {
         notes.extend(dump.into_iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }
-    let session = Session {
-        model: loaded.model.clone(),
-        pieces: loaded.pieces(&ids),
-        ids,
-        steps,
-        dumps: opened.dumps,
-        notes,
-    };
+    let session =
+        Session { model: loaded.model.clone(), pieces: loaded.pieces(&ids), ids, steps, dumps: opened.dumps, notes };
     tui::run(Debugger::new(session))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -102,9 +102,7 @@ impl Debugger {
             Command::Finish => self.advance(interrupt, progress, true, |_, site| {
                 at != Some(site) && (site.activation == Activation::Block || site.activation == Activation::LmHead)
             }),
-            Command::Continue => {
-                self.run_on(interrupt, progress, true, true, |_, _| false)
-            }
+            Command::Continue => self.run_on(interrupt, progress, true, true, |_, _| false),
             Command::Goto(name) => self.goto(name, interrupt, progress),
             Command::Break(pattern) => self.toggle_breakpoints(pattern),
             Command::Restart => {

@@ -59,7 +59,7 @@ impl Arithmetic {
         if PROJECTIONS.contains(&activation) {
             &Operands::ALL
         } else if ATTENTION.contains(&activation) {
-            &[Operands::Tf32, Operands::F16, Operands::Bf16]
+            &[Operands::F16, Operands::Tf32, Operands::Bf16]
         } else {
             &[]
         }

@@ -31,7 +31,10 @@ pub(super) fn conclude(
         Culprit::Unknown => String::new(),
         culprit => format!("{}: ", culprit.name()),
     };
-    if let Some((first, verdict)) = divergences.iter().find(|(_, kind)| *kind == Kind::Wrong).map(|(d, _)| (d, Verdict::Diverged))
+    if let Some((first, verdict)) = divergences
+        .iter()
+        .find(|(_, kind)| *kind == Kind::Wrong)
+        .map(|(d, _)| (d, Verdict::Diverged))
         .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Mislabelled)))
     {
         let sentence = format!("{}{}", whose(first.culprit), first.summary);
@@ -46,7 +49,9 @@ pub(super) fn conclude(
     let equivalent = rows.iter().filter(|row| row.status == Status::Equivalent).count();
     let mut sentence = match coarsest {
         Precision::F32 => format!("{compared} activations agree: largest error {largest:.1e}"),
-        coarse => format!("{compared} activations agree as far as {} allows: largest error {largest:.1e}", coarse.name()),
+        coarse => {
+            format!("{compared} activations agree as far as {} allows: largest error {largest:.1e}", coarse.name())
+        }
     };
     if equivalent > 0 {
         sentence += &format!("; {equivalent} have their channels in another order, which changes nothing");
@@ -54,7 +59,11 @@ pub(super) fn conclude(
     if hidden_arithmetic {
         sentence += "; products are rounded as the notes say";
     }
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic { Verdict::Match } else { Verdict::Rounding };
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic {
+        Verdict::Match
+    } else {
+        Verdict::Rounding
+    };
     (verdict, sentence, Vec::new())
 }
 

@@ -57,11 +57,11 @@ impl Trail {
     /// Looks for arithmetic that explains `part`, and computes with it from here on. Not where the same op was in order
     /// without: an engine computes alike in all layers.
     pub(super) fn adopt(&mut self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Option<Noise> {
-        if self.is_open() {
+        if !self.is_independent() {
             return None;
         }
         if self.spans.reach(site, &self.model.config).ops > 0 {
-            return self.adopt_over_span(site, part, precision, terms);
+            return if self.is_open() { None } else { self.adopt_over_span(site, part, precision, terms) };
         }
         if self.exact_operands.contains(&site.activation) {
             return None;
@@ -72,11 +72,15 @@ impl Trail {
             let fit = Fit::of(part, self.healed.expected(), &emulated, axes)?;
             fit.is_sharp().then_some((*operands, fit.left()))
         });
-        let (operands, _) = fits.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        // The first that is clearly better: formats of as many bits differ only where numbers are very large or small.
+        let better = |best: (Operands, f64), next: (Operands, f64)| if next.1 < 0.5 * best.1 { next } else { best };
+        let (operands, _) = fits.reduce(better)?;
         let mut trial = self.healed.clone();
         trial.arithmetic.set(site.activation, operands);
         trial.redraw(site, precision);
-        self.take_if_in_order(trial, site, part, terms)
+        let noise = self.take_if_in_order(trial, site, part, terms)?;
+        self.share_arithmetic(site, precision);
+        Some(noise)
     }
 
     /// The same where several ops lie between: all of them have the arithmetic of one kind of engine.

@@ -58,14 +58,20 @@ impl Finding {
     pub fn place(&self) -> String {
         let mut words = Vec::new();
         match self.harmless {
-            Some(Harmless::Permuted(pairs)) => words.push(format!("{}, but what follows takes them as they are", pairs.describe())),
+            Some(Harmless::Permuted(pairs)) => {
+                words.push(format!("{}, but what follows takes them as they are", pairs.describe()))
+            }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
             None => {}
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
             if *first > self.tokens.start && self.rows.len() == self.tokens.end - first {
-                let before = if *first == 1 { "token 0 is right".into() } else { format!("tokens up to {} are right", first - 1) };
+                let before = if *first == 1 {
+                    "token 0 is right".into()
+                } else {
+                    format!("tokens up to {} are right", first - 1)
+                };
                 words.push(format!("{before}, later tokens are wrong"));
             } else {
                 words.push(format!("only tokens {}", ranges(&self.rows)));
@@ -90,7 +96,8 @@ fn ranges(numbers: &[usize]) -> String {
             _ => runs.push((*number, *number)),
         }
     }
-    let shown = |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let shown =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     let mut words: Vec<String> = runs.iter().take(6).map(shown).collect();
     if runs.len() > 6 {
         words.push("...".into());

@@ -172,7 +172,8 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     }
     let cell_score = |head: usize, row: usize| cells[head * rows + row][0].score(terms);
     let row_score = |row: usize| (0..heads).map(|head| cell_score(head, row)).fold(by_row[row].score(terms), f64::max);
-    let head_score = |head: usize| (0..rows).map(|row| cell_score(head, row)).fold(by_head[head].score(terms), f64::max);
+    let head_score =
+        |head: usize| (0..rows).map(|row| cell_score(head, row)).fold(by_head[head].score(terms), f64::max);
     let row_scores: Vec<f64> = (0..rows).map(row_score).collect();
     let score = row_scores.iter().copied().fold(ordinary.score(terms).max(massive.score(terms)), f64::max);
     let score = (0..heads).map(|head| by_head[head].score(terms)).fold(score, f64::max);
@@ -199,7 +200,9 @@ fn by_head<T: Real>(x: ArrayViewD<T>, heads: usize) -> ArrayView3<T> {
         return x.into_dimensionality().expect("three axes");
     }
     let (rows, columns) = (x.shape()[0], x.shape()[1]);
-    x.into_shape_with_order((rows, heads, columns / heads)).expect("an activation is contiguous").permuted_axes([1, 0, 2])
+    x.into_shape_with_order((rows, heads, columns / heads))
+        .expect("an activation is contiguous")
+        .permuted_axes([1, 0, 2])
 }
 
 /// An element is massive above this size: a hundred times the median of a sample of them.

@@ -224,8 +224,7 @@ impl Report {
             }
             value
         };
-        let blind_spot =
-            |spot: &BlindSpot| json!({ "id": spot.id, "summary": spot.summary, "remedy": spot.remedy });
+        let blind_spot = |spot: &BlindSpot| json!({ "id": spot.id, "summary": spot.summary, "remedy": spot.remedy });
         json!({
             "schema": "layerstep.diff/1",
             "verdict": self.verdict.name(),

@@ -74,13 +74,12 @@ impl Spans {
         let first = missing.iter().copied().chain([site]).min_by_key(|site| order(*site)).unwrap_or(site);
         let before = self.good.iter().rev().find(|(good, _)| good.is_none_or(|good| order(good) < order(first)));
         // Norm and head after the last block count as part of it.
-        let layers: HashSet<usize> =
-            missing.iter().chain([&site]).map(|site| layer_order(*site, config).clamp(1, config.num_hidden_layers)).collect();
-        Reach {
-            ops: missing.len(),
-            layers: layers.len(),
-            last_good: before.map(|(_, name)| name.clone()),
-        }
+        let layers: HashSet<usize> = missing
+            .iter()
+            .chain([&site])
+            .map(|site| layer_order(*site, config).clamp(1, config.num_hidden_layers))
+            .collect();
+        Reach { ops: missing.len(), layers: layers.len(), last_good: before.map(|(_, name)| name.clone()) }
     }
 
     fn visit(&self, site: Site, config: &Config, missing: &mut HashSet<Site>) {

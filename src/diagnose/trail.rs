@@ -190,19 +190,19 @@ impl Trail {
     }
 
     fn weigh(&mut self, site: Site, part: Part, precision: Precision, look: &mut Look) {
+        self.forget_harmless(site);
         let terms = self.terms(site, precision);
         let mut noise = self.measure(site, &part, self.healed.expected(), terms);
         let mut permuted = None;
-        if let Some(fork) = &self.fork
-            && fork.followed.exact() != self.healed.exact()
-        {
+        if let Some(fork) = self.fork.as_ref().filter(|_| !self.is_independent()) {
             // It depends on what is open: only one of the branches can be right, unless it hardly matters.
             permuted = self.permuted(site, &part, &noise, terms);
             let healed = permuted.as_ref().map_or(noise.score, |(_, noise)| noise.score);
             let followed = self.measure(site, &part, fork.followed.expected(), terms).score;
             match (healed <= 1.0, followed <= 1.0) {
                 (true, true) => {}
-                (false, false) => self.settle(followed <= 2.0 * healed),
+                // A layout that could be harmless is wrong only if what follows shows it.
+                (false, false) => self.settle(followed <= 2.0 * healed && !self.is_harmless()),
                 (_, followed) => self.settle(followed),
             }
             if self.fork.is_none() {
@@ -210,12 +210,12 @@ impl Trail {
                 permuted = None;
             }
         }
-        if !noise.is_in_order()
-            && let Some(emulated) = self.adopt(site, &part, precision, terms)
-        {
-            noise = emulated;
-        } else if noise.is_in_order() {
+        if noise.is_in_order() {
             self.know_exact(site);
+        } else if let Some(emulated) = self.adopt(site, &part, precision, terms) {
+            noise = emulated;
+        } else if let Some(found) = self.adopt_permuted(site, &part, precision, terms) {
+            permuted = Some(found);
         }
         let permuted = permuted.or_else(|| self.permuted(site, &part, &noise, terms));
         let harmless = match &permuted {
@@ -241,6 +241,13 @@ impl Trail {
             self.kin.entry(site.activation).or_default().push(noise.ratio());
         }
         self.ground(site, part);
+    }
+
+    /// Past the scores, the order of the channels of queries and keys has shown or never will.
+    fn forget_harmless(&mut self, site: Site) {
+        if self.is_open() && site.activation >= Activation::Scores && self.is_harmless() && self.is_independent() {
+            self.settle(false);
+        }
     }
 
     fn ground(&mut self, site: Site, part: &Part) {
@@ -332,6 +339,50 @@ impl Trail {
         })
     }
 
+    /// The same, where the product has hidden arithmetic, too.
+    fn adopt_permuted(
+        &mut self,
+        site: Site,
+        part: &Part,
+        precision: Precision,
+        terms: Terms,
+    ) -> Option<(Pairs, Noise)> {
+        if !is_query_or_key(site) {
+            return None;
+        }
+        Pairs::ALL.into_iter().find_map(|pairs| {
+            let part = reordered(part, &self.model.config, pairs);
+            Some((pairs, self.adopt(site, &part, precision, terms)?))
+        })
+    }
+
+    /// Whether a tensor does not depend on what is open.
+    pub(super) fn is_independent(&self) -> bool {
+        const ROUNDING: f64 = 1e-12;
+        self.fork.as_ref().is_none_or(|fork| {
+            let (a, b) = (fork.followed.exact(), self.healed.exact());
+            let (mut apart, mut size) = (0.0, 0.0);
+            for (a, b) in a.iter().zip(b).filter(|(a, b)| a != b) {
+                apart += (a - b) * (a - b);
+                size += b * b;
+            }
+            apart.is_finite() && apart <= ROUNDING * ROUNDING * size
+        })
+    }
+
+    /// Whether all that is open could be harmless.
+    fn is_harmless(&self) -> bool {
+        self.fork.iter().flat_map(|fork| &fork.open).all(|(_, _, index)| self.findings[*index].harmless.is_some())
+    }
+
+    /// The arithmetic that has been learnt holds in both branches.
+    pub(super) fn share_arithmetic(&mut self, site: Site, precision: Precision) {
+        if let Some(fork) = &mut self.fork {
+            fork.followed.arithmetic.clone_from(&self.healed.arithmetic);
+            fork.followed.redraw(site, precision);
+        }
+    }
+
     /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
     fn is_unmasked(&self, site: Site, part: &Part) -> bool {
         const HIDDEN: f32 = -9e3;
@@ -342,9 +393,8 @@ impl Trail {
         site.activation == Activation::Scores
             && part.values.outer_iter().any(|head| {
                 head.outer_iter().zip(&part.rows).any(|(keys, row)| {
-                    let seen = |(column, value): (usize, &f32)| {
-                        *value > HIDDEN && !mask.allows(*row, column + part.first_key)
-                    };
+                    let seen =
+                        |(column, value): (usize, &f32)| *value > HIDDEN && !mask.allows(*row, column + part.first_key);
                     keys.iter().enumerate().any(seen)
                 })
             })
@@ -387,7 +437,8 @@ impl Trail {
 
     fn is_value_of(&self, site: Site, part: &Part, expected: Expected) -> bool {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
-        let terms = Terms { limit: 4.0, kin: None, least: precision.least(site, &self.model.config, expected.exact.shape()) };
+        let terms =
+            Terms { limit: 4.0, kin: None, least: precision.least(site, &self.model.config, expected.exact.shape()) };
         expected.exact.ndim() == part.values.ndim() && self.measure(site, part, expected, terms).is_in_order()
     }
 }

@@ -52,12 +52,7 @@ pub(super) const CANDIDATE: usize = 1;
 
 impl Walk {
     /// Stands before the first op; `steps` are the tokens of each forward.
-    pub fn new(
-        model: &Arc<Model>,
-        ids: &[u32],
-        steps: &[usize],
-        witnesses: Witnesses,
-    ) -> Result<Self, dump::Error> {
+    pub fn new(model: &Arc<Model>, ids: &[u32], steps: &[usize], witnesses: Witnesses) -> Result<Self, dump::Error> {
         let prefill = &ids[..steps[0]];
         let trail = |dump: &Option<Arc<Dump>>| dump.as_ref().map(|dump| Trail::new(model, dump, prefill)).transpose();
         let both = witnesses.reference.is_some() && witnesses.candidate.is_some();
@@ -182,12 +177,7 @@ impl Walk {
         }
     }
 
-    fn status(
-        &self,
-        looks: &[Option<Look>; 2],
-        judgement: Option<Judgement>,
-        precision: Option<Precision>,
-    ) -> Status {
+    fn status(&self, looks: &[Option<Look>; 2], judgement: Option<Judgement>, precision: Option<Precision>) -> Status {
         let any = |is: fn(&Look) -> bool| looks.iter().flatten().any(is);
         let harmless = |kind: Kind| kind == Kind::Equivalent;
         let wrong_before =

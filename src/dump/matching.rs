@@ -43,8 +43,13 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
     let entries = archive.entries();
     let list = entries.len() == config.num_hidden_layers + 1
         && entries.iter().all(|entry| entry.name.parse().is_ok_and(|index: usize| index < entries.len()));
+    let ggml = entries.iter().any(|entry| GGML.contains(&Name::split(&entry.name).base.as_str()));
     for entry in entries {
         let name = Name::split(&entry.name);
+        if let Some(why) = ggml.then(|| passed_over_by_ggml(&name.base)).flatten().filter(|_| map.is_none()) {
+            matched.spare.push(unused(entry, why.into()));
+            continue;
+        }
         let forward = name.forward.unwrap_or(0);
         let mapped = map.and_then(|map| map.find(&entry.name, config).or_else(|| map.find(&name.base, config)));
         match mapped {
@@ -125,6 +130,22 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
     }
     settle(claims, config, &mut matched);
     Ok(matched)
+}
+
+/// Nodes that every graph of llama.cpp has and nobody else.
+const GGML: [&str; 4] = ["result_norm", "result_output", "attn_norm-0", "ffn_inp-0"];
+
+/// Nodes of ggml that are no activations: why.
+fn passed_over_by_ggml(base: &str) -> Option<&'static str> {
+    let number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let numbered = |prefix: &str| base.strip_prefix(prefix).is_some_and(number);
+    if base == "norm" || numbered("norm-") {
+        Some("before the norm's weight, in ggml")
+    } else if numbered("node_") || numbered("leaf_") {
+        Some("a node of ggml without a name")
+    } else {
+        None
+    }
 }
 
 /// Which activation each tensor of a repeated ggml name is. The last is after the rotation. Before it stand the product,

@@ -112,12 +112,7 @@ const STRIP_COLUMNS: usize = 1024;
 
 /// `x Wᵀ + b` for `x` `[token, in]`, `weight` `[out, in]`, `bias` `[out]` → `[token, out]`.
 /// Weights and bias are rounded first, then the sum.
-pub fn linear<T: Real>(
-    x: ArrayView2<T>,
-    weight: &Matrix,
-    bias: Option<ArrayView1<f32>>,
-    format: Format,
-) -> Array2<T> {
+pub fn linear<T: Real>(x: ArrayView2<T>, weight: &Matrix, bias: Option<ArrayView1<f32>>, format: Format) -> Array2<T> {
     assert_eq!(x.ncols(), weight.columns, "input features of a linear layer");
     let rounding = format.rounding;
     let mut y = Array2::zeros((x.nrows(), weight.rows));
@@ -152,12 +147,7 @@ pub fn linear<T: Real>(
 }
 
 /// Adds what Q8_1 keeps apart: for each block of 32, its correction times the least weight.
-fn add_corrections<T: Real>(
-    corrections: ArrayView2<T>,
-    weight: &Matrix,
-    first: usize,
-    y: &mut ArrayViewMut2<T>,
-) {
+fn add_corrections<T: Real>(corrections: ArrayView2<T>, weight: &Matrix, first: usize, y: &mut ArrayViewMut2<T>) {
     let mut words = vec![T::zero(); weight.columns];
     for (row, mut y) in y.columns_mut().into_iter().enumerate() {
         weight.widen(first + row, 0, &mut words);
@@ -169,13 +159,7 @@ fn add_corrections<T: Real>(
 }
 
 /// `y = x W[first..]ᵀ`, a strip of columns at a time: widened, then multiplied.
-fn matrix_matrix<T: Real>(
-    x: ArrayView2<T>,
-    weight: &Matrix,
-    first: usize,
-    format: Format,
-    y: &mut ArrayViewMut2<T>,
-) {
+fn matrix_matrix<T: Real>(x: ArrayView2<T>, weight: &Matrix, first: usize, format: Format, y: &mut ArrayViewMut2<T>) {
     let (rows, columns) = (y.ncols(), weight.columns);
     let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();
     if let (Words::F32(words), false) = (weight.words, round)
@@ -237,13 +221,7 @@ fn multiply<T: Real>(x: ArrayView2<T>, w: ArrayView2<T>, y: &mut ArrayViewMut2<T
 }
 
 /// `y = x W[first..]ᵀ` row by row: every weight is read from memory once.
-fn matrix_vectors<T: Real>(
-    x: ArrayView2<T>,
-    weight: &Matrix,
-    first: usize,
-    format: Format,
-    y: &mut ArrayViewMut2<T>,
-) {
+fn matrix_vectors<T: Real>(x: ArrayView2<T>, weight: &Matrix, first: usize, format: Format, y: &mut ArrayViewMut2<T>) {
     let columns = weight.columns;
     let x = x.as_slice().expect("linear() passes x in standard layout");
     let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();

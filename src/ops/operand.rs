@@ -27,7 +27,7 @@ pub enum Operands {
 
 impl Operands {
     /// All but the exact ones, finest first.
-    pub const ALL: [Self; 6] = [Self::Tf32, Self::F16, Self::Bf16, Self::Q8_1, Self::Q8_0, Self::Q8K];
+    pub const ALL: [Self; 6] = [Self::F16, Self::Tf32, Self::Bf16, Self::Q8_1, Self::Q8_0, Self::Q8K];
 
     /// For people.
     pub fn describe(self) -> &'static str {
