@@ -35,7 +35,10 @@ pub(super) fn conclude(
         .iter()
         .find(|(_, kind)| *kind == Kind::Wrong)
         .map(|(d, _)| (d, Verdict::Diverged))
-        .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Mislabelled)))
+        .or_else(|| {
+            divergences.iter().find(|(_, kind)| *kind == Kind::Mislabelled).map(|(d, _)| (d, Verdict::Mislabelled))
+        })
+        .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Inconclusive)))
     {
         let sentence = format!("{}{}", whose(first.culprit), first.summary);
         return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
@@ -102,6 +105,9 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
         (Kind::Mislabelled, None) => {
             format!("{name} is not what its name says: what follows was computed from the right value")
         }
+        (Kind::Unsettled, _) => format!(
+            "{name} is as far off as low-precision products make it, or as a mistake of that size: dump more activations"
+        ),
         _ if finding.exact => format!("{name} is not what its own inputs give"),
         _ => {
             let from = finding.last_good.as_deref().unwrap_or("the start");
@@ -121,7 +127,13 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
         token: finding.rows.first().copied().or(Some(finding.tokens.start)),
         last_good: finding.last_good.clone(),
         exact: finding.exact,
-        culprit: if role == REFERENCE { Culprit::Reference } else { Culprit::Candidate },
+        culprit: if finding.kind == Kind::Unsettled {
+            Culprit::Unknown
+        } else if role == REFERENCE {
+            Culprit::Reference
+        } else {
+            Culprit::Candidate
+        },
         summary,
     }
 }

@@ -45,7 +45,7 @@ pub struct Trail {
     fork: Option<Fork>,
     pub(super) spans: Spans,
     /// Where the last residual stream stands that was dumped, and what was dumped since.
-    pub(super) anchor: Option<(Forced, Vec<(Site, Part)>)>,
+    pub(super) anchor: (Forced, Vec<(Site, Part)>),
     /// Ops that have been in order with exact operands: their arithmetic is known.
     pub(super) exact_operands: HashSet<Activation>,
     /// Whether a span of several ops has been in order with exact operands.
@@ -53,6 +53,8 @@ pub struct Trail {
     /// Ratios of error to noise of the same op in other layers.
     kin: HashMap<Activation, Vec<f64>>,
     recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
+    /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
+    presumed: Option<(usize, usize)>,
     findings: Vec<Finding>,
 }
 
@@ -71,18 +73,20 @@ const RECENT: usize = 12;
 impl Trail {
     /// Stands before the first op of the prefill of `ids`.
     pub fn new(model: &Arc<Model>, dump: &Arc<Dump>, ids: &[u32]) -> Result<Self, dump::Error> {
+        let start = Forced::new(model, ids);
         Ok(Self {
             typical: Precision::typical(dump)?,
-            healed: Forced::new(model, ids),
+            anchor: (start.clone(), Vec::new()),
+            healed: start,
             model: Arc::clone(model),
             dump: Arc::clone(dump),
             fork: None,
             spans: Spans::default(),
-            anchor: None,
             exact_operands: HashSet::new(),
             exact_spans: false,
             kin: HashMap::new(),
             recent: VecDeque::new(),
+            presumed: None,
             findings: Vec::new(),
         })
     }
@@ -94,7 +98,7 @@ impl Trail {
             fork.followed.begin_forward(ids);
         }
         self.spans.begin_forward();
-        self.anchor = None;
+        self.anchor = (self.healed.clone(), Vec::new());
         self.recent.clear();
     }
 
@@ -158,6 +162,11 @@ impl Trail {
                 };
             }
         }
+        // One span alone could as well hold a mistake of that size.
+        const ENOUGH_SPANS: usize = 3;
+        if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
+            self.findings[index].kind = Kind::Unsettled;
+        }
     }
 
     fn read(&self, site: Site) -> Result<Option<Part>, dump::Error> {
@@ -180,7 +189,7 @@ impl Trail {
         let kin = self.kin.get(&site.activation).filter(|kin| kin.len() >= 2 && reach.ops == 0);
         Terms {
             limit: reach.limit(),
-            kin: kin.map(|kin| 4.0 * kin.iter().copied().fold(0.2, f64::max)),
+            kin: kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max)),
             least: precision.least(site, config, self.healed.exact().shape()),
         }
     }
@@ -211,7 +220,7 @@ impl Trail {
             }
         }
         if noise.is_in_order() {
-            self.know_exact(site);
+            self.know_exact(site, &noise);
         } else if let Some(emulated) = self.adopt(site, &part, precision, terms) {
             noise = emulated;
         } else if let Some(found) = self.adopt_permuted(site, &part, precision, terms) {
@@ -224,6 +233,12 @@ impl Trail {
         };
         if noise.is_in_order() && harmless.is_none() {
             self.accept(site, &part, &noise);
+            let presumed = self.presumed.map(|(index, _)| index);
+            let here = |index: &usize| {
+                let finding = &self.findings[*index];
+                finding.site == site && finding.step == self.spans.forward()
+            };
+            look.finding = presumed.filter(here);
             look.noise = Some(noise);
         } else {
             look.finding = Some(self.suspect(site, part, &noise, harmless));
@@ -254,9 +269,9 @@ impl Trail {
         let whole = part.rows.len() == self.rows(site);
         self.spans.ground(site, whole);
         if whole && matches!(site.activation, Activation::EmbedTokens | Activation::Block) {
-            self.anchor = Some((self.healed.clone(), Vec::new()));
-        } else if let Some((_, since)) = &mut self.anchor {
-            since.push((site, part.clone()));
+            self.anchor = (self.healed.clone(), Vec::new());
+        } else {
+            self.anchor.1.push((site, part.clone()));
         }
     }
 
@@ -284,27 +299,51 @@ impl Trail {
             let arithmetic = self.healed.arithmetic.clone();
             self.healed = fork.followed;
             self.healed.arithmetic = arithmetic;
-            self.anchor = None;
+            self.exact_spans = true;
         }
     }
 
-    /// Opens a fork, or adds to the one that is open.
-    fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
+    /// The error of `part` is as large as some arithmetic makes it.
+    pub(super) fn presume(&mut self, site: Site, part: &Part, noise: &Noise) {
+        self.presumed = Some((self.note(site, part, noise, Some(Harmless::LowPrecision)), 1));
+    }
+
+    /// A span that was in order with an arithmetic that is only presumed speaks for it, or against it.
+    pub(super) fn weigh_presumed(&mut self, noise: &Noise) {
+        const BETTER_THAN_IT_CAN_BE: f64 = 0.05;
+        let Some((index, spans)) = self.presumed else { return };
+        if noise.quietest >= BETTER_THAN_IT_CAN_BE {
+            self.presumed = Some((index, spans + 1));
+        } else {
+            self.findings[index].kind = Kind::Wrong;
+            self.presumed = None;
+            self.healed.arithmetic = Arithmetic::default();
+            self.exact_spans = true;
+        }
+    }
+
+    fn note(&mut self, site: Site, part: &Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
         let index = self.findings.len();
         let reach = self.spans.reach(site, &self.model.config);
         let first = self.healed.first_position();
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: Kind::Open,
+            kind: if harmless == Some(Harmless::LowPrecision) { Kind::Equivalent } else { Kind::Open },
             harmless,
-            label: if harmless.is_none() { self.recognise(site, &part) } else { None },
+            label: if harmless.is_none() { self.recognise(site, part) } else { None },
             noise: noise.clone(),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
             exact: reach.ops == 0,
         });
+        index
+    }
+
+    /// Opens a fork, or adds to the one that is open.
+    fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
+        let index = self.note(site, &part, noise, harmless);
         let (mut followed, mut open) =
             self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
         match harmless {
@@ -314,7 +353,7 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked => part.clone(),
+                Harmless::Unmasked | Harmless::LowPrecision => part.clone(),
             };
             self.healed.force(site, &right);
             self.ground(site, &right);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::conclude::conclude;
-use super::finding::Kind;
+use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
@@ -91,11 +91,17 @@ impl Walk {
     /// Findings are decided by what follows: rows that they stand in follow.
     fn update(&mut self) {
         for (row, found) in self.rows.iter_mut().zip(&self.found) {
-            let kinds = self.trails.iter().zip(found).filter_map(|(trail, index)| {
-                trail.as_ref().and_then(|trail| trail.findings().get((*index)?)).map(|finding| finding.kind)
-            });
-            if let Some(kind) = kinds.min_by_key(|kind| *kind == Kind::Equivalent) {
-                row.status = if kind == Kind::Equivalent { Status::Equivalent } else { Status::Bad };
+            let findings = self
+                .trails
+                .iter()
+                .zip(found)
+                .filter_map(|(trail, index)| trail.as_ref().and_then(|trail| trail.findings().get((*index)?)));
+            if let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) {
+                row.status = match (finding.kind, finding.harmless) {
+                    (Kind::Equivalent, Some(Harmless::LowPrecision)) | (Kind::Unsettled, _) => Status::Rounding,
+                    (Kind::Equivalent, _) => Status::Equivalent,
+                    _ => Status::Bad,
+                };
             }
         }
     }
