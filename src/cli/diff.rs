@@ -7,7 +7,10 @@ use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, health, walk};
+use crate::diagnose::conclude::times;
+use crate::diagnose::finding::ranges;
+use crate::diagnose::{ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk};
+use crate::engine::{Activation, Site};
 
 /// Compare dumps with each other and with our engine; name the first activation out of line.
 ///
@@ -54,7 +57,9 @@ fn compare(args: &Args) -> anyhow::Result<Report> {
     let loaded = Loaded::open(model)?;
     let opened = args.dumps.open(&loaded, &args.tokens)?;
     match &opened.tokens {
-        Tokens::Differ { sentence, ids } => Ok(inputs_differ(&loaded, &opened, sentence, ids)),
+        Tokens::Differ { sentence, ids, embedded } => {
+            Ok(inputs_differ(&loaded, &opened, sentence, ids, *embedded))
+        }
         Tokens::Agreed { ids, steps } => {
             Ok(with_progress("comparing", |progress| walk(&loaded.model, ids, steps, opened.dumps.clone(), progress))?)
         }
@@ -102,7 +107,7 @@ fn progress_line(doing: &str, done: usize, total: usize) {
     }
 }
 
-fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) -> Report {
+fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], embedded: bool) -> Report {
     let mut sources = vec![Source {
         role: "engine",
         path: loaded.model.name.clone(),
@@ -122,7 +127,7 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) 
     Report {
         verdict: Verdict::InputsDiffer,
         sentence: sentence.to_string(),
-        divergences: Vec::new(),
+        divergences: embedded.then(|| wrong_tokens(sentence)).into_iter().collect(),
         blind_spots: Vec::new(),
         activations: Vec::new(),
         notes: Vec::new(),
@@ -130,10 +135,43 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) 
     }
 }
 
+/// The embedding, where other tokens than those fed come in.
+fn wrong_tokens(sentence: &str) -> Divergence {
+    Divergence {
+        name: Site::whole(Activation::EmbedTokens).to_string(),
+        layers: Vec::new(),
+        layer: None,
+        step: 0,
+        token: None,
+        last_good: None,
+        exact: true,
+        culprit: Culprit::Unknown,
+        summary: sentence.to_string(),
+    }
+}
+
 fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<()> {
     writeln!(out, "{}: {}", report.verdict.name(), report.sentence)?;
+    if let Some(first) = report.first_divergence().filter(|_| report.verdict != Verdict::InputsDiffer) {
+        let before = first.last_good.as_deref().unwrap_or("the start");
+        let made = if first.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
+        writeln!(out, "where: after {before}, {made}")?;
+        if first.layers.len() > 1 {
+            writeln!(out, "       also in layers {}", ranges(&first.layers[1..]))?;
+        }
+    }
+    for other in report.divergences.iter().skip(1) {
+        writeln!(out, "and: {}: {}", other.culprit.name(), other.summary)?;
+    }
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
+    }
+    for spot in &report.blind_spots {
+        writeln!(out, "cannot show: {}", spot.summary)?;
+    }
+    // One command makes a dump that shows more: the first remedy is that of the gravest blind spot.
+    if let Some(spot) = report.blind_spots.first() {
+        writeln!(out, "next: {}", spot.remedy)?;
     }
     if report.activations.is_empty() {
         return Ok(());
@@ -141,8 +179,8 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     writeln!(out)?;
     writeln!(
         out,
-        "{:<44} {:>9} {:>11} {:>9}  {:<10} worst at",
-        "activation", "error", "1-cosine", "max abs", "status"
+        "{:<36} {:>9} {:>9} {:>9} {:>8}  {:<10} worst at",
+        "activation", "error", "local", "floor", "ratio", "status"
     )?;
     let bad = report.first_divergence().map(|d| (d.step, d.layer));
     let mut left_out = 0;
@@ -170,7 +208,8 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
 fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
     let row = &report.activations[index];
     let same = |other: &&ActivationRow| {
-        other.step == row.step && (!of_layer || other.layer == row.layer) && other.status != Status::Missing
+        let compared = !matches!(other.status, Status::Missing | Status::Equivalent);
+        other.step == row.step && (!of_layer || other.layer == row.layer) && compared
     };
     let worst = report.activations.iter().filter(same).max_by(|a, b| a.error.total_cmp(&b.error));
     worst.is_some_and(|worst| std::ptr::eq(worst, row))
@@ -178,8 +217,10 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
 
 fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
     let name = row.name.strip_prefix("model.").unwrap_or(&row.name);
-    let (error, turned, max_abs) = (row.error, (1.0 - row.cosine).max(0.0), row.max_abs);
-    let (status, worst) = (row.status.name(), row.worst.to_string());
-    let line = format!("{name:<44} {error:>9.1e} {turned:>11.1e} {max_abs:>9.1e}  {status:<10} {worst}");
+    let local = |of: fn(&Local) -> f64| row.local.as_ref().map_or_else(String::new, |local| format!("{:.1e}", of(local)));
+    let (error, status, worst) = (row.error, row.status.name(), row.worst.to_string());
+    let ratio = row.local.map_or_else(String::new, |local| times(local.ratio()));
+    let (local, floor) = (local(|local| local.error), local(|local| local.floor));
+    let line = format!("{name:<36} {error:>9.1e} {local:>9} {floor:>9} {ratio:>8}  {status:<10} {worst}");
     writeln!(out, "{}", line.trim_end())
 }

@@ -28,6 +28,8 @@ pub enum Harmless {
     Permuted(Pairs),
     /// It is from before the mask.
     Unmasked,
+    /// It is Hugging Face's last hidden state, from before the final norm.
+    Unnormed,
     /// Its error is that of an arithmetic that no tensor shows.
     LowPrecision,
 }
@@ -66,7 +68,7 @@ impl Finding {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()))
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            Some(Harmless::LowPrecision) | None => {}
+            Some(Harmless::LowPrecision | Harmless::Unnormed) | None => {}
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
@@ -92,7 +94,7 @@ impl Finding {
 }
 
 /// `2-5, 7`.
-fn ranges(numbers: &[usize]) -> String {
+pub fn ranges(numbers: &[usize]) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for number in numbers {
         match runs.last_mut() {

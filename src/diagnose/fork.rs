@@ -94,7 +94,7 @@ impl Trail {
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: if harmless == Some(Harmless::LowPrecision) { Kind::Equivalent } else { Kind::Open },
+            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) { Kind::Equivalent } else { Kind::Open },
             harmless,
             label: if harmless.is_none() { self.recognise(site, part) } else { None },
             noise: noise.clone(),
@@ -118,7 +118,7 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked | Harmless::LowPrecision => part.clone(),
+                Harmless::Unmasked | Harmless::LowPrecision | Harmless::Unnormed => part.clone(),
             };
             self.healed.force(site, &right);
             self.ground(site, &right);

@@ -1,10 +1,11 @@
 //! Tensors that have the value of another activation than their name says.
 
+use super::finding::Harmless;
 use super::noise::{Expected, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
-use crate::engine::Site;
+use crate::engine::{Activation, Site};
 
 /// Activations kept to recognise a tensor under another's name: a block's worth.
 const RECENT: usize = 12;
@@ -50,5 +51,21 @@ impl Trail {
         let terms =
             Terms { limit: 4.0, kin: None, least: precision.least(site, &self.model.config, expected.exact.shape()) };
         expected.exact.ndim() == part.values.ndim() && self.measure(site, part, expected, terms).is_in_order()
+    }
+
+    /// Hugging Face's last hidden state is after the final norm by convention; newer versions can switch that off. Then it
+    /// is the last block's output, and nothing is wrong.
+    pub(super) fn is_before_norm(&self, site: Site, part: &Part) -> bool {
+        let last = Site::new(self.model.config.num_hidden_layers - 1, Activation::Block);
+        let planned = self.dump.planned(self.spans.forward(), site);
+        site.activation == Activation::FinalNorm
+            && planned.is_some_and(|planned| planned.by_convention)
+            && self.recognise(site, part) == Some(last)
+    }
+
+    /// Notes that the last hidden state is before the final norm.
+    pub(super) fn unnormed(&mut self, site: Site, part: &Part) -> usize {
+        let noise = self.measure(site, part, self.healed.expected(), Terms { limit: 3.0, kin: None, least: 0.0 });
+        self.note(site, part, &noise, Some(Harmless::Unnormed))
     }
 }

@@ -188,6 +188,11 @@ impl Trail {
                 permuted = None;
             }
         }
+        if !noise.is_in_order() && self.is_before_norm(site, &part) {
+            look.noise = Some(noise);
+            look.finding = Some(self.unnormed(site, &part));
+            return;
+        }
         if noise.is_in_order() {
             self.know_exact(site, &noise);
         } else if let Some(emulated) = self.adopt(site, &part, precision, terms) {

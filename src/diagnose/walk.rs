@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::conclude::conclude;
+use super::conclude::{conclude, harmless};
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
 use super::part::{Part, Worst, compare_parts};
@@ -297,7 +297,9 @@ impl Witnesses {
 fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
     let mut notes = Vec::new();
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
-        let learnt = trail.iter().flat_map(|trail| trail.arithmetic().describe());
+        let learnt = trail.iter().flat_map(|trail| {
+            trail.arithmetic().describe().into_iter().chain(harmless(trail.findings()))
+        });
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }
     notes
