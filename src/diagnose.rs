@@ -7,6 +7,7 @@ pub mod equivalent;
 pub mod finding;
 pub mod forced;
 pub mod fork;
+pub mod health;
 pub mod judge;
 pub mod label;
 pub mod noise;
@@ -18,6 +19,7 @@ pub mod trail;
 pub mod walk;
 
 pub use finding::{Finding, Kind};
+pub use health::health;
 pub use judge::{Judge, Judgement};
 pub use part::{Part, Worst, compare_parts};
 pub use precision::Precision;

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, walk};
+use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, health, walk};
 
 /// Compare dumps with each other and with our engine; name the first activation out of line.
 ///
@@ -21,6 +21,10 @@ pub(super) struct Args {
     dumps: DumpArgs,
     #[command(flatten)]
     tokens: TokenArgs,
+    /// Check our own engine instead: prefill against decode, one thread against many, f32 against f64. No dump is needed,
+    /// and without --prompt or --ids it feeds 24 tokens of its own choice.
+    #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch"])]
+    myself: bool,
     /// Print one JSON document (schema layerstep.diff/1).
     #[arg(long)]
     json: bool,
@@ -31,28 +35,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
-        bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
-    }
-    let model = args.model.as_deref().context("which model are the dumps of? give --model DIRECTORY")?;
-    let loaded = Loaded::open(model)?;
-    let opened = args.dumps.open(&loaded, &args.tokens)?;
-    let report = match &opened.tokens {
-        Tokens::Differ { sentence, ids } => inputs_differ(&loaded, &opened, sentence, ids),
-        Tokens::Agreed { ids, steps } => {
-            let show = std::io::stderr().is_terminal();
-            let mut progress = |done: usize, total: usize| {
-                if show && done.is_multiple_of(16) {
-                    progress_line(done, total);
-                }
-            };
-            let report = walk(&loaded.model, ids, steps, opened.dumps.clone(), &mut progress)?;
-            if show {
-                progress_line(0, 0);
-            }
-            report
-        }
-    };
+    let report = if args.myself { check_engine(args)? } else { compare(args)? };
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report.to_json()).map_err(std::io::Error::from)?;
@@ -63,13 +46,59 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+fn compare(args: &Args) -> anyhow::Result<Report> {
+    if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
+        bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
+    }
+    let model = args.model.as_deref().context("which model are the dumps of? give --model DIRECTORY")?;
+    let loaded = Loaded::open(model)?;
+    let opened = args.dumps.open(&loaded, &args.tokens)?;
+    match &opened.tokens {
+        Tokens::Differ { sentence, ids } => Ok(inputs_differ(&loaded, &opened, sentence, ids)),
+        Tokens::Agreed { ids, steps } => {
+            Ok(with_progress("comparing", |progress| walk(&loaded.model, ids, steps, opened.dumps.clone(), progress))?)
+        }
+    }
+}
+
+/// Tokens fed by `--self` when none are given.
+const OWN_TOKENS: usize = 24;
+
+fn check_engine(args: &Args) -> anyhow::Result<Report> {
+    let model = args.model.as_deref().context("whose engine is to be checked? give --model DIRECTORY")?;
+    let loaded = Loaded::open(model)?;
+    let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| {
+        // Spread over the vocabulary, by a step that shares no factor with its usual sizes.
+        let vocab = loaded.model.config.vocab_size;
+        (0..OWN_TOKENS).map(|index| ((index * 7919 + 13) % vocab) as u32).collect()
+    });
+    if ids.len() < 2 {
+        bail!("one token decodes nothing: give two or more");
+    }
+    Ok(with_progress("checking", |progress| health(&loaded.model, &ids, progress)))
+}
+
+/// Runs a long task with a line of progress on the terminal.
+fn with_progress<R>(doing: &str, task: impl FnOnce(&mut dyn FnMut(usize, usize)) -> R) -> R {
+    let show = std::io::stderr().is_terminal();
+    let result = task(&mut |done, total| {
+        if show && done.is_multiple_of(16) {
+            progress_line(doing, done, total);
+        }
+    });
+    if show {
+        progress_line(doing, 0, 0);
+    }
+    result
+}
+
 /// Overwrites one line of the terminal; `total` 0 clears it.
 #[expect(clippy::print_stderr, reason = "progress goes to stderr")]
-fn progress_line(done: usize, total: usize) {
+fn progress_line(doing: &str, done: usize, total: usize) {
     if total == 0 {
         eprint!("\r\x1b[K");
     } else {
-        eprint!("\rcomparing {done} of {total} activations");
+        eprint!("\r{doing} {done} of {total} activations");
     }
 }
 
