@@ -395,15 +395,22 @@ fn the_bug_of_the_demo_is_named() {
     assert_eq!((&first["culprit"], &first["token"]), (&json!("candidate"), &json!(1)));
     assert_eq!((&first["exact"], &first["layer"], &first["step"]), (&json!(true), &json!(2), &json!(0)));
     assert_eq!(first["bracket"], json!(["model.layers.2.self_attn.v_proj", "model.layers.2.self_attn.q_rope"]));
+    // Queries and keys are rotated by the same code, in the prefill and in every step: one mistake.
+    assert_eq!(document["divergences"].as_array().map(Vec::len), Some(1));
+    let rows = document["activations"].as_array().expect("a list");
+    let bad: Vec<&Value> = rows.iter().filter(|row| row["status"] == "bad").map(|row| &row["name"]).collect();
+    let rope = |step: &str| ["q", "k"].map(|of| format!("model.layers.2.self_attn.{of}_rope{step}"));
+    assert_eq!(json!(bad), json!(["", "@1", "@2"].map(rope).concat()));
     let (status, out) = ran(&["diff", "--model", &path(DEMO), "--reference", &reference, "--candidate", &candidate]);
-    assert!(status == 1 && out.starts_with("diverged: model.layers.2.self_attn.q_rope"), "{out}");
+    assert!(status == 1 && out.starts_with("diverged: candidate: model.layers.2.self_attn.q_rope"), "{out}");
 
-    // The other way round, the reference is wrong; against our engine alone, nobody can tell.
+    // The other way round, the reference is wrong; and alone, each dump is judged on its own inputs.
     let (_, document) = diff(&path(DEMO), &["--reference", &candidate, "--candidate", &reference]);
     assert_eq!(document["first_divergence"]["culprit"], "reference");
     let (status, document) = diff(&path(DEMO), &["--candidate", &candidate]);
     assert_eq!(status, 1);
     assert_eq!(document["first_divergence"]["name"], "model.layers.2.self_attn.q_rope");
+    assert_eq!(document["first_divergence"]["culprit"], "candidate");
     let (status, _) = diff(&path(DEMO), &["--reference", &reference]);
     assert_eq!(status, 0);
 }
@@ -482,8 +489,9 @@ fn numbers_that_are_none_are_strings() {
         let bad = rows.iter().find(|row| row["name"] == json!(spoilt)).expect("its row");
         assert_eq!((&bad["status"], &bad["error"]), (&json!("bad"), &json!("inf")));
         assert_eq!(bad["worst"]["token"], 4);
+        // Nothing follows from it: the dump is wrong, not what was computed.
         let (status, out) = ran(&["diff", "--model", &model, "--reference", &dump, "--full"]);
-        assert!(status == 1 && out.starts_with(&format!("diverged: {spoilt}")), "{out}");
+        assert!(status == 1 && out.starts_with(&format!("mislabelled: reference: {spoilt}")), "{out}");
     }
     // All of it.
     let dump = inside(&folder, "nan.safetensors");

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use layerstep::debugger::view::{Listing, Shown, Status, Stop, TensorPage, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger, Dumps, Session};
+use layerstep::debugger::{Command, Debugger, Session};
+use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
 use layerstep::engine::{LogitRows, Run, Site};
 use layerstep::formats::{Archive, write_safetensors};
@@ -17,13 +18,13 @@ use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
 use support::{Reference, repository, tiny};
 
-fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Dump {
+fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {
     let mut dump = Dump::open(path, &model.config, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
-    dump
+    Arc::new(dump)
 }
 
-fn session(model: Arc<Model>, reference: &Reference, dumps: Dumps) -> Debugger {
+fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
     Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new() })
 }
@@ -34,7 +35,7 @@ fn demo() -> Debugger {
     let path = |name| repository("reference/demo").join(name);
     let reference = Reference::open(&path("reference.safetensors"));
     let open = |name| Some(open(&model, &path(name), &reference));
-    let dumps = Dumps { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
+    let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
     session(model, &reference, dumps)
 }
 
@@ -42,7 +43,7 @@ fn demo() -> Debugger {
 fn tiny_session(name: &str) -> Debugger {
     let (model, reference) = (tiny(name), Reference::tiny(name));
     let path = repository("reference/tiny").join(name).join("reference.safetensors");
-    let dumps = Dumps { reference: Some(open(&model, &path, &reference)), candidate: None };
+    let dumps = Witnesses { reference: Some(open(&model, &path, &reference)), candidate: None };
     session(model, &reference, dumps)
 }
 
@@ -67,7 +68,7 @@ fn changed(name: &str, change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f32>>
     let archive = Archive::from_safetensors_bytes("changed", bytes).expect("a dump");
     let mut dump = Dump::from_archive(archive, &model.config, &Options::default()).expect("a dump");
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
-    session(model, &reference, Dumps { reference: Some(dump), candidate: None })
+    session(model, &reference, Witnesses { reference: Some(Arc::new(dump)), candidate: None })
 }
 
 fn command(line: &str) -> Command {
@@ -172,8 +173,8 @@ fn stepping() {
         back 2                     | Done        | 1 0.k_proj agrees ~0
         back 100                   | Start       | 0 start
         back                       | Start       | 0 start
-        step huge                  | End         | 2 lm_head follows 1e-1
-        step                       | End         | 2 lm_head follows 1e-1
+        step huge                  | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
+        step                       | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
         back huge                  | Start       | 0 start
         ",
     );
@@ -203,7 +204,7 @@ fn layer_by_layer() {
         next                       | Done        | 1 embed_tokens agrees ~0
         next                       | Done        | 1 0.input_layernorm agrees ~0
         next                       | Done        | 1 1.input_layernorm agrees ~0
-        goto 3.v_proj              | Done        | 1 3.v_proj follows 7e-1
+        goto 3.v_proj              | Done        | 1 3.v_proj follows 7e-1, diverged at 2.q_rope
         back-layer 2               | Done        | 1 1.v_proj agrees ~0
         back-layer 0               | Done        | 1 1.v_proj agrees ~0
         back-layer huge            | Done        | 1 embed_tokens agrees ~0
@@ -226,8 +227,8 @@ fn finishing_blocks() {
         finish                     | Done        | 0 3 follows 2e-1, diverged at 2.q_rope
         finish                     | Done        | 0 lm_head follows 1e-1, diverged at 2.q_rope
         finish                     | Done        | 1 0 agrees ~0
-        goto norm                  | Done        | 1 norm follows 5e-1
-        finish                     | Done        | 1 lm_head follows 1e0
+        goto norm                  | Done        | 1 norm follows 5e-1, diverged at 2.q_rope
+        finish                     | Done        | 1 lm_head follows 1e0, diverged at 2.q_rope
         ",
     );
 }
@@ -238,18 +239,26 @@ fn continuing() {
         demo(),
         "
         continue                   | Divergence  | 0 2.q_rope DIVERGES 9e-1, diverged at 2.q_rope
-        continue                   | End         | 2 lm_head follows 1e-1
-        continue                   | End         | 2 lm_head follows 1e-1
+        continue                   | Divergence  | 0 2.k_rope DIVERGES 8e-1, diverged at 2.q_rope
+        continue                   | Divergence  | 1 2.q_rope DIVERGES 1e0, diverged at 2.q_rope
+        continue                   | Divergence  | 1 2.k_rope DIVERGES 9e-1, diverged at 2.q_rope
+        goto lm_head               | Done        | 1 lm_head follows 1e0, diverged at 2.q_rope
+        continue                   | Divergence  | 2 2.q_rope DIVERGES 1e0, diverged at 2.q_rope
+        continue                   | Divergence  | 2 2.k_rope DIVERGES 9e-1, diverged at 2.q_rope
+        continue                   | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
+        continue                   | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
         restart                    | Done        | 0 start
         break 1.probs              | Done        | 0 start, breaks 1.probs
         break norm                 | Done        | 0 start, breaks 1.probs norm
         continue                   | Breakpoint  | 0 1.probs agrees ~0, breaks 1.probs norm
         continue                   | Divergence  | 0 2.q_rope DIVERGES 9e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Divergence  | 0 2.k_rope DIVERGES 8e-1, diverged at 2.q_rope, breaks 1.probs norm
         continue                   | Breakpoint  | 0 norm follows 2e-1, diverged at 2.q_rope, breaks 1.probs norm
         continue                   | Breakpoint  | 1 1.probs agrees ~0, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 norm follows 5e-1, breaks 1.probs norm
-        back 3                     | Done        | 1 3.act_mul follows 6e-1, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 norm follows 5e-1, breaks 1.probs norm
+        goto 3.mlp                 | Done        | 1 3.down_proj follows 6e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint  | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
+        back 3                     | Done        | 1 3.act_mul follows 6e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint  | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
         restart                    | Done        | 0 start, breaks 1.probs norm
         break *.k_rope             | Done        | 0 start, 6 breaks
         continue                   | Breakpoint  | 0 0.k_rope agrees ~0, 6 breaks
@@ -274,7 +283,7 @@ fn going_to_a_name() {
         goto q_proj                | Done        | 0 0.q_proj agrees ~0
         goto lm_head               | Done        | 0 lm_head follows 1e-1, diverged at 2.q_rope
         step                       | Done        | 1 embed_tokens agrees ~0
-        goto 3.scores              | Done        | 1 3.scores follows 4e-1
+        goto 3.scores              | Done        | 1 3.scores follows 4e-1, diverged at 2.q_rope
         goto embed_tokens          | Done        | 1 embed_tokens agrees ~0
         goto 4.q_proj              | error: there is no 4.q_proj: the layers are 0 to 3 | 1 embed_tokens agrees ~0
         goto q_rop                 | error: no activation is called \"q_rop\": is it 0.q_rope? | 1 embed_tokens agrees ~0
@@ -577,7 +586,7 @@ fn a_dump_that_goes_away_is_a_sentence_and_nothing_is_lost() {
     let (path, away) = (folder.path().join("dump.safetensors"), folder.path().join("away"));
     std::fs::copy(repository("reference/tiny/llama/reference.safetensors"), &path).expect("a copy");
     let (model, reference) = (tiny("llama"), Reference::tiny("llama"));
-    let dumps = Dumps { reference: Some(open(&model, &path, &reference)), candidate: None };
+    let dumps = Witnesses { reference: Some(open(&model, &path, &reference)), candidate: None };
     let mut debugger = session(model, &reference, dumps);
     for line in ["step 3", "goto lm_head"] {
         execute(&mut debugger, line).expect("a command");

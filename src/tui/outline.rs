@@ -161,6 +161,7 @@ mod tests {
             layer,
             status: Status::Ahead,
             error: None,
+            local: None,
             breakpoint: false,
             computed: false,
         };

@@ -52,6 +52,7 @@ impl Fake {
             layer,
             status: Status::Ahead,
             error: None,
+            local: None,
             breakpoint: false,
             computed: false,
         };
