@@ -10,6 +10,7 @@ pub mod fork;
 pub mod health;
 pub mod judge;
 pub mod label;
+pub mod massive;
 pub mod noise;
 pub mod part;
 pub mod precision;

@@ -57,9 +57,7 @@ fn compare(args: &Args) -> anyhow::Result<Report> {
     let loaded = Loaded::open(model)?;
     let opened = args.dumps.open(&loaded, &args.tokens)?;
     match &opened.tokens {
-        Tokens::Differ { sentence, ids, embedded } => {
-            Ok(inputs_differ(&loaded, &opened, sentence, ids, *embedded))
-        }
+        Tokens::Differ { sentence, ids, embedded } => Ok(inputs_differ(&loaded, &opened, sentence, ids, *embedded)),
         Tokens::Agreed { ids, steps } => {
             Ok(with_progress("comparing", |progress| walk(&loaded.model, ids, steps, opened.dumps.clone(), progress))?)
         }
@@ -217,7 +215,8 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
 
 fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
     let name = row.name.strip_prefix("model.").unwrap_or(&row.name);
-    let local = |of: fn(&Local) -> f64| row.local.as_ref().map_or_else(String::new, |local| format!("{:.1e}", of(local)));
+    let local =
+        |of: fn(&Local) -> f64| row.local.as_ref().map_or_else(String::new, |local| format!("{:.1e}", of(local)));
     let (error, status, worst) = (row.error, row.status.name(), row.worst.to_string());
     let ratio = row.local.map_or_else(String::new, |local| times(local.ratio()));
     let (local, floor) = (local(|local| local.error), local(|local| local.floor));

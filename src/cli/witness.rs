@@ -137,7 +137,8 @@ fn embeds_others(model: &Model, dump: &Dump, ids: &[u32], role: &str) -> anyhow:
     let site = Site::whole(Activation::EmbedTokens);
     let span = Span { ids, first: 0 };
     let expected = evaluate::<f32>(model, site, span, &[], Compute::default());
-    let Some(found) = dump.read(0, site, Some(expected.slice_axis(Axis(0), Slice::from(..dump_rows(dump))).into_dyn()))?
+    let Some(found) =
+        dump.read(0, site, Some(expected.slice_axis(Axis(0), Slice::from(..dump_rows(dump))).into_dyn()))?
     else {
         return Ok(None);
     };

@@ -94,7 +94,11 @@ impl Trail {
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) { Kind::Equivalent } else { Kind::Open },
+            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) {
+                Kind::Equivalent
+            } else {
+                Kind::Open
+            },
             harmless,
             label: if harmless.is_none() { self.recognise(site, part) } else { None },
             noise: noise.clone(),

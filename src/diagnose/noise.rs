@@ -53,6 +53,8 @@ pub struct Noise {
     pub rows: Vec<usize>,
     /// Number of massive elements.
     pub massive: usize,
+    /// An element is massive above this size.
+    pub massive_above: f64,
 }
 
 impl Noise {
@@ -162,7 +164,7 @@ pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected:
             sums
         })
         .collect();
-    summarise(&cells, heads, rows, terms)
+    Noise { massive_above: limit, ..summarise(&cells, heads, rows, terms) }
 }
 
 fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
@@ -198,6 +200,7 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
         heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| head_score(*head) > 1.0).collect() },
         rows: out_of_order,
         massive: massive.count,
+        massive_above: f64::INFINITY,
     }
 }
 

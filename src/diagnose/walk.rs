@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::conclude::{conclude, harmless};
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
+use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
 use super::report::{ActivationRow, Local, Report, Source, Status};
 use super::span::key;
 use super::trail::{Look, Trail};
 use crate::dump::{self, Dump};
-use crate::engine::{LogitRows, Run, Site, Value};
+use crate::engine::{Activation, LogitRows, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
 
@@ -44,6 +45,7 @@ pub struct Walk {
     /// Findings of both trails at one op that are the same error.
     shared: Vec<[usize; 2]>,
     compared: usize,
+    massive: Massive,
 }
 
 /// Index of a trail.
@@ -70,6 +72,7 @@ impl Walk {
             found: Vec::new(),
             shared: Vec::new(),
             compared: 0,
+            massive: Massive::default(),
         })
     }
 
@@ -154,6 +157,11 @@ impl Walk {
     fn row(&mut self, site: Site, looks: &[Option<Look>; 2]) -> ActivationRow {
         let [values, expected] = self.sides(site, looks);
         let first: usize = self.steps[..self.forward].iter().sum();
+        if let (Some(values), Some(expected), Activation::Block) = (&values, &expected, site.activation) {
+            let limits = looks.iter().flatten().filter_map(|look| look.noise.as_ref()).map(|noise| noise.massive_above);
+            let limit = limits.fold(f64::INFINITY, f64::min);
+            self.massive.look(&key(site, self.forward), first, values, expected, limit);
+        }
         let comparison = values.zip(expected).and_then(|(values, expected)| {
             let (comparison, worst, _) = compare_parts(site, &self.model.config, first, &values, &expected)?;
             Some((comparison, worst))
@@ -235,7 +243,7 @@ impl Walk {
             sentence,
             divergences,
             blind_spots: Vec::new(),
-            notes: notes(&self.witnesses, &self.trails),
+            notes: notes(&self.witnesses, &self.trails).into_iter().chain(self.massive.describe()).collect(),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows,
         }
@@ -297,9 +305,8 @@ impl Witnesses {
 fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
     let mut notes = Vec::new();
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
-        let learnt = trail.iter().flat_map(|trail| {
-            trail.arithmetic().describe().into_iter().chain(harmless(trail.findings()))
-        });
+        let learnt =
+            trail.iter().flat_map(|trail| trail.arithmetic().describe().into_iter().chain(harmless(trail.findings())));
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }
     notes
