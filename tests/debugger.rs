@@ -706,7 +706,8 @@ fn any_shown() -> impl Strategy<Value = Shown> {
 
 #[test]
 fn no_request_panics() {
-    let mut debuggers = [demo(), tiny_session("mistral"), changed("llama", |name, v| name.contains("k_").then_some(v))];
+    let mut debuggers =
+        vec![demo(), tiny_session("mistral"), changed("llama", |name, v| name.contains("k_").then_some(v))];
     execute(&mut debuggers[0], "goto 2.k_rope").expect("goto");
     execute(&mut debuggers[1], "step 150").expect("step");
     execute(&mut debuggers[2], "goto 1").expect("goto");
