@@ -1,6 +1,7 @@
 //! Who is wrong: every dump is followed on its own inputs, and what they do not explain is named.
 
 pub mod arithmetic;
+pub mod blind_spots;
 pub mod conclude;
 pub mod emulate;
 pub mod equivalent;
@@ -19,6 +20,7 @@ pub mod span;
 pub mod trail;
 pub mod walk;
 
+pub use blind_spots::{Coverage, blind_spots};
 pub use finding::{Finding, Kind};
 pub use health::health;
 pub use judge::{Judge, Judgement};
