@@ -19,6 +19,7 @@ pub mod report;
 pub mod span;
 pub mod trail;
 pub mod walk;
+pub mod without_model;
 
 pub use blind_spots::{Coverage, blind_spots};
 pub use finding::{Finding, Kind};
@@ -28,3 +29,4 @@ pub use part::{Part, Worst, compare_parts};
 pub use precision::Precision;
 pub use report::{ActivationRow, BlindSpot, Culprit, Divergence, Local, Report, Source, Status, Verdict};
 pub use walk::{Walk, Witnesses, walk};
+pub use without_model::without_model;
