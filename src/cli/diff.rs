@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
+use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, walk};
 
@@ -27,10 +28,22 @@ pub(super) struct Args {
     /// Print every activation, not only the worst of each layer and decode step and the layer of the first divergence.
     #[arg(long)]
     full: bool,
+    /// Compare again each time the files of a dump change, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.watch {
+        return once(args);
+    }
+    let watch = Watch::of(&args.dumps);
+    once(args)?;
+    watch.repeat(|| once(args))
+}
+
+fn once(args: &Args) -> anyhow::Result<ExitCode> {
     if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
         bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
     }

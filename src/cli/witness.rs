@@ -11,7 +11,7 @@ use crate::dump::{Dump, Map, Options};
 use crate::model::Model;
 
 /// The dumps, as named on the command line.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct DumpArgs {
     /// What is right: PyTorch's dump (.safetensors, .npz, .pt, or a directory of .npy or .bin).
     #[arg(long, value_name = "DUMP")]

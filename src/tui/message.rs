@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::debugger::Command;
-use crate::debugger::view::{Curve, Listing, Stop, TensorPage, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, Stop, TensorPage, TensorRequest};
 
 /// What happened.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) enum Msg {
     Resize(u16, u16),
     /// The debugger answered.
     Reply(Reply),
+    /// The files of the dumps have changed.
+    Changed,
 }
 
 /// What the debugger answered.
@@ -29,6 +31,8 @@ pub(crate) enum Reply {
     Progress(Listing),
     /// A command is over.
     Done {
+        /// What no command but a reload changes, when that is over.
+        header: Option<Header>,
         /// Why the debugger stands where it stands, or a sentence about what is wrong.
         result: Result<Stop, String>,
         /// The program as it stands now.
