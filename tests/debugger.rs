@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use layerstep::debugger::view::{Listing, Shown, Status, Stop, TensorPage, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger, Dumps, Session};
+use layerstep::debugger::{Command, Debugger, Session};
+use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
 use layerstep::engine::{LogitRows, Run, Site};
 use layerstep::formats::{Archive, write_safetensors};
@@ -17,15 +18,15 @@ use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
 use support::{Reference, repository, tiny};
 
-fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Dump {
+fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {
     let mut dump = Dump::open(path, &model.config, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
-    dump
+    Arc::new(dump)
 }
 
-fn session(model: Arc<Model>, reference: &Reference, dumps: Dumps) -> Debugger {
+fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new() })
+    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new(), opener: None })
 }
 
 /// The demo with three witnesses: 15 tokens and two decode steps, 4 layers, and a candidate that is wrong from `2.q_rope`.
@@ -34,7 +35,7 @@ fn demo() -> Debugger {
     let path = |name| repository("reference/demo").join(name);
     let reference = Reference::open(&path("reference.safetensors"));
     let open = |name| Some(open(&model, &path(name), &reference));
-    let dumps = Dumps { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
+    let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
     session(model, &reference, dumps)
 }
 
@@ -42,7 +43,7 @@ fn demo() -> Debugger {
 fn tiny_session(name: &str) -> Debugger {
     let (model, reference) = (tiny(name), Reference::tiny(name));
     let path = repository("reference/tiny").join(name).join("reference.safetensors");
-    let dumps = Dumps { reference: Some(open(&model, &path, &reference)), candidate: None };
+    let dumps = Witnesses { reference: Some(open(&model, &path, &reference)), candidate: None };
     session(model, &reference, dumps)
 }
 
@@ -67,7 +68,7 @@ fn changed(name: &str, change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f32>>
     let archive = Archive::from_safetensors_bytes("changed", bytes).expect("a dump");
     let mut dump = Dump::from_archive(archive, &model.config, &Options::default()).expect("a dump");
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
-    session(model, &reference, Dumps { reference: Some(dump), candidate: None })
+    session(model, &reference, Witnesses { reference: Some(Arc::new(dump)), candidate: None })
 }
 
 fn command(line: &str) -> Command {
@@ -87,6 +88,7 @@ fn command(line: &str) -> Command {
         "goto" => Command::Goto(rest.into()),
         "break" => Command::Break(rest.into()),
         "restart" => Command::Restart,
+        "reload" => Command::Reload,
         _ => panic!("no command {word}"),
     }
 }
@@ -102,6 +104,7 @@ fn place(listing: &Listing) -> String {
         Status::Ahead => "ahead",
         Status::NotCompared => "not compared",
         Status::Agrees => "agrees",
+        Status::Equivalent => "other layout",
         Status::Diverges => "DIVERGES",
         Status::Follows => "follows",
     };
@@ -577,7 +580,7 @@ fn a_dump_that_goes_away_is_a_sentence_and_nothing_is_lost() {
     let (path, away) = (folder.path().join("dump.safetensors"), folder.path().join("away"));
     std::fs::copy(repository("reference/tiny/llama/reference.safetensors"), &path).expect("a copy");
     let (model, reference) = (tiny("llama"), Reference::tiny("llama"));
-    let dumps = Dumps { reference: Some(open(&model, &path, &reference)), candidate: None };
+    let dumps = Witnesses { reference: Some(open(&model, &path, &reference)), candidate: None };
     let mut debugger = session(model, &reference, dumps);
     for line in ["step 3", "goto lm_head"] {
         execute(&mut debugger, line).expect("a command");
@@ -612,7 +615,7 @@ fn check_statuses(debugger: &mut Debugger, line: &str, expected: &[&str]) {
         let layer = row.layer.map_or_else(|| "whole".to_string(), |layer| format!("layer {layer}"));
         match row.status {
             Status::NotCompared | Status::Ahead => {}
-            Status::Agrees => found.push(format!("{layer} agrees")),
+            Status::Agrees | Status::Equivalent => found.push(format!("{layer} agrees")),
             Status::Diverges | Status::Follows => found.push(format!("{layer} is wrong")),
         }
     }

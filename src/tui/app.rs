@@ -241,7 +241,8 @@ impl App {
 
     /// What is said at a stop on a divergence: what was made there, and what noise would explain.
     fn divergence(&self, place: &str) -> String {
-        let order = if self.listing.at == self.listing.first_divergence { "first divergence" } else { "divergence" };
+        let first = self.listing.forward == 0 && self.listing.at == self.listing.first_divergence;
+        let order = if first { "first divergence" } else { "divergence" };
         let op = self.at();
         let made = op.and_then(|op| op.local).map_or(String::new(), |local| {
             format!(": made here {}, noise floor {}", text::short(local.error), text::short(local.floor))

@@ -25,7 +25,6 @@ pub(crate) enum Msg {
 
 /// What the debugger answered.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and soon taken apart")]
 pub(crate) enum Reply {
     /// A command is under way and has come so far.
     Progress(Listing),

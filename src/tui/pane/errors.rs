@@ -29,10 +29,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), legend], app.focus == Focus::Tensor);
     let rows = shown_rows(app);
     let table = rows.len() as u16 + 1;
-    // The table is read, the chart only looked at.
-    let chart = inside.height.saturating_sub(table + 2).clamp(inside.height / 3, 16);
-    let chart = if inside.height < 12 { 0 } else { chart };
     let gap = u16::from(inside.height >= 22);
+    // The table is read, the chart only looked at.
+    let chart = inside.height.saturating_sub(table + gap + 2).clamp(inside.height / 3, 16);
+    let chart = if inside.height < 12 { 0 } else { chart };
     let heights = [Constraint::Length(chart), Constraint::Length(gap), Constraint::Min(0), Constraint::Length(2)];
     let [chart, _, table, words] = Layout::vertical(heights).areas(inside);
     super::curve::chart(app).render(chart, buffer);
@@ -135,7 +135,6 @@ fn sentence(op: &ListingRow) -> String {
     let made = text::short(local.error);
     let times = text::ratio(local.ratio());
     match op.status {
-        Status::Diverges => format!("{name}: {made} is made here, {times} times the noise of correct programs"),
         Status::Equivalent => format!("{name} has another layout; what follows takes it so, and agrees"),
         Status::Follows => format!("{name}: the error came in; {made} is made here, {times} times the noise"),
         _ => format!("{name}: {made} is made here, {times} times the noise of correct programs"),

@@ -13,6 +13,9 @@ use crate::tui::prompt::Prompt;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
+/// Lines of a message at most.
+const MESSAGE_LINES: usize = 4;
+
 /// Draws it; gives the place of the cursor while something is typed.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Position> {
     if let Some(prompt) = &app.prompt {
@@ -27,10 +30,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Positio
     let text = app.theme.text(&message.text);
     let mut lines = vec![text.clone()];
     if text::width(&text) > width && area.y > 1 {
-        // A long sentence takes a second line, until the next key.
+        // A long sentence covers what is above, until the next key.
         lines = wrapped(&text, width);
-        if lines.len() > 1 {
-            lines = vec![lines[0].clone(), lines[1..].join(" ")];
+        let most = usize::from(area.y - 1).min(MESSAGE_LINES);
+        if lines.len() > most {
+            let rest = lines.split_off(most - 1).join(" ");
+            lines.push(rest);
         }
     }
     for (line, y) in lines.iter().zip(area.y + 1 - lines.len() as u16..) {
