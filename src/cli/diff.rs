@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
+use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::diagnose::conclude::times;
 use crate::diagnose::finding::ranges;
@@ -39,10 +40,22 @@ pub(super) struct Args {
     /// Print every activation, not only the worst of each layer and decode step and the layer of the first divergence.
     #[arg(long)]
     full: bool,
+    /// Compare again each time the files of a dump change, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.watch {
+        return once(args);
+    }
+    let watch = Watch::of(&args.dumps);
+    once(args)?;
+    watch.repeat(|| once(args))
+}
+
+fn once(args: &Args) -> anyhow::Result<ExitCode> {
     let report = if args.myself { check_engine(args)? } else { compare(args)? };
     let mut out = std::io::stdout().lock();
     if args.json {
