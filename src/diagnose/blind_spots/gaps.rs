@@ -1,6 +1,7 @@
 //! What lies between the activations that were dumped: ops that cannot be told apart.
 
 use super::Coverage;
+use crate::diagnose::finding::ranges;
 use crate::engine::{Activation, Program, Site};
 
 /// A run of activations that are not there, and the one behind it that is.
@@ -66,17 +67,4 @@ fn one(gap: &Gap, layers: &[usize]) -> String {
             format!("from {} to {end} ({ops} ops) in layers {}", from.activation.row().short, ranges(layers))
         }
     }
-}
-
-/// `0-2, 5`.
-fn ranges(layers: &[usize]) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for layer in layers {
-        match runs.last_mut() {
-            Some((_, end)) if *end + 1 == *layer => *end = *layer,
-            _ => runs.push((*layer, *layer)),
-        }
-    }
-    let run = |(start, end): &(usize, usize)| if start == end { start.to_string() } else { format!("{start}-{end}") };
-    runs.iter().map(run).collect::<Vec<_>>().join(", ")
 }
