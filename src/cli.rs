@@ -10,6 +10,7 @@ mod diff;
 mod generate;
 mod input;
 mod inspect;
+mod watch;
 mod witness;
 
 use std::io::Write;

@@ -1,10 +1,13 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
 
 pub mod command;
+mod listing;
 mod page;
 mod record;
+mod reload;
 mod state;
 pub mod view;
 
 pub use command::{COMMANDS, Command, Spec};
+pub use reload::Opener;
 pub use state::{Debugger, Session};

@@ -1,6 +1,7 @@
 //! Who is wrong: every dump is followed on its own inputs, and what they do not explain is named.
 
 pub mod arithmetic;
+pub mod blind_spots;
 pub mod conclude;
 pub mod emulate;
 pub mod equivalent;
@@ -18,7 +19,9 @@ pub mod report;
 pub mod span;
 pub mod trail;
 pub mod walk;
+pub mod without_model;
 
+pub use blind_spots::{Coverage, blind_spots};
 pub use finding::{Finding, Kind};
 pub use health::health;
 pub use judge::{Judge, Judgement};
@@ -26,3 +29,4 @@ pub use part::{Part, Worst, compare_parts};
 pub use precision::Precision;
 pub use report::{ActivationRow, BlindSpot, Culprit, Divergence, Local, Report, Source, Status, Verdict};
 pub use walk::{Walk, Witnesses, walk};
+pub use without_model::without_model;

@@ -36,6 +36,6 @@ mod worker;
 
 pub use headless::Screen;
 pub use manual::key_table;
-pub use terminal::{Error, run};
+pub use terminal::{Error, Watch, run};
 pub use theme::{Colors, Theme};
 pub use worker::Backend;

@@ -397,6 +397,29 @@ fn other_ids_are_no_divergence() {
     assert_eq!((status, &document["verdict"]), (0, &json!("match")));
 }
 
+#[test]
+fn two_dumps_need_no_model() {
+    let (reference, candidate) = (demo_dump("reference"), demo_dump("candidate"));
+    let two = ["diff", "--reference", &reference, "--candidate", &candidate];
+    let (status, document) = json_of(&[&two[..], &["--json"]].concat());
+    contract(&document);
+    assert_eq!((status, &document["verdict"]), (1, &json!("diverged")));
+    let first = &document["first_divergence"];
+    assert_eq!((&first["name"], &first["token"]), (&json!("model.layers.2.self_attn.q_rope"), &json!(1)));
+    assert_eq!(document["sources"].as_object().map(serde_json::Map::len), Some(2));
+    let (status, out) = ran(&["diff", "--reference", &reference, "--candidate", &reference]);
+    assert!(status == 0 && out.starts_with("match: 225 activations"), "{out}");
+    // The ids may be typed, and are checked.
+    let ids = document_ids(&reference).iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    assert_eq!(json_of(&[&two[..], &["--json", "--ids", &ids]].concat()).1["verdict"], "diverged");
+    let (status, document) = json_of(&[&two[..], &["--json", "--ids", "1,2"]].concat());
+    contract(&document);
+    assert_eq!((status, &document["verdict"]), (1, &json!("inputs_differ")));
+    refused(&[&two[..], &["--prompt", "Emma"]].concat(), &["--model", "--ids"]);
+    refused(&["diff", "--candidate", &candidate], &["--model", "other dump"]);
+    refused(&["diff", "--reference", &reference, "--candidate", "/nowhere/dump"], &["/nowhere/dump"]);
+}
+
 /// The ids that a dump's metadata names.
 fn document_ids(dump: &str) -> Vec<u32> {
     support::Reference::open(Path::new(dump)).ids

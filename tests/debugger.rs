@@ -26,7 +26,7 @@ fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {
 
 fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new() })
+    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new(), opener: None })
 }
 
 /// The demo with three witnesses: 15 tokens and two decode steps, 4 layers, and a candidate that is wrong from `2.q_rope`.
@@ -88,6 +88,7 @@ fn command(line: &str) -> Command {
         "goto" => Command::Goto(rest.into()),
         "break" => Command::Break(rest.into()),
         "restart" => Command::Restart,
+        "reload" => Command::Reload,
         _ => panic!("no command {word}"),
     }
 }
@@ -103,6 +104,7 @@ fn place(listing: &Listing) -> String {
         Status::Ahead => "ahead",
         Status::NotCompared => "not compared",
         Status::Agrees => "agrees",
+        Status::Equivalent => "other layout",
         Status::Diverges => "DIVERGES",
         Status::Follows => "follows",
     };
@@ -621,7 +623,7 @@ fn check_statuses(debugger: &mut Debugger, line: &str, expected: &[&str]) {
         let layer = row.layer.map_or_else(|| "whole".to_string(), |layer| format!("layer {layer}"));
         match row.status {
             Status::NotCompared | Status::Ahead => {}
-            Status::Agrees => found.push(format!("{layer} agrees")),
+            Status::Agrees | Status::Equivalent => found.push(format!("{layer} agrees")),
             Status::Diverges | Status::Follows => found.push(format!("{layer} is wrong")),
         }
     }

@@ -6,6 +6,7 @@ mod support {
     pub mod pty;
 }
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ fn the_demo_is_stepped_through() {
     for (columns, rows) in [(80, 24), (200, 60)] {
         let mut pty = started(columns, rows);
         pty.keys("s").wait("at embed_tokens").keys("3s").wait("at 0.k_proj").keys("S").wait("at 0.q_proj");
-        pty.keys("b").wait("breakpoint set: 0.q_proj").keys("n").wait("at 1.q_proj").keys("R").wait("not started");
-        pty.keys("c").wait("breakpoint at 0.q_proj").keys("c").wait("DIVERGED at 2.q_rope");
+        pty.keys("b").wait("breakpoint set: 0.q_proj").keys("n").wait("at 1.q_proj").keys("r").wait("not started");
+        pty.keys("c").wait("breakpoint at 0.q_proj").keys("c").wait("at 2.q_rope").wait("DIVERGED here");
         pty.keys("g0.sco\t\r").wait("at 0.scores").wait("agrees so far");
         pty.keys("?").wait("Stepping").keys("q").wait("▪ program");
         assert_eq!(pty.text().contains("17 tokens"), columns >= 120, "the third pane needs room");
@@ -76,7 +77,7 @@ fn suspending_gives_the_terminal_back_for_a_while() {
 #[test]
 fn a_storm_of_resizes_and_keys_loses_nothing() {
     let mut pty = started(80, 24);
-    pty.keys("c").wait("DIVERGED at 2.q_rope");
+    pty.keys("c").wait("DIVERGED here");
     for step in 0..120u16 {
         pty.resize(1 + step * 37 % 210, 1 + step * 23 % 70);
         pty.keys(["j", "k", "\t", "t", "]", "[", "l", "h"][usize::from(step) % 8]);
@@ -84,14 +85,14 @@ fn a_storm_of_resizes_and_keys_loses_nothing() {
     }
     pty.keys(&"jk".repeat(5000));
     pty.resize(80, 24);
-    pty.wait("DIVERGED at 2.q_rope").wait("error by layer").keys("R").wait("not started");
+    pty.wait("DIVERGED here").wait("error ◆ local").keys("r").wait("not started");
     assert_eq!(pty.keys("q").end().exit_code(), 0);
 }
 
 #[test]
 fn an_idle_screen_writes_and_computes_nothing() {
     let mut pty = started(80, 24);
-    pty.keys("c").wait("DIVERGED").wait("error by layer");
+    pty.keys("c").wait("DIVERGED").wait("error ◆ local");
     pty.wait_until("nothing is left to be drawn", |pty| {
         let bytes = pty.bytes().len();
         thread::sleep(Duration::from_millis(300));
@@ -104,9 +105,30 @@ fn an_idle_screen_writes_and_computes_nothing() {
 }
 
 #[test]
+fn a_watched_dump_is_read_again_when_its_file_changes() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/demo");
+    let text = |path: &Path| path.to_str().expect("a name").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let candidate = folder.path().join("candidate.safetensors");
+    let put = |name: &str| std::fs::copy(demo.join(name), &candidate).expect("a copy");
+    put("candidate.safetensors");
+    let reference = text(&demo.join("reference.safetensors"));
+    let (model, path) = (text(&demo.join("model")), text(&candidate));
+    let arguments = ["debug", &model, "--reference", &reference, "--candidate", &path, "--watch"];
+    let mut pty = Pty::start_with(&arguments, 80, 24, &[]);
+    pty.wait("not started").keys("c").wait("DIVERGED here");
+    put("reference.safetensors");
+    pty.wait("reloaded candidate: 2.q_rope").wait("at 2.q_rope").wait("agrees so far");
+    std::fs::write(&candidate, "half").expect("written");
+    pty.wait("not reloaded");
+    put("candidate.safetensors");
+    pty.wait("reloaded candidate: ").wait("DIVERGED here").keys("q").end();
+}
+
+#[test]
 fn no_color_means_no_colours_and_keeps_attributes() {
     let mut pty = Pty::start(80, 24, &[("NO_COLOR", "1"), ("LC_ALL", "C")]);
-    pty.wait("not started").keys("c").wait("DIVERGED at 2.q_rope").keys("q").end();
+    pty.wait("not started").keys("c").wait("DIVERGED here").keys("q").end();
     let bytes = pty.bytes();
     assert!(bytes.is_ascii());
     let output = String::from_utf8_lossy(&bytes);

@@ -74,6 +74,37 @@ fn small_terminals_show_the_pane_that_has_the_keys() {
 }
 
 #[test]
+fn the_errors_stand_in_the_place_of_the_tensor() {
+    insta::assert_snapshot!("errors_80x24", screen(80, 24, "ce").text());
+    insta::assert_snapshot!("errors_132x40", screen(132, 40, "cse").text());
+    let mut plain = Screen::headless(Fake::new(30), 80, 24, PLAIN);
+    insta::assert_snapshot!("errors_plain", plain.keys("ce").text());
+    assert!(screen(110, 30, "cee").text().contains("head 0 of 9"));
+    assert!(screen(80, 24, "ceG").text().contains("lm_head"), "ops of no layer are listed, too");
+    let moved = screen(80, 24, "ce<tab>k");
+    assert!(moved.text().contains("2.v_proj: "), "{}", moved.text());
+    let mut alone = Screen::headless(Fake::alone(4), 80, 24, FULL);
+    assert!(alone.keys("e").text().contains("nothing to compare with"));
+}
+
+#[test]
+fn a_reload_says_what_has_changed_and_moves_nothing() {
+    let mut screen = screen(80, 24, "c]]g0.scores<ret>jj<tab>");
+    let before = screen.text();
+    let body = |text: &str| text.lines().take(22).map(str::to_string).collect::<Vec<_>>();
+    let reloaded = screen.keys("R").text();
+    assert!(reloaded.contains(" reloaded candidate: 2.q_rope was bad, agrees now;"), "{reloaded}");
+    assert!(
+        reloaded.contains("moves from\n 2.q_rope to 5.down_proj"),
+        "a second line where one is too short: {reloaded}"
+    );
+    assert_eq!(body(&reloaded), body(&before));
+    screen.keys("<esc>");
+    assert_eq!(screen.text(), before, "the message goes with the next key");
+    assert!(screen.changed().text().contains("reloaded candidate"));
+}
+
+#[test]
 fn nothing_is_lost_without_colours_and_unicode() {
     let mut screen = Screen::headless(Fake::new(30), 80, 24, PLAIN);
     screen.keys("cg2.v_proj<ret>");
@@ -99,14 +130,14 @@ fn steps_are_followed_by_the_selection() {
     assert!(text("3snN").contains("at 0.q_proj"));
     assert!(text("3sS").contains("at 0.input_layernorm"));
     assert!(text("3sf").contains("at layer 0"));
-    assert!(text("cR").contains("not started"));
+    assert!(text("cr").contains("not started"));
     assert!(text("S").contains("nothing lies before"));
     assert!(text("5g").contains("at layer 5"));
 }
 
 #[test]
 fn breakpoints_stop_the_run() {
-    let text = screen(80, 24, "g1.scores<ret>bRc").text();
+    let text = screen(80, 24, "g1.scores<ret>brc").text();
     assert!(text.contains("breakpoint at 1.scores") && text.contains("●"), "{text}");
     assert!(screen(80, 24, "g1.scores<ret>b").text().contains("breakpoint set: 1.scores"));
     assert!(screen(80, 24, "g1.scores<ret>bb").text().contains("breakpoint cleared: 1.scores"));
@@ -236,6 +267,8 @@ const KEYS: &[&str] = &[
     "b",
     "g",
     "R",
+    "r",
+    "e",
     "j",
     "k",
     "h",

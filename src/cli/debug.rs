@@ -1,13 +1,16 @@
 //! `layerstep debug`: the screen. Without a command, the built-in demo.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
 
 use super::demo;
 use super::input::{Loaded, TokenArgs};
+use super::watch::{self, Stamp, Watch};
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::debugger::{Debugger, Session};
+use crate::debugger::view::Witness;
+use crate::debugger::{Debugger, Opener, Session};
 use crate::diagnose::Witnesses;
 use crate::dump::Dump;
 use crate::tui;
@@ -21,30 +24,43 @@ pub(super) struct Args {
     tokens: TokenArgs,
     #[command(flatten)]
     dumps: DumpArgs,
+    /// Read the dumps again each time their files change, as the key R does.
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = Loaded::open(&args.model)?;
-    let opened = if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
+    if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
+        if args.watch {
+            bail!("--watch needs a dump to watch: give --reference DUMP, --candidate DUMP, or both");
+        }
         let Some(ids) = loaded.ids(&args.tokens)? else {
             bail!("nothing to feed: give --prompt TEXT, --ids 1,2,3 or --reference DUMP");
         };
         let steps = vec![ids.len()];
-        Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } }
-    } else {
-        args.dumps.open(&loaded, &args.tokens)?
-    };
-    show(&loaded, opened)
+        let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } };
+        return show(session(&loaded, opened)?, None);
+    }
+    let watch = args.watch.then(|| Watch::of(&args.dumps));
+    let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps: args.dumps.clone() };
+    show(files.session()?, watch)
 }
 
 /// Opens the demo.
 pub(super) fn run_demo() -> anyhow::Result<ExitCode> {
     let (loaded, opened) = demo::open()?;
-    show(&loaded, opened)
+    show(session(&loaded, opened)?, None)
 }
 
-fn show(loaded: &Loaded, opened: Opened) -> anyhow::Result<ExitCode> {
+fn show(session: Session, watch: Option<Watch>) -> anyhow::Result<ExitCode> {
+    let changed = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
+    tui::run(Debugger::new(session), changed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
     let (ids, steps) = match opened.tokens {
         Tokens::Agreed { ids, steps } => (ids, steps),
         Tokens::Differ { sentence, .. } => bail!("{sentence}"),
@@ -53,8 +69,48 @@ fn show(loaded: &Loaded, opened: Opened) -> anyhow::Result<ExitCode> {
     for (role, dump) in opened.dumps.named() {
         notes.extend(dump.into_iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }
-    let session =
-        Session { model: loaded.model.clone(), pieces: loaded.pieces(&ids), ids, steps, dumps: opened.dumps, notes };
-    tui::run(Debugger::new(session))?;
-    Ok(ExitCode::SUCCESS)
+    let (model, pieces) = (loaded.model.clone(), loaded.pieces(&ids));
+    Ok(Session { model, pieces, ids, steps, dumps: opened.dumps, notes, opener: None })
+}
+
+/// Where the dumps of a session come from.
+#[derive(Clone, Debug)]
+struct Files {
+    loaded: Arc<Loaded>,
+    tokens: TokenArgs,
+    dumps: DumpArgs,
+}
+
+impl Files {
+    /// The session, as the files are now.
+    fn session(&self) -> anyhow::Result<Session> {
+        let stamps = self.stamps();
+        let session = session(&self.loaded, self.dumps.open(&self.loaded, &self.tokens)?)?;
+        Ok(Session { opener: Some(Box::new(Read { files: self.clone(), stamps })), ..session })
+    }
+
+    /// Reference, candidate and map.
+    fn stamps(&self) -> [Option<Stamp>; 3] {
+        [&self.dumps.reference, &self.dumps.candidate, &self.dumps.map].map(|path| path.as_deref().map(Stamp::of))
+    }
+}
+
+/// Files, and what they looked like when they were read.
+#[derive(Debug)]
+struct Read {
+    files: Files,
+    stamps: [Option<Stamp>; 3],
+}
+
+impl Opener for Read {
+    fn changed(&self) -> Vec<Witness> {
+        let (now, read) = (self.files.stamps(), &self.stamps);
+        let roles = [Witness::Reference, Witness::Candidate];
+        let changed = |role: usize| now[role].is_some() && (now[role] != read[role] || now[2] != read[2]);
+        roles.into_iter().enumerate().filter(|(role, _)| changed(*role)).map(|(_, witness)| witness).collect()
+    }
+
+    fn open(&self) -> Result<Session, String> {
+        self.files.session().map_err(|error| format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" "))
+    }
 }

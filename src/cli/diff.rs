@@ -6,18 +6,24 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::input::{Loaded, TokenArgs};
+use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::diagnose::conclude::times;
 use crate::diagnose::finding::ranges;
-use crate::diagnose::{ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk};
+use crate::diagnose::{
+    ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk, without_model,
+};
 use crate::engine::{Activation, Site};
 
 /// Compare dumps with each other and with our engine; name the first activation out of line.
 ///
+/// Without --model, two dumps are compared with each other: that finds the place, but rarely whose tensor is wrong.
+///
 /// Exit status: 0 when the two sides agree (`match`, `rounding`), 1 when something was found, 2 when it could not run.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The model that the dumps are of: Hugging Face directory, or a repository id of the local cache.
+    /// The model that the dumps are of: Hugging Face directory, or a repository id of the local cache. Needed for one dump,
+    /// and to name the culprit.
     #[arg(long)]
     model: Option<String>,
     #[command(flatten)]
@@ -34,10 +40,22 @@ pub(super) struct Args {
     /// Print every activation, not only the worst of each layer and decode step and the layer of the first divergence.
     #[arg(long)]
     full: bool,
+    /// Compare again each time the files of a dump change, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.watch {
+        return once(args);
+    }
+    let watch = Watch::of(&args.dumps);
+    once(args)?;
+    watch.repeat(|| once(args))
+}
+
+fn once(args: &Args) -> anyhow::Result<ExitCode> {
     let report = if args.myself { check_engine(args)? } else { compare(args)? };
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -53,7 +71,7 @@ fn compare(args: &Args) -> anyhow::Result<Report> {
     if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
         bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
     }
-    let model = args.model.as_deref().context("which model are the dumps of? give --model DIRECTORY")?;
+    let Some(model) = &args.model else { return two_dumps(args) };
     let loaded = Loaded::open(model)?;
     let opened = args.dumps.open(&loaded, &args.tokens)?;
     match &opened.tokens {
@@ -62,6 +80,15 @@ fn compare(args: &Args) -> anyhow::Result<Report> {
             Ok(with_progress("comparing", |progress| walk(&loaded.model, ids, steps, opened.dumps.clone(), progress))?)
         }
     }
+}
+
+/// Without a model, two dumps can still be compared with each other.
+fn two_dumps(args: &Args) -> anyhow::Result<Report> {
+    if args.tokens.prompt.is_some() {
+        bail!("--prompt needs the tokenizer of a model: give --model DIRECTORY, or the tokens as --ids 1,2,3");
+    }
+    let pair = args.dumps.open_pair(args.tokens.ids.as_ref().map(Vec::len))?;
+    Ok(without_model(&pair, args.tokens.ids.as_deref())?)
 }
 
 /// Tokens fed by `--self` when none are given.

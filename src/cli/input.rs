@@ -9,7 +9,7 @@ use crate::cli::note;
 use crate::model::{ChatTemplate, HubCache, Message, Model, Tokenizer, locate};
 
 /// The tokens, as text or as ids.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct TokenArgs {
     /// Text to feed; tokenized as the model's tokenizer.json says, special tokens added.
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
@@ -23,6 +23,7 @@ pub(super) struct TokenArgs {
 }
 
 /// A model and what belongs to it.
+#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) model: Arc<Model>,
     pub(super) tokenizer: Option<Tokenizer>,

@@ -8,12 +8,12 @@ use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_vocabulary};
 use crate::diagnose::Witnesses;
-use crate::dump::{Dump, Map, Options};
+use crate::dump::{Dump, Map, Options, Pair};
 use crate::engine::{Activation, Compute, Site, Span, evaluate};
 use crate::model::Model;
 
 /// The dumps, as named on the command line.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct DumpArgs {
     /// What is right: PyTorch's dump (.safetensors, .npz, .pt, or a directory of .npy or .bin).
     #[arg(long, value_name = "DUMP")]
@@ -61,6 +61,15 @@ impl DumpArgs {
         };
         let (reference, candidate) = (open(&self.reference)?, open(&self.candidate)?);
         agree(&loaded.model, loaded.ids(tokens)?, reference, candidate)
+    }
+
+    /// Opens both dumps without their model; `typed` is the number of ids on the command line.
+    pub(super) fn open_pair(&self, typed: Option<usize>) -> anyhow::Result<Pair> {
+        let (Some(reference), Some(candidate)) = (&self.reference, &self.candidate) else {
+            bail!("which model is the dump of? give --model DIRECTORY, or the other dump: two can do without a model");
+        };
+        let map = self.map.as_deref().map(Map::open).transpose()?;
+        Ok(Pair::open(reference, candidate, &Options { map, batch: self.batch }, typed)?)
     }
 }
 

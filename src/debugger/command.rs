@@ -13,7 +13,7 @@ pub enum Command {
     PreviousLayer(usize),
     /// To the end of the block.
     Finish,
-    /// To the next breakpoint, the first divergence, or the end.
+    /// To the next breakpoint, the next divergence, or the end.
     Continue,
     /// To an activation, by name; forwards or backwards.
     Goto(String),
@@ -21,6 +21,8 @@ pub enum Command {
     Break(String),
     /// To the start.
     Restart,
+    /// Reads the dumps again, and stays where it stands.
+    Reload,
 }
 
 /// One row of [`COMMANDS`].
@@ -41,8 +43,9 @@ pub const COMMANDS: &[Spec] = &[
     Spec { name: "next", key: "n", doc: "Go on to the same op of the next layer." },
     Spec { name: "back-layer", key: "N", doc: "Go back to the same op of the layer before." },
     Spec { name: "finish", key: "f", doc: "Go on to the end of the block." },
-    Spec { name: "continue", key: "c", doc: "Go on to a breakpoint, the first divergence, or the end." },
+    Spec { name: "continue", key: "c", doc: "Go on to a breakpoint, the next divergence, or the end." },
     Spec { name: "goto", key: "g", doc: "Go to an activation, forwards or backwards: 3.q_rope, norm, 5." },
     Spec { name: "break", key: "b", doc: "Set or clear a breakpoint on the selected op." },
-    Spec { name: "restart", key: "R", doc: "Go back to the start." },
+    Spec { name: "restart", key: "r", doc: "Go back to the start." },
+    Spec { name: "reload", key: "R", doc: "Read the dumps again, stay here, and say what has changed." },
 ];

@@ -90,7 +90,7 @@ impl Debugger {
         };
         let aligned = dump
             .read(self.run.forward(), site, ours.map(|ours| ours.view()))
-            .map_err(|error| error.to_string())?
+            .map_err(|error| self.unreadable(&error))?
             .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
         // Of several readings of a shape, the notes name the one that was taken.
         let planned = dump.planned(self.run.forward(), site).filter(|planned| !planned.is_ambiguous());

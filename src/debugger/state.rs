@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command::Command;
 use super::record::Trace;
-use super::view::{Curve, Header, Listing, ListingRow, Status, Stop, Token, Witness};
+use super::reload::Opener;
+use super::view::{Listing, Stop, Witness};
 use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
 use crate::dump::Dump;
 use crate::engine::{Activation, LogitRows, Run, Site, matching};
@@ -36,6 +37,8 @@ pub struct Session {
     pub dumps: Witnesses,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// Reads the dumps again; none where they have no files.
+    pub opener: Option<Box<dyn Opener>>,
 }
 
 /// A debug session in progress.
@@ -45,14 +48,14 @@ pub struct Debugger {
     pub(super) run: Run,
     pub(super) trace: Trace,
     /// The comparison with the dumps: it only goes forward, and keeps what it has seen.
-    walk: Option<Walk>,
+    pub(super) walk: Option<Walk>,
     /// Whether it could not go on. It is then begun again; until that succeeds, what it has seen stays.
-    failed: bool,
-    breakpoints: BTreeSet<Site>,
+    pub(super) failed: bool,
+    pub(super) breakpoints: BTreeSet<Site>,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
-const OPS_PER_REPORT: usize = 16;
+pub(super) const OPS_PER_REPORT: usize = 16;
 
 impl Debugger {
     /// A debugger that stands before the first op of the prefill.
@@ -110,6 +113,7 @@ impl Debugger {
                 self.trace.truncate(0, 0);
                 Ok(Stop::Done)
             }
+            Command::Reload => self.reload(interrupt, progress),
         }
     }
 
@@ -124,7 +128,7 @@ impl Debugger {
     }
 
     /// Computes ops until `arrived(ops computed, op)`, a breakpoint, the first divergence, an interrupt, or the end.
-    fn run_on(
+    pub(super) fn run_on(
         &mut self,
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
@@ -173,7 +177,7 @@ impl Debugger {
     }
 
     /// Ops computed, those of earlier forwards included.
-    fn ops_done(&self) -> usize {
+    pub(super) fn ops_done(&self) -> usize {
         self.run.forward() * self.run.program().sites().len() + self.run.counter()
     }
 
@@ -188,10 +192,16 @@ impl Debugger {
         }
         let result = self.walk_to(wanted);
         self.failed = result.is_err();
-        result.map_err(|error| error.to_string())
+        result.map_err(|error| self.unreadable(&error))
     }
 
-    fn walk_to(&mut self, ops: usize) -> Result<(), crate::dump::Error> {
+    /// Why a dump cannot be read, and what helps where its file is no longer the one that was opened.
+    pub(super) fn unreadable(&self, error: &crate::dump::Error) -> String {
+        let stale = self.session.opener.as_ref().is_some_and(|opener| !opener.changed().is_empty());
+        if stale { format!("the dump was written again, R reads it: {error}") } else { error.to_string() }
+    }
+
+    pub(super) fn walk_to(&mut self, ops: usize) -> Result<(), crate::dump::Error> {
         if self.failed || self.walk.is_none() {
             let Session { model, ids, steps, dumps, .. } = &self.session;
             let mut walk = Walk::new(model, ids, steps, dumps.clone())?;
@@ -204,17 +214,17 @@ impl Debugger {
         Ok(())
     }
 
-    fn has_dumps(&self) -> bool {
+    pub(super) fn has_dumps(&self) -> bool {
         self.session.dumps.reference.is_some() || self.session.dumps.candidate.is_some()
     }
 
     /// What has been compared, over all forwards.
-    fn rows(&self) -> &[ActivationRow] {
+    pub(super) fn rows(&self) -> &[ActivationRow] {
         self.walk.as_ref().map_or(&[], Walk::rows)
     }
 
     /// What has been compared of the current forward, up to where the run stands.
-    fn current_rows(&self) -> &[ActivationRow] {
+    pub(super) fn current_rows(&self) -> &[ActivationRow] {
         let first = self.run.forward() * self.run.program().sites().len();
         let rows = self.rows();
         &rows[first.min(rows.len())..self.ops_done().min(rows.len())]
@@ -322,77 +332,7 @@ impl Debugger {
     }
 
     /// The first activation of the current forward that is not what its inputs give.
-    fn first_divergence(&self) -> Option<usize> {
+    pub(super) fn first_divergence(&self) -> Option<usize> {
         self.current_rows().iter().position(|row| row.status == diagnose::Status::Bad)
-    }
-
-    /// What does not change while the debugger stands still.
-    pub fn header(&self) -> Header {
-        let (model, config) = (&self.session.model, &self.session.model.config);
-        let text = |index: usize| self.session.pieces.get(index).cloned().unwrap_or_default();
-        let mut witnesses = vec![Witness::Engine];
-        witnesses.extend(self.session.dumps.reference.as_ref().map(|_| Witness::Reference));
-        witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
-        Header {
-            model: model.name.clone(),
-            facts: format!(
-                "{} · {} layers · {} weights · f32",
-                config.architecture.name(),
-                config.num_hidden_layers,
-                model.dtype_label
-            ),
-            tokens: self.session.ids.iter().enumerate().map(|(i, id)| Token { id: *id, text: text(i) }).collect(),
-            forwards: self.session.steps.clone(),
-            witnesses,
-            notes: self.session.notes.clone(),
-        }
-    }
-
-    /// The program of the current forward.
-    pub fn listing(&self) -> Listing {
-        let records = self.trace.current();
-        let compared = self.current_rows();
-        let row = |(index, site): (usize, &Site)| {
-            let row = compared.get(index).filter(|_| index < records.len());
-            let status = row.map_or(diagnose::Status::Missing, |row| row.status);
-            ListingRow {
-                name: site.to_string(),
-                short: site.short(),
-                label: match (site.in_layer(), site.activation) {
-                    (Some(layer), Activation::Block) => format!("layer {layer}"),
-                    _ => site.activation.row().short.to_string(),
-                },
-                layer: site.in_layer(),
-                status: match status {
-                    _ if index >= records.len() => Status::Ahead,
-                    diagnose::Status::Missing => Status::NotCompared,
-                    diagnose::Status::Ok | diagnose::Status::Rounding | diagnose::Status::Equivalent => Status::Agrees,
-                    diagnose::Status::Bad => Status::Diverges,
-                    diagnose::Status::Propagated => Status::Follows,
-                },
-                error: row.filter(|row| row.status != diagnose::Status::Missing).map(|row| row.error),
-                local: row.and_then(|row| row.local),
-                breakpoint: self.breakpoints.contains(site),
-                computed: index < records.len(),
-            }
-        };
-        Listing {
-            forward: self.run.forward(),
-            at: self.run.counter().checked_sub(1),
-            rows: self.run.program().sites().iter().enumerate().map(row).collect(),
-            first_divergence: self.first_divergence(),
-            compared: self.has_dumps(),
-        }
-    }
-
-    /// The largest error of each layer.
-    pub fn curve(&self) -> Curve {
-        let mut layers: Vec<Option<f64>> = vec![None; self.run.program().layers()];
-        for row in self.current_rows().iter().filter(|row| row.status != diagnose::Status::Missing) {
-            if let Some(layer) = row.layer {
-                layers[layer] = Some(layers[layer].unwrap_or(0.0).max(row.error));
-            }
-        }
-        Curve { layers }
     }
 }

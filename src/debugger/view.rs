@@ -2,7 +2,7 @@
 
 use crate::metrics::Summary;
 
-/// What does not change while the debugger stands still.
+/// What changes only when the dumps are read again.
 #[derive(Clone, Debug, Default)]
 pub struct Header {
     /// Name of the model: its directory or repository.
@@ -60,7 +60,7 @@ pub struct Listing {
     pub at: Option<usize>,
     /// One row per op, in order.
     pub rows: Vec<ListingRow>,
-    /// Row of the first op whose error is out of line, if one was met so far.
+    /// Row of the first op that is not what its inputs give, if one was met so far.
     pub first_divergence: Option<usize>,
     /// Whether there is a comparison at all: false without a dump.
     pub compared: bool,
@@ -96,11 +96,13 @@ pub enum Status {
     Ahead,
     /// Computed; no dump has it.
     NotCompared,
-    /// The error is in line with those before it.
+    /// It is what its inputs give.
     Agrees,
-    /// The first error that is out of line.
+    /// The same in another layout: harmless.
+    Equivalent,
+    /// It is not what its inputs give.
     Diverges,
-    /// After the first divergence, and as wrong.
+    /// It is what its inputs give, and those were wrong.
     Follows,
 }
 
@@ -189,8 +191,31 @@ pub struct ComparisonLine {
 /// Errors over the layers of the current forward, for the curve.
 #[derive(Clone, Debug, Default)]
 pub struct Curve {
-    /// For each layer, the largest error of its ops; `None` where nothing was compared.
-    pub layers: Vec<Option<f64>>,
+    /// One for each layer.
+    pub layers: Vec<LayerErrors>,
+}
+
+/// The errors of one layer; `None` where nothing was compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LayerErrors {
+    /// The largest error of its ops.
+    pub error: Option<f64>,
+    /// The local error of the op that stands furthest above its noise.
+    pub local: Option<f64>,
+    /// The noise floor of that op.
+    pub floor: Option<f64>,
+}
+
+impl LayerErrors {
+    /// The worse of two, number by number; NaN is the worst.
+    #[must_use]
+    pub fn worst(self, other: Self) -> Self {
+        let weight = |error: f64| if error.is_nan() { f64::INFINITY } else { error };
+        let error = self.error.into_iter().chain(other.error).max_by(|a, b| weight(*a).total_cmp(&weight(*b)));
+        let ratio = |of: Self| of.local.zip(of.floor).map_or(-1.0, |(local, floor)| weight(local / floor));
+        let furthest = if ratio(other) > ratio(self) { other } else { self };
+        Self { error, ..furthest }
+    }
 }
 
 /// Why the debugger stands where it stands.
@@ -208,4 +233,11 @@ pub enum Stop {
     Start,
     /// The user pressed Esc.
     Interrupted,
+    /// The dumps were read again.
+    Reloaded {
+        /// What has changed, in one sentence.
+        sentence: String,
+        /// Whether any file has.
+        changed: bool,
+    },
 }

@@ -50,7 +50,7 @@ pub struct Trail {
     pub(super) exact_operands: HashSet<Activation>,
     /// Whether a span of several ops has been in order with exact operands.
     pub(super) exact_spans: bool,
-    /// Ratios of error to noise of the same op in other layers.
+    /// Ratios of error to noise of the same kernel before.
     pub(super) kin: HashMap<Activation, Vec<f64>>,
     pub(super) recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
@@ -155,7 +155,7 @@ impl Trail {
         let reach = self.spans.reach(site, config);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
         // times the largest ratio of error to noise of the layers before it.
-        let kin = self.kin.get(&site.activation).filter(|kin| kin.len() >= 2 && reach.ops == 0);
+        let kin = self.kin.get(&kernel(site.activation)).filter(|kin| kin.len() >= 2 && reach.ops == 0);
         Terms {
             limit: reach.limit(),
             kin: kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max)),
@@ -227,7 +227,7 @@ impl Trail {
             fork.followed.force(site, part);
         }
         if self.spans.reach(site, &self.model.config).ops == 0 && noise.local_error > 0.0 {
-            self.kin.entry(site.activation).or_default().push(noise.ratio());
+            self.kin.entry(kernel(site.activation)).or_default().push(noise.ratio());
         }
         self.ground(site, part);
     }
@@ -246,5 +246,17 @@ impl Trail {
         let axes = site.activation.row().axes;
         let at = axes.iter().position(|axis| axis.is_row()).expect("every activation has a row axis");
         self.healed.exact().shape()[at]
+    }
+}
+
+/// Ops that an engine computes with the same code, on rows of the same kind.
+fn kernel(activation: Activation) -> Activation {
+    use Activation as A;
+    match activation {
+        A::PostAttentionNorm | A::FinalNorm => A::InputNorm,
+        A::KNorm => A::QNorm,
+        A::KRope => A::QRope,
+        A::Block => A::ResidMid,
+        other => other,
     }
 }

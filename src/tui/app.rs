@@ -21,7 +21,7 @@ pub(crate) struct App {
     pub(crate) theme: Theme,
     /// Columns and rows of the terminal.
     pub(crate) size: (u16, u16),
-    /// What does not change: model, tokens, witnesses.
+    /// What only a reload changes: model, tokens, witnesses.
     pub(crate) header: Header,
     /// The program as it stands.
     pub(crate) listing: Listing,
@@ -43,6 +43,10 @@ pub(crate) struct App {
     pub(crate) message: Option<Message>,
     /// A number typed before a command.
     pub(crate) count: Option<usize>,
+    /// The files of the dumps have changed, and have not been read again yet.
+    pub(crate) reload_due: bool,
+    /// Whether the errors stand in the place of the tensor.
+    pub(crate) errors: bool,
     /// The command under way.
     pub(crate) running: Option<Running>,
     /// Keys typed while they could not be obeyed yet.
@@ -102,6 +106,8 @@ impl App {
             search: String::new(),
             message: None,
             count: None,
+            reload_due: false,
+            errors: false,
             running: None,
             held: VecDeque::new(),
         };
@@ -118,6 +124,10 @@ impl App {
             Msg::Paste(text) => self.paste(&text, &mut requests),
             Msg::Resize(columns, rows) => self.size = (columns, rows),
             Msg::Reply(reply) => self.reply(reply),
+            Msg::Changed => self.reload_due = true,
+        }
+        if self.running.is_none() && std::mem::take(&mut self.reload_due) {
+            self.execute(Command::Reload, &mut requests);
         }
         self.release(&mut requests);
         self.settle(&mut requests);
@@ -133,12 +143,17 @@ impl App {
 
     /// The areas of the screen.
     pub(crate) fn areas(&self) -> Areas {
-        layout::areas(self.size.0, self.size.1, self.focus, self.listing.compared)
+        self.areas_of(self.size.0, self.size.1)
+    }
+
+    /// The areas of a screen of another size.
+    pub(crate) fn areas_of(&self, columns: u16, rows: u16) -> Areas {
+        layout::areas(columns, rows, self.focus, self.listing.compared && !self.errors)
     }
 
     /// The parts of the tensor pane, if it is on screen.
     pub(crate) fn tensor_parts(&self) -> Option<TensorParts> {
-        let pane = self.areas().tensor?;
+        let pane = self.areas().tensor.filter(|_| !self.errors)?;
         Some(layout::tensor_parts(layout::inside(pane), self.header.witnesses.len()))
     }
 
@@ -185,7 +200,10 @@ impl App {
                     running.long = true;
                 }
             }
-            Reply::Done { result, listing, curve } => self.done(result, listing, curve),
+            Reply::Done { header, result, listing, curve } => {
+                self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
+                self.done(result, listing, curve);
+            }
             Reply::Tensor(request, page) => {
                 self.tensor.waiting = false;
                 self.tensor.receive(&request, page, self.tensor_parts().map(|parts| parts.numbers()));
@@ -203,7 +221,7 @@ impl App {
             if result.is_ok() {
                 self.message = breakpoints_changed(&before, &self.listing);
             }
-        } else {
+        } else if running.command != Command::Reload {
             self.outline.follow(&self.listing);
         }
         let place = self.at().map_or("the start", outline::called).to_string();
@@ -211,14 +229,25 @@ impl App {
             Err(sentence) => self.complain(sentence),
             Ok(Stop::Done) => {}
             Ok(Stop::Breakpoint) => self.say(format!("breakpoint at {place}")),
-            Ok(Stop::Divergence) => {
-                let error = self.at().and_then(|op| op.error).map_or(String::new(), text::short);
-                self.say(format!("first divergence at {place}: error {error}"));
-            }
-            Ok(Stop::End) => self.say("the end of the last forward: R restarts"),
+            Ok(Stop::Divergence) => self.say(self.divergence(&place)),
+            Ok(Stop::End) => self.say("the end of the last forward: r restarts"),
             Ok(Stop::Start) => self.say("nothing lies before the first op"),
             Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
+            // A watched file that R has read already must not cover what R said.
+            Ok(Stop::Reloaded { changed: false, .. }) if self.message.is_some() => {}
+            Ok(Stop::Reloaded { sentence, .. }) => self.say(sentence),
         }
+    }
+
+    /// What is said at a stop on a divergence: what was made there, and what noise would explain.
+    fn divergence(&self, place: &str) -> String {
+        let first = self.listing.forward == 0 && self.listing.at == self.listing.first_divergence;
+        let order = if first { "first divergence" } else { "divergence" };
+        let op = self.at();
+        let made = op.and_then(|op| op.local).map_or(String::new(), |local| {
+            format!(": made here {}, noise floor {}", text::short(local.error), text::short(local.floor))
+        });
+        format!("{order} at {place}{made}")
     }
 
     /// Obeys held keys, until one of them makes the rest wait again.

@@ -61,6 +61,12 @@ impl<B: Backend> Screen<B> {
         self
     }
 
+    /// Says that the files of the dumps have changed.
+    pub fn changed(&mut self) -> &mut Self {
+        self.hear(Msg::Changed);
+        self
+    }
+
     /// What is on the screen: glyphs and styles.
     pub fn buffer(&self) -> &Buffer {
         self.terminal.backend().buffer()

@@ -90,6 +90,7 @@ impl App {
             "finish" => Command::Finish,
             "continue" => Command::Continue,
             "restart" => Command::Restart,
+            "reload" => Command::Reload,
             "goto" => match count {
                 Some(layer) => Command::Goto(layer.to_string()),
                 None => return self.open_prompt(Purpose::Goto, requests),
@@ -126,6 +127,10 @@ impl App {
             Action::NextShown => self.tensor.turn(true, &self.header),
             Action::PreviousShown => self.tensor.turn(false, &self.header),
             Action::Enter => self.enter(requests),
+            Action::Errors if !self.listing.compared => {
+                self.complain("there are no errors: nothing to compare with was given");
+            }
+            Action::Errors => self.errors = !self.errors,
             Action::Search => self.open_prompt(Purpose::Search, requests),
             Action::BreakPattern => self.open_prompt(Purpose::Break, requests),
             Action::Help => self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
@@ -164,7 +169,7 @@ impl App {
 
     /// Moves within the pane that has the keys.
     fn scroll(&mut self, rows: isize, columns: isize) {
-        if self.focus == Focus::Tensor {
+        if self.focus == Focus::Tensor && !self.errors {
             let visible = self.tensor_parts().map(|parts| parts.numbers());
             return self.tensor.scroll(rows, columns, visible);
         }
@@ -193,7 +198,7 @@ impl App {
 
     fn enter(&mut self, requests: &mut Vec<Request>) {
         match self.outline.selected {
-            _ if self.focus == Focus::Tensor => {}
+            _ if self.focus == Focus::Tensor && !self.errors => {}
             Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
             Line::Op(row) => {
                 if let Some(op) = self.listing.rows.get(row) {
@@ -236,8 +241,12 @@ impl App {
             if click {
                 self.focus = Focus::Tensor;
             }
-            let visible = self.tensor_parts().map(|parts| parts.numbers());
-            self.tensor.scroll(rows, columns, visible);
+            if self.errors {
+                self.outline.move_by(rows, &self.listing);
+            } else {
+                let visible = self.tensor_parts().map(|parts| parts.numbers());
+                self.tensor.scroll(rows, columns, visible);
+            }
         }
     }
 

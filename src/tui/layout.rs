@@ -64,14 +64,14 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, compared: bool) -> Ar
         };
     }
     if columns < 120 {
-        let program = if columns < 90 { 34 } else { 40 };
+        let program = if columns < 90 { 38 } else { 44 };
         let [program, right] = Layout::horizontal([Constraint::Length(program), Constraint::Min(0)]).areas(body);
         let curve = if compared && rows >= 20 { (rows / 4).clamp(6, 12) } else { 0 };
         let [tensor, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
         let curve = (curve.height > 0).then_some(curve);
         return Areas { program: Some(program), tensor: Some(tensor), curve, ..areas };
     }
-    let (program, right) = if columns < 150 { (37, 25) } else { (42, (columns / 5).min(40)) };
+    let (program, right) = if columns < 150 { (42, 27) } else { (49, (columns / 5).min(40)) };
     let widths = [Constraint::Length(program), Constraint::Min(0), Constraint::Length(right)];
     let [program, tensor, right] = Layout::horizontal(widths).areas(body);
     let curve = if compared { (rows / 3).clamp(7, 18) } else { 0 };

@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::debugger::Command;
-use crate::debugger::view::{Curve, Listing, Stop, TensorPage, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, Stop, TensorPage, TensorRequest};
 
 /// What happened.
 #[derive(Debug)]
@@ -19,16 +19,19 @@ pub(crate) enum Msg {
     Resize(u16, u16),
     /// The debugger answered.
     Reply(Reply),
+    /// The files of the dumps have changed.
+    Changed,
 }
 
 /// What the debugger answered.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and soon taken apart")]
 pub(crate) enum Reply {
     /// A command is under way and has come so far.
     Progress(Listing),
     /// A command is over.
     Done {
+        /// What no command but a reload changes, when that is over.
+        header: Option<Header>,
         /// Why the debugger stands where it stands, or a sentence about what is wrong.
         result: Result<Stop, String>,
         /// The program as it stands now.

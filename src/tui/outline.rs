@@ -130,18 +130,22 @@ pub(crate) fn layer_of(listing: &Listing, row: usize) -> Option<usize> {
     listing.rows.get(row)?.layer
 }
 
-/// What the head of a layer says for its ops: the gravest status, the largest error, NaN above all.
-pub(crate) fn worst(ops: &[ListingRow]) -> (Status, Option<f64>) {
+/// What the head of a layer says for its ops: the gravest status, the largest error and the largest ratio of local error
+/// to noise, NaN above all.
+pub(crate) fn worst(ops: &[ListingRow]) -> (Status, Option<f64>, Option<f64>) {
     let grave = |status: Status| match status {
         Status::Ahead => 0,
         Status::NotCompared => 1,
         Status::Agrees => 2,
-        Status::Follows => 3,
-        Status::Diverges => 4,
+        Status::Equivalent => 3,
+        Status::Follows => 4,
+        Status::Diverges => 5,
     };
     let status = ops.iter().map(|op| op.status).max_by_key(|status| grave(*status)).unwrap_or(Status::Ahead);
     let key = |error: &f64| if error.is_nan() { f64::INFINITY } else { *error };
-    (status, ops.iter().filter_map(|op| op.error).max_by(|a, b| key(a).total_cmp(&key(b))))
+    let largest = |numbers: &mut dyn Iterator<Item = f64>| numbers.max_by(|a, b| key(a).total_cmp(&key(b)));
+    let error = largest(&mut ops.iter().filter_map(|op| op.error));
+    (status, error, largest(&mut ops.iter().filter_map(|op| op.local.map(|local| local.ratio()))))
 }
 
 /// What a row is called where space is short: `2.q_rope`, `layer 2`, `norm`.
@@ -195,7 +199,7 @@ mod tests {
         listing.rows[1].error = Some(0.5);
         listing.rows[2].status = Status::Follows;
         listing.rows[2].error = Some(f64::NAN);
-        let (status, error) = worst(&listing.rows[rows_of(0, &listing)]);
+        let (status, error, _) = worst(&listing.rows[rows_of(0, &listing)]);
         assert!(status == Status::Diverges && error.is_some_and(f64::is_nan));
     }
 }

@@ -1,6 +1,7 @@
 //! The screen, drawn: a function of the state, one file per pane.
 
 mod curve;
+mod errors;
 mod help;
 mod information;
 mod program;
@@ -21,14 +22,16 @@ use super::theme::{Role, Theme};
 
 /// Draws the screen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
-    let areas = layout::areas(frame.area().width, frame.area().height, app.focus, app.listing.compared);
+    let areas = app.areas_of(frame.area().width, frame.area().height);
     let buffer = frame.buffer_mut();
     status::draw(buffer, areas.status, app);
     if let Some(area) = areas.program {
         program::draw(buffer, area, app);
     }
-    if let Some(area) = areas.tensor {
-        tensor::draw(buffer, area, app);
+    match areas.tensor {
+        Some(area) if app.errors => errors::draw(buffer, area, app),
+        Some(area) => tensor::draw(buffer, area, app),
+        None => {}
     }
     if let Some(area) = areas.curve {
         curve::draw(buffer, area, app);

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use super::worker::{Backend, Worker};
 
 /// A frame takes at least this long: a held key must not flood a slow line.
 const FRAME: Duration = Duration::from_millis(33);
-/// How long the loop sleeps while nothing is under way; only a continued process waits for it.
+/// How long the loop sleeps while nothing is under way; only a continued process and changed dumps wait for it.
 const IDLE: Duration = Duration::from_millis(500);
 /// No time at all, which this source of events would take for "do not even look".
 const NOW: Duration = Duration::from_millis(1);
@@ -59,21 +59,25 @@ pub enum Error {
 
 type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
 
-/// Shows a debugger on the terminal until the user quits.
+/// How often to look whether the dumps have changed, and how.
+pub type Watch = (Duration, Box<dyn FnMut() -> bool + Send>);
+
+/// Shows a debugger on the terminal until the user quits; reads the dumps again when `watch` says so.
 ///
 /// # Errors
 /// When standard input or output is not a terminal, or it fails.
-pub fn run<B: Backend + Send + 'static>(backend: B) -> Result<(), Error> {
+pub fn run<B: Backend + Send + 'static>(backend: B, watch: Option<Watch>) -> Result<(), Error> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(Error::NoTerminal);
     }
     let size = modes::size()?;
+    let changed = watch.map(watched).transpose()?;
     let theme = Theme::from_environment();
     let app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
     restore_on_panic();
     restore_on_signal()?;
     let worker = Worker::start(backend)?;
-    let result = enter().and_then(|screen| Loop { app, worker, screen, open: 0, quit: false }.run());
+    let result = enter().and_then(|screen| Loop { app, worker, screen, changed, open: 0, quit: false }.run());
     leave();
     result
 }
@@ -82,6 +86,8 @@ struct Loop {
     app: App,
     worker: Worker,
     screen: Screen,
+    /// Set by the thread that watches the dumps.
+    changed: Option<Arc<AtomicBool>>,
     /// Requests that the debugger has not answered yet.
     open: usize,
     quit: bool,
@@ -109,6 +115,11 @@ impl Loop {
                 changed |= self.hear_replies(if changed { due.min(BUSY) } else { BUSY })?;
             } else if changed {
                 thread::sleep(due.min(BUSY));
+            }
+            if self.changed.as_ref().is_some_and(|changed| changed.swap(false, Ordering::Relaxed)) {
+                let requests = self.app.update(Msg::Changed);
+                self.send(requests)?;
+                changed = true;
             }
             if CONTINUED.swap(false, Ordering::Relaxed) {
                 self.return_to_terminal()?;
@@ -194,6 +205,21 @@ impl Loop {
         self.screen.draw(|frame| pane::draw(frame, app))?;
         Ok(execute!(self.screen.backend_mut(), EndSynchronizedUpdate)?)
     }
+}
+
+/// Looks after the dumps on a thread of its own: a slow disk must not hold up the keys.
+fn watched((pause, mut look): Watch) -> io::Result<Arc<AtomicBool>> {
+    let changed = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&changed);
+    thread::Builder::new().name("watch".to_string()).spawn(move || {
+        loop {
+            thread::sleep(pause);
+            if look() {
+                flag.store(true, Ordering::Relaxed);
+            }
+        }
+    })?;
+    Ok(changed)
 }
 
 fn enter() -> Result<Screen, Error> {

@@ -71,6 +71,27 @@ pub(crate) fn short(value: f64) -> String {
     format!("{value:.1e}")
 }
 
+/// The same in at most six columns: `8.7e-1`, `3e-10`.
+pub(crate) fn shorter(value: f64) -> String {
+    let text = short(value);
+    if text.len() > 6 { format!("{value:.0e}") } else { text }
+}
+
+/// How many times larger one thing is than another, in at most six columns: `0.8`, `140`, `2.6e6`.
+pub(crate) fn ratio(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        short(value)
+    } else if value < 9.95 {
+        format!("{value:.1}")
+    } else if value < 999.5 {
+        format!("{value:.0}")
+    } else if value < 1e99 {
+        short(value)
+    } else {
+        ">1e99".to_string()
+    }
+}
+
 /// A number in at most `columns` columns (six or more), as precise as they allow, with room for a sign.
 pub(crate) fn number(value: f64, columns: usize) -> String {
     if !value.is_finite() {
@@ -137,6 +158,14 @@ mod tests {
         assert_eq!(number(-0.4412, 7), "-0.4412");
         assert_eq!(number(0.4412, 6), "0.441");
         assert_eq!(number(-1.234e-5, 7), "-1.2e-5");
+    }
+
+    #[test]
+    fn ratios_are_short() {
+        let ratios = [0.0, 0.04, 1.0, 9.96, 140.4, 999.6, 2.6e6, 1.5e12, 1e300, f64::INFINITY, f64::NAN];
+        let texts = ["0", "0.0", "1.0", "10", "140", "1.0e3", "2.6e6", "1.5e12", ">1e99", "inf", "NaN"];
+        assert_eq!(ratios.map(ratio), texts);
+        assert_eq!([8.7e-1, 3.14e-10, 0.0].map(shorter), ["8.7e-1", "3e-10", "0"]);
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl Theme {
             Status::Ahead => ("", Style::new()),
             Status::NotCompared => (self.glyph("·", "."), self.style(Role::Dim)),
             Status::Agrees => ("ok", self.style(Role::Good)),
+            Status::Equivalent => ("eq", self.style(Role::Good)),
             Status::Diverges => ("!!", self.style(Role::Bad)),
             Status::Follows => ("up", self.style(Role::Follows)),
         }

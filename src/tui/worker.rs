@@ -24,7 +24,7 @@ pub trait Backend {
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String>;
-    /// What does not change.
+    /// What only a reload changes.
     fn header(&self) -> Header;
     /// The program as it stands.
     fn listing(&self) -> Listing;
@@ -81,8 +81,9 @@ pub(crate) fn serve<B: Backend>(
         Request::Execute(command) => {
             let mut progress = |listing| reply(Reply::Progress(listing));
             let result = guarded(|| backend.execute(&command, interrupt, &mut progress)).and_then(|result| result);
+            let header = (command == Command::Reload).then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
-            reply(Reply::Done { result, listing, curve });
+            reply(Reply::Done { header, result, listing, curve });
         }
         Request::Tensor(request) => {
             let page = guarded(|| backend.tensor(&request)).and_then(|page| page);
@@ -100,7 +101,7 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        format!("this is a bug in layerstep, R starts over: {text}")
+        format!("this is a bug in layerstep, r starts over: {text}")
     })
 }
 

@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use layerstep::debugger::Command;
 use layerstep::debugger::view::{
-    ComparisonLine, Curve, Header, Listing, ListingRow, Shown, Status, Stop, TensorPage, TensorRequest, Token, Witness,
+    ComparisonLine, Curve, Header, LayerErrors, Listing, ListingRow, Shown, Status, Stop, TensorPage, TensorRequest,
+    Token, Witness,
 };
+use layerstep::diagnose::Local;
 use layerstep::metrics::Summary;
 use layerstep::tui::Backend;
 
@@ -100,6 +102,14 @@ impl Fake {
         }
     }
 
+    /// What was made at an op, beside the noise: much at the divergence, and at nothing after it.
+    fn local(&self, row: usize) -> Option<Local> {
+        self.error(row)?;
+        let wobble = 1.0 + (row % 5) as f64 / 5.0;
+        let error = if self.divergence() == Some(row) { 0.87 } else { 9e-8 * wobble };
+        Some(Local { error, floor: 1.2e-7, propagated: Some(if row % 3 == 0 { 0.0 } else { 1.3e-7 }) })
+    }
+
     fn go(&mut self, at: Option<usize>) {
         self.at = at;
         let first = self.divergence().filter(|_| self.compared);
@@ -109,12 +119,14 @@ impl Fake {
             let status = match (computed, error, first) {
                 (false, _, _) => Status::Ahead,
                 (true, None, _) => Status::NotCompared,
+                (true, Some(_), _) if self.rows[index].short == "2.k_proj" => Status::Equivalent,
                 (true, Some(_), Some(first)) if index == first => Status::Diverges,
                 (true, Some(_), Some(first)) if index > first => Status::Follows,
                 _ => Status::Agrees,
             };
+            let local = self.local(index).filter(|_| computed);
             let row = &mut self.rows[index];
-            (row.computed, row.error, row.status) = (computed, error, status);
+            (row.computed, row.error, row.local, row.status) = (computed, error, local, status);
         }
     }
 
@@ -197,6 +209,11 @@ impl Backend for Fake {
                 }
             }
             Command::Restart => self.go(None),
+            Command::Reload => {
+                let sentence = "reloaded candidate: 2.q_rope was bad, agrees now; first divergence moves from 2.q_rope to \
+                                5.down_proj";
+                return Ok(Stop::Reloaded { sentence: sentence.into(), changed: true });
+            }
         }
         Ok(Stop::Done)
     }
@@ -284,10 +301,15 @@ impl Backend for Fake {
 
     fn curve(&self) -> Curve {
         let layers = self.rows.iter().filter_map(|row| row.layer).max().map_or(0, |last| last + 1);
-        let worst = |layer| {
-            self.rows.iter().filter(|row| row.layer == Some(layer)).filter_map(|row| row.error).reduce(f64::max)
-        };
-        Curve { layers: (0..layers).map(worst).collect() }
+        let mut curve = Curve { layers: vec![LayerErrors::default(); layers] };
+        for row in &self.rows {
+            let local = row.local.as_ref();
+            let errors = LayerErrors { error: row.error, local: local.map(|l| l.error), floor: local.map(|l| l.floor) };
+            if let Some(layer) = row.layer {
+                curve.layers[layer] = curve.layers[layer].worst(errors);
+            }
+        }
+        curve
     }
 
     fn complete(&self, prefix: &str) -> Vec<String> {

@@ -31,10 +31,16 @@ struct Shown {
 impl Pty {
     /// Starts the demo on a terminal of so many columns and rows.
     pub fn start(columns: u16, rows: u16, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(&[], columns, rows, environment)
+    }
+
+    /// Starts the binary with arguments.
+    pub fn start_with(arguments: &[&str], columns: u16, rows: u16, environment: &[(&str, &str)]) -> Self {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("there is a pty");
         let modes = format!("{:?}", pair.master.get_termios());
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_layerstep"));
+        command.args(arguments);
         command.env_remove("NO_COLOR");
         for (name, value) in [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LC_ALL", "C.UTF-8")] {
             command.env(name, value);

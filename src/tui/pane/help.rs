@@ -28,8 +28,9 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
     let mouse = "Click selects, again opens; the wheel scrolls; with Shift the terminal selects text.";
     lines.extend([row("mouse".into(), mouse.into()), Line::default(), heading("The signs")]);
     let signs = [
-        (Status::Agrees, "agrees: the error is in line with those before it."),
-        (Status::Diverges, "the first op whose error is out of line."),
+        (Status::Agrees, "agrees: it is what its inputs give, but for rounding."),
+        (Status::Equivalent, "agrees in another layout: harmless."),
+        (Status::Diverges, "not what its inputs give: the error is made here."),
         (Status::Follows, "wrong because what came in was wrong."),
         (Status::NotCompared, "computed; no dump has it."),
     ];
@@ -39,9 +40,13 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
         Line::from(vec![Span::raw("  "), Span::styled(word, style), Span::raw(padding), Span::raw(doc)])
     }));
     lines.push(row(theme.glyph("●  >", "*  >").into(), "a breakpoint; where the debugger stands.".into()));
-    lines.push(row(
-        "error".into(),
-        "relative L2 error of the candidate (else the engine) against the reference.".into(),
-    ));
+    let numbers = [
+        ("error", "relative L2 error of the candidate (else the engine) against the reference."),
+        ("input", "what the errors of its inputs alone make of an op: what came in."),
+        ("local", "the error made here: against what the op gives on the dump's own inputs."),
+        ("floor", "the local error of correct programs of the dump's precision."),
+        ("xfloor", "local over floor: an op that agrees has about 1 or less."),
+    ];
+    lines.extend(numbers.map(|(name, doc)| row(name.into(), doc.into())));
     lines
 }

@@ -12,9 +12,12 @@ use crate::tui::outline::{self, Line};
 use crate::tui::text;
 use crate::tui::theme::Role;
 
-/// Columns of a status and of an error, each with the space before it.
+/// Columns of a status, of an error, and of its ratio to the floor, each with the space before it.
 const STATUS: usize = 3;
-const ERROR: usize = 8;
+const ERROR: usize = 7;
+const RATIO: usize = 7;
+/// Columns that a pane has before it shows ratios.
+const WIDE: usize = 34;
 
 /// What one line says.
 struct Entry {
@@ -24,13 +27,18 @@ struct Entry {
     name: String,
     status: Status,
     error: Option<f64>,
+    ratio: Option<f64>,
 }
 
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let lines = app.outline.lines(&app.listing);
     let title = super::title(app, Focus::Program, "program");
-    let legend = if app.listing.compared { " error " } else { "" };
+    let legend = match usize::from(area.width) {
+        _ if !app.listing.compared => "",
+        width if width < WIDE + 2 => " error",
+        _ => app.theme.glyph(" error ×floor", " error xfloor"),
+    };
     let titles = vec![Text::raw(title), Text::raw(legend)];
     let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Program);
     let shown = lines.iter().skip(app.outline.offset);
@@ -70,13 +78,14 @@ fn entry(line: Line, app: &App) -> Entry {
                 name: if output { format!("{} output", op.label) } else { op.label.clone() },
                 status: op.status,
                 error: op.error,
+                ratio: op.local.map(|local| local.ratio()),
             }
         }
         Line::Layer(layer) => {
             let rows = outline::rows_of(layer, listing);
             let ops = &listing.rows[rows.clone()];
             let open = app.outline.is_open(layer, listing);
-            let (status, error) = outline::worst(ops);
+            let (status, error, ratio) = outline::worst(ops);
             let mark = if open { app.theme.glyph("▾", "-") } else { app.theme.glyph("▸", "+") };
             Entry {
                 breakpoint: !open && ops.iter().any(|op| op.breakpoint),
@@ -84,7 +93,8 @@ fn entry(line: Line, app: &App) -> Entry {
                 indent: 2,
                 name: format!("{mark} layer {layer}"),
                 status: if open { Status::Ahead } else { status },
-                error: if open { None } else { error },
+                error: error.filter(|_| !open),
+                ratio: ratio.filter(|_| !open),
             }
         }
     }
@@ -101,7 +111,12 @@ impl Entry {
         if self.current && width > 1 {
             buffer.set_stringn(row.x + 1, row.y, ">", width - 1, base);
         }
-        let tail = if app.listing.compared { STATUS + ERROR } else { STATUS };
+        let numbers = match width {
+            _ if !app.listing.compared => 0,
+            WIDE.. => ERROR + RATIO,
+            _ => ERROR,
+        };
+        let tail = STATUS + numbers;
         let columns = width.saturating_sub(self.indent + tail);
         let name = text::fit(&theme.text(&self.name), columns, theme.ellipsis());
         if width > self.indent {
@@ -113,11 +128,19 @@ impl Entry {
         let (word, style) = theme.status(self.status);
         let status = row.x + (width - tail + 1) as u16;
         buffer.set_stringn(status, row.y, word, STATUS - 1, style);
-        if let Some(error) = self.error.filter(|_| app.listing.compared) {
-            let error = text::short(error);
-            let style = if self.status == Status::Diverges { base } else { theme.status(self.status).1 };
-            let x = row.right() - error.len().min(ERROR) as u16;
-            buffer.set_stringn(x, row.y, error, ERROR, style);
+        // A ratio says whether the error was made here: it stands out where it was, and only there.
+        let made_here = self.status == Status::Diverges;
+        let ratio_style = if made_here { theme.style(Role::Current) } else { theme.style(Role::Dim) };
+        let error_style = if made_here { base } else { style };
+        let shown = [
+            (self.error.map(text::shorter), ERROR, error_style),
+            (self.ratio.map(text::ratio), ERROR + RATIO, ratio_style),
+        ];
+        for (number, end, style) in shown {
+            if let Some(number) = number.filter(|_| end <= numbers) {
+                let right = row.right() - (numbers - end) as u16;
+                buffer.set_stringn(right - number.len().min(ERROR) as u16, row.y, number, ERROR, style);
+            }
         }
     }
 }

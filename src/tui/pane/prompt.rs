@@ -3,7 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
 
+use super::information::wrapped;
 use crate::debugger::COMMANDS;
 use crate::tui::app::App;
 use crate::tui::keymap::BINDINGS;
@@ -11,24 +13,37 @@ use crate::tui::prompt::Prompt;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
+/// Lines of a message at most.
+const MESSAGE_LINES: usize = 4;
+
 /// Draws it; gives the place of the cursor while something is typed.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Position> {
     if let Some(prompt) = &app.prompt {
         return Some(typed(buffer, area, app, prompt));
     }
-    let line = match &app.message {
-        Some(message) => {
-            let style = app.theme.style(if message.error { Role::Error } else { Role::Current });
-            let text = text::fit(
-                &app.theme.text(&message.text),
-                usize::from(area.width).saturating_sub(2),
-                app.theme.ellipsis(),
-            );
-            Line::from(vec![Span::raw(" "), Span::styled(text, style)])
-        }
-        None => hints(app, usize::from(area.width)),
+    let Some(message) = &app.message else {
+        buffer.set_line(area.x, area.y, &hints(app, usize::from(area.width)), area.width);
+        return None;
     };
-    buffer.set_line(area.x, area.y, &line, area.width);
+    let style = app.theme.style(if message.error { Role::Error } else { Role::Current });
+    let width = usize::from(area.width).saturating_sub(2);
+    let text = app.theme.text(&message.text);
+    let mut lines = vec![text.clone()];
+    if text::width(&text) > width && area.y > 1 {
+        // A long sentence covers what is above, until the next key.
+        lines = wrapped(&text, width);
+        let most = usize::from(area.y - 1).min(MESSAGE_LINES);
+        if lines.len() > most {
+            let rest = lines.split_off(most - 1).join(" ");
+            lines.push(rest);
+        }
+    }
+    for (line, y) in lines.iter().zip(area.y + 1 - lines.len() as u16..) {
+        let line = text::fit(line, width, app.theme.ellipsis());
+        let row = Rect { y, height: 1, ..area };
+        Clear.render(row, buffer);
+        buffer.set_line(row.x, row.y, &Line::from(vec![Span::raw(" "), Span::styled(line, style)]), row.width);
+    }
     None
 }
 

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::debugger::view::Status;
 use crate::tui::app::App;
 use crate::tui::outline;
 use crate::tui::text;
@@ -59,6 +60,10 @@ fn verdict(app: &App) -> (String, Style) {
     let theme = app.theme;
     if app.running.as_ref().is_some_and(|running| running.long) {
         return ("running, Esc interrupts".to_string(), theme.style(Role::Bad));
+    }
+    if let Some(op) = app.at().filter(|op| op.status == Status::Diverges) {
+        let times = op.local.map_or(String::new(), |local| format!(", {} x floor", text::ratio(local.ratio())));
+        return (format!("DIVERGED here{times}"), theme.style(Role::Bad));
     }
     let first = app.listing.first_divergence.and_then(|row| app.listing.rows.get(row));
     match first {

@@ -1,10 +1,12 @@
-//! Errors over the layers, as bars on a logarithmic scale.
+//! Errors over the layers on a logarithmic scale: a bar for the error, a mark for the part that was made in the layer, and
+//! a hatched band for the noise of correct programs.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
+use crate::debugger::view::LayerErrors;
 use crate::tui::theme::{Role, Theme};
 
 /// Columns of the scale on the left.
@@ -12,8 +14,8 @@ const SCALE: u16 = 4;
 
 /// Errors to be drawn.
 pub(crate) struct Curve<'a> {
-    /// One for each layer; `None` where nothing was compared.
-    pub(crate) layers: &'a [Option<f64>],
+    /// One for each layer.
+    pub(crate) layers: &'a [LayerErrors],
     /// The layer where the first error out of line is.
     pub(crate) divergent: Option<usize>,
     /// The layer from which on errors are out of line.
@@ -28,24 +30,34 @@ pub(crate) struct Curve<'a> {
 struct Bar {
     first: usize,
     count: usize,
-    error: Option<f64>,
+    errors: LayerErrors,
+}
+
+/// What a bar of so many cells looks like: where its top is, where the mark stands, how high the noise reaches.
+struct Heights {
+    error: f64,
+    local: Option<f64>,
+    floor: f64,
 }
 
 impl Curve<'_> {
     fn bars(&self, columns: usize) -> (Vec<Bar>, usize) {
         let count = self.layers.len().div_ceil(columns.max(1)).max(1);
-        let largest = |errors: &[Option<f64>]| errors.iter().copied().flatten().max_by(f64::total_cmp);
+        let worst = |errors: &[LayerErrors]| errors.iter().copied().reduce(LayerErrors::worst).unwrap_or_default();
         let chunks = self.layers.chunks(count).enumerate();
         let bars: Vec<Bar> = chunks
-            .map(|(index, errors)| Bar { first: index * count, count: errors.len(), error: largest(errors) })
+            .map(|(index, errors)| Bar { first: index * count, count: errors.len(), errors: worst(errors) })
             .collect();
         let pitch = (columns / bars.len().max(1)).clamp(1, 4);
         (bars, pitch)
     }
 
-    /// The decades that the scale spans: below the smallest error above zero, and above the largest.
+    /// The decades that the scale spans: below the smallest number above zero, and above the largest.
     fn decades(&self) -> (f64, f64) {
-        let logs = self.layers.iter().flatten().filter(|error| error.is_finite() && **error > 0.0).map(|e| e.log10());
+        // A floor of nothing at all (an op that is exact) would flatten the rest.
+        let shown = |number: &f64| number.is_finite() && *number > 1e-30;
+        let numbers = self.layers.iter().flat_map(|layer| [layer.error, layer.local, layer.floor]).flatten();
+        let logs = numbers.filter(shown).map(f64::log10);
         let (low, high) =
             logs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), log| (log.min(low), log.max(high)));
         if low > high { (-8.0, 0.0) } else { ((low - 0.5).floor().min(high.ceil() - 2.0), high.ceil()) }
@@ -124,7 +136,7 @@ impl Curve<'_> {
     fn bar(&self, bar: &Bar, divergent: bool, area: Rect, decades: (f64, f64), buffer: &mut Buffer) {
         let bottom = area.bottom() - 1;
         let area = area.intersection(buffer.area);
-        let Some(error) = bar.error else {
+        let Some(error) = bar.errors.error else {
             let (dot, style) = (self.theme.glyph("·", "."), self.theme.style(Role::Dim));
             buffer.set_stringn(area.x, bottom, dot, usize::from(area.width), style);
             return;
@@ -135,20 +147,44 @@ impl Curve<'_> {
             (false, true) => self.theme.style(Role::Follows),
             (false, false) => self.theme.style(Role::Good),
         };
-        // A bar of no height would look like a layer that was not compared.
-        let height = (Self::height(error, decades) * f64::from(area.height)).max(0.15);
+        let cells = |number: f64| Self::height(number, decades) * f64::from(area.height);
+        let heights = Heights {
+            // A bar of no height would look like a layer that was not compared.
+            error: cells(error).max(0.15),
+            local: bar.errors.local.map(cells),
+            floor: bar.errors.floor.map_or(0.0, cells).round(),
+        };
         let mut top = bottom;
         for up in 0..area.height {
-            let Some(glyph) = self.glyph(height - f64::from(up)) else { break };
-            top = bottom - up;
+            let Some((glyph, is_bar)) = self.cell(&heights, f64::from(up)) else { break };
+            let y = bottom - up;
+            let style = if is_bar { style } else { self.theme.style(Role::Dim) };
+            top = if is_bar { y } else { top };
             for x in area.left()..area.right() {
-                buffer[(x, top)].set_symbol(glyph).set_style(style);
+                buffer[(x, y)].set_symbol(glyph).set_style(style);
             }
+        }
+        if let Some(local) = heights.local.filter(|_| area.width > 0) {
+            let up = (local.ceil() as u16).clamp(1, area.height) - 1;
+            let mark = &mut buffer[(area.x + area.width / 2, bottom - up)];
+            mark.set_symbol(self.theme.glyph("◆", "o")).set_style(self.theme.style(Role::Current));
+            top = top.min(bottom - up);
         }
         if divergent || error.is_nan() {
             let mark = if error.is_nan() { "N" } else { "!" };
             let y = if top > area.y && !error.is_nan() { top - 1 } else { top };
             buffer[(area.x, y)].set_symbol(mark).set_style(self.theme.style(Role::Bad));
+        }
+    }
+
+    /// The glyph of the cell so many cells up, and whether it is of the bar; `None` above both bar and noise.
+    fn cell(&self, heights: &Heights, up: f64) -> Option<(&'static str, bool)> {
+        let noise = up < heights.floor;
+        match self.glyph(heights.error - up) {
+            // What does not reach out of the noise is hatched.
+            Some(_) if noise => Some((self.theme.glyph("▒", "%"), true)),
+            Some(glyph) => Some((glyph, true)),
+            None => noise.then(|| (self.theme.glyph("░", ":"), false)),
         }
     }
 }
@@ -158,7 +194,11 @@ mod tests {
     use super::*;
     use crate::tui::theme::Colors;
 
-    fn drawn(layers: &[Option<f64>], divergent: Option<usize>, width: u16, height: u16, ascii: bool) -> Vec<String> {
+    fn layer(error: f64, local: f64, floor: f64) -> LayerErrors {
+        LayerErrors { error: Some(error), local: Some(local), floor: Some(floor) }
+    }
+
+    fn drawn(layers: &[LayerErrors], divergent: Option<usize>, width: u16, height: u16, ascii: bool) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         let theme = Theme { colors: Colors::None, ascii };
         Curve { layers, divergent, wrong_from: divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
@@ -167,26 +207,41 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_seen_and_marked() {
-        let layers = [Some(1e-7), Some(1e-7), Some(1e-1), Some(2e-1), None];
+    fn what_was_made_here_stands_out_of_the_noise() {
+        let ok = layer(1e-7, 8e-8, 1e-7);
+        let layers = [ok, ok, layer(1e-1, 1e-1, 1e-7), layer(2e-1, 9e-8, 1e-7), LayerErrors::default()];
         assert_eq!(
-            drawn(&layers, Some(2), 9, 5, false),
-            ["  0│  !▆ ", "   │  ██ ", "   │  ██ ", " -8│▅▅██·", "    0    "]
+            drawn(&layers, Some(2), 9, 6, false),
+            ["  0│  !▅ ", "   │  ██ ", " -4│  ██ ", "   │  ██ ", " -8│◆◆▒◆·", "    0    "]
         );
         assert_eq!(
-            drawn(&layers, Some(2), 9, 5, true),
-            ["  0|  != ", "   |  ## ", "   |  ## ", " -8|==##.", "    0    "]
+            drawn(&layers, Some(2), 9, 6, true),
+            ["  0|  != ", "   |  ## ", " -4|  ## ", "   |  ## ", " -8|oo%o.", "    0    "]
+        );
+        let wide = drawn(&layers[2..], Some(0), 16, 6, false);
+        assert_eq!(
+            wide,
+            [
+                "  0│!◆▄ ▅▅▅     ",
+                "   │███ ███     ",
+                " -4│███ ███     ",
+                "   │███ ███     ",
+                " -8│▒▒▒ ▒◆▒ ·   ",
+                "    0   1   2   "
+            ]
         );
     }
 
     #[test]
     fn any_errors_in_any_size_are_drawn() {
-        let odd = [Some(f64::NAN), Some(0.0), Some(f64::INFINITY), None, Some(1e300), Some(1e-300)];
+        let numbers = [f64::NAN, 0.0, f64::INFINITY, 1e300, 1e-300, f64::MIN_POSITIVE];
+        let odd: Vec<LayerErrors> =
+            (0..36).map(|i| layer(numbers[i % 6], numbers[i / 6], numbers[i * 5 % 6])).collect();
         for width in 0..30 {
             for height in 0..12 {
                 drawn(&odd, Some(0), width, height, false);
                 drawn(&[], None, width, height, true);
-                drawn(&vec![Some(1.0); 200], Some(150), width, height, true);
+                drawn(&vec![layer(1.0, 1e-7, 1e-7); 200], Some(150), width, height, true);
             }
         }
     }

@@ -1,0 +1,80 @@
+//! What front ends see of the debugger: the header, the listing, the errors over the layers.
+
+use super::state::Debugger;
+use super::view::{Curve, Header, LayerErrors, Listing, ListingRow, Status, Token, Witness};
+use crate::diagnose;
+use crate::engine::{Activation, Site};
+
+impl Debugger {
+    /// What changes only when the dumps are read again.
+    pub fn header(&self) -> Header {
+        let (model, config) = (&self.session.model, &self.session.model.config);
+        let text = |index: usize| self.session.pieces.get(index).cloned().unwrap_or_default();
+        let mut witnesses = vec![Witness::Engine];
+        witnesses.extend(self.session.dumps.reference.as_ref().map(|_| Witness::Reference));
+        witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
+        Header {
+            model: model.name.clone(),
+            facts: format!(
+                "{} · {} layers · {} weights · f32",
+                config.architecture.name(),
+                config.num_hidden_layers,
+                model.dtype_label
+            ),
+            tokens: self.session.ids.iter().enumerate().map(|(i, id)| Token { id: *id, text: text(i) }).collect(),
+            forwards: self.session.steps.clone(),
+            witnesses,
+            notes: self.session.notes.clone(),
+        }
+    }
+
+    /// The program of the current forward.
+    pub fn listing(&self) -> Listing {
+        let records = self.trace.current();
+        let compared = self.current_rows();
+        let row = |(index, site): (usize, &Site)| {
+            let row = compared.get(index).filter(|_| index < records.len());
+            let status = row.map_or(diagnose::Status::Missing, |row| row.status);
+            ListingRow {
+                name: site.to_string(),
+                short: site.short(),
+                label: match (site.in_layer(), site.activation) {
+                    (Some(layer), Activation::Block) => format!("layer {layer}"),
+                    _ => site.activation.row().short.to_string(),
+                },
+                layer: site.in_layer(),
+                status: match status {
+                    _ if index >= records.len() => Status::Ahead,
+                    diagnose::Status::Missing => Status::NotCompared,
+                    diagnose::Status::Ok | diagnose::Status::Rounding => Status::Agrees,
+                    diagnose::Status::Equivalent => Status::Equivalent,
+                    diagnose::Status::Bad => Status::Diverges,
+                    diagnose::Status::Propagated => Status::Follows,
+                },
+                error: row.filter(|row| row.status != diagnose::Status::Missing).map(|row| row.error),
+                local: row.and_then(|row| row.local),
+                breakpoint: self.breakpoints.contains(site),
+                computed: index < records.len(),
+            }
+        };
+        Listing {
+            forward: self.run.forward(),
+            at: self.run.counter().checked_sub(1),
+            rows: self.run.program().sites().iter().enumerate().map(row).collect(),
+            first_divergence: self.first_divergence(),
+            compared: self.has_dumps(),
+        }
+    }
+
+    /// The errors of each layer: the largest, and those of the op that stands furthest above its noise.
+    pub fn curve(&self) -> Curve {
+        let mut layers = vec![LayerErrors::default(); self.run.program().layers()];
+        for row in self.current_rows() {
+            let Some(errors) = row.layer.and_then(|layer| layers.get_mut(layer)) else { continue };
+            let error = (row.status != diagnose::Status::Missing).then_some(row.error);
+            let local = row.local.as_ref();
+            *errors = errors.worst(LayerErrors { error, local: local.map(|l| l.error), floor: local.map(|l| l.floor) });
+        }
+        Curve { layers }
+    }
+}
