@@ -25,8 +25,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("planted/smollm2/float32/norm_eps-3/around-3/pair", EPSILON),
 ];
 
-const EPSILON: &str =
-    "it moves the norm by less than rounding may, and one norm before it is too few to show that rounding moves it less";
+const EPSILON: &str = "it moves the norm by less than rounding may, and one norm before it is too few to show that rounding moves it less";
 
 /// What the program says of every case. All groups share one pool of threads.
 fn answers(cases: &[Case]) -> Vec<(&Case, Answer)> {
