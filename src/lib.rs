@@ -13,7 +13,7 @@
 //! | [`model`] | weights, configuration, tokenizer: immutable | ops, formats | runs, screens |
 //! | [`engine`] | one run: `step()` is the forward pass | ops, model | breakpoints, files, clocks |
 //! | [`dump`] | a dump as a witness: names, shapes and rows aligned with the activation table | engine, model, formats, metrics | verdicts, screens |
-//! | [`diagnose`] | who is wrong: the comparison and its verdict | dump, engine, model, ops, metrics | screens, commands |
+//! | [`diagnose`] | who is wrong: each dump on its own inputs, noise floors, the verdict | dump, engine, model, ops, metrics | screens, commands |
 //! | [`debugger`] | the product without a screen: commands in, plain views out | all above | ratatui, crossterm, stdout |
 //! | [`tui`] | the screen | debugger | ops, model, engine internals |
 //! | [`cli`] | one file per subcommand | all | |

@@ -12,7 +12,7 @@ pub mod real;
 pub mod rope;
 
 pub use activation::{Activation, add, multiply};
-pub use attention::{Mask, context, scores, softmax};
+pub use attention::{Mask, context, context_in_f16_sums, scores, softmax};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::rms_norm;
 pub use operand::Operands;

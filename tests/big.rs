@@ -29,7 +29,7 @@ fn largest_error(model: &Arc<Model>, dump: &std::path::Path) -> f64 {
     let mut dump = Dump::open(dump, &model.config, &Options::default()).expect("a dump of capture.py");
     let ids = dump.ids().expect("capture.py writes the ids").clone();
     dump.bind(&ids.ids, &ids.steps).expect("the dump fits its model");
-    let witnesses = Witnesses { reference: Some(&dump), candidate: None };
+    let witnesses = Witnesses { reference: Some(Arc::new(dump)), candidate: None };
     let report = walk(model, &ids.ids, &ids.steps, witnesses, &mut |_, _| ()).expect("readable");
     assert_eq!(report.verdict, Verdict::Match, "{}", report.sentence);
     assert!(report.activations.iter().all(|row| row.error.is_finite()), "every activation is in the dump");

@@ -395,15 +395,22 @@ fn the_bug_of_the_demo_is_named() {
     assert_eq!((&first["culprit"], &first["token"]), (&json!("candidate"), &json!(1)));
     assert_eq!((&first["exact"], &first["layer"], &first["step"]), (&json!(true), &json!(2), &json!(0)));
     assert_eq!(first["bracket"], json!(["model.layers.2.self_attn.v_proj", "model.layers.2.self_attn.q_rope"]));
+    // Queries and keys are rotated by the same code, in the prefill and in every step: one mistake.
+    assert_eq!(document["divergences"].as_array().map(Vec::len), Some(1));
+    let rows = document["activations"].as_array().expect("a list");
+    let bad: Vec<&Value> = rows.iter().filter(|row| row["status"] == "bad").map(|row| &row["name"]).collect();
+    let rope = |step: &str| ["q", "k"].map(|of| format!("model.layers.2.self_attn.{of}_rope{step}"));
+    assert_eq!(json!(bad), json!(["", "@1", "@2"].map(rope).concat()));
     let (status, out) = ran(&["diff", "--model", &path(DEMO), "--reference", &reference, "--candidate", &candidate]);
-    assert!(status == 1 && out.starts_with("diverged: model.layers.2.self_attn.q_rope"), "{out}");
+    assert!(status == 1 && out.starts_with("diverged: candidate: model.layers.2.self_attn.q_rope"), "{out}");
 
-    // The other way round, the reference is wrong; against our engine alone, nobody can tell.
+    // The other way round, the reference is wrong; and alone, each dump is judged on its own inputs.
     let (_, document) = diff(&path(DEMO), &["--reference", &candidate, "--candidate", &reference]);
     assert_eq!(document["first_divergence"]["culprit"], "reference");
     let (status, document) = diff(&path(DEMO), &["--candidate", &candidate]);
     assert_eq!(status, 1);
     assert_eq!(document["first_divergence"]["name"], "model.layers.2.self_attn.q_rope");
+    assert_eq!(document["first_divergence"]["culprit"], "candidate");
     let (status, _) = diff(&path(DEMO), &["--reference", &reference]);
     assert_eq!(status, 0);
 }
@@ -450,6 +457,29 @@ fn other_ids_are_no_divergence() {
     assert_eq!((status, &document["verdict"]), (0, &json!("match")));
 }
 
+#[test]
+fn two_dumps_need_no_model() {
+    let (reference, candidate) = (demo_dump("reference"), demo_dump("candidate"));
+    let two = ["diff", "--reference", &reference, "--candidate", &candidate];
+    let (status, document) = json_of(&[&two[..], &["--json"]].concat());
+    contract(&document);
+    assert_eq!((status, &document["verdict"]), (1, &json!("diverged")));
+    let first = &document["first_divergence"];
+    assert_eq!((&first["name"], &first["token"]), (&json!("model.layers.2.self_attn.q_rope"), &json!(1)));
+    assert_eq!(document["sources"].as_object().map(serde_json::Map::len), Some(2));
+    let (status, out) = ran(&["diff", "--reference", &reference, "--candidate", &reference]);
+    assert!(status == 0 && out.starts_with("match: 225 activations"), "{out}");
+    // The ids may be typed, and are checked.
+    let ids = document_ids(&reference).iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    assert_eq!(json_of(&[&two[..], &["--json", "--ids", &ids]].concat()).1["verdict"], "diverged");
+    let (status, document) = json_of(&[&two[..], &["--json", "--ids", "1,2"]].concat());
+    contract(&document);
+    assert_eq!((status, &document["verdict"]), (1, &json!("inputs_differ")));
+    refused(&[&two[..], &["--prompt", "Emma"]].concat(), &["--model", "--ids"]);
+    refused(&["diff", "--candidate", &candidate], &["--model", "other dump"]);
+    refused(&["diff", "--reference", &reference, "--candidate", "/nowhere/dump"], &["/nowhere/dump"]);
+}
+
 /// The ids that a dump's metadata names.
 fn document_ids(dump: &str) -> Vec<u32> {
     support::Reference::open(Path::new(dump)).ids
@@ -482,8 +512,9 @@ fn numbers_that_are_none_are_strings() {
         let bad = rows.iter().find(|row| row["name"] == json!(spoilt)).expect("its row");
         assert_eq!((&bad["status"], &bad["error"]), (&json!("bad"), &json!("inf")));
         assert_eq!(bad["worst"]["token"], 4);
+        // Nothing follows from it: the dump is wrong, not what was computed.
         let (status, out) = ran(&["diff", "--model", &model, "--reference", &dump, "--full"]);
-        assert!(status == 1 && out.starts_with(&format!("diverged: {spoilt}")), "{out}");
+        assert!(status == 1 && out.starts_with(&format!("mislabelled: reference: {spoilt}")), "{out}");
     }
     // All of it.
     let dump = inside(&folder, "nan.safetensors");

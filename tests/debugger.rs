@@ -175,8 +175,8 @@ fn stepping() {
         back 2                     | Done        | 1 0.k_proj agrees ~0
         back 100                   | Start       | 0 start
         back                       | Start       | 0 start
-        step huge                  | End         | 2 lm_head follows 1e-1
-        step                       | End         | 2 lm_head follows 1e-1
+        step huge                  | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
+        step                       | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
         back huge                  | Start       | 0 start
         ",
     );
@@ -206,7 +206,7 @@ fn layer_by_layer() {
         next                       | Done        | 1 embed_tokens agrees ~0
         next                       | Done        | 1 0.input_layernorm agrees ~0
         next                       | Done        | 1 1.input_layernorm agrees ~0
-        goto 3.v_proj              | Done        | 1 3.v_proj follows 7e-1
+        goto 3.v_proj              | Done        | 1 3.v_proj follows 7e-1, diverged at 2.q_rope
         back-layer 2               | Done        | 1 1.v_proj agrees ~0
         back-layer 0               | Done        | 1 1.v_proj agrees ~0
         back-layer huge            | Done        | 1 embed_tokens agrees ~0
@@ -229,8 +229,8 @@ fn finishing_blocks() {
         finish                     | Done        | 0 3 follows 2e-1, diverged at 2.q_rope
         finish                     | Done        | 0 lm_head follows 1e-1, diverged at 2.q_rope
         finish                     | Done        | 1 0 agrees ~0
-        goto norm                  | Done        | 1 norm follows 5e-1
-        finish                     | Done        | 1 lm_head follows 1e0
+        goto norm                  | Done        | 1 norm follows 5e-1, diverged at 2.q_rope
+        finish                     | Done        | 1 lm_head follows 1e0, diverged at 2.q_rope
         ",
     );
 }
@@ -241,18 +241,26 @@ fn continuing() {
         demo(),
         "
         continue                   | Divergence  | 0 2.q_rope DIVERGES 9e-1, diverged at 2.q_rope
-        continue                   | End         | 2 lm_head follows 1e-1
-        continue                   | End         | 2 lm_head follows 1e-1
+        continue                   | Divergence  | 0 2.k_rope DIVERGES 8e-1, diverged at 2.q_rope
+        continue                   | Divergence  | 1 2.q_rope DIVERGES 1e0, diverged at 2.q_rope
+        continue                   | Divergence  | 1 2.k_rope DIVERGES 9e-1, diverged at 2.q_rope
+        goto lm_head               | Done        | 1 lm_head follows 1e0, diverged at 2.q_rope
+        continue                   | Divergence  | 2 2.q_rope DIVERGES 1e0, diverged at 2.q_rope
+        continue                   | Divergence  | 2 2.k_rope DIVERGES 9e-1, diverged at 2.q_rope
+        continue                   | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
+        continue                   | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
         restart                    | Done        | 0 start
         break 1.probs              | Done        | 0 start, breaks 1.probs
         break norm                 | Done        | 0 start, breaks 1.probs norm
         continue                   | Breakpoint  | 0 1.probs agrees ~0, breaks 1.probs norm
         continue                   | Divergence  | 0 2.q_rope DIVERGES 9e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Divergence  | 0 2.k_rope DIVERGES 8e-1, diverged at 2.q_rope, breaks 1.probs norm
         continue                   | Breakpoint  | 0 norm follows 2e-1, diverged at 2.q_rope, breaks 1.probs norm
         continue                   | Breakpoint  | 1 1.probs agrees ~0, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 norm follows 5e-1, breaks 1.probs norm
-        back 3                     | Done        | 1 3.act_mul follows 6e-1, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 norm follows 5e-1, breaks 1.probs norm
+        goto 3.mlp                 | Done        | 1 3.down_proj follows 6e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint  | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
+        back 3                     | Done        | 1 3.act_mul follows 6e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint  | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
         restart                    | Done        | 0 start, breaks 1.probs norm
         break *.k_rope             | Done        | 0 start, 6 breaks
         continue                   | Breakpoint  | 0 0.k_rope agrees ~0, 6 breaks
@@ -277,7 +285,7 @@ fn going_to_a_name() {
         goto q_proj                | Done        | 0 0.q_proj agrees ~0
         goto lm_head               | Done        | 0 lm_head follows 1e-1, diverged at 2.q_rope
         step                       | Done        | 1 embed_tokens agrees ~0
-        goto 3.scores              | Done        | 1 3.scores follows 4e-1
+        goto 3.scores              | Done        | 1 3.scores follows 4e-1, diverged at 2.q_rope
         goto embed_tokens          | Done        | 1 embed_tokens agrees ~0
         goto 4.q_proj              | error: there is no 4.q_proj: the layers are 0 to 3 | 1 embed_tokens agrees ~0
         goto q_rop                 | error: no activation is called \"q_rop\": is it 0.q_rope? | 1 embed_tokens agrees ~0
@@ -700,7 +708,8 @@ fn any_shown() -> impl Strategy<Value = Shown> {
 
 #[test]
 fn no_request_panics() {
-    let mut debuggers = [demo(), tiny_session("mistral"), changed("llama", |name, v| name.contains("k_").then_some(v))];
+    let mut debuggers =
+        vec![demo(), tiny_session("mistral"), changed("llama", |name, v| name.contains("k_").then_some(v))];
     execute(&mut debuggers[0], "goto 2.k_rope").expect("goto");
     execute(&mut debuggers[1], "step 150").expect("step");
     execute(&mut debuggers[2], "goto 1").expect("goto");

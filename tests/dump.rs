@@ -14,6 +14,9 @@ mod layouts;
 mod map;
 #[path = "dump/names.rs"]
 mod names;
+#[allow(dead_code, reason = "tests/clean.rs uses the rest")]
+#[path = "dump/namings.rs"]
+mod namings;
 #[path = "dump/refusals.rs"]
 mod refusals;
 #[path = "dump/rows.rs"]

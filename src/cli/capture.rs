@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use ndarray::{ArcArray, IxDyn};
 use serde_json::json;
 
 use super::input::{Loaded, TokenArgs};
 use crate::engine::sampling::argmax;
-use crate::engine::{LogitRows, Program, Run, Site, Value, matching};
+use crate::engine::{self, LogitRows, Program, Run, Site, matching};
 use crate::formats;
+use crate::ops::{Real, Rounding};
 
 /// Write every activation of our engine to a dump.
 #[derive(Debug, clap::Args)]
@@ -38,6 +40,32 @@ pub(super) struct Args {
 enum Compute {
     /// Single precision; bf16 and f16 weights are widened, exactly.
     F32,
+    /// Double precision, the oracle; written as f32.
+    F64,
+    /// Rounded to bfloat16 where eager PyTorch rounds.
+    Bf16,
+    /// Rounded to half precision where eager PyTorch rounds.
+    F16,
+}
+
+impl Compute {
+    /// The name that PyTorch has for it.
+    fn dtype(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+            Self::Bf16 => "bfloat16",
+            Self::F16 => "float16",
+        }
+    }
+
+    fn rounding(self) -> Rounding {
+        match self {
+            Self::F32 | Self::F64 => Rounding::None,
+            Self::Bf16 => Rounding::Bf16,
+            Self::F16 => Rounding::F16,
+        }
+    }
 }
 
 /// What a dump can be written as.
@@ -57,48 +85,66 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let ids = loaded.ids(&args.tokens)?.context("nothing to feed: give --prompt TEXT or --ids 1,2,3")?;
     let wanted = wanted(args, &Program::new(&loaded.model.config))?;
 
-    let mut run = Run::new(loaded.model.clone(), &ids, LogitRows::All);
-    let mut kept: Vec<(String, Value)> = Vec::new();
-    for forward in 0..=args.decode {
-        if forward > 0 {
-            let logits = run.last_logits().context("a complete forward has logits")?;
-            let next = argmax(&logits.to_vec());
-            run.begin_forward(&[next]);
-        }
-        while let Some(site) = run.step() {
-            if wanted.contains(&site) {
-                let name = site.to_string();
-                let value = run.get(site).context("the op was just computed")?.clone();
-                kept.push((if forward == 0 { name } else { format!("{name}@{forward}") }, value));
-            }
-        }
-    }
+    let captured = match args.compute {
+        Compute::F64 => record::<f64>(args, &loaded, &ids, &wanted)?,
+        _ => record::<f32>(args, &loaded, &ids, &wanted)?,
+    };
     let steps: Vec<usize> = std::iter::once(ids.len()).chain(std::iter::repeat_n(1, args.decode)).collect();
-    let positions: Vec<usize> = (0..run.ids().len()).collect();
+    let positions: Vec<usize> = (0..captured.ids.len()).collect();
     let metadata = BTreeMap::from(
         [
-            ("input_ids", json!(run.ids()).to_string()),
+            ("input_ids", json!(captured.ids).to_string()),
             ("steps", json!(steps).to_string()),
             ("positions", json!(positions).to_string()),
-            ("dtype", "float32".to_string()),
+            ("dtype", args.compute.dtype().to_string()),
             ("framework", format!("layerstep {}", env!("CARGO_PKG_VERSION"))),
             ("model", loaded.model.name.clone()),
         ]
         .map(|(key, value)| (key.to_string(), value)),
     );
     let tensors: Vec<(String, ndarray::ArrayViewD<f32>)> =
-        kept.iter().map(|(name, value)| (name.clone(), value.view())).collect();
+        captured.kept.iter().map(|(name, value)| (name.clone(), value.view())).collect();
     match format {
         Format::Safetensors => formats::write_safetensors(&args.output, &tensors, &metadata)?,
         Format::Npz => formats::write_npz(&args.output, &tensors, false)?,
     }
     super::note(&format!(
         "wrote {} activations of {} tokens to {}",
-        kept.len(),
-        run.ids().len(),
+        captured.kept.len(),
+        captured.ids.len(),
         args.output.display()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a run has computed.
+struct Captured {
+    /// All ids fed.
+    ids: Vec<u32>,
+    kept: Vec<(String, ArcArray<f32, IxDyn>)>,
+}
+
+/// Runs the model in `T` and keeps what is wanted.
+fn record<T: Real>(args: &Args, loaded: &Loaded, ids: &[u32], wanted: &HashSet<Site>) -> anyhow::Result<Captured> {
+    let compute = engine::Compute::rounded(args.compute.rounding());
+    let mut run: Run<T> = Run::with_compute(loaded.model.clone(), ids, LogitRows::All, compute);
+    let mut kept = Vec::new();
+    for forward in 0..=args.decode {
+        if forward > 0 {
+            let logits = run.last_logits().context("a complete forward has logits")?;
+            let next = argmax(&logits.iter().map(|logit| logit.narrow()).collect::<Vec<_>>());
+            run.begin_forward(&[next]);
+        }
+        while let Some(site) = run.step() {
+            if wanted.contains(&site) {
+                let name = site.to_string();
+                let value = run.get(site).context("the op was just computed")?;
+                let value = value.mapv(|v| v.narrow()).into_shared();
+                kept.push((if forward == 0 { name } else { format!("{name}@{forward}") }, value));
+            }
+        }
+    }
+    Ok(Captured { ids: run.ids().to_vec(), kept })
 }
 
 /// The activations that `--only` asks for; without it, all.

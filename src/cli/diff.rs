@@ -8,20 +8,33 @@ use anyhow::{Context, bail};
 use super::input::{Loaded, TokenArgs};
 use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::diagnose::{ActivationRow, Report, Source, Status, Verdict, walk};
+use crate::diagnose::conclude::times;
+use crate::diagnose::finding::ranges;
+use crate::diagnose::{
+    ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk, without_model,
+};
+use crate::engine::{Activation, Site};
 
 /// Compare dumps with each other and with our engine; name the first activation out of line.
 ///
+/// Without --model, two dumps are compared with each other: that finds the place, but rarely whose tensor is wrong.
+///
 /// Exit status: 0 when the two sides agree (`match`, `rounding`), 1 when something was found, 2 when it could not run.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Args {
-    /// The model that the dumps are of: Hugging Face directory, or a repository id of the local cache.
+    /// The model that the dumps are of: Hugging Face directory, or a repository id of the local cache. Needed for one dump,
+    /// and to name the culprit.
     #[arg(long)]
     model: Option<String>,
     #[command(flatten)]
     dumps: DumpArgs,
     #[command(flatten)]
     tokens: TokenArgs,
+    /// Check our own engine instead: prefill against decode, one thread against many, f32 against f64. No dump is needed,
+    /// and without --prompt or --ids it feeds 24 tokens of its own choice.
+    #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch", "watch"])]
+    myself: bool,
     /// Print one JSON document (schema layerstep.diff/1).
     #[arg(long)]
     json: bool,
@@ -44,28 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn once(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
-        bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
-    }
-    let model = args.model.as_deref().context("which model are the dumps of? give --model DIRECTORY")?;
-    let loaded = Loaded::open(model)?;
-    let opened = args.dumps.open(&loaded, &args.tokens)?;
-    let report = match &opened.tokens {
-        Tokens::Differ { sentence, ids } => inputs_differ(&loaded, &opened, sentence, ids),
-        Tokens::Agreed { ids, steps } => {
-            let show = std::io::stderr().is_terminal();
-            let mut progress = |done: usize, total: usize| {
-                if show && done.is_multiple_of(16) {
-                    progress_line(done, total);
-                }
-            };
-            let report = walk(&loaded.model, ids, steps, opened.dumps.clone(), &mut progress)?;
-            if show {
-                progress_line(0, 0);
-            }
-            report
-        }
-    };
+    let report = if args.myself { check_engine(args)? } else { compare(args)? };
     let mut out = std::io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report.to_json()).map_err(std::io::Error::from)?;
@@ -76,17 +68,72 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Overwrites one line of the terminal; `total` 0 clears it.
-#[expect(clippy::print_stderr, reason = "progress goes to stderr")]
-fn progress_line(done: usize, total: usize) {
-    if total == 0 {
-        eprint!("\r\x1b[K");
-    } else {
-        eprint!("\rcomparing {done} of {total} activations");
+fn compare(args: &Args) -> anyhow::Result<Report> {
+    if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
+        bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
+    }
+    let Some(model) = &args.model else { return two_dumps(args) };
+    let loaded = Loaded::open(model)?;
+    let opened = args.dumps.open(&loaded, &args.tokens)?;
+    match &opened.tokens {
+        Tokens::Differ { sentence, ids, embedded } => Ok(inputs_differ(&loaded, &opened, sentence, ids, *embedded)),
+        Tokens::Agreed { ids, steps } => {
+            Ok(with_progress("comparing", |progress| walk(&loaded.model, ids, steps, opened.dumps.clone(), progress))?)
+        }
     }
 }
 
-fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) -> Report {
+/// Without a model, two dumps can still be compared with each other.
+fn two_dumps(args: &Args) -> anyhow::Result<Report> {
+    if args.tokens.prompt.is_some() {
+        bail!("--prompt needs the tokenizer of a model: give --model DIRECTORY, or the tokens as --ids 1,2,3");
+    }
+    let pair = args.dumps.open_pair(args.tokens.ids.as_ref().map(Vec::len))?;
+    Ok(without_model(&pair, args.tokens.ids.as_deref())?)
+}
+
+/// Tokens fed by `--self` when none are given.
+const OWN_TOKENS: usize = 24;
+
+fn check_engine(args: &Args) -> anyhow::Result<Report> {
+    let model = args.model.as_deref().context("whose engine is to be checked? give --model DIRECTORY")?;
+    let loaded = Loaded::open(model)?;
+    let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| {
+        // Spread over the vocabulary, by a step that shares no factor with its usual sizes.
+        let vocab = loaded.model.config.vocab_size;
+        (0..OWN_TOKENS).map(|index| ((index * 7919 + 13) % vocab) as u32).collect()
+    });
+    if ids.len() < 2 {
+        bail!("one token decodes nothing: give two or more");
+    }
+    Ok(with_progress("checking", |progress| health(&loaded.model, &ids, progress)))
+}
+
+/// Runs a long task with a line of progress on the terminal.
+fn with_progress<R>(doing: &str, task: impl FnOnce(&mut dyn FnMut(usize, usize)) -> R) -> R {
+    let show = std::io::stderr().is_terminal();
+    let result = task(&mut |done, total| {
+        if show && done.is_multiple_of(16) {
+            progress_line(doing, done, total);
+        }
+    });
+    if show {
+        progress_line(doing, 0, 0);
+    }
+    result
+}
+
+/// Overwrites one line of the terminal; `total` 0 clears it.
+#[expect(clippy::print_stderr, reason = "progress goes to stderr")]
+fn progress_line(doing: &str, done: usize, total: usize) {
+    if total == 0 {
+        eprint!("\r\x1b[K");
+    } else {
+        eprint!("\r{doing} {done} of {total} activations");
+    }
+}
+
+fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], embedded: bool) -> Report {
     let mut sources = vec![Source {
         role: "engine",
         path: loaded.model.name.clone(),
@@ -106,7 +153,7 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) 
     Report {
         verdict: Verdict::InputsDiffer,
         sentence: sentence.to_string(),
-        divergences: Vec::new(),
+        divergences: embedded.then(|| wrong_tokens(sentence)).into_iter().collect(),
         blind_spots: Vec::new(),
         activations: Vec::new(),
         notes: Vec::new(),
@@ -114,10 +161,43 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32]) 
     }
 }
 
+/// The embedding, where other tokens than those fed come in.
+fn wrong_tokens(sentence: &str) -> Divergence {
+    Divergence {
+        name: Site::whole(Activation::EmbedTokens).to_string(),
+        layers: Vec::new(),
+        layer: None,
+        step: 0,
+        token: None,
+        last_good: None,
+        exact: true,
+        culprit: Culprit::Unknown,
+        summary: sentence.to_string(),
+    }
+}
+
 fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<()> {
     writeln!(out, "{}: {}", report.verdict.name(), report.sentence)?;
+    if let Some(first) = report.first_divergence().filter(|_| report.verdict != Verdict::InputsDiffer) {
+        let before = first.last_good.as_deref().unwrap_or("the start");
+        let made = if first.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
+        writeln!(out, "where: after {before}, {made}")?;
+        if first.layers.len() > 1 {
+            writeln!(out, "       also in layers {}", ranges(&first.layers[1..]))?;
+        }
+    }
+    for other in report.divergences.iter().skip(1) {
+        writeln!(out, "and: {}: {}", other.culprit.name(), other.summary)?;
+    }
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
+    }
+    for spot in &report.blind_spots {
+        writeln!(out, "cannot show: {}", spot.summary)?;
+    }
+    // One command makes a dump that shows more: the first remedy is that of the gravest blind spot.
+    if let Some(spot) = report.blind_spots.first() {
+        writeln!(out, "next: {}", spot.remedy)?;
     }
     if report.activations.is_empty() {
         return Ok(());
@@ -125,8 +205,8 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     writeln!(out)?;
     writeln!(
         out,
-        "{:<44} {:>9} {:>11} {:>9}  {:<10} worst at",
-        "activation", "error", "1-cosine", "max abs", "status"
+        "{:<36} {:>9} {:>9} {:>9} {:>8}  {:<10} worst at",
+        "activation", "error", "local", "floor", "ratio", "status"
     )?;
     let bad = report.first_divergence().map(|d| (d.step, d.layer));
     let mut left_out = 0;
@@ -154,7 +234,8 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
 fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
     let row = &report.activations[index];
     let same = |other: &&ActivationRow| {
-        other.step == row.step && (!of_layer || other.layer == row.layer) && other.status != Status::Missing
+        let compared = !matches!(other.status, Status::Missing | Status::Equivalent);
+        other.step == row.step && (!of_layer || other.layer == row.layer) && compared
     };
     let worst = report.activations.iter().filter(same).max_by(|a, b| a.error.total_cmp(&b.error));
     worst.is_some_and(|worst| std::ptr::eq(worst, row))
@@ -162,8 +243,11 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
 
 fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
     let name = row.name.strip_prefix("model.").unwrap_or(&row.name);
-    let (error, turned, max_abs) = (row.error, (1.0 - row.cosine).max(0.0), row.max_abs);
-    let (status, worst) = (row.status.name(), row.worst.to_string());
-    let line = format!("{name:<44} {error:>9.1e} {turned:>11.1e} {max_abs:>9.1e}  {status:<10} {worst}");
+    let local =
+        |of: fn(&Local) -> f64| row.local.as_ref().map_or_else(String::new, |local| format!("{:.1e}", of(local)));
+    let (error, status, worst) = (row.error, row.status.name(), row.worst.to_string());
+    let ratio = row.local.map_or_else(String::new, |local| times(local.ratio()));
+    let (local, floor) = (local(|local| local.error), local(|local| local.floor));
+    let line = format!("{name:<36} {error:>9.1e} {local:>9} {floor:>9} {ratio:>8}  {status:<10} {worst}");
     writeln!(out, "{}", line.trim_end())
 }

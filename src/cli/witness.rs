@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_vocabulary};
 use crate::diagnose::Witnesses;
-use crate::dump::{Dump, Map, Options};
+use crate::dump::{Dump, Map, Options, Pair};
+use crate::engine::{Activation, Compute, Site, Span, evaluate};
 use crate::model::Model;
 
 /// The dumps, as named on the command line.
@@ -33,7 +35,12 @@ pub(super) enum Tokens {
     /// Everybody fed these: ids, and how many to each forward.
     Agreed { ids: Vec<u32>, steps: Vec<usize> },
     /// They did not: one sentence.
-    Differ { sentence: String, ids: Vec<u32> },
+    Differ {
+        sentence: String,
+        ids: Vec<u32>,
+        /// The ids are said to be the same, and the dumped embedding rows are of others.
+        embedded: bool,
+    },
 }
 
 /// The dumps, opened and checked against the model.
@@ -54,6 +61,15 @@ impl DumpArgs {
         };
         let (reference, candidate) = (open(&self.reference)?, open(&self.candidate)?);
         agree(&loaded.model, loaded.ids(tokens)?, reference, candidate)
+    }
+
+    /// Opens both dumps without their model; `typed` is the number of ids on the command line.
+    pub(super) fn open_pair(&self, typed: Option<usize>) -> anyhow::Result<Pair> {
+        let (Some(reference), Some(candidate)) = (&self.reference, &self.candidate) else {
+            bail!("which model is the dump of? give --model DIRECTORY, or the other dump: two can do without a model");
+        };
+        let map = self.map.as_deref().map(Map::open).transpose()?;
+        Ok(Pair::open(reference, candidate, &Options { map, batch: self.batch }, typed)?)
     }
 }
 
@@ -87,7 +103,7 @@ pub(super) fn agree(
     let (origin, ids, steps) = longest;
     for (other, other_ids, other_steps) in &claims {
         if let Some(sentence) = difference(&origin, &ids, other, other_ids) {
-            return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids }));
+            return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids, embedded: false }));
         }
         // A beginning that ends inside a forward is another prompt, not fewer decode steps.
         let ends = steps.iter().scan(0, |end, tokens| {
@@ -100,7 +116,7 @@ pub(super) fn agree(
                 ids.len(),
                 other_ids.len()
             );
-            return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids }));
+            return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids, embedded: false }));
         }
         let typed = other == "the command line";
         if !typed && !steps.starts_with(other_steps) && other_steps.iter().sum::<usize>() != other_steps[0] {
@@ -112,7 +128,53 @@ pub(super) fn agree(
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
-    Ok(opened(reference, candidate, Tokens::Agreed { ids, steps }))
+    let opened = opened(reference, candidate, Tokens::Agreed { ids: ids.clone(), steps });
+    let mut others = None;
+    for (role, dump) in opened.dumps.named() {
+        if let (Some(dump), None) = (dump, &others) {
+            others = embeds_others(model, dump, &ids, role)?;
+        }
+    }
+    Ok(match others {
+        Some(sentence) => Opened { tokens: Tokens::Differ { sentence, ids, embedded: true }, ..opened },
+        None => opened,
+    })
+}
+
+/// Whether the dumped embedding rows are those of other ids than the dump says were fed: one sentence.
+fn embeds_others(model: &Model, dump: &Dump, ids: &[u32], role: &str) -> anyhow::Result<Option<String>> {
+    let site = Site::whole(Activation::EmbedTokens);
+    let span = Span { ids, first: 0 };
+    let expected = evaluate::<f32>(model, site, span, &[], Compute::default());
+    let Some(found) =
+        dump.read(0, site, Some(expected.slice_axis(Axis(0), Slice::from(..dump_rows(dump))).into_dyn()))?
+    else {
+        return Ok(None);
+    };
+    let differs = |(index, row): (usize, &usize)| {
+        let (found, expected) = (found.values.index_axis(Axis(0), index), expected.index_axis(Axis(0), *row));
+        let apart: f32 = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
+        apart > 1e-3 * expected.iter().map(|v| v * v).sum::<f32>()
+    };
+    if !found.rows.iter().enumerate().any(differs) {
+        return Ok(None);
+    }
+    // Rows of the table, but of other ids: only then were other tokens fed. Anything else is a wrong embedding.
+    let Some((embedded, _)) = dump.embedded_ids(model)? else { return Ok(None) };
+    let place = embedded.iter().zip(ids).position(|(a, b)| a != b);
+    Ok(place.map(|place| {
+        format!(
+            "the embedding rows of the {role} {} are those of other tokens: row {place} is that of {}, where {} was fed",
+            dump.name(),
+            embedded[place],
+            ids[place]
+        )
+    }))
+}
+
+/// Tokens of a dump's prefill.
+fn dump_rows(dump: &Dump) -> usize {
+    dump.steps().first().copied().unwrap_or_default()
 }
 
 fn opened(reference: Option<Dump>, candidate: Option<Dump>, tokens: Tokens) -> Opened {

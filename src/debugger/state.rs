@@ -49,8 +49,8 @@ pub struct Debugger {
     pub(super) trace: Trace,
     /// The comparison with the dumps: it only goes forward, and keeps what it has seen.
     pub(super) walk: Option<Walk>,
-    /// Why the comparison could not go on, after so many ops.
-    failed: Option<(usize, String)>,
+    /// Whether it could not go on. It is then begun again; until that succeeds, what it has seen stays.
+    failed: bool,
     pub(super) breakpoints: BTreeSet<Site>,
 }
 
@@ -67,7 +67,7 @@ impl Debugger {
         let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
         let mut trace = Trace::default();
         trace.begin_forward();
-        Self { session, run, trace, walk: None, failed: None, breakpoints: BTreeSet::new() }
+        Self { session, run, trace, walk: None, failed: false, breakpoints: BTreeSet::new() }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
@@ -187,14 +187,12 @@ impl Debugger {
             return Ok(());
         }
         let wanted = self.ops_done();
-        if let Some((_, error)) = self.failed.as_ref().filter(|(ops, _)| wanted > *ops) {
-            return Err(error.clone());
+        if self.failed && wanted <= self.rows().len() {
+            return Ok(());
         }
-        let result = self.walk_to(wanted).map_err(|error| self.unreadable(&error));
-        if let Err(error) = &result {
-            self.failed = Some((self.rows().len(), error.clone()));
-        }
-        result
+        let result = self.walk_to(wanted);
+        self.failed = result.is_err();
+        result.map_err(|error| self.unreadable(&error))
     }
 
     /// Why a dump cannot be read, and what helps where its file is no longer the one that was opened.
@@ -204,11 +202,13 @@ impl Debugger {
     }
 
     pub(super) fn walk_to(&mut self, ops: usize) -> Result<(), crate::dump::Error> {
-        let session = &self.session;
-        let walk = match &mut self.walk {
-            Some(walk) => walk,
-            none => none.insert(Walk::new(&session.model, &session.ids, &session.steps, session.dumps.clone())?),
-        };
+        if self.failed || self.walk.is_none() {
+            let Session { model, ids, steps, dumps, .. } = &self.session;
+            let mut walk = Walk::new(model, ids, steps, dumps.clone())?;
+            while walk.rows().len() < self.rows().len() && walk.advance()?.is_some() {}
+            self.walk = Some(walk);
+        }
+        let walk = self.walk.as_mut().expect("it has been begun");
         // What is open is decided by what follows: a few ops more tell whether to stop here.
         while (walk.rows().len() < ops || walk.is_open()) && walk.advance()?.is_some() {}
         Ok(())

@@ -32,7 +32,9 @@ pub const ATTENTION: [Activation; 2] = [Activation::Scores, Activation::Context]
 impl Arithmetic {
     /// What engines are known to do throughout: each kind of rounding, with what goes with it in attention and in the head.
     pub fn whole() -> impl Iterator<Item = Self> {
-        Operands::ALL.into_iter().map(|operands| {
+        // Fused attention comes with weights of any kind.
+        let kinds = Operands::ALL.into_iter().flat_map(|operands| [(operands, false), (operands, true)]);
+        kinds.map(|(operands, fused)| {
             let int8 = matches!(operands, Operands::Q8_0 | Operands::Q8_1 | Operands::Q8K);
             let attention = if int8 { Operands::F16 } else { operands };
             // Quantised files keep the head in more bits.
@@ -40,6 +42,9 @@ impl Arithmetic {
             let mut map: BTreeMap<_, _> = PROJECTIONS.into_iter().map(|op| (op, operands)).collect();
             map.extend(ATTENTION.map(|op| (op, attention)));
             map.insert(Activation::LmHead, head);
+            if fused {
+                map.insert(Activation::Context, Operands::F16Sums);
+            }
             Self(map)
         })
     }
@@ -59,7 +64,7 @@ impl Arithmetic {
         if PROJECTIONS.contains(&activation) {
             &Operands::ALL
         } else if ATTENTION.contains(&activation) {
-            &[Operands::F16, Operands::Tf32, Operands::Bf16]
+            &[Operands::F16, Operands::Tf32, Operands::Bf16, Operands::F16Sums]
         } else {
             &[]
         }

@@ -1,6 +1,6 @@
 //! From findings to a verdict: which belong together, whose they are, and one sentence.
 
-use super::finding::{Finding, Kind};
+use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::span::key;
@@ -35,7 +35,10 @@ pub(super) fn conclude(
         .iter()
         .find(|(_, kind)| *kind == Kind::Wrong)
         .map(|(d, _)| (d, Verdict::Diverged))
-        .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Mislabelled)))
+        .or_else(|| {
+            divergences.iter().find(|(_, kind)| *kind == Kind::Mislabelled).map(|(d, _)| (d, Verdict::Mislabelled))
+        })
+        .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Inconclusive)))
     {
         let sentence = format!("{}{}", whose(first.culprit), first.summary);
         return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
@@ -44,7 +47,8 @@ pub(super) fn conclude(
         let sentence = "no activation could be compared: the two sides have none in common";
         return (Verdict::Inconclusive, sentence.into(), Vec::new());
     }
-    let largest = rows.iter().filter(|row| row.status != Status::Missing).map(|row| row.error).fold(0.0, f64::max);
+    let plain = |row: &&ActivationRow| !matches!(row.status, Status::Missing | Status::Equivalent);
+    let largest = rows.iter().filter(plain).map(|row| row.error).fold(0.0, f64::max);
     let coarsest = precisions.into_iter().flatten().max().unwrap_or(Precision::F32);
     let equivalent = rows.iter().filter(|row| row.status == Status::Equivalent).count();
     let mut sentence = match coarsest {
@@ -54,7 +58,7 @@ pub(super) fn conclude(
         }
     };
     if equivalent > 0 {
-        sentence += &format!("; {equivalent} have their channels in another order, which changes nothing");
+        sentence += &format!("; {equivalent} of them stand in another layout, which changes nothing");
     }
     if hidden_arithmetic {
         sentence += "; products are rounded as the notes say";
@@ -65,6 +69,32 @@ pub(super) fn conclude(
         Verdict::Rounding
     };
     (verdict, sentence, Vec::new())
+}
+
+/// What is harmless, one line for each kind.
+pub(super) fn harmless(findings: &[Finding]) -> Vec<String> {
+    let mut kinds: Vec<(Harmless, Vec<&Finding>)> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.kind == Kind::Equivalent) {
+        let Some(harmless) = finding.harmless else { continue };
+        match kinds.iter_mut().find(|(kind, _)| *kind == harmless) {
+            Some((_, of_kind)) => of_kind.push(finding),
+            None => kinds.push((harmless, vec![finding])),
+        }
+    }
+    let line = |(harmless, findings): (Harmless, Vec<&Finding>)| {
+        let first = key(findings[0].site, findings[0].step);
+        let which = match findings.len() {
+            1 => first,
+            more => format!("{first} and {} more", more - 1),
+        };
+        match harmless {
+            Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
+            Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
+            Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
+            Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
+        }
+    };
+    kinds.into_iter().map(line).collect()
 }
 
 /// One cause over many layers or steps is one entry: findings of one kind in the same op.
@@ -102,13 +132,16 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
         (Kind::Mislabelled, None) => {
             format!("{name} is not what its name says: what follows was computed from the right value")
         }
+        (Kind::Unsettled, _) => format!(
+            "{name} is as far off as low-precision products make it, or as a mistake of that size: dump more activations"
+        ),
         _ if finding.exact => format!("{name} is not what its own inputs give"),
         _ => {
             let from = finding.last_good.as_deref().unwrap_or("the start");
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
-    summary += &format!(": error {:.1e}, {:.0} times the noise", noise.local_error, noise.ratio());
+    summary += &format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
     let place = finding.place();
     if !place.is_empty() {
         summary += &format!("; {place}");
@@ -121,7 +154,22 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
         token: finding.rows.first().copied().or(Some(finding.tokens.start)),
         last_good: finding.last_good.clone(),
         exact: finding.exact,
-        culprit: if role == REFERENCE { Culprit::Reference } else { Culprit::Candidate },
+        culprit: if finding.kind == Kind::Unsettled {
+            Culprit::Unknown
+        } else if role == REFERENCE {
+            Culprit::Reference
+        } else {
+            Culprit::Candidate
+        },
         summary,
+    }
+}
+
+/// `0.8`, `31`, `2.6e6`.
+pub fn times(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio < 10.0 => format!("{ratio:.1}"),
+        ratio if ratio < 10_000.0 => format!("{ratio:.0}"),
+        ratio => format!("{ratio:.1e}"),
     }
 }

@@ -10,6 +10,12 @@ use crate::dump;
 use crate::engine::{Activation, Site};
 use crate::ops::Operands;
 
+/// An emulation that leaves less than this share of the error comes near the tensor: chance does not.
+const NEAR: f64 = 0.5;
+
+/// Every row has at least this share of the noise: an error of one token or one kind of token leaves others clean.
+const ALIKE: f64 = 0.15;
+
 /// Other layers asked when a tensor is coarser than most.
 const KIN: usize = 3;
 
@@ -46,9 +52,10 @@ impl Trail {
     }
 
     /// `site` was in order with the operands it has.
-    pub(super) fn know_exact(&mut self, site: Site) {
+    pub(super) fn know_exact(&mut self, site: Site, noise: &Noise) {
         if self.spans.reach(site, &self.model.config).ops > 0 {
             self.exact_spans |= self.healed.arithmetic == Arithmetic::default();
+            self.weigh_presumed(noise);
         } else if self.healed.arithmetic.of(site.activation) == Operands::Exact {
             self.exact_operands.insert(site.activation);
         }
@@ -83,37 +90,54 @@ impl Trail {
         Some(noise)
     }
 
-    /// The same where several ops lie between: all of them have the arithmetic of one kind of engine.
+    /// The same where several ops lie between: all of them have the arithmetic of one kind of engine. Over one layer the
+    /// emulation comes near the tensor; over many, roundings that fall the other way have spread, and all that can be
+    /// said is that the error is as large as that arithmetic makes it, in every row. Then it is presumed, until a span is
+    /// found that is better than it can be.
     fn adopt_over_span(&mut self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Option<Noise> {
         if self.exact_spans {
             return None;
         }
-        let (anchor, since) = self.anchor.as_ref()?;
-        let mut best: Option<(Forced, f64)> = None;
+        let mut best: Option<(Forced, Noise, f64)> = None;
         for arithmetic in Arithmetic::whole() {
-            let mut trial = anchor.clone();
-            trial.arithmetic = arithmetic;
-            while let Some(at) = trial.step_draws(precision) {
-                if at == site {
-                    break;
-                }
-                if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
-                    trial.force_draws(at, part);
-                }
-            }
-            let expected = trial.expected();
-            let expected = super::noise::Expected { exact: self.healed.exact(), draws: expected.draws };
-            let Some(fit) = Fit::of(part, expected, &expected.draws[0], site.activation.row().axes) else { continue };
-            // Flips of int8 rounding spread over the ops of a span: what is left is smaller, but not small.
-            if fit.left() < 0.5 && best.as_ref().is_none_or(|(_, left)| fit.left() < *left) {
-                let left = fit.left();
-                best = Some((trial, left));
+            let trial = self.over_span(arithmetic, site, precision);
+            let fit = Fit::of(part, trial.expected(), &trial.expected().draws[0], site.activation.row().axes);
+            let Some(fit) = fit else { continue };
+            let config = &self.model.config;
+            let noise = measure(site, config, trial.first_position(), part, trial.expected(), terms);
+            // Tensors that are rounded themselves show the precision of their engine.
+            let alike = precision == Precision::F32 && noise.quietest >= ALIKE;
+            if noise.is_in_order()
+                && (fit.left() < NEAR || alike)
+                && best.as_ref().is_none_or(|(_, _, left)| fit.left() < *left)
+            {
+                best = Some((trial, noise, fit.left()));
             }
         }
-        let (trial, _) = best?;
+        let (trial, noise, left) = best?;
+        self.healed = trial;
+        if left >= NEAR {
+            self.presume(site, part, &noise);
+        }
+        Some(noise)
+    }
+
+    /// The draws of the ops since the last known residual stream, with another arithmetic; the exact run as it is.
+    fn over_span(&self, arithmetic: Arithmetic, site: Site, precision: Precision) -> Forced {
+        let (anchor, since) = &self.anchor;
+        let mut trial = anchor.clone();
+        trial.arithmetic = arithmetic;
+        while let Some(at) = trial.step_draws(precision) {
+            if at == site {
+                break;
+            }
+            if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+                trial.force_draws(at, part);
+            }
+        }
         let mut healed = self.healed.clone();
         healed.take_draws(&trial);
-        self.take_if_in_order(healed, site, part, terms)
+        healed
     }
 
     fn take_if_in_order(&mut self, trial: Forced, site: Site, part: &Part, terms: Terms) -> Option<Noise> {

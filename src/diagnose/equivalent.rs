@@ -5,9 +5,13 @@
 
 use ndarray::Axis as NdAxis;
 
+use super::noise::{Noise, Terms};
 use super::part::Part;
+use super::precision::Precision;
+use super::trail::Trail;
 use crate::engine::{Activation, Site};
 use crate::model::Config;
+use crate::ops::Mask;
 
 /// An order of the channels of each head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,51 @@ pub fn reordered(part: &Part, config: &Config, pairs: Pairs) -> Part {
     let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.stored(c % d, d)).collect();
     let values = part.values.select(last, &order).as_standard_layout().into_owned();
     Part { values, rows: part.rows.clone(), first_key: part.first_key }
+}
+
+impl Trail {
+    /// Whether the channels of a query or key are in order when they are taken in another order.
+    pub(super) fn permuted(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<(Pairs, Noise)> {
+        if noise.is_in_order() || !is_query_or_key(site) {
+            return None;
+        }
+        Pairs::ALL.into_iter().find_map(|pairs| {
+            let part = reordered(part, &self.model.config, pairs);
+            let noise = self.measure(site, &part, self.healed.expected(), terms);
+            noise.is_in_order().then_some((pairs, noise))
+        })
+    }
+
+    /// The same, where the product has hidden arithmetic, too.
+    pub(super) fn adopt_permuted(
+        &mut self,
+        site: Site,
+        part: &Part,
+        precision: Precision,
+        terms: Terms,
+    ) -> Option<(Pairs, Noise)> {
+        if !is_query_or_key(site) {
+            return None;
+        }
+        Pairs::ALL.into_iter().find_map(|pairs| {
+            let part = reordered(part, &self.model.config, pairs);
+            Some((pairs, self.adopt(site, &part, precision, terms)?))
+        })
+    }
+
+    /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
+    pub(super) fn is_unmasked(&self, site: Site, part: &Part) -> bool {
+        const HIDDEN: f32 = -9e3;
+        let mask = Mask { first: self.healed.first_position(), window: self.model.config.sliding_window[site.layer] };
+        site.activation == Activation::Scores
+            && part.values.outer_iter().any(|head| {
+                head.outer_iter().zip(&part.rows).any(|(keys, row)| {
+                    let seen =
+                        |(column, value): (usize, &f32)| *value > HIDDEN && !mask.allows(*row, column + part.first_key);
+                    keys.iter().enumerate().any(seen)
+                })
+            })
+    }
 }
 
 #[cfg(test)]

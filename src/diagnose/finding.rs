@@ -15,6 +15,8 @@ pub enum Kind {
     Wrong,
     /// What follows was computed from the right value: the tensor is another one than its name says.
     Mislabelled,
+    /// It may be the noise of some arithmetic or a mistake of that size: nothing tells.
+    Unsettled,
     /// It has another layout, or stands before the mask, and what follows agrees: nothing is wrong.
     Equivalent,
 }
@@ -26,6 +28,10 @@ pub enum Harmless {
     Permuted(Pairs),
     /// It is from before the mask.
     Unmasked,
+    /// It is Hugging Face's last hidden state, from before the final norm.
+    Unnormed,
+    /// Its error is that of an arithmetic that no tensor shows.
+    LowPrecision,
 }
 
 /// One tensor of one dump that is not what its inputs give.
@@ -62,7 +68,7 @@ impl Finding {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()))
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            None => {}
+            Some(Harmless::LowPrecision | Harmless::Unnormed) | None => {}
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
@@ -88,7 +94,7 @@ impl Finding {
 }
 
 /// `2-5, 7`.
-fn ranges(numbers: &[usize]) -> String {
+pub fn ranges(numbers: &[usize]) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for number in numbers {
         match runs.last_mut() {

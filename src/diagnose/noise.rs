@@ -43,6 +43,8 @@ pub struct Noise {
     pub floor: f64,
     /// The error of the group that is furthest out of order, in units of what is allowed there: in order up to 1.
     pub score: f64,
+    /// The least error of a row over its noise: near 0 if some row is far better than the noise says.
+    pub quietest: f64,
     /// The first row, as an index into the part's rows, that is out of order.
     pub first_row: Option<usize>,
     /// The heads that are out of order; empty if there are no heads.
@@ -51,6 +53,8 @@ pub struct Noise {
     pub rows: Vec<usize>,
     /// Number of massive elements.
     pub massive: usize,
+    /// An element is massive above this size.
+    pub massive_above: f64,
 }
 
 impl Noise {
@@ -76,6 +80,9 @@ struct Sums {
     /// Of exact.
     size: f64,
 }
+
+/// With so many elements, the noise of a row is hardly ever small by luck.
+const ENOUGH: usize = 24;
 
 /// With so many elements, noise is the same from one layer to the next.
 const MANY: usize = 200;
@@ -157,7 +164,7 @@ pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected:
             sums
         })
         .collect();
-    summarise(&cells, heads, rows, terms)
+    Noise { massive_above: limit, ..summarise(&cells, heads, rows, terms) }
 }
 
 fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
@@ -180,16 +187,20 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let kin = terms.kin.filter(|_| ordinary.count >= MANY);
     let score = kin.map_or(score, |kin| score.max(ordinary.error.sqrt() / (kin * ordinary.floor(terms.least))));
     let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0).collect();
+    let quiet = |row: &Sums| row.error.sqrt() / row.floor(terms.least).max(f64::MIN_POSITIVE);
+    let quietest = by_row.iter().filter(|row| row.count >= ENOUGH).map(quiet).fold(f64::INFINITY, f64::min);
     let size = all.size.sqrt();
     let relative = |squared: f64| if squared == 0.0 { 0.0 } else { squared.sqrt() / size };
     Noise {
         local_error: relative(all.error),
         floor: (all.floor(terms.least) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
         score,
+        quietest,
         first_row: out_of_order.first().copied(),
         heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| head_score(*head) > 1.0).collect() },
         rows: out_of_order,
         massive: massive.count,
+        massive_above: f64::INFINITY,
     }
 }
 

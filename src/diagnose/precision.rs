@@ -40,13 +40,13 @@ impl Precision {
 
     /// The least relative error a correct program of this precision is allowed at `site`, an activation of `shape`: one
     /// rounding of the result, and in f32 what sums that all have one sign cost (mean of squares, sum of a softmax): added
-    /// up one by one, `n` of them are off by `sqrt(n)/3` roundings, all elements of a row alike.
+    /// up one by one, `n` of them are off by `sqrt(n)/3` roundings, all elements of a row alike; a norm takes the root.
     pub fn least(self, site: Site, config: &Config, shape: &[usize]) -> f64 {
         use Activation as A;
         let sum = |n: usize| (n as f64).sqrt() / 3.0;
         let f32s = match site.activation {
-            A::InputNorm | A::PostAttentionNorm | A::FinalNorm => 2.0 + sum(config.hidden_size),
-            A::QNorm | A::KNorm => 2.0 + sum(config.head_dim),
+            A::InputNorm | A::PostAttentionNorm | A::FinalNorm => 2.0 + sum(config.hidden_size) / 2.0,
+            A::QNorm | A::KNorm => 2.0 + sum(config.head_dim) / 2.0,
             A::Probs => 2.0 + sum(shape[2]),
             _ => 2.0,
         };

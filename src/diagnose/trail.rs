@@ -9,9 +9,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
-use super::equivalent::{Pairs, is_query_or_key, reordered};
-use super::finding::{Finding, Harmless, Kind};
+use super::finding::{Finding, Harmless};
 use super::forced::Forced;
+use super::fork::Fork;
 use super::noise::{Expected, Noise, Terms, measure};
 use super::part::Part;
 use super::precision::Precision;
@@ -42,47 +42,39 @@ pub struct Trail {
     pub(super) typical: Precision,
     /// Goes on with the right values.
     pub(super) healed: Forced,
-    fork: Option<Fork>,
+    pub(super) fork: Option<Fork>,
     pub(super) spans: Spans,
     /// Where the last residual stream stands that was dumped, and what was dumped since.
-    pub(super) anchor: Option<(Forced, Vec<(Site, Part)>)>,
+    pub(super) anchor: (Forced, Vec<(Site, Part)>),
     /// Ops that have been in order with exact operands: their arithmetic is known.
     pub(super) exact_operands: HashSet<Activation>,
     /// Whether a span of several ops has been in order with exact operands.
     pub(super) exact_spans: bool,
-    /// Ratios of error to noise of the same op in other layers.
-    kin: HashMap<Activation, Vec<f64>>,
-    recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
-    findings: Vec<Finding>,
+    /// Ratios of error to noise of the same kernel before.
+    pub(super) kin: HashMap<Activation, Vec<f64>>,
+    pub(super) recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
+    /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
+    pub(super) presumed: Option<(usize, usize)>,
+    pub(super) findings: Vec<Finding>,
 }
-
-/// Two ways of going on.
-#[derive(Debug)]
-struct Fork {
-    /// Goes on with the dump's values.
-    followed: Forced,
-    /// The tensors in question, with the findings they are.
-    open: Vec<(Site, Part, usize)>,
-}
-
-/// Activations kept to recognise a tensor under another's name: a block's worth.
-const RECENT: usize = 12;
 
 impl Trail {
     /// Stands before the first op of the prefill of `ids`.
     pub fn new(model: &Arc<Model>, dump: &Arc<Dump>, ids: &[u32]) -> Result<Self, dump::Error> {
+        let start = Forced::new(model, ids);
         Ok(Self {
             typical: Precision::typical(dump)?,
-            healed: Forced::new(model, ids),
+            anchor: (start.clone(), Vec::new()),
+            healed: start,
             model: Arc::clone(model),
             dump: Arc::clone(dump),
             fork: None,
             spans: Spans::default(),
-            anchor: None,
             exact_operands: HashSet::new(),
             exact_spans: false,
             kin: HashMap::new(),
             recent: VecDeque::new(),
+            presumed: None,
             findings: Vec::new(),
         })
     }
@@ -94,7 +86,7 @@ impl Trail {
             fork.followed.begin_forward(ids);
         }
         self.spans.begin_forward();
-        self.anchor = None;
+        self.anchor = (self.healed.clone(), Vec::new());
         self.recent.clear();
     }
 
@@ -146,20 +138,6 @@ impl Trail {
         Ok(Some((site, look)))
     }
 
-    /// Nothing follows any more: what is still open is decided by what is known.
-    pub fn finish(&mut self) {
-        if let Some(fork) = self.fork.take() {
-            for (_, _, index) in fork.open {
-                let finding = &mut self.findings[index];
-                finding.kind = match (finding.harmless, finding.label) {
-                    (Some(_), _) => Kind::Equivalent,
-                    (None, Some(_)) => Kind::Mislabelled,
-                    (None, None) => Kind::Wrong,
-                };
-            }
-        }
-    }
-
     fn read(&self, site: Site) -> Result<Option<Part>, dump::Error> {
         let forward = self.spans.forward();
         let Some(planned) = self.dump.planned(forward, site) else { return Ok(None) };
@@ -177,15 +155,15 @@ impl Trail {
         let reach = self.spans.reach(site, config);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
         // times the largest ratio of error to noise of the layers before it.
-        let kin = self.kin.get(&site.activation).filter(|kin| kin.len() >= 2 && reach.ops == 0);
+        let kin = self.kin.get(&kernel(site.activation)).filter(|kin| kin.len() >= 2 && reach.ops == 0);
         Terms {
             limit: reach.limit(),
-            kin: kin.map(|kin| 4.0 * kin.iter().copied().fold(0.2, f64::max)),
+            kin: kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max)),
             least: precision.least(site, config, self.healed.exact().shape()),
         }
     }
 
-    fn measure(&self, site: Site, part: &Part, expected: Expected, terms: Terms) -> Noise {
+    pub(super) fn measure(&self, site: Site, part: &Part, expected: Expected, terms: Terms) -> Noise {
         measure(site, &self.model.config, self.healed.first_position(), part, expected, terms)
     }
 
@@ -210,8 +188,13 @@ impl Trail {
                 permuted = None;
             }
         }
+        if !noise.is_in_order() && self.is_before_norm(site, &part) {
+            look.noise = Some(noise);
+            look.finding = Some(self.unnormed(site, &part));
+            return;
+        }
         if noise.is_in_order() {
-            self.know_exact(site);
+            self.know_exact(site, &noise);
         } else if let Some(emulated) = self.adopt(site, &part, precision, terms) {
             noise = emulated;
         } else if let Some(found) = self.adopt_permuted(site, &part, precision, terms) {
@@ -224,6 +207,12 @@ impl Trail {
         };
         if noise.is_in_order() && harmless.is_none() {
             self.accept(site, &part, &noise);
+            let presumed = self.presumed.map(|(index, _)| index);
+            let here = |index: &usize| {
+                let finding = &self.findings[*index];
+                finding.site == site && finding.step == self.spans.forward()
+            };
+            look.finding = presumed.filter(here);
             look.noise = Some(noise);
         } else {
             look.finding = Some(self.suspect(site, part, &noise, harmless));
@@ -238,207 +227,36 @@ impl Trail {
             fork.followed.force(site, part);
         }
         if self.spans.reach(site, &self.model.config).ops == 0 && noise.local_error > 0.0 {
-            self.kin.entry(site.activation).or_default().push(noise.ratio());
+            self.kin.entry(kernel(site.activation)).or_default().push(noise.ratio());
         }
         self.ground(site, part);
     }
 
-    /// Past the scores, the order of the channels of queries and keys has shown or never will.
-    fn forget_harmless(&mut self, site: Site) {
-        if self.is_open() && site.activation >= Activation::Scores && self.is_harmless() && self.is_independent() {
-            self.settle(false);
-        }
-    }
-
-    fn ground(&mut self, site: Site, part: &Part) {
+    pub(super) fn ground(&mut self, site: Site, part: &Part) {
         let whole = part.rows.len() == self.rows(site);
         self.spans.ground(site, whole);
         if whole && matches!(site.activation, Activation::EmbedTokens | Activation::Block) {
-            self.anchor = Some((self.healed.clone(), Vec::new()));
-        } else if let Some((_, since)) = &mut self.anchor {
-            since.push((site, part.clone()));
+            self.anchor = (self.healed.clone(), Vec::new());
+        } else {
+            self.anchor.1.push((site, part.clone()));
         }
     }
 
-    fn rows(&self, site: Site) -> usize {
+    pub(super) fn rows(&self, site: Site) -> usize {
         let axes = site.activation.row().axes;
         let at = axes.iter().position(|axis| axis.is_row()).expect("every activation has a row axis");
         self.healed.exact().shape()[at]
     }
+}
 
-    /// Decides what is open: the dump's engine went on with the dump's values, or with the right ones.
-    fn settle(&mut self, went_on_with_the_dump: bool) {
-        let Some(fork) = self.fork.take() else { return };
-        for (_, _, index) in &fork.open {
-            let finding = &mut self.findings[*index];
-            let order = |site| super::span::order(site, &self.model.config);
-            // A value that only a later op can have made is right under a wrong name, whatever followed from it.
-            let ahead = finding.label.is_some_and(|label| order(label).0 > order(finding.site).0);
-            finding.kind = match (went_on_with_the_dump && !ahead, finding.harmless) {
-                (true, _) => Kind::Wrong,
-                (false, Some(_)) => Kind::Equivalent,
-                (false, None) => Kind::Mislabelled,
-            };
-        }
-        if went_on_with_the_dump {
-            let arithmetic = self.healed.arithmetic.clone();
-            self.healed = fork.followed;
-            self.healed.arithmetic = arithmetic;
-            self.anchor = None;
-        }
-    }
-
-    /// Opens a fork, or adds to the one that is open.
-    fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
-        let index = self.findings.len();
-        let reach = self.spans.reach(site, &self.model.config);
-        let first = self.healed.first_position();
-        self.findings.push(Finding {
-            site,
-            step: self.spans.forward(),
-            kind: Kind::Open,
-            harmless,
-            label: if harmless.is_none() { self.recognise(site, &part) } else { None },
-            noise: noise.clone(),
-            rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
-            tokens: first..first + self.rows(site),
-            last_good: reach.last_good,
-            exact: reach.ops == 0,
-        });
-        let (mut followed, mut open) =
-            self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
-        match harmless {
-            Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),
-            _ => followed.force(site, &part),
-        }
-        if let Some(harmless) = harmless {
-            let right = match harmless {
-                Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked => part.clone(),
-            };
-            self.healed.force(site, &right);
-            self.ground(site, &right);
-        } else {
-            // Where the dump's own value is followed, the ops after it are run on dumped inputs, too.
-            self.spans.presume(site, part.rows.len() == self.rows(site));
-        }
-        open.push((site, part, index));
-        self.fork = Some(Fork { followed, open });
-        index
-    }
-
-    /// Whether the channels of a query or key are in order when they are taken in another order.
-    fn permuted(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<(Pairs, Noise)> {
-        if noise.is_in_order() || !is_query_or_key(site) {
-            return None;
-        }
-        Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.config, pairs);
-            let noise = self.measure(site, &part, self.healed.expected(), terms);
-            noise.is_in_order().then_some((pairs, noise))
-        })
-    }
-
-    /// The same, where the product has hidden arithmetic, too.
-    fn adopt_permuted(
-        &mut self,
-        site: Site,
-        part: &Part,
-        precision: Precision,
-        terms: Terms,
-    ) -> Option<(Pairs, Noise)> {
-        if !is_query_or_key(site) {
-            return None;
-        }
-        Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.config, pairs);
-            Some((pairs, self.adopt(site, &part, precision, terms)?))
-        })
-    }
-
-    /// Whether a tensor does not depend on what is open.
-    pub(super) fn is_independent(&self) -> bool {
-        const ROUNDING: f64 = 1e-12;
-        self.fork.as_ref().is_none_or(|fork| {
-            let (a, b) = (fork.followed.exact(), self.healed.exact());
-            let (mut apart, mut size) = (0.0, 0.0);
-            for (a, b) in a.iter().zip(b).filter(|(a, b)| a != b) {
-                apart += (a - b) * (a - b);
-                size += b * b;
-            }
-            apart.is_finite() && apart <= ROUNDING * ROUNDING * size
-        })
-    }
-
-    /// Whether all that is open could be harmless.
-    fn is_harmless(&self) -> bool {
-        self.fork.iter().flat_map(|fork| &fork.open).all(|(_, _, index)| self.findings[*index].harmless.is_some())
-    }
-
-    /// The arithmetic that has been learnt holds in both branches.
-    pub(super) fn share_arithmetic(&mut self, site: Site, precision: Precision) {
-        if let Some(fork) = &mut self.fork {
-            fork.followed.arithmetic.clone_from(&self.healed.arithmetic);
-            fork.followed.redraw(site, precision);
-        }
-    }
-
-    /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
-    fn is_unmasked(&self, site: Site, part: &Part) -> bool {
-        const HIDDEN: f32 = -9e3;
-        let mask = crate::ops::Mask {
-            first: self.healed.first_position(),
-            window: self.model.config.sliding_window[site.layer],
-        };
-        site.activation == Activation::Scores
-            && part.values.outer_iter().any(|head| {
-                head.outer_iter().zip(&part.rows).any(|(keys, row)| {
-                    let seen =
-                        |(column, value): (usize, &f32)| *value > HIDDEN && !mask.allows(*row, column + part.first_key);
-                    keys.iter().enumerate().any(seen)
-                })
-            })
-    }
-
-    fn remember(&mut self, site: Site) {
-        let expected = self.healed.expected();
-        let entry = (site, expected.exact.clone(), expected.draws.to_vec());
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(entry);
-    }
-
-    /// The activation before `site`, of the same shape, whose value `part` has.
-    fn recognise(&self, site: Site, part: &Part) -> Option<Site> {
-        let axes = site.activation.row().axes;
-        let alike = self.recent.iter().rev().filter(|(known, _, _)| known.activation.row().axes == axes);
-        let mut alike = alike.map(|(known, exact, draws)| (*known, Expected { exact, draws }));
-        alike.find(|(known, expected)| self.is_value_of(*known, part, *expected)).map(|(known, _)| known)
-    }
-
-    /// Whether what is open has the value of `site`, which has just been computed.
-    fn recognise_open(&mut self, site: Site) {
-        let Some(fork) = &self.fork else { return };
-        let axes = site.activation.row().axes;
-        let mut found = Vec::new();
-        for (open, part, index) in &fork.open {
-            let finding = &self.findings[*index];
-            let alike = open.activation.row().axes == axes && finding.step == self.spans.forward();
-            let unknown = finding.label.is_none() && finding.harmless.is_none();
-            if alike && unknown && self.is_value_of(site, part, self.healed.expected()) {
-                found.push(*index);
-            }
-        }
-        for index in found {
-            self.findings[index].label = Some(site);
-        }
-    }
-
-    fn is_value_of(&self, site: Site, part: &Part, expected: Expected) -> bool {
-        let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
-        let terms =
-            Terms { limit: 4.0, kin: None, least: precision.least(site, &self.model.config, expected.exact.shape()) };
-        expected.exact.ndim() == part.values.ndim() && self.measure(site, part, expected, terms).is_in_order()
+/// Ops that an engine computes with the same code, on rows of the same kind.
+fn kernel(activation: Activation) -> Activation {
+    use Activation as A;
+    match activation {
+        A::PostAttentionNorm | A::FinalNorm => A::InputNorm,
+        A::KNorm => A::QNorm,
+        A::KRope => A::QRope,
+        A::Block => A::ResidMid,
+        other => other,
     }
 }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::conclude::conclude;
-use super::finding::Kind;
+use super::conclude::{conclude, harmless};
+use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
+use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
 use super::report::{ActivationRow, Local, Report, Source, Status};
 use super::span::key;
 use super::trail::{Look, Trail};
 use crate::dump::{self, Dump};
-use crate::engine::{LogitRows, Run, Site, Value};
+use crate::engine::{Activation, LogitRows, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
 
@@ -44,6 +45,7 @@ pub struct Walk {
     /// Findings of both trails at one op that are the same error.
     shared: Vec<[usize; 2]>,
     compared: usize,
+    massive: Massive,
 }
 
 /// Index of a trail.
@@ -70,6 +72,7 @@ impl Walk {
             found: Vec::new(),
             shared: Vec::new(),
             compared: 0,
+            massive: Massive::default(),
         })
     }
 
@@ -91,11 +94,17 @@ impl Walk {
     /// Findings are decided by what follows: rows that they stand in follow.
     fn update(&mut self) {
         for (row, found) in self.rows.iter_mut().zip(&self.found) {
-            let kinds = self.trails.iter().zip(found).filter_map(|(trail, index)| {
-                trail.as_ref().and_then(|trail| trail.findings().get((*index)?)).map(|finding| finding.kind)
-            });
-            if let Some(kind) = kinds.min_by_key(|kind| *kind == Kind::Equivalent) {
-                row.status = if kind == Kind::Equivalent { Status::Equivalent } else { Status::Bad };
+            let findings = self
+                .trails
+                .iter()
+                .zip(found)
+                .filter_map(|(trail, index)| trail.as_ref().and_then(|trail| trail.findings().get((*index)?)));
+            if let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) {
+                row.status = match (finding.kind, finding.harmless) {
+                    (Kind::Equivalent, Some(Harmless::LowPrecision)) | (Kind::Unsettled, _) => Status::Rounding,
+                    (Kind::Equivalent, _) => Status::Equivalent,
+                    _ => Status::Bad,
+                };
             }
         }
     }
@@ -148,6 +157,11 @@ impl Walk {
     fn row(&mut self, site: Site, looks: &[Option<Look>; 2]) -> ActivationRow {
         let [values, expected] = self.sides(site, looks);
         let first: usize = self.steps[..self.forward].iter().sum();
+        if let (Some(values), Some(expected), Activation::Block) = (&values, &expected, site.activation) {
+            let limits = looks.iter().flatten().filter_map(|look| look.noise.as_ref()).map(|noise| noise.massive_above);
+            let limit = limits.fold(f64::INFINITY, f64::min);
+            self.massive.look(&key(site, self.forward), first, values, expected, limit);
+        }
         let comparison = values.zip(expected).and_then(|(values, expected)| {
             let (comparison, worst, _) = compare_parts(site, &self.model.config, first, &values, &expected)?;
             Some((comparison, worst))
@@ -229,7 +243,7 @@ impl Walk {
             sentence,
             divergences,
             blind_spots: Vec::new(),
-            notes: notes(&self.witnesses, &self.trails),
+            notes: notes(&self.witnesses, &self.trails).into_iter().chain(self.massive.describe()).collect(),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows,
         }
@@ -291,7 +305,8 @@ impl Witnesses {
 fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
     let mut notes = Vec::new();
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
-        let learnt = trail.iter().flat_map(|trail| trail.arithmetic().describe());
+        let learnt =
+            trail.iter().flat_map(|trail| trail.arithmetic().describe().into_iter().chain(harmless(trail.findings())));
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }
     notes

@@ -15,6 +15,29 @@ impl Dump {
             let problem = format!("forwards of {steps:?} tokens do not add up to {} ids", ids.len());
             return Err(self.ids_error(problem));
         }
+        self.bind_each(steps, |_, error| Err(error))
+    }
+
+    /// The same for sizes that are only guessed: a tensor whose shape fits no reading is returned instead.
+    pub(super) fn bind_what_fits(&mut self, steps: &[usize]) -> Result<Vec<Planned>, Error> {
+        let mut misfits = Vec::new();
+        self.bind_each(steps, |planned, _| {
+            misfits.push(planned.clone());
+            Ok(())
+        })?;
+        for planned in &misfits {
+            let reason = Some(format!("does not fit {}, as far as the sizes of the model can be told", planned.site));
+            let (name, shape) = (planned.name.clone(), planned.stored.clone());
+            self.unneeded.push(Unmatched { name, shape, reason, guesses: Vec::new() });
+        }
+        Ok(misfits)
+    }
+
+    fn bind_each(
+        &mut self,
+        steps: &[usize],
+        mut misfit: impl FnMut(&Planned, Error) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut planned = Vec::new();
         let mut unneeded = Vec::new();
         for named in &self.named {
@@ -28,7 +51,13 @@ impl Dump {
             let alone = !self.named.iter().any(|other| other.site == named.site && other.forward > 0);
             let joined = alone && named.forward == 0 && steps.len() > 1;
             let frame = if joined { self::frame(0, steps, true).unwrap_or(frame) } else { frame };
-            let first = self.fitted(named, frame)?;
+            let first = match self.fitted(named, frame) {
+                Ok(first) => first,
+                Err(error) => {
+                    misfit(named, error)?;
+                    continue;
+                }
+            };
             let split = first.readings.first().is_some_and(|reading| reading.holds == Rows::Joined);
             planned.push(first);
             if split {

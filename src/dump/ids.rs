@@ -163,6 +163,15 @@ impl Dump {
     /// Finds the ids by looking every dumped embedding row up in the model's table; exact, in the dump's precision.
     /// Returns whether they were found.
     pub fn recover_ids(&mut self, model: &Model) -> Result<bool, Error> {
+        let Some((ids, steps)) = self.embedded_ids(model)? else { return Ok(false) };
+        self.notes.push(format!("ids recovered from the embedding rows of {}", shown(&self.name())));
+        self.ids = Some(Ids { ids, steps, origin: IdsOrigin::Embeddings });
+        Ok(true)
+    }
+
+    /// The ids whose embedding rows were dumped, and the rows of each forward; `None` when there are no rows, or one is
+    /// not of the model's table.
+    pub fn embedded_ids(&self, model: &Model) -> Result<Option<(Vec<u32>, Vec<usize>)>, Error> {
         let hidden = self.config.hidden_size;
         let (mut rows, mut steps) = (Vec::new(), Vec::new());
         for forward in 0.. {
@@ -176,15 +185,12 @@ impl Dump {
                 _ => values.into_iter().collect(),
             };
             if flat.is_empty() || !flat.len().is_multiple_of(hidden) {
-                return Ok(false);
+                return Ok(None);
             }
             steps.push(flat.len() / hidden);
             rows.extend(flat.chunks(hidden).map(<[f32]>::to_vec));
         }
-        let Some(ids) = lookup(model, &rows) else { return Ok(false) };
-        self.notes.push(format!("ids recovered from the embedding rows of {}", shown(&self.name())));
-        self.ids = Some(Ids { ids, steps, origin: IdsOrigin::Embeddings });
-        Ok(true)
+        Ok(lookup(model, &rows).map(|ids| (ids, steps)))
     }
 }
 

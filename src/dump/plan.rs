@@ -39,6 +39,11 @@ impl Planned {
         self.readings.len() > 1
     }
 
+    /// Whether the values are the activation itself: not scores before their scale, nor a norm before its weight.
+    pub(super) fn is_the_activation(&self) -> bool {
+        !matches!(self.flavour, Flavour::Unscaled | Flavour::BeforeWeight)
+    }
+
     /// What a reading does to the tensor, in words.
     pub(super) fn described(&self, reading: &Reading, frame: Frame) -> Vec<String> {
         let mapped = self.expression.as_ref().and_then(|expression| expression.shape(&self.stored).ok());

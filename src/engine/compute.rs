@@ -36,6 +36,8 @@ impl Compute {
     ) -> CowArray<'a, T, IxDyn> {
         use Activation as A;
         let x = match activation {
+            // Fused attention never has the probabilities: they are not rounded.
+            A::Context if self.operands == Operands::F16Sums && index == 0 => x.into(),
             A::Scores | A::Context => self.operands.round(x),
             _ => x.into(),
         };

@@ -8,7 +8,7 @@ use super::activation::Activation;
 use super::compute::Compute;
 use super::name::Site;
 use crate::model::{Config, Linear, Model};
-use crate::ops::{self, Mask, Real, linear, rms_norm, rope};
+use crate::ops::{self, Mask, Operands, Real, linear, rms_norm, rope};
 
 /// What an op reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +111,9 @@ pub fn evaluate<T: Real>(
             ops::scores(cube(x(0)), cube(x(1)), (c.head_dim as f64).sqrt().recip(), mask, rounding).into_dyn()
         }
         A::Probs => ops::softmax(cube(x(0)), rounding).into_dyn(),
+        A::Context if compute.operands == Operands::F16Sums => {
+            ops::context_in_f16_sums(cube(x(0)), cube(x(1))).into_dyn()
+        }
         A::Context => ops::context(cube(x(0)), cube(x(1)), rounding).into_dyn(),
         A::OProj => project(&w().o_proj),
         A::ResidMid | A::Block => ops::add(x(0), x(1), rounding),

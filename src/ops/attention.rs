@@ -4,7 +4,7 @@
 //! key/value head `h · G / H` of `G`. Shapes and order of operations as in `eager_attention_forward` of transformers.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Array3, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::activation::softmax_rows;
@@ -72,6 +72,41 @@ pub fn context<T: Real>(probs: ArrayView3<T>, values: ArrayView3<T>, rounding: R
         general_mat_mul(T::one(), &probs, &values, T::zero(), &mut out);
     });
     rounding.round(out.as_slice_mut().expect("a fresh array is contiguous"));
+    out
+}
+
+/// [`context`] as fused attention of llama.cpp on a processor computes it: one key after the other, weights relative to
+/// the largest score so far, values and the growing sum rounded to f16, divided by the sum of weights at the end.
+pub fn context_in_f16_sums<T: Real>(probs: ArrayView3<T>, values: ArrayView3<T>) -> Array2<T> {
+    let (heads, queries, keys) = probs.dim();
+    let (_, groups, head_dim) = values.dim();
+    let repeat = heads / groups;
+    let mut out = Array2::zeros((queries, heads * head_dim));
+    out.axis_chunks_iter_mut(Axis(1), head_dim).into_par_iter().enumerate().for_each(|(head, mut out)| {
+        for (query, mut out) in out.rows_mut().into_iter().enumerate() {
+            let weights = probs.slice(s![head, query, ..]);
+            let mut sums = vec![T::zero(); head_dim];
+            let (mut largest, mut total) = (T::zero(), T::zero());
+            for key in (0..keys).filter(|key| weights[*key] > T::zero()) {
+                let weight = weights[key];
+                if weight > largest {
+                    let shrink = largest / weight;
+                    sums.iter_mut().for_each(|sum| *sum *= shrink);
+                    Rounding::F16.round(&mut sums);
+                    (largest, total) = (weight, total * shrink);
+                }
+                let weight = weight / largest;
+                total += weight;
+                for (sum, value) in sums.iter_mut().zip(values.slice(s![key, head / repeat, ..])) {
+                    *sum += *value * weight;
+                }
+                Rounding::F16.round(&mut sums);
+            }
+            for (out, sum) in out.iter_mut().zip(&sums) {
+                *out = *sum / total;
+            }
+        }
+    });
     out
 }
 

@@ -15,6 +15,8 @@ pub enum Operands {
     Bf16,
     /// Both to f16.
     F16,
+    /// Both to f16, and so is the growing sum: llama.cpp's fused attention.
+    F16Sums,
     /// Both to 11 bits of significand, as the tensor cores of NVIDIA do with TF32.
     Tf32,
     /// Activations to int8 in blocks of 32 with an f16 scale: ggml's Q8_0, met by weights of types Q8_0, Q4_0, Q5_0.
@@ -26,7 +28,7 @@ pub enum Operands {
 }
 
 impl Operands {
-    /// All but the exact ones, finest first.
+    /// Those of products with weights, but the exact ones.
     pub const ALL: [Self; 6] = [Self::F16, Self::Tf32, Self::Bf16, Self::Q8_1, Self::Q8_0, Self::Q8K];
 
     /// For people.
@@ -35,6 +37,7 @@ impl Operands {
             Self::Exact => "f32",
             Self::Bf16 => "operands rounded to bf16",
             Self::F16 => "operands rounded to f16",
+            Self::F16Sums => "operands and sums rounded to f16",
             Self::Tf32 => "operands rounded to TF32",
             Self::Q8_0 => "activations rounded to int8 in blocks of 32 (ggml Q8_0)",
             Self::Q8_1 => "activations rounded to int8 in blocks of 32 with their sums (ggml Q8_1)",
@@ -46,7 +49,7 @@ impl Operands {
     pub(super) fn round_weights<T: Real>(self, words: &mut [T]) {
         match self {
             Self::Bf16 => Rounding::Bf16.round(words),
-            Self::F16 => Rounding::F16.round(words),
+            Self::F16 | Self::F16Sums => Rounding::F16.round(words),
             Self::Tf32 => words.iter_mut().for_each(|word| *word = T::of(tf32(word.narrow()))),
             _ => {}
         }
@@ -54,7 +57,7 @@ impl Operands {
 
     /// Whether [`Operands::round_weights`] does anything.
     pub(super) fn touches_weights(self) -> bool {
-        matches!(self, Self::Bf16 | Self::F16 | Self::Tf32)
+        matches!(self, Self::Bf16 | Self::F16 | Self::F16Sums | Self::Tf32)
     }
 
     /// `x` as it enters a product.
@@ -67,7 +70,7 @@ impl Operands {
         let words = y.as_slice_mut().expect("standard layout");
         match self {
             Self::Exact => {}
-            Self::Bf16 | Self::F16 | Self::Tf32 => self.round_weights(words),
+            Self::Bf16 | Self::F16 | Self::F16Sums | Self::Tf32 => self.round_weights(words),
             Self::Q8_0 | Self::Q8_1 => {
                 for block in words.chunks_mut(columns).flat_map(|row| row.chunks_mut(32)) {
                     let scale = f16::from_f32(quantise(block, |largest| (largest / 127.0, 127.0 / largest))).to_f32();

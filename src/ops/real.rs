@@ -151,8 +151,8 @@ impl Real for f64 {
         for word in words {
             *word = match format {
                 Rounding::None => *word,
-                Rounding::F16 => f16::from_f64(*word).to_f64(),
-                Rounding::Bf16 => bf16::from_f64(*word).to_f64(),
+                Rounding::F16 => round_wide(*word, 11, -14, f16::MAX.to_f64()),
+                Rounding::Bf16 => round_wide(*word, 8, -126, bf16::MAX.to_f64()),
             };
         }
     }
@@ -189,6 +189,18 @@ fn round_to_bf16(word: f32) -> f32 {
     let bits = word.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000;
     f32::from_bits(if word.is_nan() { bits | 0x0040_0000 } else { rounded })
+}
+
+/// To nearest, ties to even, in a format of so many bits of significand and of this least exponent. The conversions of
+/// `half` look at the upper 32 bits of an f64 only, and take what lies just above a tie for a tie.
+fn round_wide(word: f64, digits: i32, least: i32, largest: f64) -> f64 {
+    if !word.is_finite() {
+        return word;
+    }
+    let exponent = ((word.to_bits() >> 52) & 0x7ff) as i32 - 1023;
+    let unit = f64::powi(2.0, exponent.max(least) - (digits - 1));
+    let rounded = (word / unit).round_ties_even() * unit;
+    if rounded.abs() > largest { f64::INFINITY.copysign(word) } else { rounded }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use layerstep::engine::{Activation as A, Site};
 
-use crate::fixture::{TINY, Tensors, bits, by_token, check, config, model, parsed, prefill, reference};
+use crate::fixture::{TINY, Tensors, bits, check, config, model, parsed, prefill, reference};
+use crate::namings::transformer_lens;
 
 fn suffix(forward: usize) -> String {
     if forward == 0 { String::new() } else { format!("@{forward}") }
@@ -63,44 +64,12 @@ fn names_of_one_module_are_read() {
     }
 }
 
-fn transformer_lens(site: Site) -> Option<String> {
-    let within = match site.activation {
-        A::EmbedTokens => return Some("hook_embed".into()),
-        A::LmHead => return Some("logits".into()),
-        A::InputNorm | A::PostAttentionNorm | A::FinalNorm | A::ActFn | A::QNorm | A::KNorm => return None,
-        A::QProj => "attn.hook_q",
-        A::KProj => "attn.hook_k",
-        A::VProj => "attn.hook_v",
-        A::QRope => "attn.hook_rot_q",
-        A::KRope => "attn.hook_rot_k",
-        A::Scores => "attn.hook_attn_scores",
-        A::Probs => "attn.hook_pattern",
-        A::Context => "attn.hook_z",
-        A::OProj => "hook_attn_out",
-        A::ResidMid => "hook_resid_mid",
-        A::GateProj => "mlp.hook_pre",
-        A::UpProj => "mlp.hook_pre_linear",
-        A::ActMul => "mlp.hook_post",
-        A::DownProj => "hook_mlp_out",
-        A::Block => "hook_resid_post",
-    };
-    Some(format!("blocks.{}.{within}", site.layer))
-}
-
 #[test]
 fn transformer_lens_is_read() {
     for name in TINY {
         let (config, original) = (config(name), prefill(name));
-        let rewritten = original.rewritten(|name, values| {
-            let (_, site) = parsed(name);
-            let values = match site.activation {
-                A::QProj | A::KProj | A::VProj | A::QRope | A::KRope | A::Context => by_token(values, &config),
-                _ => values.clone().insert_axis(ndarray::Axis(0)),
-            };
-            Some((transformer_lens(site)?, values))
-        });
         let missing = [A::InputNorm, A::PostAttentionNorm, A::FinalNorm, A::ActFn, A::QNorm, A::KNorm];
-        let dump = check(&original, &rewritten, &config, &missing);
+        let dump = check(&original, &transformer_lens(&original, &config), &config, &missing);
         assert!(dump.notes().iter().any(|note| note.contains("from_pretrained_no_processing")), "{:?}", dump.notes());
     }
 }

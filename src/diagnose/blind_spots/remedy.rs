@@ -1,0 +1,72 @@
+//! The commands that make better dumps, ready to be pasted.
+
+use super::Case;
+
+/// Ids pasted into a command, at most.
+const MOST_IDS: usize = 64;
+
+/// More tokens than this are captured without scores, whose size is their square, and of one layer.
+const LONG: usize = 1000;
+
+/// A dozen tokens or more, and decode steps.
+pub(super) fn a_dozen_tokens(case: &Case) -> String {
+    capture(case, &prompt(12), "")
+}
+
+/// The same tokens, every activation, and decode steps: from PyTorch, unless the candidate is what lacks them.
+pub(super) fn everything(case: &Case) -> String {
+    if case.coverage.candidate_lacks { names(case) } else { capture(case, &same_tokens(case), "") }
+}
+
+/// The same tokens, and decode steps.
+pub(super) fn decode(case: &Case) -> String {
+    capture(case, &same_tokens(case), "")
+}
+
+/// As many tokens as the blind spots of few tokens ask for.
+pub(super) fn more_tokens(case: &Case) -> String {
+    let tokens = case.wanted().most();
+    let layer = case.window().map_or(0, |(layer, _)| layer);
+    let more = if tokens > LONG {
+        format!("--layers {layer} --only '*_proj' --only '*_rope' --only '*.context' --only 'model.layers.{layer}' ")
+    } else {
+        String::new()
+    };
+    capture(case, &prompt(tokens), &more)
+}
+
+/// The list of what an engine should write.
+fn names(case: &Case) -> String {
+    format!("layerstep inspect {} --names", quoted(case.model))
+}
+
+fn capture(case: &Case, tokens: &str, more: &str) -> String {
+    format!("python reference/capture.py {} {tokens} --decode 4 {more}-o ref.safetensors", quoted(case.model))
+}
+
+/// The prefill again, when its tokens are few enough to be pasted.
+fn same_tokens(case: &Case) -> String {
+    let prefill = case.ids.get(..case.steps.first().copied().unwrap_or(0)).unwrap_or_default();
+    if (2..=MOST_IDS).contains(&prefill.len()) {
+        let ids: Vec<String> = prefill.iter().map(u32::to_string).collect();
+        format!("--ids {}", ids.join(","))
+    } else {
+        prompt(prefill.len().max(12))
+    }
+}
+
+/// A prompt of at least so many tokens: a line of seven words and marks, as often as needed.
+fn prompt(tokens: usize) -> String {
+    let line = "The capital of France is Paris.";
+    if tokens <= 12 {
+        return format!("--prompt \"{line} The capital of Italy is\"");
+    }
+    format!("--prompt \"$(yes '{line}' | head -n {})\"", tokens.div_ceil(6))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c);
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_string() };
+    if !path.is_empty() && path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,164 @@
+//! Forks of a trail: what is open, and how what follows decides it.
+
+use super::arithmetic::Arithmetic;
+use super::equivalent::reordered;
+use super::finding::{Finding, Harmless, Kind};
+use super::forced::Forced;
+use super::noise::Noise;
+use super::part::Part;
+use super::precision::Precision;
+use super::trail::Trail;
+use crate::engine::{Activation, Site};
+
+/// Two ways of going on.
+#[derive(Debug)]
+pub(super) struct Fork {
+    /// Goes on with the dump's values.
+    pub(super) followed: Forced,
+    /// The tensors in question, with the findings they are.
+    pub(super) open: Vec<(Site, Part, usize)>,
+}
+
+impl Trail {
+    /// Nothing follows any more: what is still open is decided by what is known.
+    pub fn finish(&mut self) {
+        if let Some(fork) = self.fork.take() {
+            for (_, _, index) in fork.open {
+                let finding = &mut self.findings[index];
+                finding.kind = match (finding.harmless, finding.label) {
+                    (Some(_), _) => Kind::Equivalent,
+                    (None, Some(_)) => Kind::Mislabelled,
+                    (None, None) => Kind::Wrong,
+                };
+            }
+        }
+        // One span alone could as well hold a mistake of that size.
+        const ENOUGH_SPANS: usize = 3;
+        if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
+            self.findings[index].kind = Kind::Unsettled;
+        }
+    }
+
+    /// Past the scores, the order of the channels of queries and keys has shown or never will.
+    pub(super) fn forget_harmless(&mut self, site: Site) {
+        if self.is_open() && site.activation >= Activation::Scores && self.is_harmless() && self.is_independent() {
+            self.settle(false);
+        }
+    }
+
+    /// Decides what is open: the dump's engine went on with the dump's values, or with the right ones.
+    pub(super) fn settle(&mut self, went_on_with_the_dump: bool) {
+        let Some(fork) = self.fork.take() else { return };
+        for (_, _, index) in &fork.open {
+            let finding = &mut self.findings[*index];
+            let order = |site| super::span::order(site, &self.model.config);
+            // A value that only a later op can have made is right under a wrong name, whatever followed from it.
+            let ahead = finding.label.is_some_and(|label| order(label).0 > order(finding.site).0);
+            finding.kind = match (went_on_with_the_dump && !ahead, finding.harmless) {
+                (true, _) => Kind::Wrong,
+                (false, Some(_)) => Kind::Equivalent,
+                (false, None) => Kind::Mislabelled,
+            };
+        }
+        if went_on_with_the_dump {
+            let arithmetic = self.healed.arithmetic.clone();
+            self.healed = fork.followed;
+            self.healed.arithmetic = arithmetic;
+            self.exact_spans = true;
+        }
+    }
+
+    /// The error of `part` is as large as some arithmetic makes it.
+    pub(super) fn presume(&mut self, site: Site, part: &Part, noise: &Noise) {
+        self.presumed = Some((self.note(site, part, noise, Some(Harmless::LowPrecision)), 1));
+    }
+
+    /// A span that was in order with an arithmetic that is only presumed speaks for it, or against it.
+    pub(super) fn weigh_presumed(&mut self, noise: &Noise) {
+        const BETTER_THAN_IT_CAN_BE: f64 = 0.05;
+        let Some((index, spans)) = self.presumed else { return };
+        if noise.quietest >= BETTER_THAN_IT_CAN_BE {
+            self.presumed = Some((index, spans + 1));
+        } else {
+            self.findings[index].kind = Kind::Wrong;
+            self.presumed = None;
+            self.healed.arithmetic = Arithmetic::default();
+            self.exact_spans = true;
+        }
+    }
+
+    pub(super) fn note(&mut self, site: Site, part: &Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
+        let index = self.findings.len();
+        let reach = self.spans.reach(site, &self.model.config);
+        let first = self.healed.first_position();
+        self.findings.push(Finding {
+            site,
+            step: self.spans.forward(),
+            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) {
+                Kind::Equivalent
+            } else {
+                Kind::Open
+            },
+            harmless,
+            label: if harmless.is_none() { self.recognise(site, part) } else { None },
+            noise: noise.clone(),
+            rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
+            tokens: first..first + self.rows(site),
+            last_good: reach.last_good,
+            exact: reach.ops == 0,
+        });
+        index
+    }
+
+    /// Opens a fork, or adds to the one that is open.
+    pub(super) fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
+        let index = self.note(site, &part, noise, harmless);
+        let (mut followed, mut open) =
+            self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
+        match harmless {
+            Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),
+            _ => followed.force(site, &part),
+        }
+        if let Some(harmless) = harmless {
+            let right = match harmless {
+                Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
+                Harmless::Unmasked | Harmless::LowPrecision | Harmless::Unnormed => part.clone(),
+            };
+            self.healed.force(site, &right);
+            self.ground(site, &right);
+        } else {
+            // Where the dump's own value is followed, the ops after it are run on dumped inputs, too.
+            self.spans.presume(site, part.rows.len() == self.rows(site));
+        }
+        open.push((site, part, index));
+        self.fork = Some(Fork { followed, open });
+        index
+    }
+
+    /// Whether a tensor does not depend on what is open.
+    pub(super) fn is_independent(&self) -> bool {
+        const ROUNDING: f64 = 1e-12;
+        self.fork.as_ref().is_none_or(|fork| {
+            let (a, b) = (fork.followed.exact(), self.healed.exact());
+            let (mut apart, mut size) = (0.0, 0.0);
+            for (a, b) in a.iter().zip(b).filter(|(a, b)| a != b) {
+                apart += (a - b) * (a - b);
+                size += b * b;
+            }
+            apart.is_finite() && apart <= ROUNDING * ROUNDING * size
+        })
+    }
+
+    /// Whether all that is open could be harmless.
+    pub(super) fn is_harmless(&self) -> bool {
+        self.fork.iter().flat_map(|fork| &fork.open).all(|(_, _, index)| self.findings[*index].harmless.is_some())
+    }
+
+    /// The arithmetic that has been learnt holds in both branches.
+    pub(super) fn share_arithmetic(&mut self, site: Site, precision: Precision) {
+        if let Some(fork) = &mut self.fork {
+            fork.followed.arithmetic.clone_from(&self.healed.arithmetic);
+            fork.followed.redraw(site, precision);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a tensor really is whose name is wrong: another activation of the other dump.
+
+use ndarray::ArrayViewD;
+
+use super::equation::fitted_norm;
+use super::survey::{Survey, read};
+use crate::dump::{self, Pair, Subject};
+use crate::engine::{Activation, Axis, Site};
+use crate::metrics;
+
+/// A tensor of one side that is another activation of the other.
+pub(super) struct Label {
+    /// The side whose tensor it is: 0 is the reference.
+    pub(super) side: usize,
+    /// What it is.
+    pub(super) really: Site,
+}
+
+/// Searches both ways; `limit` is the error that counts as equal. A match one way only says whose name is wrong.
+pub(super) fn search(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Vec<Label>, dump::Error> {
+    let node = &survey.nodes[at];
+    let Some(site) = node.subject.site() else { return Ok(Vec::new()) };
+    let own = read(pair, node.forward, &node.subject)?.parts;
+    // At position 0 a rotation changes nothing, so that two names rightly have one value.
+    let first = pair.steps().iter().take(node.forward + 1).sum::<usize>() == 1;
+    let per_head = |site: Site| site.activation.row().axes.last() == Some(&Axis::HeadDim);
+    let alike = |other: &Site| {
+        let same = other.activation.row().axes == site.activation.row().axes && *other != site;
+        same && !(first && other.layer == site.layer && per_head(site))
+    };
+    let others = survey.nodes.iter().filter(|other| other.forward == node.forward);
+    let mut best: [Option<(f64, Site)>; 2] = [None, None];
+    for other in others.filter_map(|other| other.subject.site()).filter(alike) {
+        let there = read(pair, node.forward, &Subject::Site(other))?.parts;
+        for side in 0..2 {
+            let (Some(values), Some(expected)) = (&own[side], &there[1 - side]) else { continue };
+            if values.values.shape() != expected.values.shape() || values.rows != expected.rows {
+                continue;
+            }
+            let error = metrics::compare(values.values.view(), expected.values.view(), |_, _| true).error;
+            if error <= limit && best[side].is_none_or(|(least, _)| error < least) {
+                best[side] = Some((error, other));
+            }
+        }
+    }
+    let found = best.into_iter().enumerate();
+    Ok(found.filter_map(|(side, best)| best.map(|(_, really)| Label { side, really })).collect())
+}
+
+/// How evenly the rows must be scaled to their own size.
+const EVEN: f64 = 0.02;
+
+/// The side whose last block's output is a norm of the other side's, within `limit`: Hugging Face's last `hidden_states` is
+/// after the final norm. It takes three rows, and rows of different sizes, to tell which of the two is the norm.
+pub(super) fn normed(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Option<usize>, dump::Error> {
+    let node = &survey.nodes[at];
+    let last = Site::new(pair.config().num_hidden_layers - 1, Activation::Block);
+    if node.subject != Subject::Site(last) {
+        return Ok(None);
+    }
+    let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
+    let sides = [&reference.values, &candidate.values];
+    let is_norm = |side: &usize| {
+        let (out, x) = (sides[*side], sides[1 - side]);
+        let Some(fit) = fitted_norm(out, x).filter(|fit| fit.error <= limit) else { return false };
+        let sizes = x.axis_iter(ndarray::Axis(0)).map(size);
+        even(fit.scales.iter().zip(sizes).map(|(scale, size)| scale * size))
+    };
+    let found: Vec<usize> = (0..2).filter(is_norm).collect();
+    Ok(if let [side] = found.as_slice() { Some(*side) } else { None })
+}
+
+/// The side whose norm stands before its weight: the other's is that, times one number per channel.
+pub(super) fn before_weight(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Option<usize>, dump::Error> {
+    let node = &survey.nodes[at];
+    let norms = [Activation::InputNorm, Activation::PostAttentionNorm, Activation::FinalNorm];
+    if node.activation().is_none_or(|activation| !norms.contains(&activation)) {
+        return Ok(None);
+    }
+    let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
+    let sides = [&reference.values, &candidate.values];
+    let unweighted = |side: &usize| {
+        let (out, x) = (sides[1 - side], sides[*side]);
+        let fit = fitted_norm(out, x).filter(|fit| fit.error <= limit);
+        // Every row has the same size before the weight, and another behind it.
+        fit.is_some_and(|fit| even(fit.scales.into_iter())) && even(x.axis_iter(ndarray::Axis(0)).map(size))
+    };
+    Ok((0..2).find(unweighted))
+}
+
+fn size(row: ArrayViewD<f32>) -> f64 {
+    row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Whether numbers are about equal.
+fn even(numbers: impl Iterator<Item = f64>) -> bool {
+    let (least, most) = numbers
+        .map(f64::abs)
+        .fold((f64::INFINITY, 0.0), |(least, most), number| (f64::min(least, number), f64::max(most, number)));
+    most - least <= EVEN * most
+}

@@ -1,0 +1,114 @@
+//! Low precision that no tensor's bits show: quantised weights, products in TF32 or int8, attention in f16.
+
+use ndarray::{ArrayD, Axis};
+
+use super::curve::Curve;
+use super::equation::{Closure, check};
+use super::flow::State;
+use super::survey::{Node, Survey, read};
+use super::{disguise, permutation};
+use crate::diagnose::precision::Precision;
+use crate::dump::{self, Pair};
+use crate::engine::{Activation as A, Site};
+use crate::metrics;
+
+/// Noise in a tensor, at most, when q, k and v have it alike: weights of four bits make a tenth, of three a quarter.
+const MOST: f64 = 0.25;
+
+/// The same, when one tensor alone shows it.
+const MOST_ALONE: f64 = 0.1;
+
+/// Products of one input are about equally noisy.
+const ALIKE: f64 = 8.0;
+
+/// Noise spares no row.
+const SPARED: f64 = 20.0;
+
+/// The precision in which both sides do the op at `at`, when that is coarser than their bits and explains the error.
+pub(super) fn coarser(
+    pair: &Pair,
+    survey: &Survey,
+    curve: &Curve,
+    at: usize,
+) -> Result<Option<Precision>, dump::Error> {
+    let node = &survey.nodes[at];
+    let inner = |site: &Site| matches!(site.activation, A::Scores | A::Probs | A::Context | A::ActFn | A::ActMul);
+    let Some(site) = node.subject.site().filter(inner) else { return Ok(None) };
+    // Who computes an op in low precision does so in every layer.
+    let compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
+    if compared.filter_map(Node::activation).any(|before| before == site.activation) {
+        return Ok(None);
+    }
+    let mut coarsest = curve.coarsest();
+    for side in 0..2 {
+        match check(pair, survey, side, node.forward, site)?.closure {
+            Closure::Holds(precision) => coarsest = coarsest.max(precision),
+            _ => return Ok(None),
+        }
+    }
+    let explains = coarsest > curve.coarsest() && node.error() <= Curve::rounding(coarsest);
+    Ok(explains.then_some(coarsest))
+}
+
+/// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
+/// row, has no pattern, and stands at the first products, all of them. Weights that are a little wrong look the same.
+pub(super) fn from_the_first_product(
+    pair: &Pair,
+    survey: &Survey,
+    states: &[State],
+    curve: &Curve,
+    at: usize,
+) -> Result<Option<f64>, dump::Error> {
+    let node = &survey.nodes[at];
+    if states.contains(&State::Out) {
+        return Ok(None);
+    }
+    let before = survey.nodes[..at].iter().filter(|node| node.found.is_some()).filter_map(Node::activation);
+    let mut no_product = before.map(|activation| matches!(activation, A::EmbedTokens | A::InputNorm));
+    let product = node.activation().is_some_and(|a| !matches!(a, A::EmbedTokens | A::InputNorm | A::FinalNorm));
+    if node.forward > 0 || !product || !no_product.all(|is| is) {
+        return Ok(None);
+    }
+    let siblings = [A::QProj, A::KProj, A::VProj];
+    let mut alike = vec![at];
+    if let Some(site) = node.subject.site().filter(|site| siblings.contains(&site.activation)) {
+        alike = siblings.iter().filter_map(|of| survey.compared(0, Site::new(site.layer, *of))).collect();
+    }
+    let mut errors = Vec::new();
+    for place in alike {
+        let Some(error) = without_pattern(pair, survey, place)? else { return Ok(None) };
+        errors.push(error);
+    }
+    let (least, most) = errors.iter().fold((f64::INFINITY, 0.0), |(a, b), e| (f64::min(a, *e), f64::max(b, *e)));
+    let allowed = if errors.len() > 1 { MOST } else { MOST_ALONE };
+    Ok((least > curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most))
+}
+
+/// The error of a node, behind another order of heads or channels, if it has no pattern: no row is spared, rows do not
+/// differ alike, and no number makes up for it.
+fn without_pattern(pair: &Pair, survey: &Survey, at: usize) -> Result<Option<f64>, dump::Error> {
+    let node = &survey.nodes[at];
+    let (error, [reference, candidate]) = if let Some(found) = permutation::of_node(pair, survey, at, None)? {
+        (found.error, found.sides)
+    } else {
+        let [Some(a), Some(b)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
+        (node.error(), [a.values, b.values])
+    };
+    if reference.shape() != candidate.shape() || reference.ndim() < 2 {
+        return Ok(None);
+    }
+    let rows = metrics::compare(candidate.view(), reference.view(), |_, _| true).row_errors;
+    let pattern = rows.iter().any(|row| row * SPARED < error)
+        || disguise::scaled(&reference, &candidate, error / 2.0).is_some()
+        || same_in_every_row(&(&candidate - &reference));
+    Ok((!pattern).then_some(error))
+}
+
+/// Whether half of a difference is the same in every row, as a missing bias is.
+fn same_in_every_row(difference: &ArrayD<f32>) -> bool {
+    let Some(axis) = difference.ndim().checked_sub(2).map(Axis) else { return false };
+    let rows = difference.len_of(axis);
+    let squares = |values: &ArrayD<f32>| values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
+    let Some(mean) = difference.mean_axis(axis).filter(|_| rows > 2) else { return false };
+    squares(&mean) * rows as f64 > 0.5 * squares(difference)
+}

@@ -1,0 +1,233 @@
+//! The first pass: everything that both dumps hold is compared once, and only numbers are kept.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use ndarray::ArrayD;
+
+use super::curve::Curve;
+use crate::diagnose::part::{Part, Worst, compare_parts};
+use crate::diagnose::precision::Precision;
+use crate::dump::{self, Aligned, Pair, Subject, Twins};
+use crate::engine::{Activation, Site};
+use crate::metrics::{self, Comparison};
+
+/// Scores below this are masked: engines use -1e4 and less, up to the lowest number there is.
+const MASKED: f32 = -5e3;
+
+/// One subject of one forward.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) forward: usize,
+    pub(super) subject: Subject,
+    /// `None` when only one dump has it, or when its shapes cannot be compared.
+    pub(super) found: Option<Found>,
+}
+
+/// The comparison of one subject.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) comparison: Comparison,
+    pub(super) worst: Worst,
+    /// The rows compared, as positions of the sequence.
+    pub(super) positions: Vec<usize>,
+    /// What the bits tell: reference, candidate.
+    pub(super) precisions: [Option<Precision>; 2],
+}
+
+/// Everything compared, in the order of the program.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) nodes: Vec<Node>,
+    index: HashMap<(usize, Site), usize>,
+    /// The coarsest precision of each dump.
+    pub(super) coarsest: [Precision; 2],
+    /// Activations of one dump that hold the same bits, where those of the other do not: side, forward, both.
+    pub(super) doubles: Vec<(usize, usize, [Site; 2])>,
+    /// What was said while reading.
+    pub(super) notes: Vec<String>,
+}
+
+impl Node {
+    /// The key of a dump: the name, with the decode step.
+    pub(super) fn name(&self) -> String {
+        if self.forward == 0 { self.subject.to_string() } else { format!("{}@{}", self.subject, self.forward) }
+    }
+
+    pub(super) fn activation(&self) -> Option<Activation> {
+        self.subject.site().map(|site| site.activation)
+    }
+
+    pub(super) fn error(&self) -> f64 {
+        self.found.as_ref().map_or(f64::NAN, |found| found.comparison.error)
+    }
+}
+
+impl Found {
+    /// The coarser of the two precisions.
+    pub(super) fn precision(&self) -> Precision {
+        self.precisions.into_iter().flatten().max().unwrap_or(Precision::F32)
+    }
+
+    /// Rows with an error of a tenth of the largest or more.
+    pub(super) fn wrong_rows(&self) -> Vec<usize> {
+        let errors = &self.comparison.row_errors;
+        let largest = errors.iter().copied().fold(0.0, f64::max);
+        let wrong = |error: &f64| error.is_nan() || (*error > 0.0 && *error >= 0.1 * largest);
+        self.positions.iter().zip(errors).filter(|(_, error)| wrong(error)).map(|(position, _)| *position).collect()
+    }
+
+    /// The median error of some rows; `None` when one of them was not compared.
+    pub(super) fn error_of(&self, rows: &[usize]) -> Option<f64> {
+        let place = |row: &usize| self.positions.iter().position(|have| have == row);
+        let error = |row: &usize| self.comparison.row_errors.get(place(row)?).copied();
+        let mut errors = rows.iter().map(error).collect::<Option<Vec<f64>>>()?;
+        errors.sort_by(f64::total_cmp);
+        errors.get(errors.len() / 2).copied()
+    }
+}
+
+impl Survey {
+    /// Compares everything.
+    pub(super) fn take(pair: &Pair) -> Result<Self, dump::Error> {
+        let mut survey = Self {
+            nodes: Vec::new(),
+            index: HashMap::new(),
+            coarsest: [Precision::F32; 2],
+            doubles: Vec::new(),
+            notes: Vec::new(),
+        };
+        let mut prints = Prints::default();
+        for (forward, subject) in pair.subjects() {
+            let sides = read(pair, forward, &subject)?;
+            let found = compare(pair, forward, &subject, &sides);
+            for (coarsest, found) in survey.coarsest.iter_mut().zip(found.iter().flat_map(|found| found.precisions)) {
+                *coarsest = (*coarsest).max(found.unwrap_or(Precision::F32));
+            }
+            if let Some(site) = subject.site() {
+                survey.index.insert((forward, site), survey.nodes.len());
+                prints.add(forward, site, &sides.parts);
+            }
+            survey.notes.extend(sides.notes);
+            survey.nodes.push(Node { forward, subject, found });
+        }
+        survey.doubles = prints.doubles();
+        Ok(survey)
+    }
+
+    /// The place of an activation, if it was compared.
+    pub(super) fn compared(&self, forward: usize, site: Site) -> Option<usize> {
+        self.index.get(&(forward, site)).copied().filter(|place| self.nodes[*place].found.is_some())
+    }
+}
+
+/// Both sides of a subject, masked scores made equal.
+pub(super) struct Sides {
+    /// Reference, candidate.
+    pub(super) parts: [Option<Part>; 2],
+    /// Whether they stand in the layout of the activation table.
+    laid_out: bool,
+    /// What was said while reading.
+    notes: Vec<String>,
+}
+
+/// Reads a subject from both dumps.
+pub(super) fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sides, dump::Error> {
+    let Twins { sides: [reference, candidate], laid_out } = pair.read(forward, subject)?;
+    let scores = subject.site().is_some_and(|site| site.activation == Activation::Scores);
+    let mut notes = Vec::new();
+    let mut part = |aligned: Aligned, side: &str| {
+        notes.extend(aligned.notes.iter().map(|note| format!("{side}: {subject}: {note}")));
+        let mut values = aligned.values;
+        if scores {
+            values.mapv_inplace(|value| if value <= MASKED { f32::NEG_INFINITY } else { value });
+        }
+        Part { values, rows: aligned.rows, first_key: aligned.first_key }
+    };
+    let parts = [reference.map(|a| part(a, "reference")), candidate.map(|a| part(a, "candidate"))];
+    Ok(Sides { parts, laid_out, notes })
+}
+
+fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Option<Found> {
+    let [Some(reference), Some(candidate)] = &sides.parts else { return None };
+    let first: usize = pair.steps().iter().take(forward).sum();
+    let (comparison, worst, rows) = match subject.site().filter(|_| sides.laid_out) {
+        Some(site) => {
+            let (comparison, mut worst, rows) = compare_parts(site, pair.config(), first, candidate, reference)?;
+            if !pair.heads_known()
+                && let (Some(head), Some(channel)) = (worst.head.take(), worst.channel)
+            {
+                worst.channel = Some(head * pair.config().head_dim + channel);
+            }
+            (comparison, worst, rows)
+        }
+        None => as_stored(&candidate.values, &reference.values, first)?,
+    };
+    let tell = |part: &Part| Precision::detect(part.values.view());
+    let told = [tell(reference), tell(candidate)];
+    // An embedding is a copy: its bits are those of the weights, and tell something only when one side rounded them.
+    let copied = subject.site().is_some_and(|site| site.activation == Activation::EmbedTokens);
+    let silent = copied && (told[0] == told[1] || comparison.error <= Curve::rounding(Precision::F32));
+    Some(Found {
+        comparison,
+        worst,
+        positions: rows.into_iter().map(|row| first + row).collect(),
+        precisions: if silent { [None, None] } else { told },
+    })
+}
+
+/// Tensors of which nothing is known but that their axes are as long.
+fn as_stored(values: &ArrayD<f32>, expected: &ArrayD<f32>, first: usize) -> Option<(Comparison, Worst, Vec<usize>)> {
+    if values.shape() != expected.shape() {
+        return None;
+    }
+    let comparison = metrics::compare(values.view(), expected.view(), |_, _| true);
+    let mut worst = Worst::default();
+    if let Some([row, channel]) = comparison.worst.as_deref() {
+        (worst.token, worst.channel) = (Some(first + row), Some(*channel));
+    }
+    let rows = (0..comparison.row_errors.len()).collect();
+    Some((comparison, worst, rows))
+}
+
+/// Tensors with fewer values than this may be equal by chance.
+const FEW: usize = 16;
+
+/// Hashes of the bits of every tensor, by side.
+#[derive(Default)]
+struct Prints {
+    seen: [HashMap<(usize, u64), Vec<Site>>; 2],
+    of: [HashMap<(usize, Site), u64>; 2],
+}
+
+impl Prints {
+    fn add(&mut self, forward: usize, site: Site, parts: &[Option<Part>; 2]) {
+        for ((part, seen), of) in parts.iter().zip(&mut self.seen).zip(&mut self.of) {
+            let Some(part) = part.as_ref().filter(|part| part.values.len() >= FEW) else { continue };
+            let mut hasher = DefaultHasher::new();
+            part.values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+            let hash = hasher.finish();
+            seen.entry((forward, hash)).or_default().push(site);
+            of.insert((forward, site), hash);
+        }
+    }
+
+    /// Activations of one side with the same bits, where those of the other side differ.
+    fn doubles(&self) -> Vec<(usize, usize, [Site; 2])> {
+        let mut found = Vec::new();
+        for (side, seen) in self.seen.iter().enumerate() {
+            for ((forward, _), sites) in seen {
+                for two in sites.windows(2) {
+                    let other = |site: Site| self.of[1 - side].get(&(*forward, site));
+                    if let (Some(a), Some(b)) = (other(two[0]), other(two[1]))
+                        && a != b
+                    {
+                        found.push((side, *forward, [two[0], two[1]]));
+                    }
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}

@@ -1,0 +1,72 @@
+//! What dumps of the tiny models cannot show, read from the dumps themselves.
+
+#[path = "dump/fixture.rs"]
+#[allow(dead_code, reason = "every test file uses its own part of this")]
+mod fixture;
+
+use fixture::{Tensors, config, parsed, prefill, reference};
+use layerstep::diagnose::{Coverage, blind_spots};
+use layerstep::engine::Activation;
+use ndarray::{Axis, Slice};
+
+/// The blind spots of a comparison, each as `id: remedy`.
+fn blind(model: &str, reference: &Tensors, candidate: Option<&Tensors>) -> Vec<String> {
+    let config = config(model);
+    let (first, _folder) = reference.bound(&config);
+    let second = candidate.map(|candidate| candidate.bound(&config));
+    let coverage = Coverage::between(Some(&first), second.as_ref().map(|(dump, _)| dump));
+    let found = blind_spots(&config, "MODEL", &reference.ids(), &reference.steps(), &coverage);
+    found.into_iter().map(|spot| format!("{}: {}", spot.id, spot.remedy)).collect()
+}
+
+#[track_caller]
+fn check(found: &[String], expected: &[&str]) {
+    let matches = found.len() == expected.len() && found.iter().zip(expected).all(|(f, e)| f.starts_with(e));
+    assert!(matches, "{found:#?}, expected {expected:#?}");
+}
+
+#[test]
+fn dumps_of_the_tiny_models() {
+    for model in fixture::TINY {
+        check(&blind(model, &reference(model), None), &[]);
+        check(&blind(model, &prefill(model), None), &["prefill_only: python reference/capture.py MODEL --ids "]);
+    }
+    // 13 + 4 tokens are more than mistral's window of 6; five are not.
+    let cut = |tokens: usize| {
+        let mut short = prefill("mistral").rewritten(|name, values| {
+            let (_, site) = parsed(name);
+            let mut values = values.clone();
+            for (at, axis) in site.activation.row().axes.iter().enumerate() {
+                if ["token", "query", "key"].contains(&axis.name()) {
+                    values.slice_axis_inplace(Axis(at), Slice::from(..tokens));
+                }
+            }
+            Some((name.to_string(), values.as_standard_layout().into_owned()))
+        });
+        short.metadata.insert("input_ids".into(), format!("{:?}", &short.ids()[..tokens]));
+        short.metadata.insert("steps".into(), format!("[{tokens}]"));
+        short
+    };
+    check(&blind("mistral", &cut(7), None), &["prefill_only"]);
+    check(&blind("mistral", &cut(5), None), &["few_tokens", "prefill_only"]);
+    check(&blind("mistral", &cut(1), None), &["one_token", "prefill_only"]);
+}
+
+#[test]
+fn what_the_candidate_lacks_is_for_its_engine_to_write() {
+    let whole = reference("qwen3");
+    let blocks = whole.rewritten(|name, values| {
+        (parsed(name).1.activation == Activation::Block).then(|| (name.to_string(), values.clone()))
+    });
+    let spots = ["few_tokens: python", "no_attention_internals: layerstep inspect MODEL --names", "sparse: layerstep"];
+    check(&blind("qwen3", &whole, Some(&blocks)), &spots);
+    let spots = ["few_tokens: python", "no_attention_internals: python", "sparse: python"];
+    check(&blind("qwen3", &blocks, Some(&whole)), &spots);
+    let last = whole.rewritten(|name, values| {
+        let (forward, site) = parsed(name);
+        let axis = site.activation.row().axes.iter().position(|axis| ["token", "query"].contains(&axis.name()))?;
+        let last = values.slice_axis(Axis(axis), Slice::from(-1..)).as_standard_layout().into_owned();
+        Some((name.to_string(), if forward == 0 { last } else { values.clone() }))
+    });
+    check(&blind("qwen3", &whole, Some(&last)), &["last_row_only: layerstep inspect"]);
+}
