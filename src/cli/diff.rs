@@ -33,7 +33,7 @@ pub(super) struct Args {
     tokens: TokenArgs,
     /// Check our own engine instead: prefill against decode, one thread against many, f32 against f64. No dump is needed,
     /// and without --prompt or --ids it feeds 24 tokens of its own choice.
-    #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch"])]
+    #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch", "watch"])]
     myself: bool,
     /// Print one JSON document (schema layerstep.diff/1).
     #[arg(long)]
