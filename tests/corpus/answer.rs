@@ -1,0 +1,118 @@
+//! What the program answers, and whether it is what a case expects.
+
+use serde_json::Value;
+
+use crate::case::Case;
+use crate::contract;
+
+/// What the program printed for a case.
+pub(crate) struct Answer {
+    status: Option<i32>,
+    document: Value,
+    /// What is wrong with it: empty when nothing is.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Answer {
+    /// Runs the program.
+    pub(crate) fn to(case: &Case) -> Self {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_layerstep"));
+        let output = command.args(case.arguments()).output().expect("the program runs");
+        let document = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let mut answer = Self { status: output.status.code(), document, wrong: Vec::new() };
+        if answer.document.is_null() {
+            let err = String::from_utf8_lossy(&output.stderr);
+            answer.wrong.push(format!("no document, status {:?}: {}", answer.status, err.trim()));
+        } else {
+            answer.wrong = contract::broken(&answer.document);
+            answer.wrong.extend(answer.differs(case));
+        }
+        answer
+    }
+
+    fn verdict(&self) -> &str {
+        self.document["verdict"].as_str().unwrap_or_default()
+    }
+
+    fn agrees(&self) -> bool {
+        ["match", "rounding"].contains(&self.verdict())
+    }
+
+    fn first(&self) -> &Value {
+        &self.document["first_divergence"]
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Value> {
+        self.document["activations"].as_array().into_iter().flatten()
+    }
+
+    /// How it differs from what the case expects.
+    fn differs(&self, case: &Case) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let status = if self.agrees() { 0 } else { 1 };
+        if self.status != Some(status) {
+            wrong.push(format!("{} with status {:?}", self.verdict(), self.status));
+        }
+        if !case.expect.verdicts.iter().any(|verdict| verdict == self.verdict()) {
+            wrong.push(format!("{}, not {}: {}", self.verdict(), case.expect.verdicts.join(" or "), self.located()));
+        } else if self.agrees() {
+            wrong.extend(self.accuses());
+        } else if let Some(name) = &case.expect.name {
+            if !self.names(name, &case.expect.or) {
+                wrong.push(format!("{}, not {name}", self.located()));
+            }
+            let culprit = &self.first()["culprit"];
+            if case.expect.culprit.as_ref().is_some_and(|wanted| culprit != wanted) {
+                wrong.push(format!("the culprit is {culprit}"));
+            }
+        }
+        wrong
+    }
+
+    /// Somebody is accused although the two sides agree.
+    fn accuses(&self) -> Option<String> {
+        let accused = self.rows().find(|row| row["status"] == "bad" || row["status"] == "propagated");
+        let divergences = self.document["divergences"].as_array().is_some_and(|found| !found.is_empty());
+        (divergences || !self.first().is_null() || accused.is_some())
+            .then(|| format!("{}, but {} is accused", self.verdict(), accused.map_or(&Value::Null, |row| &row["name"])))
+    }
+
+    /// Whether the planted activation is named: itself where all its inputs were dumped, else by the bracket.
+    fn names(&self, name: &str, or: &[String]) -> bool {
+        let first = self.first();
+        if first["exact"] == true {
+            return first["name"] == name || or.iter().any(|or| first["name"] == *or);
+        }
+        let position = |name: &Value| self.rows().position(|row| row["name"] == *name);
+        let (planted, last) = (position(&name.into()), position(&first["name"]));
+        let before = position(&first["bracket"][0]);
+        planted.is_some() && planted > before && planted <= last
+    }
+
+    /// The name of the first divergence, or its bracket.
+    pub(crate) fn located(&self) -> String {
+        let text = |value: &Value| {
+            let name = value.as_str().unwrap_or("the start");
+            name.trim_start_matches("model.").trim_start_matches("layers.").to_string()
+        };
+        let first = self.first();
+        if first.is_null() {
+            "nothing".into()
+        } else if first["exact"] == true {
+            text(&first["name"])
+        } else {
+            format!("({}, {}]", text(&first["bracket"][0]), text(&first["name"]))
+        }
+    }
+
+    /// Whether the op itself is named, not only a bracket.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.first()["exact"] == true
+    }
+
+    /// Error and ratio to the noise, on its own inputs, of the activation that is named.
+    pub(crate) fn figures(&self) -> Option<(f64, f64)> {
+        let row = self.rows().find(|row| row["name"] == self.first()["name"])?;
+        Some((contract::number(&row["local_error"])?, contract::number(&row["ratio"])?))
+    }
+}
