@@ -139,7 +139,7 @@ fn record<T: Real>(args: &Args, loaded: &Loaded, ids: &[u32], wanted: &HashSet<S
             if wanted.contains(&site) {
                 let name = site.to_string();
                 let value = run.get(site).context("the op was just computed")?;
-                let value = value.mapv(|v| v.narrow()).into_shared();
+                let value = value.mapv(Real::narrow).into_shared();
                 kept.push((if forward == 0 { name } else { format!("{name}@{forward}") }, value));
             }
         }

@@ -21,6 +21,7 @@ use crate::engine::{Activation, Site};
 ///
 /// Exit status: 0 when the two sides agree (`match`, `rounding`), 1 when something was found, 2 when it could not run.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct Args {
     /// The model that the dumps are of: Hugging Face directory, or a repository id of the local cache. Needed for one dump,
     /// and to name the culprit.
@@ -32,7 +33,7 @@ pub(super) struct Args {
     tokens: TokenArgs,
     /// Check our own engine instead: prefill against decode, one thread against many, f32 against f64. No dump is needed,
     /// and without --prompt or --ids it feeds 24 tokens of its own choice.
-    #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch"])]
+    #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch", "watch"])]
     myself: bool,
     /// Print one JSON document (schema layerstep.diff/1).
     #[arg(long)]
@@ -177,7 +178,7 @@ fn wrong_tokens(sentence: &str) -> Divergence {
 
 fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<()> {
     writeln!(out, "{}: {}", report.verdict.name(), report.sentence)?;
-    if let Some(first) = report.first_divergence().filter(|_| report.verdict != Verdict::InputsDiffer) {
+    if let Some(first) = report.first_divergence().filter(|_| report.verdict == Verdict::Diverged) {
         let before = first.last_good.as_deref().unwrap_or("the start");
         let made = if first.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
         writeln!(out, "where: after {before}, {made}")?;

@@ -58,7 +58,8 @@ pub(super) fn conclude(
         }
     };
     if equivalent > 0 {
-        sentence += &format!("; {equivalent} of them stand in another layout, which changes nothing");
+        let words = format!("; {equivalent} of them stand in another layout, which changes nothing");
+        sentence.push_str(&words);
     }
     if hidden_arithmetic {
         sentence += "; products are rounded as the notes say";
@@ -141,10 +142,12 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
-    summary += &format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
+    let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
+    summary.push_str(&size);
     let place = finding.place();
     if !place.is_empty() {
-        summary += &format!("; {place}");
+        summary.push_str("; ");
+        summary.push_str(&place);
     }
     Divergence {
         name,

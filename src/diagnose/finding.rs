@@ -65,7 +65,7 @@ impl Finding {
         let mut words = Vec::new();
         match self.harmless {
             Some(Harmless::Permuted(pairs)) => {
-                words.push(format!("{}, but what follows takes them as they are", pairs.describe()))
+                words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
             Some(Harmless::LowPrecision | Harmless::Unnormed) | None => {}

@@ -59,7 +59,7 @@ impl Forced {
     pub fn step_draws(&mut self, precision: Precision) -> Option<Site> {
         let site = self.draws[0].next()?;
         for index in 0..DRAWS {
-            let compute = self.compute(index, precision, self.arithmetic.of(site.activation));
+            let compute = Self::compute(index, precision, self.arithmetic.of(site.activation));
             let draw = &mut self.draws[index];
             draw.set_compute(compute);
             draw.step();
@@ -68,7 +68,7 @@ impl Forced {
         Some(site)
     }
 
-    fn compute(&self, draw: usize, precision: Precision, operands: Operands) -> Compute {
+    fn compute(draw: usize, precision: Precision, operands: Operands) -> Compute {
         // The first draw is our own engine, the others are nudged.
         let nudge = (draw > 0).then_some(draw as u64);
         Compute { rounding: precision.rounding(), operands, nudge }
@@ -76,13 +76,13 @@ impl Forced {
 
     /// What the op computed last gives with other operands of its product.
     pub fn emulated(&self, precision: Precision, operands: Operands) -> Option<Value<f32>> {
-        self.draws[0].again(self.compute(0, precision, operands))
+        self.draws[0].again(Self::compute(0, precision, operands))
     }
 
     /// Computes the draws of the op computed last again, after the arithmetic has been changed.
     pub fn redraw(&mut self, site: Site, precision: Precision) {
         for index in 0..DRAWS {
-            let compute = self.compute(index, precision, self.arithmetic.of(site.activation));
+            let compute = Self::compute(index, precision, self.arithmetic.of(site.activation));
             if let Some(value) = self.draws[index].again(compute) {
                 assert!(self.draws[index].set(site, value.clone()), "the op computed last can be set");
                 self.expected.1[index] = value;

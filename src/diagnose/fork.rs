@@ -19,6 +19,9 @@ pub(super) struct Fork {
     pub(super) open: Vec<(Site, Part, usize)>,
 }
 
+/// Spans that must speak for an arithmetic: one alone could as well hold a mistake of that size.
+const ENOUGH_SPANS: usize = 3;
+
 impl Trail {
     /// Nothing follows any more: what is still open is decided by what is known.
     pub fn finish(&mut self) {
@@ -32,8 +35,6 @@ impl Trail {
                 };
             }
         }
-        // One span alone could as well hold a mistake of that size.
-        const ENOUGH_SPANS: usize = 3;
         if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
             self.findings[index].kind = Kind::Unsettled;
         }

@@ -117,8 +117,7 @@ impl Health {
                 let least = Precision::F32.least(site, &self.model.config, part.values.shape());
                 let over = found.error / self.prefill[index].noise.max(least);
                 (largest, ratio) = (largest.max(found.error), ratio.max(over));
-                // Written so that a NaN is a fault.
-                if !(over <= CHAINED * (1.0 + 4.0 / (found.count as f64).sqrt())) {
+                if over.is_nan() || over > CHAINED * (1.0 + 4.0 / (found.count as f64).sqrt()) {
                     let error = found.error;
                     let summary =
                         format!("{site} decoded at token {position} is not what the prefill has: {error:.1e}");

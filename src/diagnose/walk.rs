@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, harmless};
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
@@ -47,6 +48,9 @@ pub struct Walk {
     compared: usize,
     massive: Massive,
 }
+
+/// What each dump has of one op: reference, candidate.
+type Looks = [Option<Look>; 2];
 
 /// Index of a trail.
 pub(super) const REFERENCE: usize = 0;
@@ -127,7 +131,7 @@ impl Walk {
         }
     }
 
-    fn look(&mut self) -> Result<Option<(Site, [Option<Look>; 2])>, dump::Error> {
+    fn look(&mut self) -> Result<Option<(Site, Looks)>, dump::Error> {
         let mut at = None;
         let mut looks = [None, None];
         for (trail, look) in self.trails.iter_mut().zip(&mut looks) {
@@ -144,7 +148,7 @@ impl Walk {
     }
 
     /// What the two sides have of `site`: candidate, else engine; reference, else engine.
-    fn sides(&self, site: Site, looks: &[Option<Look>; 2]) -> [Option<Part>; 2] {
+    fn sides(&self, site: Site, looks: &Looks) -> [Option<Part>; 2] {
         let tokens = self.steps[self.forward];
         let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.clone());
         let ours = || {
@@ -154,7 +158,7 @@ impl Walk {
         [dumped(CANDIDATE).unwrap_or_else(ours), dumped(REFERENCE).unwrap_or_else(ours)]
     }
 
-    fn row(&mut self, site: Site, looks: &[Option<Look>; 2]) -> ActivationRow {
+    fn row(&mut self, site: Site, looks: &Looks) -> ActivationRow {
         let [values, expected] = self.sides(site, looks);
         let first: usize = self.steps[..self.forward].iter().sum();
         if let (Some(values), Some(expected), Activation::Block) = (&values, &expected, site.activation) {
@@ -191,7 +195,7 @@ impl Walk {
         }
     }
 
-    fn status(&self, looks: &[Option<Look>; 2], judgement: Option<Judgement>, precision: Option<Precision>) -> Status {
+    fn status(&self, looks: &Looks, judgement: Option<Judgement>, precision: Option<Precision>) -> Status {
         let any = |is: fn(&Look) -> bool| looks.iter().flatten().any(is);
         let harmless = |kind: Kind| kind == Kind::Equivalent;
         let wrong_before =
@@ -208,7 +212,7 @@ impl Walk {
         }
     }
 
-    fn local(&self, site: Site, looks: &[Option<Look>; 2]) -> Option<Local> {
+    fn local(&self, site: Site, looks: &Looks) -> Option<Local> {
         let noises = looks.iter().flatten().filter_map(|look| look.noise.as_ref());
         let noise = noises.max_by(|a, b| a.score.total_cmp(&b.score))?;
         let propagated = match (&self.trails, &self.engine) {
@@ -235,6 +239,10 @@ impl Walk {
         let found = [REFERENCE, CANDIDATE]
             .map(|role| self.trails[role].as_ref().map(|trail| trail.findings().to_vec()).unwrap_or_default());
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
+        let folder = self.model.files.first().and_then(|file| file.parent());
+        let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
+        let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
+        coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
         let hidden = self.trails.iter().flatten().any(|trail| !trail.arithmetic().describe().is_empty());
         let (verdict, sentence, divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows);
@@ -242,7 +250,7 @@ impl Walk {
             verdict,
             sentence,
             divergences,
-            blind_spots: Vec::new(),
+            blind_spots: blind_spots(&self.model.config, &path, &self.ids, &self.steps, &coverage),
             notes: notes(&self.witnesses, &self.trails).into_iter().chain(self.massive.describe()).collect(),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows,
@@ -269,7 +277,7 @@ pub fn walk(
 }
 
 /// Whether both dumps are off in the same way: then it is our engine that does not know the model.
-fn same_error(trails: &[Option<Trail>; 2], looks: &[Option<Look>; 2]) -> bool {
+fn same_error(trails: &[Option<Trail>; 2], looks: &Looks) -> bool {
     let ([Some(a), Some(b)], [Some(look_a), Some(look_b)]) = (trails, looks) else { return false };
     let (Some(part_a), Some(part_b)) = (&look_a.part, &look_b.part) else { return false };
     if part_a.values.shape() != a.exact().shape() || part_b.values.shape() != b.exact().shape() {

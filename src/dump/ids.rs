@@ -171,7 +171,7 @@ impl Dump {
 
     /// The ids whose embedding rows were dumped, and the rows of each forward; `None` when there are no rows, or one is
     /// not of the model's table.
-    pub fn embedded_ids(&self, model: &Model) -> Result<Option<(Vec<u32>, Vec<usize>)>, Error> {
+    pub fn embedded_ids(&self, model: &Model) -> Result<Option<Embedded>, Error> {
         let hidden = self.config.hidden_size;
         let (mut rows, mut steps) = (Vec::new(), Vec::new());
         for forward in 0.. {
@@ -193,6 +193,9 @@ impl Dump {
         Ok(lookup(model, &rows).map(|ids| (ids, steps)))
     }
 }
+
+/// The ids of all rows, and how many rows each forward has.
+pub(super) type Embedded = (Vec<u32>, Vec<usize>);
 
 /// Embedding rows looked up at once.
 const BLOCK: usize = 1024;

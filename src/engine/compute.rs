@@ -28,12 +28,12 @@ impl Compute {
     /// Adding up `n` products one after the other in f32 has a random error of about `u sqrt(n/6) |x w|`, with
     /// `u = 2⁻²⁴` and `|x w|` the root of the sum of their squares; moving each `x` by `u sqrt(n/2)`, up or down, has the
     /// same effect at the cost of one product. `n` is the number of terms of a sum: 1 where nothing is summed.
-    pub(super) fn operand<'a, T: Real>(
+    pub(super) fn operand<T: Real>(
         self,
         activation: Activation,
         index: usize,
-        x: ArrayViewD<'a, T>,
-    ) -> CowArray<'a, T, IxDyn> {
+        x: ArrayViewD<'_, T>,
+    ) -> CowArray<'_, T, IxDyn> {
         use Activation as A;
         let x = match activation {
             // Fused attention never has the probabilities: they are not rounded.

@@ -91,7 +91,9 @@ pub fn context_in_f16_sums<T: Real>(probs: ArrayView3<T>, values: ArrayView3<T>)
                 let weight = weights[key];
                 if weight > largest {
                     let shrink = largest / weight;
-                    sums.iter_mut().for_each(|sum| *sum *= shrink);
+                    for sum in &mut sums {
+                        *sum *= shrink;
+                    }
                     Rounding::F16.round(&mut sums);
                     (largest, total) = (weight, total * shrink);
                 }

@@ -50,7 +50,11 @@ impl Operands {
         match self {
             Self::Bf16 => Rounding::Bf16.round(words),
             Self::F16 | Self::F16Sums => Rounding::F16.round(words),
-            Self::Tf32 => words.iter_mut().for_each(|word| *word = T::of(tf32(word.narrow()))),
+            Self::Tf32 => {
+                for word in words {
+                    *word = T::of(tf32(word.narrow()));
+                }
+            }
             _ => {}
         }
     }
@@ -74,13 +78,13 @@ impl Operands {
             Self::Q8_0 | Self::Q8_1 => {
                 for block in words.chunks_mut(columns).flat_map(|row| row.chunks_mut(32)) {
                     let scale = f16::from_f32(quantise(block, |largest| (largest / 127.0, 127.0 / largest))).to_f32();
-                    block.iter_mut().for_each(|word| *word *= T::of(scale));
+                    scale_by(block, T::of(scale));
                 }
             }
             Self::Q8K => {
                 for block in words.chunks_mut(columns).flat_map(|row| row.chunks_mut(256)) {
                     let scale = quantise(block, |largest| (largest / 127.0, 127.0 / largest));
-                    block.iter_mut().for_each(|word| *word *= T::of(scale));
+                    scale_by(block, T::of(scale));
                 }
             }
         }
@@ -106,6 +110,12 @@ impl Operands {
             }
         }
         Some(corrections)
+    }
+}
+
+fn scale_by<T: Real>(words: &mut [T], scale: T) {
+    for word in words {
+        *word *= scale;
     }
 }
 

@@ -38,6 +38,7 @@ pub trait Real: NdFloat + Default {
     /// Rounded to f32.
     fn narrow(self) -> f32;
     /// `eˣ`.
+    #[must_use]
     fn exponential(self) -> Self;
     /// Rounds every word to `format`.
     fn round_to(words: &mut [Self], format: Rounding);

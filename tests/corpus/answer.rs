@@ -49,7 +49,7 @@ impl Answer {
     /// How it differs from what the case expects.
     fn differs(&self, case: &Case) -> Vec<String> {
         let mut wrong = Vec::new();
-        let status = if self.agrees() { 0 } else { 1 };
+        let status = i32::from(!self.agrees());
         if self.status != Some(status) {
             wrong.push(format!("{} with status {:?}", self.verdict(), self.status));
         }

@@ -107,7 +107,7 @@ impl Fake {
         self.error(row)?;
         let wobble = 1.0 + (row % 5) as f64 / 5.0;
         let error = if self.divergence() == Some(row) { 0.87 } else { 9e-8 * wobble };
-        Some(Local { error, floor: 1.2e-7, propagated: Some(if row % 3 == 0 { 0.0 } else { 1.3e-7 }) })
+        Some(Local { error, floor: 1.2e-7, propagated: Some(if row.is_multiple_of(3) { 0.0 } else { 1.3e-7 }) })
     }
 
     fn go(&mut self, at: Option<usize>) {
