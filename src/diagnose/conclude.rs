@@ -142,8 +142,11 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
-    let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
-    summary.push_str(&size);
+    // Scores from before the mask differ only where the mask hides, which is not compared.
+    if finding.harmless != Some(Harmless::Unmasked) {
+        let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
+        summary.push_str(&size);
+    }
     let place = finding.place();
     if !place.is_empty() {
         summary.push_str("; ");

@@ -5,13 +5,17 @@ use super::noise::{Expected, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
-use crate::engine::{Activation, Site};
+use crate::engine::{Activation, Axis, Site};
 
-/// Activations kept to recognise a tensor under another's name: a block's worth.
-const RECENT: usize = 12;
+/// Activations kept to recognise a tensor under another's name: those of two blocks.
+const RECENT: usize = 36;
 
 impl Trail {
     pub(super) fn remember(&mut self, site: Site) {
+        // Attention patterns and logits are large, and nothing else has their shape.
+        if site.activation.row().axes.iter().any(|axis| matches!(axis, Axis::Key | Axis::Vocab)) {
+            return;
+        }
         let expected = self.healed.expected();
         let entry = (site, expected.exact.clone(), expected.draws.to_vec());
         if self.recent.len() == RECENT {

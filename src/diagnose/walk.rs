@@ -90,7 +90,7 @@ impl Walk {
         let Some((site, looks)) = looked else { return Ok(None) };
         let row = self.row(site, &looks);
         self.rows.push(row);
-        self.found.push([REFERENCE, CANDIDATE].map(|role| looks[role].as_ref().and_then(|look| look.finding)));
+        self.found.push(findings_of(&looks));
         self.update();
         Ok(self.rows.last())
     }
@@ -98,17 +98,27 @@ impl Walk {
     /// Findings are decided by what follows: rows that they stand in follow.
     fn update(&mut self) {
         for (row, found) in self.rows.iter_mut().zip(&self.found) {
+            // What both dumps have alike is no difference between them.
+            let [a, b] = *found;
+            if a.zip(b).is_some_and(|(a, b)| self.shared.contains(&[a, b])) {
+                continue;
+            }
             let findings = self
                 .trails
                 .iter()
                 .zip(found)
                 .filter_map(|(trail, index)| trail.as_ref().and_then(|trail| trail.findings().get((*index)?)));
-            if let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) {
-                row.status = match (finding.kind, finding.harmless) {
-                    (Kind::Equivalent, Some(Harmless::LowPrecision)) | (Kind::Unsettled, _) => Status::Rounding,
-                    (Kind::Equivalent, _) => Status::Equivalent,
-                    _ => Status::Bad,
-                };
+            let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) else { continue };
+            row.status = match (finding.kind, finding.harmless) {
+                (Kind::Equivalent, Some(Harmless::LowPrecision)) | (Kind::Unsettled, _) => Status::Rounding,
+                (Kind::Equivalent, _) => Status::Equivalent,
+                _ => Status::Bad,
+            };
+            // A layout that is not harmless after all is measured as it stands in the dump.
+            if let (Kind::Wrong, Some(Harmless::Permuted(_)), Some(local)) =
+                (finding.kind, finding.harmless, &mut row.local)
+            {
+                (local.error, local.floor) = (finding.noise.local_error, finding.noise.floor);
             }
         }
     }
@@ -170,10 +180,10 @@ impl Walk {
             let (comparison, worst, _) = compare_parts(site, &self.model.config, first, &values, &expected)?;
             Some((comparison, worst))
         });
-        if let [Some(Look { finding: Some(a), .. }), Some(Look { finding: Some(b), .. })] = looks
+        if let [Some(a), Some(b)] = findings_of(looks)
             && same_error(&self.trails, looks)
         {
-            self.shared.push([*a, *b]);
+            self.shared.push([a, b]);
         }
         let precision = looks.iter().flatten().filter_map(|look| look.precision).max();
         let judgement = comparison.as_ref().map(|(comparison, _)| self.judge.judge(comparison.error, precision));
@@ -196,12 +206,13 @@ impl Walk {
     }
 
     fn status(&self, looks: &Looks, judgement: Option<Judgement>, precision: Option<Precision>) -> Status {
-        let any = |is: fn(&Look) -> bool| looks.iter().flatten().any(is);
         let harmless = |kind: Kind| kind == Kind::Equivalent;
         let wrong_before =
             self.trails.iter().flatten().flat_map(Trail::findings).any(|finding| !harmless(finding.kind));
-        if any(|look| look.finding.is_some()) {
-            return Status::Bad;
+        match findings_of(looks) {
+            [Some(a), Some(b)] if self.shared.contains(&[a, b]) => return Status::Rounding,
+            [None, None] => {}
+            _ => return Status::Bad,
         }
         match judgement {
             None => Status::Missing,
@@ -246,12 +257,24 @@ impl Walk {
         let hidden = self.trails.iter().flatten().any(|trail| !trail.arithmetic().describe().is_empty());
         let (verdict, sentence, divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows);
+        let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
+            let name = key(finding.site, finding.step);
+            format!(
+                "both dumps are off in the same way at {name}, and {} tensors in all: the model has something that our \
+                 engine does not know",
+                self.shared.len()
+            )
+        });
         Report {
             verdict,
             sentence,
             divergences,
             blind_spots: blind_spots(&self.model.config, &path, &self.ids, &self.steps, &coverage),
-            notes: notes(&self.witnesses, &self.trails).into_iter().chain(self.massive.describe()).collect(),
+            notes: notes(&self.witnesses, &self.trails)
+                .into_iter()
+                .chain(unknown)
+                .chain(self.massive.describe())
+                .collect(),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows,
         }
@@ -274,6 +297,11 @@ pub fn walk(
         progress(walk.rows.len(), total);
     }
     Ok(walk.finish())
+}
+
+/// Which findings the tensors of one op are.
+fn findings_of(looks: &Looks) -> [Option<usize>; 2] {
+    looks.each_ref().map(|look| look.as_ref().and_then(|look| look.finding))
 }
 
 /// Whether both dumps are off in the same way: then it is our engine that does not know the model.
