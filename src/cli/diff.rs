@@ -15,7 +15,7 @@ use crate::diagnose::{
 };
 use crate::engine::{Activation, Site};
 
-/// Compare dumps with each other and with our engine; name the first activation out of line.
+/// Compare dumps with each other and with our engine; name the activation where an error is made.
 ///
 /// Without --model, two dumps are compared with each other: that finds the place, but rarely whose tensor is wrong.
 ///
