@@ -41,8 +41,8 @@ pub struct Walk {
     forward: usize,
     fed: usize,
     rows: Vec<ActivationRow>,
-    /// The findings of each trail in each row.
-    found: Vec<[Option<usize>; 2]>,
+    /// The rows that are findings of a trail, and which: the others need no second look.
+    found: Vec<(usize, [Option<usize>; 2])>,
     /// Findings of both trails at one op that are the same error.
     shared: Vec<[usize; 2]>,
     compared: usize,
@@ -89,15 +89,19 @@ impl Walk {
         }
         let Some((site, looks)) = looked else { return Ok(None) };
         let row = self.row(site, &looks);
+        let found = findings_of(&looks);
+        if found != [None, None] {
+            self.found.push((self.rows.len(), found));
+        }
         self.rows.push(row);
-        self.found.push(findings_of(&looks));
         self.update();
         Ok(self.rows.last())
     }
 
     /// Findings are decided by what follows: rows that they stand in follow.
     fn update(&mut self) {
-        for (row, found) in self.rows.iter_mut().zip(&self.found) {
+        for (index, found) in &self.found {
+            let row = &mut self.rows[*index];
             // What both dumps have alike is no difference between them.
             let [a, b] = *found;
             if a.zip(b).is_some_and(|(a, b)| self.shared.contains(&[a, b])) {
