@@ -17,6 +17,7 @@ pub mod part;
 pub mod precision;
 pub mod report;
 pub mod span;
+pub mod suspects;
 pub mod trail;
 pub mod walk;
 pub mod without_model;

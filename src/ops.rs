@@ -11,10 +11,10 @@ pub mod operand;
 pub mod real;
 pub mod rope;
 
-pub use activation::{Activation, add, multiply};
-pub use attention::{Mask, context, context_in_f16_sums, scores, softmax};
+pub use activation::{Activation, add, multiply, weighted_sum};
+pub use attention::{Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, softmax};
 pub use linear::{Format, Matrix, Words, embed, linear};
-pub use norm::rms_norm;
+pub use norm::{Form, Normalisation, normalise};
 pub use operand::Operands;
 pub use real::{Real, Rounding};
-pub use rope::{Frequencies, rope};
+pub use rope::{Frequencies, Pairs, Rotation, rope};

@@ -173,6 +173,7 @@ fn wrong_tokens(sentence: &str) -> Divergence {
         exact: true,
         culprit: Culprit::Unknown,
         summary: sentence.to_string(),
+        suspects: Vec::new(),
     }
 }
 
@@ -186,8 +187,12 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
             writeln!(out, "       also in layers {}", ranges(&first.layers[1..]))?;
         }
     }
+    if let Some(first) = report.first_divergence() {
+        why(out, first)?;
+    }
     for other in report.divergences.iter().skip(1) {
         writeln!(out, "and: {}: {}", other.culprit.name(), other.summary)?;
+        why(out, other)?;
     }
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
@@ -226,6 +231,19 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     }
     if missing > 0 {
         writeln!(out, "{missing} activations are not in the dump")?;
+    }
+    Ok(())
+}
+
+/// Which mistakes make a divergence, and what to do.
+fn why(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
+    for (index, suspect) in divergence.suspects.iter().enumerate() {
+        let word = if index == 0 { "why:" } else { "  or:" };
+        let explained = 100.0 * suspect.explained;
+        writeln!(out, "{word} {}: {} (explains {explained:.3} %)", suspect.id, suspect.summary)?;
+        if !suspect.fix.is_empty() {
+            writeln!(out, " fix: {}", suspect.fix)?;
+        }
     }
     Ok(())
 }

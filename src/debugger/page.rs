@@ -139,7 +139,7 @@ impl Debugger {
 
     fn mask(&self, site: Site) -> Mask {
         let window = self.session.model.config.sliding_window[site.layer];
-        Mask { first: self.run.first_position(), window }
+        Mask::causal(self.run.first_position(), window)
     }
 
     /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them

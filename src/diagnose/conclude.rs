@@ -4,6 +4,7 @@ use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::span::key;
+use super::suspects::search::{Accused, search};
 use super::walk::{CANDIDATE, REFERENCE};
 use crate::engine::Activation;
 
@@ -109,9 +110,17 @@ fn merged(found: &[(usize, &Finding)]) -> Vec<(Divergence, Kind)> {
             }
             continue;
         }
-        merged.push((what, divergence(*role, finding)));
+        merged.push((what, Divergence { suspects: suspects(finding), ..divergence(*role, finding) }));
     }
     merged.into_iter().map(|((_, kind, _), divergence)| (divergence, kind)).collect()
+}
+
+/// Which mistakes make the tensor.
+fn suspects(finding: &Finding) -> Vec<Accused> {
+    match (&finding.kind, &finding.scene) {
+        (Kind::Wrong, Some(scene)) if finding.exact => search(scene),
+        _ => Vec::new(),
+    }
 }
 
 /// Ops that share their code in any engine: a mistake in one is in the other.
@@ -168,6 +177,7 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
             Culprit::Candidate
         },
         summary,
+        suspects: Vec::new(),
     }
 }
 

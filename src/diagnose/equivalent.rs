@@ -107,7 +107,7 @@ impl Trail {
     /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
     pub(super) fn is_unmasked(&self, site: Site, part: &Part) -> bool {
         const HIDDEN: f32 = -9e3;
-        let mask = Mask { first: self.healed.first_position(), window: self.model.config.sliding_window[site.layer] };
+        let mask = Mask::causal(self.healed.first_position(), self.model.config.sliding_window[site.layer]);
         site.activation == Activation::Scores
             && part.values.outer_iter().any(|head| {
                 head.outer_iter().zip(&part.rows).any(|(keys, row)| {

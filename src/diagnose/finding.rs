@@ -1,9 +1,11 @@
 //! A tensor that is not what its inputs give, and what is known of it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::equivalent::Pairs;
 use super::noise::Noise;
+use super::suspects::scene::Scene;
 use crate::engine::Site;
 
 /// What kind of thing was found.
@@ -57,6 +59,8 @@ pub struct Finding {
     pub last_good: Option<String>,
     /// Whether all its inputs were dumped.
     pub exact: bool,
+    /// The op on the dump's inputs, for the search of suspects: of the first findings of a kind only.
+    pub scene: Option<Arc<Scene>>,
 }
 
 impl Finding {

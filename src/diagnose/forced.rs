@@ -12,7 +12,7 @@ use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Activation, Axis, Compute, LogitRows, Run, Site, Value};
+use crate::engine::{Activation, Alteration, Axis, Compute, Edit, LogitRows, Op, Run, Site, Value, inputs};
 use crate::model::Model;
 use crate::ops::{Mask, Operands, Real};
 
@@ -97,6 +97,38 @@ impl Forced {
         self.expected.1.clone_from(&other.expected.1);
     }
 
+    /// What the op computed last, `site`, read, by its place among its inputs.
+    pub fn input(&self, site: Site, index: usize) -> Option<ndarray::ArrayViewD<'_, f64>> {
+        let input = *inputs(site, &self.exact.model().config).get(index)?;
+        self.exact.operand(input)
+    }
+
+    /// What the op computed last gives in f64 with a change to it, and its mask if it has one. `None` where it reads what
+    /// is not there.
+    pub fn altered(&self, edit: &Edit) -> Option<(Value<f64>, Option<Mask>)> {
+        let step = self.exact.altered(edit)?;
+        let mask = step.ops.iter().find_map(|op| if let Op::Scores { how, .. } = op { Some(how.mask) } else { None });
+        Some((self.exact.compute(&step, Compute::default())?, mask))
+    }
+
+    /// The same as programs of `precision` compute it.
+    pub fn altered_draws(&self, edit: &Edit, precision: Precision) -> Option<[Value<f32>; DRAWS]> {
+        let mut drawn = <[Value<f32>; DRAWS]>::default();
+        for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
+            let step = run.altered(edit)?;
+            *value = run.compute(&step, Self::compute(index, precision, self.arithmetic.of(step.site.activation)))?;
+        }
+        Some(drawn)
+    }
+
+    /// Ops of some sites are computed otherwise from here on.
+    pub fn alter(&mut self, alterations: &[Alteration]) {
+        self.exact.alter(alterations.to_vec());
+        for draw in &mut self.draws {
+            draw.alter(alterations.to_vec());
+        }
+    }
+
     /// What the last op gives in f64.
     pub fn exact(&self) -> &Value<f64> {
         self.expected.0.as_ref().expect("an op has been computed")
@@ -143,7 +175,7 @@ fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part, unmasked: bool) -> V
     let row_axis = axes.iter().position(|axis| matches!(axis, Axis::Token | Axis::Query)).expect("a row axis");
     let masked = site.activation == Activation::Scores && !unmasked;
     let keyed = axes.contains(&Axis::Key);
-    let mask = Mask { first: run.first_position(), window: run.model().config.sliding_window[site.layer] };
+    let mask = Mask::causal(run.first_position(), run.model().config.sliding_window[site.layer]);
     for (index, row) in part.rows.iter().enumerate() {
         let mut into = value.index_axis_mut(NdAxis(row_axis), *row);
         let from = part.values.index_axis(NdAxis(row_axis), index);

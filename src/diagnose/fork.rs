@@ -1,5 +1,7 @@
 //! Forks of a trail: what is open, and how what follows decides it.
 
+use std::sync::Arc;
+
 use super::arithmetic::Arithmetic;
 use super::equivalent::reordered;
 use super::finding::{Finding, Harmless, Kind};
@@ -7,6 +9,7 @@ use super::forced::Forced;
 use super::noise::Noise;
 use super::part::Part;
 use super::precision::Precision;
+use super::suspects::scene::Scene;
 use super::trail::Trail;
 use crate::engine::{Activation, Site};
 
@@ -92,6 +95,7 @@ impl Trail {
         let index = self.findings.len();
         let reach = self.spans.reach(site, &self.model.config);
         let first = self.healed.first_position();
+        let scene = self.scene(site, part).map(Arc::new);
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
@@ -107,8 +111,29 @@ impl Trail {
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
             exact: reach.ops == 0,
+            scene,
         });
         index
+    }
+
+    /// What the search of suspects needs, of the first findings of each kind of op.
+    fn scene(&self, site: Site, part: &Part) -> Option<Scene> {
+        const OF_A_KIND: usize = 2;
+        let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
+        if self.findings.iter().filter(alike).count() == OF_A_KIND {
+            return None;
+        }
+        let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
+        Some(Scene {
+            model: Arc::clone(&self.model),
+            forced: self.healed.clone(),
+            site,
+            step: self.spans.forward(),
+            part: Some(part.clone()),
+            precision,
+            terms: self.terms(site, precision),
+            is_reference: self.is_reference,
+        })
     }
 
     /// Opens a fork, or adds to the one that is open.

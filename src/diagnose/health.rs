@@ -172,6 +172,7 @@ impl Health {
             exact: true,
             culprit: Culprit::Engine,
             summary,
+            suspects: Vec::new(),
         });
     }
 

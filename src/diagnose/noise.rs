@@ -119,7 +119,11 @@ type Cell = [Sums; 2];
 
 /// Measures `part` against what is expected. `first` is the position of the forward's first token.
 pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected: Expected, terms: Terms) -> Noise {
-    let mask = Mask { first, window: config.sliding_window[site.layer] };
+    measure_under(Mask::causal(first, config.sliding_window[site.layer]), site, config, part, expected, terms)
+}
+
+/// The same under another mask than the model's.
+pub fn measure_under(mask: Mask, site: Site, config: &Config, part: &Part, expected: Expected, terms: Terms) -> Noise {
     let axes = site.activation.row().axes;
     // What the mask hides has no score; its probability is zero, and is compared.
     let masked = site.activation == Activation::Scores;

@@ -84,7 +84,7 @@ pub fn compare_parts(
         cut
     };
     let (a, b) = (cut(values), cut(expected));
-    let mask = Mask { first, window: config.sliding_window[site.layer] };
+    let mask = Mask::causal(first, config.sliding_window[site.layer]);
     let comparison = metrics::compare(a.view(), b.view(), |row, column| {
         key_axis.is_none() || mask.allows(rows[row], column + first_key)
     });

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::part::Worst;
+use super::suspects::search::Accused;
 
 /// The answer in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,8 @@ pub struct Divergence {
     pub culprit: Culprit,
     /// One sentence: what is wrong, how much, where in the tensor.
     pub summary: String,
+    /// The mistakes that make it, best first; equally good ones side by side.
+    pub suspects: Vec<Accused>,
 }
 
 /// Something that the dump cannot show.
@@ -215,12 +218,12 @@ impl Report {
         self.divergences.first()
     }
 
-    /// The document of `diff --json`. Suspects are not searched for yet: empty.
+    /// The document of `diff --json`.
     pub fn to_json(&self) -> Value {
         let with_suspects = |divergence: &Divergence| {
             let mut value = divergence.to_json();
             if let Value::Object(object) = &mut value {
-                object.insert("suspects".into(), json!([]));
+                object.insert("suspects".into(), suspects(Some(divergence)));
             }
             value
         };
@@ -229,13 +232,29 @@ impl Report {
             "schema": "layerstep.diff/1",
             "verdict": self.verdict.name(),
             "first_divergence": self.first_divergence().map(Divergence::to_json),
-            "suspects": [],
+            "suspects": suspects(self.first_divergence()),
             "divergences": self.divergences.iter().map(with_suspects).collect::<Vec<_>>(),
             "activations": self.activations.iter().map(ActivationRow::to_json).collect::<Vec<_>>(),
             "blind_spots": self.blind_spots.iter().map(blind_spot).collect::<Vec<_>>(),
             "notes": self.notes,
             "sources": self.sources.iter().map(|source| (source.role.to_string(), source.to_json()))
                 .collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+fn suspects(divergence: Option<&Divergence>) -> Value {
+    divergence.into_iter().flat_map(|divergence| &divergence.suspects).map(Accused::to_json).collect()
+}
+
+impl Accused {
+    fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "name": self.name,
+            "explained": number(self.explained),
+            "residual": number(self.residual),
+            "summary": self.summary,
         })
     }
 }

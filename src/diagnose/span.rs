@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::engine::{Activation, Input, Site, inputs};
+use crate::engine::{Activation, Site, inputs};
 use crate::model::Config;
 
 /// The activations of one forward that are known to be right and whole, and what lies between them.
@@ -84,11 +84,7 @@ impl Spans {
 
     fn visit(&self, site: Site, config: &Config, missing: &mut HashSet<Site>) {
         for input in inputs(site, config) {
-            let input = match input {
-                Input::Site(site) => site,
-                Input::Keys(layer) => Site::new(layer, Activation::KRope),
-                Input::Values(layer) => Site::new(layer, Activation::VProj),
-            };
+            let input = input.site();
             if !self.grounded.contains(&input) && missing.insert(input) {
                 self.visit(input, config, missing);
             }

@@ -38,6 +38,8 @@ pub struct Look {
 pub struct Trail {
     pub(super) model: Arc<Model>,
     pub(super) dump: Arc<Dump>,
+    /// Whether it is the reference.
+    pub(super) is_reference: bool,
     /// What most of the dump's tensors were computed in.
     pub(super) typical: Precision,
     /// Goes on with the right values.
@@ -60,10 +62,11 @@ pub struct Trail {
 
 impl Trail {
     /// Stands before the first op of the prefill of `ids`.
-    pub fn new(model: &Arc<Model>, dump: &Arc<Dump>, ids: &[u32]) -> Result<Self, dump::Error> {
+    pub fn new(model: &Arc<Model>, dump: &Arc<Dump>, ids: &[u32], is_reference: bool) -> Result<Self, dump::Error> {
         let start = Forced::new(model, ids);
         Ok(Self {
             typical: Precision::typical(dump)?,
+            is_reference,
             anchor: (start.clone(), Vec::new()),
             healed: start,
             model: Arc::clone(model),
@@ -150,7 +153,7 @@ impl Trail {
         Ok(aligned.map(|a| Part { values: standard(a.values), rows: a.rows, first_key: a.first_key }))
     }
 
-    fn terms(&self, site: Site, precision: Precision) -> Terms {
+    pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {
         let config = &self.model.config;
         let reach = self.spans.reach(site, config);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0

@@ -60,10 +60,12 @@ impl Walk {
     /// Stands before the first op; `steps` are the tokens of each forward.
     pub fn new(model: &Arc<Model>, ids: &[u32], steps: &[usize], witnesses: Witnesses) -> Result<Self, dump::Error> {
         let prefill = &ids[..steps[0]];
-        let trail = |dump: &Option<Arc<Dump>>| dump.as_ref().map(|dump| Trail::new(model, dump, prefill)).transpose();
+        let trail = |dump: &Option<Arc<Dump>>, is_reference: bool| {
+            dump.as_ref().map(|dump| Trail::new(model, dump, prefill, is_reference)).transpose()
+        };
         let both = witnesses.reference.is_some() && witnesses.candidate.is_some();
         Ok(Self {
-            trails: [trail(&witnesses.reference)?, trail(&witnesses.candidate)?],
+            trails: [trail(&witnesses.reference, true)?, trail(&witnesses.candidate, false)?],
             engine: (!both).then(|| Run::new(Arc::clone(model), prefill, LogitRows::All)),
             model: Arc::clone(model),
             ids: ids.to_vec(),

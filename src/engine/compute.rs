@@ -23,6 +23,12 @@ impl Compute {
         Self { rounding, ..Self::default() }
     }
 
+    /// Whether operands of the op that writes `activation` are not taken as they are.
+    pub(super) fn moves(self, activation: Activation) -> bool {
+        self.nudge.is_some()
+            || (self.operands != Operands::Exact && matches!(activation, Activation::Scores | Activation::Context))
+    }
+
     /// The operand `x` of the op that writes `activation`, moved if the computation is nudged.
     ///
     /// Adding up `n` products one after the other in f32 has a random error of about `u sqrt(n/6) |x w|`, with

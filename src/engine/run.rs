@@ -9,8 +9,9 @@ use super::Value;
 use super::activation::Activation;
 use super::cache::KvCache;
 use super::compute::Compute;
-use super::evaluate::{Input, Span, evaluate, inputs};
+use super::evaluate::{Input, Span};
 use super::name::Site;
+use super::op::{Alteration, Edit, Step};
 use super::program::Program;
 use crate::model::Model;
 use crate::ops::Real;
@@ -39,6 +40,10 @@ pub struct Run<T = f32> {
     counter: usize,
     /// What is computed and not stale: the activations of the current layer, and those that no layer owns.
     slots: HashMap<Activation, Value<T>>,
+    /// Those of the layer before, kept for alterations that read them.
+    stale: HashMap<Activation, Value<T>>,
+    /// Ops that are computed otherwise than the model says.
+    alterations: Vec<Alteration>,
     /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
     checkpoints: Vec<Value<T>>,
     cache: KvCache<T>,
@@ -72,6 +77,8 @@ impl<T: Real> Run<T> {
             starts: Vec::new(),
             counter: 0,
             slots: HashMap::new(),
+            stale: HashMap::new(),
+            alterations: Vec::new(),
             checkpoints: Vec::new(),
             cache,
         };
@@ -90,6 +97,7 @@ impl<T: Real> Run<T> {
     fn restart_forward(&mut self) {
         self.counter = 0;
         self.slots.clear();
+        self.stale.clear();
         self.checkpoints.clear();
     }
 
@@ -108,7 +116,7 @@ impl<T: Real> Run<T> {
         if site.activation == Activation::InputNorm {
             // On entering a layer the slots of the one before it are stale: only its output goes on.
             let residual = self.residual(site.layer).clone();
-            self.slots.clear();
+            self.stale = std::mem::take(&mut self.slots);
             self.checkpoints.push(residual);
         } else if site.activation == Activation::FinalNorm {
             self.checkpoints.push(self.slots[&Activation::Block].clone());
@@ -133,14 +141,18 @@ impl<T: Real> Run<T> {
 
     /// The op at `site` on what is computed now.
     fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
-        let first = self.first_position();
-        let span = Span { ids: &self.ids[first..], first };
-        let mut operands: Vec<ArrayViewD<T>> =
-            inputs(site, &self.model.config).into_iter().map(|input| self.operand(input)).collect();
-        if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
-            operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
+        let mut step = self.op(site);
+        for alteration in self.alterations.iter().filter(|alteration| alteration.sites.contains(&site)) {
+            (alteration.edit)(&mut step);
         }
-        evaluate(&self.model, site, span, &operands, compute)
+        let value = self.compute(&step, compute).or_else(|| self.compute(&self.op(site), compute));
+        value.expect("what models read is computed when it is read")
+    }
+
+    /// The op at `site` as the model says.
+    fn op(&self, site: Site) -> Step<'_> {
+        let first = self.first_position();
+        Step::of(&self.model, site, Span { ids: &self.ids[first..], first })
     }
 
     /// What the op computed last gives when it is computed as `compute` says; the run stays as it is.
@@ -148,14 +160,41 @@ impl<T: Real> Run<T> {
         Some(self.evaluate(self.last()?, compute))
     }
 
-    fn operand(&self, input: Input) -> ArrayViewD<'_, T> {
+    /// The op computed last, with a change to it: for [`Run::compute`].
+    pub fn altered(&self, edit: &Edit) -> Option<Step<'_>> {
+        let mut step = self.op(self.last()?);
+        edit(&mut step);
+        Some(step)
+    }
+
+    /// What an op gives on what is computed now; `None` where it reads what is not there. The run stays as it is.
+    pub fn compute(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
+        let mut operands: Vec<ArrayViewD<T>> = Vec::with_capacity(step.inputs.len());
+        for input in &step.inputs {
+            operands.push(self.operand(*input)?);
+        }
+        if step.site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
+            operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
+        }
+        Some(step.apply(&operands, compute))
+    }
+
+    /// Ops of some sites are computed otherwise from here on. An alteration that reads what is not there (an earlier layer
+    /// of the first) leaves the op as it is.
+    pub fn alter(&mut self, alterations: Vec<Alteration>) {
+        self.alterations = alterations;
+    }
+
+    /// An input, if it is computed and still held.
+    pub fn operand(&self, input: Input) -> Option<ArrayViewD<'_, T>> {
         match input {
-            Input::Keys(layer) => self.cache.keys(layer).into_dyn(),
-            Input::Values(layer) => self.cache.values(layer).into_dyn(),
+            Input::Keys(layer) => Some(self.cache.keys(layer).into_dyn()),
+            Input::Values(layer) => Some(self.cache.values(layer).into_dyn()),
+            Input::Stale(site) => self.stale.get(&site.activation).map(|value| value.view()),
             Input::Site(site) => match site.activation {
-                Activation::EmbedTokens => self.checkpoints[0].view(),
-                Activation::Block => self.checkpoints[site.layer + 1].view(),
-                activation => self.slots[&activation].view(),
+                Activation::EmbedTokens => self.checkpoints.first().map(|value| value.view()),
+                Activation::Block => self.checkpoints.get(site.layer + 1).map(|value| value.view()),
+                activation => self.slots.get(&activation).map(|value| value.view()),
             },
         }
     }
@@ -240,6 +279,8 @@ impl<T: Real> Run<T> {
         for layer in block.unwrap_or(0)..layers {
             self.cache.truncate(layer, first);
         }
+        // An alteration may read the layer before: its slots have to be there, too.
+        let block = block.map(|block| if self.alterations.is_empty() { block } else { block.saturating_sub(1) });
         let Some(block) = block else {
             self.restart_forward();
             while self.counter < counter {
@@ -251,6 +292,7 @@ impl<T: Real> Run<T> {
         let residual = self.checkpoints[block].clone();
         self.checkpoints.truncate(block);
         self.slots.clear();
+        self.stale.clear();
         self.slots.insert(if block == 0 { Activation::EmbedTokens } else { Activation::Block }, residual);
         while self.counter < counter {
             self.step();

@@ -84,6 +84,19 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// A matrix in memory.
+    pub fn of_rows(name: &str, rows: &ndarray::ArrayView2<f32>) -> Self {
+        let words: Vec<f32> = rows.iter().copied().collect();
+        let bytes: &[u8] = bytemuck::cast_slice(&words);
+        Self {
+            name: name.into(),
+            shape: rows.shape().to_vec(),
+            dtype: WeightDtype::F32,
+            range: 0..bytes.len(),
+            storage: Arc::new(Storage::copied(bytes)),
+        }
+    }
+
     /// The bytes, as they lie on disk.
     pub fn bytes(&self) -> &[u8] {
         &self.storage.bytes()[self.range.clone()]

@@ -11,9 +11,53 @@ use super::real::{Real, Rounding};
 pub enum Activation {
     /// `x · σ(x)`. Elfwing et al., arXiv 1702.03118; called `silu` or `swish`.
     Silu,
+    /// `x · Φ(x)`. Hendrycks and Gimpel, arXiv 1606.08415.
+    Gelu,
+    /// The same, by `tanh`.
+    GeluTanh,
+    /// `x · σ(1.702 x)`.
+    QuickGelu,
+    /// `max(x, 0)`
+    Relu,
+    /// `max(x, 0)²`
+    ReluSquared,
+    /// `σ(x)`
+    Sigmoid,
+    /// `tanh(x)`
+    Tanh,
+    /// `x`
+    Identity,
 }
 
 impl Activation {
+    /// Every function there is: models have the first, the others are what ports put in its place.
+    pub const ALL: [Self; 9] = [
+        Self::Silu,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::QuickGelu,
+        Self::Relu,
+        Self::ReluSquared,
+        Self::Sigmoid,
+        Self::Tanh,
+        Self::Identity,
+    ];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Silu => "silu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu by tanh",
+            Self::QuickGelu => "quick gelu, x * sigmoid(1.702 x)",
+            Self::Relu => "relu",
+            Self::ReluSquared => "relu squared",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
+            Self::Identity => "no function at all",
+        }
+    }
+
     /// The function whose name in config.json is `name`.
     pub fn parse(name: &str) -> Option<Self> {
         matches!(name, "silu" | "swish").then_some(Self::Silu)
@@ -33,10 +77,31 @@ impl Activation {
                         }
                     },
                 ),
+                other => words.iter_mut().for_each(|word| *word = T::from_f64(other.of(word.wide()))),
             }
             rounding.round(words);
         });
         y
+    }
+}
+
+impl Activation {
+    /// The function of one number.
+    fn of(self, x: f64) -> f64 {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        match self {
+            Self::Silu => x * sigmoid(x),
+            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
+            Self::GeluTanh => {
+                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
+            }
+            Self::QuickGelu => x * sigmoid(1.702 * x),
+            Self::Relu => x.max(0.0),
+            Self::ReluSquared => x.max(0.0).powi(2),
+            Self::Sigmoid => sigmoid(x),
+            Self::Tanh => x.tanh(),
+            Self::Identity => x,
+        }
     }
 }
 
@@ -53,6 +118,21 @@ pub fn add<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, roundi
     let mut y = a.as_standard_layout().into_owned();
     y += &b;
     rounding.round(y.as_slice_mut().expect("standard layout"));
+    y
+}
+
+/// The element-wise sum of arrays of one shape, each times its factor.
+pub fn weighted_sum<T: Real, D: Dimension>(
+    parts: &[ArrayView<T, D>],
+    factors: &[f64],
+    rounding: Rounding,
+) -> Array<T, D> {
+    let mut y = parts[0].mapv(|v| v * T::from_f64(factors[0]));
+    for (part, factor) in parts[1..].iter().zip(&factors[1..]) {
+        let factor = T::from_f64(*factor);
+        Zip::from(&mut y).and(part).for_each(|y, v| *y += *v * factor);
+        rounding.round(y.as_slice_mut().expect("standard layout"));
+    }
     y
 }
 

@@ -17,34 +17,79 @@ pub struct Mask {
     pub first: usize,
     /// Keys further back than this many positions, the query itself counted, are hidden.
     pub window: Option<usize>,
+    /// Keys further ahead than this many positions are hidden: 0 in models; `None` hides none.
+    pub ahead: Option<isize>,
 }
 
 impl Mask {
+    /// A causal mask, as models have it.
+    pub fn causal(first: usize, window: Option<usize>) -> Self {
+        Self { first, window, ahead: Some(0) }
+    }
+
     /// Whether the query in row `query` may see the key at position `key`.
     pub fn allows(&self, query: usize, key: usize) -> bool {
-        let position = self.first + query;
-        key <= position && self.window.is_none_or(|window| position - key < window)
+        let ahead = key.cast_signed() - (self.first + query).cast_signed();
+        self.ahead.is_none_or(|most| ahead <= most) && self.window.is_none_or(|window| -ahead < window.cast_signed())
     }
+}
+
+/// How scores are computed, beside the queries and keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scoring {
+    /// The factor of products.
+    pub scale: f64,
+    /// Which keys are seen.
+    pub mask: Mask,
+    /// For each query head, the key head that it reads.
+    pub groups: Vec<usize>,
+    /// The format of scores, if it is a coarser one.
+    pub format: Rounding,
+}
+
+impl Scoring {
+    /// As models have it.
+    pub fn new(heads: usize, key_heads: usize, head_dim: usize, mask: Mask) -> Self {
+        let scale = (head_dim as f64).sqrt().recip();
+        Self { scale, mask, groups: grouped(heads, key_heads), format: Rounding::None }
+    }
+}
+
+/// For each of `heads` query heads, which of `key_heads` key heads it reads.
+pub fn grouped(heads: usize, key_heads: usize) -> Vec<usize> {
+    (0..heads).map(|head| head / (heads / key_heads)).collect()
+}
+
+/// How the heads' contexts are joined to one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Join {
+    /// Heads side by side, as models have it.
+    #[default]
+    Heads,
+    /// `[head, query, head_dim]` read as rows of another width: what is left when a transposition is forgotten.
+    Untransposed,
+    /// Channels of the heads in turn.
+    Interleaved,
 }
 
 /// `q kᵀ · scale`, -inf where masked: `q` `[head, query, head_dim]`, `keys` `[key, kv_head, head_dim]` →
 /// `[head, query, key]`. Rounded after the product and after the scale.
-pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, scale: f64, mask: Mask, rounding: Rounding) -> Array3<T> {
+pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, how: &Scoring, rounding: Rounding) -> Array3<T> {
     let (heads, queries, _) = q.dim();
-    let repeat = heads / keys.len_of(Axis(1));
-    let scale = T::from_f64(scale);
+    let scale = T::from_f64(how.scale);
     let mut out = Array3::zeros((heads, queries, keys.len_of(Axis(0))));
     out.outer_iter_mut().into_par_iter().enumerate().for_each(|(head, mut out)| {
-        let (q, k) = (q.index_axis(Axis(0), head), keys.index_axis(Axis(1), head / repeat));
+        let (q, k) = (q.index_axis(Axis(0), head), keys.index_axis(Axis(1), how.groups[head]));
         general_mat_mul(T::one(), &q, &k.t(), T::zero(), &mut out);
         let words = out.as_slice_mut().expect("a head of a fresh array is contiguous");
         rounding.round(words);
         for word in words.iter_mut() {
             *word *= scale;
         }
+        how.format.round(words);
         rounding.round(words);
         for ((query, key), score) in out.indexed_iter_mut() {
-            if !mask.allows(query, key) {
+            if !how.mask.allows(query, key) {
                 *score = T::neg_infinity();
             }
         }
@@ -61,18 +106,30 @@ pub fn softmax<T: Real>(scores: ArrayView3<T>, rounding: Rounding) -> Array3<T> 
 }
 
 /// The weighted sum of values: `probs` `[head, query, key]`, `values` `[key, kv_head, head_dim]` →
-/// `[query, head * head_dim]`, heads side by side.
-pub fn context<T: Real>(probs: ArrayView3<T>, values: ArrayView3<T>, rounding: Rounding) -> Array2<T> {
+/// `[query, head * head_dim]`; query head `h` reads value head `groups[h]`.
+pub fn context<T: Real>(
+    probs: ArrayView3<T>,
+    values: ArrayView3<T>,
+    groups: &[usize],
+    join: Join,
+    rounding: Rounding,
+) -> Array2<T> {
     let (heads, queries, _) = probs.dim();
-    let (_, groups, head_dim) = values.dim();
-    let repeat = heads / groups;
+    let head_dim = values.len_of(Axis(2));
     let mut out = Array2::zeros((queries, heads * head_dim));
     out.axis_chunks_iter_mut(Axis(1), head_dim).into_par_iter().enumerate().for_each(|(head, mut out)| {
-        let (probs, values) = (probs.index_axis(Axis(0), head), values.index_axis(Axis(1), head / repeat));
+        let (probs, values) = (probs.index_axis(Axis(0), head), values.index_axis(Axis(1), groups[head]));
         general_mat_mul(T::one(), &probs, &values, T::zero(), &mut out);
     });
     rounding.round(out.as_slice_mut().expect("a fresh array is contiguous"));
-    out
+    let order: [usize; 3] = match join {
+        Join::Heads => return out,
+        Join::Untransposed => [1, 0, 2],
+        Join::Interleaved => [0, 2, 1],
+    };
+    let parts = out.into_shape_with_order((queries, heads, head_dim)).expect("heads side by side");
+    let moved = parts.permuted_axes(order).as_standard_layout().into_owned();
+    moved.into_shape_with_order((queries, heads * head_dim)).expect("as many words as before")
 }
 
 /// [`context`] as fused attention of llama.cpp on a processor computes it: one key after the other, weights relative to
@@ -119,9 +176,13 @@ mod tests {
 
     #[test]
     fn masks_hide_the_future_and_what_left_the_window() {
-        let mask = Mask { first: 3, window: Some(2) };
+        let mask = Mask::causal(3, Some(2));
         let seen: Vec<bool> = (0..6).map(|key| mask.allows(1, key)).collect();
         assert_eq!(seen, [false, false, false, true, true, false], "position 4 sees itself and one before");
+    }
+
+    fn halved(heads: usize, key_heads: usize, first: usize) -> Scoring {
+        Scoring { scale: 0.5, ..Scoring::new(heads, key_heads, 1, Mask::causal(first, None)) }
     }
 
     #[test]
@@ -129,9 +190,10 @@ mod tests {
         // head_dim 1, keys and values of kv head g are g + 1, so the scores tell which head was read.
         let q = Array3::<f32>::ones((4, 1, 1));
         let keys = Array::from_shape_fn((2, 2, 1), |(_, g, _)| (g + 1) as f32);
-        let scores = scores(q.view(), keys.view(), 0.5, Mask { first: 1, window: None }, Rounding::None);
+        let scores = scores(q.view(), keys.view(), &halved(4, 2, 1), Rounding::None);
         assert_eq!(scores.iter().copied().collect::<Vec<_>>(), [0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]);
-        let context = context(softmax(scores.view(), Rounding::None).view(), keys.view(), Rounding::None);
+        let probs = softmax(scores.view(), Rounding::None);
+        let context = context(probs.view(), keys.view(), &grouped(4, 2), Join::Heads, Rounding::None);
         assert_eq!(context.row(0).to_vec(), [1.0, 1.0, 2.0, 2.0]);
     }
 
@@ -139,7 +201,7 @@ mod tests {
     fn probabilities_of_masked_keys_are_zero_and_rows_sum_to_one() {
         let q = Array::from_shape_fn((2, 3, 4), |(h, t, i)| (h + t + i) as f32);
         let keys = Array::from_shape_fn((3, 1, 4), |(t, _, i)| (t * i) as f32 * 0.3);
-        let scores = scores(q.view(), keys.view(), 0.5, Mask { first: 0, window: None }, Rounding::None);
+        let scores = scores(q.view(), keys.view(), &halved(2, 1, 0), Rounding::None);
         let probs = softmax(scores.view(), Rounding::None);
         for row in probs.lanes(Axis(2)) {
             assert!((row.sum() - 1.0).abs() < 1e-6);

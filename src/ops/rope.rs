@@ -3,7 +3,7 @@
 //! Su et al., *RoFormer*, arXiv 2104.09864, in the half-split form of `apply_rotary_pos_emb` of transformers: channel `i`
 //! is rotated with channel `i + d/2`, by the angle `position · ω_i`.
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView3, ArrayViewMut1, Axis, Zip, s};
+use ndarray::{Array2, Array3, ArrayView3, Axis, Zip};
 
 use super::real::{Real, Rounding};
 
@@ -53,6 +53,11 @@ impl Frequencies {
         Self(self.0.iter().enumerate().map(nudge).collect())
     }
 
+    /// Speeds given one by one, fastest first.
+    pub fn of_speeds(speeds: impl IntoIterator<Item = f32>) -> Self {
+        Self(speeds.into_iter().collect())
+    }
+
     /// The speeds, fastest first.
     pub fn speeds(&self) -> &[f32] {
         &self.0
@@ -67,43 +72,94 @@ pub(super) fn sign(seed: u64, index: usize) -> f32 {
     if (z ^ (z >> 31)) & 1 == 0 { 1.0 } else { -1.0 }
 }
 
-/// Rotates `x` `[head, token, head_dim]`; row `t` stands at position `first + t`. Cosines and sines, each product and the
-/// sum are rounded, as by `apply_rotary_pos_emb`.
-pub fn rope<T: Real>(x: ArrayView3<T>, first: usize, frequencies: &Frequencies, rounding: Rounding) -> Array3<T> {
-    let half = frequencies.0.len();
-    assert_eq!(x.len_of(Axis(2)), 2 * half, "head_dim of a rotation");
-    let tokens = x.len_of(Axis(1));
-    // Angles are f32 products, as in transformers: another rounding shows after 100 positions.
-    let table = |function: fn(T) -> T| {
-        let angle = |(t, i): (usize, usize)| function(T::of((first + t) as f32 * frequencies.0[i]));
-        let mut table = Array2::from_shape_fn((tokens, half), angle);
-        rounding.round(table.as_slice_mut().expect("a fresh array is contiguous"));
+/// Which channels are rotated together, of the `2n` that are rotated at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pairs {
+    /// `(i, i + n)`, as models of Hugging Face have them.
+    #[default]
+    Halves,
+    /// `(2i, 2i + 1)`.
+    Adjacent,
+}
+
+impl Pairs {
+    /// The channels of pair `i` of `n`.
+    fn channels(self, i: usize, n: usize) -> (usize, usize) {
+        match self {
+            Self::Halves => (i, i + n),
+            Self::Adjacent => (2 * i, 2 * i + 1),
+        }
+    }
+}
+
+/// By which angles which channels are rotated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotation {
+    /// Radians per position, one for each pair of channels; channels beyond the pairs stay as they are.
+    pub frequencies: Frequencies,
+    /// The position of each row.
+    pub positions: Vec<f32>,
+    /// Which channels form a pair.
+    pub pairs: Pairs,
+    /// The format of angles, if it is a coarser one.
+    pub angles: Rounding,
+    /// The format of cosines and sines, if it is a coarser one.
+    pub table: Rounding,
+}
+
+impl Rotation {
+    /// Rows at positions from `first` on, as models have it.
+    pub fn new(frequencies: Frequencies, first: usize, rows: usize) -> Self {
+        let positions = (first..first + rows).map(|position| position as f32).collect();
+        Self { frequencies, positions, pairs: Pairs::Halves, angles: Rounding::None, table: Rounding::None }
+    }
+
+    /// Cosines or sines, `[row, pair]`.
+    fn table<T: Real>(&self, function: fn(T) -> T, rounding: Rounding) -> Array2<T> {
+        // Angles are f32 products, as in transformers: another rounding shows after 100 positions.
+        let mut angles = Array2::from_shape_fn((self.positions.len(), self.frequencies.0.len()), |(t, i)| {
+            T::of(self.positions[t] * self.frequencies.0[i])
+        });
+        self.angles.round(angles.as_slice_mut().expect("a fresh array is contiguous"));
+        let mut table = angles.mapv(function);
+        let words = table.as_slice_mut().expect("a fresh array is contiguous");
+        self.table.round(words);
+        rounding.round(words);
         table
-    };
-    let (cos, sin) = (table(T::cos), table(T::sin));
+    }
+}
+
+/// Rotates `x` `[head, token, head_dim]`. Cosines and sines, each product and the sum are rounded, as by
+/// `apply_rotary_pos_emb`.
+pub fn rope<T: Real>(x: ArrayView3<T>, rotation: &Rotation, rounding: Rounding) -> Array3<T> {
+    let pairs = rotation.frequencies.0.len();
+    assert!(x.len_of(Axis(2)) >= 2 * pairs, "a rotation turns no more channels than a head has");
+    assert_eq!(x.len_of(Axis(1)), rotation.positions.len(), "every row has a position");
+    let (cos, sin) = (rotation.table(T::cos, rounding), rotation.table(T::sin, rounding));
     let mut y = x.as_standard_layout().into_owned();
-    Zip::from(y.outer_iter_mut()).and(x.outer_iter()).par_for_each(|mut y, x| {
-        let mut turned = vec![T::zero(); half];
+    Zip::from(y.outer_iter_mut()).par_for_each(|mut y| {
+        // Products with cosines, then with sines, of the first channels of all pairs, then of the second.
+        let mut products = vec![T::zero(); 4 * pairs];
         for (t, mut y) in y.outer_iter_mut().enumerate() {
-            let (a, b) = (x.slice(s![t, ..half]), x.slice(s![t, half..]));
-            let (cos, sin) = (cos.row(t), sin.row(t));
-            let (mut ya, mut yb) = y.multi_slice_mut((s![..half], s![half..]));
-            let mut rotate = |y: &mut ArrayViewMut1<T>, a: ArrayView1<T>, b: ArrayView1<T>, sign: T| {
-                let y = y.as_slice_mut().expect("half of a contiguous row");
-                for (((y, turned), (a, b)), (c, s)) in
-                    y.iter_mut().zip(&mut turned).zip(a.iter().zip(b)).zip(cos.iter().zip(sin))
-                {
-                    (*y, *turned) = (*a * *c, sign * *b * *s);
-                }
-                rounding.round(y);
-                rounding.round(&mut turned);
-                for (y, turned) in y.iter_mut().zip(&turned) {
-                    *y += *turned;
-                }
-                rounding.round(y);
-            };
-            rotate(&mut ya, a, b, -T::one());
-            rotate(&mut yb, b, a, T::one());
+            let y = y.as_slice_mut().expect("a row of a contiguous array");
+            for i in 0..pairs {
+                let (first, second) = rotation.pairs.channels(i, pairs);
+                let (a, b, c, s) = (y[first], y[second], cos[[t, i]], sin[[t, i]]);
+                products[i] = a * c;
+                products[pairs + i] = b * c;
+                products[2 * pairs + i] = -b * s;
+                products[3 * pairs + i] = a * s;
+            }
+            rounding.round(&mut products);
+            let (turned, added) = products.split_at_mut(2 * pairs);
+            for (turned, added) in turned.iter_mut().zip(added) {
+                *turned += *added;
+            }
+            rounding.round(turned);
+            for i in 0..pairs {
+                let (first, second) = rotation.pairs.channels(i, pairs);
+                (y[first], y[second]) = (turned[i], turned[pairs + i]);
+            }
         }
     });
     y
@@ -116,7 +172,7 @@ mod tests {
     #[test]
     fn a_rotation_turns_each_pair_by_its_own_angle() {
         let x = Array3::from_shape_fn((1, 3, 4), |(_, _, i)| if i < 2 { 1.0f32 } else { 0.0 });
-        let y = rope(x.view(), 5, &Frequencies::new(100.0, 4), Rounding::None);
+        let y = rope(x.view(), &Rotation::new(Frequencies::new(100.0, 4), 5, 3), Rounding::None);
         for t in 0..3 {
             for (i, speed) in [1.0f32, 0.1].iter().enumerate() {
                 let angle = (5 + t) as f32 * speed;

@@ -82,7 +82,7 @@ impl Reference {
             ndarray::concatenate(Axis(axis), &views).expect("parts differ only along the token axis")
         };
         let read = |input| match input {
-            Input::Site(site) => self.read(site, forward, config),
+            Input::Site(site) | Input::Stale(site) => self.read(site, forward, config),
             Input::Keys(layer) => stack(&all(layer, Activation::KRope), 1).permuted_axes(IxDyn(&[1, 0, 2])),
             Input::Values(layer) => {
                 let rows = stack(&all(layer, Activation::VProj), 0);

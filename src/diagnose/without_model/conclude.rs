@@ -223,6 +223,7 @@ fn divergence(survey: &Survey, trace: &Trace, finding: &Finding, summary: String
         exact: finding.exact,
         culprit: finding.culprit,
         summary,
+        suspects: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::disguise::{Disguise, before_softmax};
 use super::equation::{Check, Closure, check};
-use super::flow::{Fate, State, source};
+use super::flow::{Fate, State};
 use super::label;
 use super::survey::{Survey, read};
 use super::trace::Trace;
@@ -168,7 +168,7 @@ impl Trace {
 pub(super) fn blame_consumers(pair: &Pair, survey: &Survey, finding: &mut Finding) -> Result<(), dump::Error> {
     let node = &survey.nodes[finding.at];
     let Some(site) = node.subject.site() else { return Ok(()) };
-    let reads = |other: &Site| inputs(*other, pair.config()).into_iter().any(|input| source(input) == site);
+    let reads = |other: &Site| inputs(*other, pair.config()).into_iter().any(|input| input.site() == site);
     let others = survey.nodes.iter().filter(|other| other.forward == node.forward);
     for other in others.filter_map(|other| other.subject.site()).filter(reads) {
         let checks = [check(pair, survey, 0, node.forward, other)?, check(pair, survey, 1, node.forward, other)?];

@@ -6,7 +6,7 @@ use super::curve::Curve;
 use super::disguise::before_softmax;
 use super::survey::{Found, Node, Survey};
 use crate::dump::{Pair, Subject};
-use crate::engine::{Activation as A, Input, Program, Site, inputs};
+use crate::engine::{Activation as A, Program, Site, inputs};
 
 /// What becomes of a tensor that stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Flow {
         let mut consumers: HashMap<Site, Vec<Site>> = HashMap::new();
         for site in program.sites() {
             for input in inputs(*site, config) {
-                consumers.entry(source(input)).or_default().push(*site);
+                consumers.entry(input.site()).or_default().push(*site);
             }
         }
         Self { consumers, program }
@@ -121,15 +121,6 @@ impl Flow {
             _ => false,
         };
         behind.filter(all).collect()
-    }
-}
-
-/// The activation that an input is.
-pub(super) fn source(input: Input) -> Site {
-    match input {
-        Input::Site(site) => site,
-        Input::Keys(layer) => Site::new(layer, A::KRope),
-        Input::Values(layer) => Site::new(layer, A::VProj),
     }
 }
 

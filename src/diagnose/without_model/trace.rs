@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use super::curve::Curve;
 use super::disguise::{self, Disguise};
 use super::finding::{Finding, blame_consumers};
-use super::flow::{Fate, Flow, State, source};
+use super::flow::{Fate, Flow, State};
 use super::survey::{Survey, read};
 use super::{noise, permutation};
 use crate::diagnose::report::Culprit;
 use crate::dump::{self, Pair};
-use crate::engine::{Activation as A, inputs};
+use crate::engine::{Activation as A, Input, inputs};
 
 /// Everything that was found out.
 pub(super) struct Trace {
@@ -174,6 +174,6 @@ impl Trace {
         let node = &survey.nodes[at];
         let good = |place: usize| matches!(self.states[place], State::InLine | State::Disguised);
         let agrees = |site| survey.compared(node.forward, site).is_some_and(good);
-        node.subject.site().is_some_and(|site| inputs(site, pair.config()).into_iter().map(source).all(agrees))
+        node.subject.site().is_some_and(|site| inputs(site, pair.config()).into_iter().map(Input::site).all(agrees))
     }
 }

@@ -1,0 +1,94 @@
+//! Which mistake makes the tensor that was dumped: every known mistake of ports is tried on the dump's own inputs, and
+//! the one that reproduces the tensor is named.
+//!
+//! A [`Suspect`] is a declaration: an id, what people see, what to do, the ops it applies to, and the changed ops to try
+//! ([`Variant`]), which are those of the engine with another argument. [`search`] tries them; [`shape`] describes an error
+//! that none of them makes.
+
+mod attention;
+mod embedding;
+mod fit;
+mod labels;
+mod mlp;
+mod norms;
+mod projections;
+mod residual;
+mod rope;
+pub mod scene;
+pub mod search;
+pub mod shape;
+mod spectroscopy;
+
+use std::sync::Arc;
+
+use crate::engine::{Activation, Edit, Step};
+use scene::Scene;
+
+/// A mistake that ports make.
+#[derive(Debug)]
+pub struct Suspect {
+    /// Its published id.
+    pub id: &'static str,
+    /// What it is, in one sentence.
+    pub summary: &'static str,
+    /// The activations it makes wrong; none for mistakes of a dump, which have no op.
+    pub ops: &'static [Activation],
+    /// How it shows.
+    pub symptom: &'static str,
+    /// How it comes about.
+    pub cause: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+    /// Public threads where it was seen.
+    pub seen: &'static str,
+    /// What to try on an op.
+    pub variants: fn(&Scene) -> Vec<Variant>,
+}
+
+/// One way of making a mistake.
+#[derive(Clone)]
+pub struct Variant {
+    /// What is computed, and what the model wants: "theta 10000 where the model has 500000".
+    pub words: String,
+    /// The changed op.
+    pub edit: Edit,
+}
+
+impl std::fmt::Debug for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl Variant {
+    fn new(words: impl Into<String>, edit: impl Fn(&mut Step) + Send + Sync + 'static) -> Self {
+        Self { words: words.into(), edit: Arc::new(edit) }
+    }
+}
+
+/// Every suspect, the more specific one first where two can tie.
+pub fn all() -> impl Iterator<Item = &'static Suspect> {
+    [
+        labels::SUSPECTS,
+        embedding::SUSPECTS,
+        norms::SUSPECTS,
+        residual::SUSPECTS,
+        mlp::SUSPECTS,
+        projections::SUSPECTS,
+        rope::SUSPECTS,
+        attention::SUSPECTS,
+        projections::STALE,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The suspect with this id.
+pub fn named(id: &str) -> Option<&'static Suspect> {
+    all().find(|suspect| suspect.id == id)
+}
+
+/// No changed op to try: a mistake of a dump's labels.
+fn none(_: &Scene) -> Vec<Variant> {
+    Vec::new()
+}

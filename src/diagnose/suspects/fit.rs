@@ -1,0 +1,42 @@
+//! Numbers that a tensor tells about the op that made it.
+
+use ndarray::ArrayViewD;
+
+/// The least-squares factor `c` of `y ≈ c f`, over elements that are finite in both; none where `f` is zero.
+pub(super) fn factor<'a>(pairs: impl IntoIterator<Item = (&'a f64, &'a f64)>) -> Option<f64> {
+    let (mut cross, mut size) = (0.0, 0.0);
+    for (y, f) in pairs.into_iter().filter(|(y, f)| y.is_finite() && f.is_finite()) {
+        cross += y * f;
+        size += f * f;
+    }
+    (size > 0.0).then_some(cross / size)
+}
+
+/// The `c` of `y = c tanh(f / c)`, from the largest elements, if there is one.
+pub(super) fn cap(y: ArrayViewD<f64>, f: ArrayViewD<f64>) -> Option<f64> {
+    let mut pairs: Vec<(f64, f64)> = y.iter().copied().zip(f.iter().copied()).filter(|(y, f)| y * f > 0.0).collect();
+    pairs.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    let mut found: Vec<f64> = pairs.iter().take(9).filter_map(|(y, f)| one_cap(y.abs(), f.abs())).collect();
+    found.sort_by(f64::total_cmp);
+    let cap = *found.get(found.len() / 2)?;
+    // A number that somebody wrote down, if it is near one.
+    let round = (cap * 100.0).round() / 100.0;
+    Some(if (cap - round).abs() < 1e-3 * cap { round } else { cap })
+}
+
+/// By bisection: `c tanh(f / c)` grows with `c` from 0 to `f`.
+fn one_cap(y: f64, f: f64) -> Option<f64> {
+    if y >= f {
+        return None;
+    }
+    let (mut low, mut high) = (y, 1e3 * f);
+    for _ in 0..100 {
+        let middle = f64::midpoint(low, high);
+        if middle * (f / middle).tanh() < y {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (high < 0.99e3 * f).then_some(high)
+}

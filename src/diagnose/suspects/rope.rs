@@ -1,0 +1,267 @@
+//! Mistakes in rotary position embedding, the most frequent family.
+
+use super::spectroscopy::{positions, speeds, theta_ratio};
+use super::{Scene, Suspect, Variant};
+use crate::engine::{Activation as A, Op};
+use crate::ops::{Frequencies, Pairs, Rotation, Rounding};
+
+const ROPE: &[A] = &[A::QRope, A::KRope];
+
+pub(super) const SUSPECTS: &[Suspect] = &[
+    Suspect {
+        id: "kv_cache_position",
+        summary: "from some token on, positions are stuck, restarted or shifted",
+        ops: ROPE,
+        symptom: "the prefill is right, decoded tokens are wrong",
+        cause: "the position of a decode step is not taken from the cache's length",
+        fix: "rotate a decoded token by the number of tokens before it",
+        seen: "mlx-vlm #1983, fla #766, vllm-mlx #311, maclocal-api #92",
+        variants: cache_position,
+    },
+    Suspect {
+        id: "rope_missing",
+        summary: "nothing is rotated",
+        ops: ROPE,
+        symptom: "token 0 is right, all later ones are wrong, and the output is the input",
+        cause: "RoPE is left out, or the layer is taken for one without positions",
+        fix: "rotate q and k of this layer",
+        seen: "Camelid #535, executorch #22043, mistral.rs a1582cbff",
+        variants: |_| vec![rotation("not rotated", |r| r.frequencies = Frequencies::of_speeds([]))],
+    },
+    Suspect {
+        id: "rope_interleaved",
+        summary: "channels (2i, 2i + 1) are rotated together where the model pairs (i, i + d/2)",
+        ops: ROPE,
+        symptom: "token 0 is right, later tokens are wrong in all heads; one or two tokens are generated well, then loops",
+        cause: "the layout of GPT-J and of Meta's Llama files, where Hugging Face's weights are permuted for halves",
+        fix: "rotate channel i with channel i + d/2",
+        seen: "candle #3411, mistral.rs be3f76ad7, SharpInference #7, tt-metal #26844",
+        variants: |scene| {
+            let d = scene.config().head_dim;
+            let words = format!("pairs (2i, 2i + 1) where the model has (i, i + {})", d / 2);
+            vec![rotation(words, |r| r.pairs = Pairs::Adjacent)]
+        },
+    },
+    Suspect {
+        id: "rope_direction",
+        summary: "the rotation turns the other way",
+        ops: ROPE,
+        symptom: "token 0 is right, later tokens are wrong; scores alone are right if q and k both turn that way",
+        cause: "the sign of the sine is exchanged",
+        fix: "y_i = x_i cos - x_(i+d/2) sin, y_(i+d/2) = x_(i+d/2) cos + x_i sin",
+        seen: "no public thread is known to us",
+        variants: |scene| {
+            let speeds: Vec<f32> = scene.config().frequencies.speeds().iter().map(|w| -w).collect();
+            vec![rotation("angles of the other sign", move |r| r.frequencies = Frequencies::of_speeds(speeds.clone()))]
+        },
+    },
+    Suspect {
+        id: "rope_scaling_missing",
+        summary: "rope_scaling of config.json is ignored, or one is applied that is not there",
+        ops: ROPE,
+        symptom: "fast pairs agree, slow ones turn too fast (or too slow) by a constant factor",
+        cause: "only rope_theta is read",
+        fix: "scale the speeds as rope_scaling (rope_parameters) says",
+        seen: "tiny-vllm #1, llama.cpp #8676, ANEForge #58, mlxcel #1340, ollama #13452",
+        variants: scaling,
+    },
+    Suspect {
+        id: "rope_theta",
+        summary: "another theta",
+        ops: ROPE,
+        symptom: "token 0 is right; the fastest pair is right everywhere, slower ones drift",
+        cause: "the default of 10000 in the place of rope_theta",
+        fix: "read rope_theta (or rope_parameters.rope_theta) of config.json",
+        seen: "candle 9a0267f0c, MarinFold #184, vLLM #42624, DeepSpeed #8345",
+        variants: theta,
+    },
+    Suspect {
+        id: "rope_position_offset",
+        summary: "all positions are shifted by a constant",
+        ops: ROPE,
+        symptom: "token 0 is wrong, too; harmless where q and k are shifted alike",
+        cause: "positions start at 1, or padding is counted",
+        fix: "the first token stands at position 0",
+        seen: "moeut #6, mlx-vlm #1983",
+        variants: position_offset,
+    },
+    Suspect {
+        id: "rope_partial",
+        summary: "only a part of each head is rotated",
+        ops: ROPE,
+        symptom: "some channels pass unchanged, the others turn at other speeds",
+        cause: "partial_rotary_factor of another model",
+        fix: "rotate all channels of a head",
+        seen: "pie #603, mlx-lm #1698, maxtext #4616, lmdeploy #3861",
+        variants: partial,
+    },
+    Suspect {
+        id: "ref_inv_freq_low_precision",
+        summary: "the reference's own RoPE speeds were cast to bf16 or f16",
+        ops: ROPE,
+        symptom: "the reference disagrees with its weights, more from token to token, while the candidate is right",
+        cause: "model.to(bfloat16) casts the buffer inv_freq",
+        fix: "load the reference with dtype=... in from_pretrained, or restore inv_freq in float32",
+        seen: "Automodel #3233, HF #25681, HF #29496, Megatron #744",
+        variants: |scene| if scene.is_reference { rounded_speeds(scene) } else { Vec::new() },
+    },
+    Suspect {
+        id: "rope_low_precision",
+        summary: "speeds, angles or the table of cosines are rounded to bf16 or f16",
+        ops: ROPE,
+        symptom: "a small error that grows with the position and looks like noise",
+        cause: "the table is computed in the dtype of the model",
+        fix: "compute angles in f32, and round cosines and sines only at the end",
+        seen: "candle 81de4cbaa, gpt-neox #1003, sglang-jax #1472, HF #29285",
+        variants: low_precision,
+    },
+];
+
+fn rotation(words: impl Into<String>, change: impl Fn(&mut Rotation) + Send + Sync + 'static) -> Variant {
+    Variant::new(words, move |step| {
+        for op in &mut step.ops {
+            if let Op::Rope(rotation) = op {
+                change(rotation);
+            }
+        }
+    })
+}
+
+fn with_speeds(words: impl Into<String>, frequencies: Frequencies) -> Variant {
+    rotation(words, move |r| r.frequencies = frequencies.clone())
+}
+
+fn scaling(scene: &Scene) -> Vec<Variant> {
+    let config = scene.config();
+    let plain = Frequencies::new(config.rope_theta, config.head_dim);
+    if plain != config.frequencies {
+        return vec![with_speeds(format!("no scaling where the model has {}", config.rope_type), plain)];
+    }
+    let mut factors = vec![2.0f32, 4.0, 8.0];
+    if let Some(speeds) = speeds(scene) {
+        let ratio = f64::from(plain.speeds()[0]) / speeds[0];
+        factors.extend((ratio.is_finite() && ratio > 1.0).then_some((ratio * 1e4).round() as f32 / 1e4));
+    }
+    let linear = |factor: f32| with_speeds(format!("linear scaling by {factor}"), plain.clone().linear(factor));
+    let mut variants: Vec<Variant> = factors.into_iter().map(linear).collect();
+    for factor in [8.0, 32.0] {
+        let scaled = plain.clone().llama3(factor, 1.0, 4.0, 8192.0);
+        variants.push(with_speeds(format!("llama3 scaling by {factor}"), scaled));
+    }
+    variants
+}
+
+fn theta(scene: &Scene) -> Vec<Variant> {
+    let (config, own) = (scene.config(), &scene.config().frequencies);
+    let of_theta = |theta: f64| {
+        with_speeds(
+            format!("theta {theta} where the model has {}", config.rope_theta),
+            Frequencies::new(theta, config.head_dim),
+        )
+    };
+    let usual = [1e4, 5e5, 1e6, 5e6, 1e7].into_iter().filter(|theta| (theta - config.rope_theta).abs() > 0.0);
+    let mut variants: Vec<Variant> = usual.map(of_theta).collect();
+    let Some(ratio) = speeds(scene).and_then(|speeds| theta_ratio(&speeds, own.speeds())) else { return variants };
+    if (ratio - 1.0).abs() < 1e-4 {
+        return variants;
+    }
+    // A number that somebody wrote down, if it is near one.
+    let digits = 10f64.powf((ratio * config.rope_theta).log10().floor() - 3.0);
+    let round = (ratio * config.rope_theta / digits).round() * digits;
+    for theta in [round, ratio * config.rope_theta] {
+        variants.push(of_theta(theta));
+        let times = theta / config.rope_theta;
+        let count = own.speeds().len() as f64;
+        let speeds =
+            own.speeds().iter().enumerate().map(|(i, w)| (f64::from(*w) * times.powf(-(i as f64) / count)) as f32);
+        variants.push(with_speeds(
+            format!("theta {theta} where the model has {}, then its scaling", config.rope_theta),
+            Frequencies::of_speeds(speeds),
+        ));
+    }
+    variants
+}
+
+/// How far each row is from where it should be, if any is.
+fn shifts(scene: &Scene) -> Option<(Vec<i64>, Vec<i64>)> {
+    let found = positions(scene)?;
+    let first = i64::try_from(scene.first_position()).ok()?;
+    let shifts: Vec<i64> = (first..).zip(&found).map(|(right, found)| found - right).collect();
+    shifts.iter().any(|shift| *shift != 0).then_some((found, shifts))
+}
+
+fn at_positions(words: String, positions: Vec<i64>) -> Variant {
+    rotation(words, move |r| r.positions = positions.iter().map(|position| *position as f32).collect())
+}
+
+fn position_offset(scene: &Scene) -> Vec<Variant> {
+    let Some((found, shifts)) = shifts(scene) else { return Vec::new() };
+    let constant = shifts.iter().all(|shift| *shift == shifts[0]);
+    if !constant || scene.step > 0 {
+        return Vec::new();
+    }
+    vec![rotation(format!("positions shifted by {:+} from the first token on", shifts[0]), {
+        let shift = (found[0] - i64::try_from(scene.first_position()).unwrap_or_default()) as f32;
+        move |r| r.positions.iter_mut().for_each(|position| *position += shift)
+    })]
+}
+
+fn cache_position(scene: &Scene) -> Vec<Variant> {
+    let Some((found, shifts)) = shifts(scene) else { return Vec::new() };
+    let from = shifts.iter().position(|shift| *shift != 0).unwrap_or_default();
+    // Where prefill and decode steps stand in one tensor, the prefill is right; at position 0 every rotation is.
+    const PREFILL: usize = 2;
+    let wrong = &found[from..];
+    let regular = |step: i64| wrong.windows(2).all(|pair| pair[1] - pair[0] == step);
+    if scene.step == 0 && (from < PREFILL || !(regular(0) || regular(1))) {
+        return Vec::new();
+    }
+    let at = scene.first_position() + from;
+    let words = if found.windows(2).skip(from).all(|pair| pair[0] == pair[1]) && found.len() > from + 1 {
+        format!("from token {at} on positions stay at {}", found[from])
+    } else if found[from] == 0 && at > 0 {
+        format!("positions start again at 0 with token {at}")
+    } else {
+        format!("token {at} stands at position {}", found[from])
+    };
+    vec![at_positions(words, found)]
+}
+
+fn partial(scene: &Scene) -> Vec<Variant> {
+    let config = scene.config();
+    let mut variants = Vec::new();
+    for share in [2, 4] {
+        let rotated = config.head_dim / share;
+        if rotated < 2 || !rotated.is_multiple_of(2) {
+            continue;
+        }
+        let words = format!("only {rotated} of {} channels rotated", config.head_dim);
+        variants.push(with_speeds(words.clone(), Frequencies::new(config.rope_theta, rotated)));
+        let every: Vec<f32> = config.frequencies.speeds().iter().copied().step_by(share).collect();
+        variants.push(with_speeds(words.clone(), Frequencies::of_speeds(every)));
+        let first = config.frequencies.speeds().iter().copied().take(rotated / 2);
+        variants.push(with_speeds(format!("{words}, at the speeds of a whole head"), Frequencies::of_speeds(first)));
+    }
+    variants
+}
+
+fn rounded_speeds(scene: &Scene) -> Vec<Variant> {
+    let rounded = |rounding: Rounding, name: &str| {
+        let mut speeds = scene.config().frequencies.speeds().to_vec();
+        rounding.round(&mut speeds);
+        with_speeds(format!("speeds rounded to {name}"), Frequencies::of_speeds(speeds))
+    };
+    vec![rounded(Rounding::Bf16, "bf16"), rounded(Rounding::F16, "f16")]
+}
+
+fn low_precision(scene: &Scene) -> Vec<Variant> {
+    let mut variants = rounded_speeds(scene);
+    for (rounding, name) in [(Rounding::Bf16, "bf16"), (Rounding::F16, "f16")] {
+        variants.push(rotation(format!("cosines and sines rounded to {name}"), move |r| r.table = rounding));
+        variants.push(rotation(format!("angles rounded to {name}"), move |r| r.angles = rounding));
+        variants.push(rotation(format!("angles, cosines and sines rounded to {name}"), move |r| {
+            (r.angles, r.table) = (rounding, rounding);
+        }));
+    }
+    variants
+}

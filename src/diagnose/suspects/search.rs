@@ -1,0 +1,172 @@
+//! Which suspects reproduce a tensor.
+//!
+//! The mutated op runs on the dump's own inputs, so an error that came in with them does not matter. A suspect is accepted
+//! when the tensor is as near to the mutated op as a correct program of that op would be (its own noise floor, measured as
+//! everywhere), and when next to nothing of the error is left. Suspects that explain it equally well are one class.
+
+use ndarray::ArrayViewD;
+
+use super::scene::Scene;
+use super::{Suspect, Variant, all, shape};
+use crate::diagnose::noise::{Expected, Terms, measure_under};
+use crate::diagnose::span::key;
+use crate::engine::{Activation, Axis, Edit, Site, Value};
+use crate::ops::Mask;
+
+/// Less than this share of the error explained is chance.
+const EXPLAINED: f64 = 0.99;
+
+/// Less than this share is not looked at again with the roundings of the dump's precision.
+const WORTH_EMULATING: f64 = 0.5;
+
+/// Residuals within this factor of the smallest are equally good.
+const ALIKE: f64 = 2.0;
+
+/// A suspect, as the report has it.
+#[derive(Clone)]
+pub struct Accused {
+    /// Its published id, or `unknown`.
+    pub id: &'static str,
+    /// The activation.
+    pub name: String,
+    /// The share of the squared error that it explains.
+    pub explained: f64,
+    /// Relative distance of the tensor from the mutated op.
+    pub residual: f64,
+    /// What is computed instead of what.
+    pub summary: String,
+    /// What to do; empty for `unknown`.
+    pub fix: &'static str,
+    /// The mutated op; none for `unknown` and for labels.
+    pub edit: Option<Edit>,
+}
+
+impl std::fmt::Debug for Accused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} in {}: {} (explained {}, residual {})",
+            self.id, self.name, self.summary, self.explained, self.residual
+        )
+    }
+}
+
+/// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does.
+pub fn search(scene: &Scene) -> Vec<Accused> {
+    let mut found = Vec::new();
+    for suspect in all().filter(|suspect| suspect.ops.contains(&scene.site.activation)) {
+        let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
+        // Ways of making one mistake are one suspect: the nearest.
+        found.extend(tried.min_by(|a, b| a.residual.total_cmp(&b.residual)));
+    }
+    let nearest = found.iter().map(|accused| accused.residual).fold(f64::INFINITY, f64::min);
+    let floor = scene.terms.least;
+    found.retain(|accused| accused.residual <= ALIKE * nearest.max(floor));
+    if found.is_empty() {
+        found.extend(shape::describe(scene));
+    }
+    found
+}
+
+fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
+    let part = scene.part.as_ref()?;
+    let (exact, mask) = scene.forced.altered(&variant.edit)?;
+    if exact.shape() != scene.exact().shape() {
+        return None;
+    }
+    let mut apart = Apart::of(scene, scene.exact(), exact.view())?;
+    if apart.explained() <= WORTH_EMULATING {
+        return None;
+    }
+    let draws = scene.forced.altered_draws(&variant.edit, scene.precision)?;
+    // A small mistake is no larger than the rounding of the tensor itself: both ops as the dump's precision has them are
+    // nearer to it.
+    if let Some(model) = scene.forced.emulated(scene.precision, scene.forced.arithmetic.of(scene.site.activation)) {
+        let wide = |value: &Value<f32>| value.mapv(f64::from);
+        let emulated = Apart::of(scene, wide(&model).view(), wide(&draws[0]).view())?;
+        if emulated.explained() > apart.explained() {
+            apart = emulated;
+        }
+    }
+    if apart.explained() <= EXPLAINED {
+        return None;
+    }
+    let mask = mask.unwrap_or(Mask::causal(scene.first_position(), scene.config().sliding_window[scene.site.layer]));
+    let terms = Terms { kin: None, ..scene.terms };
+    let expected = Expected { exact: &exact, draws: &draws };
+    let noise = measure_under(mask, scene.site, scene.config(), part, expected, terms);
+    noise.is_in_order().then(|| Accused {
+        id: suspect.id,
+        name: key(scene.site, scene.step),
+        explained: apart.explained(),
+        residual: apart.residual(),
+        summary: format!("{}: {}", suspect.summary, variant.words),
+        fix: suspect.fix,
+        edit: Some(variant.edit),
+    })
+}
+
+/// Squared distances of a dumped tensor from the model's op and from another one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Apart {
+    from_model: f64,
+    from_other: f64,
+    size: f64,
+}
+
+impl Apart {
+    /// Over the rows that the dump has. Scores that both hide agree; those that only one hides are infinitely far apart.
+    pub(super) fn of(scene: &Scene, model: ArrayViewD<f64>, other: ArrayViewD<f64>) -> Option<Self> {
+        const HIDDEN: f64 = -1e4;
+        let part = scene.part.as_ref()?;
+        let axis = row_axis(scene.site);
+        let scores = scene.site.activation == Activation::Scores;
+        let mut apart = Self::default();
+        for (index, row) in part.rows.iter().enumerate() {
+            let y = part.values.index_axis(axis, index);
+            let (f, m) = (model.index_axis(axis, *row), other.index_axis(axis, *row));
+            if y.shape() != f.shape() {
+                return None;
+            }
+            for ((y, f), m) in y.iter().zip(&f).zip(&m) {
+                let y = f64::from(*y);
+                let distance = |a: f64, b: f64| {
+                    if scores && a <= HIDDEN && b <= HIDDEN {
+                        0.0
+                    } else if (a - b).is_finite() {
+                        (a - b).powi(2)
+                    } else {
+                        f64::INFINITY
+                    }
+                };
+                apart.from_model += distance(y, *f);
+                apart.from_other += distance(y, *m);
+                apart.size += if m.is_finite() { m * m } else { 0.0 };
+            }
+        }
+        Some(apart)
+    }
+
+    /// The share of the squared error that is explained.
+    pub(super) fn explained(&self) -> f64 {
+        match (self.from_model, self.from_other) {
+            (_, other) if !other.is_finite() => f64::NEG_INFINITY,
+            (model, other) if model > 0.0 => 1.0 - other / model,
+            _ => 0.0,
+        }
+    }
+
+    /// Relative distance from the other op.
+    pub(super) fn residual(&self) -> f64 {
+        if self.from_other == 0.0 { 0.0 } else { (self.from_other / self.size).sqrt() }
+    }
+}
+
+pub(super) fn row_axis(site: Site) -> ndarray::Axis {
+    let axes = site.activation.row().axes;
+    let at = axes
+        .iter()
+        .position(|axis| matches!(axis, Axis::Token | Axis::Query))
+        .expect("every activation has a row axis");
+    ndarray::Axis(at)
+}

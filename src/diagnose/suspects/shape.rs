@@ -1,0 +1,203 @@
+//! What can be said of an error that no suspect makes: its shape.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, Ix2, Ix3};
+
+use super::fit::factor;
+use super::scene::Scene;
+use super::search::Accused;
+use crate::diagnose::finding::ranges;
+use crate::diagnose::span::key;
+
+/// A shape has to explain this share of the squared error.
+const EXPLAINED: f64 = 0.99;
+
+/// The suspect `unknown`, with the shape of the error; `None` where the dump does not have the whole tensor.
+pub fn describe(scene: &Scene) -> Option<Accused> {
+    let mut accused = Accused {
+        id: "unknown",
+        name: key(scene.site, scene.step),
+        explained: 0.0,
+        residual: 1.0,
+        summary: "no known mistake makes it".into(),
+        fix: "",
+        edit: None,
+    };
+    let Some((y, f)) = tables(scene) else { return scene.part.is_some().then_some(accused) };
+    let bad = y.iter().filter(|v| !v.is_finite()).count();
+    if bad > 0 {
+        accused.summary += &format!(": {bad} of {} elements are not finite", y.len());
+        return Some(accused);
+    }
+    let model = distance(&y, &f);
+    let size = y.iter().map(|v| v * v).sum::<f64>();
+    let explained = |fitted: &Array2<f64>| 1.0 - distance(&y, fitted) / model;
+    for (words, fitted) in shapes(scene, &y, &f) {
+        let share = explained(&fitted);
+        if share > EXPLAINED {
+            accused.explained = share;
+            accused.residual = if size > 0.0 { (distance(&y, &fitted) / size).sqrt() } else { 0.0 };
+            accused.summary += &format!(": {words}");
+            return Some(accused);
+        }
+    }
+    accused.residual = if size > 0.0 { (model / size).sqrt() } else { 0.0 };
+    accused.summary += &match place(&y, &f) {
+        Some(words) => format!(": {words}"),
+        None => format!(": an error of {:.1e} of the tensor without a simple shape", accused.residual),
+    };
+    Some(accused)
+}
+
+/// The dumped tensor and the model's, as `[row, everything else]`; masked scores are zero in both.
+fn tables(scene: &Scene) -> Option<(Array2<f64>, Array2<f64>)> {
+    let (mut y, f) = (scene.dumped()?, scene.exact().to_owned());
+    y.zip_mut_with(&f, |y, f| {
+        if !f.is_finite() {
+            *y = 0.0;
+        }
+    });
+    let f = f.mapv(|v| if v.is_finite() { v } else { 0.0 });
+    Some((flat(y)?, flat(f)?))
+}
+
+fn flat(x: ndarray::ArrayD<f64>) -> Option<Array2<f64>> {
+    match x.ndim() {
+        2 => x.into_dimensionality::<Ix2>().ok(),
+        _ => {
+            let x = x.into_dimensionality::<Ix3>().ok()?.permuted_axes([1, 0, 2]);
+            let (rows, heads, width) = x.dim();
+            x.as_standard_layout().into_owned().into_shape_with_order((rows, heads * width)).ok()
+        }
+    }
+}
+
+fn distance(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
+}
+
+/// Simple things that the tensor could be, in words.
+fn shapes(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Vec<(String, Array2<f64>)> {
+    let mut shapes = Vec::new();
+    if y.iter().all(|v| *v == 0.0) {
+        shapes.push(("all zeros".into(), Array2::zeros(y.dim())));
+    }
+    for (index, input) in crate::engine::inputs(scene.site, scene.config()).into_iter().enumerate() {
+        let value = scene.input(index).map(|x| x.to_owned()).and_then(flat).filter(|x| x.dim() == y.dim());
+        shapes.extend(value.map(|x| (format!("it is {}, unchanged: the op is left out", input.site()), x)));
+    }
+    if let Some(c) = factor(y.iter().zip(f)) {
+        shapes.push((format!("scaled by {c:.6}"), f * c));
+    }
+    let difference = y - f;
+    if y.nrows() > 1 {
+        let vector = difference.mean_axis(Axis(0)).expect("there are rows");
+        shapes.push((
+            "differs by one vector for all tokens: an added or missing bias".into(),
+            f + &vector.insert_axis(Axis(0)),
+        ));
+        let channels = factors(y.columns(), f.columns());
+        shapes.push(("scaled by one factor for each channel: a weight".into(), f * &channels.insert_axis(Axis(0))));
+    }
+    let by_row = factors(y.rows(), f.rows());
+    shapes.push(("scaled by one factor for each token: a norm".into(), f * &by_row.insert_axis(Axis(1))));
+    shapes.extend(scaled_heads(scene, y, f));
+    shapes.extend(permuted(y, f));
+    shapes.extend(
+        (y.nrows() > 2)
+            .then(|| rank_one(&difference))
+            .flatten()
+            .map(|part| ("an error of rank one over tokens and channels".into(), f + &part)),
+    );
+    shapes
+}
+
+fn factors<'a>(
+    y: ndarray::iter::Lanes<'a, f64, ndarray::Ix1>,
+    f: ndarray::iter::Lanes<'a, f64, ndarray::Ix1>,
+) -> Array1<f64> {
+    y.into_iter().zip(f).map(|(y, f)| factor(y.iter().zip(&f)).unwrap_or(1.0)).collect()
+}
+
+fn scaled_heads(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Option<(String, Array2<f64>)> {
+    use crate::engine::Axis as Of;
+    let heads = match scene.site.activation.row().axes {
+        [Of::Head | Of::KeyHead, ..] => scene.exact().shape()[0],
+        [_, Of::QueryFeature | Of::KeyFeature] => y.ncols() / scene.config().head_dim,
+        _ => return None,
+    };
+    let width = y.ncols() / heads;
+    let mut fitted = f.clone();
+    let mut words = Vec::new();
+    for (head, mut fitted) in fitted.axis_chunks_iter_mut(Axis(1), width).enumerate() {
+        let columns = head * width..(head + 1) * width;
+        let part = |x: &Array2<f64>| x.slice(ndarray::s![.., columns.clone()]).to_owned();
+        let c = factor(part(y).iter().zip(&part(f))).unwrap_or(1.0);
+        fitted *= c;
+        if (c - 1.0).abs() > 1e-3 {
+            words.push(format!("{head} by {c:.4}"));
+        }
+    }
+    words.truncate(6);
+    Some((format!("scaled head by head: {}", words.join(", ")), fitted))
+}
+
+/// The columns in another order, if each is another one's.
+fn permuted(y: &Array2<f64>, f: &Array2<f64>) -> Option<(String, Array2<f64>)> {
+    const MOST: usize = 2048;
+    if y.ncols() > MOST {
+        return None;
+    }
+    let apart = |a: usize, b: usize| y.column(a).iter().zip(f.column(b)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    let order: Vec<usize> =
+        (0..y.ncols()).filter_map(|a| (0..f.ncols()).min_by(|b, c| apart(a, *b).total_cmp(&apart(a, *c)))).collect();
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    (sorted.len() == y.ncols() && order.iter().enumerate().any(|(at, from)| at != *from))
+        .then(|| ("the same channels in another order".into(), f.select(Axis(1), &order)))
+}
+
+/// The nearest matrix of rank one, by power iteration.
+fn rank_one(difference: &Array2<f64>) -> Option<Array2<f64>> {
+    let mut left: Array1<f64> = difference.column(0).to_owned();
+    if left.iter().all(|v| *v == 0.0) {
+        left.fill(1.0);
+    }
+    let mut right = Array1::zeros(difference.ncols());
+    for _ in 0..30 {
+        right = difference.t().dot(&left);
+        let norm = right.dot(&right).sqrt();
+        if norm == 0.0 {
+            return None;
+        }
+        right /= norm;
+        left = difference.dot(&right);
+    }
+    let column: ArrayView2<f64> = left.view().insert_axis(Axis(1));
+    Some(column.dot(&right.view().insert_axis(Axis(0))))
+}
+
+/// Where the error is, if it is in few rows or channels.
+fn place(y: &Array2<f64>, f: &Array2<f64>) -> Option<String> {
+    const NEARLY_ALL: f64 = 0.999;
+    let squared = (y - f).mapv(|v| v * v);
+    let all = squared.sum();
+    for (what, sums) in [("tokens", squared.sum_axis(Axis(1))), ("channels", squared.sum_axis(Axis(0)))] {
+        let mut order: Vec<usize> = (0..sums.len()).collect();
+        order.sort_by(|a, b| sums[*b].total_cmp(&sums[*a]));
+        let mut held = 0.0;
+        let mut few: Vec<usize> = order
+            .into_iter()
+            .take_while(|index| {
+                let more = held < NEARLY_ALL * all;
+                held += sums[*index];
+                more
+            })
+            .collect();
+        if 4 * few.len() <= sums.len() {
+            few.sort_unstable();
+            return Some(format!("the error is in {what} {}", ranges(&few)));
+        }
+    }
+    None
+}

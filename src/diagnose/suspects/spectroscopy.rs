@@ -1,0 +1,109 @@
+//! What RoPE did, read from its input and output: one measurement in the place of many guesses.
+//!
+//! With channels `(a, b)` of a pair as complex numbers, `z = (y_a + j y_b) / (q_a + j q_b)` has the angle `position · ω`. Summed
+//! over heads as a correlation, it tells positions where the speeds are known, and speeds where positions are.
+
+use ndarray::{ArrayViewD, Ix2, Ix3};
+
+use super::Scene;
+use crate::ops::Pairs;
+
+/// A complex number.
+type Complex = (f64, f64);
+
+/// Correlations of output with input, `[row][pair]`, summed over heads; none where shapes do not allow it.
+fn correlations(scene: &Scene, pairs: Pairs) -> Option<Vec<Vec<Complex>>> {
+    let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
+    let (heads, rows, width) = y.dim();
+    let x = scene.input(0)?;
+    let at = channels_of(&x, width)?;
+    let half = width / 2;
+    let channels = |i: usize| match pairs {
+        Pairs::Halves => (i, i + half),
+        Pairs::Adjacent => (2 * i, 2 * i + 1),
+    };
+    let of_pair = |row: usize, i: usize| {
+        let (a, b) = channels(i);
+        (0..heads).fold((0.0, 0.0), |sum, head| {
+            let (ya, yb) = (y[[head, row, a]], y[[head, row, b]]);
+            let (qa, qb) = (at(head, row, a), at(head, row, b));
+            (sum.0 + ya * qa + yb * qb, sum.1 + yb * qa - ya * qb)
+        })
+    };
+    Some((0..rows).map(|row| (0..half).map(|i| of_pair(row, i)).collect()).collect())
+}
+
+/// Reads `[head, row, channel]` or `[row, head * channel]` by head, row and channel.
+fn channels_of<'a>(x: &'a ArrayViewD<'a, f64>, width: usize) -> Option<Box<dyn Fn(usize, usize, usize) -> f64 + 'a>> {
+    if let Ok(cube) = x.view().into_dimensionality::<Ix3>() {
+        return Some(Box::new(move |head, row, channel| cube[[head, row, channel]]));
+    }
+    let flat = x.view().into_dimensionality::<Ix2>().ok()?;
+    Some(Box::new(move |head, row, channel| flat[[row, head * width + channel]]))
+}
+
+/// The position that each row was rotated to, if the speeds are the model's.
+pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
+    const FURTHER: i64 = 16;
+    let seen = correlations(scene, Pairs::Halves)?;
+    let speeds = scene.config().frequencies.speeds();
+    let last = i64::try_from(scene.first_position() + seen.len()).ok()?;
+    let fits = |row: &[Complex], position: i64| {
+        let agreement = |((re, im), speed): (&Complex, &f32)| {
+            let (sin, cos) = (position as f64 * f64::from(*speed)).sin_cos();
+            re * cos + im * sin
+        };
+        row.iter().zip(speeds).map(agreement).sum::<f64>()
+    };
+    let best =
+        |row: &Vec<Complex>| (-last - FURTHER..=last + FURTHER).max_by(|a, b| fits(row, *a).total_cmp(&fits(row, *b)));
+    seen.iter().map(best).collect()
+}
+
+/// The speed of each pair, if rows stand one position apart from each other.
+pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
+    let seen = correlations(scene, Pairs::Halves)?;
+    if seen.len() < 2 {
+        return None;
+    }
+    let half = seen[0].len();
+    let turn = |a: Complex, b: Complex| (a.0 * b.0 + a.1 * b.1, a.1 * b.0 - a.0 * b.1);
+    let angle = |z: Complex| z.1.atan2(z.0);
+    let of_pair = |i: usize| {
+        let step = seen.windows(2).fold((0.0, 0.0), |sum, rows| {
+            let z = turn(rows[1][i], rows[0][i]);
+            (sum.0 + z.0, sum.1 + z.1)
+        });
+        let speed = angle(step);
+        // Longer distances tell more, once the short ones have told how many whole turns lie between.
+        let (mut cross, mut size) = (0.0, 0.0);
+        for (t, row) in seen.iter().enumerate().skip(1) {
+            let (t, z) = (t as f64, turn(row[i], seen[0][i]));
+            let rest = angle(z) - speed * t;
+            let rest = rest - (rest / std::f64::consts::TAU).round() * std::f64::consts::TAU;
+            let weight = z.0.hypot(z.1) * t;
+            cross += weight * rest;
+            size += weight * t;
+        }
+        speed + if size > 0.0 { cross / size } else { 0.0 }
+    };
+    Some((0..half).map(of_pair).collect())
+}
+
+/// The theta whose powers are `speeds`, relative to the theta whose powers are `own`; both have one speed for each pair.
+pub(super) fn theta_ratio(speeds: &[f64], own: &[f32]) -> Option<f64> {
+    // ln(own / speed) = (i / n) ln(ratio); a speed is known to the same absolute error whatever its size.
+    let count = own.len() as f64;
+    let (mut cross, mut size) = (0.0, 0.0);
+    for (i, (speed, own)) in speeds.iter().zip(own).enumerate().skip(1) {
+        let own = f64::from(*own);
+        if *speed <= 0.0 || own <= 0.0 {
+            continue;
+        }
+        let share = i as f64 / count;
+        cross += share * speed * speed * (own / speed).ln();
+        size += share * share * speed * speed;
+    }
+    let ratio = (cross / size).exp();
+    (size > 0.0 && ratio.is_finite()).then_some(ratio)
+}
