@@ -7,23 +7,29 @@ from casebook import Casebook
 from clean import DECODED, DEMO, CleanDumps
 from make_tiny import TINY
 from planted import PlantedDumps, Run, add_run
-from planting import BUGS, Plant
+from planting import BASIC, BUGS, Plant
 
 SPARSE = ("blocks", "second", "third", "attention")
 
 
 def single_runs() -> Iterable[Run]:
-    """Each mistake in float32 and bf16, and every fourth in f16, in another layer and model each time."""
+    """Each mistake in float32 and bf16, in another layer and model each time; the basic ones in f16 and in more coverages."""
     for index, bug in enumerate(BUGS.values()):
-        less = () if bug.float32_only else ("bfloat16", "float16") if index % 4 == 0 else ("bfloat16",)
+        basic = bug.id in BASIC
+        less = () if bug.float32_only else ("bfloat16", "float16") if basic and index % 4 == 0 else ("bfloat16",)
         for turn, precision in enumerate(("float32", *less)):
             folder = TINY / bug.models[(index + turn) % len(bug.models)]
             layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
             start = (index + index // 4 + turn) % 4
-            sparse = SPARSE[start:] + SPARSE[:start]
+            sparse = SPARSE[start:] + SPARSE[:start] if basic or (index + turn) % 4 == 0 else ()
             tokens = DECODED if bug.from_step else "12"
             beside = precision == "bfloat16" and index % 3 == 1
             yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
+
+
+def every(bug: str) -> tuple[Plant, ...]:
+    """A mistake in each of three layers."""
+    return tuple(Plant(bug, layer) for layer in range(3))
 
 
 EVERYWHERE = (
@@ -37,6 +43,11 @@ EVERYWHERE = (
     ("qwen2", "float16", "softmax_scale_missing"),
     ("mistral", "bfloat16", "window_ignored"),
     ("llama", "float32", "rope_scaling_missing"),
+    ("qwen3", "float32", "qk_norm_after_rope"),
+    ("llama", "float32", "low_precision_layer"),
+    ("llama_bias", "float32", "rope_scaling_invented"),
+    ("mistral", "bfloat16", "rope_theta_1e6"),
+    ("qwen2", "bfloat16", "fused_by_group"),
 )
 TWO = (
     ("qwen2", "float32", Plant("rope_interleaved", 0), Plant("gate_up_swapped", 2)),
@@ -46,6 +57,13 @@ TWO = (
     ("mistral", "bfloat16", Plant("window_ignored", 0), Plant("activation_gelu", 2)),
     ("qwen2", "bfloat16", Plant("k_bias_missing", 0), Plant("head_random")),
     ("llama", "bfloat16", Plant("gqa_tile_v", 1), Plant("norm_wrong_layer", 1)),
+    ("mistral", "float32", Plant("norm_eps", 1), Plant("rope_interleaved", 1)),
+    ("qwen3", "bfloat16", Plant("qk_norm_missing", 1), Plant("activation_gelu", 1)),
+    ("llama", "float32", *every("rope_interleaved"), Plant("head_untied")),
+    ("qwen2", "bfloat16", *every("qkv_bias_missing"), Plant("final_norm_offset")),
+    ("llama_bias", "float32", Plant("fused_from_groups", 0), Plant("softmax_scale_inverted", 1)),
+    ("qwen3", "float32", Plant("rope_theta_1e4", 1), Plant("gate_up_woven", 1)),
+    ("mistral", "float32", Plant("v_noisy", 0), Plant("down_wrong_layer", 2)),
 )
 ON_DEMO = (
     ("float32", "rope_interleaved", 2),
@@ -62,8 +80,7 @@ ON_DEMO = (
 def other_runs() -> Iterable[Run]:
     """A mistake in every layer, two mistakes at once, and the demo model, which is trained."""
     for model, precision, bug in EVERYWHERE:
-        plants = tuple(Plant(bug, layer) for layer in range(3))
-        yield Run(TINY / model, precision, plants, ("all", "blocks"))
+        yield Run(TINY / model, precision, every(bug), ("all", "blocks"))
     for model, precision, *plants in TWO:
         yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
     for precision, bug, layer in ON_DEMO:
