@@ -8,7 +8,7 @@ A case is one run of `layerstep diff` and what it has to say. `corpus.json` is t
     reference   dump or null, candidate: dump or null
     ids         the tokens, where the dump itself does not say; else null
     control     true where something was changed that is no mistake
-    expect      verdicts, and what planted.py and founding.py say about the mistake
+    expect      verdicts, and what planted.py, mislabelled.py and founding.py say about the mistake
 
 Paths are relative to the manifest inside the repository, absolute outside of it.
 """

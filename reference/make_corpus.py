@@ -22,6 +22,7 @@ from clean import DEMO, CleanDumps, add_clean, tiny_folders
 from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
+from mislabelled import add_labels, add_other_tokens
 from planted_runs import add_planted, other_runs, single_runs, small_runs, smollm2_runs
 
 
@@ -34,6 +35,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)
+    add_labels(book, dumps)
+    add_other_tokens(book, dumps)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)

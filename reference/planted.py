@@ -46,6 +46,8 @@ class Run:
     small: bool = False  # below the noise that comes in
     any_of: bool = False  # not each of the sparse coverages, but the first that shows it clearly
     beside_float32: bool = False  # a case with a float32 reference, too
+    of_reference: bool = False  # it is the reference that has the mistakes
+    suspect: str | None = None  # where these mistakes together are another than each alone
 
     @property
     def id(self) -> str:
@@ -53,7 +55,7 @@ class Run:
         bugs = list(dict.fromkeys(plant.id for plant in self.plants))
         places = {bug: [plant.layer for plant in self.plants if plant.id == bug] for bug in bugs}
         parts = (f"{bug}-{'every' if len(at) > 1 else at[0]}".removesuffix("-None") for bug, at in places.items())
-        return "+".join(parts) + ("-small" if self.small else "")
+        return "+".join(parts) + ("-small" if self.small else "") + ("-in-reference" if self.of_reference else "")
 
     @property
     def name(self) -> str:
@@ -163,15 +165,16 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
             assert 3.5 <= finding.ratio <= 10, f"{run.name}: a ratio of {finding.ratio:.2g}"
             print(f"{run.name:70} ratio {finding.ratio:4.1f}  effect {effect:.1e}  noise {noise:.1e}")
         found_sparse |= kind != "all"
-        candidate = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, dump.metadata)
+        planted_part = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, dump.metadata)
+        clean_part = made.dumps.part(run.folder, run.precision, run.tokens, kind)
         expect = {
             "verdicts": list(dict.fromkeys(verdict for plant in run.plants for verdict in plant.bug.verdicts)),
             "bug": "+".join(dict.fromkeys(plant.id for plant in run.plants)),
-            "suspect": "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
+            "suspect": run.suspect or "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
             "name": finding.name,
             "or": [f"model.layers.{plant.layer}.{plant.bug.instead}" for plant in run.plants[:1] if plant.bug.instead],
             "all": finding.all,
-            "culprit": "candidate",
+            "culprit": "reference" if run.of_reference else "candidate",
             "precision": run.precision,
             "coverage": kind,
             "first": first,
@@ -180,9 +183,9 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
             "ratio": rounded(finding.ratio),
             "logits": rounded(logits_effect(dump.tensors, clean.tensors)),
         }
-        book.add(f"{run.name}/{kind}/alone", run.folder, expect, candidate=candidate)
-        reference = made.dumps.part(run.folder, run.precision, run.tokens, kind)
-        book.add(f"{run.name}/{kind}/pair", run.folder, expect, reference=reference, candidate=candidate)
+        blamed, other = ("reference", "candidate") if run.of_reference else ("candidate", "reference")
+        book.add(f"{run.name}/{kind}/alone", run.folder, expect, **{blamed: planted_part})
+        book.add(f"{run.name}/{kind}/pair", run.folder, expect, **{blamed: planted_part, other: clean_part})
         if run.beside_float32 and run.tokens != DECODED:
             reference = made.dumps.part(run.folder, "float32", run.tokens, kind)
-            book.add(f"{run.name}/{kind}/pair-float32", run.folder, expect, reference=reference, candidate=candidate)
+            book.add(f"{run.name}/{kind}/pair-float32", run.folder, expect, reference=reference, candidate=planted_part)

@@ -21,9 +21,9 @@ def single_runs() -> Iterable[Run]:
             folder = TINY / bug.models[(index + turn) % len(bug.models)]
             layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
             start = (index + index // 4 + turn) % 4
-            sparse = SPARSE[start:] + SPARSE[:start] if basic or (index + turn) % 4 == 0 else ()
+            sparse = SPARSE[start:] + SPARSE[:start] if basic or (turn == 0 and index % 4 == 0) else ()
             tokens = DECODED if bug.from_step else "12"
-            beside = precision == "bfloat16" and index % 3 == 1
+            beside = precision == "bfloat16" and index % 3 == 1 and (basic or index % 2 == 0)
             yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
 
 
@@ -44,7 +44,6 @@ EVERYWHERE = (
     ("mistral", "bfloat16", "window_ignored"),
     ("llama", "float32", "rope_scaling_missing"),
     ("qwen3", "float32", "qk_norm_after_rope"),
-    ("llama", "float32", "low_precision_layer"),
     ("llama_bias", "float32", "rope_scaling_invented"),
     ("mistral", "bfloat16", "rope_theta_1e6"),
     ("qwen2", "bfloat16", "fused_by_group"),
@@ -65,6 +64,18 @@ TWO = (
     ("qwen3", "float32", Plant("rope_theta_1e4", 1), Plant("gate_up_woven", 1)),
     ("mistral", "float32", Plant("v_noisy", 0), Plant("down_wrong_layer", 2)),
 )
+INV_FREQ = "ref_inv_freq_low_precision"
+IN_REFERENCE = (
+    ("llama", "float32", "64", every("rope_low_precision"), INV_FREQ),
+    ("qwen2", "float32", "12", every("rope_low_precision"), INV_FREQ),
+    ("mistral", "float32", "64", every("rope_low_precision"), INV_FREQ),
+    ("qwen3", "float32", "64", every("rope_low_precision"), INV_FREQ),
+    ("qwen2", "float32", "12", (Plant("rope_interleaved", 1),), None),
+    ("llama", "bfloat16", "12", (Plant("softmax_scale_missing", 1),), None),
+    ("mistral", "float32", "12", every("window_off_by_one"), None),
+    ("qwen3", "bfloat16", "12", (Plant("norm_offset_one", 0),), None),
+    ("llama_bias", "float32", "12", (Plant("norm_eps", 2),), None),
+)
 ON_DEMO = (
     ("float32", "rope_interleaved", 2),
     ("bfloat16", "rope_theta", 1),
@@ -78,11 +89,13 @@ ON_DEMO = (
 
 
 def other_runs() -> Iterable[Run]:
-    """A mistake in every layer, two mistakes at once, and the demo model, which is trained."""
+    """A mistake in every layer, two mistakes at once, one in the reference, and the demo model, which is trained."""
     for model, precision, bug in EVERYWHERE:
         yield Run(TINY / model, precision, every(bug), ("all", "blocks"))
     for model, precision, *plants in TWO:
         yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
+    for model, precision, tokens, plants, suspect in IN_REFERENCE:
+        yield Run(TINY / model, precision, plants, ("all",), tokens, of_reference=True, suspect=suspect)
     for precision, bug, layer in ON_DEMO:
         tokens = DECODED if BUGS[bug].from_step else "12"
         coverages = ("blocks", "attention") if precision == "float32" else ("all", "blocks")  # a whole one has 1 MB in f32
