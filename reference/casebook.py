@@ -28,14 +28,14 @@ CLEAN = {"verdicts": ["match", "rounding"]}
 
 
 class Casebook:
-    """Gathers cases under a folder; only those whose name matches the glob are wanted."""
+    """Gathers cases under a folder; only those whose name matches one of the globs are wanted."""
 
-    def __init__(self, folder: Path, only: str = "*"):
-        self.folder, self.only = folder.resolve(), only
+    def __init__(self, folder: Path, *only: str):
+        self.folder, self.only = folder.resolve(), only or ("*",)
         self.cases: list[dict] = []
 
     def wants(self, name: str) -> bool:
-        return fnmatchcase(name, self.only)
+        return any(fnmatchcase(name, glob) for glob in self.only)
 
     def path(self, name: str) -> Path:
         """A place to write to, its folder made."""

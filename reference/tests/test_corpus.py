@@ -1,5 +1,6 @@
 """The corpus: the manifest names files that can be read, and clean runs are what they say."""
 
+import fnmatch
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from casebook import Casebook, read_dump
 from clean import CleanDumps, tokens_of
 from founding import add_founding
 from make_tiny import TINY
+from planted_runs import smollm2_runs
 
 
 def make(folder: Path, only: str) -> list[dict]:
@@ -40,6 +42,14 @@ def test_the_manifest_lists_the_wanted_cases(tmp_path):
 def test_no_case_is_an_error(tmp_path):
     done = subprocess.run([sys.executable, make_corpus.__file__, "--only", "nothing", "-o", tmp_path], capture_output=True)
     assert done.returncode == 2 and b"no case matches nothing" in done.stderr
+
+
+def test_a_brief_corpus_is_part_of_the_whole():
+    runs = [f"{run.name}/{kind}/alone" for run in smollm2_runs(Path("smollm2")) for kind in run.coverages]
+    for glob in make_corpus.BRIEF:
+        assert not glob.startswith("planted") or fnmatch.filter(runs, glob), glob
+    done = subprocess.run([sys.executable, make_corpus.__file__, "--brief"], capture_output=True)
+    assert done.returncode == 2 and b"--smollm2" in done.stderr
 
 
 def test_paths_are_relative_inside_the_repository():
