@@ -68,7 +68,7 @@ def make(book: Casebook, smollm2: Path | None) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Write the corpus of clean dumps, planted mistakes and the founding story.")
     parser.add_argument("--smollm2", metavar="DIR", type=Path, help="folder of get_smollm2.py")
-    parser.add_argument("--only", metavar="GLOB", action="append", default=[], help="write the cases whose name matches; repeatable")
+    parser.add_argument("--only", metavar="GLOB", action="append", default=[], help="cases whose name matches; repeatable")
     parser.add_argument("--brief", action="store_true", help="write a part of SmolLM2's cases, and nothing else")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path(__file__).parent / "corpus")
     args = parser.parse_args()

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from capture import capture
-from casebook import Casebook, cut, write_dump
+from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of, recorded
 from demo.make_dumps import feed
 from oracle import Oracle, program_order, relative_error, split_name
@@ -152,12 +152,11 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
     exact = made.exact(run.folder, run.precision, run.tokens).tensors
     found_sparse = False
     for kind in run.coverages:
-        part = cut(dump.tensors, kind, layers_of(run.folder))
-        first = first_difference(part, clean.tensors)
+        part, right, ideal = (cut(tensors, kind, layers_of(run.folder)) for tensors in (dump.tensors, clean.tensors, exact))
+        first = first_difference(part, right)
         if first is None or (run.any_of and kind != "all" and found_sparse):
             continue
-        effect = relative_error(part[first], clean.tensors[first])
-        noise = relative_error(clean.tensors[first], exact[first])
+        effect, noise = relative_error(part[first], right[first]), relative_error(right[first], ideal[first])
         if kind != "all" and not kind.startswith("around") and effect < CLEAR * noise:
             continue
         if run.small:
@@ -167,15 +166,15 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
         found_sparse |= kind != "all"
         if not wants(kind):
             continue
-        planted_part = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, dump.metadata)
+        planted_part = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, told(dump.metadata, kind))
         clean_part = made.dumps.part(run.folder, run.precision, run.tokens, kind)
         expect = {
             "verdicts": list(dict.fromkeys(verdict for plant in run.plants for verdict in plant.bug.verdicts)),
             "bug": "+".join(dict.fromkeys(plant.id for plant in run.plants)),
             "suspect": run.suspect or "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
-            "name": finding.name,
+            "name": named(finding.name, kind),
             "or": [f"model.layers.{plant.layer}.{plant.bug.instead}" for plant in run.plants[:1] if plant.bug.instead],
-            "all": finding.all,
+            "all": list(dict.fromkeys(named(name, kind) for name in finding.all)),
             "culprit": "reference" if run.of_reference else "candidate",
             "precision": run.precision,
             "coverage": kind,

@@ -76,6 +76,18 @@ IN_REFERENCE = (
     ("qwen3", "bfloat16", "12", (Plant("norm_offset_one", 0),), None),
     ("llama_bias", "float32", "12", (Plant("norm_eps", 2),), None),
 )
+# What dumps of another kind show: without the norms of q and k, with the rows of decode steps below those of the prefill.
+OTHERWISE_DUMPED = (
+    ("float32", "unnormed", Plant("qk_norm_after_rope", 2)),
+    ("bfloat16", "unnormed", Plant("qk_norm_missing", 0)),
+    ("float32", "joined", Plant("decode_position_stuck", 1)),
+    ("bfloat16", "untold", Plant("decode_position_restarted", 2)),
+    ("float32", "untold", Plant("decode_position_offset", 0)),
+    ("bfloat16", "joined", Plant("cache_zero_k", 1)),
+    ("float32", "untold", Plant("cache_zero_k", 0)),
+    ("float32", "joined", Plant("cache_other_v", 1)),
+    ("bfloat16", "untold", Plant("cache_other_v", 2)),
+)
 ON_DEMO = (
     ("float32", "rope_interleaved", 2),
     ("bfloat16", "rope_theta", 1),
@@ -96,6 +108,10 @@ def other_runs() -> Iterable[Run]:
         yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
     for model, precision, tokens, plants, suspect in IN_REFERENCE:
         yield Run(TINY / model, precision, plants, ("all",), tokens, of_reference=True, suspect=suspect)
+    for index, (precision, kind, plant) in enumerate(OTHERWISE_DUMPED):
+        model = "qwen3" if kind == "unnormed" else plant.bug.models[index % len(plant.bug.models)]
+        tokens = "12" if kind == "unnormed" else DECODED
+        yield Run(TINY / model, precision, (plant,), (kind,), tokens)
     for precision, bug, layer in ON_DEMO:
         tokens = DECODED if BUGS[bug].from_step else "12"
         coverages = ("blocks", "attention") if precision == "float32" else ("all", "blocks")  # a whole one has 1 MB in f32

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import make_corpus
-from casebook import Casebook, read_dump
+from casebook import Casebook, cut, named, read_dump, told
 from clean import CleanDumps, tokens_of
 from founding import add_founding
 from make_tiny import TINY
@@ -37,6 +37,17 @@ def test_the_manifest_lists_the_wanted_cases(tmp_path):
         assert json.loads(metadata["input_ids"]) == tokens_of(TINY / "llama", 12)
         assert set(tensors) == held.get(case["name"].split("/")[3], set(tensors))
     assert len(read_dump(Path(cases[0]["reference"]))[0]) == 57
+
+
+def test_rows_of_all_forwards_in_one_tensor():
+    tensors, metadata = read_dump(TINY / "qwen3" / "reference.safetensors")
+    part = cut(tensors, "joined", 3)
+    name = "model.layers.1.self_attn.q_rope"
+    assert part[name].shape[1] == 17 and part["lm_head"].shape[0] == 17
+    assert part[name][:, 14].equal(tensors[f"{name}@2"][:, 0])
+    assert not [name for name in part if "@" in name or name.endswith((".scores", ".probs"))]
+    assert told(metadata, "joined") == metadata and metadata.keys() - told(metadata, "untold").keys() == {"steps", "positions"}
+    assert (named(f"{name}@2", "joined"), named(f"{name}@2", "untold")) == (f"{name}@2", name)
 
 
 def test_no_case_is_an_error(tmp_path):
