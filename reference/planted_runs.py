@@ -124,7 +124,7 @@ SMALL = (
     ("llama", "bfloat16", Plant("up_scaled", 2, 0.99)),
     ("mistral", "bfloat16", Plant("head_scaled", 2, 0.975)),
     ("llama_bias", "bfloat16", Plant("norm_eps", 2, 0.1)),
-    ("llama", "bfloat16", Plant("rope_theta", 2, 1.12)),
+    ("llama", "bfloat16", Plant("rope_theta", 2, 1.06)),
     ("qwen3", "bfloat16", Plant("scores_scaled", 1, 1.01)),
     ("qwen2", "bfloat16", Plant("activation_sharper", 1, 1.03)),
     ("mistral", "bfloat16", Plant("residual_scaled", 2, 0.975)),
@@ -141,7 +141,7 @@ SMALL = (
     ("qwen2", "float16", Plant("down_quantised", 1, 10)),
     ("qwen2", "float32", Plant("scores_scaled", 2, 1 + 4e-7)),
     ("llama", "float32", Plant("norm_eps", 2, 1.3e-5)),
-    ("llama", "float32", Plant("rope_theta", 2, 1 + 3.5e-6)),
+    ("llama", "float32", Plant("rope_theta", 2, 1 + 2e-6)),
 )
 
 

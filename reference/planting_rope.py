@@ -32,7 +32,10 @@ def _frequencies(model, layer, change: Callable[[Tensor], Tensor]) -> None:
 
 
 def rope_theta(model, layer, factor):
-    _frequencies(model, layer, lambda f: f * factor ** (-torch.arange(len(f)) / len(f)))
+    """Theta times a constant; what scales the frequencies of it is as it should be."""
+    config = copy.deepcopy(model.config)
+    config.rope_parameters["rope_theta"] *= factor
+    mistake(model, layer, "angles", type(model.model.rotary_emb)(config))
 
 
 def rope_base(model, layer, theta):
