@@ -8,7 +8,7 @@ A case is one run of `layerstep diff` and what it has to say. `corpus.json` is t
     reference   dump or null, candidate: dump or null
     ids         the tokens, where the dump itself does not say; else null
     control     true where something was changed that is no mistake
-    expect      verdicts, and what planted.py and founding.py say about the mistake
+    expect      verdicts, and what planted.py, mislabelled.py and founding.py say about the mistake
 
 Paths are relative to the manifest inside the repository, absolute outside of it.
 """
@@ -19,23 +19,25 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+JOINED = ("joined", "untold")
 CLEAN = {"verdicts": ["match", "rounding"]}
 
 
 class Casebook:
-    """Gathers cases under a folder; only those whose name matches the glob are wanted."""
+    """Gathers cases under a folder; only those whose name matches one of the globs are wanted."""
 
-    def __init__(self, folder: Path, only: str = "*"):
-        self.folder, self.only = folder.resolve(), only
+    def __init__(self, folder: Path, *only: str):
+        self.folder, self.only = folder.resolve(), only or ("*",)
         self.cases: list[dict] = []
 
     def wants(self, name: str) -> bool:
-        return fnmatchcase(name, self.only)
+        return any(fnmatchcase(name, glob) for glob in self.only)
 
     def path(self, name: str) -> Path:
         """A place to write to, its folder made."""
@@ -106,7 +108,8 @@ def coverage(kind: str, layers: int) -> Callable[[str], bool]:
     """Which activations, the step suffix aside, a dump of this coverage holds, in a model of `layers` layers.
 
     all; blocks: every block's output; second, third: every second or third block's, of three layers the middle one's and
-    the logits; logits; attention: what attention adds to the stream; around-N: all of the layers N - 1 to N + 1.
+    the logits; logits; attention: what attention adds to the stream; unnormed: all but the norms of q and k; around-N: all
+    of the layers N - 1 to N + 1; joined, untold: what has rows of tokens (see `cut`).
     """
     if kind.startswith("around-"):
         at = int(kind.removeprefix("around-"))
@@ -120,10 +123,28 @@ def coverage(kind: str, layers: int) -> Callable[[str], bool]:
         "third": third if layers > 4 else lambda name: name in ("model.layers.1", "lm_head"),
         "logits": lambda name: name == "lm_head",
         "attention": lambda name: name.endswith(".self_attn.o_proj"),
+        "unnormed": lambda name: not name.endswith((".q_norm", ".k_norm")),
+        "joined": lambda name: not name.endswith((".scores", ".probs")),
+        "untold": lambda name: not name.endswith((".scores", ".probs")),
     }[kind]
 
 
 def cut(tensors: dict[str, Tensor], kind: str, layers: int) -> dict[str, Tensor]:
-    """The part of a dump that a coverage holds."""
+    """The part of a dump that a coverage holds. In joined and untold, the rows of all forwards are in one tensor."""
     held = coverage(kind, layers)
-    return {name: tensor for name, tensor in tensors.items() if held(name.split("@")[0])}
+    part = {name: tensor for name, tensor in tensors.items() if held(name.split("@")[0])}
+    if kind not in JOINED:
+        return part
+    forwards = 1 + max(int(name.partition("@")[2] or 0) for name in part)
+    names = [name for name in part if "@" not in name]
+    return {name: torch.cat([part[name], *(part[f"{name}@{n}"] for n in range(1, forwards))], -2) for name in names}
+
+
+def told(metadata: dict[str, str], kind: str) -> dict[str, str]:
+    """What a dump of this coverage says of its run; in untold, not that there were several forwards."""
+    return {key: value for key, value in metadata.items() if kind != "untold" or key not in ("steps", "positions")}
+
+
+def named(name: str, kind: str) -> str:
+    """The name by which a program that reads a dump of this coverage knows an activation."""
+    return name.partition("@")[0] if kind == "untold" else name

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from capture import capture_run, load_model
-from casebook import CLEAN, Casebook, cut, read_dump, write_dump
+from casebook import CLEAN, JOINED, Casebook, cut, read_dump, told, write_dump
 from make_tiny import MODELS, TINY
 
 DEMO = Path(__file__).resolve().parent / "demo" / "model"
@@ -102,7 +102,7 @@ class CleanDumps:
         path = self.book.path(f"clean/{folder_name(folder)}/{precision}/{kind}/{tokens}.safetensors")
         if path not in self._written:
             dump = self.dump(folder, precision, tokens)
-            write_dump(path, cut(dump.tensors, kind, layers_of(folder)), dump.metadata)
+            write_dump(path, cut(dump.tensors, kind, layers_of(folder)), told(dump.metadata, kind))
             self._written.add(path)
         return path
 
@@ -131,6 +131,10 @@ def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[in
                     if book.wants(titled):
                         book.add(titled, folder, CLEAN, **{role: dumps.part(folder, precision, tokens, kind)})
         dumps.forget()
+    for kind, precision in zip(JOINED, ("float32", "bfloat16"), strict=True):
+        case = f"clean/{name}/{precision}/{kind}/{DECODED}"
+        if book.wants(case):
+            book.add(case, folder, CLEAN, candidate=dumps.part(folder, precision, DECODED, kind))
     for tokens in (str(length) for length in lengths if length > 1):
         for kind in ("all", "blocks"):
             for precision in ("bfloat16", "float16"):

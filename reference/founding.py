@@ -57,7 +57,13 @@ def write_files(folder: Path, files: dict[str, Tensor], write: Callable[[Path, s
 def add_founding(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
     """Adds the story of one model, and the stories that must not be taken for it."""
     root, last = f"founding/{folder_name(folder)}", f"after_layer_{layers_of(folder) - 1}"
-    blamed = {"verdicts": ["mislabelled"], "name": f"model.layers.{layers_of(folder) - 1}", "culprit": "reference"}
+    blamed = {
+        "verdicts": ["mislabelled"],
+        "suspect": "ref_post_final_norm",
+        "name": f"model.layers.{layers_of(folder) - 1}",
+        "label": "model.norm",
+        "culprit": "reference",
+    }
     if not any(book.wants(f"{root}/{variant}") for variant in VARIANTS):
         return
     one, real = story(folder, "bfloat16", 1)

@@ -4,6 +4,7 @@
     python make_corpus.py                                  # the tiny models and the demo, into reference/corpus
     python make_corpus.py --smollm2 models/smollm2 -o DIR  # SmolLM2 too
     python make_corpus.py --smollm2 models/smollm2 --only '*/smollm2/*' -o DIR
+    python make_corpus.py --smollm2 models/smollm2 --brief -o DIR  # a part of SmolLM2's, and nothing else: BRIEF below
     python make_corpus.py --only 'clean/llama/float32/*/12'
 
 What a case holds is in the head of casebook.py.
@@ -22,7 +23,27 @@ from clean import DEMO, CleanDumps, add_clean, tiny_folders
 from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
+from mislabelled import add_labels, add_other_tokens
 from planted_runs import add_planted, other_runs, single_runs, small_runs, smollm2_runs
+
+
+# Of SmolLM2, what is made and compared within minutes: clean runs, the founding story, mistakes in single layers.
+BRIEF = (
+    "clean/smollm2/*/all/12",
+    "clean/smollm2/*/blocks/64",
+    "clean/smollm2/*/logits/1",
+    "founding/smollm2/*",
+    "planted/smollm2/float32/rope_interleaved-0/blocks/*",
+    "planted/smollm2/float32/rope_theta-12/around-12/*",
+    "planted/smollm2/float32/gate_up_swapped-29/*",
+    "planted/smollm2/float32/gqa_tile-9/attention/*",
+    "planted/smollm2/float32/layer_skipped-11/*",
+    "planted/smollm2/float32/cache_zero_k-15/blocks/*",
+    "planted/smollm2/bfloat16/softmax_scale_missing-5/around-5/*",
+    "planted/smollm2/bfloat16/mlp_wrong_layer-17/*",
+    "planted/smollm2/bfloat16/norm_offset_one-28/*",
+    "planted/smollm2/bfloat16/channel_zero-26/*",
+)
 
 
 def make(book: Casebook, smollm2: Path | None) -> None:
@@ -34,6 +55,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)
+    add_labels(book, dumps)
+    add_other_tokens(book, dumps)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)
@@ -45,19 +68,22 @@ def make(book: Casebook, smollm2: Path | None) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Write the corpus of clean dumps, planted mistakes and the founding story.")
     parser.add_argument("--smollm2", metavar="DIR", type=Path, help="folder of get_smollm2.py")
-    parser.add_argument("--only", metavar="GLOB", default="*", help="write the cases whose name matches")
+    parser.add_argument("--only", metavar="GLOB", action="append", default=[], help="cases whose name matches; repeatable")
+    parser.add_argument("--brief", action="store_true", help="write a part of SmolLM2's cases, and nothing else")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path(__file__).parent / "corpus")
     args = parser.parse_args()
+    if args.brief and not args.smollm2:
+        parser.error("--brief is a part of --smollm2")
     torch.set_num_threads(1)  # a clean and a planted run must round alike
     begun = time.monotonic()
-    book = Casebook(args.output, args.only)
+    book = Casebook(args.output, *args.only, *(BRIEF if args.brief else ()))
     try:
         make(book, args.smollm2 and args.smollm2.resolve())
     except (CaptureError, OSError) as error:
         print(f"make_corpus.py: {error}", file=sys.stderr)
         return 2
     if not book.cases:
-        print(f"make_corpus.py: no case matches {args.only}", file=sys.stderr)
+        print(f"make_corpus.py: no case matches {' or '.join(book.only)}", file=sys.stderr)
         return 2
     print(f"{book.save()}: {len(book.cases)} cases, {book.size() / 1e6:.0f} MB, {time.monotonic() - begun:.0f} s")
     return 0

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from capture import capture
-from casebook import Casebook, cut, write_dump
+from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of, recorded
 from demo.make_dumps import feed
 from oracle import Oracle, program_order, relative_error, split_name
@@ -46,6 +46,8 @@ class Run:
     small: bool = False  # below the noise that comes in
     any_of: bool = False  # not each of the sparse coverages, but the first that shows it clearly
     beside_float32: bool = False  # a case with a float32 reference, too
+    of_reference: bool = False  # it is the reference that has the mistakes
+    suspect: str | None = None  # where these mistakes together are another than each alone
 
     @property
     def id(self) -> str:
@@ -53,7 +55,7 @@ class Run:
         bugs = list(dict.fromkeys(plant.id for plant in self.plants))
         places = {bug: [plant.layer for plant in self.plants if plant.id == bug] for bug in bugs}
         parts = (f"{bug}-{'every' if len(at) > 1 else at[0]}".removesuffix("-None") for bug, at in places.items())
-        return "+".join(parts) + ("-small" if self.small else "")
+        return "+".join(parts) + ("-small" if self.small else "") + ("-in-reference" if self.of_reference else "")
 
     @property
     def name(self) -> str:
@@ -142,20 +144,19 @@ def rounded(value: float) -> float | None:
 
 def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
     """Adds the cases of a planted run: each coverage alone, and beside a clean reference."""
-    roles = ("alone", "pair", "pair-float32")
-    if not any(book.wants(f"{run.name}/{kind}/{role}") for kind in run.coverages for role in roles):
+    wants = lambda kind: any(book.wants(f"{run.name}/{kind}/{role}") for role in ("alone", "pair", "pair-float32"))  # noqa: E731
+    if not any(map(wants, run.coverages)):
         return
     dump, clean = made.run(run), made.dumps.dump(run.folder, run.precision, run.tokens)
     finding = made.examine(run, dump)
     exact = made.exact(run.folder, run.precision, run.tokens).tensors
     found_sparse = False
     for kind in run.coverages:
-        part = cut(dump.tensors, kind, layers_of(run.folder))
-        first = first_difference(part, clean.tensors)
+        part, right, ideal = (cut(tensors, kind, layers_of(run.folder)) for tensors in (dump.tensors, clean.tensors, exact))
+        first = first_difference(part, right)
         if first is None or (run.any_of and kind != "all" and found_sparse):
             continue
-        effect = relative_error(part[first], clean.tensors[first])
-        noise = relative_error(clean.tensors[first], exact[first])
+        effect, noise = relative_error(part[first], right[first]), relative_error(right[first], ideal[first])
         if kind != "all" and not kind.startswith("around") and effect < CLEAR * noise:
             continue
         if run.small:
@@ -163,15 +164,18 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
             assert 3.5 <= finding.ratio <= 10, f"{run.name}: a ratio of {finding.ratio:.2g}"
             print(f"{run.name:70} ratio {finding.ratio:4.1f}  effect {effect:.1e}  noise {noise:.1e}")
         found_sparse |= kind != "all"
-        candidate = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, dump.metadata)
+        if not wants(kind):
+            continue
+        planted_part = write_dump(book.path(f"{run.name}/{kind}.safetensors"), part, told(dump.metadata, kind))
+        clean_part = made.dumps.part(run.folder, run.precision, run.tokens, kind)
         expect = {
             "verdicts": list(dict.fromkeys(verdict for plant in run.plants for verdict in plant.bug.verdicts)),
             "bug": "+".join(dict.fromkeys(plant.id for plant in run.plants)),
-            "suspect": "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
-            "name": finding.name,
+            "suspect": run.suspect or "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
+            "name": named(finding.name, kind),
             "or": [f"model.layers.{plant.layer}.{plant.bug.instead}" for plant in run.plants[:1] if plant.bug.instead],
-            "all": finding.all,
-            "culprit": "candidate",
+            "all": list(dict.fromkeys(named(name, kind) for name in finding.all)),
+            "culprit": "reference" if run.of_reference else "candidate",
             "precision": run.precision,
             "coverage": kind,
             "first": first,
@@ -180,9 +184,9 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
             "ratio": rounded(finding.ratio),
             "logits": rounded(logits_effect(dump.tensors, clean.tensors)),
         }
-        book.add(f"{run.name}/{kind}/alone", run.folder, expect, candidate=candidate)
-        reference = made.dumps.part(run.folder, run.precision, run.tokens, kind)
-        book.add(f"{run.name}/{kind}/pair", run.folder, expect, reference=reference, candidate=candidate)
+        blamed, other = ("reference", "candidate") if run.of_reference else ("candidate", "reference")
+        book.add(f"{run.name}/{kind}/alone", run.folder, expect, **{blamed: planted_part})
+        book.add(f"{run.name}/{kind}/pair", run.folder, expect, **{blamed: planted_part, other: clean_part})
         if run.beside_float32 and run.tokens != DECODED:
             reference = made.dumps.part(run.folder, "float32", run.tokens, kind)
-            book.add(f"{run.name}/{kind}/pair-float32", run.folder, expect, reference=reference, candidate=candidate)
+            book.add(f"{run.name}/{kind}/pair-float32", run.folder, expect, reference=reference, candidate=planted_part)

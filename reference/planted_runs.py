@@ -7,23 +7,29 @@ from casebook import Casebook
 from clean import DECODED, DEMO, CleanDumps
 from make_tiny import TINY
 from planted import PlantedDumps, Run, add_run
-from planting import BUGS, Plant
+from planting import BASIC, BUGS, Plant
 
 SPARSE = ("blocks", "second", "third", "attention")
 
 
 def single_runs() -> Iterable[Run]:
-    """Each mistake in float32 and bf16, and every fourth in f16, in another layer and model each time."""
+    """Each mistake in float32 and bf16, in another layer and model each time; the basic ones in f16 and in more coverages."""
     for index, bug in enumerate(BUGS.values()):
-        less = () if bug.float32_only else ("bfloat16", "float16") if index % 4 == 0 else ("bfloat16",)
+        basic = bug.id in BASIC
+        less = () if bug.float32_only else ("bfloat16", "float16") if basic and index % 4 == 0 else ("bfloat16",)
         for turn, precision in enumerate(("float32", *less)):
             folder = TINY / bug.models[(index + turn) % len(bug.models)]
             layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
             start = (index + index // 4 + turn) % 4
-            sparse = SPARSE[start:] + SPARSE[:start]
+            sparse = SPARSE[start:] + SPARSE[:start] if basic or (turn == 0 and index % 4 == 0) else ()
             tokens = DECODED if bug.from_step else "12"
-            beside = precision == "bfloat16" and index % 3 == 1
+            beside = precision == "bfloat16" and index % 3 == 1 and (basic or index % 2 == 0)
             yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
+
+
+def every(bug: str) -> tuple[Plant, ...]:
+    """A mistake in each of three layers."""
+    return tuple(Plant(bug, layer) for layer in range(3))
 
 
 EVERYWHERE = (
@@ -37,6 +43,10 @@ EVERYWHERE = (
     ("qwen2", "float16", "softmax_scale_missing"),
     ("mistral", "bfloat16", "window_ignored"),
     ("llama", "float32", "rope_scaling_missing"),
+    ("qwen3", "float32", "qk_norm_after_rope"),
+    ("llama_bias", "float32", "rope_scaling_invented"),
+    ("mistral", "bfloat16", "rope_theta_1e6"),
+    ("qwen2", "bfloat16", "fused_by_group"),
 )
 TWO = (
     ("qwen2", "float32", Plant("rope_interleaved", 0), Plant("gate_up_swapped", 2)),
@@ -46,6 +56,37 @@ TWO = (
     ("mistral", "bfloat16", Plant("window_ignored", 0), Plant("activation_gelu", 2)),
     ("qwen2", "bfloat16", Plant("k_bias_missing", 0), Plant("head_random")),
     ("llama", "bfloat16", Plant("gqa_tile_v", 1), Plant("norm_wrong_layer", 1)),
+    ("mistral", "float32", Plant("norm_eps", 1), Plant("rope_interleaved", 1)),
+    ("qwen3", "bfloat16", Plant("qk_norm_missing", 1), Plant("activation_gelu", 1)),
+    ("llama", "float32", *every("rope_interleaved"), Plant("head_untied")),
+    ("qwen2", "bfloat16", *every("qkv_bias_missing"), Plant("final_norm_offset")),
+    ("llama_bias", "float32", Plant("fused_from_groups", 0), Plant("softmax_scale_inverted", 1)),
+    ("qwen3", "float32", Plant("rope_theta_1e4", 1), Plant("gate_up_woven", 1)),
+    ("mistral", "float32", Plant("v_noisy", 0), Plant("down_wrong_layer", 2)),
+)
+INV_FREQ = "ref_inv_freq_low_precision"
+IN_REFERENCE = (
+    ("llama", "float32", "64", every("rope_low_precision"), INV_FREQ),
+    ("qwen2", "float32", "12", every("rope_low_precision"), INV_FREQ),
+    ("mistral", "float32", "64", every("rope_low_precision"), INV_FREQ),
+    ("qwen3", "float32", "64", every("rope_low_precision"), INV_FREQ),
+    ("qwen2", "float32", "12", (Plant("rope_interleaved", 1),), None),
+    ("llama", "bfloat16", "12", (Plant("softmax_scale_missing", 1),), None),
+    ("mistral", "float32", "12", every("window_off_by_one"), None),
+    ("qwen3", "bfloat16", "12", (Plant("norm_offset_one", 0),), None),
+    ("llama_bias", "float32", "12", (Plant("norm_eps", 2),), None),
+)
+# What dumps of another kind show: without the norms of q and k, with the rows of decode steps below those of the prefill.
+OTHERWISE_DUMPED = (
+    ("float32", "unnormed", Plant("qk_norm_after_rope", 2)),
+    ("bfloat16", "unnormed", Plant("qk_norm_missing", 0)),
+    ("float32", "joined", Plant("decode_position_stuck", 1)),
+    ("bfloat16", "untold", Plant("decode_position_restarted", 2)),
+    ("float32", "untold", Plant("decode_position_offset", 0)),
+    ("bfloat16", "joined", Plant("cache_zero_k", 1)),
+    ("float32", "untold", Plant("cache_zero_k", 0)),
+    ("float32", "joined", Plant("cache_other_v", 1)),
+    ("bfloat16", "untold", Plant("cache_other_v", 2)),
 )
 ON_DEMO = (
     ("float32", "rope_interleaved", 2),
@@ -60,12 +101,17 @@ ON_DEMO = (
 
 
 def other_runs() -> Iterable[Run]:
-    """A mistake in every layer, two mistakes at once, and the demo model, which is trained."""
+    """A mistake in every layer, two mistakes at once, one in the reference, and the demo model, which is trained."""
     for model, precision, bug in EVERYWHERE:
-        plants = tuple(Plant(bug, layer) for layer in range(3))
-        yield Run(TINY / model, precision, plants, ("all", "blocks"))
+        yield Run(TINY / model, precision, every(bug), ("all", "blocks"))
     for model, precision, *plants in TWO:
         yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
+    for model, precision, tokens, plants, suspect in IN_REFERENCE:
+        yield Run(TINY / model, precision, plants, ("all",), tokens, of_reference=True, suspect=suspect)
+    for index, (precision, kind, plant) in enumerate(OTHERWISE_DUMPED):
+        model = "qwen3" if kind == "unnormed" else plant.bug.models[index % len(plant.bug.models)]
+        tokens = "12" if kind == "unnormed" else DECODED
+        yield Run(TINY / model, precision, (plant,), (kind,), tokens)
     for precision, bug, layer in ON_DEMO:
         tokens = DECODED if BUGS[bug].from_step else "12"
         coverages = ("blocks", "attention") if precision == "float32" else ("all", "blocks")  # a whole one has 1 MB in f32
@@ -78,7 +124,7 @@ SMALL = (
     ("llama", "bfloat16", Plant("up_scaled", 2, 0.99)),
     ("mistral", "bfloat16", Plant("head_scaled", 2, 0.975)),
     ("llama_bias", "bfloat16", Plant("norm_eps", 2, 0.1)),
-    ("llama", "bfloat16", Plant("rope_theta", 2, 1.12)),
+    ("llama", "bfloat16", Plant("rope_theta", 2, 1.06)),
     ("qwen3", "bfloat16", Plant("scores_scaled", 1, 1.01)),
     ("qwen2", "bfloat16", Plant("activation_sharper", 1, 1.03)),
     ("mistral", "bfloat16", Plant("residual_scaled", 2, 0.975)),
@@ -95,7 +141,7 @@ SMALL = (
     ("qwen2", "float16", Plant("down_quantised", 1, 10)),
     ("qwen2", "float32", Plant("scores_scaled", 2, 1 + 4e-7)),
     ("llama", "float32", Plant("norm_eps", 2, 1.3e-5)),
-    ("llama", "float32", Plant("rope_theta", 2, 1 + 3.5e-6)),
+    ("llama", "float32", Plant("rope_theta", 2, 1 + 2e-6)),
 )
 
 

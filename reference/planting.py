@@ -1,8 +1,9 @@
 """Mistakes that people make when they port a transformer, planted into a copy of a PyTorch model.
 
 `BUGS` is the table. Each mistake names the suspect it stands for, the activations that it makes wrong although their
-inputs are right (in program order), and the tiny models on which it shows. What computes attention, RoPE and the cache
-wrongly is in planting_attention.py, all else in planting_layers.py.
+inputs are right (in program order), and the tiny models on which it shows. What computes RoPE, attention and the cache
+wrongly is in planting_rope.py and planting_attention.py, norms and the layout of weights have a file each, what no suspect
+stands for is in planting_unnamed.py, and all else in planting_layers.py.
 
     model = planted(clean, [Plant("rope_interleaved", 1), Plant("final_norm_missing")])
     with capture(model, "candidate.safetensors"):
@@ -14,10 +15,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from torch import nn
 from transformers import PreTrainedModel
 
 import planting_attention as attention
 import planting_layers as layers
+import planting_layouts as layouts
+import planting_norms as norms
+import planting_rope as rope
+import planting_unnamed as unnamed
 
 EVERY = ("llama", "llama_bias", "mistral", "qwen2", "qwen3")
 GROUPED = ("llama", "mistral", "qwen2", "qwen3")  # fewer key heads than query heads
@@ -29,7 +35,9 @@ SCORES = ("self_attn.scores",)
 PROBS = "self_attn.probs"  # where a wrong mask is seen by who compares only the scores that the right one leaves
 CONTEXT = ("self_attn.context",)
 NORM = ("input_layernorm",)
-QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+QK_NORM = ("self_attn.q_norm", "self_attn.k_norm")
+LINEAR = (*layouts.QKV, "self_attn.o_proj", *layouts.GATE_UP, "mlp.down_proj")
+QKV = layouts.QKV
 
 
 @dataclass(frozen=True)
@@ -85,28 +93,28 @@ def planted(model: PreTrainedModel, plants: Iterable[Plant]) -> PreTrainedModel:
 
 
 def _table() -> list[Bug]:
-    a, w = attention, layers
+    a, w, n, r, o = attention, layers, norms, rope, layouts
     return [
         # embedding, head, final norm
-        Bug("embed_scaled", "embed_scale", "embeddings times sqrt(hidden)", ("model.embed_tokens",), EVERY, w.scale_embeddings),
+        Bug("embed_scaled", "embed_scale", "embeddings times sqrt(hidden)", ("model.embed_tokens",), EVERY, w.scale_embeddings(0.5)),
         Bug("head_untied", "head_untied", "the embedding matrix as the head of a model that has its own", ("lm_head",), UNTIED, w.tie_head),
-        Bug("head_random", "head_untied", "a head that was never tied", ("lm_head",), TIED, w.randomize_head),
-        Bug("final_norm_missing", "final_norm_missing", "no final norm", ("model.norm",), EVERY, w.skip_final_norm),
-        Bug("final_norm_wrong_weight", "norm_wrong_weight", "final norm with the last layer's norm weight", ("model.norm",), EVERY, w.exchange_final_norm),
-        Bug("final_norm_eps", "norm_eps", "final norm with another eps", ("model.norm",), EVERY, w.final_norm_eps, amount=0.3),
+        Bug("head_random", "unknown", "a head that was never tied", ("lm_head",), TIED, w.randomize_head),
+        Bug("final_norm_missing", "final_norm_missing", "no final norm", ("model.norm",), EVERY, n.skip_norm("model.norm")),
+        Bug("final_norm_wrong_weight", "norm_wrong_weight", "final norm with the last layer's norm weight", ("model.norm",), EVERY, n.exchange_final_norm),
+        Bug("final_norm_eps", "norm_eps", "final norm with another eps", ("model.norm",), EVERY, n.norm_eps("model.norm"), amount=0.3),
         Bug("logit_softcap", "logit_softcap", "logits capped by tanh", ("lm_head",), EVERY, w.cap_logits, amount=5.0),
         Bug("logits_scaled", "unknown", "logits times a constant", ("lm_head",), EVERY, w.scale_logits, amount=1.5),
         # norms
-        Bug("norm_eps", "norm_eps", "another eps", NORM, EVERY, w.norm_eps, amount=0.5),
-        Bug("norm_offset_one", "norm_offset_one", "1 + weight", NORM, EVERY, w.offset_norm),
-        Bug("norm_weight_missing", "norm_weight_missing", "no weight", NORM, EVERY, w.unweight_norm),
-        Bug("norm_layernorm", "norm_layernorm", "the mean taken off, as LayerNorm does", NORM, EVERY, w.center_norm),
-        Bug("norms_exchanged", "norm_wrong_weight", "the weights of the layer's two norms exchanged", (*NORM, "post_attention_layernorm"), EVERY, w.exchange_norms),
-        Bug("norm_wrong_layer", "norm_wrong_weight", "another layer's norm weight", ("post_attention_layernorm",), EVERY, w.borrow_norm),
-        Bug("norm_missing", "norm_weight_missing", "no norm before the MLP", ("post_attention_layernorm",), EVERY, w.skip_norm),
-        Bug("low_precision_norm", "low_precision_norm", "variance in bf16", NORM, EVERY, w.round_variance, float32_only=True),
-        Bug("qk_norm_missing", "qk_norm_missing", "no norm on q and k", ("self_attn.q_norm", "self_attn.k_norm"), ("qwen3",), w.skip_qk_norm),
-        Bug("qk_norm_exchanged", "norm_wrong_weight", "the norm weights of q and k exchanged", ("self_attn.q_norm", "self_attn.k_norm"), ("qwen3",), w.exchange_qk_norm),
+        Bug("norm_eps", "norm_eps", "another eps", NORM, EVERY, n.norm_eps(*NORM), amount=0.5),
+        Bug("norm_offset_one", "norm_offset_one", "1 + weight", NORM, EVERY, n.offset_norm(*NORM)),
+        Bug("norm_weight_missing", "norm_weight_missing", "no weight", NORM, EVERY, n.unweight_norm(*NORM)),
+        Bug("norm_layernorm", "norm_layernorm", "the mean taken off, as LayerNorm does", NORM, EVERY, n.center_norm(*NORM)),
+        Bug("norms_exchanged", "norm_wrong_weight", "the weights of the layer's two norms exchanged", (*NORM, "post_attention_layernorm"), EVERY, n.exchange_norms),
+        Bug("norm_wrong_layer", "norm_wrong_weight", "another layer's norm weight", ("post_attention_layernorm",), EVERY, n.borrow_norm),
+        Bug("norm_missing", "norm_weight_missing", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
+        Bug("low_precision_norm", "low_precision_norm", "variance in bf16", NORM, EVERY, n.round_variance, float32_only=True),
+        Bug("qk_norm_missing", "qk_norm_missing", "no norm on q and k", QK_NORM, ("qwen3",), n.skip_qk_norm),
+        Bug("qk_norm_exchanged", "norm_wrong_weight", "the norm weights of q and k exchanged", QK_NORM, ("qwen3",), n.exchange_qk_norm),
         # projections
         Bug("q_bias_missing", "bias_missing", "no bias on q", ("self_attn.q_proj",), ("qwen2", "llama_bias"), w.drop_bias("self_attn.q_proj")),
         Bug("k_bias_missing", "bias_missing", "no bias on k", ("self_attn.k_proj",), ("qwen2", "llama_bias"), w.drop_bias("self_attn.k_proj")),
@@ -115,9 +123,9 @@ def _table() -> list[Bug]:
         Bug("o_bias_missing", "bias_missing", "no bias on o_proj", ("self_attn.o_proj",), ("llama_bias",), w.drop_bias("self_attn.o_proj")),
         Bug("down_bias_missing", "bias_missing", "no bias on down_proj", ("mlp.down_proj",), ("llama_bias",), w.drop_bias("mlp.down_proj")),
         Bug("bias_channel_missing", "bias_missing", "one channel of v's bias missing", ("self_attn.v_proj",), ("qwen2", "llama_bias"), w.drop_bias_channel, amount=-1),
-        Bug("o_transposed", "weight_transposed", "o_proj transposed", ("self_attn.o_proj",), TIED, w.transpose_o),
+        Bug("o_transposed", "weight_transposed", "o_proj transposed", ("self_attn.o_proj",), TIED, o.transpose_o),
         Bug("kv_order", "fused_order", "k and v in the other order", ("self_attn.k_proj", "self_attn.v_proj"), EVERY, w.exchange_kv),
-        Bug("qk_permuted", "qk_permuted", "rows of q and k permuted, RoPE not", ("self_attn.q_proj", "self_attn.k_proj"), EVERY, w.permute_qk, instead=ROPE[0]),
+        Bug("qk_permuted", "qk_permuted", "rows of q and k permuted, RoPE not", ("self_attn.q_proj", "self_attn.k_proj"), EVERY, o.permute(o.to_interleaved, *QKV[:2]), instead=ROPE[0]),
         Bug("k_wrong_layer", "wrong_layer_weight", "another layer's k_proj", ("self_attn.k_proj",), EVERY, w.borrow("self_attn.k_proj")),
         Bug("mlp_wrong_layer", "wrong_layer_weight", "another layer's MLP", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), EVERY, w.borrow("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")),
         Bug("gate_up_swapped", "gate_up_swapped", "gate and up exchanged", ("mlp.gate_proj", "mlp.up_proj"), EVERY, w.exchange_gate_up),
@@ -126,9 +134,9 @@ def _table() -> list[Bug]:
         Bug("down_quantised", "unknown", "down_proj in 4 bits", ("mlp.down_proj",), EVERY, w.quantise("mlp.down_proj"), amount=4),
         Bug("channel_zero", "unknown", "one channel of down_proj is 0", ("mlp.down_proj",), EVERY, w.zero_channel),
         Bug("late_rows", "unknown", "up_proj wrong from token 6 on", ("mlp.up_proj",), EVERY, w.scale_late_rows, amount=1.2),
-        Bug("stale_layer_state", "stale_layer_state", "up_proj reads the norm of the layer before", ("mlp.up_proj",), EVERY, w.read_stale, layers=(1, 2)),
+        Bug("stale_layer_state", "stale_layer_state", "up_proj reads the norm of the layer before", ("mlp.up_proj",), EVERY, w.read_stale("mlp.up_proj", "post_attention_layernorm"), layers=(1, 2)),
         # MLP and residual
-        Bug("activation_gelu", "activation_function", "gelu for silu", ("mlp.act_fn",), EVERY, w.gelu),
+        Bug("activation_gelu", "activation_function", "gelu for silu", ("mlp.act_fn",), EVERY, w.activation(nn.GELU)),
         Bug("activation_sharper", "activation_function", "x * sigmoid(c x)", ("mlp.act_fn",), EVERY, w.sharpen, amount=1.702),
         Bug("activation_on_up", "gate_up_swapped", "act(up) * gate", ("mlp.act_fn", "mlp.act_mul"), EVERY, w.activate_up),
         Bug("act_added", "unknown", "act(gate) + up", ("mlp.act_mul",), EVERY, w.add_gate),
@@ -139,17 +147,17 @@ def _table() -> list[Bug]:
         Bug("parallel_residual", "parallel_residual", "attention and MLP side by side", ("resid_mid", ""), EVERY, w.parallel),
         Bug("layer_skipped", "unknown", "a whole layer left out", ("",), EVERY, w.skip_layer),
         # RoPE
-        Bug("rope_interleaved", "rope_interleaved", "pairs (2i, 2i + 1)", ROPE, EVERY, a.rotate_interleaved),
-        Bug("rope_interleaved_q", "rope_interleaved", "pairs (2i, 2i + 1), in q only", ROPE[:1], EVERY, a.rotate_interleaved_q),
-        Bug("rope_theta", "rope_theta", "another theta", ROPE, EVERY, a.rope_theta, amount=4.0),
-        Bug("rope_scaling_missing", "rope_scaling_missing", "no llama3 scaling", ROPE, ("llama",), a.rope_unscaled),
-        Bug("rope_position_offset", "rope_position_offset", "positions from 1, which scores do not feel", ROPE, EVERY, a.offset_positions),
-        Bug("rope_position_offset_q", "rope_position_offset", "positions from 1, in q only", ROPE[:1], EVERY, a.offset_queries),
-        Bug("rope_partial", "rope_partial", "half of each head not turned", ROPE, EVERY, a.rope_partial),
-        Bug("rope_missing", "rope_missing", "nothing turned", ROPE, EVERY, a.rope_missing),
-        Bug("rope_direction", "rope_direction", "turned the other way", ROPE, EVERY, a.rope_backwards),
-        Bug("rope_low_precision", "rope_low_precision", "frequencies in bf16", ROPE, EVERY, a.round_frequencies, float32_only=True),
-        Bug("rope_table_low_precision", "rope_low_precision", "cos and sin in bf16", ROPE, EVERY, a.round_table, float32_only=True),
+        Bug("rope_interleaved", "rope_interleaved", "pairs (2i, 2i + 1)", ROPE, EVERY, r.rotate_interleaved),
+        Bug("rope_interleaved_q", "rope_interleaved", "pairs (2i, 2i + 1), in q only", ROPE[:1], EVERY, r.rotate_interleaved_q),
+        Bug("rope_theta", "rope_theta", "another theta", ROPE, EVERY, r.rope_theta, amount=4.0),
+        Bug("rope_scaling_missing", "rope_scaling_missing", "no llama3 scaling", ROPE, ("llama",), r.rope_unscaled),
+        Bug("rope_position_offset", "rope_position_offset", "positions from 1, which scores do not feel", ROPE, EVERY, r.offset_positions),
+        Bug("rope_position_offset_q", "rope_position_offset", "positions from 1, in q only", ROPE[:1], EVERY, r.offset_queries),
+        Bug("rope_partial", "rope_partial", "half of each head not turned", ROPE, EVERY, r.rope_partial),
+        Bug("rope_missing", "rope_missing", "nothing turned", ROPE, EVERY, r.rope_missing),
+        Bug("rope_direction", "rope_direction", "turned the other way", ROPE, EVERY, r.rope_backwards),
+        Bug("rope_low_precision", "rope_low_precision", "frequencies in bf16", ROPE, EVERY, r.round_frequencies, float32_only=True),
+        Bug("rope_table_low_precision", "rope_low_precision", "cos and sin in bf16", ROPE, EVERY, r.round_table, float32_only=True),
         # scores, mask, heads
         Bug("softmax_scale_missing", "softmax_scale", "no scale", SCORES, EVERY, a.unscaled),
         Bug("softmax_scale_squared", "softmax_scale", "1 / d", SCORES, EVERY, a.scaled_twice),
@@ -158,8 +166,8 @@ def _table() -> list[Bug]:
         Bug("low_precision_scores", "low_precision_scores", "scores in bf16", SCORES, EVERY, a.round_scores, float32_only=True, verdicts=("diverged", "rounding")),
         Bug("causal_mask_missing", "causal_mask_missing", "no mask", SCORES, FULL, a.no_mask, instead=PROBS),
         Bug("mask_off_by_one", "mask_off_by_one", "the next token is seen", SCORES, FULL, a.see_next, instead=PROBS),
-        Bug("window_off_by_one", "sliding_window", "a window of one token more", SCORES, ("mistral",), a.window, amount=7, instead=PROBS),
-        Bug("window_short", "sliding_window", "a window of one token less", SCORES, ("mistral",), a.window, amount=5, instead=PROBS),
+        Bug("window_off_by_one", "mask_off_by_one", "a window of one token more", SCORES, ("mistral",), a.window, amount=7, instead=PROBS),
+        Bug("window_short", "mask_off_by_one", "a window of one token less", SCORES, ("mistral",), a.window, amount=5, instead=PROBS),
         Bug("window_ignored", "sliding_window", "no window", SCORES, ("mistral",), a.window, amount=10**6, instead=PROBS),
         Bug("window_invented", "sliding_window", "a window where there is none", SCORES, FULL, a.window, amount=4, instead=PROBS),
         Bug("softmax_plus_one", "unknown", "1 added to the denominator of the softmax", ("self_attn.probs",), EVERY, a.softmax_plus_one),
@@ -168,13 +176,114 @@ def _table() -> list[Bug]:
         Bug("head_merge_order", "head_merge_order", "heads joined without transposing back", CONTEXT, EVERY, a.join_untransposed),
         Bug("head_scaled", "unknown", "one head times a constant", CONTEXT, EVERY, a.scale_head, amount=0.0),
         # cache
-        Bug("decode_position_offset", "kv_cache_position", "positions one too high while decoding", ROPE, EVERY, a.offset_decode, from_step=1),
-        Bug("decode_position_stuck", "kv_cache_position", "positions stay at the first decoded one", ROPE, EVERY, a.stick_decode, from_step=2),
-        Bug("decode_position_restarted", "kv_cache_position", "positions start again at 0", ROPE, EVERY, a.restart_decode, from_step=1),
+        Bug("decode_position_offset", "kv_cache_position", "positions one too high while decoding", ROPE, EVERY, r.offset_decode, from_step=1),
+        Bug("decode_position_stuck", "kv_cache_position", "positions stay at the first decoded one", ROPE, EVERY, r.stick_decode, from_step=2),
+        Bug("decode_position_restarted", "kv_cache_position", "positions start again at 0", ROPE, EVERY, r.restart_decode, from_step=1),
         Bug("cache_zero_k", "kv_cache_stale", "a slot of the key cache holds zeros", SCORES, FULL, a.stale_keys(None), from_step=1),
         Bug("cache_other_k", "kv_cache_stale", "a slot of the key cache holds another token", SCORES, FULL, a.stale_keys(2), from_step=1),
         Bug("cache_zero_v", "kv_cache_stale", "a slot of the value cache holds zeros", CONTEXT, FULL, a.stale_values(None), from_step=1),
     ]  # fmt: skip
 
 
-BUGS = {bug.id: bug for bug in _table()}
+def _families() -> list[Bug]:
+    """Other values of the parameters of the mistakes above, and other places of them."""
+    a, w, n, r, o = attention, layers, norms, rope, layouts
+    return [
+        # embedding, head, final norm
+        Bug("embed_scaled_down", "embed_scale", "embeddings divided by sqrt(hidden)", ("model.embed_tokens",), EVERY, w.scale_embeddings(-0.5)),
+        Bug("head_unnormed", "final_norm_missing", "the head reads what the final norm reads", ("lm_head",), EVERY, w.unnormed_head),
+        Bug("final_norm_offset", "norm_offset_one", "1 + weight in the final norm", ("model.norm",), EVERY, n.offset_norm("model.norm")),
+        Bug("final_norm_unweighted", "norm_weight_missing", "no weight in the final norm", ("model.norm",), EVERY, n.unweight_norm("model.norm")),
+        # norms
+        Bug("norm_eps_outside", "norm_eps", "x / (rms + eps)", NORM, ("llama", "mistral"), n.eps_outside, float32_only=True),
+        Bug("norm_eps_usual", "norm_eps", "1e-5 where it is 1e-6", ("post_attention_layernorm",), ("llama_bias", "qwen2", "qwen3"), n.norm_eps("post_attention_layernorm"), amount=1e-5, float32_only=True),
+        Bug("norm_eps_zero", "norm_eps", "no eps", NORM, ("llama", "mistral"), n.norm_eps(*NORM), amount=0.0, float32_only=True),
+        Bug("norm_offset_back", "norm_offset_one", "weight - 1", NORM, EVERY, n.offset_norm_back(*NORM)),
+        Bug("norm_offset_twice", "norm_offset_one", "2 + weight", ("post_attention_layernorm",), EVERY, n.offset_norm_twice("post_attention_layernorm")),
+        Bug("norm_bare", "norm_weight_missing", "neither weight nor eps", NORM, EVERY, n.bare_norm),
+        Bug("mlp_norm_layernorm", "norm_layernorm", "the mean taken off before the MLP", ("post_attention_layernorm",), EVERY, n.center_norm("post_attention_layernorm")),
+        Bug("qk_norm_after_rope", "qk_norm_after_rope", "q and k turned, then normed", (*QK_NORM, *ROPE), ("qwen3",), r.norm_after_rope),
+        Bug("qk_norm_offset", "norm_offset_one", "1 + weight in the norms of q and k", QK_NORM, ("qwen3",), n.offset_qk_norm),
+        # projections
+        Bug("up_bias_missing", "bias_missing", "no bias on up_proj", ("mlp.up_proj",), ("llama_bias",), w.drop_bias("mlp.up_proj")),
+        Bug("every_bias_missing", "bias_missing", "no bias in the layer", LINEAR, ("llama_bias",), w.drop_bias(*LINEAR)),
+        Bug("q_reshaped", "weight_transposed", "q_proj's numbers as [in, out]", QKV[:1], ("llama", "mistral", "qwen3"), o.reshape(QKV[0])),
+        Bug("gate_reshaped", "weight_transposed", "gate_proj's numbers as [in, out]", o.GATE_UP[:1], EVERY, o.reshape(o.GATE_UP[0])),
+        Bug("fused_by_group", "fused_order", "q, k, v read group by group", QKV, EVERY, o.fused_by_group),
+        Bug("fused_from_groups", "fused_order", "q, k, v written group by group, read as blocks", QKV, EVERY, o.fused_from_groups),
+        Bug("fused_keys_first", "fused_order", "[k | q | v] read, [q | k | v] written", QKV[:2], EVERY, o.fused_keys_first),
+        Bug("gate_up_woven", "fused_order", "gate and up read row by row", o.GATE_UP, EVERY, o.gate_up_woven),
+        Bug("gate_up_unwoven", "fused_order", "gate and up written row by row, read as halves", o.GATE_UP, EVERY, o.gate_up_unwoven),
+        Bug("k_permuted", "qk_permuted", "rows of k alone permuted", QKV[1:2], EVERY, o.permute(o.to_interleaved, QKV[1]), instead=ROPE[1]),
+        Bug("qk_permuted_back", "qk_permuted", "rows of q and k permuted the other way", QKV[:2], EVERY, o.permute(o.from_interleaved, *QKV[:2]), instead=ROPE[0]),
+        Bug("down_wrong_layer", "wrong_layer_weight", "another layer's down_proj", ("mlp.down_proj",), EVERY, w.borrow("mlp.down_proj")),
+        Bug("layer_wrong", "wrong_layer_weight", "a whole layer with another's weights", (*NORM, *LINEAR[:4], "post_attention_layernorm", *LINEAR[4:]), ("llama", "llama_bias", "mistral", "qwen2"), o.borrow_layer),
+        Bug("low_precision_matmul", "low_precision_matmul", "o_proj multiplies in bf16", ("self_attn.o_proj",), EVERY, w.round_operands(w.to_bfloat16, "self_attn.o_proj"), float32_only=True),
+        Bug("low_precision_layer", "low_precision_matmul", "all projections multiply in bf16", LINEAR, EVERY, w.round_operands(w.to_bfloat16, *LINEAR), float32_only=True),
+        Bug("low_precision_head", "low_precision_matmul", "the head multiplies in bf16", ("lm_head",), EVERY, w.round_operands(w.to_bfloat16, "lm_head"), float32_only=True, verdicts=("diverged", "rounding")),
+        Bug("matmul_tf32", "low_precision_matmul", "down_proj multiplies with 10 bits of mantissa", ("mlp.down_proj",), EVERY, w.round_operands(w.to_tf32, "mlp.down_proj"), float32_only=True),
+        Bug("stale_context", "stale_layer_state", "o_proj reads the context of the layer before", ("self_attn.o_proj",), EVERY, w.read_stale("self_attn.o_proj", "self_attn.o_proj"), layers=(1, 2)),
+        # MLP and residual
+        Bug("activation_gelu_tanh", "activation_function", "gelu by tanh", ("mlp.act_fn",), EVERY, w.activation(lambda: nn.GELU(approximate="tanh"))),
+        Bug("activation_relu", "activation_function", "relu", ("mlp.act_fn",), EVERY, w.activation(nn.ReLU)),
+        Bug("activation_relu_squared", "activation_function", "relu squared", ("mlp.act_fn",), EVERY, w.activation(w.SquaredRelu)),
+        Bug("activation_missing", "activation_function", "none", ("mlp.act_fn",), EVERY, w.activation(w.Unchanged)),
+        Bug("added_normed", "residual_after_norm", "what attention adds is normed", ("resid_mid",), EVERY, w.norm_what_is_added),
+        Bug("sum_scaled", "residual_scale", "the stream after attention times a constant", ("resid_mid",), EVERY, w.scale_sum, amount=1.4),
+        Bug("mlp_residual_scaled", "residual_scale", "what the MLP adds times a constant", ("",), EVERY, w.scale_mlp_residual, amount=0.22),
+        # RoPE
+        Bug("rope_theta_1e4", "rope_theta", "theta is 1e4", ROPE, ("qwen2", "qwen3"), r.rope_base, amount=1e4),
+        Bug("rope_theta_5e5", "rope_theta", "theta is 5e5", ROPE, ("llama_bias", "mistral", "qwen2"), r.rope_base, amount=5e5),
+        Bug("rope_theta_1e6", "rope_theta", "theta is 1e6", ROPE, ("mistral", "llama_bias"), r.rope_base, amount=1e6),
+        Bug("rope_exponent", "rope_theta", "theta^(-i / d), the square root of theta", ROPE, ("llama_bias", "mistral", "qwen2", "qwen3"), r.rope_exponent),
+        Bug("rope_scaling_invented", "rope_scaling_missing", "linear scaling where there is none", ROPE, ("llama_bias", "mistral", "qwen2", "qwen3"), r.rope_linear, amount=4.0),
+        Bug("rope_position_offset_k", "rope_position_offset", "positions from 1, in k only", ROPE[1:], EVERY, r.offset_keys),
+        Bug("rope_partial_first", "rope_partial", "half of each head not turned, the other as in a whole one", ROPE, EVERY, r.rope_partial_first),
+        Bug("rope_missing_k", "rope_missing", "k not turned", ROPE[1:], EVERY, r.rope_missing_k),
+        Bug("rope_direction_k", "rope_direction", "k turned the other way", ROPE[1:], EVERY, r.rope_backwards_k),
+        # scores, mask, heads
+        Bug("softmax_scale_hidden", "softmax_scale", "1 / sqrt(hidden)", SCORES, EVERY, a.scaled_by_hidden),
+        Bug("softmax_scale_heads", "softmax_scale", "1 / sqrt(heads)", SCORES, EVERY, a.scaled_by_heads),
+        Bug("softmax_scale_inverted", "softmax_scale", "times sqrt(d)", SCORES, EVERY, a.scaled_up),
+        Bug("mask_without_itself", "mask_off_by_one", "a token does not see itself", SCORES, FULL, a.see_not_itself, instead=PROBS),
+        Bug("window_half", "sliding_window", "a window of half the length", SCORES, ("mistral",), a.window, amount=3, instead=PROBS),
+        Bug("gqa_tile_k", "gqa_tile", "query head h reads key head h % G, of k only", SCORES, GROUPED, a.tile_keys),
+        Bug("gqa_first", "gqa_tile", "every head reads the first k and v", (*SCORES, *CONTEXT), GROUPED, a.first_both),
+        Bug("gqa_first_v", "gqa_tile", "every head reads the first v", CONTEXT, GROUPED, a.first_values),
+        Bug("gqa_ratio", "gqa_tile", "query head h reads key head h / G", (*SCORES, *CONTEXT), ("mistral",), a.by_groups),
+        # cache
+        Bug("cache_other_v", "kv_cache_stale", "a slot of the value cache holds another token", CONTEXT, FULL, a.stale_values(2), from_step=1),
+        Bug("cache_late_k", "kv_cache_stale", "a slot of the key cache is cleared while decoding", SCORES, FULL, a.late_stale_keys, from_step=2),
+        Bug("cache_newest_k", "kv_cache_stale", "the newest key is not written", SCORES, EVERY, a.newest_keys_unwritten, from_step=1),
+        Bug("cache_newest_v", "kv_cache_stale", "the newest value is that of the token before", CONTEXT, EVERY, a.newest_values_late, from_step=1),
+    ]  # fmt: skip
+
+
+def _unnamed() -> list[Bug]:
+    """What no suspect stands for."""
+    n, r, u = norms, rope, unnamed
+    return [
+        Bug("embedding_row", "unknown", "the row of one token has its halves exchanged", ("model.embed_tokens",), EVERY, u.wrong_embedding_row),
+        Bug("head_row_zero", "unknown", "one row of the head is 0", ("lm_head",), EVERY, u.zero_head_row),
+        Bug("final_norm_twice", "unknown", "the final norm of the final norm", ("model.norm",), EVERY, n.norm_twice),
+        Bug("norm_sum", "unknown", "the sum of squares for their mean", NORM, EVERY, n.sum_for_mean),
+        Bug("norm_half", "unknown", "the mean square of half of the channels", NORM, EVERY, n.half_of_the_channels),
+        Bug("qk_norm_together", "unknown", "one mean square for all heads", QK_NORM, ("qwen3",), n.norm_heads_together),
+        Bug("k_norm_heads_scaled", "unknown", "the norm of k times another constant in each head", QK_NORM[1:], ("qwen3",), n.scale_key_heads),
+        Bug("bias_doubled", "unknown", "v's bias added twice", QKV[2:], ("qwen2", "llama_bias"), u.double_bias),
+        Bug("v_noisy", "unknown", "random errors of 3 % in v_proj", QKV[2:], EVERY, u.change(QKV[2], u.noisy), amount=0.03),
+        Bug("o_rolled", "unknown", "every channel of o_proj in the place of the next", ("self_attn.o_proj",), EVERY, u.change("self_attn.o_proj", u.rolled)),
+        Bug("gate_shuffled", "unknown", "gate_proj's channels in a random order", ("mlp.gate_proj",), EVERY, u.change("mlp.gate_proj", u.shuffled)),
+        Bug("up_tail_zero", "unknown", "the last 8 channels of up_proj are 0", ("mlp.up_proj",), EVERY, u.change("mlp.up_proj", u.tail_unwritten)),
+        Bug("product_clipped", "unknown", "act(gate) * up clipped", ("mlp.act_mul",), EVERY, u.clip_product, amount=0.3),
+        Bug("dropout_left_on", "unknown", "dropout of the block's output", ("",), EVERY, u.drop_out_block, amount=0.1),
+        Bug("rope_odd_heads", "unknown", "every second query head turned by other angles", ROPE[:1], EVERY, r.rope_odd_heads),
+        Bug("rope_amplified", "unknown", "cos and sin times a constant", ROPE, EVERY, r.amplify, amount=1.2),
+        Bug("prefix_seen", "unknown", "the first 4 tokens see each other", SCORES, FULL, u.see_prefix, instead=PROBS),
+        Bug("head_temperature", "unknown", "the softmax of one head with a temperature", (PROBS,), EVERY, u.heat_head, amount=1.4),
+        Bug("heads_exchanged", "unknown", "two heads exchanged", CONTEXT, EVERY, u.exchange_heads),
+    ]  # fmt: skip
+
+
+BASIC = [bug.id for bug in _table()]
+BUGS = {bug.id: bug for bug in (*_table(), *_families(), *_unnamed())}

@@ -1,10 +1,9 @@
-"""Mistakes in RoPE, attention and the cache, for planting.py.
+"""Mistakes in attention and the cache, for planting.py.
 
 An attention module that has one gets a class of its own, whose forward and whose attention function are those of
 transformers with some steps replaced. capture.py looks for `eager_attention_forward` beside the class, and finds this one.
 """
 
-import copy
 import sys
 from collections.abc import Callable
 from unittest.mock import patch
@@ -12,8 +11,6 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-
-from demo.make_dumps import interleaved_rope
 
 STALE_SLOT = 5
 
@@ -62,110 +59,6 @@ def mistake(model: PreTrainedModel, layer: int, step: str, wrong: Callable) -> N
     module.mistakes[step] = wrong
 
 
-# --- RoPE -----------------------------------------------------------------------------------------------------------
-
-
-def rotate_interleaved(model, layer):
-    mistake(model, layer, "rotation", interleaved_rope)
-
-
-def rotate_interleaved_q(model, layer):
-    usual = sys.modules[type(model).__module__].apply_rotary_pos_emb
-    mistake(model, layer, "rotation", lambda q, k, *angles: (interleaved_rope(q, k, *angles)[0], usual(q, k, *angles)[1]))
-
-
-def _frequencies(model, layer, change: Callable[[Tensor], Tensor]) -> None:
-    rotary = copy.deepcopy(model.model.rotary_emb)
-    rotary.inv_freq = change(rotary.inv_freq)
-    mistake(model, layer, "angles", rotary)
-
-
-def rope_theta(model, layer, factor):
-    half = model.model.rotary_emb.inv_freq.numel()
-    _frequencies(model, layer, lambda f: f * factor ** (-torch.arange(half) / half))
-
-
-def rope_unscaled(model, layer):
-    rotary = model.model.rotary_emb
-    _frequencies(model, layer, lambda f: rotary.compute_default_rope_parameters(model.config)[0])
-
-
-def rope_partial(model, layer):
-    """Only the first half of each head is turned, with the frequencies of a head of that size."""
-    usual = sys.modules[type(model).__module__].apply_rotary_pos_emb
-
-    def wrong(q, k, cos, sin):
-        turned = usual(*(part[..., : cos.shape[-1]] for part in (q, k)), cos, sin)
-        return tuple(torch.cat((new, old[..., cos.shape[-1] :]), -1) for new, old in zip(turned, (q, k)))
-
-    _frequencies(model, layer, lambda f: f[::2])
-    mistake(model, layer, "rotation", wrong)
-
-
-def rope_missing(model, layer):
-    _frequencies(model, layer, torch.zeros_like)
-
-
-def rope_backwards(model, layer):
-    _frequencies(model, layer, torch.neg)
-
-
-def round_frequencies(model, layer):
-    _frequencies(model, layer, lambda f: f.bfloat16().float())
-
-
-def round_table(model, layer):
-    rotary = model.model.rotary_emb
-    mistake(model, layer, "angles", lambda x, at: tuple(part.to(x.dtype) for part in rotary(x.bfloat16(), at)))
-
-
-def _positions(model, layer, change: Callable[[Tensor], Tensor]) -> None:
-    rotary = model.model.rotary_emb
-    mistake(model, layer, "angles", lambda x, at: rotary(x, change(at)))
-
-
-def offset_positions(model, layer):
-    _positions(model, layer, lambda at: at + 1)
-
-
-def offset_queries(model, layer):
-    usual = sys.modules[type(model).__module__].apply_rotary_pos_emb
-    rotary, moved = model.model.rotary_emb, []
-
-    def angles(x, at):
-        moved[:] = rotary(x, at + 1)
-        return rotary(x, at)
-
-    mistake(model, layer, "angles", angles)
-    mistake(model, layer, "rotation", lambda q, k, *angles: (usual(q, k, *moved)[0], usual(q, k, *angles)[1]))
-
-
-def offset_decode(model, layer):
-    _positions(model, layer, lambda at: at + (at[:, :1] > 0))
-
-
-def restart_decode(model, layer):
-    _decode_positions(model, layer, lambda at, first: at - first)
-
-
-def stick_decode(model, layer):
-    _decode_positions(model, layer, lambda at, first: at.clamp(max=first))
-
-
-def _decode_positions(model, layer, change: Callable[[Tensor, int], Tensor]) -> None:
-    """Changes positions after the prefill; `first` is the first of them."""
-    first = 0
-
-    def moved(at: Tensor) -> Tensor:
-        nonlocal first
-        if at[0, 0] == 0:
-            first = at.shape[1]
-            return at
-        return change(at, first)
-
-    _positions(model, layer, moved)
-
-
 # --- scores, mask, softmax ------------------------------------------------------------------------------------------
 
 
@@ -175,6 +68,18 @@ def unscaled(model, layer):
 
 def scaled_twice(model, layer):
     mistake(model, layer, "scale", lambda scale: scale * scale)
+
+
+def scaled_by_hidden(model, layer):
+    mistake(model, layer, "scale", lambda scale: model.config.hidden_size**-0.5)
+
+
+def scaled_by_heads(model, layer):
+    mistake(model, layer, "scale", lambda scale: model.config.num_attention_heads**-0.5)
+
+
+def scaled_up(model, layer):
+    mistake(model, layer, "scale", lambda scale: 1 / scale)
 
 
 def scale_scores(model, layer, factor):
@@ -195,6 +100,10 @@ def no_mask(model, layer):
 
 def see_next(model, layer):
     _mask(model, layer, lambda query, key: key <= query + 1)
+
+
+def see_not_itself(model, layer):
+    _mask(model, layer, lambda query, key: key < query)
 
 
 def window(model, layer, width):
@@ -224,13 +133,29 @@ def _tile(tensor: Tensor, groups: int) -> Tensor:
     return tensor.repeat(1, groups, 1, 1)
 
 
-def tile_both(model, layer):
-    mistake(model, layer, "spread_keys", _tile)
-    tile_values(model, layer)
+def _first(tensor: Tensor, groups: int) -> Tensor:
+    return tensor[:, :1].repeat(1, tensor.shape[1] * groups, 1, 1)
 
 
-def tile_values(model, layer):
-    mistake(model, layer, "spread_values", _tile)
+def _by_groups(tensor: Tensor, groups: int) -> Tensor:
+    """Query head h reads key head h / (number of key heads), or the last."""
+    heads = torch.arange(tensor.shape[1] * groups) // tensor.shape[1]
+    return tensor[:, heads.clamp(max=tensor.shape[1] - 1)]
+
+
+def spread(keys: Callable | None, values: Callable | None) -> Callable:
+    """Another map of query heads to key heads, for keys, values, or both."""
+
+    def plant(model, layer):
+        for step, wrong in (("spread_keys", keys), ("spread_values", values)):
+            if wrong:
+                mistake(model, layer, step, wrong)
+
+    return plant
+
+
+tile_both, tile_keys, tile_values = spread(_tile, _tile), spread(_tile, None), spread(None, _tile)
+first_both, first_values, by_groups = spread(_first, _first), spread(None, _first), spread(_by_groups, _by_groups)
 
 
 def join_untransposed(model, layer):
@@ -251,22 +176,34 @@ def scale_head(model, layer, factor):
 # --- cache ----------------------------------------------------------------------------------------------------------
 
 
-def _stale(step: str, other: int | None) -> Callable:
-    """While decoding, one slot holds zeros, or what belongs to the slot `other`."""
+def _stale(step: str, slot: int, other: int | None, after: int = 0) -> Callable:
+    """While decoding, `after` so many steps, a slot holds zeros, or what belongs to the slot `other`."""
 
-    def wrong(cached: Tensor, tokens: int) -> Tensor:
-        if tokens == cached.shape[2]:
+    def plant(model, layer):
+        steps = 0
+
+        def wrong(cached: Tensor, tokens: int) -> Tensor:
+            nonlocal steps
+            steps = 0 if tokens == cached.shape[2] else steps + 1
+            if steps <= after:
+                return cached
+            cached = cached.clone()
+            cached[:, :, slot] = 0 if other is None else cached[:, :, other]
             return cached
-        cached = cached.clone()
-        cached[:, :, STALE_SLOT] = 0 if other is None else cached[:, :, other]
-        return cached
 
-    return lambda model, layer: mistake(model, layer, step, wrong)
+        mistake(model, layer, step, wrong)
+
+    return plant
 
 
 def stale_keys(other: int | None) -> Callable:
-    return _stale("keys", other)
+    return _stale("keys", STALE_SLOT, other)
 
 
 def stale_values(other: int | None) -> Callable:
-    return _stale("values", other)
+    return _stale("values", STALE_SLOT, other)
+
+
+late_stale_keys = _stale("keys", STALE_SLOT, None, after=1)
+newest_keys_unwritten = _stale("keys", -1, None)
+newest_values_late = _stale("values", -1, -2)

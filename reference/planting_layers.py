@@ -1,4 +1,4 @@
-"""Mistakes in weights, norms, MLP, residual stream and head, for planting.py. All change the model they are given."""
+"""Mistakes in weights, MLP, residual stream and head, for planting.py. All change the model they are given."""
 
 from collections.abc import Callable
 from types import MethodType
@@ -8,32 +8,40 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
-def _module(model: PreTrainedModel, layer: int, path: str) -> nn.Module:
+def module_of(model: PreTrainedModel, layer: int | None, path: str) -> nn.Module:
+    """A part of a layer, or, if that is None, of what is in no layer."""
+    if layer is None:
+        return model.get_submodule(path)
     return model.model.layers[layer].get_submodule(path)
 
 
-def _other(model: PreTrainedModel, layer: int) -> int:
+def other_layer(model: PreTrainedModel, layer: int) -> int:
+    """The next layer, or the first if it is the last."""
     return (layer + 1) % len(model.model.layers)
 
 
-def _edit(parameter: nn.Parameter, value: Tensor) -> None:
+def edit(parameter: nn.Parameter, value: Tensor) -> None:
+    """Gives a parameter another value."""
     parameter.data = value.to(parameter.dtype).clone()
 
 
-def _exchange(a: nn.Module, b: nn.Module) -> None:
+def exchange(a: nn.Module, b: nn.Module) -> None:
+    """Exchanges all parameters of two modules."""
     for (_, x), (_, y) in zip(a.named_parameters(), b.named_parameters(), strict=True):
         x.data, y.data = y.data, x.data
 
 
-def _output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+def change_output(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Changes what a module puts out."""
     module.register_forward_hook(lambda module, args, output: change(output))
 
 
-# --- embedding, head, final norm ------------------------------------------------------------------------------------
+# --- embedding and head ---------------------------------------------------------------------------------------------
 
 
-def scale_embeddings(model, layer):
-    _output(model.model.embed_tokens, lambda out: out * model.config.hidden_size**0.5)
+def scale_embeddings(power: float) -> Callable:
+    """The embeddings times a power of their size."""
+    return lambda model, layer: change_output(model.model.embed_tokens, lambda out: out * model.config.hidden_size**power)
 
 
 def tie_head(model, layer):
@@ -46,76 +54,19 @@ def randomize_head(model, layer):
     model.lm_head.weight = nn.Parameter((noise * weight.float().std()).to(weight.dtype))
 
 
-def skip_final_norm(model, layer):
-    model.model.norm.forward = lambda x: x.clone()
-
-
-def exchange_final_norm(model, layer):
-    _edit(model.model.norm.weight, model.model.layers[-1].post_attention_layernorm.weight.data)
-
-
-def final_norm_eps(model, layer, eps):
-    model.model.norm.variance_epsilon = eps
+def unnormed_head(model, layer):
+    """The head reads what the final norm reads."""
+    kept: list[Tensor] = []
+    model.model.norm.register_forward_pre_hook(lambda module, args: kept.append(args[0]))
+    model.lm_head.register_forward_pre_hook(lambda module, args: (kept.pop(),))
 
 
 def cap_logits(model, layer, cap):
-    _output(model.lm_head, lambda out: cap * torch.tanh(out / cap))
+    change_output(model.lm_head, lambda out: cap * torch.tanh(out / cap))
 
 
 def scale_logits(model, layer, factor):
-    _output(model.lm_head, lambda out: (out.double() * factor).to(out.dtype))
-
-
-# --- norms ----------------------------------------------------------------------------------------------------------
-
-
-def norm_eps(model, layer, eps):
-    _module(model, layer, "input_layernorm").variance_epsilon = eps
-
-
-def offset_norm(model, layer):
-    norm = _module(model, layer, "input_layernorm")
-    _edit(norm.weight, 1 + norm.weight.data)
-
-
-def unweight_norm(model, layer):
-    norm = _module(model, layer, "input_layernorm")
-    _edit(norm.weight, torch.ones_like(norm.weight))
-
-
-def center_norm(model, layer):
-    norm = _module(model, layer, "input_layernorm")
-    norm.register_forward_pre_hook(lambda module, args: (args[0] - args[0].mean(-1, keepdim=True),))
-
-
-def exchange_norms(model, layer):
-    _exchange(_module(model, layer, "input_layernorm"), _module(model, layer, "post_attention_layernorm"))
-
-
-def borrow_norm(model, layer):
-    borrow("post_attention_layernorm")(model, layer)
-
-
-def skip_norm(model, layer):
-    _module(model, layer, "post_attention_layernorm").forward = lambda x: x.clone()
-
-
-def round_variance(model, layer):
-    def forward(self, x):
-        variance = x.bfloat16().pow(2).mean(-1, keepdim=True).float()
-        return self.weight * (x.float() * torch.rsqrt(variance + self.variance_epsilon)).to(x.dtype)
-
-    norm = _module(model, layer, "input_layernorm")
-    norm.forward = MethodType(forward, norm)
-
-
-def skip_qk_norm(model, layer):
-    for name in ("q_norm", "k_norm"):
-        _module(model, layer, f"self_attn.{name}").forward = lambda x: x
-
-
-def exchange_qk_norm(model, layer):
-    _exchange(_module(model, layer, "self_attn.q_norm"), _module(model, layer, "self_attn.k_norm"))
+    change_output(model.lm_head, lambda out: (out.double() * factor).to(out.dtype))
 
 
 # --- projections ----------------------------------------------------------------------------------------------------
@@ -124,35 +75,19 @@ def exchange_qk_norm(model, layer):
 def drop_bias(*paths: str) -> Callable:
     def plant(model, layer):
         for path in paths:
-            _module(model, layer, path).bias = None
+            module_of(model, layer, path).bias = None
 
     return plant
 
 
 def drop_bias_channel(model, layer, rank):
     """Sets the channel to 0 that has this rank by size: 0 is the smallest, -1 the largest."""
-    bias = _module(model, layer, "self_attn.v_proj").bias
-    _edit(bias, bias.data.index_fill(0, bias.data.abs().argsort()[rank], 0.0))
-
-
-def transpose_o(model, layer):
-    weight = _module(model, layer, "self_attn.o_proj").weight
-    _edit(weight, weight.data.T.contiguous())
+    bias = module_of(model, layer, "self_attn.v_proj").bias
+    edit(bias, bias.data.index_fill(0, bias.data.abs().argsort()[rank], 0.0))
 
 
 def exchange_kv(model, layer):
-    _exchange(_module(model, layer, "self_attn.k_proj"), _module(model, layer, "self_attn.v_proj"))
-
-
-def to_interleaved(rows: Tensor, head_dim: int) -> Tensor:
-    """Rows of q or k from pairs (i, i + d/2) to pairs (2i, 2i + 1), as the conversion to GGUF does."""
-    return rows.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
-
-
-def permute_qk(model, layer):
-    for name in ("q_proj", "k_proj"):
-        for parameter in _module(model, layer, f"self_attn.{name}").parameters():
-            _edit(parameter, to_interleaved(parameter.data, model.model.layers[layer].self_attn.head_dim))
+    exchange(module_of(model, layer, "self_attn.k_proj"), module_of(model, layer, "self_attn.v_proj"))
 
 
 def borrow(*paths: str) -> Callable:
@@ -160,37 +95,37 @@ def borrow(*paths: str) -> Callable:
 
     def plant(model, layer):
         for path in paths:
-            theirs = _module(model, _other(model, layer), path)
-            for ours, other in zip(_module(model, layer, path).parameters(), theirs.parameters(), strict=True):
-                _edit(ours, other.data)
+            theirs = module_of(model, other_layer(model, layer), path)
+            for ours, other in zip(module_of(model, layer, path).parameters(), theirs.parameters(), strict=True):
+                edit(ours, other.data)
 
     return plant
 
 
 def exchange_gate_up(model, layer):
-    _exchange(_module(model, layer, "mlp.gate_proj"), _module(model, layer, "mlp.up_proj"))
+    exchange(module_of(model, layer, "mlp.gate_proj"), module_of(model, layer, "mlp.up_proj"))
 
 
 def scale(path: str) -> Callable:
     """The output times a constant, so that rounding of the weights has no part in it."""
 
     def plant(model, layer, factor):
-        _output(_module(model, layer, path), lambda out: (out.double() * factor).to(out.dtype))
+        change_output(module_of(model, layer, path), lambda out: (out.double() * factor).to(out.dtype))
 
     return plant
 
 
 def quantise(path: str) -> Callable:
     def plant(model, layer, bits):
-        weight = _module(model, layer, path).weight
+        weight = module_of(model, layer, path).weight
         step = weight.data.float().abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
-        _edit(weight, (weight.data.float() / step).round() * step)
+        edit(weight, (weight.data.float() / step).round() * step)
 
     return plant
 
 
 def zero_channel(model, layer):
-    _output(_module(model, layer, "mlp.down_proj"), lambda out: out * (torch.arange(out.shape[-1]) != 7))
+    change_output(module_of(model, layer, "mlp.down_proj"), lambda out: out * (torch.arange(out.shape[-1]) != 7))
 
 
 def scale_late_rows(model, layer, factor):
@@ -199,20 +134,68 @@ def scale_late_rows(model, layer, factor):
     def late(out: Tensor) -> Tensor:
         return torch.cat((out[:, :6], (out[:, 6:].double() * factor).to(out.dtype)), 1)
 
-    _output(_module(model, layer, "mlp.up_proj"), late)
+    change_output(module_of(model, layer, "mlp.up_proj"), late)
 
 
-def read_stale(model, layer):
-    kept: list[Tensor] = []
-    _module(model, layer - 1, "post_attention_layernorm").register_forward_hook(lambda module, args, out: kept.append(out))
-    _module(model, layer, "mlp.up_proj").register_forward_pre_hook(lambda module, args: (kept.pop(),))
+def to_bfloat16(value: Tensor) -> Tensor:
+    """The nearest values of bf16."""
+    return value.bfloat16().to(value.dtype)
+
+
+def to_tf32(value: Tensor) -> Tensor:
+    """Float32 values with the 10 bits of mantissa that a GPU's TF32 keeps."""
+    bits = value.float().contiguous().view(torch.int32)
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
+
+
+def round_operands(rounded: Callable[[Tensor], Tensor], *paths: str) -> Callable:
+    """Products of rounded inputs and weights, which are added up without rounding."""
+
+    def plant(model, layer):
+        for path in paths:
+            module = module_of(model, layer, path)
+            edit(module.weight, rounded(module.weight.data))
+            forward = module.forward
+            module.forward = lambda x, forward=forward: forward(rounded(x))
+
+    return plant
+
+
+def read_stale(reader: str, source: str) -> Callable:
+    """A module reads what the module `source` put out, or read if it is the reader itself, in the layer before."""
+
+    def plant(model, layer):
+        kept: list[Tensor] = []
+        before = module_of(model, layer - 1, source)
+        if source == reader:
+            before.register_forward_pre_hook(lambda module, args: kept.append(args[0]))
+        else:
+            before.register_forward_hook(lambda module, args, out: kept.append(out))
+        module_of(model, layer, reader).register_forward_pre_hook(lambda module, args: (kept.pop(),))
+
+    return plant
 
 
 # --- MLP ------------------------------------------------------------------------------------------------------------
 
 
-def gelu(model, layer):
-    _module(model, layer, "mlp").act_fn = nn.GELU()
+def activation(function: Callable[[], nn.Module]) -> Callable:
+    """Another activation function."""
+
+    def plant(model, layer):
+        module_of(model, layer, "mlp").act_fn = function()
+
+    return plant
+
+
+class SquaredRelu(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(x).square()
+
+
+class Unchanged(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
 
 
 class _Sharper(nn.Module):
@@ -226,7 +209,7 @@ class _Sharper(nn.Module):
 
 
 def sharpen(model, layer, factor):
-    _module(model, layer, "mlp").act_fn = _Sharper(factor)
+    module_of(model, layer, "mlp").act_fn = _Sharper(factor)
 
 
 def activate_up(model, layer):
@@ -234,7 +217,7 @@ def activate_up(model, layer):
         gate, up = self.gate_proj(x), self.up_proj(x)
         return self.down_proj(self.act_fn(up) * gate)
 
-    mlp = _module(model, layer, "mlp")
+    mlp = module_of(model, layer, "mlp")
     mlp.forward = MethodType(forward, mlp)
 
 
@@ -242,7 +225,7 @@ def add_gate(model, layer):
     def forward(self, x):
         return self.down_proj(self.act_fn(self.gate_proj(x)) + self.up_proj(x))
 
-    mlp = _module(model, layer, "mlp")
+    mlp = module_of(model, layer, "mlp")
     mlp.forward = MethodType(forward, mlp)
 
 
@@ -281,6 +264,24 @@ def drop_residual(model, layer):
 
 def scale_residual(model, layer, factor):
     _rewire(model, layer, middle=lambda stream, normed, added: (stream.double() + added.double() * factor).to(stream.dtype))
+
+
+def scale_mlp_residual(model, layer, factor):
+    _rewire(model, layer, end=lambda stream, normed, added: (stream.double() + added.double() * factor).to(stream.dtype))
+
+
+def scale_sum(model, layer, factor):
+    _rewire(model, layer, middle=lambda stream, normed, added: ((stream.double() + added.double()) * factor).to(stream.dtype))
+
+
+def norm_what_is_added(model, layer):
+    """What attention adds is normed, by a weight of ones."""
+
+    def middle(stream, normed, added):
+        wide = added.float()
+        return stream + (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(stream.dtype)
+
+    _rewire(model, layer, middle)
 
 
 def parallel(model, layer):

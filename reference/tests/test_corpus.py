@@ -1,5 +1,6 @@
 """The corpus: the manifest names files that can be read, and clean runs are what they say."""
 
+import fnmatch
 import json
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import make_corpus
-from casebook import Casebook, read_dump
+from casebook import Casebook, cut, named, read_dump, told
 from clean import CleanDumps, tokens_of
 from founding import add_founding
 from make_tiny import TINY
+from planted_runs import smollm2_runs
 
 
 def make(folder: Path, only: str) -> list[dict]:
@@ -37,9 +39,28 @@ def test_the_manifest_lists_the_wanted_cases(tmp_path):
     assert len(read_dump(Path(cases[0]["reference"]))[0]) == 57
 
 
+def test_rows_of_all_forwards_in_one_tensor():
+    tensors, metadata = read_dump(TINY / "qwen3" / "reference.safetensors")
+    part = cut(tensors, "joined", 3)
+    name = "model.layers.1.self_attn.q_rope"
+    assert part[name].shape[1] == 17 and part["lm_head"].shape[0] == 17
+    assert part[name][:, 14].equal(tensors[f"{name}@2"][:, 0])
+    assert not [name for name in part if "@" in name or name.endswith((".scores", ".probs"))]
+    assert told(metadata, "joined") == metadata and metadata.keys() - told(metadata, "untold").keys() == {"steps", "positions"}
+    assert (named(f"{name}@2", "joined"), named(f"{name}@2", "untold")) == (f"{name}@2", name)
+
+
 def test_no_case_is_an_error(tmp_path):
     done = subprocess.run([sys.executable, make_corpus.__file__, "--only", "nothing", "-o", tmp_path], capture_output=True)
     assert done.returncode == 2 and b"no case matches nothing" in done.stderr
+
+
+def test_a_brief_corpus_is_part_of_the_whole():
+    runs = [f"{run.name}/{kind}/alone" for run in smollm2_runs(Path("smollm2")) for kind in run.coverages]
+    for glob in make_corpus.BRIEF:
+        assert not glob.startswith("planted") or fnmatch.filter(runs, glob), glob
+    done = subprocess.run([sys.executable, make_corpus.__file__, "--brief"], capture_output=True)
+    assert done.returncode == 2 and b"--smollm2" in done.stderr
 
 
 def test_paths_are_relative_inside_the_repository():

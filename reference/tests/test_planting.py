@@ -10,9 +10,10 @@ from casebook import Casebook, read_dump
 from clean import CleanDumps, model_of
 from equivalent import TABLE, add_equivalents
 from make_tiny import MODELS, TINY
+from mislabelled import LABELS
 from oracle import Oracle, program_order
 from planted import PlantedDumps, Run, add_run
-from planted_runs import SMALL, TWO, other_runs, single_runs, small_runs
+from planted_runs import IN_REFERENCE, INV_FREQ, SMALL, TWO, other_runs, single_runs, small_runs
 from planting import BUGS, Plant
 
 SUSPECTS = {
@@ -21,9 +22,11 @@ SUSPECTS = {
     "weight_transposed", "fused_order", "qk_permuted", "gate_up_swapped", "wrong_layer_weight", "rope_interleaved",
     "rope_theta", "rope_scaling_missing", "rope_position_offset", "rope_partial", "rope_low_precision", "rope_missing",
     "rope_direction", "gqa_tile", "softmax_scale", "causal_mask_missing", "mask_off_by_one", "sliding_window",
-    "qk_norm_missing", "head_merge_order", "kv_cache_position", "kv_cache_stale", "activation_function", "low_precision_norm",
-    "low_precision_scores", "stale_layer_state",
+    "qk_norm_missing", "qk_norm_after_rope", "head_merge_order", "kv_cache_position", "kv_cache_stale", "activation_function",
+    "low_precision_norm", "low_precision_scores", "low_precision_matmul", "stale_layer_state",
 }  # fmt: skip
+
+OF_LABELS = {"ref_post_final_norm", "ref_layer_off_by_one", "ref_wrong_point", "ref_token_rows", "duplicate_tensor"}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +55,10 @@ def test_program_order():
     ]  # fmt: skip
 
 
-def test_the_table_has_every_suspect():
+def test_the_tables_have_every_suspect():
     assert {bug.suspect for bug in BUGS.values()} - {"unknown"} == SUSPECTS
+    assert {label.suspect for label in LABELS} == OF_LABELS and {row[4] for row in IN_REFERENCE} == {INV_FREQ, None}
+    assert sum(bug.suspect == "unknown" for bug in BUGS.values()) >= 30
     for bug in BUGS.values():
         assert set(bug.models) <= MODELS.keys() and set(bug.layers) <= {0, 1, 2}
         wrong = bug.wrong(1 if bug.in_layer else None, 3)
@@ -89,7 +94,7 @@ def test_the_planned_runs_are_many_and_have_one_name_each():
     runs = [*single_runs(), *other_runs(), *small_runs()]
     assert len({run.name for run in runs}) == len(runs)
     assert {plant.id for run in runs for plant in run.plants} == BUGS.keys()
-    assert len(BUGS) >= 30 and len(TWO) >= 4 and len(SMALL) >= 10
+    assert len(BUGS) >= 150 and len(TWO) >= 10 and len(SMALL) >= 10
 
 
 def test_a_small_mistake_and_its_cases(tmp_path):
