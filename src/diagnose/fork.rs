@@ -126,9 +126,10 @@ impl Trail {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
         Some(Scene {
             model: Arc::clone(&self.model),
-            forced: self.healed.clone(),
+            forced: Some(self.healed.clone()),
             site,
             step: self.spans.forward(),
+            first: self.healed.first_position(),
             part: Some(part.clone()),
             precision,
             terms: self.terms(site, precision),

@@ -57,6 +57,8 @@ pub struct Step<'a> {
     pub span: Span<'a>,
     /// What it reads.
     pub inputs: Vec<Input>,
+    /// Ops on single inputs before that, by their place: models have none.
+    pub prepare: Vec<(usize, Op<'a>)>,
     /// What it computes: models have one op, which takes all inputs; further ones take what the one before gives.
     pub ops: Vec<Op<'a>>,
 }
@@ -126,7 +128,7 @@ impl<'a> Step<'a> {
             A::FinalNorm => norm(&model.norm),
             A::LmHead => Op::Linear { weight: Cow::Borrowed(&model.lm_head), bias: None, operands: None, cap: None },
         };
-        Self { model, site, span, inputs: inputs(site, c), ops: vec![op] }
+        Self { model, site, span, inputs: inputs(site, c), prepare: Vec::new(), ops: vec![op] }
     }
 
     /// Computes it on `values`, which stand in the order of its inputs; shapes are those of the table.
@@ -142,7 +144,12 @@ impl<'a> Step<'a> {
         } else {
             values.iter().map(|x| CowArray::from(x.view())).collect()
         };
-        let views: Vec<ArrayViewD<T>> = moved.iter().map(|x| x.view()).collect();
+        let mut views: Vec<ArrayViewD<T>> = moved.iter().map(|x| x.view()).collect();
+        let prepared: Vec<(usize, Value<T>)> =
+            self.prepare.iter().map(|(index, op)| (*index, op.apply(self, &[views[*index].view()], compute))).collect();
+        for (index, value) in &prepared {
+            views[*index] = value.view();
+        }
         let mut y = self.ops[0].apply(self, &views, compute);
         for op in &self.ops[1..] {
             y = op.apply(self, &[y.view()], compute);

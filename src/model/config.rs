@@ -75,6 +75,8 @@ pub struct Config {
     pub rope_type: &'static str,
     /// Rotation speeds, scaling applied.
     pub frequencies: Frequencies,
+    /// How they follow from theta.
+    pub(crate) rope: rope::Rope,
     /// Longest sequence the model was trained for; a longer one is legal, with a note.
     pub max_position_embeddings: usize,
     /// For each layer, how many positions a query sees, itself counted; `None` sees all.
@@ -198,6 +200,7 @@ impl Config {
             rope_theta: rope.theta,
             rope_type: rope.scaling.name(),
             frequencies: rope.frequencies(head_dim),
+            rope,
             max_position_embeddings,
             sliding_window: window::per_layer(&reader, architecture, num_hidden_layers, layer_types.as_deref())?,
             qkv_bias: attention_bias || architecture == Architecture::Qwen2,
@@ -207,5 +210,10 @@ impl Config {
             tie_word_embeddings: reader.flag("tie_word_embeddings", false)?,
         };
         Ok((config, notes))
+    }
+
+    /// The rotation speeds that another theta would have, scaling applied.
+    pub fn frequencies_of_theta(&self, theta: f64) -> Frequencies {
+        rope::Rope { theta, ..self.rope }.frequencies(self.head_dim)
     }
 }

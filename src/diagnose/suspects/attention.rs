@@ -232,7 +232,7 @@ fn cache_stale(scene: &Scene) -> Vec<Variant> {
 /// The key whose scores are furthest off, and every slot that could stand there instead.
 fn stale_keys(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
-    let f = scene.exact().into_dimensionality::<Ix3>().ok()?;
+    let f = scene.exact()?.into_dimensionality::<Ix3>().ok()?;
     let keys = f.len_of(Axis(2));
     let off = |key: usize| {
         let pairs = y.index_axis(Axis(2), key).into_owned();
@@ -247,7 +247,7 @@ fn stale_keys(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
 fn stale_values(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     let config = scene.config();
     let y = scene.dumped()?.into_dimensionality::<Ix2>().ok()?;
-    let f = scene.exact().into_dimensionality::<Ix2>().ok()?;
+    let f = scene.exact()?.into_dimensionality::<Ix2>().ok()?;
     let probs = scene.input(0)?.into_dimensionality::<Ix3>().ok()?;
     let keys = probs.len_of(Axis(2));
     let (rows, width) = (y.nrows(), config.head_dim);
@@ -272,7 +272,10 @@ fn stale_values(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     let mut by_share: Vec<(usize, f64)> = (0..keys).map(|key| (key, explained(key))).collect();
     by_share.sort_by(|a, b| b.1.total_cmp(&a.1));
     // With few rows several keys explain it alike.
-    Some(by_share.into_iter().take(4).flat_map(|(key, _)| others(key, keys)).collect())
+    const MOST: usize = 1024;
+    let enough = 0.9 * by_share[0].1;
+    let alike = by_share.into_iter().take_while(|(_, share)| *share >= enough).take(MOST.div_ceil(keys));
+    Some(alike.flat_map(|(key, _)| others(key, keys)).collect())
 }
 
 fn others(slot: usize, keys: usize) -> Vec<(usize, Option<usize>)> {

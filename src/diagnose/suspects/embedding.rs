@@ -81,6 +81,8 @@ fn logit_softcap(scene: &Scene) -> Vec<Variant> {
         })
     };
     let mut variants: Vec<Variant> = [30.0, 50.0].map(with).into();
-    variants.extend(scene.dumped().and_then(|y| fit::cap(y.view(), scene.exact())).map(with));
+    if let Some(cap) = scene.dumped().and_then(|y| fit::cap(y.view(), scene.exact()?)) {
+        variants.extend([fit::rounded(cap, 1), fit::rounded(cap, 2), fit::rounded(cap, 3), cap].map(with));
+    }
     variants
 }

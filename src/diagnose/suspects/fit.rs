@@ -12,16 +12,22 @@ pub(super) fn factor<'a>(pairs: impl IntoIterator<Item = (&'a f64, &'a f64)>) ->
     (size > 0.0).then_some(cross / size)
 }
 
+/// The nearest number of so many digits: one that somebody may have written down.
+pub(super) fn rounded(value: f64, digits: i32) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let unit = 10f64.powi(value.abs().log10().floor() as i32 + 1 - digits);
+    (value / unit).round() * unit
+}
+
 /// The `c` of `y = c tanh(f / c)`, from the largest elements, if there is one.
 pub(super) fn cap(y: ArrayViewD<f64>, f: ArrayViewD<f64>) -> Option<f64> {
     let mut pairs: Vec<(f64, f64)> = y.iter().copied().zip(f.iter().copied()).filter(|(y, f)| y * f > 0.0).collect();
     pairs.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
     let mut found: Vec<f64> = pairs.iter().take(9).filter_map(|(y, f)| one_cap(y.abs(), f.abs())).collect();
     found.sort_by(f64::total_cmp);
-    let cap = *found.get(found.len() / 2)?;
-    // A number that somebody wrote down, if it is near one.
-    let round = (cap * 100.0).round() / 100.0;
-    Some(if (cap - round).abs() < 1e-3 * cap { round } else { cap })
+    found.get(found.len() / 2).copied()
 }
 
 /// By bisection: `c tanh(f / c)` grows with `c` from 0 to `f`.

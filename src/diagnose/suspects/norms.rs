@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ndarray::{Array1, Axis};
 
-use super::{Scene, Suspect, Variant};
+use super::{Scene, Suspect, Variant, fit};
 use crate::engine::{Activation as A, Input, Op, Site, Step};
 use crate::ops::{Form, Rotation, Rounding};
 
@@ -201,26 +201,30 @@ fn norm_eps(scene: &Scene) -> Vec<Variant> {
     };
     let mut variants: Vec<Variant> = USUAL.into_iter().filter(|eps| (eps - own).abs() > 0.0).map(with).collect();
     variants.extend([own, 1e-6, 1e-5].map(outside));
-    variants.extend(fitted_eps(scene).map(|eps| with(eps as f32)));
+    if let Some(eps) = fitted_eps(scene) {
+        variants.extend([with(fit::rounded(eps, 1) as f32), with(fit::rounded(eps, 2) as f32), with(eps as f32)]);
+    }
     variants
 }
 
 /// The eps that the rows' factors tell, if they tell one: `y = c x w` with `c = 1 / sqrt(mean(x²) + eps)`.
 fn fitted_eps(scene: &Scene) -> Option<f64> {
     let (y, x) = (scene.dumped()?, scene.input(0)?);
-    let (f, own) = (scene.exact(), f64::from(scene.config().rms_norm_eps));
+    let (f, own) = (scene.exact()?, f64::from(scene.config().rms_norm_eps));
     if y.ndim() != x.ndim() || y.len_of(Axis(0)) < 2 {
         return None;
     }
-    let mut found: Vec<f64> = Vec::new();
+    let (mut sum, mut weights) = (0.0, 0.0);
     for ((y, f), x) in y.rows().into_iter().zip(f.rows()).zip(x.rows()) {
-        let factor = y.iter().zip(f).map(|(y, f)| y * f).sum::<f64>() / f.iter().map(|f| f * f).sum::<f64>();
+        let factor = fit::factor(y.iter().zip(f))?;
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-        found.push((mean + own) / (factor * factor) - mean);
+        // A factor is known to the same relative error in every row: small rows tell eps best.
+        let weight = ((mean + own) / (factor * factor)).powi(-2);
+        sum += weight * ((mean + own) / (factor * factor) - mean);
+        weights += weight;
     }
-    found.sort_by(f64::total_cmp);
-    let middle = found[found.len() / 2];
-    (middle.is_finite() && middle > 0.0).then_some(middle)
+    let eps = sum / weights;
+    (eps.is_finite() && eps > 0.0).then_some(eps)
 }
 
 fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
@@ -234,7 +238,10 @@ fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
         norms.extend(layer.k_norm.clone().map(|norm| (name(A::KNorm), norm)));
     }
     let own = scene.site.to_string();
-    let width = scene.exact().shape().last().copied().unwrap_or_default();
+    let width = match scene.activation() {
+        A::QNorm | A::KNorm => scene.config().head_dim,
+        _ => scene.config().hidden_size,
+    };
     norms.retain(|(name, norm)| *name != own && norm.len() == width);
     let borrowed = |(name, norm): (String, Array1<f32>)| {
         Variant::new(format!("the weight of {name}"), move |step| {

@@ -54,8 +54,20 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     },
     Suspect {
         id: "wrong_layer_weight",
-        summary: "a linear layer with the weights of another layer",
-        ops: LINEAR,
+        summary: "a linear layer, or a whole layer, with the weights of another layer",
+        ops: &[
+            A::InputNorm,
+            A::QProj,
+            A::KProj,
+            A::VProj,
+            A::QNorm,
+            A::KNorm,
+            A::OProj,
+            A::PostAttentionNorm,
+            A::GateProj,
+            A::UpProj,
+            A::DownProj,
+        ],
         symptom: "noise of about the right size in one layer",
         cause: "an index off by one when loading, or a pointer that is not advanced",
         fix: "load the weights of this layer",
@@ -145,8 +157,10 @@ fn bias_missing(scene: &Scene) -> Vec<Variant> {
         return Vec::new();
     };
     let mut variants = vec![with("no bias", Linear { bias: None, ..linear.clone() })];
-    if let Some(y) = scene.dumped().and_then(|y| y.into_dimensionality::<Ix2>().ok()) {
-        let exact = scene.exact().into_dimensionality::<Ix2>().expect("the table says [token, channel]");
+    let channels = |x: ndarray::ArrayD<f64>| x.into_dimensionality::<Ix2>().ok();
+    if let (Some(y), Some(exact)) =
+        (scene.dumped().and_then(channels), scene.exact().and_then(|x| channels(x.to_owned())))
+    {
         let lacks = |channel: usize| {
             let missing = (&exact.column(channel) - &y.column(channel)).mean().unwrap_or_default();
             let bias = f64::from(bias[channel]);
@@ -292,8 +306,20 @@ fn orders(parts: usize) -> Vec<Vec<usize>> {
 fn wrong_layer(scene: &Scene) -> Vec<Variant> {
     let layers = scene.model.layers.iter().enumerate().filter(|(index, _)| *index != scene.site.layer);
     let of_layer = |(index, layer): (usize, &Layer)| {
-        let site = Site::new(index, scene.activation());
-        Some(with(format!("the weights of {site}"), of(layer, scene.activation())?.clone()))
+        let words = format!("the weights of {}", Site::new(index, scene.activation()));
+        let norm = match scene.activation() {
+            A::InputNorm => Some(&layer.input_layernorm),
+            A::PostAttentionNorm => Some(&layer.post_attention_layernorm),
+            A::QNorm => layer.q_norm.as_ref(),
+            A::KNorm => layer.k_norm.as_ref(),
+            _ => return Some(with(words, of(layer, scene.activation())?.clone())),
+        };
+        let norm = norm?.clone();
+        Some(Variant::new(words, move |step| {
+            if let Some(Op::Norm { weight, .. }) = step.ops.first_mut() {
+                *weight = Cow::Owned(norm.clone());
+            }
+        }))
     };
     layers.filter_map(of_layer).collect()
 }

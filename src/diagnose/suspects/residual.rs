@@ -1,7 +1,10 @@
 //! Mistakes in the residual stream: what is added to what.
 
+use std::borrow::Cow;
+
 use super::{Scene, Suspect, Variant, fit};
 use crate::engine::{Activation as A, Input, Op, Site, Step};
+use crate::ops::Normalisation;
 
 const ADDS: &[A] = &[A::ResidMid, A::Block];
 
@@ -47,7 +50,30 @@ fn normed(step: &Step) -> Input {
 }
 
 fn residual_after_norm(_: &Scene) -> Vec<Variant> {
-    vec![Variant::new("the norm's output and what was added to it", |step| step.inputs[0] = normed(step))]
+    let weight_of_next = |step: &Step| {
+        let layer = &step.model.layers[step.site.layer];
+        match step.site.activation {
+            A::ResidMid => layer.post_attention_layernorm.clone(),
+            _ => step.model.layers.get(step.site.layer + 1).map_or(&step.model.norm, |l| &l.input_layernorm).clone(),
+        }
+    };
+    let norm = move |step: &Step| Op::Norm {
+        weight: Cow::Owned(weight_of_next(step)),
+        how: Normalisation::rms(step.model.config.rms_norm_eps),
+        per_head: false,
+    };
+    vec![
+        Variant::new("the norm's output and what was added to it", |step| step.inputs[0] = normed(step)),
+        Variant::new("what is added is normed", move |step| step.prepare = vec![(1, norm(step))]),
+        Variant::new("what is added is normed, without a weight", move |step| {
+            let mut norm = norm(step);
+            if let Op::Norm { weight, .. } = &mut norm {
+                weight.to_mut().fill(1.0);
+            }
+            step.prepare = vec![(1, norm)];
+        }),
+        Variant::new("the sum is normed", move |step| step.ops.push(norm(step))),
+    ]
 }
 
 fn parallel_residual(_: &Scene) -> Vec<Variant> {

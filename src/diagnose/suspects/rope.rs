@@ -1,7 +1,7 @@
 //! Mistakes in rotary position embedding, the most frequent family.
 
-use super::spectroscopy::{positions, speeds, theta_ratio};
-use super::{Scene, Suspect, Variant};
+use super::spectroscopy::{positions, speeds, theta_of};
+use super::{Scene, Suspect, Variant, fit};
 use crate::engine::{Activation as A, Op};
 use crate::ops::{Frequencies, Pairs, Rotation, Rounding};
 
@@ -152,40 +152,30 @@ fn scaling(scene: &Scene) -> Vec<Variant> {
 }
 
 fn theta(scene: &Scene) -> Vec<Variant> {
-    let (config, own) = (scene.config(), &scene.config().frequencies);
+    let config = scene.config();
     let of_theta = |theta: f64| {
-        with_speeds(
-            format!("theta {theta} where the model has {}", config.rope_theta),
-            Frequencies::new(theta, config.head_dim),
-        )
+        let words = format!("theta {theta} where the model has {}", config.rope_theta);
+        with_speeds(words, config.frequencies_of_theta(theta))
     };
-    let usual = [1e4, 5e5, 1e6, 5e6, 1e7].into_iter().filter(|theta| (theta - config.rope_theta).abs() > 0.0);
-    let mut variants: Vec<Variant> = usual.map(of_theta).collect();
-    let Some(ratio) = speeds(scene).and_then(|speeds| theta_ratio(&speeds, own.speeds())) else { return variants };
-    if (ratio - 1.0).abs() < 1e-4 {
-        return variants;
+    let mut found = vec![1e4, 5e5, 1e6, 5e6, 1e7];
+    if let Some(theta) = speeds(scene).and_then(|speeds| theta_of(&speeds, |theta| config.frequencies_of_theta(theta)))
+    {
+        found.extend([fit::rounded(theta, 1), fit::rounded(theta, 2), fit::rounded(theta, 4), theta]);
     }
-    // A number that somebody wrote down, if it is near one.
-    let digits = 10f64.powf((ratio * config.rope_theta).log10().floor() - 3.0);
-    let round = (ratio * config.rope_theta / digits).round() * digits;
-    for theta in [round, ratio * config.rope_theta] {
-        variants.push(of_theta(theta));
-        let times = theta / config.rope_theta;
-        let count = own.speeds().len() as f64;
-        let speeds =
-            own.speeds().iter().enumerate().map(|(i, w)| (f64::from(*w) * times.powf(-(i as f64) / count)) as f32);
-        variants.push(with_speeds(
-            format!("theta {theta} where the model has {}, then its scaling", config.rope_theta),
-            Frequencies::of_speeds(speeds),
-        ));
-    }
+    found.retain(|theta| (theta / config.rope_theta - 1.0).abs() > 1e-4);
+    let mut variants: Vec<Variant> = found.into_iter().map(of_theta).collect();
+    let root = config.rope_theta.sqrt();
+    variants.push(with_speeds(
+        format!("theta^(-i/d), which is theta {root} where the model has {}", config.rope_theta),
+        config.frequencies_of_theta(root),
+    ));
     variants
 }
 
 /// How far each row is from where it should be, if any is.
 fn shifts(scene: &Scene) -> Option<(Vec<i64>, Vec<i64>)> {
     let found = positions(scene)?;
-    let first = i64::try_from(scene.first_position()).ok()?;
+    let first = i64::try_from(scene.first).ok()?;
     let shifts: Vec<i64> = (first..).zip(&found).map(|(right, found)| found - right).collect();
     shifts.iter().any(|shift| *shift != 0).then_some((found, shifts))
 }
@@ -201,7 +191,7 @@ fn position_offset(scene: &Scene) -> Vec<Variant> {
         return Vec::new();
     }
     vec![rotation(format!("positions shifted by {:+} from the first token on", shifts[0]), {
-        let shift = (found[0] - i64::try_from(scene.first_position()).unwrap_or_default()) as f32;
+        let shift = (found[0] - i64::try_from(scene.first).unwrap_or_default()) as f32;
         move |r| r.positions.iter_mut().for_each(|position| *position += shift)
     })]
 }
@@ -216,7 +206,7 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     if scene.step == 0 && (from < PREFILL || !(regular(0) || regular(1))) {
         return Vec::new();
     }
-    let at = scene.first_position() + from;
+    let at = scene.first + from;
     let words = if found.windows(2).skip(from).all(|pair| pair[0] == pair[1]) && found.len() > from + 1 {
         format!("from token {at} on positions stay at {}", found[from])
     } else if found[from] == 0 && at > 0 {

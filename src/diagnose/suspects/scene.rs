@@ -8,7 +8,7 @@ use crate::diagnose::forced::Forced;
 use crate::diagnose::noise::Terms;
 use crate::diagnose::part::Part;
 use crate::diagnose::precision::Precision;
-use crate::engine::{Activation, Axis, Site};
+use crate::engine::{Activation, Site};
 use crate::model::{Config, Model};
 
 /// An op of a dump that is not what its inputs give.
@@ -16,12 +16,14 @@ use crate::model::{Config, Model};
 pub struct Scene {
     /// The model.
     pub model: Arc<Model>,
-    /// The runs on the dump's own inputs; the op was computed last.
-    pub forced: Forced,
+    /// The runs on the dump's own inputs; the op was computed last. None where nothing was dumped.
+    pub forced: Option<Forced>,
     /// Which op.
     pub site: Site,
     /// Which forward.
     pub step: usize,
+    /// Position of the forward's first token.
+    pub first: usize,
     /// What the dump has; none for an op inside a span of which the dump has only the end.
     pub part: Option<Part>,
     /// What the dump was computed in.
@@ -33,6 +35,22 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// An op without a dump: for suspects that are switched on, not searched for.
+    pub fn without_dump(model: &Arc<Model>, site: Site) -> Self {
+        let terms = Terms { limit: 0.0, kin: None, least: 0.0 };
+        Self {
+            model: Arc::clone(model),
+            forced: None,
+            site,
+            step: 0,
+            first: 0,
+            part: None,
+            precision: Precision::F32,
+            terms,
+            is_reference: true,
+        }
+    }
+
     /// The numbers of the model.
     pub fn config(&self) -> &Config {
         &self.model.config
@@ -43,31 +61,19 @@ impl Scene {
         self.site.activation
     }
 
-    /// Position of the forward's first token.
-    pub fn first_position(&self) -> usize {
-        self.forced.first_position()
-    }
-
     /// What the dump has, in f64, where it has all of it.
     pub fn dumped(&self) -> Option<ArrayD<f64>> {
-        let part = self.part.as_ref()?;
-        (part.values.shape() == self.exact().shape()).then(|| part.values.mapv(f64::from))
+        let (part, exact) = (self.part.as_ref()?, self.exact()?);
+        (part.values.shape() == exact.shape()).then(|| part.values.mapv(f64::from))
     }
 
     /// What the model gives on the dump's inputs.
-    pub fn exact(&self) -> ArrayViewD<'_, f64> {
-        self.forced.exact().view()
+    pub fn exact(&self) -> Option<ArrayViewD<'_, f64>> {
+        Some(self.forced.as_ref()?.exact().view())
     }
 
     /// What the op reads, by its place among its inputs.
     pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
-        self.forced.input(self.site, index)
-    }
-
-    /// Number of rows of the forward.
-    pub fn tokens(&self) -> usize {
-        let axes = self.site.activation.row().axes;
-        let at = axes.iter().position(|axis| matches!(axis, Axis::Token | Axis::Query)).expect("a row axis");
-        self.exact().shape()[at]
+        self.forced.as_ref()?.input(self.site, index)
     }
 }

@@ -70,18 +70,19 @@ pub fn search(scene: &Scene) -> Vec<Accused> {
 
 fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
     let part = scene.part.as_ref()?;
-    let (exact, mask) = scene.forced.altered(&variant.edit)?;
-    if exact.shape() != scene.exact().shape() {
+    let forced = scene.forced.as_ref()?;
+    let (exact, mask) = forced.altered(&variant.edit)?;
+    if exact.shape() != forced.exact().shape() {
         return None;
     }
-    let mut apart = Apart::of(scene, scene.exact(), exact.view())?;
+    let mut apart = Apart::of(scene, forced.exact().view(), exact.view())?;
     if apart.explained() <= WORTH_EMULATING {
         return None;
     }
-    let draws = scene.forced.altered_draws(&variant.edit, scene.precision)?;
+    let draws = forced.altered_draws(&variant.edit, scene.precision)?;
     // A small mistake is no larger than the rounding of the tensor itself: both ops as the dump's precision has them are
     // nearer to it.
-    if let Some(model) = scene.forced.emulated(scene.precision, scene.forced.arithmetic.of(scene.site.activation)) {
+    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(scene.site.activation)) {
         let wide = |value: &Value<f32>| value.mapv(f64::from);
         let emulated = Apart::of(scene, wide(&model).view(), wide(&draws[0]).view())?;
         if emulated.explained() > apart.explained() {
@@ -91,7 +92,7 @@ fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused>
     if apart.explained() <= EXPLAINED {
         return None;
     }
-    let mask = mask.unwrap_or(Mask::causal(scene.first_position(), scene.config().sliding_window[scene.site.layer]));
+    let mask = mask.unwrap_or(Mask::causal(scene.first, scene.config().sliding_window[scene.site.layer]));
     let terms = Terms { kin: None, ..scene.terms };
     let expected = Expected { exact: &exact, draws: &draws };
     let noise = measure_under(mask, scene.site, scene.config(), part, expected, terms);

@@ -50,7 +50,7 @@ pub fn describe(scene: &Scene) -> Option<Accused> {
 
 /// The dumped tensor and the model's, as `[row, everything else]`; masked scores are zero in both.
 fn tables(scene: &Scene) -> Option<(Array2<f64>, Array2<f64>)> {
-    let (mut y, f) = (scene.dumped()?, scene.exact().to_owned());
+    let (mut y, f) = (scene.dumped()?, scene.exact()?.to_owned());
     y.zip_mut_with(&f, |y, f| {
         if !f.is_finite() {
             *y = 0.0;
@@ -121,7 +121,7 @@ fn factors<'a>(
 fn scaled_heads(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Option<(String, Array2<f64>)> {
     use crate::engine::Axis as Of;
     let heads = match scene.site.activation.row().axes {
-        [Of::Head | Of::KeyHead, ..] => scene.exact().shape()[0],
+        [Of::Head | Of::KeyHead, ..] => scene.exact()?.shape()[0],
         [_, Of::QueryFeature | Of::KeyFeature] => y.ncols() / scene.config().head_dim,
         _ => return None,
     };

@@ -6,7 +6,7 @@
 use ndarray::{ArrayViewD, Ix2, Ix3};
 
 use super::Scene;
-use crate::ops::Pairs;
+use crate::ops::{Frequencies, Pairs};
 
 /// A complex number.
 type Complex = (f64, f64);
@@ -47,7 +47,7 @@ pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
     const FURTHER: i64 = 16;
     let seen = correlations(scene, Pairs::Halves)?;
     let speeds = scene.config().frequencies.speeds();
-    let last = i64::try_from(scene.first_position() + seen.len()).ok()?;
+    let last = i64::try_from(scene.first + seen.len()).ok()?;
     let fits = |row: &[Complex], position: i64| {
         let agreement = |((re, im), speed): (&Complex, &f32)| {
             let (sin, cos) = (position as f64 * f64::from(*speed)).sin_cos();
@@ -90,20 +90,28 @@ pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
     Some((0..half).map(of_pair).collect())
 }
 
-/// The theta whose powers are `speeds`, relative to the theta whose powers are `own`; both have one speed for each pair.
-pub(super) fn theta_ratio(speeds: &[f64], own: &[f32]) -> Option<f64> {
-    // ln(own / speed) = (i / n) ln(ratio); a speed is known to the same absolute error whatever its size.
-    let count = own.len() as f64;
-    let (mut cross, mut size) = (0.0, 0.0);
-    for (i, (speed, own)) in speeds.iter().zip(own).enumerate().skip(1) {
-        let own = f64::from(*own);
-        if *speed <= 0.0 || own <= 0.0 {
-            continue;
+/// The theta whose speeds come nearest to the measured ones: on a grid, then by golden section.
+pub(super) fn theta_of(measured: &[f64], speeds: impl Fn(f64) -> Frequencies) -> Option<f64> {
+    const LOWEST: f64 = 2.0;
+    const HIGHEST: f64 = 20.0;
+    const GRID: u32 = 600;
+    // A speed is known to the same absolute error whatever its size.
+    let apart = |logarithm: f64| {
+        let of_theta = speeds(logarithm.exp());
+        measured.iter().zip(of_theta.speeds()).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>()
+    };
+    let step = (HIGHEST - LOWEST) / f64::from(GRID);
+    let at = |index: u32| LOWEST + f64::from(index) * step;
+    let nearest = (0..=GRID).map(at).min_by(|a, b| apart(*a).total_cmp(&apart(*b)))?;
+    let golden = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (nearest - step, nearest + step);
+    for _ in 0..60 {
+        let (a, b) = (high - golden * (high - low), low + golden * (high - low));
+        if apart(a) < apart(b) {
+            high = b;
+        } else {
+            low = a;
         }
-        let share = i as f64 / count;
-        cross += share * speed * speed * (own / speed).ln();
-        size += share * share * speed * speed;
     }
-    let ratio = (cross / size).exp();
-    (size > 0.0 && ratio.is_finite()).then_some(ratio)
+    Some(f64::midpoint(low, high).exp())
 }

@@ -9,7 +9,7 @@ use crate::ops::Frequencies;
 
 /// How the rotation speeds are changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Scaling {
+pub(crate) enum Scaling {
     Default,
     Linear { factor: f32 },
     Llama3 { factor: f32, low: f32, high: f32, original: f32 },
@@ -26,9 +26,9 @@ impl Scaling {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rope {
-    pub(super) theta: f64,
-    pub(super) scaling: Scaling,
+pub(crate) struct Rope {
+    pub(crate) theta: f64,
+    pub(crate) scaling: Scaling,
 }
 
 impl Rope {
