@@ -116,9 +116,9 @@ fn merged(found: &[(usize, &Finding)]) -> Vec<(Divergence, Kind)> {
 }
 
 /// Which mistakes make the tensor.
-fn suspects(finding: &Finding) -> Vec<Accused> {
+pub(super) fn suspects(finding: &Finding) -> Vec<Accused> {
     match (&finding.kind, &finding.scene) {
-        (Kind::Wrong, Some(scene)) if finding.exact => search(scene),
+        (Kind::Wrong | Kind::Open, Some(scene)) if finding.exact => search(scene),
         _ => Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::blind_spots::{Coverage, blind_spots};
-use super::conclude::{conclude, harmless};
+use super::conclude::{conclude, harmless, suspects};
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
 use super::massive::Massive;
@@ -11,6 +11,7 @@ use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
 use super::report::{ActivationRow, Local, Report, Source, Status};
 use super::span::key;
+use super::suspects::search::Accused;
 use super::trail::{Look, Trail};
 use crate::dump::{self, Dump};
 use crate::engine::{Activation, LogitRows, Run, Site, Value};
@@ -245,6 +246,13 @@ impl Walk {
     /// Rows compared so far, in program order.
     pub fn rows(&self) -> &[ActivationRow] {
         &self.rows
+    }
+
+    /// The mistakes that make the tensor of a row, best first; empty where nothing is wrong with it.
+    pub fn suspects(&self, name: &str) -> Vec<Accused> {
+        let findings = self.trails.iter().flatten().flat_map(Trail::findings);
+        let of_row = findings.filter(|finding| key(finding.site, finding.step) == name);
+        of_row.flat_map(suspects).collect()
     }
 
     /// The report. What is still open is decided by what is known.
