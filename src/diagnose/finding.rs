@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::equivalent::Pairs;
 use super::noise::Noise;
 use super::suspects::scene::Scene;
+use super::suspects::search::Accused;
 use crate::engine::Site;
 
 /// What kind of thing was found.
@@ -59,7 +60,9 @@ pub struct Finding {
     pub last_good: Option<String>,
     /// Whether all its inputs were dumped.
     pub exact: bool,
-    /// The op on the dump's inputs, for the search of suspects: of the first findings of a kind only.
+    /// The mistakes that make it; empty where none was searched for.
+    pub suspects: Vec<Accused>,
+    /// The op on the dump's inputs, of the first findings that may be harmless: they are searched for if they are not.
     pub scene: Option<Arc<Scene>>,
 }
 

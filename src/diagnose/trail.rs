@@ -58,6 +58,8 @@ pub struct Trail {
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
     pub(super) findings: Vec<Finding>,
+    /// How often suspects have been searched for.
+    pub(super) searches: usize,
 }
 
 impl Trail {
@@ -79,6 +81,7 @@ impl Trail {
             recent: VecDeque::new(),
             presumed: None,
             findings: Vec::new(),
+            searches: 0,
         })
     }
 
@@ -183,6 +186,9 @@ impl Trail {
             match (healed <= 1.0, followed <= 1.0) {
                 (true, true) => {}
                 // A layout that could be harmless is wrong only if what follows shows it.
+                (false, false) if self.is_relabelled(site, &part) => self.settle(false),
+                // The same tensor once more: what follows tells about both.
+                (false, false) if self.is_repeated(&part) => {}
                 (false, false) => self.settle(followed <= 2.0 * healed && !self.is_harmless()),
                 (_, followed) => self.settle(followed),
             }
@@ -253,7 +259,7 @@ impl Trail {
 }
 
 /// Ops that an engine computes with the same code, on rows of the same kind.
-fn kernel(activation: Activation) -> Activation {
+pub(super) fn kernel(activation: Activation) -> Activation {
     use Activation as A;
     match activation {
         A::PostAttentionNorm | A::FinalNorm => A::InputNorm,

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, harmless, suspects};
+use super::confirm::confirm;
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
 use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
+use super::relabel::describe;
 use super::report::{ActivationRow, Local, Report, Source, Status};
 use super::span::key;
 use super::suspects::search::Accused;
@@ -261,9 +263,20 @@ impl Walk {
             trail.finish();
         }
         self.update();
-        let found = [REFERENCE, CANDIDATE]
-            .map(|role| self.trails[role].as_ref().map(|trail| trail.findings().to_vec()).unwrap_or_default());
+        let found = [REFERENCE, CANDIDATE].map(|role| {
+            self.trails[role].as_ref().map(|trail| describe(trail, &self.ids, &self.steps)).unwrap_or_default()
+        });
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
+        let tokens = (&self.ids[..], &self.steps[..]);
+        let mut proofs = Vec::new();
+        for ((role, dump), (findings, precision)) in
+            self.witnesses.named().into_iter().zip(found.iter().zip(precisions))
+        {
+            let proof =
+                dump.zip(precision).map(|(dump, precision)| confirm(&self.model, dump, tokens, findings, precision));
+            // What could be read before can be read again; if not, there is no proof.
+            proofs.extend(proof.and_then(Result::ok).flatten().map(|proof| format!("{role}: {proof}")));
+        }
         let folder = self.model.files.first().and_then(|file| file.parent());
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
         let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
@@ -286,6 +299,7 @@ impl Walk {
             blind_spots: blind_spots(&self.model.config, &path, &self.ids, &self.steps, &coverage),
             notes: notes(&self.witnesses, &self.trails)
                 .into_iter()
+                .chain(proofs)
                 .chain(unknown)
                 .chain(self.massive.describe())
                 .collect(),

@@ -7,7 +7,7 @@
 use ndarray::ArrayViewD;
 
 use super::scene::Scene;
-use super::{Suspect, Variant, all, shape};
+use super::{Suspect, Variant, all, named, shape};
 use crate::diagnose::noise::{Expected, Terms, measure_under};
 use crate::diagnose::span::key;
 use crate::engine::{Activation, Axis, Edit, Site, Value};
@@ -51,14 +51,26 @@ impl std::fmt::Debug for Accused {
     }
 }
 
+impl Accused {
+    /// A mistake of a dump's labels.
+    pub fn of_label(id: &'static str, name: &str, words: String) -> Self {
+        let suspect = named(id);
+        let summary = suspect.map_or_else(String::new, |suspect| format!("{}: ", suspect.summary));
+        Self {
+            id,
+            name: name.to_string(),
+            explained: 1.0,
+            residual: 0.0,
+            summary: summary + &words,
+            fix: suspect.map_or("", |suspect| suspect.fix),
+            edit: None,
+        }
+    }
+}
+
 /// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does.
 pub fn search(scene: &Scene) -> Vec<Accused> {
-    let mut found = Vec::new();
-    for suspect in all().filter(|suspect| suspect.ops.contains(&scene.site.activation)) {
-        let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
-        // Ways of making one mistake are one suspect: the nearest.
-        found.extend(tried.min_by(|a, b| a.residual.total_cmp(&b.residual)));
-    }
+    let mut found: Vec<Accused> = all().filter_map(|suspect| one(scene, suspect)).collect();
     let nearest = found.iter().map(|accused| accused.residual).fold(f64::INFINITY, f64::min);
     let floor = scene.terms.least;
     found.retain(|accused| accused.residual <= ALIKE * nearest.max(floor));
@@ -66,6 +78,16 @@ pub fn search(scene: &Scene) -> Vec<Accused> {
         found.extend(shape::describe(scene));
     }
     found
+}
+
+/// A suspect, if it reproduces what the dump has.
+pub fn one(scene: &Scene, suspect: &'static Suspect) -> Option<Accused> {
+    if !suspect.ops.contains(&scene.site.activation) {
+        return None;
+    }
+    let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
+    // Ways of making one mistake are one suspect: the nearest.
+    tried.min_by(|a, b| a.residual.total_cmp(&b.residual))
 }
 
 fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
