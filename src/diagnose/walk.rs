@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use ndarray::{ArrayView1, Axis as NdAxis};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
 use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, harmless};
 use super::finding::{Harmless, Kind};
@@ -327,11 +330,19 @@ fn same_error(trails: &[Option<Trail>; 2], looks: &Looks) -> bool {
 
 /// Relative L2 distance, over the elements that are finite in both.
 fn distance(values: &Value<f64>, expected: &Value<f64>) -> f64 {
-    let (mut apart, mut size) = (0.0, 0.0);
-    for (a, b) in values.iter().zip(expected).filter(|(a, b)| a.is_finite() && b.is_finite()) {
-        apart += (a - b) * (a - b);
-        size += b * b;
-    }
+    let row = |(a, b): (ArrayView1<f64>, ArrayView1<f64>)| {
+        let (mut apart, mut size) = (0.0, 0.0);
+        for (a, b) in a.iter().zip(b).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+            apart += (a - b) * (a - b);
+            size += b * b;
+        }
+        (apart, size)
+    };
+    let last = NdAxis(values.ndim() - 1);
+    let pairs: Vec<_> = values.lanes(last).into_iter().zip(expected.lanes(last)).collect();
+    // Summed in their order, whatever the number of threads.
+    let rows: Vec<(f64, f64)> = pairs.into_par_iter().with_min_len(16).map(row).collect();
+    let (apart, size) = rows.into_iter().fold((0.0, 0.0), |(apart, size), row| (apart + row.0, size + row.1));
     if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
 }
 
