@@ -12,6 +12,7 @@ pub mod name;
 pub mod program;
 pub mod run;
 pub mod sampling;
+pub mod together;
 
 pub use activation::{ACTIVATIONS, Activation, Axis, Row};
 pub use compute::Compute;

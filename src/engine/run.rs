@@ -105,6 +105,14 @@ impl<T: Real> Run<T> {
     /// Computes the next activation of the current forward; `None` when it is complete.
     pub fn step(&mut self) -> Option<Site> {
         let site = self.next()?;
+        self.enter(site);
+        let value = self.evaluate(site, self.compute);
+        self.leave(site, value);
+        Some(site)
+    }
+
+    /// What has to happen before the op at `site`, the next one, is computed.
+    pub(super) fn enter(&mut self, site: Site) {
         if site.activation == Activation::InputNorm {
             // On entering a layer the slots of the one before it are stale: only its output goes on.
             let residual = self.residual(site.layer).clone();
@@ -125,22 +133,33 @@ impl<T: Real> Run<T> {
             }
             _ => {}
         }
-        let value = self.evaluate(site, self.compute);
+    }
+
+    /// The op at `site`, the next one, gives `value`.
+    pub(super) fn leave(&mut self, site: Site, value: Value<T>) {
         self.slots.insert(site.activation, value);
         self.counter += 1;
-        Some(site)
     }
 
     /// The op at `site` on what is computed now.
     fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
+        evaluate(&self.model, site, self.span(), &self.operands(site), compute)
+    }
+
+    /// The tokens of the current forward.
+    pub(super) fn span(&self) -> Span<'_> {
         let first = self.first_position();
-        let span = Span { ids: &self.ids[first..], first };
+        Span { ids: &self.ids[first..], first }
+    }
+
+    /// What the op at `site` reads.
+    pub(super) fn operands(&self, site: Site) -> Vec<ArrayViewD<'_, T>> {
         let mut operands: Vec<ArrayViewD<T>> =
             inputs(site, &self.model.config).into_iter().map(|input| self.operand(input)).collect();
         if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
             operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
         }
-        evaluate(&self.model, site, span, &operands, compute)
+        operands
     }
 
     /// What the op computed last gives when it is computed as `compute` says; the run stays as it is.
@@ -282,6 +301,11 @@ impl<T: Real> Run<T> {
     /// How the ops that follow are computed.
     pub fn set_compute(&mut self, compute: Compute) {
         self.compute = compute;
+    }
+
+    /// How the ops that follow are computed.
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 
     /// The model.
