@@ -193,14 +193,17 @@ impl Trail {
             look.finding = Some(self.unnormed(site, &part));
             return;
         }
+        // A layout is looked for first: it costs less than arithmetic, and cannot be mistaken for it.
+        permuted = permuted.or_else(|| self.permuted(site, &part, &noise, terms));
         if noise.is_in_order() {
             self.know_exact(site, &noise);
-        } else if let Some(emulated) = self.adopt(site, &part, precision, terms) {
-            noise = emulated;
-        } else if let Some(found) = self.adopt_permuted(site, &part, precision, terms) {
-            permuted = Some(found);
+        } else if permuted.is_none() {
+            if let Some(emulated) = self.adopt(site, &part, precision, terms) {
+                noise = emulated;
+            } else {
+                permuted = self.adopt_permuted(site, &part, precision, terms);
+            }
         }
-        let permuted = permuted.or_else(|| self.permuted(site, &part, &noise, terms));
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
             None => (noise.is_in_order() && self.is_unmasked(site, &part)).then_some(Harmless::Unmasked),
