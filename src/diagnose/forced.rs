@@ -35,6 +35,15 @@ impl Forced {
         Self { arithmetic: Arithmetic::default(), exact, draws: [run(), run()], expected: (None, Default::default()) }
     }
 
+    /// The same without the activations of the layer that was left: where an embedding or a block was computed last,
+    /// nothing reads them.
+    pub fn at_residual(&self) -> Self {
+        let mut left = self.clone();
+        left.exact.leave_layer();
+        left.draws.iter_mut().for_each(Run::leave_layer);
+        left
+    }
+
     /// Begins a decode step.
     pub fn begin_forward(&mut self, ids: &[u32]) {
         self.exact.begin_forward(ids);

@@ -1,5 +1,6 @@
 //! The walk: every dump is followed op by op on its own inputs, and compared with the other witness.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ndarray::{ArrayView1, Axis as NdAxis};
@@ -19,6 +20,7 @@ use crate::dump::{self, Dump};
 use crate::engine::{Activation, LogitRows, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
+use crate::ops::Real;
 
 /// The dumps to compare; at least one.
 #[derive(Clone, Debug, Default)]
@@ -165,12 +167,12 @@ impl Walk {
     }
 
     /// What the two sides have of `site`: candidate, else engine; reference, else engine.
-    fn sides(&self, site: Site, looks: &Looks) -> [Option<Part>; 2] {
+    fn sides<'a>(&self, site: Site, looks: &'a Looks) -> [Option<Cow<'a, Part>>; 2] {
         let tokens = self.steps[self.forward];
-        let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.clone());
+        let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.as_ref().map(Cow::Borrowed));
         let ours = || {
             let value = self.engine.as_ref()?.get(site)?.to_owned();
-            Some(Part::whole(value, site, tokens))
+            Some(Cow::Owned(Part::whole(value, site, tokens)))
         };
         [dumped(CANDIDATE).unwrap_or_else(ours), dumped(REFERENCE).unwrap_or_else(ours)]
     }
@@ -236,7 +238,7 @@ impl Walk {
         let propagated = match (&self.trails, &self.engine) {
             ([Some(reference), Some(candidate)], _) => Some(distance(candidate.exact(), reference.exact())),
             ([Some(trail), None] | [None, Some(trail)], Some(engine)) => {
-                engine.get(site).map(|ours| distance(trail.exact(), &ours.mapv(f64::from).into_shared()))
+                engine.get(site).map(|ours| distance(trail.exact(), ours))
             }
             _ => None,
         };
@@ -329,10 +331,10 @@ fn same_error(trails: &[Option<Trail>; 2], looks: &Looks) -> bool {
 }
 
 /// Relative L2 distance, over the elements that are finite in both.
-fn distance(values: &Value<f64>, expected: &Value<f64>) -> f64 {
-    let row = |(a, b): (ArrayView1<f64>, ArrayView1<f64>)| {
+fn distance<T: Real>(values: &Value<f64>, expected: &Value<T>) -> f64 {
+    let row = |(a, b): (ArrayView1<f64>, ArrayView1<T>)| {
         let (mut apart, mut size) = (0.0, 0.0);
-        for (a, b) in a.iter().zip(b).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+        for (a, b) in a.iter().zip(b).map(|(a, b)| (*a, b.wide())).filter(|(a, b)| a.is_finite() && b.is_finite()) {
             apart += (a - b) * (a - b);
             size += b * b;
         }

@@ -189,6 +189,11 @@ impl<T: Real> Run<T> {
         while self.step().is_some() {}
     }
 
+    /// Forgets the activations of the current layer, but for the residual stream.
+    pub fn leave_layer(&mut self) {
+        self.slots.retain(|activation, _| matches!(activation, Activation::EmbedTokens | Activation::Block));
+    }
+
     /// The op that `step` computes next.
     pub fn next(&self) -> Option<Site> {
         self.program.sites().get(self.counter).copied()
