@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 pub mod blind_spots;
+pub mod coarse;
 pub mod conclude;
 pub mod emulate;
 pub mod equivalent;

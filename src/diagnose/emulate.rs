@@ -61,6 +61,7 @@ impl Trail {
             self.weigh_presumed(noise);
         } else if self.healed.arithmetic.of(site.activation) == Operands::Exact {
             self.exact_operands.insert(site.activation);
+            self.weigh_coarse(site, noise);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ndarray::Axis as NdAxis;
+use ndarray::{ArrayViewD, Axis as NdAxis};
 
 use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected};
@@ -114,6 +114,11 @@ impl Forced {
     /// What the last op gives in f64.
     pub fn exact(&self) -> &Value<f64> {
         self.expected.0.as_ref().expect("an op has been computed")
+    }
+
+    /// What the last op read first, in f64.
+    pub fn input(&self) -> Option<ArrayViewD<'_, f64>> {
+        self.exact.input()
     }
 
     /// What the last op gives.

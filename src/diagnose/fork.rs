@@ -35,6 +35,7 @@ impl Trail {
                 };
             }
         }
+        self.finish_coarse();
         if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
             self.findings[index].kind = Kind::Unsettled;
         }
@@ -95,7 +96,7 @@ impl Trail {
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) {
+            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed)) {
                 Kind::Equivalent
             } else {
                 Kind::Open
@@ -123,7 +124,9 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked | Harmless::LowPrecision | Harmless::Unnormed => part.clone(),
+                Harmless::Unmasked | Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed => {
+                    part.clone()
+                }
             };
             self.healed.force(site, &right);
             self.ground(site, &right);

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
+use super::coarse::Coarse;
 use super::finding::{Finding, Harmless};
 use super::forced::Forced;
 use super::fork::Fork;
@@ -55,6 +56,8 @@ pub struct Trail {
     pub(super) recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
+    /// What speaks for weights of fewer bits.
+    pub(super) coarse: Coarse,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -75,6 +78,7 @@ impl Trail {
             kin: HashMap::new(),
             recent: VecDeque::new(),
             presumed: None,
+            coarse: Coarse::default(),
             findings: Vec::new(),
         })
     }
@@ -151,7 +155,7 @@ impl Trail {
         Ok(aligned.map(|a| Part { values: standard(a.values), rows: a.rows, first_key: a.first_key }))
     }
 
-    fn terms(&self, site: Site, precision: Precision) -> Terms {
+    pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {
         let config = &self.model.config;
         let reach = self.spans.reach(site, config);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
@@ -204,6 +208,13 @@ impl Trail {
             } else {
                 permuted = self.adopt_permuted(site, part, precision, terms);
             }
+            if !noise.is_in_order() && permuted.is_none() {
+                if let Some(coarse) = self.coarse(site, part, &noise) {
+                    noise = coarse;
+                } else {
+                    permuted = self.coarse_permuted(site, part);
+                }
+            }
         }
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
@@ -211,12 +222,12 @@ impl Trail {
         };
         if noise.is_in_order() && harmless.is_none() {
             self.accept(site, part, &noise);
-            let presumed = self.presumed.map(|(index, _)| index);
+            let presumed = self.presumed.map(|(index, _)| index).into_iter().chain(self.coarse.finding);
             let here = |index: &usize| {
                 let finding = &self.findings[*index];
                 finding.site == site && finding.step == self.spans.forward()
             };
-            look.finding = presumed.filter(here);
+            look.finding = presumed.into_iter().find(here);
             look.noise = Some(noise);
         } else {
             look.finding = Some(self.suspect(site, part.clone(), &noise, harmless));

@@ -119,7 +119,9 @@ impl Walk {
                 .filter_map(|(trail, index)| trail.as_ref().and_then(|trail| trail.findings().get((*index)?)));
             let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) else { continue };
             row.status = match (finding.kind, finding.harmless) {
-                (Kind::Equivalent, Some(Harmless::LowPrecision)) | (Kind::Unsettled, _) => Status::Rounding,
+                (Kind::Equivalent, Some(Harmless::LowPrecision | Harmless::CoarseWeights)) | (Kind::Unsettled, _) => {
+                    Status::Rounding
+                }
                 (Kind::Equivalent, _) => Status::Equivalent,
                 _ => Status::Bad,
             };
@@ -228,6 +230,7 @@ impl Walk {
             Some(Judgement::OutOfLine | Judgement::Follows) if wrong_before => Status::Propagated,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.judge.coarsest() != Precision::F32 => Status::Rounding,
+            Some(_) if self.trails.iter().flatten().any(|trail| trail.describe_coarse().is_some()) => Status::Rounding,
             Some(_) => Status::Ok,
         }
     }
@@ -263,7 +266,11 @@ impl Walk {
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
         let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
         coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
-        let hidden = self.trails.iter().flatten().any(|trail| !trail.arithmetic().describe().is_empty());
+        let hidden = self
+            .trails
+            .iter()
+            .flatten()
+            .any(|trail| !trail.arithmetic().describe().is_empty() || trail.describe_coarse().is_some());
         let (verdict, sentence, divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows);
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
@@ -358,8 +365,10 @@ impl Witnesses {
 fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
     let mut notes = Vec::new();
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
-        let learnt =
-            trail.iter().flat_map(|trail| trail.arithmetic().describe().into_iter().chain(harmless(trail.findings())));
+        let learnt = trail.iter().flat_map(|trail| {
+            let learnt = trail.arithmetic().describe().into_iter().chain(trail.describe_coarse());
+            learnt.chain(harmless(trail.findings()))
+        });
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }
     notes

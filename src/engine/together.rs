@@ -45,6 +45,11 @@ impl<T: Real> Run<T> {
 }
 
 impl<T: Real> Run<T> {
+    /// What the op computed last read first; `None` where it read only ids.
+    pub fn input(&self) -> Option<ArrayViewD<'_, T>> {
+        self.operands(self.last()?).into_iter().next()
+    }
+
     /// What the op computed last gives in `rows` when it is computed as `compute` says: the other rows are zero where
     /// that costs less.
     pub fn again_in_rows(&self, compute: Compute, rows: &[usize]) -> Option<Value<T>> {
