@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 pub mod blind_spots;
+pub mod coarse;
 pub mod conclude;
 mod confirm;
 pub mod emulate;

@@ -93,6 +93,7 @@ pub(super) fn harmless(findings: &[Finding]) -> Vec<String> {
             Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
             Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
             Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
+            Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
             Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
         }
     };

@@ -35,6 +35,8 @@ pub enum Harmless {
     Unnormed,
     /// Its error is that of an arithmetic that no tensor shows.
     LowPrecision,
+    /// Its error is that of weights of fewer bits.
+    CoarseWeights,
 }
 
 /// One tensor of one dump that is not what its inputs give.
@@ -75,7 +77,7 @@ impl Finding {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            Some(Harmless::LowPrecision | Harmless::Unnormed) | None => {}
+            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed) | None => {}
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {

@@ -40,6 +40,7 @@ impl Trail {
                 };
             }
         }
+        self.finish_coarse();
         if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
             self.findings[index].kind = Kind::Unsettled;
         }
@@ -117,7 +118,7 @@ impl Trail {
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) {
+            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed)) {
                 Kind::Equivalent
             } else {
                 Kind::Open
@@ -157,10 +158,11 @@ impl Trail {
         let alike = |finding: &&Finding| {
             kernel(finding.site.activation) == kernel(scene.site.activation) && !finding.suspects.is_empty()
         };
-        let known = self.findings.iter().rev().find(alike).map(|finding| finding.suspects[0].id);
-        let again = known.and_then(suspects::named).and_then(|suspect| search::one(scene, suspect));
-        if let Some(again) = again {
-            return vec![again];
+        let known = self.findings.iter().rev().find(alike).map(|finding| &finding.suspects);
+        let again = known.into_iter().flatten().filter_map(|suspect| search::one(scene, suspects::named(suspect.id)?));
+        let again: Vec<Accused> = again.collect();
+        if !again.is_empty() {
+            return again;
         }
         self.searches += 1;
         if self.searches > SEARCHES { Vec::new() } else { search::search(scene) }
@@ -178,7 +180,9 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked | Harmless::LowPrecision | Harmless::Unnormed => part.clone(),
+                Harmless::Unmasked | Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed => {
+                    part.clone()
+                }
             };
             self.healed.force(site, &right);
             self.ground(site, &right);

@@ -74,6 +74,6 @@ impl Scene {
 
     /// What the op reads, by its place among its inputs.
     pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
-        self.forced.as_ref()?.input(self.site, index)
+        self.forced.as_ref()?.input(index)
     }
 }

@@ -104,7 +104,7 @@ fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused>
     let draws = forced.altered_draws(&variant.edit, scene.precision)?;
     // A small mistake is no larger than the rounding of the tensor itself: both ops as the dump's precision has them are
     // nearer to it.
-    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(scene.site.activation)) {
+    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(scene.site.activation), &part.rows) {
         let wide = |value: &Value<f32>| value.mapv(f64::from);
         let emulated = Apart::of(scene, wide(&model).view(), wide(&draws[0]).view())?;
         if emulated.explained() > apart.explained() {
