@@ -37,8 +37,8 @@ pub(super) fn confirm(
     let alterations: Vec<Alteration> = wrong
         .iter()
         .filter_map(|finding| {
-            let edit = finding.suspects.first()?.edit.clone()?;
-            Some(Alteration { sites: Arc::from([finding.site]), edit })
+            let suspect = finding.suspects.first()?;
+            Some(Alteration { sites: Arc::from(&suspect.sites[..]), edit: suspect.edit.clone()? })
         })
         .collect();
     let (Some(first), false) = (wrong.first(), alterations.is_empty()) else { return Ok(None) };
@@ -117,7 +117,7 @@ fn switched_on(wrong: &[&Finding]) -> String {
     let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for finding in wrong {
         if let Some(suspect) = finding.suspects.first().filter(|suspect| suspect.edit.is_some()) {
-            places.entry(suspect.id).or_default().extend(finding.site.in_layer());
+            places.entry(suspect.id).or_default().extend(suspect.sites.iter().filter_map(|site| site.in_layer()));
         }
     }
     let place = |(id, mut layers): (&str, Vec<usize>)| {

@@ -12,7 +12,7 @@ use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Activation, Axis, Compute, Edit, LogitRows, Op, Run, Site, Value, inputs};
+use crate::engine::{Activation, Alteration, Axis, Compute, Edit, LogitRows, Op, Run, Site, Value, inputs};
 use crate::model::Model;
 use crate::ops::{Mask, Operands, Real};
 
@@ -135,6 +135,35 @@ impl Forced {
         Some(drawn)
     }
 
+    /// The ops from here through `site`.
+    pub fn sites_until(&self, site: Site) -> Vec<Site> {
+        let sites = self.exact.program().sites();
+        let end = self.exact.program().position(site).map_or(sites.len(), |at| at + 1);
+        sites.get(self.exact.counter()..end).unwrap_or_default().to_vec()
+    }
+
+    /// What `site` gives in f64 from here on with other ops on the way and the dump's values `since`.
+    pub fn altered_span(&self, site: Site, since: &[(Site, Part)], alterations: &[Alteration]) -> Option<Value<f64>> {
+        through(self.exact.clone(), site, since, alterations)
+    }
+
+    /// The same as programs of `precision` compute it.
+    pub fn altered_span_draws(
+        &self,
+        site: Site,
+        since: &[(Site, Part)],
+        alterations: &[Alteration],
+        precision: Precision,
+    ) -> Option<[Value<f32>; DRAWS]> {
+        let mut drawn = <[Value<f32>; DRAWS]>::default();
+        for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
+            let mut run = run.clone();
+            run.set_compute(Self::compute(index, precision, Operands::Exact));
+            *value = through(run, site, since, alterations)?;
+        }
+        Some(drawn)
+    }
+
     /// What the last op gives in f64.
     pub fn exact(&self) -> &Value<f64> {
         self.expected.0.as_ref().expect("an op has been computed")
@@ -187,6 +216,26 @@ impl Forced {
         let computed = self.exact.get(site)?.shape();
         let all = part.values.shape() == computed && part.rows.iter().copied().eq(0..part.rows.len());
         (all && site.activation != Activation::Scores).then(|| part.values.to_shared())
+    }
+}
+
+/// Runs on through `site`, and returns what it gives.
+fn through<T: Real>(
+    mut run: Run<T>,
+    site: Site,
+    since: &[(Site, Part)],
+    alterations: &[Alteration],
+) -> Option<Value<T>> {
+    run.alter(alterations.to_vec());
+    loop {
+        let at = run.step()?;
+        if at == site {
+            return run.get(site).cloned();
+        }
+        if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+            let value = overlaid(&run, at, part, false);
+            assert!(run.set(at, value), "the op computed last can be set");
+        }
     }
 }
 

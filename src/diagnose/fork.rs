@@ -9,6 +9,7 @@ use super::forced::Forced;
 use super::noise::Noise;
 use super::part::Part;
 use super::precision::Precision;
+use super::suspects::over_span::Stretch;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::suspects::{self, search};
@@ -102,9 +103,10 @@ impl Trail {
         let mut scene = None;
         let mut suspects = Vec::new();
         match harmless {
-            None if reach.ops == 0 => {
+            None => {
                 let here = self.scene(site, part);
-                suspects = self.accuse(&here);
+                let exact = reach.ops == 0;
+                suspects = if exact { self.accuse(&here) } else { Vec::new() };
                 let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
                 let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
                 scene = (unknown && self.findings.iter().find(alike).is_none()).then(|| Arc::new(here));
@@ -146,6 +148,8 @@ impl Trail {
             step: self.spans.forward(),
             first: self.healed.first_position(),
             part: Some(part.clone()),
+            stretch: (self.spans.reach(site, &self.model.config).ops > 0)
+                .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
             precision,
             terms: self.terms(site, precision),
             is_reference: self.is_reference,

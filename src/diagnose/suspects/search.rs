@@ -7,14 +7,14 @@
 use ndarray::ArrayViewD;
 
 use super::scene::Scene;
-use super::{Suspect, Variant, all, named, shape};
+use super::{Suspect, Variant, all, named, over_span, shape};
 use crate::diagnose::noise::{Expected, Terms, measure_under};
 use crate::diagnose::span::key;
 use crate::engine::{Activation, Axis, Edit, Site, Value};
 use crate::ops::Mask;
 
 /// Less than this share of the error explained is chance.
-const EXPLAINED: f64 = 0.99;
+pub(super) const EXPLAINED: f64 = 0.99;
 
 /// Less than this share is not looked at again with the roundings of the dump's precision.
 const WORTH_EMULATING: f64 = 0.5;
@@ -39,6 +39,8 @@ pub struct Accused {
     pub fix: &'static str,
     /// The mutated op; none for `unknown` and for labels.
     pub edit: Option<Edit>,
+    /// Where the op is mutated.
+    pub sites: Vec<Site>,
 }
 
 impl std::fmt::Debug for Accused {
@@ -64,20 +66,38 @@ impl Accused {
             summary: summary + &words,
             fix: suspect.map_or("", |suspect| suspect.fix),
             edit: None,
+            sites: Vec::new(),
         }
     }
 }
 
 /// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does.
 pub fn search(scene: &Scene) -> Vec<Accused> {
-    let mut found: Vec<Accused> = all().filter_map(|suspect| one(scene, suspect)).collect();
-    let nearest = found.iter().map(|accused| accused.residual).fold(f64::INFINITY, f64::min);
-    let floor = scene.terms.least;
-    found.retain(|accused| accused.residual <= ALIKE * nearest.max(floor));
+    if let Some(stretch) = &scene.stretch {
+        return over_span::search(scene, stretch);
+    }
+    let mut found = nearest(all().filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);
     if found.is_empty() {
         found.extend(shape::describe(scene));
     }
     found
+}
+
+/// Those that are as near as the nearest.
+pub(super) fn nearest(mut found: Vec<Accused>, floor: f64) -> Vec<Accused> {
+    let nearest = found.iter().map(|accused| accused.residual).fold(f64::INFINITY, f64::min);
+    found.retain(|accused| accused.residual <= ALIKE * nearest.max(floor));
+    found
+}
+
+/// `3.q_rope, 3.k_rope`, or the first of many.
+pub(super) fn shown(sites: &[Site]) -> String {
+    const MOST: usize = 4;
+    let mut names: Vec<String> = sites.iter().take(MOST).map(|site| site.short()).collect();
+    if sites.len() > MOST {
+        names.push("...".into());
+    }
+    names.join(", ")
 }
 
 /// A suspect, if it reproduces what the dump has.
@@ -126,6 +146,7 @@ fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused>
         summary: format!("{}: {}", suspect.summary, variant.words),
         fix: suspect.fix,
         edit: Some(variant.edit),
+        sites: vec![scene.site],
     })
 }
 
