@@ -37,6 +37,7 @@ impl Forced {
 
     /// The same without the activations of the layer that was left: where an embedding or a block was computed last,
     /// nothing reads them.
+    #[must_use]
     pub fn at_residual(&self) -> Self {
         let mut left = self.clone();
         left.exact.leave_layer();
