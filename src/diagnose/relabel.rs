@@ -5,7 +5,7 @@ use ndarray::{ArrayD, Axis as NdAxis};
 use super::finding::{Finding, Kind, ranges};
 use super::part::Part;
 use super::span::key;
-use super::suspects::search::Accused;
+use super::suspects::search::{Accused, search};
 use super::trail::Trail;
 use crate::dump;
 use crate::engine::{Activation, Axis, Site};
@@ -147,6 +147,19 @@ impl Trail {
     }
 }
 
+/// Whether one finding is likely to have the cause of another: the same op, not all of whose inputs were dumped.
+fn is_alike(one: &Finding, other: &Finding) -> bool {
+    let alike = one.site.activation == other.site.activation && !one.exact && !other.exact;
+    alike && one.kind == other.kind && !one.suspects.is_empty()
+}
+
+/// The same suspects in another layer: they are not searched for again, and the proof tells whether they are right.
+fn moved(earlier: &Finding, to: Site) -> Vec<Accused> {
+    let to_layer = |site: &Site| Site::new((site.layer + to.layer).saturating_sub(earlier.site.layer), site.activation);
+    let moved = |suspect: &Accused| Accused { sites: suspect.sites.iter().map(to_layer).collect(), ..suspect.clone() };
+    earlier.suspects.iter().filter(|suspect| suspect.edit.is_some()).map(moved).collect()
+}
+
 /// The place of a layer, the embedding before the first.
 fn stream_order(site: Site) -> isize {
     site.in_layer().map_or(-1, usize::cast_signed)
@@ -179,9 +192,20 @@ fn join_heads(values: &ArrayD<f32>) -> ArrayD<f32> {
     moved.into_shape_with_order((rows, heads * width)).expect("as many words").into_dyn()
 }
 
-/// The dump and the model stay with whoever looks: what is said of findings is plain data.
+/// What was found, with its suspects.
 pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Finding> {
     let mut findings = trail.findings().to_vec();
+    for index in 0..findings.len() {
+        if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
+            let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index]));
+            let found = match (&findings[index].scene, earlier) {
+                (Some(scene), _) => search(scene),
+                (None, Some(earlier)) => moved(earlier, findings[index].site),
+                (None, None) => Vec::new(),
+            };
+            findings[index].suspects = found;
+        }
+    }
     // What could be read before can be read again; if not, the label stays unknown.
     if trail.identify(ids, steps, &mut findings).is_ok() {
         for index in 0..findings.len() {

@@ -89,6 +89,10 @@ fn shapes(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Vec<(String, Array
     if let Some(c) = factor(y.iter().zip(f)) {
         shapes.push((format!("scaled by {c:.6}"), f * c));
     }
+    // Those with few numbers first.
+    shapes.extend(scaled_heads(scene, y, f));
+    let by_row = factors(y.rows(), f.rows());
+    shapes.push(("scaled by one factor for each token: a norm".into(), f * &by_row.insert_axis(Axis(1))));
     let difference = y - f;
     if y.nrows() > 1 {
         let vector = difference.mean_axis(Axis(0)).expect("there are rows");
@@ -99,9 +103,6 @@ fn shapes(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Vec<(String, Array
         let channels = factors(y.columns(), f.columns());
         shapes.push(("scaled by one factor for each channel: a weight".into(), f * &channels.insert_axis(Axis(0))));
     }
-    let by_row = factors(y.rows(), f.rows());
-    shapes.push(("scaled by one factor for each token: a norm".into(), f * &by_row.insert_axis(Axis(1))));
-    shapes.extend(scaled_heads(scene, y, f));
     shapes.extend(permuted(y, f));
     shapes.extend(
         (y.nrows() > 2)
