@@ -80,6 +80,18 @@ impl Answer {
             .collect()
     }
 
+    /// What is named first where this suspect is wanted: id, share of the error explained, residual.
+    pub(crate) fn cause(&self, wanted: &str) -> Option<(&str, f64, f64)> {
+        let divergences = self.document["divergences"].as_array().into_iter().flatten();
+        let mut first = divergences.filter_map(|divergence| divergence["suspects"].get(0));
+        let suspect = first.find(|suspect| suspect["id"] == wanted)?;
+        Some((
+            suspect["id"].as_str()?,
+            contract::number(&suspect["explained"])?,
+            contract::number(&suspect["residual"])?,
+        ))
+    }
+
     /// How the mistakes it names differ from those that were made.
     fn names_cause(&self, case: &Case) -> Vec<String> {
         let wanted = case.suspects();
