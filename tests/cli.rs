@@ -629,6 +629,26 @@ fn bench_has_the_figures_of_the_contract() {
 }
 
 #[test]
+fn suspects_are_explained() {
+    let (status, list) = ran(&["explain"]);
+    assert_eq!(status, 0);
+    let ids: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(ids.len() > 40 && ids.contains(&"bias_missing") && ids.last() == Some(&"unknown"), "{list}");
+    for id in ids {
+        let (status, text) = ran(&["explain", id]);
+        assert!(status == 0 && text.starts_with(&format!("{id}: ")), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100 || line.starts_with(id)), "{text}");
+    }
+    let (_, text) = ran(&["explain", "rope_interleaved"]);
+    for line in ["\nfix    rotate channel i", "\nops    q_rope, k_rope\n", "--suspect rope_interleaved\n"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(ran(&["explain", "unknown"]).1.contains("rank one"));
+    refused(&["explain", "rope_interleavd"], &["rope_interleaved"]);
+    refused(&["explain", "zzz"], &["layerstep explain"]);
+}
+
+#[test]
 fn help_version_and_completions() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let (status, script) = ran(&["completions", shell]);
