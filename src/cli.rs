@@ -11,6 +11,7 @@ mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod suspect;
 mod watch;
 mod witness;
 

@@ -629,6 +629,24 @@ fn bench_has_the_figures_of_the_contract() {
 }
 
 #[test]
+fn suspects_that_cannot_be_switched_on() {
+    let debug = |model: &str, suspect: &str, says: &[&str]| {
+        refused(&["debug", &tiny(model), "--ids", "1,2,3", "--suspect", suspect], says);
+    };
+    debug("llama", "rope_interleavd", &["rope_interleaved"]);
+    debug("llama", "unknown", &["no suspect is called"]);
+    debug("llama", "ref_token_rows", &["mistake of a dump"]);
+    debug("llama", "qk_norm_missing", &["this model has no q_norm and k_norm"]);
+    debug("llama", "bias_missing", &["nothing that it changes"]);
+    debug("llama", "rope_position_offset", &["only a dump tells"]);
+    debug("llama", "mask_off_by_one:9", &["2 ways", "1 a query sees the token after it; 2 a query does not"]);
+    debug("llama", "mask_off_by_one:0", &["2 ways"]);
+    debug("llama", "mask_off_by_one:x", &["\"x\" is no number"]);
+    debug("llama", "rope_interleaved@3", &["there is no layer 3: the layers are 0 to 2"]);
+    debug("llama", "rope_interleaved@1-x", &["layers look like"]);
+}
+
+#[test]
 fn suspects_are_explained() {
     let (status, list) = ran(&["explain"]);
     assert_eq!(status, 0);

@@ -166,11 +166,15 @@ impl Debugger {
             witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|(part, _)| (*w, part))).collect();
         let config = &self.session.model.config;
         let mut lines = Vec::new();
-        let pairs = [
+        let mut pairs = [
             (Witness::Candidate, Witness::Reference),
             (Witness::Engine, Witness::Reference),
             (Witness::Engine, Witness::Candidate),
         ];
+        if self.switched.is_some() {
+            // Whether our engine with the mistake is the candidate: that is the question.
+            pairs.reverse();
+        }
         for (of, against) in pairs {
             let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
             let (Some(a), Some(b)) = (find(of), find(against)) else { continue };

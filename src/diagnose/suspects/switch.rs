@@ -10,6 +10,9 @@ use crate::diagnose::finding::ranges;
 use crate::engine::{Activation, Alteration, Edit, Op, Site, Step};
 use crate::model::Model;
 
+/// Ops that read what other ops of the same suspect have made wrong: changed as well, they would undo it.
+const UNDOING: &[(&str, &[Activation])] = &[("gate_up_swapped", &[Activation::ActFn, Activation::ActMul])];
+
 /// Ids that are offered for one that is mistyped.
 const OFFERED: usize = 4;
 
@@ -117,7 +120,8 @@ fn sites(model: &Model, suspect: &Suspect, layers: &[usize]) -> Vec<Site> {
             vec![Site::whole(*op)]
         }
     };
-    suspect.ops.iter().filter(|op| op.exists(&model.config)).flat_map(of_op).collect()
+    let undoes = |op: &Activation| UNDOING.iter().any(|(id, ops)| *id == suspect.id && ops.contains(op));
+    suspect.ops.iter().filter(|op| op.exists(&model.config) && !undoes(op)).flat_map(of_op).collect()
 }
 
 fn why_not(model: &Model, suspect: &Suspect) -> String {
