@@ -242,8 +242,10 @@ impl App {
             Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
             // A watched file that R has read already must not cover what R said.
             Ok(Stop::Reloaded { changed: false, .. }) if self.message.is_some() => {}
-            Ok(Stop::Reloaded { sentence, .. }) => {
-                self.close_diagnosis();
+            Ok(Stop::Reloaded { sentence, changed }) => {
+                if changed {
+                    self.close_diagnosis();
+                }
                 self.say(sentence);
             }
             Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
