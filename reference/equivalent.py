@@ -3,6 +3,7 @@
 Some change the model (into one that computes the same by another way), some only what the dump holds of a right run.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,22 @@ def reorder_neurons(model: PreTrainedModel) -> PreTrainedModel:
                 parameter.data = parameter.data.flip(0)
         layer.mlp.down_proj.weight.data = layer.mlp.down_proj.weight.data.flip(1)
     return model
+
+
+def quantised(bits: int) -> Callable[[PreTrainedModel], PreTrainedModel]:
+    """All linear weights in so many bits, in blocks of at most 32 with a scale each: what quantised files hold."""
+
+    def quantise(model: PreTrainedModel) -> PreTrainedModel:
+        model = planted(model, [])
+        for layer in model.model.layers:
+            for module in (m for m in layer.modules() if isinstance(m, torch.nn.Linear)):
+                width = math.gcd(32, module.in_features)
+                blocks = module.weight.data.float().unflatten(1, (-1, width))
+                step = blocks.abs().amax(-1, keepdim=True) / (2 ** (bits - 1) - 1)
+                module.weight.data = ((blocks / step).round() * step).flatten(1).to(module.weight.dtype)
+        return model
+
+    return quantise
 
 
 def norm_in_float32(model: PreTrainedModel) -> PreTrainedModel:
@@ -132,6 +149,8 @@ TABLE = (
     Equivalent("qk_interleaved", (LLAMA, MISTRAL), ("float32", "bfloat16"), ("all", "blocks"), interleave),
     Equivalent("qk_interleaved", (QWEN2,), ("float32",), ("all",), interleave),
     Equivalent("neurons_reordered", (BIAS, QWEN3, DEMO), ("float32", "bfloat16"), ("blocks", "third", "logits"), reorder_neurons),
+    Equivalent("weights_8_bits", (LLAMA, BIAS, QWEN3), ("float32",), ("all",), quantised(8), within=1e7),
+    Equivalent("weights_4_bits", (LLAMA, MISTRAL, QWEN2, DEMO), ("float32",), ("all",), quantised(4), within=1e7),
     Equivalent("norm_in_float32", (LLAMA, QWEN3), ("bfloat16", "float16"), ("all", "blocks"), norm_in_float32),
     Equivalent("attention_fused", (MISTRAL, DEMO), ("bfloat16", "float16"), ("all", "blocks"), fuse_attention, without_scores),
     Equivalent("matmul_bfloat16", (LLAMA, QWEN2), ("float32",), ("all", "blocks"), multiply_in_bfloat16, within=1e5),

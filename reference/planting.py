@@ -111,7 +111,7 @@ def _table() -> list[Bug]:
         Bug("norm_layernorm", "norm_layernorm", "the mean taken off, as LayerNorm does", NORM, EVERY, n.center_norm(*NORM)),
         Bug("norms_exchanged", "norm_wrong_weight", "the weights of the layer's two norms exchanged", (*NORM, "post_attention_layernorm"), EVERY, n.exchange_norms),
         Bug("norm_wrong_layer", "norm_wrong_weight", "another layer's norm weight", ("post_attention_layernorm",), EVERY, n.borrow_norm),
-        Bug("norm_missing", "norm_weight_missing", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
+        Bug("norm_missing", "unknown", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
         Bug("low_precision_norm", "low_precision_norm", "variance in bf16", NORM, EVERY, n.round_variance, float32_only=True),
         Bug("qk_norm_missing", "qk_norm_missing", "no norm on q and k", QK_NORM, ("qwen3",), n.skip_qk_norm),
         Bug("qk_norm_exchanged", "norm_wrong_weight", "the norm weights of q and k exchanged", QK_NORM, ("qwen3",), n.exchange_qk_norm),
@@ -161,7 +161,7 @@ def _table() -> list[Bug]:
         # scores, mask, heads
         Bug("softmax_scale_missing", "softmax_scale", "no scale", SCORES, EVERY, a.unscaled),
         Bug("softmax_scale_squared", "softmax_scale", "1 / d", SCORES, EVERY, a.scaled_twice),
-        Bug("scores_scaled", "softmax_scale", "scores times a constant", SCORES, EVERY, a.scale_scores, amount=1.2),
+        Bug("scores_scaled", "unknown", "scores times a constant", SCORES, EVERY, a.scale_scores, amount=1.2),
         Bug("attention_softcap", "unknown", "scores capped by tanh", SCORES, EVERY, a.cap_scores, amount=2.0),
         Bug("low_precision_scores", "low_precision_scores", "scores in bf16", SCORES, EVERY, a.round_scores, float32_only=True, verdicts=("diverged", "rounding")),
         Bug("causal_mask_missing", "causal_mask_missing", "no mask", SCORES, FULL, a.no_mask, instead=PROBS),

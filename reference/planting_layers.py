@@ -276,10 +276,11 @@ def scale_sum(model, layer, factor):
 
 def norm_what_is_added(model, layer):
     """What attention adds is normed, by a weight of ones."""
+    eps = module_of(model, layer, "input_layernorm").variance_epsilon
 
     def middle(stream, normed, added):
         wide = added.float()
-        return stream + (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(stream.dtype)
+        return stream + (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(stream.dtype)
 
     _rewire(model, layer, middle)
 

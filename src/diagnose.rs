@@ -2,7 +2,9 @@
 
 pub mod arithmetic;
 pub mod blind_spots;
+pub mod coarse;
 pub mod conclude;
+mod confirm;
 pub mod emulate;
 pub mod equivalent;
 pub mod finding;
@@ -15,6 +17,7 @@ pub mod massive;
 pub mod noise;
 pub mod part;
 pub mod precision;
+mod relabel;
 pub mod report;
 pub mod span;
 pub mod suspects;

@@ -13,6 +13,7 @@ pub mod op;
 pub mod program;
 pub mod run;
 pub mod sampling;
+pub mod together;
 
 pub use activation::{ACTIVATIONS, Activation, Axis, Row};
 pub use compute::Compute;

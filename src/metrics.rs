@@ -2,7 +2,9 @@
 //! answer for empty arrays, NaN and infinities.
 
 pub mod compare;
+pub mod squares;
 pub mod summary;
 
 pub use compare::{Comparison, compare};
+pub use squares::squared_distances;
 pub use summary::{Summary, summarise};

@@ -10,6 +10,7 @@ use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::diagnose::conclude::times;
 use crate::diagnose::finding::ranges;
+use crate::diagnose::suspects::search::Accused;
 use crate::diagnose::{
     ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk, without_model,
 };
@@ -173,7 +174,11 @@ fn wrong_tokens(sentence: &str) -> Divergence {
         exact: true,
         culprit: Culprit::Unknown,
         summary: sentence.to_string(),
-        suspects: Vec::new(),
+        suspects: vec![Accused::of_label(
+            "input_ids_differ",
+            &Site::whole(Activation::EmbedTokens).to_string(),
+            sentence.to_string(),
+        )],
     }
 }
 
@@ -240,7 +245,8 @@ fn why(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
     for (index, suspect) in divergence.suspects.iter().enumerate() {
         let word = if index == 0 { "why:" } else { "  or:" };
         let explained = 100.0 * suspect.explained;
-        writeln!(out, "{word} {}: {} (explains {explained:.3} %)", suspect.id, suspect.summary)?;
+        let share = if suspect.explained > 0.0 { format!(" (explains {explained:.3} %)") } else { String::new() };
+        writeln!(out, "{word} {}: {}{share}", suspect.id, suspect.summary)?;
         if !suspect.fix.is_empty() {
             writeln!(out, " fix: {}", suspect.fix)?;
         }

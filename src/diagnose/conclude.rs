@@ -93,6 +93,7 @@ pub(super) fn harmless(findings: &[Finding]) -> Vec<String> {
             Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
             Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
             Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
+            Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
             Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
         }
     };
@@ -112,13 +113,33 @@ fn merged(found: &[(usize, &Finding)]) -> Vec<(Divergence, Kind)> {
         }
         merged.push((what, Divergence { suspects: suspects(finding), ..divergence(*role, finding) }));
     }
-    merged.into_iter().map(|((_, kind, _), divergence)| (divergence, kind)).collect()
+    let mut merged: Vec<(Divergence, Kind)> =
+        merged.into_iter().map(|((_, kind, _), divergence)| (divergence, kind)).collect();
+    prefer_whole_layers(&mut merged);
+    merged
+}
+
+/// A norm with the weight of another layer's norm, in a layer whose matrices are another layer's, too, has it for the
+/// same reason.
+fn prefer_whole_layers(divergences: &mut [(Divergence, Kind)]) {
+    const WHOLE: &str = "wrong_layer_weight";
+    let layers: Vec<Option<usize>> = divergences
+        .iter()
+        .filter(|(divergence, _)| divergence.suspects.first().is_some_and(|suspect| suspect.id == WHOLE))
+        .map(|(divergence, _)| divergence.layer)
+        .collect();
+    for (divergence, _) in divergences.iter_mut().filter(|(divergence, _)| layers.contains(&divergence.layer)) {
+        if let Some(at) = divergence.suspects.iter().position(|suspect| suspect.id == WHOLE) {
+            divergence.suspects[..=at].rotate_right(1);
+        }
+    }
 }
 
 /// Which mistakes make the tensor.
 pub(super) fn suspects(finding: &Finding) -> Vec<Accused> {
     match (&finding.kind, &finding.scene) {
-        (Kind::Wrong | Kind::Open, Some(scene)) if finding.exact => search(scene),
+        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => search(scene),
+        (Kind::Wrong | Kind::Open | Kind::Mislabelled, _) => finding.suspects.clone(),
         _ => Vec::new(),
     }
 }

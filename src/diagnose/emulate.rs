@@ -16,6 +16,9 @@ const NEAR: f64 = 0.5;
 /// Every row has at least this share of the noise: an error of one token or one kind of token leaves others clean.
 const ALIKE: f64 = 0.15;
 
+/// Rows that tell whether an emulation fits: all of them are measured once one does.
+const SAMPLE: usize = 8;
+
 /// Other layers asked when a tensor is coarser than most.
 const KIN: usize = 3;
 
@@ -58,6 +61,7 @@ impl Trail {
             self.weigh_presumed(noise);
         } else if self.healed.arithmetic.of(site.activation) == Operands::Exact {
             self.exact_operands.insert(site.activation);
+            self.weigh_coarse(site, noise);
         }
     }
 
@@ -74,9 +78,10 @@ impl Trail {
             return None;
         }
         let axes = site.activation.row().axes;
+        let sample = part.sample(SAMPLE, site);
         let fits = Arithmetic::candidates(site.activation).iter().filter_map(|operands| {
-            let emulated = self.healed.emulated(precision, *operands)?;
-            let fit = Fit::of(part, self.healed.expected(), &emulated, axes)?;
+            let emulated = self.healed.emulated(precision, *operands, &sample.rows)?;
+            let fit = Fit::of(&sample, self.healed.expected(), &emulated, axes)?;
             fit.is_sharp().then_some((*operands, fit.left()))
         });
         // The first that is clearly better: formats of as many bits differ only where numbers are very large or small.
@@ -100,7 +105,7 @@ impl Trail {
         }
         let mut best: Option<(Forced, Noise, f64)> = None;
         for arithmetic in Arithmetic::whole() {
-            let trial = self.over_span(arithmetic, site, precision);
+            let trial = self.over_span(arithmetic, site, part, precision);
             let fit = Fit::of(part, trial.expected(), &trial.expected().draws[0], site.activation.row().axes);
             let Some(fit) = fit else { continue };
             let config = &self.model.config;
@@ -123,11 +128,11 @@ impl Trail {
     }
 
     /// The draws of the ops since the last known residual stream, with another arithmetic; the exact run as it is.
-    fn over_span(&self, arithmetic: Arithmetic, site: Site, precision: Precision) -> Forced {
+    fn over_span(&self, arithmetic: Arithmetic, site: Site, part: &Part, precision: Precision) -> Forced {
         let (anchor, since) = &self.anchor;
         let mut trial = anchor.clone();
         trial.arithmetic = arithmetic;
-        while let Some(at) = trial.step_draws(precision) {
+        while let Some(at) = trial.step_draws_in_rows(precision, Some(&part.rows)) {
             if at == site {
                 break;
             }

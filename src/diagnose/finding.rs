@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::equivalent::Pairs;
 use super::noise::Noise;
 use super::suspects::scene::Scene;
+use super::suspects::search::Accused;
 use crate::engine::Site;
 
 /// What kind of thing was found.
@@ -34,6 +35,8 @@ pub enum Harmless {
     Unnormed,
     /// Its error is that of an arithmetic that no tensor shows.
     LowPrecision,
+    /// Its error is that of weights of fewer bits.
+    CoarseWeights,
 }
 
 /// One tensor of one dump that is not what its inputs give.
@@ -59,7 +62,9 @@ pub struct Finding {
     pub last_good: Option<String>,
     /// Whether all its inputs were dumped.
     pub exact: bool,
-    /// The op on the dump's inputs, for the search of suspects: of the first findings of a kind only.
+    /// The mistakes that make it; empty where none was searched for.
+    pub suspects: Vec<Accused>,
+    /// The op on the dump's inputs, of the first findings that may be harmless: they are searched for if they are not.
     pub scene: Option<Arc<Scene>>,
 }
 
@@ -72,7 +77,7 @@ impl Finding {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            Some(Harmless::LowPrecision | Harmless::Unnormed) | None => {}
+            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed) | None => {}
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ndarray::Axis as NdAxis;
+use ndarray::{ArrayViewD, Axis as NdAxis};
 
 use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected};
@@ -35,6 +35,16 @@ impl Forced {
         Self { arithmetic: Arithmetic::default(), exact, draws: [run(), run()], expected: (None, Default::default()) }
     }
 
+    /// The same without the activations of the layer that was left: where an embedding or a block was computed last,
+    /// nothing reads them.
+    #[must_use]
+    pub fn at_residual(&self) -> Self {
+        let mut left = self.clone();
+        left.exact.leave_layer();
+        left.draws.iter_mut().for_each(Run::leave_layer);
+        left
+    }
+
     /// Begins a decode step.
     pub fn begin_forward(&mut self, ids: &[u32]) {
         self.exact.begin_forward(ids);
@@ -57,13 +67,19 @@ impl Forced {
 
     /// The same op, as programs of `precision` compute it; returns which op it was.
     pub fn step_draws(&mut self, precision: Precision) -> Option<Site> {
+        self.step_draws_in_rows(precision, None)
+    }
+
+    /// The same; logits in `rows` only, where some are given.
+    pub fn step_draws_in_rows(&mut self, precision: Precision, rows: Option<&[usize]>) -> Option<Site> {
         let site = self.draws[0].next()?;
-        for index in 0..DRAWS {
-            let compute = Self::compute(index, precision, self.arithmetic.of(site.activation));
-            let draw = &mut self.draws[index];
-            draw.set_compute(compute);
-            draw.step();
-            self.expected.1[index] = draw.get(site).cloned().unwrap_or_default();
+        let operands = self.arithmetic.of(site.activation);
+        for (index, draw) in self.draws.iter_mut().enumerate() {
+            draw.set_compute(Self::compute(index, precision, operands));
+        }
+        Run::step_in_rows(&mut self.draws, rows);
+        for (expected, draw) in self.expected.1.iter_mut().zip(&self.draws) {
+            *expected = draw.get(site).cloned().unwrap_or_default();
         }
         Some(site)
     }
@@ -74,19 +90,18 @@ impl Forced {
         Compute { rounding: precision.rounding(), operands, nudge }
     }
 
-    /// What the op computed last gives with other operands of its product.
-    pub fn emulated(&self, precision: Precision, operands: Operands) -> Option<Value<f32>> {
-        self.draws[0].again(Self::compute(0, precision, operands))
+    /// What the op computed last gives with other operands of its product, in `rows` at least.
+    pub fn emulated(&self, precision: Precision, operands: Operands, rows: &[usize]) -> Option<Value<f32>> {
+        self.draws[0].again_in_rows(Self::compute(0, precision, operands), rows)
     }
 
     /// Computes the draws of the op computed last again, after the arithmetic has been changed.
     pub fn redraw(&mut self, site: Site, precision: Precision) {
-        for index in 0..DRAWS {
-            let compute = Self::compute(index, precision, self.arithmetic.of(site.activation));
-            if let Some(value) = self.draws[index].again(compute) {
-                assert!(self.draws[index].set(site, value.clone()), "the op computed last can be set");
-                self.expected.1[index] = value;
-            }
+        let operands = self.arithmetic.of(site.activation);
+        let computes: [Compute; DRAWS] = std::array::from_fn(|index| Self::compute(index, precision, operands));
+        for (index, value) in Run::again_together(&self.draws, &computes).into_iter().enumerate() {
+            assert!(self.draws[index].set(site, value.clone()), "the op computed last can be set");
+            self.expected.1[index] = value;
         }
     }
 
@@ -97,9 +112,9 @@ impl Forced {
         self.expected.1.clone_from(&other.expected.1);
     }
 
-    /// What the op computed last, `site`, read, by its place among its inputs.
-    pub fn input(&self, site: Site, index: usize) -> Option<ndarray::ArrayViewD<'_, f64>> {
-        let input = *inputs(site, &self.exact.model().config).get(index)?;
+    /// What the op computed last read, by its place among its inputs.
+    pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
+        let input = *inputs(self.exact.last()?, &self.exact.model().config).get(index)?;
         self.exact.operand(input)
     }
 
@@ -108,7 +123,7 @@ impl Forced {
     pub fn altered(&self, edit: &Edit) -> Option<(Value<f64>, Option<Mask>)> {
         let step = self.exact.altered(edit)?;
         let mask = step.ops.iter().find_map(|op| if let Op::Scores { how, .. } = op { Some(how.mask) } else { None });
-        Some((self.exact.compute(&step, Compute::default())?, mask))
+        Some((self.exact.apply(&step, Compute::default())?, mask))
     }
 
     /// The same as programs of `precision` compute it.
@@ -116,17 +131,38 @@ impl Forced {
         let mut drawn = <[Value<f32>; DRAWS]>::default();
         for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
             let step = run.altered(edit)?;
-            *value = run.compute(&step, Self::compute(index, precision, self.arithmetic.of(step.site.activation)))?;
+            *value = run.apply(&step, Self::compute(index, precision, self.arithmetic.of(step.site.activation)))?;
         }
         Some(drawn)
     }
 
-    /// Ops of some sites are computed otherwise from here on.
-    pub fn alter(&mut self, alterations: &[Alteration]) {
-        self.exact.alter(alterations.to_vec());
-        for draw in &mut self.draws {
-            draw.alter(alterations.to_vec());
+    /// The ops from here through `site`.
+    pub fn sites_until(&self, site: Site) -> Vec<Site> {
+        let sites = self.exact.program().sites();
+        let end = self.exact.program().position(site).map_or(sites.len(), |at| at + 1);
+        sites.get(self.exact.counter()..end).unwrap_or_default().to_vec()
+    }
+
+    /// What `site` gives in f64 from here on with other ops on the way and the dump's values `since`.
+    pub fn altered_span(&self, site: Site, since: &[(Site, Part)], alterations: &[Alteration]) -> Option<Value<f64>> {
+        through(self.exact.clone(), site, since, alterations)
+    }
+
+    /// The same as programs of `precision` compute it.
+    pub fn altered_span_draws(
+        &self,
+        site: Site,
+        since: &[(Site, Part)],
+        alterations: &[Alteration],
+        precision: Precision,
+    ) -> Option<[Value<f32>; DRAWS]> {
+        let mut drawn = <[Value<f32>; DRAWS]>::default();
+        for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
+            let mut run = run.clone();
+            run.set_compute(Self::compute(index, precision, Operands::Exact));
+            *value = through(run, site, since, alterations)?;
         }
+        Some(drawn)
     }
 
     /// What the last op gives in f64.
@@ -159,11 +195,47 @@ impl Forced {
     }
 
     fn put(&mut self, site: Site, part: &Part, unmasked: bool) {
+        if let Some(values) = self.whole(site, part) {
+            assert!(self.exact.set(site, values.mapv(f64::from).into_shared()), "the op computed last can be set");
+            for draw in &mut self.draws {
+                assert!(draw.set(site, values.clone()), "the op computed last can be set");
+            }
+            return;
+        }
         let exact = overlaid(&self.exact, site, part, unmasked);
         assert!(self.exact.set(site, exact), "the op computed last can be set");
         for draw in &mut self.draws {
             let value = overlaid(draw, site, part, unmasked);
             assert!(draw.set(site, value), "the op computed last can be set");
+        }
+    }
+}
+
+impl Forced {
+    /// The values of `part` where nothing of what was computed stays: then both draws share them.
+    fn whole(&self, site: Site, part: &Part) -> Option<Value<f32>> {
+        let computed = self.exact.get(site)?.shape();
+        let all = part.values.shape() == computed && part.rows.iter().copied().eq(0..part.rows.len());
+        (all && site.activation != Activation::Scores).then(|| part.values.to_shared())
+    }
+}
+
+/// Runs on through `site`, and returns what it gives.
+fn through<T: Real>(
+    mut run: Run<T>,
+    site: Site,
+    since: &[(Site, Part)],
+    alterations: &[Alteration],
+) -> Option<Value<T>> {
+    run.alter(alterations.to_vec());
+    loop {
+        let at = run.step()?;
+        if at == site {
+            return run.get(site).cloned();
+        }
+        if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+            let value = overlaid(&run, at, part, false);
+            assert!(run.set(at, value), "the op computed last can be set");
         }
     }
 }

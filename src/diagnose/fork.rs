@@ -9,8 +9,11 @@ use super::forced::Forced;
 use super::noise::Noise;
 use super::part::Part;
 use super::precision::Precision;
+use super::suspects::over_span::Stretch;
 use super::suspects::scene::Scene;
-use super::trail::Trail;
+use super::suspects::search::Accused;
+use super::suspects::{self, search};
+use super::trail::{Trail, kernel};
 use crate::engine::{Activation, Site};
 
 /// Two ways of going on.
@@ -38,6 +41,7 @@ impl Trail {
                 };
             }
         }
+        self.finish_coarse();
         if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
             self.findings[index].kind = Kind::Unsettled;
         }
@@ -95,46 +99,77 @@ impl Trail {
         let index = self.findings.len();
         let reach = self.spans.reach(site, &self.model.config);
         let first = self.healed.first_position();
-        let scene = self.scene(site, part).map(Arc::new);
+        let label = if harmless.is_none() { self.recognise(site, part) } else { None };
+        let mut scene = None;
+        let mut suspects = Vec::new();
+        match harmless {
+            None => {
+                let here = self.scene(site, part);
+                let exact = reach.ops == 0;
+                suspects = if exact { self.accuse(&here) } else { Vec::new() };
+                let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
+                let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
+                scene = (unknown && self.findings.iter().find(alike).is_none()).then(|| Arc::new(here));
+            }
+            Some(Harmless::Permuted(_) | Harmless::Unmasked) if reach.ops == 0 => {
+                let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
+                scene = self.findings.iter().find(alike).is_none().then(|| Arc::new(self.scene(site, part)));
+            }
+            _ => {}
+        }
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::Unnormed)) {
+            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed)) {
                 Kind::Equivalent
             } else {
                 Kind::Open
             },
             harmless,
-            label: if harmless.is_none() { self.recognise(site, part) } else { None },
+            label,
             noise: noise.clone(),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
             exact: reach.ops == 0,
+            suspects,
             scene,
         });
         index
     }
 
-    /// What the search of suspects needs, of the first findings of each kind of op.
-    fn scene(&self, site: Site, part: &Part) -> Option<Scene> {
-        const OF_A_KIND: usize = 2;
-        let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
-        if self.findings.iter().filter(alike).count() == OF_A_KIND {
-            return None;
-        }
+    /// What the search of suspects needs.
+    fn scene(&self, site: Site, part: &Part) -> Scene {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
-        Some(Scene {
+        Scene {
             model: Arc::clone(&self.model),
             forced: Some(self.healed.clone()),
             site,
             step: self.spans.forward(),
             first: self.healed.first_position(),
             part: Some(part.clone()),
+            stretch: (self.spans.reach(site, &self.model.config).ops > 0)
+                .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
             precision,
             terms: self.terms(site, precision),
             is_reference: self.is_reference,
-        })
+        }
+    }
+
+    /// The mistakes that make a tensor. A mistake that is in one layer is likely in the others: it is tried first there.
+    fn accuse(&mut self, scene: &Scene) -> Vec<Accused> {
+        const SEARCHES: usize = 16;
+        let alike = |finding: &&Finding| {
+            kernel(finding.site.activation) == kernel(scene.site.activation) && !finding.suspects.is_empty()
+        };
+        let known = self.findings.iter().rev().find(alike).map(|finding| &finding.suspects);
+        let again = known.into_iter().flatten().filter_map(|suspect| search::one(scene, suspects::named(suspect.id)?));
+        let again: Vec<Accused> = again.collect();
+        if !again.is_empty() {
+            return again;
+        }
+        self.searches += 1;
+        if self.searches > SEARCHES { Vec::new() } else { search::search(scene) }
     }
 
     /// Opens a fork, or adds to the one that is open.
@@ -149,7 +184,9 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked | Harmless::LowPrecision | Harmless::Unnormed => part.clone(),
+                Harmless::Unmasked | Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed => {
+                    part.clone()
+                }
             };
             self.healed.force(site, &right);
             self.ground(site, &right);
@@ -179,6 +216,24 @@ impl Trail {
     /// Whether all that is open could be harmless.
     pub(super) fn is_harmless(&self) -> bool {
         self.fork.iter().flat_map(|fork| &fork.open).all(|(_, _, index)| self.findings[*index].harmless.is_some())
+    }
+
+    /// Whether tensors of one op stand under each other's names: all that is open has the value of a later activation, or
+    /// has that of an earlier one, and `part` that of another one again.
+    pub(super) fn is_relabelled(&self, site: Site, part: &Part) -> bool {
+        let Some(fork) = &self.fork else { return false };
+        let labels: Vec<Option<Site>> = fork.open.iter().map(|(_, _, index)| self.findings[*index].label).collect();
+        let order = |site| super::span::order(site, &self.model.config);
+        let ahead = |(open, label): (&(Site, Part, usize), &Option<Site>)| {
+            label.is_some_and(|label| order(label) > order(open.0))
+        };
+        let another = || self.recognise(site, part).is_some_and(|label| !labels.contains(&Some(label)));
+        labels.iter().all(Option::is_some) && (fork.open.iter().zip(&labels).all(ahead) || another())
+    }
+
+    /// Whether `part` has the bits of what is open.
+    pub(super) fn is_repeated(&self, part: &Part) -> bool {
+        self.fork.as_ref().is_some_and(|fork| fork.open.iter().any(|(_, open, _)| open.values == part.values))
     }
 
     /// The arithmetic that has been learnt holds in both branches.

@@ -6,11 +6,12 @@
 //! hundred times the median ("massive activations", Sun et al., arXiv 2402.17762) form a group of their own, so that
 //! they dominate neither error nor noise.
 
-use ndarray::{ArrayView3, ArrayViewD, Axis as NdAxis};
+use ndarray::{ArrayView1, ArrayView3, ArrayViewD, Axis as NdAxis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::part::Part;
 use crate::engine::{Activation, Axis, Site, Value};
+use crate::metrics::squared_distances;
 use crate::model::Config;
 use crate::ops::{Mask, Real};
 
@@ -147,6 +148,10 @@ pub fn measure_under(mask: Mask, site: Site, config: &Config, part: &Part, expec
             let draws: Vec<_> =
                 draws.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
             let mut sums = Cell::default();
+            if let Some(ordinary) = plain(y, o, &draws, part.first_key, limit).filter(|_| !masked) {
+                sums[0] = ordinary;
+                return sums;
+            }
             for (column, y) in y.iter().enumerate() {
                 let column = column + part.first_key;
                 if masked && !mask.allows(at, column) {
@@ -169,6 +174,23 @@ pub fn measure_under(mask: Mask, site: Site, config: &Config, part: &Part, expec
         })
         .collect();
     Noise { massive_above: limit, ..summarise(&cells, heads, rows, terms) }
+}
+
+/// The sums of a row without massive elements, in which all numbers are finite.
+fn plain(
+    y: ArrayView1<f32>,
+    o: ArrayView1<f64>,
+    draws: &[ArrayView1<f32>],
+    first: usize,
+    massive: f64,
+) -> Option<Sums> {
+    let columns = first..first + y.len();
+    let (y, o) = (y.to_slice()?, o.to_slice()?.get(columns.clone())?);
+    let [a, b] = draws else { return None };
+    let others = [y, a.to_slice()?.get(columns.clone())?, b.to_slice()?.get(columns)?];
+    let ([error, noise @ ..], size) = squared_distances(o, others);
+    let finite = size + error + noise[0] + noise[1] < f64::INFINITY;
+    (finite && o.iter().all(|o| o.abs() <= massive)).then_some(Sums { count: o.len(), error, noise, size })
 }
 
 fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {

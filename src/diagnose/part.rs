@@ -1,6 +1,6 @@
 //! What a witness has of one activation, and the comparison of two such parts.
 
-use ndarray::{ArrayD, Axis as NdAxis, Slice};
+use ndarray::{ArrayD, Axis as NdAxis, CowArray, IxDyn, Slice};
 
 use crate::engine::{Axis, Site};
 use crate::metrics::{self, Comparison};
@@ -23,6 +23,18 @@ impl Part {
     pub fn whole(values: ArrayD<f32>, site: Site, tokens: usize) -> Self {
         let present = values.shape()[axis_of(site, &[Axis::Token, Axis::Query])];
         Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
+    }
+}
+
+impl Part {
+    /// At most `count` of its rows, spread over all of them.
+    #[must_use]
+    pub fn sample(&self, count: usize, site: Site) -> Self {
+        let every = self.rows.len().div_ceil(count).max(1);
+        let picked: Vec<usize> =
+            (0..self.rows.len()).rev().step_by(every).collect::<Vec<_>>().into_iter().rev().collect();
+        let values = self.values.select(NdAxis(axis_of(site, &[Axis::Token, Axis::Query])), &picked);
+        Self { values, rows: picked.iter().map(|index| self.rows[*index]).collect(), first_key: self.first_key }
     }
 }
 
@@ -54,6 +66,25 @@ fn axis_of(site: Site, wanted: &[Axis]) -> usize {
     axes.iter().position(|axis| wanted.contains(axis)).expect("every activation has a row axis")
 }
 
+/// The given rows of `part`, which has them, and the keys from one on; copied only where rows are left out.
+fn cut<'a>(
+    part: &'a Part,
+    rows: &[usize],
+    row_axis: NdAxis,
+    keys: Option<(NdAxis, usize)>,
+) -> CowArray<'a, f32, IxDyn> {
+    let picked: Vec<usize> = rows.iter().filter_map(|row| part.rows.binary_search(row).ok()).collect();
+    let mut cut: CowArray<f32, IxDyn> = if picked.len() == part.rows.len() {
+        part.values.view().into()
+    } else {
+        part.values.select(row_axis, &picked).into()
+    };
+    if let Some((axis, first)) = keys {
+        cut.slice_axis_inplace(axis, Slice::from(first - part.first_key..));
+    }
+    cut
+}
+
 /// Compares what two witnesses have of one activation: the rows and keys both have, positions that the mask hides left
 /// out. `first` is the position of the forward's first token. `None` when they have no row in common.
 pub fn compare_parts(
@@ -66,24 +97,13 @@ pub fn compare_parts(
     let axes = site.activation.row().axes;
     let row_axis = axis_of(site, &[Axis::Token, Axis::Query]);
     let key_axis = axes.iter().position(|axis| *axis == Axis::Key);
-    let rows: Vec<usize> = values.rows.iter().copied().filter(|row| expected.rows.contains(row)).collect();
+    let rows: Vec<usize> = values.rows.iter().copied().filter(|row| expected.rows.binary_search(row).is_ok()).collect();
     if rows.is_empty() {
         return None;
     }
     let first_key = values.first_key.max(expected.first_key);
-    let cut = |part: &Part| {
-        let picked: Vec<usize> = rows.iter().filter_map(|row| part.rows.iter().position(|have| have == row)).collect();
-        let mut cut = if picked.len() == part.rows.len() {
-            part.values.clone()
-        } else {
-            part.values.select(NdAxis(row_axis), &picked)
-        };
-        if let Some(key_axis) = key_axis {
-            cut.slice_axis_inplace(NdAxis(key_axis), Slice::from(first_key - part.first_key..));
-        }
-        cut
-    };
-    let (a, b) = (cut(values), cut(expected));
+    let keys = key_axis.map(|axis| (NdAxis(axis), first_key));
+    let (a, b) = (cut(values, &rows, NdAxis(row_axis), keys), cut(expected, &rows, NdAxis(row_axis), keys));
     let mask = Mask::causal(first, config.sliding_window[site.layer]);
     let comparison = metrics::compare(a.view(), b.view(), |row, column| {
         key_axis.is_none() || mask.allows(rows[row], column + first_key)

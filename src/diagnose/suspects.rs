@@ -11,6 +11,7 @@ mod fit;
 mod labels;
 mod mlp;
 mod norms;
+pub mod over_span;
 mod projections;
 mod residual;
 mod rope;

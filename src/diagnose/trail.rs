@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
+use super::coarse::Coarse;
 use super::finding::{Finding, Harmless};
 use super::forced::Forced;
 use super::fork::Fork;
@@ -57,7 +58,11 @@ pub struct Trail {
     pub(super) recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
+    /// What speaks for weights of fewer bits.
+    pub(super) coarse: Coarse,
     pub(super) findings: Vec<Finding>,
+    /// How often suspects have been searched for.
+    pub(super) searches: usize,
 }
 
 impl Trail {
@@ -78,7 +83,9 @@ impl Trail {
             kin: HashMap::new(),
             recent: VecDeque::new(),
             presumed: None,
+            coarse: Coarse::default(),
             findings: Vec::new(),
+            searches: 0,
         })
     }
 
@@ -134,8 +141,9 @@ impl Trail {
         }
         self.recognise_open(site);
         let mut look = Look { part, precision, noise: None, finding: None };
-        if let Some(part) = look.part.clone() {
-            self.weigh(site, part, computed_in, &mut look);
+        if let Some(part) = look.part.take() {
+            self.weigh(site, &part, computed_in, &mut look);
+            look.part = Some(part);
         }
         self.remember(site);
         Ok(Some((site, look)))
@@ -170,64 +178,80 @@ impl Trail {
         measure(site, &self.model.config, self.healed.first_position(), part, expected, terms)
     }
 
-    fn weigh(&mut self, site: Site, part: Part, precision: Precision, look: &mut Look) {
+    fn weigh(&mut self, site: Site, part: &Part, precision: Precision, look: &mut Look) {
         self.forget_harmless(site);
         let terms = self.terms(site, precision);
-        let mut noise = self.measure(site, &part, self.healed.expected(), terms);
+        let mut noise = self.measure(site, part, self.healed.expected(), terms);
         let mut permuted = None;
         if let Some(fork) = self.fork.as_ref().filter(|_| !self.is_independent()) {
             // It depends on what is open: only one of the branches can be right, unless it hardly matters.
-            permuted = self.permuted(site, &part, &noise, terms);
+            permuted = self.permuted(site, part, &noise, terms);
             let healed = permuted.as_ref().map_or(noise.score, |(_, noise)| noise.score);
-            let followed = self.measure(site, &part, fork.followed.expected(), terms).score;
+            let followed = self.measure(site, part, fork.followed.expected(), terms).score;
             match (healed <= 1.0, followed <= 1.0) {
                 (true, true) => {}
                 // A layout that could be harmless is wrong only if what follows shows it.
+                (false, false) if self.is_relabelled(site, &part) => self.settle(false),
+                // The same tensor once more: what follows tells about both.
+                (false, false) if self.is_repeated(&part) => {}
                 (false, false) => self.settle(followed <= 2.0 * healed && !self.is_harmless()),
                 (_, followed) => self.settle(followed),
             }
             if self.fork.is_none() {
-                noise = self.measure(site, &part, self.healed.expected(), terms);
+                noise = self.measure(site, part, self.healed.expected(), terms);
                 permuted = None;
             }
         }
-        if !noise.is_in_order() && self.is_before_norm(site, &part) {
+        if !noise.is_in_order() && self.is_before_norm(site, part) {
             look.noise = Some(noise);
-            look.finding = Some(self.unnormed(site, &part));
+            look.finding = Some(self.unnormed(site, part));
             return;
         }
+        // A layout is looked for first: it costs less than arithmetic, and cannot be mistaken for it.
+        permuted = permuted.or_else(|| self.permuted(site, part, &noise, terms));
         if noise.is_in_order() {
             self.know_exact(site, &noise);
-        } else if let Some(emulated) = self.adopt(site, &part, precision, terms) {
-            noise = emulated;
-        } else if let Some(found) = self.adopt_permuted(site, &part, precision, terms) {
-            permuted = Some(found);
+        } else if permuted.is_none() {
+            if let Some(emulated) = self.adopt(site, part, precision, terms) {
+                noise = emulated;
+            } else {
+                permuted = self.adopt_permuted(site, part, precision, terms);
+            }
+            if !noise.is_in_order() && permuted.is_none() {
+                if let Some(coarse) = self.coarse(site, part, &noise) {
+                    noise = coarse;
+                } else {
+                    permuted = self.coarse_permuted(site, part);
+                }
+            }
         }
-        let permuted = permuted.or_else(|| self.permuted(site, &part, &noise, terms));
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
-            None => (noise.is_in_order() && self.is_unmasked(site, &part)).then_some(Harmless::Unmasked),
+            None => (noise.is_in_order() && self.is_unmasked(site, part)).then_some(Harmless::Unmasked),
         };
         if noise.is_in_order() && harmless.is_none() {
-            self.accept(site, &part, &noise);
-            let presumed = self.presumed.map(|(index, _)| index);
+            self.accept(site, part, &noise);
+            let presumed = self.presumed.map(|(index, _)| index).into_iter().chain(self.coarse.finding);
             let here = |index: &usize| {
                 let finding = &self.findings[*index];
                 finding.site == site && finding.step == self.spans.forward()
             };
-            look.finding = presumed.filter(here);
+            look.finding = presumed.into_iter().find(here);
             look.noise = Some(noise);
         } else {
-            look.finding = Some(self.suspect(site, part, &noise, harmless));
+            look.finding = Some(self.suspect(site, part.clone(), &noise, harmless));
             look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
         }
     }
 
     /// Goes on with the dump's value, which is what its inputs give.
     fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
-        self.healed.force(site, part);
-        if let Some(fork) = &mut self.fork {
-            fork.followed.force(site, part);
+        // Nothing reads logits.
+        if site.activation != Activation::LmHead {
+            self.healed.force(site, part);
+            if let Some(fork) = &mut self.fork {
+                fork.followed.force(site, part);
+            }
         }
         if self.spans.reach(site, &self.model.config).ops == 0 && noise.local_error > 0.0 {
             self.kin.entry(kernel(site.activation)).or_default().push(noise.ratio());
@@ -239,7 +263,7 @@ impl Trail {
         let whole = part.rows.len() == self.rows(site);
         self.spans.ground(site, whole);
         if whole && matches!(site.activation, Activation::EmbedTokens | Activation::Block) {
-            self.anchor = (self.healed.clone(), Vec::new());
+            self.anchor = (self.healed.at_residual(), Vec::new());
         } else {
             self.anchor.1.push((site, part.clone()));
         }
@@ -253,7 +277,7 @@ impl Trail {
 }
 
 /// Ops that an engine computes with the same code, on rows of the same kind.
-fn kernel(activation: Activation) -> Activation {
+pub(super) fn kernel(activation: Activation) -> Activation {
     use Activation as A;
     match activation {
         A::PostAttentionNorm | A::FinalNorm => A::InputNorm,

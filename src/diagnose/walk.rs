@@ -1,14 +1,20 @@
 //! The walk: every dump is followed op by op on its own inputs, and compared with the other witness.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use ndarray::{ArrayView1, Axis as NdAxis};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, harmless, suspects};
+use super::confirm::confirm;
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
 use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
+use super::relabel::describe;
 use super::report::{ActivationRow, Local, Report, Source, Status};
 use super::span::key;
 use super::suspects::search::Accused;
@@ -17,6 +23,7 @@ use crate::dump::{self, Dump};
 use crate::engine::{Activation, LogitRows, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
+use crate::ops::Real;
 
 /// The dumps to compare; at least one.
 #[derive(Clone, Debug, Default)]
@@ -117,7 +124,9 @@ impl Walk {
                 .filter_map(|(trail, index)| trail.as_ref().and_then(|trail| trail.findings().get((*index)?)));
             let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) else { continue };
             row.status = match (finding.kind, finding.harmless) {
-                (Kind::Equivalent, Some(Harmless::LowPrecision)) | (Kind::Unsettled, _) => Status::Rounding,
+                (Kind::Equivalent, Some(Harmless::LowPrecision | Harmless::CoarseWeights)) | (Kind::Unsettled, _) => {
+                    Status::Rounding
+                }
                 (Kind::Equivalent, _) => Status::Equivalent,
                 _ => Status::Bad,
             };
@@ -165,12 +174,12 @@ impl Walk {
     }
 
     /// What the two sides have of `site`: candidate, else engine; reference, else engine.
-    fn sides(&self, site: Site, looks: &Looks) -> [Option<Part>; 2] {
+    fn sides<'a>(&self, site: Site, looks: &'a Looks) -> [Option<Cow<'a, Part>>; 2] {
         let tokens = self.steps[self.forward];
-        let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.clone());
+        let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.as_ref().map(Cow::Borrowed));
         let ours = || {
             let value = self.engine.as_ref()?.get(site)?.to_owned();
-            Some(Part::whole(value, site, tokens))
+            Some(Cow::Owned(Part::whole(value, site, tokens)))
         };
         [dumped(CANDIDATE).unwrap_or_else(ours), dumped(REFERENCE).unwrap_or_else(ours)]
     }
@@ -226,6 +235,7 @@ impl Walk {
             Some(Judgement::OutOfLine | Judgement::Follows) if wrong_before => Status::Propagated,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.judge.coarsest() != Precision::F32 => Status::Rounding,
+            Some(_) if self.trails.iter().flatten().any(|trail| trail.describe_coarse().is_some()) => Status::Rounding,
             Some(_) => Status::Ok,
         }
     }
@@ -236,7 +246,7 @@ impl Walk {
         let propagated = match (&self.trails, &self.engine) {
             ([Some(reference), Some(candidate)], _) => Some(distance(candidate.exact(), reference.exact())),
             ([Some(trail), None] | [None, Some(trail)], Some(engine)) => {
-                engine.get(site).map(|ours| distance(trail.exact(), &ours.mapv(f64::from).into_shared()))
+                engine.get(site).map(|ours| distance(trail.exact(), ours))
             }
             _ => None,
         };
@@ -261,14 +271,29 @@ impl Walk {
             trail.finish();
         }
         self.update();
-        let found = [REFERENCE, CANDIDATE]
-            .map(|role| self.trails[role].as_ref().map(|trail| trail.findings().to_vec()).unwrap_or_default());
+        let found = [REFERENCE, CANDIDATE].map(|role| {
+            self.trails[role].as_ref().map(|trail| describe(trail, &self.ids, &self.steps)).unwrap_or_default()
+        });
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
+        let tokens = (&self.ids[..], &self.steps[..]);
+        let mut proofs = Vec::new();
+        for ((role, dump), (findings, precision)) in
+            self.witnesses.named().into_iter().zip(found.iter().zip(precisions))
+        {
+            let proof =
+                dump.zip(precision).map(|(dump, precision)| confirm(&self.model, dump, tokens, findings, precision));
+            // What could be read before can be read again; if not, there is no proof.
+            proofs.extend(proof.and_then(Result::ok).flatten().map(|proof| format!("{role}: {proof}")));
+        }
         let folder = self.model.files.first().and_then(|file| file.parent());
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
         let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
         coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
-        let hidden = self.trails.iter().flatten().any(|trail| !trail.arithmetic().describe().is_empty());
+        let hidden = self
+            .trails
+            .iter()
+            .flatten()
+            .any(|trail| !trail.arithmetic().describe().is_empty() || trail.describe_coarse().is_some());
         let (verdict, sentence, divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows);
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
@@ -286,6 +311,7 @@ impl Walk {
             blind_spots: blind_spots(&self.model.config, &path, &self.ids, &self.steps, &coverage),
             notes: notes(&self.witnesses, &self.trails)
                 .into_iter()
+                .chain(proofs)
                 .chain(unknown)
                 .chain(self.massive.describe())
                 .collect(),
@@ -336,12 +362,20 @@ fn same_error(trails: &[Option<Trail>; 2], looks: &Looks) -> bool {
 }
 
 /// Relative L2 distance, over the elements that are finite in both.
-fn distance(values: &Value<f64>, expected: &Value<f64>) -> f64 {
-    let (mut apart, mut size) = (0.0, 0.0);
-    for (a, b) in values.iter().zip(expected).filter(|(a, b)| a.is_finite() && b.is_finite()) {
-        apart += (a - b) * (a - b);
-        size += b * b;
-    }
+fn distance<T: Real>(values: &Value<f64>, expected: &Value<T>) -> f64 {
+    let row = |(a, b): (ArrayView1<f64>, ArrayView1<T>)| {
+        let (mut apart, mut size) = (0.0, 0.0);
+        for (a, b) in a.iter().zip(b).map(|(a, b)| (*a, b.wide())).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+            apart += (a - b) * (a - b);
+            size += b * b;
+        }
+        (apart, size)
+    };
+    let last = NdAxis(values.ndim() - 1);
+    let pairs: Vec<_> = values.lanes(last).into_iter().zip(expected.lanes(last)).collect();
+    // Summed in their order, whatever the number of threads.
+    let rows: Vec<(f64, f64)> = pairs.into_par_iter().with_min_len(16).map(row).collect();
+    let (apart, size) = rows.into_iter().fold((0.0, 0.0), |(apart, size), row| (apart + row.0, size + row.1));
     if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
 }
 
@@ -355,8 +389,10 @@ impl Witnesses {
 fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
     let mut notes = Vec::new();
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
-        let learnt =
-            trail.iter().flat_map(|trail| trail.arithmetic().describe().into_iter().chain(harmless(trail.findings())));
+        let learnt = trail.iter().flat_map(|trail| {
+            let learnt = trail.arithmetic().describe().into_iter().chain(trail.describe_coarse());
+            learnt.chain(harmless(trail.findings()))
+        });
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }
     notes

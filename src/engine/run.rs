@@ -9,7 +9,7 @@ use super::Value;
 use super::activation::Activation;
 use super::cache::KvCache;
 use super::compute::Compute;
-use super::evaluate::{Input, Span};
+use super::evaluate::{Input, Span, inputs};
 use super::name::Site;
 use super::op::{Alteration, Edit, Step};
 use super::program::Program;
@@ -113,6 +113,14 @@ impl<T: Real> Run<T> {
     /// Computes the next activation of the current forward; `None` when it is complete.
     pub fn step(&mut self) -> Option<Site> {
         let site = self.next()?;
+        self.enter(site);
+        let value = self.evaluate(site, self.compute);
+        self.leave(site, value);
+        Some(site)
+    }
+
+    /// What has to happen before the op at `site`, the next one, is computed.
+    pub(super) fn enter(&mut self, site: Site) {
         if site.activation == Activation::InputNorm {
             // On entering a layer the slots of the one before it are stale: only its output goes on.
             let residual = self.residual(site.layer).clone();
@@ -133,26 +141,48 @@ impl<T: Real> Run<T> {
             }
             _ => {}
         }
-        let value = self.evaluate(site, self.compute);
+    }
+
+    /// The op at `site`, the next one, gives `value`.
+    pub(super) fn leave(&mut self, site: Site, value: Value<T>) {
         self.slots.insert(site.activation, value);
         self.counter += 1;
-        Some(site)
     }
 
     /// The op at `site` on what is computed now.
-    fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
+    pub(super) fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
         let mut step = self.op(site);
         for alteration in self.alterations.iter().filter(|alteration| alteration.sites.contains(&site)) {
             (alteration.edit)(&mut step);
         }
-        let value = self.compute(&step, compute).or_else(|| self.compute(&self.op(site), compute));
+        let value = self.apply(&step, compute).or_else(|| self.apply(&self.op(site), compute));
         value.expect("what models read is computed when it is read")
     }
 
     /// The op at `site` as the model says.
     fn op(&self, site: Site) -> Step<'_> {
+        Step::of(&self.model, site, self.span())
+    }
+
+    /// The tokens of the current forward.
+    pub(super) fn span(&self) -> Span<'_> {
         let first = self.first_position();
-        Step::of(&self.model, site, Span { ids: &self.ids[first..], first })
+        Span { ids: &self.ids[first..], first }
+    }
+
+    /// What the op at `site` reads.
+    pub(super) fn operands(&self, site: Site) -> Vec<ArrayViewD<'_, T>> {
+        let read = self.read(&inputs(site, &self.model.config), site);
+        read.expect("what models read is computed when it is read")
+    }
+
+    /// What an op at `site` reads that has these inputs; `None` where one is not there.
+    fn read(&self, inputs: &[Input], site: Site) -> Option<Vec<ArrayViewD<'_, T>>> {
+        let mut operands = inputs.iter().map(|input| self.operand(*input)).collect::<Option<Vec<_>>>()?;
+        if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
+            operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
+        }
+        Some(operands)
     }
 
     /// What the op computed last gives when it is computed as `compute` says; the run stays as it is.
@@ -160,7 +190,7 @@ impl<T: Real> Run<T> {
         Some(self.evaluate(self.last()?, compute))
     }
 
-    /// The op computed last, with a change to it: for [`Run::compute`].
+    /// The op computed last, with a change to it: for [`Run::apply`].
     pub fn altered(&self, edit: &Edit) -> Option<Step<'_>> {
         let mut step = self.op(self.last()?);
         edit(&mut step);
@@ -168,14 +198,8 @@ impl<T: Real> Run<T> {
     }
 
     /// What an op gives on what is computed now; `None` where it reads what is not there. The run stays as it is.
-    pub fn compute(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
-        let mut operands: Vec<ArrayViewD<T>> = Vec::with_capacity(step.inputs.len());
-        for input in &step.inputs {
-            operands.push(self.operand(*input)?);
-        }
-        if step.site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
-            operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
-        }
+    pub fn apply(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
+        let operands = self.read(&step.inputs, step.site)?;
         Some(step.apply(&operands, compute))
     }
 
@@ -183,6 +207,11 @@ impl<T: Real> Run<T> {
     /// of the first) leaves the op as it is.
     pub fn alter(&mut self, alterations: Vec<Alteration>) {
         self.alterations = alterations;
+    }
+
+    /// Whether some ops are computed otherwise than the model says.
+    pub fn is_altered(&self) -> bool {
+        !self.alterations.is_empty()
     }
 
     /// An input, if it is computed and still held.
@@ -207,6 +236,11 @@ impl<T: Real> Run<T> {
     /// Runs the current forward to its end.
     pub fn finish_forward(&mut self) {
         while self.step().is_some() {}
+    }
+
+    /// Forgets the activations of the current layer, but for the residual stream.
+    pub fn leave_layer(&mut self) {
+        self.slots.retain(|activation, _| matches!(activation, Activation::EmbedTokens | Activation::Block));
     }
 
     /// The op that `step` computes next.
@@ -324,6 +358,11 @@ impl<T: Real> Run<T> {
     /// How the ops that follow are computed.
     pub fn set_compute(&mut self, compute: Compute) {
         self.compute = compute;
+    }
+
+    /// How the ops that follow are computed.
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 
     /// The model.

@@ -1,6 +1,7 @@
 //! The distance between two arrays of one shape.
 
-use ndarray::{ArrayViewD, Axis};
+use ndarray::{ArrayView1, ArrayViewD, Axis};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 /// How far `values` lie from `expected`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,39 +30,33 @@ pub struct Comparison {
 pub fn compare(
     values: ArrayViewD<f32>,
     expected: ArrayViewD<f32>,
-    included: impl Fn(usize, usize) -> bool,
+    included: impl Fn(usize, usize) -> bool + Sync,
 ) -> Comparison {
     assert_eq!(values.shape(), expected.shape(), "compared arrays have one shape");
     let shape = values.shape();
     let last = Axis(shape.len() - 1);
     let rows = if shape.len() > 1 { shape[shape.len() - 2] } else { 1 };
+    let pairs: Vec<_> = values.lanes(last).into_iter().zip(expected.lanes(last)).enumerate().collect();
+    // Summed in their order, whatever the number of threads.
+    let lanes: Vec<Lane> = pairs
+        .into_par_iter()
+        .with_min_len(16)
+        .map(|(lane, (a, b))| compare_lane(a, b, |column| included(lane % rows, column)))
+        .collect();
     let (mut differences, mut norms) = (vec![0.0f64; rows], vec![0.0f64; rows]);
     let (mut dot, mut norm_values) = (0.0f64, 0.0f64);
     let (mut max_abs, mut worst) = (0.0f64, None);
     let (mut count, mut unequal_specials) = (0, 0);
-    for (lane, (a, b)) in values.lanes(last).into_iter().zip(expected.lanes(last)).enumerate() {
-        let row = lane % rows;
-        for (column, (a, b)) in a.iter().zip(b.iter()).enumerate() {
-            if !included(row, column) {
-                continue;
-            }
-            count += 1;
-            let (a, b) = (f64::from(*a), f64::from(*b));
-            let difference = if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() };
-            let size = if difference.is_nan() { f64::INFINITY } else { difference };
-            if size > max_abs {
-                (max_abs, worst) = (size, Some((lane, column)));
-            }
-            if !difference.is_finite() {
-                unequal_specials += 1;
-                differences[row] = f64::INFINITY;
-            } else if a.is_finite() && b.is_finite() {
-                differences[row] += difference * difference;
-                norms[row] += b * b;
-                norm_values += a * a;
-                dot += a * b;
-            }
+    for (index, lane) in lanes.iter().enumerate() {
+        if lane.max_abs > max_abs {
+            (max_abs, worst) = (lane.max_abs, Some((index, lane.worst)));
         }
+        differences[index % rows] += if lane.unequal_specials > 0 { f64::INFINITY } else { lane.difference };
+        norms[index % rows] += lane.norm;
+        norm_values += lane.norm_values;
+        dot += lane.dot;
+        count += lane.count;
+        unequal_specials += lane.unequal_specials;
     }
     let norm: f64 = norms.iter().sum();
     Comparison {
@@ -77,6 +72,41 @@ pub fn compare(
         count,
         unequal_specials,
     }
+}
+
+/// Sums over one lane of the last axis.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lane {
+    difference: f64,
+    norm: f64,
+    norm_values: f64,
+    dot: f64,
+    max_abs: f64,
+    worst: usize,
+    count: usize,
+    unequal_specials: usize,
+}
+
+fn compare_lane(values: ArrayView1<f32>, expected: ArrayView1<f32>, included: impl Fn(usize) -> bool) -> Lane {
+    let mut lane = Lane::default();
+    for (column, (a, b)) in values.iter().zip(expected).enumerate().filter(|(column, _)| included(*column)) {
+        lane.count += 1;
+        let (a, b) = (f64::from(*a), f64::from(*b));
+        let difference = if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() };
+        let size = if difference.is_nan() { f64::INFINITY } else { difference };
+        if size > lane.max_abs {
+            (lane.max_abs, lane.worst) = (size, column);
+        }
+        if !difference.is_finite() {
+            lane.unequal_specials += 1;
+        } else if a.is_finite() && b.is_finite() {
+            lane.difference += difference * difference;
+            lane.norm += b * b;
+            lane.norm_values += a * a;
+            lane.dot += a * b;
+        }
+    }
+    lane
 }
 
 /// The index of an element, from the number of its lane along the last axis and its place in it.

@@ -1,7 +1,9 @@
 //! What engines do to the operands of a product before they multiply: arithmetic that no dumped tensor shows.
 
 use half::f16;
-use ndarray::{Array2, ArrayView2, ArrayViewD, CowArray, Ix2, IxDyn};
+use ndarray::{Array2, ArrayView2, ArrayViewD, CowArray, Ix2, IxDyn, Zip};
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSliceMut;
 
 use super::real::{Real, Rounding};
 
@@ -76,16 +78,16 @@ impl Operands {
             Self::Exact => {}
             Self::Bf16 | Self::F16 | Self::F16Sums | Self::Tf32 => self.round_weights(words),
             Self::Q8_0 | Self::Q8_1 => {
-                for block in words.chunks_mut(columns).flat_map(|row| row.chunks_mut(32)) {
+                words.par_chunks_mut(columns).flat_map_iter(|row| row.chunks_mut(32)).for_each(|block| {
                     let scale = f16::from_f32(quantise(block, |largest| (largest / 127.0, 127.0 / largest))).to_f32();
                     scale_by(block, T::of(scale));
-                }
+                });
             }
             Self::Q8K => {
-                for block in words.chunks_mut(columns).flat_map(|row| row.chunks_mut(256)) {
+                words.par_chunks_mut(columns).flat_map_iter(|row| row.chunks_mut(256)).for_each(|block| {
                     let scale = quantise(block, |largest| (largest / 127.0, 127.0 / largest));
                     scale_by(block, T::of(scale));
-                }
+                });
             }
         }
         y.into()
@@ -99,16 +101,15 @@ impl Operands {
         }
         let blocks = x.ncols().div_ceil(32);
         let mut corrections = Array2::zeros((x.nrows(), blocks));
-        for (row, mut corrections) in x.rows().into_iter().zip(corrections.rows_mut()) {
-            let row: Vec<T> = row.to_vec();
-            for (block, correction) in row.chunks(32).zip(&mut corrections) {
-                let mut words = block.to_vec();
-                let exact = quantise(&mut words, |largest| (largest / 127.0, 127.0 / largest));
+        Zip::from(x.rows()).and(corrections.rows_mut()).par_for_each(|row, mut corrections| {
+            let mut row: Vec<T> = row.to_vec();
+            for (words, correction) in row.chunks_mut(32).zip(&mut corrections) {
+                let exact = quantise(words, |largest| (largest / 127.0, 127.0 / largest));
                 let sum: f32 = words.iter().map(|word| word.narrow()).sum();
                 let stored = f16::from_f32(exact * sum).to_f32();
                 *correction = T::of(stored) - T::of(f16::from_f32(exact).to_f32()) * T::of(sum);
             }
-        }
+        });
         Some(corrections)
     }
 }
@@ -128,7 +129,8 @@ fn quantise<T: Real>(block: &mut [T], scales: fn(f32) -> (f32, f32)) -> f32 {
     }
     let (scale, inverse) = scales(largest);
     for word in block.iter_mut() {
-        *word = T::of((word.narrow() * inverse).round_ties_even());
+        // Adding 1.5 · 2²³ rounds to the nearest whole number, ties to even, as the word is smaller than 2²².
+        *word = T::of((word.narrow() * inverse + 12_582_912.0) - 12_582_912.0);
     }
     scale
 }

@@ -26,6 +26,7 @@ impl Answer {
         } else {
             answer.wrong = contract::broken(&answer.document);
             answer.wrong.extend(answer.differs(case));
+            answer.wrong.extend(answer.names_cause(case));
         }
         answer
     }
@@ -64,6 +65,49 @@ impl Answer {
             let culprit = &self.first()["culprit"];
             if case.expect.culprit.as_ref().is_some_and(|wanted| culprit != wanted) {
                 wrong.push(format!("the culprit is {culprit}"));
+            }
+        }
+        wrong
+    }
+
+    /// The suspects of each divergence that is named exactly: id and share of the error explained.
+    pub(crate) fn suspects<'a>(&'a self) -> Vec<Vec<(&'a str, f64)>> {
+        let divergences = self.document["divergences"].as_array().into_iter().flatten();
+        let suspects = |divergence: &'a Value| divergence["suspects"].as_array().into_iter().flatten();
+        let one = |suspect: &'a Value| (suspect["id"].as_str().unwrap_or_default(), suspect["explained"].as_f64());
+        divergences
+            .map(|divergence| suspects(divergence).map(one).map(|(id, share)| (id, share.unwrap_or(0.0))).collect())
+            .collect()
+    }
+
+    /// How the mistakes it names differ from those that were made.
+    fn names_cause(&self, case: &Case) -> Vec<String> {
+        let wanted = case.suspects();
+        let found = self.suspects();
+        let mut wrong = Vec::new();
+        // What is named has to be right, whatever else is not; several ways to say it are one class.
+        for class in found.iter().filter(|class| !class.is_empty()) {
+            let right = class.iter().any(|(id, _)| *id == "unknown" || wanted.contains(id));
+            if !right {
+                wrong.push(format!("{} is accused", class[0].0));
+            }
+        }
+        let told = self.first()["exact"] == true || self.verdict() == "mislabelled";
+        if self.agrees() || !told || case.is_small() {
+            return wrong;
+        }
+        // Next to a small mistake, rounding is a larger share.
+        let enough = if case.expect.ratio.is_some_and(|ratio| ratio < 100.0) { 0.99 } else { 0.999 };
+        for wanted in wanted {
+            let first = found.iter().filter_map(|class| class.first()).find(|(id, _)| *id == wanted);
+            let tied = found.iter().flatten().any(|(id, _)| *id == wanted);
+            match first {
+                _ if case.expect.precision != "float32" && tied => {}
+                None => wrong.push(format!("{wanted} is not named first: {found:?}")),
+                Some((_, explained)) if wanted != "unknown" && *explained <= enough => {
+                    wrong.push(format!("{wanted} explains {explained} only"));
+                }
+                Some(_) => {}
             }
         }
         wrong

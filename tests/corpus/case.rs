@@ -27,6 +27,10 @@ pub(crate) struct Expect {
     #[serde(default)]
     pub(crate) bug: String,
     #[serde(default)]
+    pub(crate) suspect: String,
+    /// Its error over the largest clean error of that op.
+    pub(crate) ratio: Option<f64>,
+    #[serde(default)]
     pub(crate) precision: String,
     #[serde(default)]
     pub(crate) coverage: String,
@@ -62,6 +66,16 @@ impl Case {
             arguments.extend(["--ids".to_string(), ids.join(",")]);
         }
         arguments
+    }
+
+    /// The mistakes to be named, in the order of the program; empty where there is none.
+    pub(crate) fn suspects(&self) -> Vec<&str> {
+        self.expect.suspect.split('+').filter(|suspect| !suspect.is_empty()).collect()
+    }
+
+    /// Whether the mistake is below the noise that comes in: it is located, and need not be told from others.
+    pub(crate) fn is_small(&self) -> bool {
+        self.name.contains("-small/")
     }
 
     /// The model, as the case's name has it.

@@ -221,8 +221,11 @@ fn cache_stale(scene: &Scene) -> Vec<Variant> {
     };
     let held = |(slot, other): (usize, Option<usize>)| {
         let what = other.map_or_else(|| "zeros".to_string(), |other| format!("what belongs to token {other}"));
+        let first = scene.first;
         Variant::new(format!("the slot of token {slot} holds {what}"), move |step| match step.ops.first_mut() {
-            Some(Op::Scores { slots, .. } | Op::Context { slots, .. }) => slots.push((slot, other)),
+            Some(Op::Scores { slots, .. } | Op::Context { slots, .. }) if step.span.first >= first => {
+                slots.push((slot, other));
+            }
             _ => {}
         })
     };

@@ -117,12 +117,17 @@ pub(super) const STALE: &[Suspect] = &[Suspect {
     variants: stale,
 }];
 
-/// Puts a changed linear layer in the place of an op.
-fn with(words: impl Into<String>, linear: Linear) -> Variant {
+/// Puts a changed linear layer in the place of an op; `change` is given the layer that the model has there.
+fn with(
+    words: impl Into<String>,
+    change: impl Fn(&Step, &Linear) -> Option<Linear> + Send + Sync + 'static,
+) -> Variant {
     Variant::new(words, move |step| {
+        let own = step.model.layers.get(step.site.layer).and_then(|layer| of(layer, step.site.activation));
+        let Some(changed) = own.and_then(|own| change(step, own)) else { return };
         if let Some(Op::Linear { weight, bias, .. }) = step.ops.first_mut() {
-            *weight = Cow::Owned(linear.weight.clone());
-            *bias = linear.bias.clone().map(Cow::Owned);
+            *weight = Cow::Owned(changed.weight);
+            *bias = changed.bias.map(Cow::Owned);
         }
     })
 }
@@ -153,10 +158,8 @@ fn low_precision(operands: Operands) -> Variant {
 }
 
 fn bias_missing(scene: &Scene) -> Vec<Variant> {
-    let Some((linear, bias)) = own(scene).and_then(|linear| Some((linear, linear.bias.as_ref()?))) else {
-        return Vec::new();
-    };
-    let mut variants = vec![with("no bias", Linear { bias: None, ..linear.clone() })];
+    let Some(bias) = own(scene).and_then(|linear| linear.bias.as_ref()) else { return Vec::new() };
+    let mut variants = vec![with("no bias", |_, own| Some(Linear { bias: None, ..own.clone() }))];
     let channels = |x: ndarray::ArrayD<f64>| x.into_dimensionality::<Ix2>().ok();
     if let (Some(y), Some(exact)) =
         (scene.dumped().and_then(channels), scene.exact().and_then(|x| channels(x.to_owned())))
@@ -169,11 +172,13 @@ fn bias_missing(scene: &Scene) -> Vec<Variant> {
         let channels: Vec<usize> = (0..bias.len()).filter(|channel| lacks(*channel)).collect();
         if !channels.is_empty() && channels.len() < bias.len() {
             let words = format!("no bias in channels {}", crate::diagnose::finding::ranges(&channels));
-            let mut partial = bias.clone();
-            for channel in channels {
-                partial[channel] = 0.0;
-            }
-            variants.push(with(words, Linear { bias: Some(partial), ..linear.clone() }));
+            variants.push(with(words, move |_, own| {
+                let mut partial = own.bias.clone()?;
+                for channel in &channels {
+                    *partial.get_mut(*channel)? = 0.0;
+                }
+                Some(Linear { bias: Some(partial), ..own.clone() })
+            }));
         }
     }
     variants
@@ -181,13 +186,13 @@ fn bias_missing(scene: &Scene) -> Vec<Variant> {
 
 fn transposed(scene: &Scene) -> Vec<Variant> {
     let Some(linear) = own(scene) else { return Vec::new() };
-    let matrix = rows(&linear.weight);
-    let (out, inner) = matrix.dim();
-    let read = matrix.into_shape_with_order((inner, out)).expect("as many words").reversed_axes();
-    vec![with(
-        format!("its words read as [{inner}, {out}]"),
-        Linear { weight: matrix_of(&read.view()), bias: linear.bias.clone() },
-    )]
+    let words = format!("its words read as [{}, {}]", linear.weight.shape[1], linear.weight.shape[0]);
+    vec![with(words, |_, own| {
+        let matrix = rows(&own.weight);
+        let (out, inner) = matrix.dim();
+        let read = matrix.into_shape_with_order((inner, out)).ok()?.reversed_axes();
+        Some(Linear { weight: matrix_of(&read.view()), bias: own.bias.clone() })
+    })]
 }
 
 fn rows(weight: &Tensor) -> Array2<f32> {
@@ -225,7 +230,10 @@ fn permuted(scene: &Scene) -> Vec<Variant> {
         for (words, order) in orders {
             for with_bias in [true, false] {
                 let without = if with_bias || linear.bias.is_none() { "" } else { ", the bias not" };
-                variants.push(with(format!("{words}{of_heads}{without}"), selected(linear, &order, with_bias)));
+                let order = order.clone();
+                variants.push(with(format!("{words}{of_heads}{without}"), move |_, own| {
+                    (own.weight.shape[0] == order.len()).then(|| selected(own, &order, with_bias))
+                }));
             }
         }
     }
@@ -236,26 +244,11 @@ fn permuted(scene: &Scene) -> Vec<Variant> {
 fn fused(scene: &Scene) -> Vec<Variant> {
     let Some(layer) = scene.model.layers.get(scene.site.layer) else { return Vec::new() };
     let config = scene.config();
-    let (parts, at, unit): (Vec<&Linear>, usize, usize) = match scene.activation() {
-        A::QProj => (vec![&layer.q_proj, &layer.k_proj, &layer.v_proj], 0, config.head_dim),
-        A::KProj => (vec![&layer.q_proj, &layer.k_proj, &layer.v_proj], 1, config.head_dim),
-        A::VProj => (vec![&layer.q_proj, &layer.k_proj, &layer.v_proj], 2, config.head_dim),
-        A::GateProj => (vec![&layer.gate_proj, &layer.up_proj], 0, 1),
-        _ => (vec![&layer.gate_proj, &layer.up_proj], 1, 1),
-    };
-    let matrices: Vec<Array2<f32>> = parts.iter().map(|part| rows(&part.weight)).collect();
-    let stacked =
-        concatenate(Axis(0), &matrices.iter().map(|m| m.view()).collect::<Vec<_>>()).expect("parts of one width");
-    let biases: Option<Array1<f32>> = parts
-        .iter()
-        .map(|part| part.bias.as_ref())
-        .collect::<Option<Vec<_>>>()
-        .map(|biases| concatenate(Axis(0), &biases.iter().map(|b| b.view()).collect::<Vec<_>>()).expect("vectors"));
-    let sizes: Vec<usize> = matrices.iter().map(Array2::nrows).collect();
+    let (parts, at) = parts_of(layer, scene.activation());
+    let sizes: Vec<usize> = parts.iter().map(|part| part.weight.shape[0]).collect();
     let picked = |words: String, order: &[usize]| {
-        let weight = matrix_of(&stacked.select(Axis(0), order).view());
-        let bias = biases.as_ref().map(|bias| bias.select(Axis(0), order));
-        with(words, Linear { weight, bias })
+        let order = order.to_vec();
+        with(words, move |step, _| Some(stacked(step.model.layers.get(step.site.layer)?, step.site.activation, &order)))
     };
     let start: usize = sizes[..at].iter().sum();
     let right: Vec<usize> = (start..start + sizes[at]).collect();
@@ -270,7 +263,7 @@ fn fused(scene: &Scene) -> Vec<Variant> {
         }
     }
     // Groups in turn: [q q k v] of the first key head, then of the second.
-    let groups = if parts.len() == 3 { config.num_key_value_heads } else { sizes[0] / unit };
+    let groups = if parts.len() == 3 { config.num_key_value_heads } else { sizes[0] };
     let share: Vec<usize> = sizes.iter().map(|size| size / groups).collect();
     let group: usize = share.iter().sum();
     let before: usize = share[..at].iter().sum();
@@ -295,6 +288,32 @@ fn fused(scene: &Scene) -> Vec<Variant> {
     variants
 }
 
+/// The matrices that may be fused with that of `activation`, and its place among them.
+fn parts_of(layer: &Layer, activation: A) -> (Vec<&Linear>, usize) {
+    let attention = vec![&layer.q_proj, &layer.k_proj, &layer.v_proj];
+    match activation {
+        A::QProj => (attention, 0),
+        A::KProj => (attention, 1),
+        A::VProj => (attention, 2),
+        A::GateProj => (vec![&layer.gate_proj, &layer.up_proj], 0),
+        _ => (vec![&layer.gate_proj, &layer.up_proj], 1),
+    }
+}
+
+/// Rows of the fused matrix of `activation`.
+fn stacked(layer: &Layer, activation: A, order: &[usize]) -> Linear {
+    let (parts, _) = parts_of(layer, activation);
+    let matrices: Vec<Array2<f32>> = parts.iter().map(|part| rows(&part.weight)).collect();
+    let views: Vec<ArrayView2<f32>> = matrices.iter().map(|matrix| matrix.view()).collect();
+    let all = concatenate(Axis(0), &views).expect("parts of one width");
+    let biases: Option<Vec<&Array1<f32>>> = parts.iter().map(|part| part.bias.as_ref()).collect();
+    let bias = biases.map(|biases| {
+        let views: Vec<_> = biases.iter().map(|bias| bias.view()).collect();
+        concatenate(Axis(0), &views).expect("vectors").select(Axis(0), order)
+    });
+    Linear { weight: matrix_of(&all.select(Axis(0), order).view()), bias }
+}
+
 /// Every order of two or three parts.
 fn orders(parts: usize) -> Vec<Vec<usize>> {
     if parts == 2 {
@@ -312,7 +331,13 @@ fn wrong_layer(scene: &Scene) -> Vec<Variant> {
             A::PostAttentionNorm => Some(&layer.post_attention_layernorm),
             A::QNorm => layer.q_norm.as_ref(),
             A::KNorm => layer.k_norm.as_ref(),
-            _ => return Some(with(words, of(layer, scene.activation())?.clone())),
+            _ => {
+                let ahead = index.cast_signed() - scene.site.layer.cast_signed();
+                return Some(with(words, move |step, _| {
+                    let other = step.site.layer.checked_add_signed(ahead).filter(|l| *l < step.model.layers.len());
+                    of(&step.model.layers[other.unwrap_or(index)], step.site.activation).cloned()
+                }));
+            }
         };
         let norm = norm?.clone();
         Some(Variant::new(words, move |step| {

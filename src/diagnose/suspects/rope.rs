@@ -180,10 +180,6 @@ fn shifts(scene: &Scene) -> Option<(Vec<i64>, Vec<i64>)> {
     shifts.iter().any(|shift| *shift != 0).then_some((found, shifts))
 }
 
-fn at_positions(words: String, positions: Vec<i64>) -> Variant {
-    rotation(words, move |r| r.positions = positions.iter().map(|position| *position as f32).collect())
-}
-
 fn position_offset(scene: &Scene) -> Vec<Variant> {
     let Some((found, shifts)) = shifts(scene) else { return Vec::new() };
     let constant = shifts.iter().all(|shift| *shift == shifts[0]);
@@ -206,15 +202,23 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     if scene.step == 0 && (from < PREFILL || !(regular(0) || regular(1))) {
         return Vec::new();
     }
-    let at = scene.first + from;
-    let words = if found.windows(2).skip(from).all(|pair| pair[0] == pair[1]) && found.len() > from + 1 {
-        format!("from token {at} on positions stay at {}", found[from])
-    } else if found[from] == 0 && at > 0 {
+    let at = (scene.first + from) as f32;
+    let to = found[from] as f32;
+    let from_there = |words: String, position: fn(f32, f32, f32) -> f32| {
+        rotation(words, move |r| {
+            for wrong in r.positions.iter_mut().filter(|position| **position >= at) {
+                *wrong = position(*wrong, at, to);
+            }
+        })
+    };
+    let stuck = from_there(format!("from token {at} on positions stay at {to}"), |_, _, to| to);
+    let words = if to == 0.0 {
         format!("positions start again at 0 with token {at}")
     } else {
-        format!("token {at} stands at position {}", found[from])
+        format!("positions shifted by {:+} from token {at} on", to - at)
     };
-    vec![at_positions(words, found)]
+    let shifted = from_there(words, |position, at, to| position - at + to);
+    vec![shifted, stuck]
 }
 
 fn partial(scene: &Scene) -> Vec<Variant> {

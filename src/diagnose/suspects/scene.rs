@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD};
 
+use super::over_span::Stretch;
 use crate::diagnose::forced::Forced;
 use crate::diagnose::noise::Terms;
 use crate::diagnose::part::Part;
@@ -26,6 +27,8 @@ pub struct Scene {
     pub first: usize,
     /// What the dump has; none for an op inside a span of which the dump has only the end.
     pub part: Option<Part>,
+    /// The ops before, where not all inputs were dumped.
+    pub stretch: Option<Stretch>,
     /// What the dump was computed in.
     pub precision: Precision,
     /// How exact a correct program is.
@@ -45,6 +48,7 @@ impl Scene {
             step: 0,
             first: 0,
             part: None,
+            stretch: None,
             precision: Precision::F32,
             terms,
             is_reference: true,
@@ -74,6 +78,6 @@ impl Scene {
 
     /// What the op reads, by its place among its inputs.
     pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
-        self.forced.as_ref()?.input(self.site, index)
+        self.forced.as_ref()?.input(index)
     }
 }

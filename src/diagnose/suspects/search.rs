@@ -7,14 +7,14 @@
 use ndarray::ArrayViewD;
 
 use super::scene::Scene;
-use super::{Suspect, Variant, all, shape};
+use super::{Suspect, Variant, all, named, over_span, shape};
 use crate::diagnose::noise::{Expected, Terms, measure_under};
 use crate::diagnose::span::key;
 use crate::engine::{Activation, Axis, Edit, Site, Value};
 use crate::ops::Mask;
 
 /// Less than this share of the error explained is chance.
-const EXPLAINED: f64 = 0.99;
+pub(super) const EXPLAINED: f64 = 0.99;
 
 /// Less than this share is not looked at again with the roundings of the dump's precision.
 const WORTH_EMULATING: f64 = 0.5;
@@ -39,6 +39,8 @@ pub struct Accused {
     pub fix: &'static str,
     /// The mutated op; none for `unknown` and for labels.
     pub edit: Option<Edit>,
+    /// Where the op is mutated.
+    pub sites: Vec<Site>,
 }
 
 impl std::fmt::Debug for Accused {
@@ -51,21 +53,61 @@ impl std::fmt::Debug for Accused {
     }
 }
 
+impl Accused {
+    /// A mistake of a dump's labels.
+    pub fn of_label(id: &'static str, name: &str, words: String) -> Self {
+        let suspect = named(id);
+        let summary = suspect.map_or_else(String::new, |suspect| format!("{}: ", suspect.summary));
+        Self {
+            id,
+            name: name.to_string(),
+            explained: 1.0,
+            residual: 0.0,
+            summary: summary + &words,
+            fix: suspect.map_or("", |suspect| suspect.fix),
+            edit: None,
+            sites: Vec::new(),
+        }
+    }
+}
+
 /// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does.
 pub fn search(scene: &Scene) -> Vec<Accused> {
-    let mut found = Vec::new();
-    for suspect in all().filter(|suspect| suspect.ops.contains(&scene.site.activation)) {
-        let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
-        // Ways of making one mistake are one suspect: the nearest.
-        found.extend(tried.min_by(|a, b| a.residual.total_cmp(&b.residual)));
+    if let Some(stretch) = &scene.stretch {
+        return over_span::search(scene, stretch);
     }
-    let nearest = found.iter().map(|accused| accused.residual).fold(f64::INFINITY, f64::min);
-    let floor = scene.terms.least;
-    found.retain(|accused| accused.residual <= ALIKE * nearest.max(floor));
+    let mut found = nearest(all().filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);
     if found.is_empty() {
         found.extend(shape::describe(scene));
     }
     found
+}
+
+/// Those that are as near as the nearest.
+pub(super) fn nearest(mut found: Vec<Accused>, floor: f64) -> Vec<Accused> {
+    let nearest = found.iter().map(|accused| accused.residual).fold(f64::INFINITY, f64::min);
+    found.retain(|accused| accused.residual <= ALIKE * nearest.max(floor));
+    found
+}
+
+/// `3.q_rope, 3.k_rope`, or the first of many.
+pub(super) fn shown(sites: &[Site]) -> String {
+    const MOST: usize = 4;
+    let mut names: Vec<String> = sites.iter().take(MOST).map(|site| site.short()).collect();
+    if sites.len() > MOST {
+        names.push("...".into());
+    }
+    names.join(", ")
+}
+
+/// A suspect, if it reproduces what the dump has.
+pub fn one(scene: &Scene, suspect: &'static Suspect) -> Option<Accused> {
+    if !suspect.ops.contains(&scene.site.activation) {
+        return None;
+    }
+    let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
+    // Ways of making one mistake are one suspect: the nearest.
+    tried.min_by(|a, b| a.residual.total_cmp(&b.residual))
 }
 
 fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
@@ -82,7 +124,7 @@ fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused>
     let draws = forced.altered_draws(&variant.edit, scene.precision)?;
     // A small mistake is no larger than the rounding of the tensor itself: both ops as the dump's precision has them are
     // nearer to it.
-    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(scene.site.activation)) {
+    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(scene.site.activation), &part.rows) {
         let wide = |value: &Value<f32>| value.mapv(f64::from);
         let emulated = Apart::of(scene, wide(&model).view(), wide(&draws[0]).view())?;
         if emulated.explained() > apart.explained() {
@@ -104,6 +146,7 @@ fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused>
         summary: format!("{}: {}", suspect.summary, variant.words),
         fix: suspect.fix,
         edit: Some(variant.edit),
+        sites: vec![scene.site],
     })
 }
 

@@ -21,6 +21,7 @@ pub fn describe(scene: &Scene) -> Option<Accused> {
         summary: "no known mistake makes it".into(),
         fix: "",
         edit: None,
+        sites: Vec::new(),
     };
     let Some((y, f)) = tables(scene) else { return scene.part.is_some().then_some(accused) };
     let bad = y.iter().filter(|v| !v.is_finite()).count();

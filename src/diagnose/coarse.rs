@@ -1,0 +1,157 @@
+//! Weights of fewer bits than the model's, as in a quantised file: every product with them is off by a little, in no
+//! pattern. One such product may as well be a mistake of that size; it is presumed, and what follows confirms or refutes
+//! it: with quantised weights all products are off, and none by far more than the others.
+
+use ndarray::{ArrayView1, Axis as NdAxis, Ix2};
+
+use super::arithmetic::PROJECTIONS;
+use super::equivalent::{Pairs, is_query_or_key, reordered};
+use super::finding::{Harmless, Kind};
+use super::noise::Noise;
+use super::part::Part;
+use super::trail::Trail;
+use crate::engine::{Activation, Site};
+use crate::ops::Operands;
+
+/// What speaks for weights of fewer bits, and against them.
+#[derive(Debug, Default)]
+pub(super) struct Coarse {
+    /// The finding that stands or falls with it: the first product that was off.
+    pub(super) finding: Option<usize>,
+    /// The products that are off, and their relative errors.
+    products: Vec<(Activation, f64)>,
+    /// A product was exact.
+    refuted: bool,
+}
+
+/// The least relative error of a product with weights of 8 bits, and with hardly any bits at all.
+const SIZES: std::ops::RangeInclusive<f64> = 1e-3..=0.35;
+
+/// Files have weights of 2 to 8 bits side by side, but hardly of more different ones: errors 16 times as large as others.
+const APART: f64 = 16.0;
+
+/// Errors of rows, over the size of their inputs, are alike within this factor: 0.45 to 1.8 times the median among those
+/// of llama.cpp with SmolLM2 in 4 to 8 bits.
+const SPREAD: f64 = 4.0;
+
+/// Errors of channels, over their size, are not further below the median, but for a tenth of them: there 0.14 of it.
+const CHANNELS: f64 = 12.0;
+
+/// The cosine between error and result is less, in the middle row: there up to 0.67. It is 1 for a wrong scale.
+const ALONG: f64 = 0.9;
+
+/// What is left of a row's error without the mean of all rows is more: there 0.34. It is 0 for a wrong bias.
+const OWN: f64 = 0.2;
+
+/// Products that must be off: fewer could as well hold a mistake.
+const ENOUGH: usize = 3;
+
+impl Trail {
+    /// Whether `site` is off as weights of fewer bits make it; then its noise with that. Only where all inputs were
+    /// dumped, and where nothing else explains what the products of this dump are.
+    pub(super) fn coarse(&mut self, site: Site, part: &Part, noise: &Noise) -> Option<Noise> {
+        let products = &self.coarse.products;
+        let largest = products.iter().map(|(_, size)| *size).reduce(f64::max);
+        let size = noise.local_error;
+        if self.coarse.refuted
+            || !PROJECTIONS.contains(&site.activation)
+            || self.healed.arithmetic.of(site.activation) != Operands::Exact
+            || self.spans.reach(site, &self.model.config).ops > 0
+            || !self.is_independent()
+            || (site.activation == Activation::LmHead && products.is_empty())
+            || !SIZES.contains(&size)
+            || largest.is_some_and(|largest| size > APART * largest)
+            || !self.is_unstructured(part)
+        {
+            return None;
+        }
+        self.coarse.products.push((site.activation, size));
+        if self.coarse.finding.is_none() {
+            self.coarse.finding = Some(self.note(site, part, noise, Some(Harmless::CoarseWeights)));
+        }
+        let (heads, rows) = (Vec::new(), Vec::new());
+        Some(Noise { floor: size, score: 1.0, quietest: 1.0, first_row: None, heads, rows, ..noise.clone() })
+    }
+
+    /// The same of a query or key whose channels stand in another order.
+    pub(super) fn coarse_permuted(&mut self, site: Site, part: &Part) -> Option<(Pairs, Noise)> {
+        if !is_query_or_key(site) {
+            return None;
+        }
+        let terms = self.terms(site, self.typical);
+        Pairs::ALL.into_iter().find_map(|pairs| {
+            let part = reordered(part, &self.model.config, pairs);
+            let noise = self.measure(site, &part, self.healed.expected(), terms);
+            Some((pairs, self.coarse(site, &part, &noise)?))
+        })
+    }
+
+    /// A product that was in order with exact operands has the model's own weights, unless its noise hides the error.
+    pub(super) fn weigh_coarse(&mut self, site: Site, noise: &Noise) {
+        // Quantised files keep the head in more bits.
+        if !PROJECTIONS.contains(&site.activation) || site.activation == Activation::LmHead {
+            return;
+        }
+        let least = self.coarse.products.iter().map(|(_, size)| *size).reduce(f64::min);
+        if least.is_none_or(|least| noise.local_error < 0.5 * least) {
+            self.coarse.refuted = true;
+            if let Some(index) = self.coarse.finding.take() {
+                self.findings[index].kind = Kind::Wrong;
+            }
+        }
+    }
+
+    /// What is open about it when nothing follows.
+    pub(super) fn finish_coarse(&mut self) {
+        if let Some(index) = self.coarse.finding.filter(|_| self.coarse.products.len() < ENOUGH) {
+            self.findings[index].kind = Kind::Unsettled;
+        }
+    }
+
+    /// One sentence, if the weights are taken for coarser than the model's.
+    pub fn describe_coarse(&self) -> Option<String> {
+        self.coarse.finding.filter(|_| self.coarse.products.len() >= ENOUGH)?;
+        let mut sizes: Vec<f64> = self.coarse.products.iter().map(|(_, size)| *size).collect();
+        sizes.sort_by(f64::total_cmp);
+        let is_off = |op: &&Activation| self.coarse.products.iter().any(|(known, _)| known == *op);
+        let ops: Vec<&str> = PROJECTIONS.iter().filter(is_off).map(|op| op.row().short).collect();
+        let (least, middle, largest) = (sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+        Some(format!(
+            "weights of fewer bits than the model's in {}: error {middle:.1e} of each product ({least:.1e} to {largest:.1e})",
+            ops.join(", ")
+        ))
+    }
+
+    /// Whether the error of `part` has no pattern: it is in all rows, as large as their inputs say, and in all channels;
+    /// it is neither a multiple of the result nor the same in all rows.
+    fn is_unstructured(&self, part: &Part) -> bool {
+        let (Some(input), Ok(values)) = (self.healed.input(0), part.values.view().into_dimensionality::<Ix2>()) else {
+            return false;
+        };
+        let exact = self.healed.exact().select(NdAxis(0), &part.rows);
+        let (Ok(exact), Ok(input)) = (exact.view().into_dimensionality::<Ix2>(), input.into_dimensionality::<Ix2>())
+        else {
+            return false;
+        };
+        let exact = exact.to_owned();
+        let error = &values.mapv(f64::from) - &exact;
+        let norm = |row: ArrayView1<f64>| row.dot(&row).sqrt();
+        let of_inputs = error.rows().into_iter().zip(&part.rows).map(|(row, at)| norm(row) / norm(input.row(*at)));
+        let of_channels = error.columns().into_iter().zip(exact.columns()).map(|(e, y)| norm(e) / norm(y));
+        let along = error.rows().into_iter().zip(exact.rows()).map(|(e, y)| e.dot(&y).abs() / (norm(e) * norm(y)));
+        let middle = error.mean_axis(NdAxis(0)).unwrap_or_default();
+        let own = error.rows().into_iter().map(|row| norm((&row - &middle).view()) / norm(row));
+        let (rows, channels) = (sorted(of_inputs), sorted(of_channels));
+        let at = |sorted: &[f64], share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+        let alike = at(&rows, 0.0) * SPREAD >= at(&rows, 0.5)
+            && at(&rows, 1.0) <= SPREAD * at(&rows, 0.5)
+            && at(&channels, 0.1) * CHANNELS >= at(&channels, 0.5);
+        alike && at(&sorted(along), 0.5) < ALONG && (part.rows.len() < 2 || at(&sorted(own), 0.5) > OWN)
+    }
+}
+
+fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sorted: Vec<f64> = numbers.map(|number| if number.is_finite() { number } else { 0.0 }).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}

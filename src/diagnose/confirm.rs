@@ -1,0 +1,144 @@
+//! The strongest evidence for a suspect: our engine with the mistakes switched on, run freely from the tokens on, gives
+//! the dump's later activations and its logits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use super::finding::{Finding, Kind, ranges};
+use super::part::{Part, compare_parts};
+use super::precision::Precision;
+use crate::dump::{self, Dump};
+use crate::engine::{Activation, Alteration, Compute, LogitRows, Run, Site};
+use crate::model::Model;
+
+/// What a run with the mistakes gives.
+#[derive(Clone, Debug, Default)]
+struct Confirmation {
+    /// Activations from the first mistake on that the dump has.
+    later: usize,
+    /// Those that the altered run reproduces.
+    agree: usize,
+    /// Relative error of the last logits: of the right engine, of the altered one.
+    logits: Option<(f64, f64)>,
+}
+
+/// Runs our engine with the suspects of `findings` switched on, and says in one sentence what of the dump it reproduces.
+/// `None` where no suspect has an op to switch on. `steps` are the tokens of each forward.
+pub(super) fn confirm(
+    model: &Arc<Model>,
+    dump: &Dump,
+    (ids, steps): (&[u32], &[usize]),
+    findings: &[Finding],
+    precision: Precision,
+) -> Result<Option<String>, dump::Error> {
+    let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.kind == Kind::Wrong).collect();
+    let alterations: Vec<Alteration> = wrong
+        .iter()
+        .filter_map(|finding| {
+            let suspect = finding.suspects.first()?;
+            Some(Alteration { sites: Arc::from(&suspect.sites[..]), edit: suspect.edit.clone()? })
+        })
+        .collect();
+    let (Some(first), false) = (wrong.first(), alterations.is_empty()) else { return Ok(None) };
+    let found = run(model, dump, (ids, steps), (first.step, first.site), &alterations, precision)?;
+    Ok(Some(found.sentence(&switched_on(&wrong))))
+}
+
+fn run(
+    model: &Arc<Model>,
+    dump: &Dump,
+    (ids, steps): (&[u32], &[usize]),
+    from: (usize, Site),
+    alterations: &[Alteration],
+    precision: Precision,
+) -> Result<Confirmation, dump::Error> {
+    let compute = Compute::rounded(precision.rounding());
+    let start =
+        |nudge| Run::with_compute(Arc::clone(model), &ids[..steps[0]], LogitRows::All, Compute { nudge, ..compute });
+    let (mut right, mut altered, mut again): (Run, Run, Run) = (start(None), start(None), start(Some(1)));
+    for run in [&mut altered, &mut again] {
+        run.alter(alterations.to_vec());
+    }
+    let mut found = Confirmation::default();
+    let (mut fed, mut behind) = (0, false);
+    for (forward, tokens) in steps.iter().enumerate() {
+        if forward > 0 {
+            for run in [&mut right, &mut altered, &mut again] {
+                run.begin_forward(&ids[fed..fed + tokens]);
+            }
+        }
+        fed += tokens;
+        while let Some(site) = altered.step() {
+            right.step();
+            again.step();
+            behind |= (forward, site) == from;
+            if !behind {
+                continue;
+            }
+            let Some(dumped) = dump.read(forward, site, None)? else { continue };
+            let dumped = Part { values: seen(site, dumped.values), rows: dumped.rows, first_key: dumped.first_key };
+            let whole = |run: &Run| Some(Part::whole(seen(site, run.get(site)?.to_owned()), site, *tokens));
+            let apart = |a: &Part, b: &Part| {
+                let (comparison, ..) = compare_parts(site, &model.config, fed - tokens, a, b)?;
+                Some(comparison.error)
+            };
+            let (Some(ours), Some(other), Some(plain)) = (whole(&altered), whole(&again), whole(&right)) else {
+                continue;
+            };
+            let (Some(error), Some(noise)) = (apart(&dumped, &ours), apart(&other, &ours)) else { continue };
+            found.later += 1;
+            found.agree += usize::from(error <= allowed(noise, precision));
+            if site.activation == Activation::LmHead {
+                found.logits = apart(&dumped, &plain).map(|before| (before, error));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Scores that a mistaken mask hides have no size: all of them are the same.
+fn seen(site: Site, mut values: ArrayD<f32>) -> ArrayD<f32> {
+    const HIDDEN: f32 = -1e4;
+    if site.activation == Activation::Scores {
+        values.mapv_inplace(|v| if v <= HIDDEN { HIDDEN } else { v });
+    }
+    values
+}
+
+/// Over many layers two correct programs differ by more than two draws of one do.
+fn allowed(noise: f64, precision: Precision) -> f64 {
+    8.0 * noise.max(precision.unit())
+}
+
+/// `rope_interleaved in layers 0-2`, and what else there is.
+fn switched_on(wrong: &[&Finding]) -> String {
+    let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for finding in wrong {
+        if let Some(suspect) = finding.suspects.first().filter(|suspect| suspect.edit.is_some()) {
+            places.entry(suspect.id).or_default().extend(suspect.sites.iter().filter_map(|site| site.in_layer()));
+        }
+    }
+    let place = |(id, mut layers): (&str, Vec<usize>)| {
+        layers.sort_unstable();
+        layers.dedup();
+        match layers.len() {
+            0 => id.to_string(),
+            1 => format!("{id} in layer {}", layers[0]),
+            _ => format!("{id} in layers {}", ranges(&layers)),
+        }
+    };
+    places.into_iter().map(place).collect::<Vec<_>>().join(" and ")
+}
+
+impl Confirmation {
+    fn sentence(&self, on: &str) -> String {
+        let Self { later, agree, .. } = self;
+        let all = if agree == later { format!("all {later}") } else { format!("only {agree} of {later}") };
+        let logits = self.logits.map_or_else(String::new, |(before, after)| {
+            format!("; its logits are {after:.1e} away, {before:.1e} without")
+        });
+        format!("with {on} switched on, our engine gives {all} activations from there on{logits}")
+    }
+}

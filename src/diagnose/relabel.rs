@@ -1,0 +1,194 @@
+//! What a mislabelled tensor really is: another activation, found by its values among all of the run, or other rows.
+
+use ndarray::{ArrayD, Axis as NdAxis};
+
+use super::finding::{Finding, Kind, ranges};
+use super::part::Part;
+use super::span::key;
+use super::suspects::search::Accused;
+use super::trail::Trail;
+use crate::dump;
+use crate::engine::{Activation, Axis, Site};
+
+impl Trail {
+    /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
+    /// into `findings`, which are this trail's. `steps` are the tokens of each forward.
+    pub(super) fn identify(&self, ids: &[u32], steps: &[usize], findings: &mut [Finding]) -> Result<(), dump::Error> {
+        const MOST: usize = 8;
+        let unknown = |finding: &&mut Finding| finding.kind == Kind::Mislabelled && finding.label.is_none();
+        let mut wanted = Vec::new();
+        for finding in findings.iter_mut().filter(unknown).take(MOST) {
+            if let Some(part) = self.stored(finding.site, finding.step)? {
+                wanted.push((finding, part));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut again = Self::new(&self.model, &self.dump, &ids[..steps[0]], self.is_reference)?;
+        let mut fed = 0;
+        for (forward, tokens) in steps.iter().enumerate() {
+            if forward > 0 {
+                again.begin_forward(&ids[fed..fed + tokens]);
+            }
+            fed += tokens;
+            while let Some((site, _)) = again.step()? {
+                for (finding, part) in &mut wanted {
+                    let open = finding.label.is_none() && finding.step == forward && finding.site != site;
+                    if open && again.has_value_of(site, finding.site, part) {
+                        finding.label = Some(site);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the dump has of an activation.
+    fn stored(&self, site: Site, step: usize) -> Result<Option<Part>, dump::Error> {
+        let aligned = self.dump.read(step, site, None)?;
+        Ok(aligned.map(|a| Part { values: a.values, rows: a.rows, first_key: a.first_key }))
+    }
+
+    /// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after
+    /// the other.
+    fn has_value_of(&self, site: Site, named: Site, part: &Part) -> bool {
+        let (to, from) = (site.activation.row().axes, named.activation.row().axes);
+        let values = if to.len() == from.len() {
+            part.values.clone()
+        } else {
+            match (from, part.values.ndim()) {
+                ([_, Axis::QueryFeature | Axis::KeyFeature], 2) => {
+                    split_heads(&part.values, self.model.config.head_dim)
+                }
+                ([.., Axis::HeadDim], 3) => join_heads(&part.values),
+                _ => return false,
+            }
+        };
+        let exact = self.exact();
+        let row_axis = NdAxis(to.iter().position(|axis| axis.is_row()).unwrap_or_default());
+        let same = values.ndim() == exact.ndim()
+            && (0..values.ndim()).all(|axis| NdAxis(axis) == row_axis || values.shape()[axis] == exact.shape()[axis]);
+        same && self.is_value_of(site, &Part { values, ..part.clone() }, self.healed.expected())
+    }
+
+    /// The suspects of a tensor that is not what its name says.
+    fn relabelled(&self, finding: &Finding, all: &[Finding]) -> Vec<Accused> {
+        let name = key(finding.site, finding.step);
+        let Some(label) = finding.label else {
+            return self
+                .other_rows(finding)
+                .into_iter()
+                .map(|words| Accused::of_label("ref_token_rows", &name, words))
+                .collect();
+        };
+        let words = format!("its values are those of {}", key(label, finding.step));
+        let accused = |id: &'static str| Accused::of_label(id, &name, words.clone());
+        if finding.site.activation == Activation::Block && label.activation == Activation::FinalNorm {
+            return vec![accused("ref_post_final_norm")];
+        }
+        let stream = |site: Site| matches!(site.activation, Activation::Block | Activation::EmbedTokens);
+        if finding.site.activation != label.activation && !(stream(finding.site) && stream(label)) {
+            return vec![accused("ref_wrong_point")];
+        }
+        // The same op of another layer: all of them moved by one, or one written under two names.
+        let moved = |other: &&Finding| {
+            let ahead = other.label.map(|label| stream_order(label) - stream_order(other.site));
+            other.kind == Kind::Mislabelled
+                && other.site.activation == finding.site.activation
+                && ahead == Some(stream_order(label) - stream_order(finding.site))
+        };
+        let twin = self.is_twin(finding, label) && all.iter().filter(moved).count() < 2;
+        let neighbour = finding.site.layer.abs_diff(label.layer) <= 1;
+        let ids: &[&'static str] = match (twin, neighbour) {
+            (true, true) => &["duplicate_tensor", "ref_layer_off_by_one"],
+            (true, false) => &["duplicate_tensor"],
+            (false, _) => &["ref_layer_off_by_one"],
+        };
+        ids.iter().map(|id| accused(id)).collect()
+    }
+
+    /// Whether the dump has the same bits under the name of `label`.
+    fn is_twin(&self, finding: &Finding, label: Site) -> bool {
+        let read = |site| self.stored(site, finding.step).ok().flatten();
+        read(finding.site).zip(read(label)).is_some_and(|(a, b)| a.values == b.values)
+    }
+
+    /// Which rows a tensor has, in words, if they are those of the same activation in another order.
+    fn other_rows(&self, finding: &Finding) -> Option<String> {
+        let part = self.stored(finding.site, finding.step).ok()??;
+        let axis = finding.site.activation.row().axes.iter().position(|axis| axis.is_row())?;
+        if finding.step > 0 && part.rows.len() == 1 {
+            let before = self.stored(finding.site, finding.step - 1).ok()??;
+            let last = before.values.index_axis(NdAxis(axis), before.rows.len().checked_sub(1)?);
+            let same = last == part.values.index_axis(NdAxis(axis), 0);
+            return same.then(|| format!("its row is that of {}", key(finding.site, finding.step - 1)));
+        }
+        let scene = finding.scene.as_ref()?;
+        let exact = scene.exact()?;
+        let rows = exact.shape()[axis];
+        let apart = |y: usize, f: usize| {
+            let (y, f) = (part.values.index_axis(NdAxis(axis), y), exact.index_axis(NdAxis(axis), f));
+            let (mut apart, mut size) = (0.0, 0.0);
+            for (y, f) in y.iter().zip(&f).filter(|(_, f)| f.is_finite()) {
+                apart += (f64::from(*y) - f).powi(2);
+                size += f * f;
+            }
+            (apart / size).sqrt()
+        };
+        // A row is another one if it is as near to it as rounding allows.
+        let near = 16.0 * finding.noise.floor;
+        let nearest = |y: usize| {
+            let found = (0..rows).min_by(|a, b| apart(y, *a).total_cmp(&apart(y, *b)))?;
+            (apart(y, found) <= near).then_some(found)
+        };
+        let order: Vec<usize> = (0..part.rows.len()).map(nearest).collect::<Option<_>>()?;
+        (order != part.rows).then(|| format!("its rows are those of tokens {}", described(&order)))
+    }
+}
+
+/// The place of a layer, the embedding before the first.
+fn stream_order(site: Site) -> isize {
+    site.in_layer().map_or(-1, usize::cast_signed)
+}
+
+/// `1-11, 11`, or `11, 10, 9, ...`.
+fn described(order: &[usize]) -> String {
+    let (rising, rest): (Vec<usize>, &[usize]) = {
+        let end = order.windows(2).position(|pair| pair[1] != pair[0] + 1).map_or(order.len(), |at| at + 1);
+        (order[..end].to_vec(), &order[end..])
+    };
+    let mut words = vec![ranges(&rising)];
+    words.extend(rest.iter().take(3).map(ToString::to_string));
+    if rest.len() > 3 {
+        words.push("...".into());
+    }
+    words.join(", ")
+}
+
+fn split_heads(values: &ArrayD<f32>, head_dim: usize) -> ArrayD<f32> {
+    let (rows, features) = (values.shape()[0], values.shape()[1]);
+    let parts = values.as_standard_layout().into_owned();
+    let parts = parts.into_shape_with_order((rows, features / head_dim, head_dim)).expect("a whole number of heads");
+    parts.permuted_axes([1, 0, 2]).as_standard_layout().into_owned().into_dyn()
+}
+
+fn join_heads(values: &ArrayD<f32>) -> ArrayD<f32> {
+    let (heads, rows, width) = (values.shape()[0], values.shape()[1], values.shape()[2]);
+    let moved = values.view().permuted_axes(ndarray::IxDyn(&[1, 0, 2])).as_standard_layout().into_owned();
+    moved.into_shape_with_order((rows, heads * width)).expect("as many words").into_dyn()
+}
+
+/// The dump and the model stay with whoever looks: what is said of findings is plain data.
+pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Finding> {
+    let mut findings = trail.findings().to_vec();
+    // What could be read before can be read again; if not, the label stays unknown.
+    if trail.identify(ids, steps, &mut findings).is_ok() {
+        for index in 0..findings.len() {
+            if findings[index].kind == Kind::Mislabelled {
+                findings[index].suspects = trail.relabelled(&findings[index], &findings);
+            }
+        }
+    }
+    findings
+}

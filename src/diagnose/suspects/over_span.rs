@@ -1,0 +1,96 @@
+//! Suspects over a span: where inputs of a wrong tensor were not dumped, each mistake is tried in the ops since the last
+//! tensors that were, and the span is run with it.
+
+use std::sync::Arc;
+
+use super::scene::Scene;
+use super::search::{Accused, Apart, EXPLAINED, nearest, shown};
+use super::{Suspect, Variant, all};
+use crate::diagnose::forced::Forced;
+use crate::diagnose::noise::{Expected, Terms, measure};
+use crate::diagnose::part::Part;
+use crate::diagnose::span::key;
+use crate::engine::{Alteration, Site};
+
+/// The ops between the last dumped residual stream and a tensor.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// Runs that stand behind that residual stream.
+    pub anchor: Forced,
+    /// What was dumped since.
+    pub since: Vec<(Site, Part)>,
+}
+
+/// Ops that are computed at most: a mistake in one of many layers is not looked for one by one.
+const MOST_OPS: usize = 8000;
+
+/// The suspects that reproduce what the dump has at the end of the span, best first; none if none does.
+pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
+    let dumped = |site: &Site| stretch.since.iter().any(|(known, _)| known == site);
+    let sites: Vec<Site> = stretch.anchor.sites_until(scene.site).into_iter().filter(|site| !dumped(site)).collect();
+    let mut left = MOST_OPS;
+    let mut found = Vec::new();
+    for suspect in all() {
+        let mut best: Option<Accused> = None;
+        for (places, variant) in trials(scene, suspect, &sites) {
+            let Some(rest) = left.checked_sub(sites.len()) else { return nearest(found, scene.terms.least) };
+            left = rest;
+            if let Some(accused) = try_on(scene, stretch, suspect, &places, &variant)
+                && best.as_ref().is_none_or(|best| accused.residual < best.residual)
+            {
+                best = Some(accused);
+            }
+        }
+        found.extend(best);
+    }
+    nearest(found, scene.terms.least)
+}
+
+/// Where to make a mistake: in all layers of the span, in one, in one op.
+fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<(Vec<Site>, Variant)> {
+    let of_suspect: Vec<Site> = sites.iter().copied().filter(|site| suspect.ops.contains(&site.activation)).collect();
+    let mut places: Vec<Vec<Site>> = vec![of_suspect.clone()];
+    for site in &of_suspect {
+        let layer: Vec<Site> = of_suspect.iter().copied().filter(|other| other.layer == site.layer).collect();
+        places.extend([layer, vec![*site]]);
+    }
+    let mut seen: Vec<Vec<Site>> = Vec::new();
+    places.retain(|place| {
+        !place.is_empty() && !seen.contains(place) && {
+            seen.push(place.clone());
+            true
+        }
+    });
+    let variants = |place: Vec<Site>| {
+        let bare = Scene { is_reference: scene.is_reference, ..Scene::without_dump(&scene.model, place[0]) };
+        (suspect.variants)(&bare).into_iter().map(move |variant| (place.clone(), variant))
+    };
+    places.into_iter().flat_map(variants).collect()
+}
+
+fn try_on(scene: &Scene, stretch: &Stretch, suspect: &Suspect, places: &[Site], variant: &Variant) -> Option<Accused> {
+    let part = scene.part.as_ref()?;
+    let alterations = [Alteration { sites: Arc::from(places), edit: variant.edit.clone() }];
+    let exact = stretch.anchor.altered_span(scene.site, &stretch.since, &alterations)?;
+    let model = scene.exact()?;
+    if exact.shape() != model.shape() {
+        return None;
+    }
+    let apart = Apart::of(scene, model, exact.view())?;
+    if apart.explained() <= EXPLAINED {
+        return None;
+    }
+    let draws = stretch.anchor.altered_span_draws(scene.site, &stretch.since, &alterations, scene.precision)?;
+    let expected = Expected { exact: &exact, draws: &draws };
+    let noise = measure(scene.site, scene.config(), scene.first, part, expected, Terms { kin: None, ..scene.terms });
+    noise.is_in_order().then(|| Accused {
+        id: suspect.id,
+        name: key(places[0], scene.step),
+        explained: apart.explained(),
+        residual: apart.residual(),
+        summary: format!("{}: {} ({})", suspect.summary, variant.words, shown(places)),
+        fix: suspect.fix,
+        edit: Some(variant.edit.clone()),
+        sites: places.to_vec(),
+    })
+}
