@@ -24,6 +24,7 @@ pub mod suspects;
 pub mod trail;
 pub mod walk;
 pub mod without_model;
+pub mod witnesses;
 
 pub use blind_spots::{Coverage, blind_spots};
 pub use finding::{Finding, Kind};
@@ -32,5 +33,6 @@ pub use judge::{Judge, Judgement};
 pub use part::{Part, Worst, compare_parts};
 pub use precision::Precision;
 pub use report::{ActivationRow, BlindSpot, Culprit, Divergence, Local, Report, Source, Status, Verdict};
-pub use walk::{Walk, Witnesses, walk};
+pub use walk::{Walk, walk};
 pub use without_model::without_model;
+pub use witnesses::Witnesses;

@@ -5,7 +5,7 @@ use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::span::key;
 use super::suspects::search::{Accused, search};
-use super::walk::{CANDIDATE, REFERENCE};
+use super::witnesses::{CANDIDATE, REFERENCE};
 use crate::engine::Activation;
 
 /// The verdict, its sentence, and every independent divergence in program order.

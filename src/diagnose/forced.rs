@@ -136,19 +136,23 @@ impl Forced {
         Some(drawn)
     }
 
-    /// The ops from here through `site`.
-    pub fn sites_until(&self, site: Site) -> Vec<Site> {
-        let sites = self.exact.program().sites();
-        let end = self.exact.program().position(site).map_or(sites.len(), |at| at + 1);
-        sites.get(self.exact.counter()..end).unwrap_or_default().to_vec()
+    /// The ops from here through `site`, and the run in f64 before each of them, with the dump's values `since`.
+    pub fn states_until(&self, site: Site, since: &[(Site, Part)]) -> Vec<(Site, Run<f64>)> {
+        let mut run = self.exact.clone();
+        let mut states = Vec::new();
+        while let Some(at) = run.next() {
+            states.push((at, run.clone()));
+            if at == site {
+                break;
+            }
+            run.step();
+            force_dumped(&mut run, at, since);
+        }
+        states
     }
 
-    /// What `site` gives in f64 from here on with other ops on the way and the dump's values `since`.
-    pub fn altered_span(&self, site: Site, since: &[(Site, Part)], alterations: &[Alteration]) -> Option<Value<f64>> {
-        through(self.exact.clone(), site, since, alterations)
-    }
-
-    /// The same as programs of `precision` compute it.
+    /// What `site` gives from here on with other ops on the way and the dump's values `since`, as programs of `precision`
+    /// compute it.
     pub fn altered_span_draws(
         &self,
         site: Site,
@@ -220,8 +224,8 @@ impl Forced {
     }
 }
 
-/// Runs on through `site`, and returns what it gives.
-fn through<T: Real>(
+/// Runs on through `site` with other ops on the way and the dump's values `since`, and returns what it gives.
+pub(super) fn through<T: Real>(
     mut run: Run<T>,
     site: Site,
     since: &[(Site, Part)],
@@ -233,10 +237,15 @@ fn through<T: Real>(
         if at == site {
             return run.get(site).cloned();
         }
-        if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
-            let value = overlaid(&run, at, part, false);
-            assert!(run.set(at, value), "the op computed last can be set");
-        }
+        force_dumped(&mut run, at, since);
+    }
+}
+
+/// Puts the dump's value in the place of `at`, the op computed last, if it is among those of `since`.
+fn force_dumped<T: Real>(run: &mut Run<T>, at: Site, since: &[(Site, Part)]) {
+    if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+        let value = overlaid(run, at, part, false);
+        assert!(run.set(at, value), "the op computed last can be set");
     }
 }
 

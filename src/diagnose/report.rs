@@ -260,10 +260,16 @@ impl Accused {
 }
 
 impl Divergence {
+    /// The op that the error is made in, as far as it is known: where inputs were not dumped, that of the first suspect.
+    fn origin(&self) -> &str {
+        let inner = self.suspects.first().filter(|suspect| !self.exact && suspect.edit.is_some());
+        inner.map_or(&self.name, |suspect| &suspect.name)
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
-            "origin": self.name,
+            "origin": self.origin(),
             "layer": self.layer,
             "layers": self.layers,
             "token": self.token,

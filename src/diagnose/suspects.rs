@@ -9,6 +9,7 @@ mod attention;
 mod embedding;
 mod fit;
 mod labels;
+mod layouts;
 mod mlp;
 mod norms;
 pub mod over_span;
@@ -56,6 +57,13 @@ pub struct Variant {
     pub edit: Edit,
 }
 
+impl Suspect {
+    /// Whether everything before the forward `step` can be right.
+    pub fn may_be_first_seen_in(&self, step: usize) -> bool {
+        step == 0 || !rope::shows_in_prefill(self)
+    }
+}
+
 impl std::fmt::Debug for Variant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.words)
@@ -76,6 +84,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         norms::SUSPECTS,
         residual::SUSPECTS,
         mlp::SUSPECTS,
+        layouts::SUSPECTS,
         projections::SUSPECTS,
         rope::SUSPECTS,
         attention::SUSPECTS,

@@ -7,7 +7,7 @@ use ndarray::{ArrayView1, Axis as NdAxis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::blind_spots::{Coverage, blind_spots};
-use super::conclude::{conclude, harmless, suspects};
+use super::conclude::{conclude, suspects};
 use super::confirm::confirm;
 use super::finding::{Harmless, Kind};
 use super::judge::{Judge, Judgement};
@@ -15,24 +15,16 @@ use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
 use super::relabel::describe;
-use super::report::{ActivationRow, Local, Report, Source, Status};
+use super::report::{ActivationRow, Local, Report, Status};
 use super::span::key;
 use super::suspects::search::Accused;
 use super::trail::{Look, Trail};
+use super::witnesses::{CANDIDATE, REFERENCE, Witnesses, notes, sources};
 use crate::dump::{self, Dump};
 use crate::engine::{Activation, LogitRows, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
 use crate::ops::Real;
-
-/// The dumps to compare; at least one.
-#[derive(Clone, Debug, Default)]
-pub struct Witnesses {
-    /// PyTorch's.
-    pub reference: Option<Arc<Dump>>,
-    /// The engine under suspicion.
-    pub candidate: Option<Arc<Dump>>,
-}
 
 /// A comparison in progress.
 #[derive(Debug)]
@@ -59,10 +51,6 @@ pub struct Walk {
 
 /// What each dump has of one op: reference, candidate.
 type Looks = [Option<Look>; 2];
-
-/// Index of a trail.
-pub(super) const REFERENCE: usize = 0;
-pub(super) const CANDIDATE: usize = 1;
 
 impl Walk {
     /// Stands before the first op; `steps` are the tokens of each forward.
@@ -377,45 +365,4 @@ fn distance<T: Real>(values: &Value<f64>, expected: &Value<T>) -> f64 {
     let rows: Vec<(f64, f64)> = pairs.into_par_iter().with_min_len(16).map(row).collect();
     let (apart, size) = rows.into_iter().fold((0.0, 0.0), |(apart, size), row| (apart + row.0, size + row.1));
     if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
-}
-
-impl Witnesses {
-    /// Both, with their roles.
-    pub fn named(&self) -> [(&'static str, Option<&Dump>); 2] {
-        [("reference", self.reference.as_deref()), ("candidate", self.candidate.as_deref())]
-    }
-}
-
-fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
-        let learnt = trail.iter().flat_map(|trail| {
-            let learnt = trail.arithmetic().describe().into_iter().chain(trail.describe_coarse());
-            learnt.chain(harmless(trail.findings()))
-        });
-        notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
-    }
-    notes
-}
-
-fn sources(model: &Model, ids: &[u32], witnesses: &Witnesses, precisions: [Option<Precision>; 2]) -> Vec<Source> {
-    let mut sources = vec![Source {
-        role: "engine",
-        path: model.name.clone(),
-        dtype: "f32".into(),
-        ids: ids.to_vec(),
-        plan: String::new(),
-    }];
-    for ((role, dump), precision) in witnesses.named().into_iter().zip(precisions) {
-        if let (Some(dump), Some(precision)) = (dump, precision) {
-            sources.push(Source {
-                role,
-                path: dump.path().display().to_string(),
-                dtype: precision.name().into(),
-                ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
-                plan: dump.plan().to_string(),
-            });
-        }
-    }
-    sources
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::scene::Scene;
 use super::search::{Accused, Apart, EXPLAINED, nearest, shown};
-use super::{Suspect, Variant, all};
-use crate::diagnose::forced::Forced;
+use super::{Suspect, Variant, all, shape};
+use crate::diagnose::forced::{Forced, through};
 use crate::diagnose::noise::{Expected, Terms, measure};
 use crate::diagnose::part::Part;
 use crate::diagnose::span::key;
-use crate::engine::{Alteration, Site};
+use crate::engine::{Alteration, Run, Site};
 
 /// The ops between the last dumped residual stream and a tensor.
 #[derive(Clone, Debug)]
@@ -22,32 +22,47 @@ pub struct Stretch {
 }
 
 /// Ops that are computed at most: a mistake in one of many layers is not looked for one by one.
-const MOST_OPS: usize = 8000;
+const MOST_OPS: usize = 12_000;
 
 /// The suspects that reproduce what the dump has at the end of the span, best first; none if none does.
 pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
+    let states = stretch.anchor.states_until(scene.site, &stretch.since);
     let dumped = |site: &Site| stretch.since.iter().any(|(known, _)| known == site);
-    let sites: Vec<Site> = stretch.anchor.sites_until(scene.site).into_iter().filter(|site| !dumped(site)).collect();
+    let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(|site| !dumped(site)).collect();
+    let possible = all().filter(|suspect| suspect.may_be_first_seen_in(scene.step));
+    let mut all: Vec<(usize, &'static Suspect, Vec<Trial>)> =
+        possible.enumerate().map(|(order, suspect)| (order, suspect, trials(scene, suspect, &sites))).collect();
+    // Large families last: there may be no time for them.
+    all.sort_by_key(|(_, _, trials)| trials.len());
     let mut left = MOST_OPS;
-    let mut found = Vec::new();
-    for suspect in all() {
+    let mut found: Vec<(usize, Accused)> = Vec::new();
+    'search: for (order, suspect, trials) in all {
         let mut best: Option<Accused> = None;
-        for (places, variant) in trials(scene, suspect, &sites) {
-            let Some(rest) = left.checked_sub(sites.len()) else { return nearest(found, scene.terms.least) };
+        for (places, variant) in trials {
+            let Some(start) = states.iter().position(|(site, _)| places.contains(site)) else { continue };
+            let Some(rest) = left.checked_sub(states.len() - start) else { break 'search };
             left = rest;
-            if let Some(accused) = try_on(scene, stretch, suspect, &places, &variant)
+            if let Some(accused) = try_on(scene, stretch, &states[start].1, suspect, &places, &variant)
                 && best.as_ref().is_none_or(|best| accused.residual < best.residual)
             {
                 best = Some(accused);
             }
         }
-        found.extend(best);
+        found.extend(best.map(|accused| (order, accused)));
     }
-    nearest(found, scene.terms.least)
+    found.sort_by_key(|(order, _)| *order);
+    let mut found = nearest(found.into_iter().map(|(_, accused)| accused).collect(), scene.terms.least);
+    if found.is_empty() {
+        found.extend(shape::describe(scene));
+    }
+    found
 }
 
+/// A mistake in some ops.
+type Trial = (Vec<Site>, Variant);
+
 /// Where to make a mistake: in all layers of the span, in one, in one op.
-fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<(Vec<Site>, Variant)> {
+fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
     let of_suspect: Vec<Site> = sites.iter().copied().filter(|site| suspect.ops.contains(&site.activation)).collect();
     let mut places: Vec<Vec<Site>> = vec![of_suspect.clone()];
     for site in &of_suspect {
@@ -62,16 +77,24 @@ fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<(Vec<Site>, V
         }
     });
     let variants = |place: Vec<Site>| {
-        let bare = Scene { is_reference: scene.is_reference, ..Scene::without_dump(&scene.model, place[0]) };
+        let bare = Scene::without_dump(&scene.model, place[0]);
+        let bare = Scene { is_reference: scene.is_reference, step: scene.step, first: scene.first, ..bare };
         (suspect.variants)(&bare).into_iter().map(move |variant| (place.clone(), variant))
     };
     places.into_iter().flat_map(variants).collect()
 }
 
-fn try_on(scene: &Scene, stretch: &Stretch, suspect: &Suspect, places: &[Site], variant: &Variant) -> Option<Accused> {
+fn try_on(
+    scene: &Scene,
+    stretch: &Stretch,
+    before: &Run<f64>,
+    suspect: &Suspect,
+    places: &[Site],
+    variant: &Variant,
+) -> Option<Accused> {
     let part = scene.part.as_ref()?;
     let alterations = [Alteration { sites: Arc::from(places), edit: variant.edit.clone() }];
-    let exact = stretch.anchor.altered_span(scene.site, &stretch.since, &alterations)?;
+    let exact = through(before.clone(), scene.site, &stretch.since, &alterations)?;
     let model = scene.exact()?;
     if exact.shape() != model.shape() {
         return None;

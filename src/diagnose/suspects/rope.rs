@@ -193,7 +193,7 @@ fn position_offset(scene: &Scene) -> Vec<Variant> {
 }
 
 fn cache_position(scene: &Scene) -> Vec<Variant> {
-    let Some((found, shifts)) = shifts(scene) else { return Vec::new() };
+    let Some((found, shifts)) = shifts(scene) else { return usual_positions(scene) };
     let from = shifts.iter().position(|shift| *shift != 0).unwrap_or_default();
     // Where prefill and decode steps stand in one tensor, the prefill is right; at position 0 every rotation is.
     const PREFILL: usize = 2;
@@ -219,6 +219,25 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     };
     let shifted = from_there(words, |position, at, to| position - at + to);
     vec![shifted, stuck]
+}
+
+/// What a decode step may be given for a position, where the dump does not tell.
+fn usual_positions(scene: &Scene) -> Vec<Variant> {
+    if scene.step == 0 || scene.part.is_some() {
+        return Vec::new();
+    }
+    let at = scene.first as f32;
+    let given = |to: f32| {
+        rotation(format!("token {at} stands at position {to}"), move |r| {
+            r.positions.iter_mut().filter(|position| **position >= at).for_each(|position| *position += to - at);
+        })
+    };
+    vec![given(0.0), given(at - 1.0), given(at + 1.0)]
+}
+
+/// Whether a mistake of this kind shows in the prefill already: one that is first seen in a decode step is another.
+pub(super) fn shows_in_prefill(suspect: &Suspect) -> bool {
+    suspect.ops == ROPE && suspect.id != "kv_cache_position"
 }
 
 fn partial(scene: &Scene) -> Vec<Variant> {

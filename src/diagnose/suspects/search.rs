@@ -102,12 +102,12 @@ pub(super) fn shown(sites: &[Site]) -> String {
 
 /// A suspect, if it reproduces what the dump has.
 pub fn one(scene: &Scene, suspect: &'static Suspect) -> Option<Accused> {
-    if !suspect.ops.contains(&scene.site.activation) {
+    if !suspect.ops.contains(&scene.site.activation) || !suspect.may_be_first_seen_in(scene.step) {
         return None;
     }
     let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
-    // Ways of making one mistake are one suspect: the nearest.
-    tried.min_by(|a, b| a.residual.total_cmp(&b.residual))
+    // Ways of making one mistake are one suspect: the first of the nearest, since round numbers stand before fitted ones.
+    nearest(tried.collect(), scene.terms.least).into_iter().next()
 }
 
 fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {

@@ -1,0 +1,71 @@
+//! The dumps that are compared, and what is said of them.
+
+use std::sync::Arc;
+
+use super::conclude::harmless;
+use super::precision::Precision;
+use super::report::Source;
+use super::trail::Trail;
+use crate::dump::Dump;
+use crate::model::Model;
+
+/// The dumps to compare; at least one.
+#[derive(Clone, Debug, Default)]
+pub struct Witnesses {
+    /// PyTorch's.
+    pub reference: Option<Arc<Dump>>,
+    /// The engine under suspicion.
+    pub candidate: Option<Arc<Dump>>,
+}
+
+/// Index of a trail.
+pub(super) const REFERENCE: usize = 0;
+pub(super) const CANDIDATE: usize = 1;
+
+impl Witnesses {
+    /// Both, with their roles.
+    pub fn named(&self) -> [(&'static str, Option<&Dump>); 2] {
+        [("reference", self.reference.as_deref()), ("candidate", self.candidate.as_deref())]
+    }
+}
+
+/// What the user should know of the dumps.
+pub(super) fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
+        let learnt = trail.iter().flat_map(|trail| {
+            let learnt = trail.arithmetic().describe().into_iter().chain(trail.describe_coarse());
+            learnt.chain(harmless(trail.findings()))
+        });
+        notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
+    }
+    notes
+}
+
+/// Who was compared.
+pub(super) fn sources(
+    model: &Model,
+    ids: &[u32],
+    witnesses: &Witnesses,
+    precisions: [Option<Precision>; 2],
+) -> Vec<Source> {
+    let mut sources = vec![Source {
+        role: "engine",
+        path: model.name.clone(),
+        dtype: "f32".into(),
+        ids: ids.to_vec(),
+        plan: String::new(),
+    }];
+    for ((role, dump), precision) in witnesses.named().into_iter().zip(precisions) {
+        if let (Some(dump), Some(precision)) = (dump, precision) {
+            sources.push(Source {
+                role,
+                path: dump.path().display().to_string(),
+                dtype: precision.name().into(),
+                ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
+                plan: dump.plan().to_string(),
+            });
+        }
+    }
+    sources
+}
