@@ -25,8 +25,8 @@ const UNKNOWN_SUMMARY: &str = "no known mistake makes the tensor; the shape of t
 const UNKNOWN_TEXT: [(&str, &str); 4] = [
     (
         "means",
-        "every known mistake was tried on the inputs that the dump has for this op, and none of them gives the tensor that it \
-         has for its output: the op is wrong in a way that is not in the list",
+        "every known mistake was tried on the inputs that the dump has for this op, or for the ops that lead to it, and none \
+         of them gives the tensor that it has for the output: something is wrong in a way that is not in the list",
     ),
     (
         "shape",

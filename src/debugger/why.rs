@@ -30,8 +30,8 @@ impl Switched {
         format!("with {} in {}", self.id, place(&self.alterations))
     }
 
-    fn covers(&self, site: Site) -> bool {
-        self.alterations.iter().any(|alteration| alteration.sites.contains(&site))
+    fn covers(&self, sites: &[Site]) -> bool {
+        sites.iter().all(|site| self.alterations.iter().any(|alteration| alteration.sites.contains(site)))
     }
 }
 
@@ -86,11 +86,11 @@ impl Debugger {
         let diagnosed = self.diagnosed.as_ref().ok_or("nothing is diagnosed yet: d does that")?;
         let accused = diagnosed.accused.get(index).ok_or("there is no such suspect")?;
         let site = self.run.program().sites()[diagnosed.row];
-        let on = self.is_on(accused.id, site);
+        let on = self.is_on(accused);
         let switched = if on {
             None
         } else {
-            let alterations = spread(&self.session.model, accused, &self.same_op(site));
+            let alterations = spread(&self.session.model, accused, &self.elsewhere(site, &accused.sites));
             if alterations.is_empty() {
                 return Err(format!("{} cannot be switched on: it is not a change of one op", accused.id));
             }
@@ -116,12 +116,13 @@ impl Debugger {
         self.trace.begin_forward();
     }
 
-    fn is_on(&self, id: &str, site: Site) -> bool {
-        self.switched.as_ref().is_some_and(|switched| switched.id == id && switched.covers(site))
+    fn is_on(&self, accused: &Accused) -> bool {
+        self.switched.as_ref().is_some_and(|switched| switched.id == accused.id && switched.covers(&accused.sites))
     }
 
-    /// The op and its twin for the keys, in every layer in which they are known to be wrong by themselves.
-    fn same_op(&self, site: Site) -> Vec<Site> {
+    /// Where else a mistake at `made`, which makes `site` wrong, is made: in every layer in which the same op, or its twin
+    /// for the keys, is known to be wrong by itself.
+    fn elsewhere(&self, site: Site, made: &[Site]) -> Vec<Site> {
         use Activation as A;
         let twin = |activation| match activation {
             A::KRope => A::QRope,
@@ -134,7 +135,16 @@ impl Debugger {
             rows.map(|(row, _)| sites[row % sites.len()]).any(|bad| bad == *other)
         };
         let same = |other: &Site| twin(other.activation) == twin(site.activation);
-        sites.iter().copied().filter(|other| *other == site || (same(other) && wrong(other))).collect()
+        let others = sites.iter().filter(|other| **other != site && same(other) && wrong(other));
+        if made == [site] {
+            return others.copied().collect();
+        }
+        // Over a span the mistake lies as far before the other tensor as before this one.
+        let moved = |made: &Site, other: &Site| {
+            let layer = (made.layer + other.layer).checked_sub(site.layer)?;
+            made.in_layer().filter(|_| layer < self.run.program().layers()).map(|_| Site::new(layer, made.activation))
+        };
+        others.flat_map(|other| made.iter().filter_map(move |made| moved(made, other))).collect()
     }
 
     fn diagnosis(&self) -> Result<Diagnosis, String> {
@@ -149,7 +159,7 @@ impl Debugger {
             fix: accused.fix,
             symptom: named(accused.id).map_or("", |suspect| suspect.symptom),
             can_be_switched: accused.edit.is_some(),
-            on: self.is_on(accused.id, site),
+            on: self.is_on(accused),
         };
         Ok(Diagnosis {
             row: *row,

@@ -79,23 +79,26 @@ pub fn alterations(
 
 /// The mistake that was found in one place, made in others, too: the same op of other layers, or its twin for the keys.
 /// Where an op has weights, those of its own layer are changed.
-pub fn spread(model: &Arc<Model>, accused: &Accused, sites: &[Site]) -> Vec<Alteration> {
+pub fn spread(model: &Arc<Model>, accused: &Accused, others: &[Site]) -> Vec<Alteration> {
     let Some(edit) = &accused.edit else { return Vec::new() };
-    let own = Site::parse(accused.name.split('@').next().unwrap_or_default());
     let suspect = named(accused.id);
+    // Over a span, the summary says where the mistake is, too.
+    let says = |words: &str| {
+        let said = format!(": {words}");
+        accused.summary.ends_with(&said) || accused.summary.contains(&format!("{said} ("))
+    };
     let altered = |site: Site| {
-        if Some(site) == own {
-            return Some(on(site, edit));
-        }
         let scene = Scene::without_dump(model, site);
         let mut same = suspect.map(|suspect| (suspect.variants)(&scene)).unwrap_or_default();
-        same.retain(|variant| accused.summary.ends_with(&format!(": {}", variant.words)));
+        same.retain(|variant| says(&variant.words));
         match &same[..] {
             [variant] => Some(on(site, &variant.edit)),
             _ => (!has_weights(site)).then(|| on(site, edit)),
         }
     };
-    sites.iter().filter_map(|site| altered(*site)).collect()
+    let own = accused.sites.iter().map(|site| on(*site, edit));
+    let others = others.iter().filter(|site| !accused.sites.contains(site));
+    own.chain(others.filter_map(|site| altered(*site))).collect()
 }
 
 /// Where alterations are: `layers 0-3, 7`, `norm`, `layers 0-3 and lm_head`.

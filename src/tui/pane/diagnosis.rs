@@ -58,8 +58,8 @@ pub(super) fn lines(app: &App, width: usize) -> (Vec<Line<'static>>, Vec<usize>)
         lines.extend(body(app, diagnosis, suspect, width));
     }
     if starts.is_empty() {
-        let why = "no mistake of an op could be tried: not all inputs of this op were dumped, or the tensor is another one \
-                   than its name says; layerstep diff tells which";
+        let why = "no suspect: too little was dumped around this op to try one, or the tensor is another one than its name \
+                   says; layerstep diff tells what is known";
         lines.extend(wrapped(why, width).into_iter().map(Line::raw));
     }
     (lines, starts)
