@@ -7,11 +7,15 @@ mod capture;
 mod debug;
 mod demo;
 mod diff;
+mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod suspect;
 mod watch;
 mod witness;
+
+pub use explain::suspect_table;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -39,6 +43,8 @@ enum Command {
     Debug(debug::Args),
     /// Compare dumps with each other and with our engine; name the first activation out of line.
     Diff(diff::Args),
+    /// Explain a known mistake of ports: how it shows, how it comes about, what to do; without an id, list them.
+    Explain(explain::Args),
     /// Write every activation of our engine to a dump.
     Capture(capture::Args),
     /// Write text.
@@ -74,6 +80,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         None => debug::run_demo(),
         Some(Command::Debug(args)) => debug::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

@@ -7,7 +7,9 @@ mod record;
 mod reload;
 mod state;
 pub mod view;
+mod why;
 
 pub use command::{COMMANDS, Command, Spec};
 pub use reload::Opener;
 pub use state::{Debugger, Session};
+pub use why::Switched;

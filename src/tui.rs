@@ -11,13 +11,14 @@
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
 //! | `app`, `input`, `asking` | the state, and all that changes it |
-//! | `outline`, `tensor`, `prompt` | parts of the state: folds, scroll offsets, the line being typed |
+//! | `outline`, `tensor`, `diagnosis`, `prompt` | parts of the state: folds, scroll offsets, the line being typed |
 //! | `keymap`, `theme`, `layout` | every key, every colour and glyph, every area |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
 //! | `headless` | the same without a terminal, for tests |
 
 mod app;
 mod asking;
+mod diagnosis;
 mod headless;
 mod input;
 mod keymap;

@@ -629,6 +629,44 @@ fn bench_has_the_figures_of_the_contract() {
 }
 
 #[test]
+fn suspects_that_cannot_be_switched_on() {
+    let debug = |model: &str, suspect: &str, says: &[&str]| {
+        refused(&["debug", &tiny(model), "--ids", "1,2,3", "--suspect", suspect], says);
+    };
+    debug("llama", "rope_interleavd", &["rope_interleaved"]);
+    debug("llama", "unknown", &["no suspect is called"]);
+    debug("llama", "ref_token_rows", &["mistake of a dump"]);
+    debug("llama", "qk_norm_missing", &["this model has no q_norm and k_norm"]);
+    debug("llama", "bias_missing", &["nothing that it changes"]);
+    debug("llama", "rope_position_offset", &["only a dump tells"]);
+    debug("llama", "mask_off_by_one:9", &["2 ways", "1 a query sees the token after it; 2 a query does not"]);
+    debug("llama", "mask_off_by_one:0", &["2 ways"]);
+    debug("llama", "mask_off_by_one:x", &["\"x\" is no number"]);
+    debug("llama", "rope_interleaved@3", &["there is no layer 3: the layers are 0 to 2"]);
+    debug("llama", "rope_interleaved@1-x", &["layers look like"]);
+}
+
+#[test]
+fn suspects_are_explained() {
+    let (status, list) = ran(&["explain"]);
+    assert_eq!(status, 0);
+    let ids: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(ids.len() > 40 && ids.contains(&"bias_missing") && ids.last() == Some(&"unknown"), "{list}");
+    for id in ids {
+        let (status, text) = ran(&["explain", id]);
+        assert!(status == 0 && text.starts_with(&format!("{id}: ")), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100 || line.starts_with(id)), "{text}");
+    }
+    let (_, text) = ran(&["explain", "rope_interleaved"]);
+    for line in ["\nfix    rotate channel i", "\nops    q_rope, k_rope\n", "--suspect rope_interleaved\n"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(ran(&["explain", "unknown"]).1.contains("rank one"));
+    refused(&["explain", "rope_interleavd"], &["rope_interleaved"]);
+    refused(&["explain", "zzz"], &["layerstep explain"]);
+}
+
+#[test]
 fn help_version_and_completions() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let (status, script) = ran(&["completions", shell]);

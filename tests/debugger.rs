@@ -89,6 +89,8 @@ fn command(line: &str) -> Command {
         "break" => Command::Break(rest.into()),
         "restart" => Command::Restart,
         "reload" => Command::Reload,
+        "diagnose" => Command::Diagnose(rest.into()),
+        "switch" => Command::Switch(rest.parse().expect("an index")),
         _ => panic!("no command {word}"),
     }
 }

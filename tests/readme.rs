@@ -13,6 +13,12 @@ fn the_table_of_keys_is_that_of_the_program() {
     assert!(readme().contains(&table), "README.md, section Keys, should hold:\n{table}");
 }
 
+#[test]
+fn the_table_of_suspects_is_that_of_the_program() {
+    let table = layerstep::cli::suspect_table();
+    assert!(readme().contains(&table), "README.md, section Known mistakes, should hold:\n{table}");
+}
+
 /// What follows a line `    $ layerstep ...`, up to the next line that is not indented; `[...]` stands for left-out lines.
 #[test]
 fn transcripts_on_the_demo_are_what_the_program_prints() {

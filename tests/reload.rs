@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use layerstep::debugger::view::{Status, Stop, Witness};
+use layerstep::debugger::view::{Status, Stop, TensorRequest, Witness};
 use layerstep::debugger::{Command, Debugger, Opener, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
@@ -135,6 +135,28 @@ fn check(place: &str, change: impl Fn(&Path), expected: &str) {
     let breakpoints =
         |listing: &layerstep::debugger::view::Listing| listing.rows.iter().filter(|row| row.breakpoint).count();
     assert_eq!(breakpoints(&after), breakpoints(&before));
+}
+
+#[test]
+fn a_suspect_that_is_on_stays_on() {
+    let numbers = |debugger: &Debugger| {
+        let row = debugger.listing().at.expect("an op");
+        let request = TensorRequest { row, rows: (0, 4), columns: (0, 8), ..TensorRequest::default() };
+        debugger.tensor(&request).expect("a page").numbers
+    };
+    for forwards in [3, 2] {
+        let (_folder, path, mut debugger) = started("2.q_rope");
+        let right = numbers(&debugger);
+        execute(&mut debugger, &Command::Diagnose("2.q_rope".into())).expect("suspects");
+        execute(&mut debugger, &Command::Switch(0)).expect("it is switched on");
+        let wrong = numbers(&debugger);
+        assert_ne!(wrong, right);
+        write(&path, forwards, twice("lm_head"));
+        assert!(reload(&mut debugger).starts_with("reloaded candidate: "));
+        assert_eq!(debugger.header().suspect.as_deref(), Some("with rope_interleaved in layer 2"));
+        assert_eq!(numbers(&debugger), wrong, "{forwards} forwards");
+        assert!(execute(&mut debugger, &Command::Switch(0)).is_err(), "what was diagnosed may not be there any more");
+    }
 }
 
 #[test]

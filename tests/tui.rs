@@ -88,6 +88,41 @@ fn the_errors_stand_in_the_place_of_the_tensor() {
 }
 
 #[test]
+fn a_diagnosis_names_suspects_and_tries_them() {
+    insta::assert_snapshot!("diagnosis_80x24", screen(80, 24, "cd").text());
+    insta::assert_snapshot!("diagnosis_132x40", screen(132, 40, "cdj<ret>").text());
+    let mut plain = Screen::headless(Fake::new(30), 80, 24, PLAIN);
+    insta::assert_snapshot!("diagnosis_plain", plain.keys("cd<ret>").text());
+    assert!(plain.text().is_ascii());
+
+    let text = |keys: &str| screen(100, 30, keys).text();
+    let off = text("cd");
+    assert!(off.contains("▪ why 2.q_rope") && off.contains("Enter: try it"), "{off}");
+    assert!(off.contains("d diagnose"), "the key is named where an error is made: {off}");
+    let on = text("cd<ret>");
+    for words in ["at 2.q_rope   with rope_interleaved in layers 2, 5", "1 rope_interleaved ON", "engine with bug"] {
+        assert!(on.contains(words), "{words}: {on}");
+    }
+    assert!(text("cd<ret><ret>").contains("our engine computes as the model says"));
+    assert!(text("cd<ret>j<ret>").contains("2 rope_theta ON"));
+    assert!(text("cdjj<ret>").contains("unknown cannot be tried"));
+    assert!(text("cdG").contains("3 unknown") && !text("cdG").contains("Enter: try it"));
+    for closed in ["cdd", "cd<esc>"] {
+        assert!(!text(closed).contains("why 2.q_rope") && text(closed).contains("▪ program"), "{closed}");
+    }
+    assert!(text("cd<ret><esc>").contains("with rope_interleaved"), "what is on stays on");
+    assert!(text("cd<ret><esc>tttt").contains("cand−bug"), "{}", text("cd<ret><esc>tttt"));
+    assert!(text("cd<tab>").contains("▪ program") && text("cd<tab><tab><tab>").contains("▪ why"));
+    assert!(text("csd").contains("nothing to diagnose"));
+    assert!(screen(40, 12, "cd").text().contains("why 2.q_rope"));
+    assert!(screen(40, 12, "cdd").text().contains("program"));
+    let scrolled = screen(40, 12, "cdGjjjjjjjj").text();
+    assert!(scrolled.contains("no known mistake"), "{scrolled}");
+    let mut alone = Screen::headless(Fake::alone(4), 80, 24, FULL);
+    assert!(alone.keys("sd").text().contains("nothing to diagnose"));
+}
+
+#[test]
 fn a_reload_says_what_has_changed_and_moves_nothing() {
     let mut screen = screen(80, 24, "c]]g0.scores<ret>jj<tab>");
     let before = screen.text();
@@ -238,7 +273,9 @@ fn a_resize_loses_nothing() {
 fn every_size_can_be_drawn() {
     for theme in [FULL, PLAIN] {
         let mut screen = Screen::headless(Fake::new(30), 80, 24, theme);
-        for keys in ["c<tab>", "jjl", "g2.scores<ret>", "?", "<esc>i", "<esc>g2.q", "<esc>gnonsense<ret>"] {
+        for keys in
+            ["c<tab>", "jjl", "g2.scores<ret>", "?", "<esc>i", "<esc>g2.q", "<esc>gnonsense<ret>", "rcd", "<ret>"]
+        {
             screen.keys(keys);
             for columns in (1..=200).step_by(7).chain([2, 19, 20, 59, 60, 89, 90, 119, 120]) {
                 for rows in (1..=60).step_by(5).chain([4, 5, 14, 15, 22, 24]) {
@@ -269,6 +306,7 @@ const KEYS: &[&str] = &[
     "R",
     "r",
     "e",
+    "d",
     "j",
     "k",
     "h",

@@ -7,10 +7,12 @@ use anyhow::bail;
 
 use super::demo;
 use super::input::{Loaded, TokenArgs};
+use super::note;
+use super::suspect;
 use super::watch::{self, Stamp, Watch};
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::debugger::view::Witness;
-use crate::debugger::{Debugger, Opener, Session};
+use crate::debugger::{Debugger, Opener, Session, Switched};
 use crate::diagnose::Witnesses;
 use crate::dump::Dump;
 use crate::tui;
@@ -24,6 +26,11 @@ pub(super) struct Args {
     tokens: TokenArgs,
     #[command(flatten)]
     dumps: DumpArgs,
+    /// Let our own engine make a known mistake, to look at: rope_interleaved, rope_theta@0-2,7 in some layers only,
+    /// rope_theta:2 in the second of its ways. Dumps are still compared with the right engine. `layerstep explain` lists
+    /// the mistakes.
+    #[arg(long, value_name = "ID[:N][@LAYERS]")]
+    suspect: Option<String>,
     /// Read the dumps again each time their files change, as the key R does.
     #[arg(long)]
     watch: bool,
@@ -32,6 +39,10 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = Loaded::open(&args.model)?;
+    let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
+    if let Some(switched) = &switched {
+        note(&format!("note: our engine computes {}: {}", switched.describe(), switched.words));
+    }
     if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
         if args.watch {
             bail!("--watch needs a dump to watch: give --reference DUMP, --candidate DUMP, or both");
@@ -41,22 +52,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         let steps = vec![ids.len()];
         let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } };
-        return show(session(&loaded, opened)?, None);
+        return show(session(&loaded, opened)?, switched, None);
     }
     let watch = args.watch.then(|| Watch::of(&args.dumps));
     let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps: args.dumps.clone() };
-    show(files.session()?, watch)
+    show(files.session()?, switched, watch)
 }
 
 /// Opens the demo.
 pub(super) fn run_demo() -> anyhow::Result<ExitCode> {
     let (loaded, opened) = demo::open()?;
-    show(session(&loaded, opened)?, None)
+    show(session(&loaded, opened)?, None, None)
 }
 
-fn show(session: Session, watch: Option<Watch>) -> anyhow::Result<ExitCode> {
+fn show(session: Session, switched: Option<Switched>, watch: Option<Watch>) -> anyhow::Result<ExitCode> {
     let changed = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
-    tui::run(Debugger::new(session), changed)?;
+    let mut debugger = Debugger::new(session);
+    if let Some(switched) = switched {
+        debugger.switch_on(switched);
+    }
+    tui::run(debugger, changed)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -23,6 +23,10 @@ pub enum Command {
     Restart,
     /// Reads the dumps again, and stays where it stands.
     Reload,
+    /// Says which known mistakes make an activation that is wrong by itself, by name.
+    Diagnose(String),
+    /// Switches a suspect of the last diagnosis on in our own engine, or off.
+    Switch(usize),
 }
 
 /// One row of [`COMMANDS`].
@@ -48,4 +52,5 @@ pub const COMMANDS: &[Spec] = &[
     Spec { name: "break", key: "b", doc: "Set or clear a breakpoint on the selected op." },
     Spec { name: "restart", key: "r", doc: "Go back to the start." },
     Spec { name: "reload", key: "R", doc: "Read the dumps again, stay here, and say what has changed." },
+    Spec { name: "diagnose", key: "d", doc: "Say which known mistakes make the selected tensor; try them." },
 ];

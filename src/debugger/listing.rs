@@ -2,6 +2,7 @@
 
 use super::state::Debugger;
 use super::view::{Curve, Header, LayerErrors, Listing, ListingRow, Status, Token, Witness};
+use super::why::Switched;
 use crate::diagnose;
 use crate::engine::{Activation, Site};
 
@@ -13,6 +14,7 @@ impl Debugger {
         let mut witnesses = vec![Witness::Engine];
         witnesses.extend(self.session.dumps.reference.as_ref().map(|_| Witness::Reference));
         witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
+        let makes = self.switched.as_ref().map(|on| format!("engine: {}: {}", on.describe(), on.words));
         Header {
             model: model.name.clone(),
             facts: format!(
@@ -24,7 +26,8 @@ impl Debugger {
             tokens: self.session.ids.iter().enumerate().map(|(i, id)| Token { id: *id, text: text(i) }).collect(),
             forwards: self.session.steps.clone(),
             witnesses,
-            notes: self.session.notes.clone(),
+            notes: self.session.notes.iter().cloned().chain(makes).collect(),
+            suspect: self.switched.as_ref().map(Switched::describe),
         }
     }
 

@@ -143,7 +143,8 @@ impl Debugger {
     }
 
     /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
-    /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are.
+    /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
+    /// another mask may be at work.
     fn mark_masked(&self, site: Site, values: &mut ArrayD<f32>) {
         if site.activation != Activation::Scores {
             return;
@@ -152,7 +153,7 @@ impl Debugger {
         for mut head in values.outer_iter_mut() {
             for (row, mut queries) in head.outer_iter_mut().enumerate() {
                 for (key, score) in queries.iter_mut().enumerate() {
-                    if *score <= MASKED && !mask.allows(row, key) {
+                    if *score <= MASKED && (!mask.allows(row, key) || self.switched.is_some()) {
                         *score = f32::NEG_INFINITY;
                     }
                 }
@@ -166,14 +167,20 @@ impl Debugger {
             witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|(part, _)| (*w, part))).collect();
         let config = &self.session.model.config;
         let mut lines = Vec::new();
-        let pairs = [
+        let mut pairs = [
             (Witness::Candidate, Witness::Reference),
             (Witness::Engine, Witness::Reference),
             (Witness::Engine, Witness::Candidate),
         ];
+        if self.switched.is_some() {
+            // Whether our engine with the mistake is the candidate: that is the question.
+            pairs.reverse();
+        }
         for (of, against) in pairs {
             let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
             let (Some(a), Some(b)) = (find(of), find(against)) else { continue };
+            let hidden = (self.switched.is_some() && site.activation == Activation::Scores).then(|| hidden_alike(a, b));
+            let (a, b) = hidden.as_ref().map_or((a, b), |(a, b)| (a, b));
             if let Some((c, worst, _)) = compare_parts(site, config, self.run.first_position(), a, b) {
                 let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);
                 lines.push(ComparisonLine { of, against, error, cosine, max_abs, worst: worst.to_string() });
@@ -187,6 +194,19 @@ impl Debugger {
 
 /// A score at or below this, where the mask hides it, was masked.
 const MASKED: f32 = -5e3;
+
+/// Scores that both have hidden, whatever they put there, are the same.
+fn hidden_alike(a: &Part, b: &Part) -> (Part, Part) {
+    let (mut a, mut b) = (a.clone(), b.clone());
+    if a.values.shape() == b.values.shape() {
+        ndarray::Zip::from(&mut a.values).and(&mut b.values).for_each(|a, b| {
+            if *a <= MASKED && *b <= MASKED {
+                (*a, *b) = (0.0, 0.0);
+            }
+        });
+    }
+    (a, b)
+}
 
 /// What a masked key has; `None` for activations without keys.
 fn masked_value(site: Site) -> Option<f32> {

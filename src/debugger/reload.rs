@@ -37,6 +37,9 @@ impl Debugger {
         let stays = |error: String| format!("not reloaded, the old comparison stays: {error}");
         let mut new = Self::new(opener.open().map_err(stays)?);
         new.breakpoints.clone_from(&self.breakpoints);
+        if let Some(switched) = &self.switched {
+            new.switch_on(switched.clone());
+        }
         let same_tokens = new.session.ids == self.session.ids && new.session.steps == self.session.steps;
         // Our own values do not depend on any dump.
         let exchange = |a: &mut Self, b: &mut Self| {
@@ -76,7 +79,7 @@ impl Debugger {
     }
 
     /// Computes so many ops, or as many as there are; false when interrupted.
-    fn compute_again(
+    pub(super) fn compute_again(
         &mut self,
         ops: usize,
         interrupt: &AtomicBool,

@@ -8,6 +8,7 @@ use super::command::Command;
 use super::record::Trace;
 use super::reload::Opener;
 use super::view::{Listing, Stop, Witness};
+use super::why::{Diagnosed, Switched};
 use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
 use crate::dump::Dump;
 use crate::engine::{Activation, LogitRows, Run, Site, matching};
@@ -52,6 +53,9 @@ pub struct Debugger {
     /// Whether it could not go on. It is then begun again; until that succeeds, what it has seen stays.
     pub(super) failed: bool,
     pub(super) breakpoints: BTreeSet<Site>,
+    /// The mistake that our own engine makes, if it is to make one.
+    pub(super) switched: Option<Switched>,
+    pub(super) diagnosed: Option<Diagnosed>,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
@@ -67,7 +71,8 @@ impl Debugger {
         let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
         let mut trace = Trace::default();
         trace.begin_forward();
-        Self { session, run, trace, walk: None, failed: false, breakpoints: BTreeSet::new() }
+        let breakpoints = BTreeSet::new();
+        Self { session, run, trace, walk: None, failed: false, breakpoints, switched: None, diagnosed: None }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
@@ -114,6 +119,8 @@ impl Debugger {
                 Ok(Stop::Done)
             }
             Command::Reload => self.reload(interrupt, progress),
+            Command::Diagnose(name) => self.diagnose(name, interrupt, progress),
+            Command::Switch(index) => self.switch(*index, interrupt, progress),
         }
     }
 
@@ -281,9 +288,14 @@ impl Debugger {
         wanted.and_then(|site| self.run.program().position(site)).map_or(1, |position| position + 1)
     }
 
-    fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<Stop, String> {
+    /// The row of the first activation that a name or pattern means.
+    pub(super) fn row_of(&self, name: &str) -> Result<usize, String> {
         let site = *self.sites(name)?.first().expect("sites() returns at least one");
-        let target = self.run.program().position(site).expect("sites() are of the program") + 1;
+        Ok(self.run.program().position(site).expect("sites() are of the program"))
+    }
+
+    fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<Stop, String> {
+        let target = self.row_of(name)? + 1;
         let counter = self.run.counter();
         if target <= counter {
             self.run.rewind(target);

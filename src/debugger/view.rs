@@ -17,6 +17,8 @@ pub struct Header {
     pub witnesses: Vec<Witness>,
     /// What the user should know: notes of the loader and of the dumps.
     pub notes: Vec<String>,
+    /// The mistake that our own engine makes: `with rope_interleaved in layers 0-3`.
+    pub suspect: Option<String>,
 }
 
 /// One token.
@@ -218,8 +220,44 @@ impl LayerErrors {
     }
 }
 
+/// Why an op is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnosis {
+    /// Row of the listing.
+    pub row: usize,
+    /// Which forward.
+    pub forward: usize,
+    /// `2.q_rope`
+    pub name: String,
+    /// The dump's tensor against what its own inputs give, and the noise of that.
+    pub local: Option<crate::diagnose::Local>,
+    /// The mistakes that make the tensor, best first; empty where none could be tried.
+    pub suspects: Vec<SuspectLine>,
+}
+
+/// A mistake that makes a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SuspectLine {
+    /// Its published id, or `unknown`.
+    pub id: &'static str,
+    /// The share of the squared error that it explains.
+    pub explained: f64,
+    /// Relative distance of the tensor from the op with the mistake.
+    pub residual: f64,
+    /// What is computed instead of what.
+    pub summary: String,
+    /// What to do; empty for `unknown`.
+    pub fix: &'static str,
+    /// How it shows; empty for `unknown`.
+    pub symptom: &'static str,
+    /// Whether our own engine can make it.
+    pub can_be_switched: bool,
+    /// Whether our own engine makes it, here at least.
+    pub on: bool,
+}
+
 /// Why the debugger stands where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Stop {
     /// The ops asked for were done.
     Done,
@@ -240,4 +278,6 @@ pub enum Stop {
         /// Whether any file has.
         changed: bool,
     },
+    /// A tensor was diagnosed, or a suspect of the last diagnosis was switched on or off.
+    Diagnosed(Diagnosis),
 }

@@ -20,6 +20,7 @@ pub mod scene;
 pub mod search;
 pub mod shape;
 mod spectroscopy;
+pub mod switch;
 
 use std::sync::Arc;
 

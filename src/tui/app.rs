@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use ratatui::crossterm::event::KeyEvent;
 
-use super::layout::{self, Areas, Focus, TensorParts};
+use super::diagnosis::DiagnosisView;
+use super::layout::{self, Areas, Focus, Shown, TensorParts};
 use super::message::{Msg, Reply, Request};
 use super::outline::{self, Outline};
 use super::prompt::Prompt;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) outline: Outline,
     /// What of the tensor is shown.
     pub(crate) tensor: TensorView,
+    /// Why an op is wrong, while that is open.
+    pub(crate) diagnosis: Option<DiagnosisView>,
     /// What covers the panes.
     pub(crate) overlay: Option<Overlay>,
     /// What is being typed.
@@ -101,6 +104,7 @@ impl App {
             focus: Focus::default(),
             outline: Outline::default(),
             tensor: TensorView::default(),
+            diagnosis: None,
             overlay: None,
             prompt: None,
             search: String::new(),
@@ -148,7 +152,8 @@ impl App {
 
     /// The areas of a screen of another size.
     pub(crate) fn areas_of(&self, columns: u16, rows: u16) -> Areas {
-        layout::areas(columns, rows, self.focus, self.listing.compared && !self.errors)
+        let shown = Shown { curve: self.listing.compared && !self.errors, diagnosis: self.diagnosis.is_some() };
+        layout::areas(columns, rows, self.focus, shown)
     }
 
     /// The parts of the tensor pane, if it is on screen.
@@ -193,7 +198,9 @@ impl App {
             Reply::Progress(listing) => {
                 let moved = self.listing.at != listing.at;
                 self.listing = listing;
-                if moved {
+                // A suspect is tried where the user looks: the way there is of no interest.
+                let switches = |running: &Running| matches!(running.command, Command::Switch(_));
+                if moved && !self.running.as_ref().is_some_and(switches) {
                     self.outline.follow(&self.listing);
                 }
                 if let Some(running) = &mut self.running {
@@ -221,7 +228,7 @@ impl App {
             if result.is_ok() {
                 self.message = breakpoints_changed(&before, &self.listing);
             }
-        } else if running.command != Command::Reload {
+        } else if !matches!(running.command, Command::Reload | Command::Diagnose(_) | Command::Switch(_)) {
             self.outline.follow(&self.listing);
         }
         let place = self.at().map_or("the start", outline::called).to_string();
@@ -235,7 +242,13 @@ impl App {
             Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
             // A watched file that R has read already must not cover what R said.
             Ok(Stop::Reloaded { changed: false, .. }) if self.message.is_some() => {}
-            Ok(Stop::Reloaded { sentence, .. }) => self.say(sentence),
+            Ok(Stop::Reloaded { sentence, changed }) => {
+                if changed {
+                    self.close_diagnosis();
+                }
+                self.say(sentence);
+            }
+            Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
         }
     }
 

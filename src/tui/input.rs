@@ -91,6 +91,11 @@ impl App {
             "continue" => Command::Continue,
             "restart" => Command::Restart,
             "reload" => Command::Reload,
+            "diagnose" if self.is_diagnosed() => return self.close_diagnosis(),
+            "diagnose" => match self.selected_row().and_then(|row| self.listing.rows.get(row)) {
+                Some(op) => Command::Diagnose(op.name.clone()),
+                None => return self.complain("which op? select one that is marked !!"),
+            },
             "goto" => match count {
                 Some(layer) => Command::Goto(layer.to_string()),
                 None => return self.open_prompt(Purpose::Goto, requests),
@@ -114,13 +119,17 @@ impl App {
             Action::PageUp => self.scroll(-times.saturating_mul(self.page_height()), 0),
             Action::First => self.scroll(-end, 0),
             Action::Last => self.scroll(end, 0),
-            Action::RowStart | Action::RowEnd if self.focus == Focus::Program => {}
+            Action::RowStart | Action::RowEnd if self.focus != Focus::Tensor => {}
             Action::RowStart => self.scroll(0, -end),
             Action::RowEnd => self.scroll(0, end),
             Action::Left => self.scroll(0, -times),
             Action::Right => self.scroll(0, times),
             Action::Focus => {
-                self.focus = if self.focus == Focus::Program { Focus::Tensor } else { Focus::Program };
+                self.focus = match self.focus {
+                    Focus::Program => Focus::Tensor,
+                    Focus::Tensor if self.diagnosis.is_some() => Focus::Diagnosis,
+                    Focus::Tensor | Focus::Diagnosis => Focus::Program,
+                }
             }
             Action::NextPlane => self.tensor.turn_plane(times),
             Action::PreviousPlane => self.tensor.turn_plane(-times),
@@ -135,7 +144,7 @@ impl App {
             Action::BreakPattern => self.open_prompt(Purpose::Break, requests),
             Action::Help => self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 }),
             Action::Information => self.overlay = Some(Overlay { kind: OverlayKind::Information, scroll: 0 }),
-            Action::Escape => {}
+            Action::Escape => self.close_diagnosis(),
             Action::Interrupt | Action::Quit => requests.push(Request::Quit),
             Action::Suspend => requests.push(Request::Suspend),
             #[cfg(debug_assertions)]
@@ -169,6 +178,9 @@ impl App {
 
     /// Moves within the pane that has the keys.
     fn scroll(&mut self, rows: isize, columns: isize) {
+        if self.focus == Focus::Diagnosis {
+            return self.move_diagnosis(rows);
+        }
         if self.focus == Focus::Tensor && !self.errors {
             let visible = self.tensor_parts().map(|parts| parts.numbers());
             return self.tensor.scroll(rows, columns, visible);
@@ -192,12 +204,14 @@ impl App {
         let height = match self.focus {
             Focus::Program => areas.program.map_or(1, |pane| layout::inside(pane).height),
             Focus::Tensor => self.tensor_parts().map_or(1, |parts| parts.grid.height.saturating_sub(1)),
+            Focus::Diagnosis => areas.diagnosis.map_or(1, |pane| layout::inside(pane).height),
         };
         isize::from(height.max(1).cast_signed())
     }
 
     fn enter(&mut self, requests: &mut Vec<Request>) {
         match self.outline.selected {
+            _ if self.focus == Focus::Diagnosis => self.try_suspect(requests),
             _ if self.focus == Focus::Tensor && !self.errors => {}
             Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
             Line::Op(row) => {
@@ -237,6 +251,11 @@ impl App {
             } else if rows != 0 {
                 self.outline.move_by(rows, &self.listing);
             }
+        } else if hit(areas.diagnosis).is_some() {
+            if click {
+                self.focus = Focus::Diagnosis;
+            }
+            self.move_diagnosis(rows);
         } else if hit(areas.tensor).is_some() {
             if click {
                 self.focus = Focus::Tensor;

@@ -90,7 +90,7 @@ pub(crate) const BINDINGS: &[Binding] = &[
     bind(&["end", "G"], Action::Last, None, "To the last row."),
     bind(&["0", "^"], Action::RowStart, None, "To the first column of the numbers."),
     bind(&["$"], Action::RowEnd, None, "To the last column of the numbers."),
-    bind(&["ret", "space"], Action::Enter, None, "Go to the selected op, or open the selected layer."),
+    bind(&["ret", "space"], Action::Enter, None, "Go to the selected op, open the layer, or try the suspect."),
     bind(&["tab"], Action::Focus, Some("pane"), "Give the keys to the other pane."),
     bind(&["e"], Action::Errors, Some("errors"), "Show the errors over layers and ops, or the tensor again."),
     bind(&["t"], Action::NextShown, Some("who"), "Show the engine, the reference, the candidate, the difference in turn."),

@@ -17,7 +17,8 @@
 //! < 60x15: the pane that has the keys                 < 20x5: one line
 //! ```
 //!
-//! The curve is there only where something is compared.
+//! The curve is there only where something is compared. The diagnosis takes the lower part of the tensor, and the place of
+//! the curve where that is there.
 
 use ratatui::layout::{Constraint, Layout, Rect};
 
@@ -30,6 +31,8 @@ pub(crate) struct Areas {
     pub(crate) program: Option<Rect>,
     /// The tensor.
     pub(crate) tensor: Option<Rect>,
+    /// Why an op is wrong.
+    pub(crate) diagnosis: Option<Rect>,
     /// The divergence over the layers.
     pub(crate) curve: Option<Rect>,
     /// The tokens.
@@ -46,10 +49,21 @@ pub(crate) enum Focus {
     Program,
     /// The tensor.
     Tensor,
+    /// The diagnosis.
+    Diagnosis,
+}
+
+/// What there is to be shown, beside program and tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// Errors over the layers.
+    pub(crate) curve: bool,
+    /// Why an op is wrong.
+    pub(crate) diagnosis: bool,
 }
 
 /// Divides the screen.
-pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, compared: bool) -> Areas {
+pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, shown: Shown) -> Areas {
     let screen = Rect::new(0, 0, columns, rows);
     if columns < 20 || rows < 5 {
         return Areas { status: Rect { height: rows.min(1), ..screen }, ..Areas::default() };
@@ -61,12 +75,17 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, compared: bool) -> Ar
         return match focus {
             Focus::Program => Areas { program: Some(body), ..areas },
             Focus::Tensor => Areas { tensor: Some(body), ..areas },
+            Focus::Diagnosis => Areas { diagnosis: Some(body), ..areas },
         };
     }
     if columns < 120 {
         let program = if columns < 90 { 38 } else { 44 };
         let [program, right] = Layout::horizontal([Constraint::Length(program), Constraint::Min(0)]).areas(body);
-        let curve = if compared && rows >= 20 { (rows / 4).clamp(6, 12) } else { 0 };
+        if shown.diagnosis {
+            let [tensor, diagnosis] = under(right, 5);
+            return Areas { program: Some(program), tensor: Some(tensor), diagnosis: Some(diagnosis), ..areas };
+        }
+        let curve = if shown.curve && rows >= 20 { (rows / 4).clamp(6, 12) } else { 0 };
         let [tensor, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
         let curve = (curve.height > 0).then_some(curve);
         return Areas { program: Some(program), tensor: Some(tensor), curve, ..areas };
@@ -74,10 +93,21 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, compared: bool) -> Ar
     let (program, right) = if columns < 150 { (42, 27) } else { (49, (columns / 5).min(40)) };
     let widths = [Constraint::Length(program), Constraint::Min(0), Constraint::Length(right)];
     let [program, tensor, right] = Layout::horizontal(widths).areas(body);
-    let curve = if compared { (rows / 3).clamp(7, 18) } else { 0 };
+    let (tensor, diagnosis) = if shown.diagnosis {
+        let [tensor, diagnosis] = under(tensor, 4);
+        (tensor, Some(diagnosis))
+    } else {
+        (tensor, None)
+    };
+    let curve = if shown.curve { (rows / 3).clamp(7, 18) } else { 0 };
     let [tokens, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
     let curve = (curve.height > 0).then_some(curve);
-    Areas { program: Some(program), tensor: Some(tensor), curve, tokens: Some(tokens), ..areas }
+    Areas { program: Some(program), tensor: Some(tensor), diagnosis, curve, tokens: Some(tokens), ..areas }
+}
+
+/// The tensor with the diagnosis under it, which takes so many eighths.
+fn under(pane: Rect, eighths: u16) -> [Rect; 2] {
+    Layout::vertical([Constraint::Min(0), Constraint::Length(pane.height * eighths / 8)]).areas(pane)
 }
 
 /// The inside of a framed pane.

@@ -30,7 +30,7 @@ pub(crate) enum Reply {
     Progress(Listing),
     /// A command is over.
     Done {
-        /// What no command but a reload changes, when that is over.
+        /// What only a reload or a switched suspect changes, when that is over.
         header: Option<Header>,
         /// Why the debugger stands where it stands, or a sentence about what is wrong.
         result: Result<Stop, String>,

@@ -1,6 +1,7 @@
 //! The screen, drawn: a function of the state, one file per pane.
 
 mod curve;
+mod diagnosis;
 mod errors;
 mod help;
 mod information;
@@ -33,6 +34,9 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
         Some(area) => tensor::draw(buffer, area, app),
         None => {}
     }
+    if let Some(area) = areas.diagnosis {
+        diagnosis::draw(buffer, area, app);
+    }
     if let Some(area) = areas.curve {
         curve::draw(buffer, area, app);
     }
@@ -46,6 +50,11 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
     if let Some(cursor) = areas.bottom.and_then(|area| prompt::draw(frame.buffer_mut(), area, app)) {
         frame.set_cursor_position(cursor);
     }
+}
+
+/// The lines of the diagnosis, in so many columns, and where each suspect begins.
+pub(crate) fn diagnosis_lines(app: &App, width: usize) -> (Vec<Line<'static>>, Vec<usize>) {
+    diagnosis::lines(app, width)
 }
 
 /// The lines of an overlay.

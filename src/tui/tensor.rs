@@ -22,7 +22,8 @@ pub(crate) struct TensorView {
     asked: Option<TensorRequest>,
 }
 
-/// What can be shown, in the order of `t`: each witness, then the difference that the errors are about.
+/// What can be shown, in the order of `t`: each witness, then the difference that the errors are about;
+/// with a suspect on, also what it leaves over.
 pub(crate) fn choices(header: &Header) -> Vec<Shown> {
     let has = |witness| header.witnesses.contains(&witness);
     let mut choices: Vec<Shown> = header.witnesses.iter().copied().map(Shown::Values).collect();
@@ -30,6 +31,9 @@ pub(crate) fn choices(header: &Header) -> Vec<Shown> {
     let against = if has(Witness::Reference) { Witness::Reference } else { Witness::Engine };
     if suspect != against {
         choices.push(Shown::Difference(suspect, against));
+    }
+    if header.suspect.is_some() && has(Witness::Candidate) && has(Witness::Reference) {
+        choices.push(Shown::Difference(Witness::Candidate, Witness::Engine));
     }
     choices
 }

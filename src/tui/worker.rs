@@ -81,7 +81,8 @@ pub(crate) fn serve<B: Backend>(
         Request::Execute(command) => {
             let mut progress = |listing| reply(Reply::Progress(listing));
             let result = guarded(|| backend.execute(&command, interrupt, &mut progress)).and_then(|result| result);
-            let header = (command == Command::Reload).then(|| guarded(|| backend.header()).ok()).flatten();
+            let changes = matches!(command, Command::Reload | Command::Switch(_));
+            let header = changes.then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
             reply(Reply::Done { header, result, listing, curve });
         }

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use layerstep::debugger::Command;
 use layerstep::debugger::view::{
-    ComparisonLine, Curve, Header, LayerErrors, Listing, ListingRow, Shown, Status, Stop, TensorPage, TensorRequest,
-    Token, Witness,
+    ComparisonLine, Curve, Diagnosis, Header, LayerErrors, Listing, ListingRow, Shown, Status, Stop, SuspectLine,
+    TensorPage, TensorRequest, Token, Witness,
 };
 use layerstep::diagnose::Local;
 use layerstep::metrics::Summary;
@@ -42,6 +42,8 @@ pub struct Fake {
     at: Option<usize>,
     tokens: Vec<&'static str>,
     compared: bool,
+    /// The suspect that is on.
+    on: Option<usize>,
 }
 
 impl Fake {
@@ -77,7 +79,7 @@ impl Fake {
         rows.push(row("model.norm".into(), "norm".into(), "norm".into(), None));
         rows.push(row("lm_head".into(), "lm_head".into(), "lm_head".into(), None));
         let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本", "."];
-        Self { rows, at: None, tokens, compared: true }
+        Self { rows, at: None, tokens, compared: true, on: None }
     }
 
     /// The same without dumps.
@@ -127,6 +129,46 @@ impl Fake {
             let local = self.local(index).filter(|_| computed);
             let row = &mut self.rows[index];
             (row.computed, row.error, row.local, row.status) = (computed, error, local, status);
+        }
+    }
+
+    fn diagnosis(&self) -> Diagnosis {
+        let row = self.divergence().expect("something diverges");
+        let line = |index, id, explained, summary: &str, fix, symptom| SuspectLine {
+            id,
+            explained,
+            residual: 2.4e-7,
+            summary: summary.into(),
+            fix,
+            symptom,
+            can_be_switched: index < 2,
+            on: self.on == Some(index),
+        };
+        Diagnosis {
+            row,
+            forward: 0,
+            name: self.rows[row].short.clone(),
+            local: self.rows[row].local,
+            suspects: vec![
+                line(
+                    0,
+                    "rope_interleaved",
+                    0.999_999_9,
+                    "channels (2i, 2i + 1) are rotated together where the model pairs (i, i + d/2): pairs (2i, 2i + 1) where \
+                     the model has (i, i + 32)",
+                    "rotate channel i with channel i + d/2",
+                    "token 0 is right, later tokens are wrong in all heads; one or two tokens are generated well, then loops",
+                ),
+                line(
+                    1,
+                    "rope_theta",
+                    0.991,
+                    "another theta: theta 10000 where the model has 1000000",
+                    "read rope_theta of config.json",
+                    "token 0 is right; the fastest pair is right everywhere, slower ones drift",
+                ),
+                line(2, "unknown", 0.0, "no known mistake makes it: the error is in channels 3-7", "", ""),
+            ],
         }
     }
 
@@ -209,6 +251,18 @@ impl Backend for Fake {
                 }
             }
             Command::Restart => self.go(None),
+            Command::Diagnose(name) => {
+                let wrong = |row: &ListingRow| row.name == *name && row.status == Status::Diverges;
+                if !self.rows.iter().any(wrong) {
+                    return Err("it does not diverge by itself: there is nothing to diagnose".into());
+                }
+                return Ok(Stop::Diagnosed(self.diagnosis()));
+            }
+            Command::Switch(index) => {
+                self.on = Some(*index).filter(|index| self.on != Some(*index));
+                progress(self.listing());
+                return Ok(Stop::Diagnosed(self.diagnosis()));
+            }
             Command::Reload => {
                 let sentence = "reloaded candidate: 2.q_rope was bad, agrees now; first divergence moves from 2.q_rope to \
                                 5.down_proj";
@@ -230,6 +284,7 @@ impl Backend for Fake {
             } else {
                 vec![Witness::Engine]
             },
+            suspect: self.on.map(|on| format!("with {} in layers 2, 5", self.diagnosis().suspects[on].id)),
             notes: vec!["the reference was computed in bf16: every value has 16 zero bits".into()],
         }
     }

@@ -7,6 +7,7 @@ use ratatui::widgets::{Clear, Widget};
 
 use super::information::wrapped;
 use crate::debugger::COMMANDS;
+use crate::debugger::view::Status;
 use crate::tui::app::App;
 use crate::tui::keymap::BINDINGS;
 use crate::tui::prompt::Prompt;
@@ -81,15 +82,23 @@ fn hints(app: &App, width: usize) -> Line<'static> {
     let count = app.count.map(|count| format!(" {count}"));
     let mut room =
         width.saturating_sub(always.iter().map(columns).sum::<usize>() + count.as_ref().map_or(0, String::len));
-    // Where space is short, going forward matters more than going back.
+    // Where space is short, going forward matters more than going back; where an error is made, why.
+    let wrong = app.at().is_some_and(|op| op.status == Status::Diverges);
     let weight = |(_, word): &(&str, &str)| match *word {
+        "diagnose" => {
+            if wrong {
+                0
+            } else {
+                3
+            }
+        }
         "step" | "next" | "continue" => 0,
         "back" | "goto" | "break" | "finish" => 1,
         _ => 2,
     };
     let all: Vec<_> = commands.chain(screen).collect();
     let mut chosen = vec![false; all.len()];
-    for round in 0..3 {
+    for round in 0..=3 {
         for (index, hint) in all.iter().enumerate().filter(|(_, hint)| weight(hint) == round) {
             if columns(hint) <= room {
                 chosen[index] = true;

@@ -1,4 +1,4 @@
-//! The line at the top: model, forward, where the debugger stands, the verdict.
+//! The line at the top: model, forward, where the debugger stands, the suspect that is on, the verdict.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,7 +11,7 @@ use crate::tui::text;
 use crate::tui::theme::Role;
 
 /// The parts of the line in the order in which they find their room: what matters most first.
-const BY_WEIGHT: [usize; 6] = [5, 4, 1, 3, 2, 0];
+const BY_WEIGHT: [usize; 7] = [6, 4, 5, 1, 3, 2, 0];
 
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
@@ -23,15 +23,16 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let (verdict, verdict_style) = verdict(app);
     let at = app.at().map_or("not started".to_string(), |op| format!("at {}", outline::called(op)));
     let (model, facts) = (app.theme.text(&app.header.model), app.theme.text(&app.header.facts));
-    let parts = ["layerstep".to_string(), model, facts, forward(app), at, verdict];
+    let suspect = app.header.suspect.clone().unwrap_or_default();
+    let parts = ["layerstep".to_string(), model, facts, forward(app), at, suspect, verdict];
     let mut room = usize::from(area.width).saturating_sub(1);
     let mut shown = parts.clone().map(|_| String::new());
     for index in BY_WEIGHT {
         let part = &parts[index];
         let gap = if shown.iter().all(String::is_empty) { 0 } else { 3 };
         let cut = text::fit(part, room.saturating_sub(gap), app.theme.ellipsis());
-        // Where one stands and the model's name are understood when cut.
-        let enough = if matches!(index, 1 | 4 | 5) { text::width(part).min(8) } else { text::width(part) };
+        // Where one stands, the suspect and the model's name are understood when cut.
+        let enough = if matches!(index, 1 | 4..=6) { text::width(part).min(8) } else { text::width(part) };
         if !cut.is_empty() && text::width(&cut) >= enough {
             room -= text::width(&cut) + gap;
             shown[index] = cut;

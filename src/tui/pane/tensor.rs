@@ -115,9 +115,11 @@ fn who(app: &App, width: usize) -> Line<'static> {
             spans.push(Span::raw(" | "));
         }
         let text = match choice {
-            Shown::Values(witness) => witness.name().to_string(),
-            Shown::Difference(a, b) if width < 60 => format!("{}{}{}", abbreviated(a), minus(app), abbreviated(b)),
-            Shown::Difference(a, b) => format!("{} {} {}", a.name(), minus(app), b.name()),
+            Shown::Values(witness) => called(app, witness).to_string(),
+            Shown::Difference(a, b) if width < 60 => {
+                format!("{}{}{}", abbreviated(app, a), minus(app), abbreviated(app, b))
+            }
+            Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
         };
         let style = app.theme.style(if choice == shown { Role::Key } else { Role::Dim });
         spans.push(Span::styled(if choice == shown && !alone { format!("[{text}]") } else { text }, style));
@@ -130,8 +132,17 @@ fn minus(app: &App) -> &'static str {
     app.theme.glyph("−", "-")
 }
 
-fn abbreviated(witness: Witness) -> &'static str {
+/// The word for a witness; our engine is not itself while it makes a mistake.
+fn called(app: &App, witness: Witness) -> &'static str {
     match witness {
+        Witness::Engine if app.header.suspect.is_some() => "engine with bug",
+        other => other.name(),
+    }
+}
+
+fn abbreviated(app: &App, witness: Witness) -> &'static str {
+    match witness {
+        Witness::Engine if app.header.suspect.is_some() => "bug",
         Witness::Engine => "eng",
         Witness::Reference => "ref",
         Witness::Candidate => "cand",
@@ -164,9 +175,9 @@ fn statistics(page: &TensorPage, narrow: bool, app: &App) -> [Line<'static>; 2] 
 
 fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
     let who = if width < 90 {
-        format!("{}/{} ", abbreviated(line.of), abbreviated(line.against))
+        format!("{}/{} ", abbreviated(app, line.of), abbreviated(app, line.against))
     } else {
-        format!("{} against {}: ", line.of.name(), line.against.name())
+        format!("{} against {}: ", called(app, line.of), called(app, line.against))
     };
     let error = Span::styled(format!("error {}", text::short(line.error)), app.theme.style(Role::Current));
     let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
