@@ -191,9 +191,9 @@ impl Trail {
             match (healed <= 1.0, followed <= 1.0) {
                 (true, true) => {}
                 // A layout that could be harmless is wrong only if what follows shows it.
-                (false, false) if self.is_relabelled(site, &part) => self.settle(false),
+                (false, false) if self.is_relabelled(site, part) => self.settle(false),
                 // The same tensor once more: what follows tells about both.
-                (false, false) if self.is_repeated(&part) => {}
+                (false, false) if self.is_repeated(part) => {}
                 (false, false) => self.settle(followed <= 2.0 * healed && !self.is_harmless()),
                 (_, followed) => self.settle(followed),
             }

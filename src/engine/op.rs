@@ -14,6 +14,7 @@ use super::activation::Activation;
 use super::compute::Compute;
 use super::evaluate::{Input, Span, inputs};
 use super::name::Site;
+use super::run::Run;
 use crate::model::{Config, Linear, Model, Tensor};
 use crate::ops::{self, Join, Mask, Normalisation, Operands, Real, Rotation, Rounding, Scoring};
 
@@ -78,6 +79,32 @@ pub struct Alteration {
 impl std::fmt::Debug for Alteration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Alteration").field("sites", &self.sites).finish_non_exhaustive()
+    }
+}
+
+impl<T: Real> Run<T> {
+    /// The op computed last, with a change to it: for [`Run::apply`].
+    pub fn altered(&self, edit: &Edit) -> Option<Step<'_>> {
+        let mut step = self.op(self.last()?);
+        edit(&mut step);
+        Some(step)
+    }
+
+    /// What an op gives on what is computed now; `None` where it reads what is not there. The run stays as it is.
+    pub fn apply(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
+        let operands = self.read(&step.inputs, step.site)?;
+        Some(step.apply(&operands, compute))
+    }
+
+    /// Ops of some sites are computed otherwise from here on. An alteration that reads what is not there (an earlier layer
+    /// of the first) leaves the op as it is.
+    pub fn alter(&mut self, alterations: Vec<Alteration>) {
+        self.alterations = alterations;
+    }
+
+    /// Whether some ops are computed otherwise than the model says.
+    pub fn is_altered(&self) -> bool {
+        !self.alterations.is_empty()
     }
 }
 

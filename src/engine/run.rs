@@ -11,7 +11,7 @@ use super::cache::KvCache;
 use super::compute::Compute;
 use super::evaluate::{Input, Span, inputs};
 use super::name::Site;
-use super::op::{Alteration, Edit, Step};
+use super::op::{Alteration, Step};
 use super::program::Program;
 use crate::model::Model;
 use crate::ops::Real;
@@ -43,7 +43,7 @@ pub struct Run<T = f32> {
     /// Those of the layer before, kept for alterations that read them.
     stale: HashMap<Activation, Value<T>>,
     /// Ops that are computed otherwise than the model says.
-    alterations: Vec<Alteration>,
+    pub(super) alterations: Vec<Alteration>,
     /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
     checkpoints: Vec<Value<T>>,
     cache: KvCache<T>,
@@ -160,7 +160,7 @@ impl<T: Real> Run<T> {
     }
 
     /// The op at `site` as the model says.
-    fn op(&self, site: Site) -> Step<'_> {
+    pub(super) fn op(&self, site: Site) -> Step<'_> {
         Step::of(&self.model, site, self.span())
     }
 
@@ -177,7 +177,7 @@ impl<T: Real> Run<T> {
     }
 
     /// What an op at `site` reads that has these inputs; `None` where one is not there.
-    fn read(&self, inputs: &[Input], site: Site) -> Option<Vec<ArrayViewD<'_, T>>> {
+    pub(super) fn read(&self, inputs: &[Input], site: Site) -> Option<Vec<ArrayViewD<'_, T>>> {
         let mut operands = inputs.iter().map(|input| self.operand(*input)).collect::<Option<Vec<_>>>()?;
         if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
             operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
@@ -188,30 +188,6 @@ impl<T: Real> Run<T> {
     /// What the op computed last gives when it is computed as `compute` says; the run stays as it is.
     pub fn again(&self, compute: Compute) -> Option<Value<T>> {
         Some(self.evaluate(self.last()?, compute))
-    }
-
-    /// The op computed last, with a change to it: for [`Run::apply`].
-    pub fn altered(&self, edit: &Edit) -> Option<Step<'_>> {
-        let mut step = self.op(self.last()?);
-        edit(&mut step);
-        Some(step)
-    }
-
-    /// What an op gives on what is computed now; `None` where it reads what is not there. The run stays as it is.
-    pub fn apply(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
-        let operands = self.read(&step.inputs, step.site)?;
-        Some(step.apply(&operands, compute))
-    }
-
-    /// Ops of some sites are computed otherwise from here on. An alteration that reads what is not there (an earlier layer
-    /// of the first) leaves the op as it is.
-    pub fn alter(&mut self, alterations: Vec<Alteration>) {
-        self.alterations = alterations;
-    }
-
-    /// Whether some ops are computed otherwise than the model says.
-    pub fn is_altered(&self) -> bool {
-        !self.alterations.is_empty()
     }
 
     /// An input, if it is computed and still held.

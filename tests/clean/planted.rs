@@ -203,7 +203,7 @@ const CASES: &[Planted] = &[
         names: &["0"],
         last_good: Some("0.down_proj"),
         layers: &[0, 1],
-        says: &["model.layers.0 is not what its name says", "what follows was computed from the right value"],
+        says: &["model.layers.0 is not what its name says", "its values are those of model.layers.1"],
         ..PLANTED
     },
     Planted {

@@ -159,7 +159,7 @@ fn window(scene: &Scene) -> Vec<Variant> {
     let seen = scene.dumped().and_then(|y| seen_keys(scene.activation(), y));
     if let Some(width) = seen.filter(|width| Some(*width) != own) {
         variants.push(masked(format!("a window of {width} where the model has {have}"), move |mask| {
-            mask.window = Some(width)
+            mask.window = Some(width);
         }));
     }
     variants
@@ -246,6 +246,9 @@ fn stale_keys(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     Some(others(worst, keys))
 }
 
+/// Pairs of slots that are tried at most.
+const MOST_EXCHANGES: usize = 1024;
+
 /// The value whose exchange explains the error best: the error is its probabilities times one vector per key head.
 fn stale_values(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     let config = scene.config();
@@ -275,9 +278,8 @@ fn stale_values(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     let mut by_share: Vec<(usize, f64)> = (0..keys).map(|key| (key, explained(key))).collect();
     by_share.sort_by(|a, b| b.1.total_cmp(&a.1));
     // With few rows several keys explain it alike.
-    const MOST: usize = 1024;
     let enough = 0.9 * by_share[0].1;
-    let alike = by_share.into_iter().take_while(|(_, share)| *share >= enough).take(MOST.div_ceil(keys));
+    let alike = by_share.into_iter().take_while(|(_, share)| *share >= enough).take(MOST_EXCHANGES.div_ceil(keys));
     Some(alike.flat_map(|(key, _)| others(key, keys)).collect())
 }
 

@@ -192,11 +192,13 @@ fn position_offset(scene: &Scene) -> Vec<Variant> {
     })]
 }
 
+/// Rows that are right before the first decode step, where both stand in one tensor.
+const PREFILL: usize = 2;
+
 fn cache_position(scene: &Scene) -> Vec<Variant> {
     let Some((found, shifts)) = shifts(scene) else { return usual_positions(scene) };
     let from = shifts.iter().position(|shift| *shift != 0).unwrap_or_default();
     // Where prefill and decode steps stand in one tensor, the prefill is right; at position 0 every rotation is.
-    const PREFILL: usize = 2;
     let wrong = &found[from..];
     let regular = |step: i64| wrong.windows(2).all(|pair| pair[1] - pair[0] == step);
     if scene.step == 0 && (from < PREFILL || !(regular(0) || regular(1))) {

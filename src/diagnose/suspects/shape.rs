@@ -26,7 +26,7 @@ pub fn describe(scene: &Scene) -> Option<Accused> {
     let Some((y, f)) = tables(scene) else { return scene.part.is_some().then_some(accused) };
     let bad = y.iter().filter(|v| !v.is_finite()).count();
     if bad > 0 {
-        accused.summary += &format!(": {bad} of {} elements are not finite", y.len());
+        accused.summary = format!("{}: {bad} of {} elements are not finite", accused.summary, y.len());
         return Some(accused);
     }
     let model = distance(&y, &f);
@@ -37,15 +37,14 @@ pub fn describe(scene: &Scene) -> Option<Accused> {
         if share > EXPLAINED {
             accused.explained = share;
             accused.residual = if size > 0.0 { (distance(&y, &fitted) / size).sqrt() } else { 0.0 };
-            accused.summary += &format!(": {words}");
+            accused.summary = format!("{}: {words}", accused.summary);
             return Some(accused);
         }
     }
     accused.residual = if size > 0.0 { (model / size).sqrt() } else { 0.0 };
-    accused.summary += &match place(&y, &f) {
-        Some(words) => format!(": {words}"),
-        None => format!(": an error of {:.1e} of the tensor without a simple shape", accused.residual),
-    };
+    let words = place(&y, &f)
+        .unwrap_or_else(|| format!("an error of {:.1e} of the tensor without a simple shape", accused.residual));
+    accused.summary = format!("{}: {words}", accused.summary);
     Some(accused)
 }
 
@@ -62,14 +61,12 @@ fn tables(scene: &Scene) -> Option<(Array2<f64>, Array2<f64>)> {
 }
 
 fn flat(x: ndarray::ArrayD<f64>) -> Option<Array2<f64>> {
-    match x.ndim() {
-        2 => x.into_dimensionality::<Ix2>().ok(),
-        _ => {
-            let x = x.into_dimensionality::<Ix3>().ok()?.permuted_axes([1, 0, 2]);
-            let (rows, heads, width) = x.dim();
-            x.as_standard_layout().into_owned().into_shape_with_order((rows, heads * width)).ok()
-        }
+    if x.ndim() == 2 {
+        return x.into_dimensionality::<Ix2>().ok();
     }
+    let x = x.into_dimensionality::<Ix3>().ok()?.permuted_axes([1, 0, 2]);
+    let (rows, heads, width) = x.dim();
+    x.as_standard_layout().into_owned().into_shape_with_order((rows, heads * width)).ok()
 }
 
 fn distance(a: &Array2<f64>, b: &Array2<f64>) -> f64 {

@@ -3,7 +3,7 @@
 //! With channels `(a, b)` of a pair as complex numbers, `z = (y_a + j y_b) / (q_a + j q_b)` has the angle `position · ω`. Summed
 //! over heads as a correlation, it tells positions where the speeds are known, and speeds where positions are.
 
-use ndarray::{ArrayViewD, Ix2, Ix3};
+use ndarray::{ArrayView3, ArrayViewD, Ix2, Ix3};
 
 use super::Scene;
 use crate::ops::{Frequencies, Pairs};
@@ -16,7 +16,7 @@ fn correlations(scene: &Scene, pairs: Pairs) -> Option<Vec<Vec<Complex>>> {
     let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
     let (heads, rows, width) = y.dim();
     let x = scene.input(0)?;
-    let at = channels_of(&x, width)?;
+    let x = by_head(x, width)?;
     let half = width / 2;
     let channels = |i: usize| match pairs {
         Pairs::Halves => (i, i + half),
@@ -26,20 +26,21 @@ fn correlations(scene: &Scene, pairs: Pairs) -> Option<Vec<Vec<Complex>>> {
         let (a, b) = channels(i);
         (0..heads).fold((0.0, 0.0), |sum, head| {
             let (ya, yb) = (y[[head, row, a]], y[[head, row, b]]);
-            let (qa, qb) = (at(head, row, a), at(head, row, b));
+            let (qa, qb) = (x[[head, row, a]], x[[head, row, b]]);
             (sum.0 + ya * qa + yb * qb, sum.1 + yb * qa - ya * qb)
         })
     };
     Some((0..rows).map(|row| (0..half).map(|i| of_pair(row, i)).collect()).collect())
 }
 
-/// Reads `[head, row, channel]` or `[row, head * channel]` by head, row and channel.
-fn channels_of<'a>(x: &'a ArrayViewD<'a, f64>, width: usize) -> Option<Box<dyn Fn(usize, usize, usize) -> f64 + 'a>> {
-    if let Ok(cube) = x.view().into_dimensionality::<Ix3>() {
-        return Some(Box::new(move |head, row, channel| cube[[head, row, channel]]));
+/// `[head, row, channel]`, whatever stands beside what.
+fn by_head(x: ArrayViewD<'_, f64>, width: usize) -> Option<ArrayView3<'_, f64>> {
+    if x.ndim() == 3 {
+        return x.into_dimensionality::<Ix3>().ok();
     }
-    let flat = x.view().into_dimensionality::<Ix2>().ok()?;
-    Some(Box::new(move |head, row, channel| flat[[row, head * width + channel]]))
+    let flat = x.into_dimensionality::<Ix2>().ok()?;
+    let (rows, features) = flat.dim();
+    Some(flat.into_shape_with_order((rows, features / width, width)).ok()?.permuted_axes([1, 0, 2]))
 }
 
 /// The position that each row was rotated to, if the speeds are the model's.
