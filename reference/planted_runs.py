@@ -63,6 +63,10 @@ TWO = (
     ("llama_bias", "float32", Plant("fused_from_groups", 0), Plant("softmax_scale_inverted", 1)),
     ("qwen3", "float32", Plant("rope_theta_1e4", 1), Plant("gate_up_woven", 1)),
     ("mistral", "float32", Plant("v_noisy", 0), Plant("down_wrong_layer", 2)),
+    # two in one op
+    ("llama_bias", "float32", Plant("rope_interleaved", 1), Plant("rope_theta_1e6", 1)),
+    ("llama", "float32", Plant("norm_offset_one", 1), Plant("norm_layernorm", 1)),
+    ("llama_bias", "bfloat16", Plant("q_bias_missing", 1), Plant("q_reshaped", 1)),
 )
 INV_FREQ = "ref_inv_freq_low_precision"
 IN_REFERENCE = (

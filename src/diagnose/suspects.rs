@@ -13,6 +13,7 @@ mod layouts;
 mod mlp;
 mod norms;
 pub mod over_span;
+mod pairs;
 mod projections;
 mod residual;
 mod rope;

@@ -110,6 +110,11 @@ impl Answer {
         }
         // Next to a small mistake, rounding is a larger share.
         let enough = if case.expect.ratio.is_some_and(|ratio| ratio < 100.0) { 0.99 } else { 0.999 };
+        // Two mistakes in one op are named side by side.
+        let together = |class: &Vec<(&str, f64)>| class.len() == 2 && class.iter().all(|(id, _)| wanted.contains(id));
+        if wanted.len() == 2 && found.iter().any(together) {
+            return wrong;
+        }
         for wanted in wanted {
             let first = found.iter().filter_map(|class| class.first()).find(|(id, _)| *id == wanted);
             let tied = found.iter().flatten().any(|(id, _)| *id == wanted);

@@ -191,7 +191,7 @@ fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {
 }
 
 fn norm_eps(scene: &Scene) -> Vec<Variant> {
-    const USUAL: [f32; 7] = [0.0, 1e-12, 1e-8, f32::EPSILON, 1e-6, 1e-5, 1e-3];
+    const USUAL: [f32; 7] = [1e-5, 1e-6, 0.0, f32::EPSILON, 1e-3, 1e-8, 1e-12];
     let own = scene.config().rms_norm_eps;
     let with = |eps: f32| how(format!("eps {eps:e} where the model has {own:e}"), move |how| how.eps = eps);
     let outside = |eps: f32| {

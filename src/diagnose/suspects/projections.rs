@@ -89,14 +89,15 @@ pub(super) const STALE: &[Suspect] = &[Suspect {
     variants: stale,
 }];
 
-/// Puts a changed linear layer in the place of an op; `change` is given the layer that the model has there.
+/// Puts a changed linear layer in the place of an op; `change` is given the one that is there.
 pub(super) fn with(
     words: impl Into<String>,
     change: impl Fn(&Step, &Linear) -> Option<Linear> + Send + Sync + 'static,
 ) -> Variant {
     Variant::new(words, move |step| {
-        let own = step.model.layers.get(step.site.layer).and_then(|layer| of(layer, step.site.activation));
-        let changed = own.and_then(|own| Some(change(step, own)?).filter(|new| new.weight.shape == own.weight.shape));
+        let Some(Op::Linear { weight, bias, .. }) = step.ops.first() else { return };
+        let own = Linear { weight: weight.clone().into_owned(), bias: bias.clone().map(Cow::into_owned) };
+        let changed = change(step, &own).filter(|new| new.weight.shape == own.weight.shape);
         // What is said of one matrix may make no sense of another.
         let Some(changed) = changed else { return };
         if let Some(Op::Linear { weight, bias, .. }) = step.ops.first_mut() {

@@ -7,7 +7,7 @@
 use ndarray::ArrayViewD;
 
 use super::scene::Scene;
-use super::{Suspect, Variant, all, named, over_span, shape};
+use super::{Suspect, Variant, all, named, over_span, pairs, shape};
 use crate::diagnose::noise::{Expected, Terms, measure_under};
 use crate::diagnose::span::key;
 use crate::engine::{Activation, Axis, Edit, Site, Value};
@@ -78,6 +78,9 @@ pub fn search(scene: &Scene) -> Vec<Accused> {
     }
     let mut found = nearest(all().filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);
     if found.is_empty() {
+        found = pairs::search(scene);
+    }
+    if found.is_empty() {
         found.extend(shape::describe(scene));
     }
     found
@@ -110,7 +113,7 @@ pub fn one(scene: &Scene, suspect: &'static Suspect) -> Option<Accused> {
     nearest(tried.collect(), scene.terms.least).into_iter().next()
 }
 
-fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
+pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
     let part = scene.part.as_ref()?;
     let forced = scene.forced.as_ref()?;
     let (exact, mask) = forced.altered(&variant.edit)?;
