@@ -32,7 +32,16 @@ impl Forced {
     pub fn new(model: &Arc<Model>, ids: &[u32]) -> Self {
         let run = || Run::new(Arc::clone(model), ids, LogitRows::All);
         let exact = Run::with_compute(Arc::clone(model), ids, LogitRows::All, Compute::default());
-        Self { arithmetic: Arithmetic::default(), exact, draws: [run(), run()], expected: (None, Default::default()) }
+        let mut forced = Self {
+            arithmetic: Arithmetic::default(),
+            exact,
+            draws: [run(), run()],
+            expected: (None, Default::default()),
+        };
+        // Suspects may read them.
+        forced.exact.keep_stale();
+        forced.draws.iter_mut().for_each(Run::keep_stale);
+        forced
     }
 
     /// The same without the activations of the layer that was left: where an embedding or a block was computed last,
@@ -40,9 +49,19 @@ impl Forced {
     #[must_use]
     pub fn at_residual(&self) -> Self {
         let mut left = self.clone();
-        left.exact.leave_layer();
-        left.draws.iter_mut().for_each(Run::leave_layer);
+        left.leave_layer();
         left
+    }
+
+    /// Forgets the activations of the layer, but for the residual stream.
+    pub fn leave_layer(&mut self) {
+        self.exact.leave_layer();
+        self.draws.iter_mut().for_each(Run::leave_layer);
+    }
+
+    /// The next op.
+    pub fn next(&self) -> Option<Site> {
+        self.exact.next()
     }
 
     /// Begins a decode step.

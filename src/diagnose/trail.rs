@@ -127,6 +127,14 @@ impl Trail {
 
     /// Follows the dump by one op.
     pub fn step(&mut self) -> Result<Option<(Site, Look)>, dump::Error> {
+        if self.healed.next() == Some(Site::whole(Activation::LmHead)) {
+            // Logits are the largest of all: what no later op reads makes room for them.
+            self.recent.clear();
+            self.healed.leave_layer();
+            if let Some(fork) = &mut self.fork {
+                fork.followed.leave_layer();
+            }
+        }
         let Some(site) = self.healed.step_exact() else { return Ok(None) };
         let part = self.read(site)?;
         let precision = match &part {

@@ -99,7 +99,13 @@ impl<T: Real> Run<T> {
     /// Ops of some sites are computed otherwise from here on. An alteration that reads what is not there (an earlier layer
     /// of the first) leaves the op as it is.
     pub fn alter(&mut self, alterations: Vec<Alteration>) {
+        self.keep_stale();
         self.alterations = alterations;
+    }
+
+    /// Keeps what a layer leaves behind until the next one is left, for [`Input::Stale`].
+    pub fn keep_stale(&mut self) {
+        self.keeps_stale = true;
     }
 
     /// Whether some ops are computed otherwise than the model says.

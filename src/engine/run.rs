@@ -40,8 +40,9 @@ pub struct Run<T = f32> {
     counter: usize,
     /// What is computed and not stale: the activations of the current layer, and those that no layer owns.
     slots: HashMap<Activation, Value<T>>,
-    /// Those of the layer before, kept for alterations that read them.
+    /// Those of the layer before, where they are kept: alterations may read them.
     stale: HashMap<Activation, Value<T>>,
+    pub(super) keeps_stale: bool,
     /// Ops that are computed otherwise than the model says.
     pub(super) alterations: Vec<Alteration>,
     /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
@@ -78,6 +79,7 @@ impl<T: Real> Run<T> {
             counter: 0,
             slots: HashMap::new(),
             stale: HashMap::new(),
+            keeps_stale: false,
             alterations: Vec::new(),
             checkpoints: Vec::new(),
             cache,
@@ -124,7 +126,12 @@ impl<T: Real> Run<T> {
         if site.activation == Activation::InputNorm {
             // On entering a layer the slots of the one before it are stale: only its output goes on.
             let residual = self.residual(site.layer).clone();
-            self.stale = std::mem::take(&mut self.slots);
+            let left = std::mem::take(&mut self.slots);
+            if self.keeps_stale {
+                // Attention patterns are large, and no port was seen to leave them behind.
+                let is_kept = |activation: &Activation| !activation.row().axes.contains(&super::Axis::Key);
+                self.stale = left.into_iter().filter(|(activation, _)| is_kept(activation)).collect();
+            }
             self.checkpoints.push(residual);
         } else if site.activation == Activation::FinalNorm {
             self.checkpoints.push(self.slots[&Activation::Block].clone());
@@ -216,7 +223,8 @@ impl<T: Real> Run<T> {
 
     /// Forgets the activations of the current layer, but for the residual stream.
     pub fn leave_layer(&mut self) {
-        self.slots.retain(|activation, _| matches!(activation, Activation::EmbedTokens | Activation::Block));
+        self.slots.retain(|activation, _| !activation.row().per_layer || *activation == Activation::Block);
+        self.stale.clear();
     }
 
     /// The op that `step` computes next.
