@@ -54,6 +54,7 @@ fn refused(args: &[&str], says: &[&str]) {
     let (last, notes) = lines.split_last().expect("a line");
     assert!(last.starts_with("error: ") && notes.iter().all(|line| line.starts_with("note: ")), "{args:?}: {err}");
     assert!(!err.contains("panicked"), "{args:?}: {err}");
+    assert!(last.matches("(os error").count() < 2, "a cause is said once: {last}");
     for words in says {
         assert!(last.contains(words), "{args:?}: {words:?} is not in: {last}");
     }
@@ -125,6 +126,13 @@ fn rewrite(
 fn truncate(file: &Path) {
     let bytes = fs::read(file).expect("a file");
     fs::write(file, &bytes[..bytes.len() * 2 / 3]).expect("written");
+}
+
+#[test]
+fn a_dump_that_is_not_there_is_named_with_its_cause() {
+    let demo = repository("reference/demo/model").display().to_string();
+    let dump = "/nowhere/dump.safetensors";
+    refused(&["diff", "--model", &demo, "--reference", dump], &["/nowhere/dump.safetensors: cannot open: "]);
 }
 
 #[test]

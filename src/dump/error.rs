@@ -41,12 +41,12 @@ pub enum Error {
         problem: String,
     },
     /// A map file could not be read.
-    #[error("{}: cannot read the map: {source}", path(file))]
+    #[error("{}: cannot read the map: {reason}", path(file))]
     MapFile {
         /// The map file.
         file: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A tensor was asked for before the ids were known.
     #[error("{}: the ids of this dump are not known, so its rows cannot be told; give --ids or --prompt", path(file))]

@@ -68,7 +68,7 @@ pub(super) enum Mapped {
 impl Map {
     /// Reads a map file.
     pub fn open(path: &Path) -> Result<Map, Error> {
-        let text = fs::read_to_string(path).map_err(|source| Error::MapFile { file: path.to_owned(), source })?;
+        let text = fs::read_to_string(path).map_err(|reason| Error::MapFile { file: path.to_owned(), reason })?;
         Map::parse(path, &text)
     }
 

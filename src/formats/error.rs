@@ -10,14 +10,14 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused, or the file changed while it was open.
-    #[error("{}: cannot {action}: {source}", shown(path))]
+    #[error("{}: cannot {action}: {reason}", shown(path))]
     Io {
         /// The file.
         path: PathBuf,
         /// What was attempted: "open", "read", "write".
         action: &'static str,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The content is none of the formats read here.
     #[error(
@@ -100,7 +100,7 @@ pub enum Error {
 
 impl Error {
     pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::Io { path: path.to_owned(), action, source }
+        move |reason| Error::Io { path: path.to_owned(), action, reason }
     }
 
     pub(super) fn format(path: &Path, format: &'static str, problem: impl Into<String>) -> Error {
