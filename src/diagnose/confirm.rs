@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use ndarray::ArrayD;
 
-use super::finding::{Finding, Kind, ranges};
+use super::arithmetic::Arithmetic;
+use super::equivalent::is_query_or_key;
+use super::finding::{Finding, Harmless, Kind, ranges};
 use super::part::{Part, compare_parts};
 use super::precision::Precision;
 use crate::dump::{self, Dump};
@@ -31,7 +33,7 @@ pub(super) fn confirm(
     dump: &Dump,
     (ids, steps): (&[u32], &[usize]),
     findings: &[Finding],
-    precision: Precision,
+    (precision, arithmetic): (Precision, &Arithmetic),
 ) -> Result<Option<String>, dump::Error> {
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.kind == Kind::Wrong).collect();
     let alterations: Vec<Alteration> = wrong
@@ -42,7 +44,9 @@ pub(super) fn confirm(
         })
         .collect();
     let (Some(first), false) = (wrong.first(), alterations.is_empty()) else { return Ok(None) };
-    let found = run(model, dump, (ids, steps), (first.step, first.site), &alterations, precision)?;
+    let other_layout = findings.iter().any(|finding| matches!(finding.harmless, Some(Harmless::Permuted(_))));
+    let from = (first.step, first.site);
+    let found = run(model, dump, (ids, steps), from, &alterations, (precision, arithmetic), other_layout)?;
     Ok(Some(found.sentence(&switched_on(&wrong))))
 }
 
@@ -52,7 +56,8 @@ fn run(
     (ids, steps): (&[u32], &[usize]),
     from: (usize, Site),
     alterations: &[Alteration],
-    precision: Precision,
+    (precision, arithmetic): (Precision, &Arithmetic),
+    other_layout: bool,
 ) -> Result<Confirmation, dump::Error> {
     let compute = Compute::rounded(precision.rounding());
     let start =
@@ -70,11 +75,14 @@ fn run(
             }
         }
         fed += tokens;
-        while let Some(site) = altered.step() {
-            right.step();
-            again.step();
+        while let Some(site) = altered.next() {
+            for (run, nudge) in [(&mut right, None), (&mut altered, None), (&mut again, Some(1))] {
+                run.set_compute(Compute { operands: arithmetic.of(site.activation), nudge, ..compute });
+                run.step();
+            }
             behind |= (forward, site) == from;
-            if !behind {
+            // Queries and keys in another layout are not compared: what is made of them is.
+            if !behind || (other_layout && is_query_or_key(site)) {
                 continue;
             }
             let Some(dumped) = dump.read(forward, site, None)? else { continue };

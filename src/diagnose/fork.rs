@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
-use super::equivalent::reordered;
+use super::equivalent::{Pairs, reordered};
 use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
 use super::noise::Noise;
@@ -141,19 +141,36 @@ impl Trail {
     /// What the search of suspects needs.
     fn scene(&self, site: Site, part: &Part) -> Scene {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
+        // Queries and keys of another layout are looked at in ours: that is what runs are fed with, too.
+        let ours = self.layout(site).map(|pairs| reordered(part, &self.model.config, pairs));
         Scene {
             model: Arc::clone(&self.model),
             forced: Some(self.healed.clone()),
             site,
             step: self.spans.forward(),
             first: self.healed.first_position(),
-            part: Some(part.clone()),
+            part: Some(ours.unwrap_or_else(|| part.clone())),
             stretch: (self.spans.reach(site, &self.model.config).ops > 0)
                 .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
             precision,
             terms: self.terms(site, precision),
             is_reference: self.is_reference,
         }
+    }
+
+    /// The layout that the queries or keys of this layer have been found to have.
+    fn layout(&self, site: Site) -> Option<Pairs> {
+        let before = match site.activation {
+            Activation::QNorm | Activation::QRope => Activation::QProj,
+            Activation::KNorm | Activation::KRope => Activation::KProj,
+            _ => return None,
+        };
+        let of_projection =
+            |finding: &&Finding| finding.site == Site::new(site.layer, before) && finding.step == self.spans.forward();
+        self.findings.iter().rev().find(of_projection).and_then(|finding| match finding.harmless {
+            Some(Harmless::Permuted(pairs)) => Some(pairs),
+            _ => None,
+        })
     }
 
     /// The mistakes that make a tensor. A mistake that is in one layer is likely in the others: it is tried first there.

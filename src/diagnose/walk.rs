@@ -265,13 +265,12 @@ impl Walk {
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
         let tokens = (&self.ids[..], &self.steps[..]);
         let mut proofs = Vec::new();
-        for ((role, dump), (findings, precision)) in
-            self.witnesses.named().into_iter().zip(found.iter().zip(precisions))
-        {
-            let proof =
-                dump.zip(precision).map(|(dump, precision)| confirm(&self.model, dump, tokens, findings, precision));
+        for (((role, dump), trail), findings) in self.witnesses.named().into_iter().zip(&self.trails).zip(&found) {
+            let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
+            let computes = (trail.precision(), trail.arithmetic());
             // What could be read before can be read again; if not, there is no proof.
-            proofs.extend(proof.and_then(Result::ok).flatten().map(|proof| format!("{role}: {proof}")));
+            let proof = confirm(&self.model, dump, tokens, findings, computes).ok().flatten();
+            proofs.extend(proof.map(|proof| format!("{role}: {proof}")));
         }
         let folder = self.model.files.first().and_then(|file| file.parent());
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
