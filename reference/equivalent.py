@@ -82,6 +82,11 @@ def multiply_in_bfloat16(model: PreTrainedModel) -> PreTrainedModel:
     return planted(model, [*(Plant("low_precision_layer", layer) for layer in layers), Plant("low_precision_head")])
 
 
+def square_in_bfloat16(model: PreTrainedModel) -> PreTrainedModel:
+    """The mean squares of the norms before attention in bf16: in a bf16 run no more than the rounding of its output."""
+    return planted(model, [Plant("low_precision_norm", layer) for layer in range(model.config.num_hidden_layers)])
+
+
 def fuse_attention(model: PreTrainedModel) -> PreTrainedModel:
     """Scores and probs never rounded, as in a fused kernel."""
 
@@ -152,6 +157,7 @@ TABLE = (
     Equivalent("weights_8_bits", (LLAMA, BIAS, QWEN3), ("float32",), ("all",), quantised(8), within=1e7),
     Equivalent("weights_4_bits", (LLAMA, MISTRAL, QWEN2, DEMO), ("float32",), ("all",), quantised(4), within=1e7),
     Equivalent("norm_in_float32", (LLAMA, QWEN3), ("bfloat16", "float16"), ("all", "blocks"), norm_in_float32),
+    Equivalent("mean_square_bfloat16", (LLAMA, QWEN3), ("bfloat16",), ("all", "blocks"), square_in_bfloat16),
     Equivalent("attention_fused", (MISTRAL, DEMO), ("bfloat16", "float16"), ("all", "blocks"), fuse_attention, without_scores),
     Equivalent("matmul_bfloat16", (LLAMA, QWEN2), ("float32",), ("all", "blocks"), multiply_in_bfloat16, within=1e5),
     Equivalent("masked_1e9", (LLAMA, MISTRAL), ("float32", "bfloat16"), ("all",), dump=_masked_as(-1e9)),
