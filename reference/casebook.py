@@ -26,6 +26,7 @@ from torch import Tensor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 JOINED = ("joined", "untold")
+UNSCORED = ("unscored", *JOINED)
 CLEAN = {"verdicts": ["match", "rounding"]}
 
 
@@ -108,8 +109,9 @@ def coverage(kind: str, layers: int) -> Callable[[str], bool]:
     """Which activations, the step suffix aside, a dump of this coverage holds, in a model of `layers` layers.
 
     all; blocks: every block's output; second, third: every second or third block's, of three layers the middle one's and
-    the logits; logits; attention: what attention adds to the stream; unnormed: all but the norms of q and k; around-N: all
-    of the layers N - 1 to N + 1; joined, untold: what has rows of tokens (see `cut`).
+    the logits; logits; attention: what attention adds to the stream; unnormed: all but the norms of q and k; unscored:
+    all but scores and probs; joined, untold: the same, which has rows of tokens (see `cut`); around-N: all of the layers
+    N - 1 to N + 1.
     """
     if kind.startswith("around-"):
         at = int(kind.removeprefix("around-"))
@@ -124,8 +126,7 @@ def coverage(kind: str, layers: int) -> Callable[[str], bool]:
         "logits": lambda name: name == "lm_head",
         "attention": lambda name: name.endswith(".self_attn.o_proj"),
         "unnormed": lambda name: not name.endswith((".q_norm", ".k_norm")),
-        "joined": lambda name: not name.endswith((".scores", ".probs")),
-        "untold": lambda name: not name.endswith((".scores", ".probs")),
+        **dict.fromkeys(UNSCORED, lambda name: not name.endswith((".scores", ".probs"))),
     }[kind]
 
 

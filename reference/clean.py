@@ -21,6 +21,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 COVERAGES = ("all", "blocks", "third", "logits")
 LENGTHS = (1, 12, 64)
 DECODED = "12+4"  # tokens of the prefill, then decode steps
+LONG = "400"  # enough for rounded RoPE speeds to stand out of the rounding of a bf16 run
 TEXT = (
     "The lighthouse keeper wrote three letters that winter. In the first, dated 4 December 1871, he asked for lamp oil, "
     "flour and a new barometer; in the second he described a wreck, and the third he never sent. "
@@ -49,7 +50,7 @@ def tokens_of(folder: Path, count: int) -> list[int]:
         tokens = AutoTokenizer.from_pretrained(folder)(TEXT)["input_ids"]
     else:
         vocabulary = AutoConfig.from_pretrained(folder).vocab_size
-        tokens = np.random.Generator(np.random.PCG64(7)).integers(3, vocabulary, max(LENGTHS)).tolist()
+        tokens = np.random.Generator(np.random.PCG64(7)).integers(3, vocabulary, int(LONG)).tolist()
         tokens[9] = tokens[2]  # one token twice
     if len(tokens) < count:
         raise ValueError(f"{folder.name}: the text has only {len(tokens)} tokens")
@@ -147,4 +148,25 @@ def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[in
                         reference=dumps.part(folder, "float32", tokens, kind),
                         candidate=dumps.part(folder, precision, tokens, kind),
                     )
+    dumps.forget()
+
+
+def add_long(book: Casebook, dumps: CleanDumps) -> None:
+    """Adds the controls of a long prompt: a bf16 run in each role, and beside a float32 one.
+
+    They have no scores and probs, which would be three quarters of the dump. The prompt is longer than the model's context:
+    no activation depends on that.
+    """
+    folder, kind = TINY / "llama", "unscored"
+    rounding = {"verdicts": ["rounding"]}
+    case = f"clean/llama/bfloat16/{kind}/{LONG}"
+    cases = {
+        case: {"reference": "bfloat16"},
+        f"{case}/candidate": {"candidate": "bfloat16"},
+        f"clean/llama/float32-bfloat16/{kind}/{LONG}": {"reference": "float32", "candidate": "bfloat16"},
+    }
+    for name, roles in cases.items():
+        if book.wants(name):
+            parts = {role: dumps.part(folder, precision, LONG, kind) for role, precision in roles.items()}
+            book.add(name, folder, rounding, **parts)
     dumps.forget()

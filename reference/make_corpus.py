@@ -19,7 +19,7 @@ import torch
 
 from capture import CaptureError
 from casebook import Casebook
-from clean import DEMO, CleanDumps, add_clean, tiny_folders
+from clean import DEMO, CleanDumps, add_clean, add_long, tiny_folders
 from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
@@ -52,6 +52,7 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     for folder in tiny_folders():
         add_clean(book, dumps, folder)
     add_clean(book, dumps, DEMO, lengths=(12,))
+    add_long(book, dumps)
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from casebook import Casebook
-from clean import DECODED, DEMO, CleanDumps
+from clean import DECODED, DEMO, LONG, CleanDumps
 from make_tiny import TINY
 from planted import PlantedDumps, Run, add_run
 from planting import BASIC, BUGS, Plant
@@ -80,6 +80,11 @@ IN_REFERENCE = (
     ("qwen3", "bfloat16", "12", (Plant("norm_offset_one", 0),), None),
     ("llama_bias", "float32", "12", (Plant("norm_eps", 2),), None),
 )
+# Rounded speeds in a bf16 run, as a mistake of the candidate and of the reference.
+LONG_RUNS = (
+    Run(TINY / "llama", "bfloat16", every("rope_low_precision"), ("unscored",), LONG, beside_float32=True),
+    Run(TINY / "llama", "bfloat16", every("rope_low_precision"), ("unscored",), LONG, of_reference=True, suspect=INV_FREQ),
+)
 # What dumps of another kind show: without the norms of q and k, with the rows of decode steps below those of the prefill.
 OTHERWISE_DUMPED = (
     ("float32", "unnormed", Plant("qk_norm_after_rope", 2)),
@@ -105,13 +110,14 @@ ON_DEMO = (
 
 
 def other_runs() -> Iterable[Run]:
-    """A mistake in every layer, two mistakes at once, one in the reference, and the demo model, which is trained."""
+    """A mistake in every layer, two mistakes at once, one in the reference, long prompts, and the trained demo model."""
     for model, precision, bug in EVERYWHERE:
         yield Run(TINY / model, precision, every(bug), ("all", "blocks"))
     for model, precision, *plants in TWO:
         yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
     for model, precision, tokens, plants, suspect in IN_REFERENCE:
         yield Run(TINY / model, precision, plants, ("all",), tokens, of_reference=True, suspect=suspect)
+    yield from LONG_RUNS
     for index, (precision, kind, plant) in enumerate(OTHERWISE_DUMPED):
         model = "qwen3" if kind == "unnormed" else plant.bug.models[index % len(plant.bug.models)]
         tokens = "12" if kind == "unnormed" else DECODED

@@ -52,7 +52,7 @@ class Bug:
     plant: Callable[..., None]
     layers: tuple[int, ...] = (0, 1, 2)  # where it can be planted in three layers
     from_step: int = 0  # the first forward in which it shows
-    float32_only: bool = False  # in less precision it is no larger than the rounding
+    float32_only: bool = False  # in less precision it is no larger than the rounding, at 12 tokens (at more, see LONG_RUNS)
     amount: float | None = None  # given to `plant` where a mistake has a size
     instead: str | None = None  # the site that another right reading names first
     verdicts: tuple[str, ...] = ("diverged",)

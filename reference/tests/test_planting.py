@@ -1,6 +1,7 @@
 """Planted mistakes are where the table says, and nowhere else; what is no mistake stays right."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from make_tiny import MODELS, TINY
 from mislabelled import LABELS
 from oracle import Oracle, program_order
 from planted import PlantedDumps, Run, add_run
-from planted_runs import IN_REFERENCE, INV_FREQ, SMALL, TWO, other_runs, single_runs, small_runs
+from planted_runs import IN_REFERENCE, INV_FREQ, LONG_RUNS, SMALL, TWO, other_runs, single_runs, small_runs
 from planting import BUGS, Plant
 
 SUSPECTS = {
@@ -82,6 +83,14 @@ def test_a_mistake_elsewhere_is_noticed(made, monkeypatch):
     monkeypatch.setattr(planted, "SHOWS", 1e9)
     with pytest.raises(AssertionError, match="has a ratio of"):
         made.examine(run, dump)
+
+
+def test_rounded_speeds_show_in_bfloat16_after_many_tokens_only(made):
+    for run in LONG_RUNS:
+        assert made.examine(run, made.run(run)).ratio > 5
+    short = replace(run, tokens="64")
+    with pytest.raises(AssertionError, match="q_rope has a ratio of"):
+        made.examine(short, made.run(short))
 
 
 def test_a_copy_without_mistakes_has_the_same_bits(made):
