@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 agree, 1 something was found, 2 could not run. Machine output on stdout, everything else on stderr.
 
+mod batch;
 mod bench;
 mod capture;
 mod debug;
@@ -11,6 +12,7 @@ mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod places;
 mod suspect;
 mod watch;
 mod witness;
@@ -41,6 +43,15 @@ struct Cli {
 enum Command {
     /// Step through a forward pass in the terminal.
     Debug(debug::Args),
+    /// Run a script of the debugger's commands, without a screen. Its first line may be `debug MODEL ...`, as on the
+    /// command line; what stands behind the script is added to it.
+    Run {
+        /// The script: one command a line, # before comments.
+        script: std::path::PathBuf,
+        /// Arguments of `debug`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Compare dumps with each other and with our engine; name the first activation out of line.
     Diff(diff::Args),
     /// Explain a known mistake of ports: how it shows, how it comes about, what to do; without an id, list them.
@@ -79,6 +90,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         None => debug::run_demo(),
         Some(Command::Debug(args)) => debug::run(&args),
+        Some(Command::Run { script, arguments }) => debug::run_script(&script, &arguments),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),

@@ -10,9 +10,10 @@
 //! | `terminal` | enters and leaves the terminal, whatever happens; the loop |
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
-//! | `app`, `input`, `asking` | the state, and all that changes it |
-//! | `outline`, `tensor`, `diagnosis`, `prompt` | parts of the state: folds, scroll offsets, the line being typed |
-//! | `keymap`, `theme`, `layout` | every key, every colour and glyph, every area |
+//! | `app`, `input`, `obey`, `asking` | the state, and all that changes it: keys, commands, the line being typed |
+//! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
+//! | `slot` | the page that a pane shows |
+//! | `keymap`, `theme`, `layout` | names of keys, every colour and glyph, every area |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
 //! | `headless` | the same without a terminal, for tests |
 
@@ -20,14 +21,18 @@ mod app;
 mod asking;
 mod diagnosis;
 mod headless;
+mod history;
 mod input;
 mod keymap;
 mod layout;
+mod log;
 mod manual;
 mod message;
+mod obey;
 mod outline;
 mod pane;
 mod prompt;
+mod slot;
 mod tensor;
 mod terminal;
 mod text;
@@ -36,7 +41,8 @@ mod widget;
 mod worker;
 
 pub use headless::Screen;
-pub use manual::key_table;
-pub use terminal::{Error, Watch, run};
+pub use keymap::Keymap;
+pub use manual::command_table;
+pub use terminal::{Error, Start, Watch, run};
 pub use theme::{Colors, Theme};
 pub use worker::Backend;

@@ -26,7 +26,16 @@ fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {
 
 fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new(), opener: None })
+    Debugger::new(Session {
+        model,
+        ids,
+        steps,
+        tokenizer: None,
+        eos: Vec::new(),
+        dumps,
+        notes: Vec::new(),
+        opener: None,
+    })
 }
 
 /// The demo with three witnesses: 15 tokens and two decode steps, 4 layers, and a candidate that is wrong from `2.q_rope`.
@@ -72,27 +81,8 @@ fn changed(name: &str, change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f32>>
 }
 
 fn command(line: &str) -> Command {
-    let (word, rest) = line.trim_start_matches('!').split_once(' ').unwrap_or((line.trim_start_matches('!'), ""));
-    let count = || match rest {
-        "" => 1,
-        "huge" => usize::MAX,
-        count => count.parse().expect("a count"),
-    };
-    match word {
-        "step" => Command::Step(count()),
-        "back" => Command::StepBack(count()),
-        "next" => Command::NextLayer(count()),
-        "back-layer" => Command::PreviousLayer(count()),
-        "finish" => Command::Finish,
-        "continue" => Command::Continue,
-        "goto" => Command::Goto(rest.into()),
-        "break" => Command::Break(rest.into()),
-        "restart" => Command::Restart,
-        "reload" => Command::Reload,
-        "diagnose" => Command::Diagnose(rest.into()),
-        "switch" => Command::Switch(rest.parse().expect("an index")),
-        _ => panic!("no command {word}"),
-    }
+    let line = line.trim_start_matches('!').replace("huge", "1000000");
+    Command::parse(&line).unwrap_or_else(|error| panic!("{line}: {error}")).expect("a command")
 }
 
 /// Two digits of an error would change with the order of a sum; below 1e-5 even the first does.
@@ -156,7 +146,14 @@ fn check(mut debugger: Debugger, expected: &str) {
     let mut transcript = Vec::new();
     for line in &expected {
         let line = line.split(" | ").next().unwrap_or_default().trim();
-        let outcome = execute(&mut debugger, line).map_or_else(|error| format!("error: {error}"), |s| format!("{s:?}"));
+        let outcome = execute(&mut debugger, line).map_or_else(
+            |error| format!("error: {error}"),
+            |stop| match stop {
+                Stop::Breakpoint { number, .. } => format!("Breakpoint {number}"),
+                Stop::Said(lines) => lines.join(" / "),
+                other => format!("{other:?}"),
+            },
+        );
         transcript.push(format!("{line:<26} | {outcome:<11} | {}", place(&debugger.listing())).trim_end().to_string());
     }
     assert!(transcript == expected, "the transcript is\n{}\n", transcript.join("\n"));
@@ -194,11 +191,11 @@ fn layer_by_layer() {
         next                       | Done        | 0 1.input_layernorm agrees ~0
         next 0                     | Done        | 0 1.input_layernorm agrees ~0
         next huge                  | Done        | 0 norm follows 2e-1, diverged at 2.q_rope
-        back-layer                 | Done        | 0 3 follows 2e-1, diverged at 2.q_rope
-        back-layer 2               | Done        | 0 1 agrees ~0
-        back-layer                 | Done        | 0 0 agrees ~0
-        back-layer                 | Done        | 0 embed_tokens agrees ~0
-        back-layer                 | Done        | 0 start
+        back next                  | Done        | 0 3 follows 2e-1, diverged at 2.q_rope
+        back next 2                | Done        | 0 1 agrees ~0
+        back next                  | Done        | 0 0 agrees ~0
+        back next                  | Done        | 0 embed_tokens agrees ~0
+        back next                  | Done        | 0 start
         next 3                     | Done        | 0 embed_tokens agrees ~0
         goto 1.q_proj              | Done        | 0 1.q_proj agrees ~0
         next                       | Done        | 0 2.q_proj agrees ~0
@@ -209,9 +206,9 @@ fn layer_by_layer() {
         next                       | Done        | 1 0.input_layernorm agrees ~0
         next                       | Done        | 1 1.input_layernorm agrees ~0
         goto 3.v_proj              | Done        | 1 3.v_proj follows 7e-1, diverged at 2.q_rope
-        back-layer 2               | Done        | 1 1.v_proj agrees ~0
-        back-layer 0               | Done        | 1 1.v_proj agrees ~0
-        back-layer huge            | Done        | 1 embed_tokens agrees ~0
+        back next 2                | Done        | 1 1.v_proj agrees ~0
+        back next 0                | Done        | 1 1.v_proj agrees ~0
+        back next huge             | Done        | 1 embed_tokens agrees ~0
         restart                    | Done        | 0 start
         step                       | Done        | 0 embed_tokens agrees ~0
         next huge                  | Done        | 0 norm follows 2e-1, diverged at 2.q_rope
@@ -252,24 +249,24 @@ fn continuing() {
         continue                   | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
         continue                   | End         | 2 lm_head follows 1e-1, diverged at 2.q_rope
         restart                    | Done        | 0 start
-        break 1.probs              | Done        | 0 start, breaks 1.probs
-        break norm                 | Done        | 0 start, breaks 1.probs norm
-        continue                   | Breakpoint  | 0 1.probs agrees ~0, breaks 1.probs norm
+        toggle 1.probs             | Done        | 0 start, breaks 1.probs
+        toggle norm                | Done        | 0 start, breaks 1.probs norm
+        continue                   | Breakpoint 1 | 0 1.probs agrees ~0, breaks 1.probs norm
         continue                   | Divergence  | 0 2.q_rope DIVERGES 9e-1, diverged at 2.q_rope, breaks 1.probs norm
         continue                   | Divergence  | 0 2.k_rope DIVERGES 8e-1, diverged at 2.q_rope, breaks 1.probs norm
-        continue                   | Breakpoint  | 0 norm follows 2e-1, diverged at 2.q_rope, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 1.probs agrees ~0, breaks 1.probs norm
+        continue                   | Breakpoint 2 | 0 norm follows 2e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint 1 | 1 1.probs agrees ~0, breaks 1.probs norm
         goto 3.mlp                 | Done        | 1 3.down_proj follows 6e-1, diverged at 2.q_rope, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint 2 | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
         back 3                     | Done        | 1 3.act_mul follows 6e-1, diverged at 2.q_rope, breaks 1.probs norm
-        continue                   | Breakpoint  | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
+        continue                   | Breakpoint 2 | 1 norm follows 5e-1, diverged at 2.q_rope, breaks 1.probs norm
         restart                    | Done        | 0 start, breaks 1.probs norm
-        break *.k_rope             | Done        | 0 start, 6 breaks
-        continue                   | Breakpoint  | 0 0.k_rope agrees ~0, 6 breaks
-        continue                   | Breakpoint  | 0 1.k_rope agrees ~0, 6 breaks
-        continue                   | Breakpoint  | 0 1.probs agrees ~0, 6 breaks
-        back-layer                 | Done        | 0 0.probs agrees ~0, 6 breaks
-        continue                   | Breakpoint  | 0 1.k_rope agrees ~0, 6 breaks
+        toggle *.k_rope            | Done        | 0 start, 6 breaks
+        continue                   | Breakpoint 3 | 0 0.k_rope agrees ~0, 6 breaks
+        continue                   | Breakpoint 3 | 0 1.k_rope agrees ~0, 6 breaks
+        continue                   | Breakpoint 1 | 0 1.probs agrees ~0, 6 breaks
+        back next                  | Done        | 0 0.probs agrees ~0, 6 breaks
+        continue                   | Breakpoint 3 | 0 1.k_rope agrees ~0, 6 breaks
         ",
     );
 }
@@ -294,8 +291,7 @@ fn going_to_a_name() {
         goto 2.q_norm              | error: no activation is called \"2.q_norm\": names look like 3.q_rope, 3, norm or *.mlp | 1 embed_tokens agrees ~0
         goto nothing               | error: no activation is called \"nothing\": names look like 3.q_rope, 3, norm or *.mlp | 1 embed_tokens agrees ~0
         goto [                     | error: no activation is called \"[\": names look like 3.q_rope, 3, norm or *.mlp | 1 embed_tokens agrees ~0
-        goto                       | error: which activation? names look like 3.q_rope, 3, norm or *.mlp | 1 embed_tokens agrees ~0
-        break nothing              | error: no activation is called \"nothing\": names look like 3.q_rope, 3, norm or *.mlp | 1 embed_tokens agrees ~0
+        toggle nothing             | error: no activation is called \"nothing\": names look like 3.q_rope, 3, norm or *.mlp | 1 embed_tokens agrees ~0
         ",
     );
 }
@@ -305,19 +301,18 @@ fn breakpoints() {
     check(
         demo(),
         "
-        break 2                    | Done        | 0 start, breaks 2
-        break 2.q_rope             | Done        | 0 start, breaks 2.q_rope 2
-        break *.q_rope             | Done        | 0 start, 5 breaks
-        break *.q_rope             | Done        | 0 start, breaks 2
-        break layers.2.mlp*        | Done        | 0 start, 6 breaks
-        break 2                    | Done        | 0 start, 5 breaks
-        break *                    | Done        | 0 start, 75 breaks
+        toggle 2                   | Done        | 0 start, breaks 2
+        toggle 2.q_rope            | Done        | 0 start, breaks 2.q_rope 2
+        toggle *.q_rope            | Done        | 0 start, 5 breaks
+        toggle *.q_rope            | Done        | 0 start, breaks 2
+        toggle layers.2.mlp*       | Done        | 0 start, 6 breaks
+        toggle 2                   | Done        | 0 start, 5 breaks
+        toggle *                   | Done        | 0 start, 75 breaks
         step 30                    | Done        | 0 1.resid_mid agrees ~0, 75 breaks
-        next                       | Breakpoint  | 0 1.post_attention_layernorm agrees ~0, 75 breaks
-        finish                     | Breakpoint  | 0 1.gate_proj agrees ~0, 75 breaks
+        next                       | Breakpoint 5 | 0 1.post_attention_layernorm agrees ~0, 75 breaks
+        finish                     | Breakpoint 5 | 0 1.gate_proj agrees ~0, 75 breaks
         goto 3                     | Done        | 0 3 follows 2e-1, diverged at 2.q_rope, 75 breaks
-        break *                    | Done        | 0 3 follows 2e-1, diverged at 2.q_rope
-        break                      | error: which activation? names look like 3.q_rope, 3, norm or *.mlp | 0 3 follows 2e-1, diverged at 2.q_rope
+        toggle *                   | Done        | 0 3 follows 2e-1, diverged at 2.q_rope
         ",
     );
 }
@@ -387,7 +382,7 @@ fn step_command() -> impl Strategy<Value = String> {
         4 => (0usize..100).prop_map(|n| format!("step {n}")),
         4 => (0usize..150).prop_map(|n| format!("back {n}")),
         2 => (0usize..4).prop_map(|n| format!("next {n}")),
-        2 => (0usize..4).prop_map(|n| format!("back-layer {n}")),
+        2 => (0usize..4).prop_map(|n| format!("back next {n}")),
         2 => Just("finish".to_string()),
         1 => Just("continue".to_string()),
         1 => Just("!step".to_string()),

@@ -8,9 +8,9 @@ fn readme() -> String {
 }
 
 #[test]
-fn the_table_of_keys_is_that_of_the_program() {
-    let table = layerstep::tui::key_table();
-    assert!(readme().contains(&table), "README.md, section Keys, should hold:\n{table}");
+fn the_tables_of_commands_are_those_of_the_program() {
+    let table = layerstep::tui::command_table();
+    assert!(readme().contains(&table), "README.md, section Commands of the debugger, should hold:\n{table}");
 }
 
 #[test]

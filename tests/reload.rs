@@ -60,7 +60,16 @@ impl Opener for Files {
         let dumps = Witnesses { reference: Some(Arc::new(reference)), candidate: Some(Arc::new(candidate)) };
         let opener = Some(Box::new(Self { read, ..self.clone() }) as Box<dyn Opener>);
         let notes = vec![format!("{} forwards", steps.len())];
-        Ok(Session { model: Arc::clone(&self.model), pieces: Vec::new(), ids, steps, dumps, notes, opener })
+        Ok(Session {
+            model: Arc::clone(&self.model),
+            tokenizer: None,
+            eos: Vec::new(),
+            ids,
+            steps,
+            dumps,
+            notes,
+            opener,
+        })
     }
 }
 
@@ -102,7 +111,7 @@ fn started(place: &str) -> (TempDir, PathBuf, Debugger) {
     let path = folder.path().join("candidate.safetensors");
     fs::copy(demo("candidate.safetensors"), &path).expect("a copy");
     let mut debugger = Debugger::new(Files::new(&path).open().expect("a session"));
-    for command in [Command::Goto(place.into()), Command::Break("*.mlp".into())] {
+    for command in [Command::Goto(place.into()), Command::Toggle("*.mlp".into())] {
         execute(&mut debugger, &command).expect("a command");
     }
     (folder, path, debugger)

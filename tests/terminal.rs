@@ -30,9 +30,13 @@ fn the_demo_is_stepped_through() {
         let mut pty = started(columns, rows);
         pty.keys("s").wait("at embed_tokens").keys("3s").wait("at 0.k_proj").keys("S").wait("at 0.q_proj");
         pty.keys("b").wait("breakpoint set: 0.q_proj").keys("n").wait("at 1.q_proj").keys("r").wait("not started");
-        pty.keys("c").wait("breakpoint at 0.q_proj").keys("c").wait("at 2.q_rope").wait("DIVERGED here");
+        pty.keys("c")
+            .wait("stopped at 0.q_proj by 1: break 0.q_proj")
+            .keys("c")
+            .wait("at 2.q_rope")
+            .wait("DIVERGED here");
         pty.keys("g0.sco\t\r").wait("at 0.scores").wait("agrees so far");
-        pty.keys("?").wait("Stepping").keys("q").wait("▪ program");
+        pty.keys("?").wait("Moving").keys("q").wait("▪ program");
         assert_eq!(pty.text().contains("17 tokens"), columns >= 120, "the third pane needs room");
         assert_eq!(pty.keys("q").end().exit_code(), 0);
     }

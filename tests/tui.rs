@@ -173,10 +173,10 @@ fn steps_are_followed_by_the_selection() {
 #[test]
 fn breakpoints_stop_the_run() {
     let text = screen(80, 24, "g1.scores<ret>brc").text();
-    assert!(text.contains("breakpoint at 1.scores") && text.contains("●"), "{text}");
+    assert!(text.contains("stopped at 1.scores by 1") && text.contains("●"), "{text}");
     assert!(screen(80, 24, "g1.scores<ret>b").text().contains("breakpoint set: 1.scores"));
     assert!(screen(80, 24, "g1.scores<ret>bb").text().contains("breakpoint cleared: 1.scores"));
-    assert!(screen(80, 24, "B*.scores<ret>").text().contains("30 breakpoints set: 0.scores to 29.scores"));
+    assert!(screen(80, 24, "B*.scores<ret>").text().contains("breakpoint 1: break *.scores (30 ops)"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use layerstep::debugger::view::{Diagnosis, Stop, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger, Session, Switched};
+use layerstep::debugger::{Command, Debugger, Motion, Session, Switched};
 use layerstep::diagnose::Witnesses;
 use layerstep::diagnose::suspects::all;
 use layerstep::diagnose::suspects::switch::{alterations, find, place};
@@ -27,7 +27,16 @@ fn demo() -> Debugger {
         Some(Arc::new(dump))
     };
     let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
-    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new(), opener: None })
+    Debugger::new(Session {
+        model,
+        ids,
+        steps,
+        tokenizer: None,
+        eos: Vec::new(),
+        dumps,
+        notes: Vec::new(),
+        opener: None,
+    })
 }
 
 fn execute(debugger: &mut Debugger, command: Command) -> Result<Stop, String> {
@@ -55,7 +64,7 @@ fn error(debugger: &Debugger, name: &str, against: Witness) -> f64 {
 fn what_was_diagnosed_makes_the_candidates_tensors() {
     let mut debugger = demo();
     assert!(execute(&mut debugger, Command::Switch(0)).is_err(), "nothing is diagnosed yet");
-    execute(&mut debugger, Command::Continue).expect("a stop");
+    execute(&mut debugger, Command::Continue(1)).expect("a stop");
     let before = format!("{:?} {:?}", debugger.listing(), debugger.curve());
     assert!(execute(&mut debugger, Command::Diagnose("2.q_proj".into())).is_err());
     let diagnosis = diagnosed(&mut debugger, Command::Diagnose("2.q_rope".into()));
@@ -76,7 +85,7 @@ fn what_was_diagnosed_makes_the_candidates_tensors() {
     );
 
     // Keys are rotated by the same code: to the end, decode steps included, our engine is the candidate.
-    while execute(&mut debugger, Command::Continue).expect("a stop") != Stop::End {}
+    while execute(&mut debugger, Command::Continue(1)).expect("a stop") != Stop::End {}
     assert!(error(&debugger, "lm_head", Witness::Candidate) < 1e-5);
     assert!(error(&debugger, "lm_head", Witness::Reference) > 1e-3);
     execute(&mut debugger, Command::Restart).expect("the start");
@@ -91,7 +100,7 @@ fn what_was_diagnosed_makes_the_candidates_tensors() {
 #[test]
 fn a_switch_that_is_interrupted_changes_nothing() {
     let mut debugger = demo();
-    execute(&mut debugger, Command::Continue).expect("a stop");
+    execute(&mut debugger, Command::Continue(1)).expect("a stop");
     diagnosed(&mut debugger, Command::Diagnose("2.q_rope".into()));
     let interrupted = debugger.execute(&Command::Switch(0), &AtomicBool::new(true), &mut |_| {});
     assert_eq!(interrupted, Ok(Stop::Interrupted));
@@ -106,10 +115,10 @@ fn a_suspect_of_the_command_line_is_on_from_the_first_op() {
     let suspect = find("rope_interleaved").expect("a suspect");
     let (words, alterations) = alterations(&model, suspect, &[2], None).expect("it can be made");
     debugger.switch_on(Switched { id: suspect.id, words, alterations });
-    execute(&mut debugger, Command::Continue).expect("a stop");
+    execute(&mut debugger, Command::Continue(1)).expect("a stop");
     assert!(error(&debugger, "2.q_rope", Witness::Candidate) < 1e-6);
     assert_eq!(debugger.listing().first_divergence, debugger.listing().at, "the candidate is still the wrong one");
-    execute(&mut debugger, Command::StepBack(1)).expect("one back");
+    execute(&mut debugger, Command::Back(Motion::Step, 1)).expect("one back");
     execute(&mut debugger, Command::Step(1)).expect("one on");
     assert!(error(&debugger, "2.q_rope", Witness::Candidate) < 1e-6, "a step back keeps it");
 }

@@ -1,13 +1,18 @@
 //! `layerstep debug`: the screen. Without a command, the built-in demo.
 
+use std::io::BufRead;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
 
+use super::batch::Batch;
 use super::demo;
 use super::input::{Loaded, TokenArgs};
 use super::note;
+use super::places;
 use super::suspect;
 use super::watch::{self, Stamp, Watch};
 use super::witness::{DumpArgs, Opened, Tokens};
@@ -20,8 +25,8 @@ use crate::tui;
 /// Step through a forward pass in the terminal.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Hugging Face directory, or a repository id of the local cache.
-    model: String,
+    /// Hugging Face directory, or a repository id of the local cache; without it, the built-in demo.
+    model: Option<String>,
     #[command(flatten)]
     tokens: TokenArgs,
     #[command(flatten)]
@@ -34,11 +39,73 @@ pub(super) struct Args {
     /// Read the dumps again each time their files change, as the key R does.
     #[arg(long)]
     watch: bool,
+    /// Begin with a command, as : takes it; repeatable: --command 'break *.probs if nan' --command continue.
+    #[arg(short, long = "command", value_name = "COMMAND")]
+    commands: Vec<String>,
+    /// Alone: no screen; obey --command, or the lines of standard input, and print what comes of them. With a number:
+    /// which row of a batch of the dumps to take, from 0.
+    #[arg(long, value_name = "K", num_args = 0..=1)]
+    batch: Option<Option<usize>>,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = Loaded::open(&args.model)?;
+    let (mut debugger, watch) = open(args)?;
+    if args.batch == Some(None) {
+        let batch = Batch::new(&mut debugger, std::io::stdout().lock());
+        let stdin = std::io::stdin();
+        let mut lines = stdin.lock();
+        let read = args.commands.is_empty();
+        return batch.run(&args.commands, read.then_some(("standard input", &mut lines as &mut dyn BufRead)));
+    }
+    show(debugger, watch, args.commands.clone())
+}
+
+/// Runs a script: the first line may say what is debugged, as on the command line.
+pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let name = script.display().to_string();
+    let text = std::fs::read_to_string(script).with_context(|| format!("{name} cannot be read"))?;
+    let header =
+        |line: &str| line.trim().strip_prefix("debug").is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let first = text.lines().position(|line| header(line));
+    let mut given: Vec<String> = vec!["debug".into()];
+    if let Some(line) = first.and_then(|index| text.lines().nth(index)) {
+        let words = shlex::split(line.trim()).with_context(|| format!("{name}: a quote is not closed: {line}"))?;
+        let folder = script.parent().unwrap_or(Path::new(""));
+        // Paths are seen from where the script lies.
+        let seen = |word: &String| {
+            if folder.join(word).exists() { folder.join(word).display().to_string() } else { word.clone() }
+        };
+        given.extend(words.iter().skip(1).map(seen));
+    }
+    given.extend(arguments.iter().cloned());
+    let args = Script::try_parse_from(&given)
+        .map_err(|error| anyhow!("{name}: {}", super::one_line(&error.to_string())))?
+        .args;
+    let (mut debugger, _) = open(&args)?;
+    // The line stays as an empty one, so that the others keep their numbers.
+    let lines: Vec<&str> =
+        text.lines().enumerate().map(|(index, line)| if Some(index) == first { "" } else { line }).collect();
+    let lines = lines.join("\n");
+    let batch = Batch::new(&mut debugger, std::io::stdout().lock());
+    batch.run(&args.commands, Some((&name, &mut lines.as_bytes())))
+}
+
+/// The arguments of `debug` on the first line of a script.
+#[derive(Debug, clap::Parser)]
+struct Script {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Opens what the arguments say.
+fn open(args: &Args) -> anyhow::Result<(Debugger, Option<Watch>)> {
+    let Some(model) = &args.model else {
+        let (loaded, opened) = demo::open()?;
+        let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
+        return Ok((debugger(session(&loaded, opened)?, switched), None));
+    };
+    let loaded = Loaded::open(model)?;
     let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
     if let Some(switched) = &switched {
         note(&format!("note: our engine computes {}: {}", switched.describe(), switched.words));
@@ -52,26 +119,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         let steps = vec![ids.len()];
         let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } };
-        return show(session(&loaded, opened)?, switched, None);
+        return Ok((debugger(session(&loaded, opened)?, switched), None));
     }
     let watch = args.watch.then(|| Watch::of(&args.dumps));
-    let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps: args.dumps.clone() };
-    show(files.session()?, switched, watch)
+    let (batch, dumps) = (args.batch.flatten(), args.dumps.clone());
+    let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps, batch };
+    Ok((debugger(files.session()?, switched), watch))
+}
+
+fn debugger(session: Session, switched: Option<Switched>) -> Debugger {
+    let mut debugger = Debugger::new(session);
+    if let Some(switched) = switched {
+        debugger.switch_on(switched);
+    }
+    debugger
 }
 
 /// Opens the demo.
 pub(super) fn run_demo() -> anyhow::Result<ExitCode> {
     let (loaded, opened) = demo::open()?;
-    show(session(&loaded, opened)?, None, None)
+    show(debugger(session(&loaded, opened)?, None), None, Vec::new())
 }
 
-fn show(session: Session, switched: Option<Switched>, watch: Option<Watch>) -> anyhow::Result<ExitCode> {
-    let changed = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
-    let mut debugger = Debugger::new(session);
-    if let Some(switched) = switched {
-        debugger.switch_on(switched);
-    }
-    tui::run(debugger, changed)?;
+fn show(debugger: Debugger, watch: Option<Watch>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
+    let watch = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
+    tui::run(debugger, tui::Start { watch, history: places::history(), commands })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,8 +156,9 @@ fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
     for (role, dump) in opened.dumps.named() {
         notes.extend(dump.into_iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }
-    let (model, pieces) = (loaded.model.clone(), loaded.pieces(&ids));
-    Ok(Session { model, pieces, ids, steps, dumps: opened.dumps, notes, opener: None })
+    let (model, tokenizer) = (Arc::clone(&loaded.model), loaded.tokenizer.clone());
+    let eos = loaded.eos();
+    Ok(Session { model, tokenizer, eos, ids, steps, dumps: opened.dumps, notes, opener: None })
 }
 
 /// Where the dumps of a session come from.
@@ -94,13 +167,14 @@ struct Files {
     loaded: Arc<Loaded>,
     tokens: TokenArgs,
     dumps: DumpArgs,
+    batch: Option<usize>,
 }
 
 impl Files {
     /// The session, as the files are now.
     fn session(&self) -> anyhow::Result<Session> {
         let stamps = self.stamps();
-        let session = session(&self.loaded, self.dumps.open(&self.loaded, &self.tokens)?)?;
+        let session = session(&self.loaded, self.dumps.open(self.batch, &self.loaded, &self.tokens)?)?;
         Ok(Session { opener: Some(Box::new(Read { files: self.clone(), stamps })), ..session })
     }
 

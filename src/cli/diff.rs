@@ -32,6 +32,9 @@ pub(super) struct Args {
     dumps: DumpArgs,
     #[command(flatten)]
     tokens: TokenArgs,
+    /// Which row of a batch to take, from 0.
+    #[arg(long, value_name = "K")]
+    batch: Option<usize>,
     /// Check our own engine instead: prefill against decode, one thread against many, f32 against f64. No dump is needed,
     /// and without --prompt or --ids it feeds 24 tokens of its own choice.
     #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch", "watch"])]
@@ -75,7 +78,7 @@ fn compare(args: &Args) -> anyhow::Result<Report> {
     }
     let Some(model) = &args.model else { return two_dumps(args) };
     let loaded = Loaded::open(model)?;
-    let opened = args.dumps.open(&loaded, &args.tokens)?;
+    let opened = args.dumps.open(args.batch, &loaded, &args.tokens)?;
     match &opened.tokens {
         Tokens::Differ { sentence, ids, embedded } => Ok(inputs_differ(&loaded, &opened, sentence, ids, *embedded)),
         Tokens::Agreed { ids, steps } => {
@@ -89,7 +92,7 @@ fn two_dumps(args: &Args) -> anyhow::Result<Report> {
     if args.tokens.prompt.is_some() {
         bail!("--prompt needs the tokenizer of a model: give --model DIRECTORY, or the tokens as --ids 1,2,3");
     }
-    let pair = args.dumps.open_pair(args.tokens.ids.as_ref().map(Vec::len))?;
+    let pair = args.dumps.open_pair(args.batch, args.tokens.ids.as_ref().map(Vec::len))?;
     Ok(without_model(&pair, args.tokens.ids.as_deref())?)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use crate::cli::note;
-use crate::model::{ChatTemplate, HubCache, Message, Model, Tokenizer, locate};
+use crate::model::{ChatTemplate, GenerationDefaults, HubCache, Message, Model, Tokenizer, locate};
 
 /// The tokens, as text or as ids.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(super) struct TokenArgs {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) model: Arc<Model>,
-    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
     pub(super) directory: PathBuf,
 }
 
@@ -38,7 +38,7 @@ impl Loaded {
         for line in &model.notes {
             note(&format!("note: {line}"));
         }
-        let tokenizer = Tokenizer::load(&directory)?;
+        let tokenizer = Tokenizer::load(&directory)?.map(Arc::new);
         Ok(Self { model, tokenizer, directory })
     }
 
@@ -67,9 +67,9 @@ impl Loaded {
         Ok(tokenizer.encode(&template.render(&[Message::new("user", text)], true)?, false)?)
     }
 
-    /// The text of each token, for people; empty without a tokenizer.
-    pub(super) fn pieces(&self, ids: &[u32]) -> Vec<String> {
-        self.tokenizer.as_ref().map_or_else(Vec::new, |t| ids.iter().map(|id| t.piece(*id)).collect())
+    /// The ids that end a text; none where no configuration says so.
+    pub(super) fn eos(&self) -> Vec<u32> {
+        GenerationDefaults::load(&self.directory).map(|defaults| defaults.eos_token_ids).unwrap_or_default()
     }
 }
 

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_change_is_noticed_once_it_is_over() {
         let folder = tempfile::tempdir().expect("a folder");
-        let dumps = DumpArgs { reference: Some(folder.path().into()), candidate: None, map: None, batch: None };
+        let dumps = DumpArgs { reference: Some(folder.path().into()), candidate: None, map: None };
         let file = folder.path().join("norm.bin");
         fs::write(&file, "1").expect("a file");
         let mut watch = Watch::of(&dumps);

@@ -24,9 +24,6 @@ pub(super) struct DumpArgs {
     /// Names for the tensors of the dumps, where no rule knows them (TOML).
     #[arg(long, value_name = "FILE")]
     pub(super) map: Option<PathBuf>,
-    /// Which row of a batch to take, from 0.
-    #[arg(long, value_name = "K")]
-    pub(super) batch: Option<usize>,
 }
 
 /// The tokens of a session and who fed them.
@@ -51,12 +48,12 @@ pub(super) struct Opened {
 }
 
 impl DumpArgs {
-    /// Opens the dumps; `loaded` gives shapes, vocabulary and embedding rows.
-    pub(super) fn open(&self, loaded: &Loaded, tokens: &TokenArgs) -> anyhow::Result<Opened> {
+    /// Opens the dumps, the row `batch` of them; `loaded` gives shapes, vocabulary and embedding rows.
+    pub(super) fn open(&self, batch: Option<usize>, loaded: &Loaded, tokens: &TokenArgs) -> anyhow::Result<Opened> {
         let map = self.map.as_deref().map(Map::open).transpose()?;
         let open = |path: &Option<PathBuf>| -> anyhow::Result<Option<Dump>> {
             let Some(path) = path else { return Ok(None) };
-            let options = Options { map: map.clone(), batch: self.batch };
+            let options = Options { map: map.clone(), batch };
             Ok(Some(Dump::open(path, &loaded.model.config, &options)?))
         };
         let (reference, candidate) = (open(&self.reference)?, open(&self.candidate)?);
@@ -64,12 +61,12 @@ impl DumpArgs {
     }
 
     /// Opens both dumps without their model; `typed` is the number of ids on the command line.
-    pub(super) fn open_pair(&self, typed: Option<usize>) -> anyhow::Result<Pair> {
+    pub(super) fn open_pair(&self, batch: Option<usize>, typed: Option<usize>) -> anyhow::Result<Pair> {
         let (Some(reference), Some(candidate)) = (&self.reference, &self.candidate) else {
             bail!("which model is the dump of? give --model DIRECTORY, or the other dump: two can do without a model");
         };
         let map = self.map.as_deref().map(Map::open).transpose()?;
-        Ok(Pair::open(reference, candidate, &Options { map, batch: self.batch }, typed)?)
+        Ok(Pair::open(reference, candidate, &Options { map, batch }, typed)?)
     }
 }
 

@@ -1,56 +1,213 @@
-//! The commands: one table, from which keys, help and README are derived.
+//! The commands: one table, from which the parser, keys, completion, help, README and the script language are derived.
+
+mod argument;
+mod screen;
+mod spec;
+mod table;
+
+pub use screen::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
+pub use spec::{Completes, Group, Key, Spec};
+pub use table::COMMANDS;
+
+use argument::Arguments;
 
 /// What the user asks of the debugger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// The next op, this many times.
     Step(usize),
-    /// The op before, this many times.
-    StepBack(usize),
-    /// The same op one layer on.
-    NextLayer(usize),
-    /// The same op one layer back.
-    PreviousLayer(usize),
-    /// To the end of the block.
-    Finish,
-    /// To the next breakpoint, the next divergence, or the end.
-    Continue,
-    /// To an activation, by name; forwards or backwards.
+    /// The same op one layer on, this many times.
+    Next(usize),
+    /// The same op of the next forward, this many times.
+    Forward(usize),
+    /// To the end of the block, this many times.
+    Finish(usize),
+    /// To the next breakpoint, watch, divergence, or the end; this many times.
+    Continue(usize),
+    /// On to the next op that a name or pattern means, in this forward or a later one.
+    Until(String),
+    /// To the end of the last forward, whatever lies between.
+    Run,
+    /// Backwards, this many times.
+    Back(Motion, usize),
+    /// To an activation, by name; forwards or backwards: `3.q_rope`, `norm`, `3.q_rope@2`.
     Goto(String),
-    /// Sets or clears the breakpoints on the activations that a name or pattern means.
-    Break(String),
     /// To the start.
     Restart,
+    /// Feeds the likeliest token, this many times.
+    Generate(usize),
+    /// Stops at the ops that a name or pattern means.
+    Break {
+        /// The name or pattern.
+        pattern: String,
+        /// Stops only where this holds.
+        condition: Option<String>,
+        /// Goes away when it is hit.
+        once: bool,
+    },
+    /// Stops wherever a condition holds.
+    Watch(String),
+    /// Sets the breakpoints on the ops that a name or pattern means, or clears them.
+    Toggle(String),
+    /// Clears a breakpoint or watch by its number; all of them without one.
+    Delete(Option<usize>),
+    /// Prints what is known of something.
+    Info(Topic),
     /// Reads the dumps again, and stays where it stands.
     Reload,
     /// Says which known mistakes make an activation that is wrong by itself, by name.
     Diagnose(String),
     /// Switches a suspect of the last diagnosis on in our own engine, or off.
     Switch(usize),
+    /// Runs the commands of a file.
+    Source(String),
+    /// Explains a command; all of them without one.
+    Help(Option<String>),
+    /// What only a screen does.
+    Screen(ScreenCommand),
+    /// Leaves.
+    Quit,
 }
 
-/// One row of [`COMMANDS`].
-#[derive(Debug)]
-pub struct Spec {
-    /// Its word, as gdb has it.
-    pub name: &'static str,
-    /// Its key on the screen.
-    pub key: &'static str,
-    /// One sentence.
-    pub doc: &'static str,
+/// Which way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// One op.
+    Step,
+    /// The same op one layer back.
+    Next,
+    /// The same op of the forward before.
+    Forward,
+    /// To the breakpoint, watch or divergence before.
+    Continue,
 }
 
-/// Every command.
-pub const COMMANDS: &[Spec] = &[
-    Spec { name: "step", key: "s", doc: "Compute the next op." },
-    Spec { name: "back", key: "S", doc: "Go back one op." },
-    Spec { name: "next", key: "n", doc: "Go on to the same op of the next layer." },
-    Spec { name: "back-layer", key: "N", doc: "Go back to the same op of the layer before." },
-    Spec { name: "finish", key: "f", doc: "Go on to the end of the block." },
-    Spec { name: "continue", key: "c", doc: "Go on to a breakpoint, the next divergence, or the end." },
-    Spec { name: "goto", key: "g", doc: "Go to an activation, forwards or backwards: 3.q_rope, norm, 5." },
-    Spec { name: "break", key: "b", doc: "Set or clear a breakpoint on the selected op." },
-    Spec { name: "restart", key: "r", doc: "Go back to the start." },
-    Spec { name: "reload", key: "R", doc: "Read the dumps again, stay here, and say what has changed." },
-    Spec { name: "diagnose", key: "d", doc: "Say which known mistakes make the selected tensor; try them." },
-];
+/// What `info` tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Where the debugger stands.
+    Place,
+    /// Breakpoints and watches.
+    Breakpoints,
+    /// The tokens, and what is fed when.
+    Tokens,
+    /// Model and dumps.
+    Model,
+    /// What diverges by itself so far.
+    Divergences,
+}
+
+impl Command {
+    /// Reads a line: `step 10`, `10s`, `break *.probs if nan`. `None` for an empty line and for a comment.
+    ///
+    /// # Errors
+    /// One sentence: there is no such command, or its arguments are not what it takes.
+    pub fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        let digits = line.len() - line.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (count, line) = line.split_at(digits);
+        let line = line.trim_start();
+        let end = line.find(|c: char| c.is_whitespace() || c == '[').unwrap_or(line.len());
+        let (word, rest) = line.split_at(end);
+        let spec = Spec::find(word)?;
+        let mut rest = rest.trim().to_string();
+        if !count.is_empty() {
+            if !rest.is_empty() || !spec.takes_count {
+                return Err(format!("{word} does not take a number before it: help {} shows what it takes", spec.name));
+            }
+            rest = count.to_string();
+        }
+        (spec.parse)(&Arguments { spec, word, text: &rest }).map(Some)
+    }
+}
+
+impl Command {
+    /// Whether the debugger stands after it where it stood before.
+    pub fn stays(&self) -> bool {
+        use Command as C;
+        matches!(
+            self,
+            C::Break { .. }
+                | C::Watch(_)
+                | C::Toggle(_)
+                | C::Delete(_)
+                | C::Info(_)
+                | C::Help(_)
+                | C::Reload
+                | C::Diagnose(_)
+                | C::Switch(_)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: &str) {
+        let parsed = Command::parse(line).map_or_else(|error| error, |command| format!("{command:?}"));
+        assert_eq!(parsed, expected, "{line}");
+    }
+
+    #[test]
+    fn lines_are_read_as_in_gdb() {
+        for (line, expected) in [
+            ("", "None"),
+            ("  # a comment", "None"),
+            ("s", "Some(Step(1))"),
+            ("step 10", "Some(Step(10))"),
+            ("10s", "Some(Step(10))"),
+            ("ste 2", "Some(Step(2))"),
+            ("fin", "Some(Finish(1))"),
+            ("b 3.q_rope", "Some(Break { pattern: \"3.q_rope\", condition: None, once: false })"),
+            (
+                "tbreak *.probs if nan > 0",
+                "Some(Break { pattern: \"*.probs\", condition: Some(\"nan > 0\"), once: true })",
+            ),
+            ("back", "Some(Back(Step, 1))"),
+            ("back next 3", "Some(Back(Next, 3))"),
+            ("rc", "Some(Back(Continue, 1))"),
+            ("rs 4", "Some(Back(Step, 4))"),
+            ("delete", "Some(Delete(None))"),
+            ("d 2", "Some(Delete(Some(2)))"),
+            ("info b", "Some(Info(Breakpoints))"),
+            ("pane attention", "Some(Screen(Pane(Attention)))"),
+            ("head 3", "Some(Screen(Head(To(3))))"),
+            ("head next", "Some(Screen(Head(On(1))))"),
+            ("until 5", "Some(Until(\"5\"))"),
+            ("goto", "goto needs an activation: goto ACTIVATION"),
+            ("step x", "step takes a number, not x: step [N]"),
+            ("step 1 2", "step takes a number, not 1 2: step [N]"),
+            ("stpe", "there is no command stpe: is it step?"),
+            ("rel", "Some(Reload)"),
+            ("fo", "Some(Forward(1))"),
+            ("5 goto norm", "goto does not take a number before it: help goto shows what it takes"),
+            ("info nonsense", "info takes breakpoints, divergences, model, place or tokens, not nonsense"),
+            ("step 99999999999999999999999", "step takes a number, not 99999999999999999999999: step [N]"),
+        ] {
+            check(line, expected);
+        }
+    }
+
+    #[test]
+    fn names_and_keys_are_unique_and_every_key_is_a_line_that_can_be_read() {
+        let mut words: Vec<&str> = COMMANDS.iter().flat_map(|spec| [&[spec.name], spec.short].concat()).collect();
+        let mut keys: Vec<&str> = COMMANDS.iter().flat_map(|spec| spec.keys).map(|key| key.key).collect();
+        for list in [&mut words, &mut keys] {
+            let count = list.len();
+            list.sort_unstable();
+            list.dedup();
+            assert_eq!(list.len(), count, "{list:?}");
+        }
+        for spec in COMMANDS {
+            assert!(spec.doc.ends_with('.') && spec.doc.len() > 12, "{}", spec.name);
+            for key in spec.keys {
+                let line = key.line.replace('%', "3.q_rope");
+                assert!(Command::parse(&line).is_ok_and(|command| command.is_some()), "{}: {line}", key.key);
+            }
+        }
+    }
+}

@@ -10,7 +10,7 @@ impl Debugger {
     /// What changes only when the dumps are read again.
     pub fn header(&self) -> Header {
         let (model, config) = (&self.session.model, &self.session.model.config);
-        let text = |index: usize| self.session.pieces.get(index).cloned().unwrap_or_default();
+        let text = |id: u32| self.session.tokenizer.as_ref().map_or_else(String::new, |tokenizer| tokenizer.piece(id));
         let mut witnesses = vec![Witness::Engine];
         witnesses.extend(self.session.dumps.reference.as_ref().map(|_| Witness::Reference));
         witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
@@ -23,7 +23,7 @@ impl Debugger {
                 config.num_hidden_layers,
                 model.dtype_label
             ),
-            tokens: self.session.ids.iter().enumerate().map(|(i, id)| Token { id: *id, text: text(i) }).collect(),
+            tokens: self.session.ids.iter().map(|id| Token { id: *id, text: text(*id) }).collect(),
             forwards: self.session.steps.clone(),
             witnesses,
             notes: self.session.notes.iter().cloned().chain(makes).collect(),
@@ -56,7 +56,7 @@ impl Debugger {
                 },
                 error: row.filter(|row| row.status != diagnose::Status::Missing).map(|row| row.error),
                 local: row.and_then(|row| row.local),
-                breakpoint: self.breakpoints.contains(site),
+                breakpoint: self.stops.is_on(*site),
                 computed: index < records.len(),
             }
         };

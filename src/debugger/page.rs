@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, ArrayView2, Axis as NdAxis, Ix2, Slice};
 
 use super::state::{Debugger, dump_of};
-use super::view::{ComparisonLine, Shown, TensorPage, TensorRequest, Witness};
+use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
 use crate::diagnose::{Part, compare_parts};
 use crate::dump::Planned;
 use crate::engine::{Activation, Axis, Site};
@@ -11,6 +11,16 @@ use crate::metrics::summarise;
 use crate::ops::Mask;
 
 impl Debugger {
+    /// The page that a pane wants.
+    ///
+    /// # Errors
+    /// One sentence for the user, when there is nothing to show.
+    pub fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        match request {
+            PageRequest::Tensor(request) => self.tensor(request).map(Page::Tensor),
+        }
+    }
+
     /// The page that `request` asks for.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem::swap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::moving::Halts;
 use super::state::{Debugger, OPS_PER_REPORT, Session};
 use super::view::{Listing, Stop, Witness};
 use crate::diagnose::{ActivationRow, Status};
@@ -36,7 +37,8 @@ impl Debugger {
         }
         let stays = |error: String| format!("not reloaded, the old comparison stays: {error}");
         let mut new = Self::new(opener.open().map_err(stays)?);
-        new.breakpoints.clone_from(&self.breakpoints);
+        new.stops.clone_from(&self.stops);
+        new.adopt_generated(&self.session, self.given);
         if let Some(switched) = &self.switched {
             new.switch_on(switched.clone());
         }
@@ -65,6 +67,16 @@ impl Debugger {
         Err(stays(outcome.err().unwrap_or_else(|| "it was interrupted".into())))
     }
 
+    /// Takes over what an earlier session has generated after the same tokens.
+    fn adopt_generated(&mut self, before: &Session, given: usize) {
+        let session = &mut self.session;
+        let same = session.steps[..] == before.steps[..given] && before.ids.starts_with(&session.ids);
+        if same {
+            session.ids.clone_from(&before.ids);
+            session.steps.clone_from(&before.steps);
+        }
+    }
+
     /// Compares up to where the run stands; false when interrupted.
     fn compare_again(&mut self, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<bool, String> {
         let wanted = self.ops_done();
@@ -90,11 +102,11 @@ impl Debugger {
             left -= 1;
             left == 0
         };
-        Ok(ops == 0 || self.run_on(interrupt, progress, false, false, arrived)? != Stop::Interrupted)
+        Ok(ops == 0 || self.run_on(interrupt, progress, Halts::None, arrived)? != Stop::Interrupted)
     }
 
     /// `2.q_rope`, `2.q_rope@1` in a decode step.
-    fn called(&self, row: usize) -> String {
+    pub(super) fn called(&self, row: usize) -> String {
         let sites = self.run.program().sites();
         let name = sites[row % sites.len()].short();
         if row < sites.len() { name } else { format!("{name}@{}", row / sites.len()) }

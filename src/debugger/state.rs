@@ -1,18 +1,20 @@
 //! The debugger: where it stands, where it stops, and what each command does.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::command::Command;
+use super::moving::Halts;
 use super::record::Trace;
 use super::reload::Opener;
+use super::saying::help;
+use super::stops::StopPoints;
 use super::view::{Listing, Stop, Witness};
 use super::why::{Diagnosed, Switched};
 use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
 use crate::dump::Dump;
-use crate::engine::{Activation, LogitRows, Run, Site, matching};
-use crate::model::Model;
+use crate::engine::{LogitRows, Run, Site, matching};
+use crate::model::{Model, Tokenizer};
 
 /// The dump of a witness; the engine has none.
 pub(super) fn dump_of(witnesses: &Witnesses, witness: Witness) -> Option<&Dump> {
@@ -32,8 +34,10 @@ pub struct Session {
     pub ids: Vec<u32>,
     /// Tokens fed to each forward: the first is the prefill.
     pub steps: Vec<usize>,
-    /// The text of every token, control characters escaped; empty without a tokenizer.
-    pub pieces: Vec<String>,
+    /// Texts of tokens; none without a tokenizer.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// The ids that end a text.
+    pub eos: Vec<u32>,
     /// What it is compared with.
     pub dumps: Witnesses,
     /// What the user should know.
@@ -52,7 +56,9 @@ pub struct Debugger {
     pub(super) walk: Option<Walk>,
     /// Whether it could not go on. It is then begun again; until that succeeds, what it has seen stays.
     pub(super) failed: bool,
-    pub(super) breakpoints: BTreeSet<Site>,
+    pub(super) stops: StopPoints,
+    /// Forwards that the session began with; those after them were generated, and no dump knows them.
+    pub(super) given: usize,
     /// The mistake that our own engine makes, if it is to make one.
     pub(super) switched: Option<Switched>,
     pub(super) diagnosed: Option<Diagnosed>,
@@ -71,8 +77,8 @@ impl Debugger {
         let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
         let mut trace = Trace::default();
         trace.begin_forward();
-        let breakpoints = BTreeSet::new();
-        Self { session, run, trace, walk: None, failed: false, breakpoints, switched: None, diagnosed: None }
+        let (stops, given) = (StopPoints::default(), session.steps.len());
+        Self { session, run, trace, walk: None, failed: false, stops, given, switched: None, diagnosed: None }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
@@ -85,88 +91,37 @@ impl Debugger {
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
-        let at = self.run.last();
         match command {
-            Command::Step(0) | Command::StepBack(0) | Command::NextLayer(0) | Command::PreviousLayer(0) => {
-                Ok(Stop::Done)
-            }
-            Command::Step(count) => {
-                let mut left = *count;
-                self.advance(interrupt, progress, false, |_, _| {
-                    left -= 1;
-                    left == 0
-                })
-            }
-            Command::StepBack(count) => self.go_back(*count),
-            Command::NextLayer(count) => {
-                let target = self.layers_on(*count);
-                self.advance(interrupt, progress, true, |counter, _| counter >= target)
-            }
-            Command::PreviousLayer(count) => {
-                let counter = self.run.counter();
-                let target = self.layers_back(*count);
-                self.go_back((counter - target).max(1))
-            }
-            Command::Finish => self.advance(interrupt, progress, true, |_, site| {
-                at != Some(site) && (site.activation == Activation::Block || site.activation == Activation::LmHead)
-            }),
-            Command::Continue => self.run_on(interrupt, progress, true, true, |_, _| false),
+            Command::Step(count) => self.step(*count, interrupt, progress),
+            Command::Next(count) => self.next(*count, interrupt, progress),
+            Command::Forward(count) => self.forward(*count, interrupt, progress),
+            Command::Finish(count) => self.finish(*count, interrupt, progress),
+            Command::Continue(count) => self.go_on(*count, interrupt, progress),
+            Command::Until(pattern) => self.until(pattern, interrupt, progress),
+            Command::Run => self.run_on(interrupt, progress, Halts::None, |_, _| false),
+            Command::Back(motion, count) => self.back(*motion, *count),
             Command::Goto(name) => self.goto(name, interrupt, progress),
-            Command::Break(pattern) => self.toggle_breakpoints(pattern),
+            Command::Generate(count) => self.generate(*count, interrupt, progress),
+            Command::Break { pattern, condition, once } => self.set_breakpoint(pattern, condition.as_ref(), *once),
+            Command::Watch(condition) => self.set_watch(condition),
+            Command::Toggle(pattern) => self.toggle_breakpoints(pattern),
+            Command::Delete(number) => self.delete(*number),
             Command::Restart => {
-                self.run.rewind_to_forward(0);
-                self.trace.truncate(0, 0);
+                self.go_to(0, 0);
                 Ok(Stop::Done)
             }
+            Command::Info(topic) => Ok(Stop::Said(self.info(*topic))),
+            Command::Help(name) => help(name.as_deref()).map(Stop::Said),
             Command::Reload => self.reload(interrupt, progress),
             Command::Diagnose(name) => self.diagnose(name, interrupt, progress),
             Command::Switch(index) => self.switch(*index, interrupt, progress),
+            // Whoever has a screen, or reads scripts, does these itself.
+            Command::Screen(_) | Command::Source(_) | Command::Quit => Ok(Stop::Done),
         }
-    }
-
-    fn advance(
-        &mut self,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-        breakpoints: bool,
-        arrived: impl FnMut(usize, Site) -> bool,
-    ) -> Result<Stop, String> {
-        self.run_on(interrupt, progress, breakpoints, false, arrived)
-    }
-
-    /// Computes ops until `arrived(ops computed, op)`, a breakpoint, the first divergence, an interrupt, or the end.
-    pub(super) fn run_on(
-        &mut self,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-        breakpoints: bool,
-        divergence: bool,
-        mut arrived: impl FnMut(usize, Site) -> bool,
-    ) -> Result<Stop, String> {
-        for done in 1.. {
-            if interrupt.load(Ordering::Relaxed) {
-                return Ok(Stop::Interrupted);
-            }
-            let Some(site) = self.compute_next()? else { return Ok(Stop::End) };
-            if arrived(self.run.counter(), site) {
-                return Ok(Stop::Done);
-            }
-            if breakpoints && self.breakpoints.contains(&site) {
-                return Ok(Stop::Breakpoint);
-            }
-            let bad = |row: &ActivationRow| row.status == diagnose::Status::Bad;
-            if divergence && self.current_rows().last().is_some_and(bad) {
-                return Ok(Stop::Divergence);
-            }
-            if done % OPS_PER_REPORT == 0 {
-                progress(self.listing());
-            }
-        }
-        Ok(Stop::End)
     }
 
     /// Computes the next op, entering the next forward when there is one.
-    fn compute_next(&mut self) -> Result<Option<Site>, String> {
+    pub(super) fn compute_next(&mut self) -> Result<Option<Site>, String> {
         if self.run.is_complete() {
             let forward = self.run.forward() + 1;
             let Some(tokens) = self.session.steps.get(forward) else { return Ok(None) };
@@ -177,7 +132,7 @@ impl Debugger {
         let Some(site) = self.run.step() else { return Ok(None) };
         self.trace.push(self.run.get(site).expect("the op was just computed"));
         if let Err(error) = self.compare() {
-            self.go_back(1)?;
+            self.go_back(1);
             return Err(error);
         }
         Ok(Some(site))
@@ -211,6 +166,9 @@ impl Debugger {
     pub(super) fn walk_to(&mut self, ops: usize) -> Result<(), crate::dump::Error> {
         if self.failed || self.walk.is_none() {
             let Session { model, ids, steps, dumps, .. } = &self.session;
+            // The dumps know nothing of what was generated after them.
+            let steps = &steps[..self.given];
+            let ids = &ids[..steps.iter().sum()];
             let mut walk = Walk::new(model, ids, steps, dumps.clone())?;
             while walk.rows().len() < self.rows().len() && walk.advance()?.is_some() {}
             self.walk = Some(walk);
@@ -237,86 +195,14 @@ impl Debugger {
         &rows[first.min(rows.len())..self.ops_done().min(rows.len())]
     }
 
-    /// Goes back by `count` ops, through earlier forwards if need be. Before the first op of a decode step, the debugger
-    /// stands at the last op of the forward before: as it does when it comes from there.
-    fn go_back(&mut self, count: usize) -> Result<Stop, String> {
-        let mut left = count;
-        loop {
-            let (forward, counter) = (self.run.forward(), self.run.counter());
-            if left < counter || (left == counter && forward == 0) {
-                self.run.rewind(counter - left);
-                self.trace.truncate(forward, counter - left);
-                return Ok(Stop::Done);
-            }
-            left -= counter;
-            let Some(before) = forward.checked_sub(1) else {
-                self.run.rewind(0);
-                self.trace.truncate(0, 0);
-                return Ok(Stop::Start);
-            };
-            self.run.rewind_to_forward(before);
-            self.run.finish_forward();
-            self.trace.truncate(before, self.run.counter());
-        }
-    }
-
-    /// The number of ops after which the op `count` layers on is computed; past the last layer, the next op that no layer
-    /// owns. At the end of a forward, the first op of the next one.
-    fn layers_on(&self, count: usize) -> usize {
-        let (program, counter) = (self.run.program(), self.run.counter());
-        let Some(at) = self.run.last().filter(|_| !self.run.is_complete()) else { return 1 };
-        let inside = |layer: Option<usize>| layer.filter(|layer| *layer < program.layers());
-        let wanted = match at.in_layer() {
-            Some(layer) => inside(layer.checked_add(count)).map(|layer| Site::new(layer, at.activation)),
-            None if at.activation == Activation::EmbedTokens => {
-                inside(count.checked_sub(1)).map(|layer| Site::new(layer, Activation::InputNorm))
-            }
-            None => None,
-        };
-        let wanted = wanted.and_then(|site| program.position(site));
-        let unowned = || (counter..program.sites().len()).find(|index| program.sites()[*index].in_layer().is_none());
-        wanted.or_else(unowned).map_or(program.sites().len(), |position| position + 1)
-    }
-
-    fn layers_back(&self, count: usize) -> usize {
-        let Some(at) = self.run.last() else { return 0 };
-        let wanted = match at.in_layer() {
-            Some(layer) => layer.checked_sub(count).map(|layer| Site::new(layer, at.activation)),
-            None if at.activation == Activation::EmbedTokens => return 0,
-            None => self.run.program().layers().checked_sub(count).map(|layer| Site::new(layer, Activation::Block)),
-        };
-        wanted.and_then(|site| self.run.program().position(site)).map_or(1, |position| position + 1)
-    }
-
     /// The row of the first activation that a name or pattern means.
     pub(super) fn row_of(&self, name: &str) -> Result<usize, String> {
         let site = *self.sites(name)?.first().expect("sites() returns at least one");
         Ok(self.run.program().position(site).expect("sites() are of the program"))
     }
 
-    fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<Stop, String> {
-        let target = self.row_of(name)? + 1;
-        let counter = self.run.counter();
-        if target <= counter {
-            self.run.rewind(target);
-            self.trace.truncate(self.run.forward(), target);
-            return Ok(Stop::Done);
-        }
-        self.advance(interrupt, progress, false, |counter, _| counter == target)
-    }
-
-    fn toggle_breakpoints(&mut self, pattern: &str) -> Result<Stop, String> {
-        let sites = self.sites(pattern)?;
-        if sites.iter().all(|site| self.breakpoints.contains(site)) {
-            self.breakpoints.retain(|site| !sites.contains(site));
-        } else {
-            self.breakpoints.extend(sites);
-        }
-        Ok(Stop::Done)
-    }
-
     /// The activations that a name or pattern means: at least one.
-    fn sites(&self, pattern: &str) -> Result<Vec<Site>, String> {
+    pub(super) fn sites(&self, pattern: &str) -> Result<Vec<Site>, String> {
         let pattern = pattern.trim();
         if pattern.is_empty() {
             return Err("which activation? names look like 3.q_rope, 3, norm or *.mlp".into());
@@ -337,7 +223,7 @@ impl Debugger {
     }
 
     /// Short names of activations that begin with `prefix`, or contain it.
-    pub fn complete(&self, prefix: &str) -> Vec<String> {
+    fn complete(&self, prefix: &str) -> Vec<String> {
         let names: Vec<String> = self.run.program().sites().iter().map(|site| site.short()).collect();
         let begin: Vec<String> = names.iter().filter(|name| name.starts_with(prefix)).cloned().collect();
         if begin.is_empty() { names.into_iter().filter(|name| name.contains(prefix)).collect() } else { begin }

@@ -108,8 +108,22 @@ pub enum Status {
     Follows,
 }
 
+/// A page that a pane wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PageRequest {
+    /// Of an activation.
+    Tensor(TensorRequest),
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub enum Page {
+    /// Of an activation.
+    Tensor(TensorPage),
+}
+
 /// Which part of an activation a pane wants.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TensorRequest {
     /// Row of the listing.
     pub row: usize,
@@ -261,8 +275,13 @@ pub struct SuspectLine {
 pub enum Stop {
     /// The ops asked for were done.
     Done,
-    /// At a breakpoint.
-    Breakpoint,
+    /// At a breakpoint or watch.
+    Breakpoint {
+        /// Its number.
+        number: usize,
+        /// `break *.probs if nan`
+        line: String,
+    },
     /// At the first error out of line.
     Divergence,
     /// The last op of the last forward.
@@ -278,6 +297,28 @@ pub enum Stop {
         /// Whether any file has.
         changed: bool,
     },
+    /// Lines for the user.
+    Said(Vec<String>),
     /// A tensor was diagnosed, or a suspect of the last diagnosis was switched on or off.
     Diagnosed(Diagnosis),
+}
+
+impl Stop {
+    /// One line for the user.
+    pub fn said(line: impl Into<String>) -> Self {
+        Self::Said(vec![line.into()])
+    }
+}
+
+/// A breakpoint or watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breakpoint {
+    /// Its number.
+    pub number: usize,
+    /// `break *.probs if nan`
+    pub line: String,
+    /// The ops it is on; `None` for a watch.
+    pub ops: Option<usize>,
+    /// How often it was hit.
+    pub hits: usize,
 }

@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use ratatui::crossterm::event::KeyEvent;
 
 use super::diagnosis::DiagnosisView;
-use super::layout::{self, Areas, Focus, Shown, TensorParts};
+use super::history::History;
+use super::keymap::Keymap;
+use super::layout::{self, Areas, Arrangement, Shown, TensorParts};
+use super::log::Log;
 use super::message::{Msg, Reply, Request};
 use super::outline::{self, Outline};
 use super::prompt::Prompt;
@@ -13,7 +16,8 @@ use super::tensor::TensorView;
 use super::text;
 use super::theme::{Ink, Theme};
 use crate::debugger::Command;
-use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status, Stop, TensorRequest};
+use crate::debugger::command::Pane;
+use crate::debugger::view::{Curve, Header, Listing, ListingRow, Page, PageRequest, Status, Stop, TensorRequest};
 
 /// The screen.
 #[derive(Debug)]
@@ -28,8 +32,12 @@ pub(crate) struct App {
     pub(crate) listing: Listing,
     /// Errors over the layers.
     pub(crate) curve: Curve,
+    /// Which line each key stands for.
+    pub(crate) keys: Keymap,
     /// Which pane has the keys.
-    pub(crate) focus: Focus,
+    pub(crate) focus: Pane,
+    /// How the panes are arranged.
+    pub(crate) arranged: Arrangement,
     /// Folds, selection and scroll of the program.
     pub(crate) outline: Outline,
     /// What of the tensor is shown.
@@ -40,6 +48,8 @@ pub(crate) struct App {
     pub(crate) overlay: Option<Overlay>,
     /// What is being typed.
     pub(crate) prompt: Option<Prompt>,
+    /// The command lines typed before.
+    pub(crate) history: History,
     /// What was last searched for.
     pub(crate) search: String,
     /// The bottom line's message, until the next key.
@@ -48,8 +58,10 @@ pub(crate) struct App {
     pub(crate) count: Option<usize>,
     /// The files of the dumps have changed, and have not been read again yet.
     pub(crate) reload_due: bool,
-    /// Whether the errors stand in the place of the tensor.
-    pub(crate) errors: bool,
+    /// What was typed and answered.
+    pub(crate) log: Log,
+    /// Lines of a script that are still to be obeyed, the next last.
+    pub(crate) script: Vec<String>,
     /// The command under way.
     pub(crate) running: Option<Running>,
     /// Keys typed while they could not be obeyed yet.
@@ -70,6 +82,8 @@ pub(crate) struct Overlay {
 pub(crate) enum OverlayKind {
     /// Keys and signs.
     Help,
+    /// The last answer of several lines.
+    Output,
     /// Model, tokens, notes.
     Information,
 }
@@ -101,17 +115,21 @@ impl App {
             header,
             listing,
             curve,
-            focus: Focus::default(),
+            keys: Keymap::default(),
+            focus: Pane::Program,
+            arranged: Arrangement::default(),
             outline: Outline::default(),
             tensor: TensorView::default(),
             diagnosis: None,
             overlay: None,
             prompt: None,
+            history: History::default(),
             search: String::new(),
             message: None,
             count: None,
             reload_due: false,
-            errors: false,
+            log: Log::default(),
+            script: Vec::new(),
             running: None,
             held: VecDeque::new(),
         };
@@ -124,8 +142,8 @@ impl App {
         let mut requests = Vec::new();
         match msg {
             Msg::Key(key) => self.key(key, &mut requests),
-            Msg::Mouse(mouse) => self.mouse(mouse),
-            Msg::Paste(text) => self.paste(&text, &mut requests),
+            Msg::Mouse(mouse) => self.mouse(mouse, &mut requests),
+            Msg::Paste(text) => self.paste(&text),
             Msg::Resize(columns, rows) => self.size = (columns, rows),
             Msg::Reply(reply) => self.reply(reply),
             Msg::Changed => self.reload_due = true,
@@ -133,7 +151,9 @@ impl App {
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
             self.execute(Command::Reload, &mut requests);
         }
+        self.go_on_with_script(&mut requests);
         self.release(&mut requests);
+        self.focus_something();
         self.settle(&mut requests);
         requests
     }
@@ -141,6 +161,7 @@ impl App {
     /// What the session begins with: the first page.
     pub(crate) fn begin(&mut self) -> Vec<Request> {
         let mut requests = Vec::new();
+        self.go_on_with_script(&mut requests);
         self.settle(&mut requests);
         requests
     }
@@ -152,13 +173,13 @@ impl App {
 
     /// The areas of a screen of another size.
     pub(crate) fn areas_of(&self, columns: u16, rows: u16) -> Areas {
-        let shown = Shown { curve: self.listing.compared && !self.errors, diagnosis: self.diagnosis.is_some() };
-        layout::areas(columns, rows, self.focus, shown)
+        let shown = Shown { curve: self.listing.compared, diagnosis: self.diagnosis.is_some() };
+        layout::areas(columns, rows, self.focus, self.arranged, shown)
     }
 
     /// The parts of the tensor pane, if it is on screen.
     pub(crate) fn tensor_parts(&self) -> Option<TensorParts> {
-        let pane = self.areas().tensor.filter(|_| !self.errors)?;
+        let pane = self.areas().of(Pane::Tensor)?;
         Some(layout::tensor_parts(layout::inside(pane), self.header.witnesses.len()))
     }
 
@@ -179,12 +200,25 @@ impl App {
 
     /// Shows a line for the user.
     pub(crate) fn say(&mut self, text: impl Into<String>) {
-        self.message = Some(Message { text: text.into(), error: false });
+        let text = text.into();
+        self.log.answer(vec![text.clone()], false);
+        self.message = Some(Message { text, error: false });
     }
 
     /// Shows what went wrong.
     pub(crate) fn complain(&mut self, text: impl Into<String>) {
-        self.message = Some(Message { text: text.into(), error: true });
+        let text = text.into();
+        self.log.answer(vec![text.clone()], true);
+        self.message = Some(Message { text, error: true });
+    }
+
+    /// Shows a line, or several above everything until they are closed.
+    pub(crate) fn tell(&mut self, lines: Vec<String>) {
+        match &lines[..] {
+            [line] => self.say(line.clone()),
+            _ => self.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: 0 }),
+        }
+        self.log.answer(lines, false);
     }
 
     /// Starts a command.
@@ -211,31 +245,32 @@ impl App {
                 self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
                 self.done(result, listing, curve);
             }
-            Reply::Tensor(request, page) => {
-                self.tensor.waiting = false;
+            Reply::Page(PageRequest::Tensor(request), page) => {
+                let page = page.map(|page| match page {
+                    Page::Tensor(page) => page,
+                });
                 self.tensor.receive(&request, page, self.tensor_parts().map(|parts| parts.numbers()));
             }
-            Reply::Completions(prefix, names) => self.completed(&prefix, names),
         }
     }
 
     fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve) {
         let before = std::mem::replace(&mut self.listing, listing);
         self.curve = curve;
-        self.tensor.stale = true;
+        self.tensor.slot.stale = true;
         let Some(running) = self.running.take() else { return };
-        if let Command::Break(_) = running.command {
+        if let Command::Toggle(_) = running.command {
             if result.is_ok() {
                 self.message = breakpoints_changed(&before, &self.listing);
             }
-        } else if !matches!(running.command, Command::Reload | Command::Diagnose(_) | Command::Switch(_)) {
+        } else if !running.command.stays() {
             self.outline.follow(&self.listing);
         }
         let place = self.at().map_or("the start", outline::called).to_string();
         match result {
             Err(sentence) => self.complain(sentence),
             Ok(Stop::Done) => {}
-            Ok(Stop::Breakpoint) => self.say(format!("breakpoint at {place}")),
+            Ok(Stop::Breakpoint { number, line }) => self.say(format!("stopped at {place} by {number}: {line}")),
             Ok(Stop::Divergence) => self.say(self.divergence(&place)),
             Ok(Stop::End) => self.say("the end of the last forward: r restarts"),
             Ok(Stop::Start) => self.say("nothing lies before the first op"),
@@ -248,6 +283,7 @@ impl App {
                 }
                 self.say(sentence);
             }
+            Ok(Stop::Said(lines)) => self.tell(lines),
             Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
         }
     }
@@ -276,17 +312,15 @@ impl App {
 
     /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
     fn settle(&mut self, requests: &mut Vec<Request>) {
-        if let Some(pane) = self.areas().program {
+        if let Some(pane) = self.areas().of(Pane::Program) {
             let height = usize::from(layout::inside(pane).height);
             self.outline.scroll_to_selection(height, &self.listing);
         }
-        if self.running.is_some() || self.tensor.waiting {
+        if self.running.is_some() {
             return;
         }
-        if let Some(request) = self.wanted().filter(|request| self.tensor.lacks(request)) {
-            self.tensor.ask(request.clone());
-            requests.push(Request::Tensor(request));
-        }
+        let wanted = self.wanted();
+        requests.extend(self.tensor.slot.ask(wanted).map(PageRequest::Tensor).map(Request::Page));
     }
 
     /// The page that the tensor pane shows now.

@@ -1,4 +1,4 @@
-//! What happens while something is typed at the bottom: goto and breakpoints with completion, search as one types.
+//! What happens while something is typed at the bottom: a command with completion and history, search as one types.
 
 use ratatui::crossterm::event::KeyEvent;
 
@@ -7,12 +7,16 @@ use super::message::Request;
 use super::outline::Line;
 use super::prompt::{Outcome, Prompt, Purpose};
 use crate::debugger::Command;
+use crate::debugger::completion::complete;
 
 impl App {
-    /// Opens a prompt.
-    pub(crate) fn open_prompt(&mut self, purpose: Purpose, requests: &mut Vec<Request>) {
-        self.prompt = Some(Prompt::new(purpose, self.outline.selected));
-        self.ask_completions(requests);
+    /// Opens a prompt with a text in it.
+    pub(crate) fn open_prompt(&mut self, purpose: Purpose, begun: &str) {
+        let mut prompt = Prompt::new(purpose, self.outline.selected);
+        prompt.insert(begun);
+        prompt.begun = Some(begun.trim().to_string()).filter(|begun| !begun.is_empty());
+        self.prompt = Some(prompt);
+        self.list_completions();
     }
 
     /// A key while a prompt is open.
@@ -22,18 +26,24 @@ impl App {
         match prompt.key(key) {
             Outcome::Moved => {}
             Outcome::Edited if search => self.search_from_origin(),
-            Outcome::Edited => {
-                prompt.completions.clear();
-                self.ask_completions(requests);
-            }
+            Outcome::Edited => self.list_completions(),
             Outcome::Complete(forwards) if search => {
                 let text = prompt.text().to_string();
                 self.find(&text, self.selected_row(), forwards);
             }
-            Outcome::Complete(forwards) => {
-                // The names may still be on their way; the keys that follow wait for them.
-                prompt.impatient = prompt.completions.is_empty();
-                if prompt.impatient { self.ask_completions(requests) } else { prompt.complete(forwards) }
+            Outcome::Complete(forwards) => prompt.complete(forwards),
+            Outcome::Recall(back) if search => {
+                let text = prompt.text().to_string();
+                self.find(&text, self.selected_row(), !back);
+            }
+            Outcome::Recall(back) => {
+                let begun = prompt.recalled_from().to_string();
+                let now = prompt.recalled;
+                if let Some((index, line)) = self.history.recall(&begun, now, back) {
+                    let line = line.to_string();
+                    prompt.put(&line, index, begun);
+                }
+                self.list_completions();
             }
             Outcome::Cancelled => {
                 if search {
@@ -46,30 +56,21 @@ impl App {
     }
 
     /// Takes pasted text into the prompt; without one it is ignored: it was not meant as commands.
-    pub(crate) fn paste(&mut self, text: &str, requests: &mut Vec<Request>) {
+    pub(crate) fn paste(&mut self, text: &str) {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.insert(text);
         if prompt.purpose == Purpose::Search {
             self.search_from_origin();
         } else {
-            prompt.completions.clear();
-            self.ask_completions(requests);
+            self.list_completions();
         }
     }
 
-    /// Takes completions in, unless the text has moved on.
-    pub(crate) fn completed(&mut self, prefix: &str, names: Vec<String>) {
-        let Some(prompt) = self.prompt.as_mut().filter(|prompt| prompt.text() == prefix) else { return };
-        prompt.completions = names;
-        if std::mem::take(&mut prompt.impatient) {
-            prompt.complete(true);
-        }
-    }
-
-    fn ask_completions(&self, requests: &mut Vec<Request>) {
-        if let Some(prompt) = self.prompt.as_ref().filter(|prompt| prompt.purpose != Purpose::Search) {
-            requests.push(Request::Complete(prompt.text().to_string()));
-        }
+    fn list_completions(&mut self) {
+        let Some(prompt) = self.prompt.as_mut().filter(|prompt| prompt.purpose == Purpose::Command) else { return };
+        let names: Vec<String> = self.listing.rows.iter().map(|op| op.short.clone()).collect();
+        prompt.completions = complete(prompt.text(), &names);
+        prompt.picked = None;
     }
 
     fn accept(&mut self, requests: &mut Vec<Request>) {
@@ -90,9 +91,28 @@ impl App {
                     self.complain(format!("no op is called like this: {text}"));
                 }
             }
-            Purpose::Goto | Purpose::Break if text.is_empty() => {}
-            Purpose::Goto => self.execute(Command::Goto(text), requests),
-            Purpose::Break => self.execute(Command::Break(text), requests),
+            Purpose::Command if text.is_empty() => {}
+            Purpose::Command => {
+                self.history.push(&text);
+                let op = self.selected_row().and_then(|row| self.listing.rows.get(row)).map(|op| op.short.clone());
+                let line = text.replace('%', op.as_deref().unwrap_or("%"));
+                // A command that is begun and nothing else, as g and Enter: nothing was meant.
+                let bare = prompt.begun.as_deref() == Some(text.as_str());
+                match Command::parse(&line) {
+                    _ if bare => {}
+                    Ok(Some(command)) => self.obey(command, &line, requests),
+                    Ok(None) => {}
+                    Err(error) => self.complain(error),
+                }
+            }
+        }
+    }
+
+    /// Selects the next op whose name contains a text.
+    pub(crate) fn search_for(&mut self, text: &str) {
+        self.search = text.to_string();
+        if !self.find(text, self.selected_row(), true) {
+            self.complain(format!("no op is called like this: {text}"));
         }
     }
 

@@ -1,9 +1,10 @@
 //! The diagnosis of an op: which suspect is selected, and what keys do to it.
 
 use super::app::App;
-use super::layout::{self, Focus};
+use super::layout;
 use super::message::Request;
 use crate::debugger::Command;
+use crate::debugger::command::Pane;
 use crate::debugger::view::Diagnosis;
 
 /// The state of the diagnosis pane.
@@ -35,7 +36,7 @@ impl App {
             }
             _ => {
                 self.diagnosis = Some(DiagnosisView { diagnosis, selected: 0, scroll: 0 });
-                self.focus = Focus::Diagnosis;
+                self.focus = Pane::Diagnosis;
             }
         }
     }
@@ -43,14 +44,14 @@ impl App {
     /// Closes the diagnosis; a suspect that is on stays on.
     pub(crate) fn close_diagnosis(&mut self) {
         self.diagnosis = None;
-        if self.focus == Focus::Diagnosis {
-            self.focus = Focus::Program;
+        if self.focus == Pane::Diagnosis {
+            self.focus = Pane::Program;
         }
     }
 
     /// Selects another suspect; below the last one, scrolls.
     pub(crate) fn move_diagnosis(&mut self, rows: isize) {
-        let Some(pane) = self.areas().diagnosis.map(layout::inside) else { return };
+        let Some(pane) = self.areas().of(Pane::Diagnosis).map(layout::inside) else { return };
         let Some(view) = &self.diagnosis else { return };
         let last = view.diagnosis.suspects.len().saturating_sub(1);
         let (lines, starts) = super::pane::diagnosis_lines(self, usize::from(pane.width));
@@ -70,7 +71,10 @@ impl App {
     pub(crate) fn try_suspect(&mut self, requests: &mut Vec<Request>) {
         let Some(view) = &self.diagnosis else { return };
         match view.diagnosis.suspects.get(view.selected) {
-            Some(suspect) if suspect.can_be_switched => self.execute(Command::Switch(view.selected), requests),
+            Some(suspect) if suspect.can_be_switched => {
+                let number = view.selected;
+                self.obey(Command::Switch(number), &format!("try {}", number + 1), requests);
+            }
             Some(suspect) => self.complain(format!("{} cannot be tried: it is no change of one op", suspect.id)),
             None => {}
         }

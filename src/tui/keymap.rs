@@ -1,122 +1,88 @@
-//! Keys: what the screen does itself, beside the debugger's own table of commands. Help and hints come from both.
+//! Keys: names for them, and the command line that each stands for. The bindings themselves are in the table of commands.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::debugger::{COMMANDS, Spec};
+use crate::debugger::{COMMANDS, Command};
 
-/// What a key means.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Meaning {
-    /// A command of the debugger.
-    Command(&'static Spec),
-    /// Something the screen does.
-    Screen(Action),
+/// Which line each key stands for.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    lines: Vec<(String, String)>,
 }
 
-/// What the screen does without asking the debugger. Each is described by its row of [`BINDINGS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Down,
-    Up,
-    Left,
-    Right,
-    PageDown,
-    PageUp,
-    First,
-    Last,
-    RowStart,
-    RowEnd,
-    Enter,
-    Focus,
-    Errors,
-    NextPlane,
-    PreviousPlane,
-    NextShown,
-    PreviousShown,
-    Search,
-    BreakPattern,
-    Information,
-    Help,
-    Escape,
-    Interrupt,
-    Suspend,
-    Quit,
-    #[cfg(debug_assertions)]
-    Panic,
-}
-
-/// One row of [`BINDINGS`].
-#[derive(Debug)]
-pub(crate) struct Binding {
-    /// Its keys.
-    pub(crate) keys: &'static [&'static str],
-    /// What it does.
-    pub(crate) action: Action,
-    /// The word for it among the hints of the bottom line, if it belongs there.
-    pub(crate) hint: Option<&'static str>,
-    /// One sentence; empty for what help does not list.
-    pub(crate) doc: &'static str,
-}
-
-impl Binding {
-    /// Its keys as people read them.
-    pub(crate) fn readable_keys(&self) -> Vec<String> {
-        let readable = |key: &&str| match *key {
-            "ret" => "Enter".to_string(),
-            "pgdn" => "PgDn".to_string(),
-            "pgup" => "PgUp".to_string(),
-            key if key.starts_with("C-") => key.replace("C-", "Ctrl-"),
-            key if key.chars().count() > 1 => key[..1].to_uppercase() + &key[1..],
-            key => key.to_string(),
-        };
-        self.keys.iter().map(readable).collect()
+impl Default for Keymap {
+    fn default() -> Self {
+        let keys = COMMANDS.iter().flat_map(|spec| spec.keys);
+        Self { lines: keys.map(|key| (key.key.to_string(), key.line.to_string())).collect() }
     }
 }
 
-const fn bind(keys: &'static [&'static str], action: Action, hint: Option<&'static str>, doc: &'static str) -> Binding {
-    Binding { keys, action, hint, doc }
+impl Keymap {
+    /// The line of a key, with `op` for the selected op and `count` after a command that takes one.
+    pub(crate) fn line(&self, key: &str, op: Option<&str>, count: Option<usize>) -> Option<String> {
+        let (_, line) = self.lines.iter().find(|(known, _)| known == key)?;
+        let line = line.replace('%', op.unwrap_or_default());
+        Some(match (line.strip_prefix("prompt "), count) {
+            // `5g` goes to layer 5 without asking.
+            (Some(begun), Some(count)) if !begun.trim().is_empty() => format!("{}{count}", begun),
+            (None, Some(count)) if takes_count(&line) => format!("{line} {count}"),
+            _ => line,
+        })
+    }
+
+    /// What a key means, where no op is selected.
+    pub(crate) fn command(&self, key: &str) -> Option<Command> {
+        Command::parse(&self.line(key, Some("0"), None)?).ok().flatten()
+    }
+
+    /// The keys whose line is this one.
+    pub(crate) fn keys_of(&self, line: &str) -> Vec<&str> {
+        self.lines.iter().filter(|(_, known)| known == line).map(|(key, _)| key.as_str()).collect()
+    }
+
+    /// The keys of a command and their lines, in the order of the table.
+    pub(crate) fn of_command(&self, name: &str) -> Vec<(&str, &str)> {
+        let of = |line: &str| line.split_whitespace().next() == Some(name);
+        self.lines.iter().filter(|(_, line)| of(line)).map(|(key, line)| (key.as_str(), line.as_str())).collect()
+    }
+
+    /// Gives a key another line; an empty one takes the key away.
+    ///
+    /// # Errors
+    /// One sentence: there is no such key, or the line cannot be read.
+    pub fn bind(&mut self, key: &str, line: &str) -> Result<(), String> {
+        if named(key).is_none() {
+            return Err(format!("there is no key {key}: keys are called x, C-x, M-x, ret, esc, tab, space, pgup, F1"));
+        }
+        if !line.trim().is_empty() && Command::parse(&line.replace('%', "0"))?.is_none() {
+            return Err(format!("{line} is not a command"));
+        }
+        self.lines.retain(|(known, _)| known != key);
+        if !line.trim().is_empty() {
+            self.lines.push((key.to_string(), line.to_string()));
+        }
+        Ok(())
+    }
 }
 
-/// Every key of the screen.
-#[rustfmt::skip]
-pub(crate) const BINDINGS: &[Binding] = &[
-    bind(&["j", "down"], Action::Down, None, "Move the selection, or scroll the numbers; 10j moves ten."),
-    bind(&["k", "up"], Action::Up, None, "The same, upwards."),
-    bind(&["h", "left"], Action::Left, None, "Close the layer, or scroll the numbers."),
-    bind(&["l", "right"], Action::Right, None, "Open the layer, or scroll the numbers."),
-    bind(&["pgdn", "C-d"], Action::PageDown, None, "A page down."),
-    bind(&["pgup", "C-u"], Action::PageUp, None, "A page up."),
-    bind(&["home"], Action::First, None, "To the first row."),
-    bind(&["end", "G"], Action::Last, None, "To the last row."),
-    bind(&["0", "^"], Action::RowStart, None, "To the first column of the numbers."),
-    bind(&["$"], Action::RowEnd, None, "To the last column of the numbers."),
-    bind(&["ret", "space"], Action::Enter, None, "Go to the selected op, open the layer, or try the suspect."),
-    bind(&["tab"], Action::Focus, Some("pane"), "Give the keys to the other pane."),
-    bind(&["e"], Action::Errors, Some("errors"), "Show the errors over layers and ops, or the tensor again."),
-    bind(&["t"], Action::NextShown, Some("who"), "Show the engine, the reference, the candidate, the difference in turn."),
-    bind(&["T"], Action::PreviousShown, None, "The same, backwards."),
-    bind(&["]"], Action::NextPlane, None, "The next head."),
-    bind(&["["], Action::PreviousPlane, None, "The head before."),
-    bind(&["/"], Action::Search, Some("search"), "Search the program; n steps, so / and Enter again finds the next."),
-    bind(&["B"], Action::BreakPattern, None, "Set or clear breakpoints by name or pattern: *.q_rope."),
-    bind(&["i"], Action::Information, None, "Model, tokens and notes."),
-    bind(&["?", "F1"], Action::Help, Some("help"), "This help."),
-    bind(&["esc"], Action::Escape, None, "Interrupt what runs; else close what is open."),
-    bind(&["C-c"], Action::Interrupt, None, "Interrupt what runs; else quit."),
-    bind(&["C-z"], Action::Suspend, None, "Suspend; fg comes back."),
-    bind(&["q"], Action::Quit, Some("quit"), "Quit, without asking."),
-    #[cfg(debug_assertions)]
-    bind(&["C-p"], Action::Panic, None, ""),
-];
+fn takes_count(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    COMMANDS.iter().any(|spec| spec.name == word && (spec.takes_count || spec.arguments.contains("next")))
+        && !line.ends_with('%')
+}
 
-/// What a key means outside a prompt.
-pub(crate) fn meaning(key: KeyEvent) -> Option<Meaning> {
-    let name = name(key)?;
-    if let Some(spec) = COMMANDS.iter().find(|spec| spec.key == name) {
-        return Some(Meaning::Command(spec));
+/// A key as people read it: `Enter`, `Ctrl-d`.
+pub(crate) fn readable(key: &str) -> String {
+    match key {
+        "ret" => "Enter".to_string(),
+        "pgdn" => "PgDn".to_string(),
+        "pgup" => "PgUp".to_string(),
+        "backtab" => "Shift-Tab".to_string(),
+        key if key.starts_with("C-") => key.replace("C-", "Ctrl-"),
+        key if key.starts_with("M-") => key.replace("M-", "Alt-"),
+        key if key.chars().count() > 1 => key[..1].to_uppercase() + &key[1..],
+        key => key.to_string(),
     }
-    let binding = BINDINGS.iter().find(|binding| binding.keys.contains(&name.as_str()))?;
-    Some(Meaning::Screen(binding.action))
 }
 
 /// Keys that have a name rather than a character.
@@ -148,10 +114,12 @@ pub(crate) fn name(key: KeyEvent) -> Option<String> {
         (_, KeyCode::Char(character)) => character.to_string(),
         _ => return None,
     };
-    if key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::SUPER | KeyModifiers::META) {
+    if key.modifiers.intersects(KeyModifiers::SUPER | KeyModifiers::META) {
         return None;
     }
-    Some(if key.modifiers.contains(KeyModifiers::CONTROL) { format!("C-{name}") } else { name })
+    let control = if key.modifiers.contains(KeyModifiers::CONTROL) { "C-" } else { "" };
+    let alt = if key.modifiers.contains(KeyModifiers::ALT) { "M-" } else { "" };
+    Some(format!("{control}{alt}{name}"))
 }
 
 /// Keys as tests write them: characters for themselves, names in angle brackets: `ss2n/rope<ret>`, `<C-c>`.
@@ -160,7 +128,7 @@ pub(crate) fn parse(keys: &str) -> Vec<KeyEvent> {
     let mut rest = keys;
     while let Some(character) = rest.chars().next() {
         let bracketed = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-        let event = bracketed.and_then(|(name, after)| Some((named(name)?, after)));
+        let event = bracketed.filter(|(name, _)| name.len() > 1).and_then(|(name, after)| Some((named(name)?, after)));
         let (event, after) = event.unwrap_or_else(|| {
             (KeyEvent::new(KeyCode::Char(character), KeyModifiers::NONE), &rest[character.len_utf8()..])
         });
@@ -171,13 +139,12 @@ pub(crate) fn parse(keys: &str) -> Vec<KeyEvent> {
 }
 
 fn named(name: &str) -> Option<KeyEvent> {
-    let (modifiers, name) = match name.strip_prefix("C-") {
-        Some(name) => (KeyModifiers::CONTROL, name),
-        None => (KeyModifiers::NONE, name),
-    };
+    let (control, name) = name.strip_prefix("C-").map_or((KeyModifiers::NONE, name), |n| (KeyModifiers::CONTROL, n));
+    let (alt, name) = name.strip_prefix("M-").map_or((KeyModifiers::NONE, name), |n| (KeyModifiers::ALT, n));
+    let modifiers = control | alt;
     let mut characters = name.chars();
-    let code = match (characters.next(), characters.next(), modifiers.is_empty()) {
-        (Some(character), None, false) => KeyCode::Char(character),
+    let code = match (characters.next(), characters.next()) {
+        (Some(character), None) => KeyCode::Char(character),
         _ => NAMED.iter().find(|(known, _)| *known == name)?.1,
     };
     Some(KeyEvent::new(code, modifiers))
@@ -188,31 +155,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_means_two_things() {
-        let screen = BINDINGS.iter().flat_map(|binding| binding.keys);
-        let mut keys: Vec<&str> = COMMANDS.iter().map(|spec| spec.key).chain(screen.copied()).collect();
-        let count = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), count);
+    fn every_key_of_the_table_can_be_typed() {
+        for key in COMMANDS.iter().flat_map(|spec| spec.keys) {
+            let typed = if key.key.chars().count() == 1 { key.key.to_string() } else { format!("<{}>", key.key) };
+            let events = parse(&typed);
+            assert!(events.len() == 1 && name(events[0]).as_deref() == Some(key.key), "{}: {events:?}", key.key);
+        }
     }
 
     #[test]
-    fn every_key_of_the_tables_can_be_typed_and_is_one_sentence() {
-        for binding in BINDINGS {
-            for key in binding.keys {
-                let typed = if key.chars().count() == 1 { (*key).to_string() } else { format!("<{key}>") };
-                let events = parse(&typed);
-                assert!(events.len() == 1 && name(events[0]).as_deref() == Some(key), "{key}: {events:?}");
-                assert!(
-                    matches!(meaning(events[0]), Some(Meaning::Screen(action)) if action == binding.action),
-                    "{key}"
-                );
-            }
-            assert!(binding.doc.is_empty() || binding.doc.ends_with('.'), "{}", binding.doc);
+    fn keys_stand_for_lines() {
+        let mut keys = Keymap::default();
+        for (key, op, count, line) in [
+            ("s", None, None, "step"),
+            ("s", None, Some(10), "step 10"),
+            ("N", None, Some(2), "back next 2"),
+            ("b", Some("3.q_rope"), None, "toggle 3.q_rope"),
+            ("g", None, None, "prompt goto "),
+            ("g", None, Some(5), "goto 5"),
+            ("]", None, Some(3), "head next 3"),
+            ("r", None, Some(3), "restart"),
+        ] {
+            assert_eq!(keys.line(key, op, count).as_deref(), Some(line));
         }
-        for spec in COMMANDS {
-            assert!(matches!(meaning(parse(spec.key)[0]), Some(Meaning::Command(found)) if found.name == spec.name));
-        }
+        assert_eq!(keys.bind("x", "break *.probs if nan"), Ok(()));
+        assert_eq!(keys.line("x", None, None).as_deref(), Some("break *.probs if nan"));
+        assert_eq!(keys.bind("s", ""), Ok(()));
+        assert_eq!(keys.line("s", None, None), None);
+        assert!(keys.bind("hyper", "step").is_err_and(|error| error.contains("no key hyper")));
+        assert!(keys.bind("x", "stpe").is_err_and(|error| error.contains("is it step?")));
     }
 }

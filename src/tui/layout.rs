@@ -2,58 +2,67 @@
 //! of a tensor can be asked for before it is drawn.
 //!
 //! ```text
-//! >= 120 columns                                      80x24
+//! >= 120 columns, stepping                            80x24
 //! status                                              status
-//! +- program --+- tensor -------------+- tokens -+    +- program --+- tensor -------------+
-//! |            | statistics           |          |    |            | statistics           |
-//! |            | comparisons          |          |    |            | comparisons          |
-//! |            | numbers              |          |    |            | numbers              |
-//! |            |                      +- curve --+    |            | heatmap              |
-//! |            | heatmap              |          |    |            +- curve --------------+
-//! |            |                      |          |    |            |                      |
-//! +------------+----------------------+----------+    +------------+----------------------+
+//! +- program --+- large -------------+- tokens -+     +- program --+- large --------------+
+//! |            |                     |          |     |            |                      |
+//! |            |                     +- curve --+     |            |                      |
+//! |            |                     |          |     |            +- curve --------------+
+//! |            |                     |          |     |            |                      |
+//! +------------+---------------------+----------+     +------------+----------------------+
 //! hints, message or prompt                            hints, message or prompt
 //!
-//! < 60x15: the pane that has the keys                 < 20x5: one line
+//! comparing: divergence above the tensor, beside the program. attention: patterns, and the lens beside or below them.
+//! < 60x15, or zoomed: the pane that has the keys      < 20x5: one line
 //! ```
 //!
-//! The curve is there only where something is compared. The diagnosis takes the lower part of the tensor, and the place of
-//! the curve where that is there.
+//! The curve is there only where something is compared. The diagnosis takes the lower part of the large place, and the
+//! place of the curve where that is there.
 
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout as Split, Rect};
+
+use crate::debugger::command::{Layout, Pane};
 
 /// The areas of the screen; what does not fit has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Areas {
     /// The line at the top; the only one on a tiny terminal.
     pub(crate) status: Rect,
-    /// The program.
-    pub(crate) program: Option<Rect>,
-    /// The tensor.
-    pub(crate) tensor: Option<Rect>,
-    /// Why an op is wrong.
-    pub(crate) diagnosis: Option<Rect>,
-    /// The divergence over the layers.
-    pub(crate) curve: Option<Rect>,
-    /// The tokens.
-    pub(crate) tokens: Option<Rect>,
+    /// The panes, in the order of Tab.
+    pub(crate) panes: Vec<(Pane, Rect)>,
     /// The line at the bottom.
     pub(crate) bottom: Option<Rect>,
 }
 
-/// Which pane has the keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Focus {
-    /// The program.
-    #[default]
-    Program,
-    /// The tensor.
-    Tensor,
-    /// The diagnosis.
-    Diagnosis,
+impl Areas {
+    /// The area of a pane, if it is on screen.
+    pub(crate) fn of(&self, pane: Pane) -> Option<Rect> {
+        self.panes.iter().find(|(known, _)| *known == pane).map(|(_, area)| *area)
+    }
 }
 
-/// What there is to be shown, beside program and tensor.
+/// What the user has arranged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrangement {
+    /// Which panes go together.
+    pub(crate) layout: Layout,
+    /// What stands in the large place.
+    pub(crate) large: Pane,
+    /// Only the pane that has the keys.
+    pub(crate) zoomed: bool,
+    /// Columns that the program has more than it would.
+    pub(crate) program: i16,
+    /// Rows that what lies under the large place has more than it would.
+    pub(crate) below: i16,
+}
+
+impl Default for Arrangement {
+    fn default() -> Self {
+        Self { layout: Layout::default(), large: Pane::Tensor, zoomed: false, program: 0, below: 0 }
+    }
+}
+
+/// What there is to be shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown {
     /// Errors over the layers.
@@ -62,52 +71,102 @@ pub(crate) struct Shown {
     pub(crate) diagnosis: bool,
 }
 
+/// A length changed by what the user wants, within bounds.
+fn resized(length: u16, by: i16, least: u16, most: u16) -> u16 {
+    length.saturating_add_signed(by).clamp(least.min(most), most)
+}
+
 /// Divides the screen.
-pub(crate) fn areas(columns: u16, rows: u16, focus: Focus, shown: Shown) -> Areas {
+pub(crate) fn areas(columns: u16, rows: u16, focus: Pane, arranged: Arrangement, shown: Shown) -> Areas {
     let screen = Rect::new(0, 0, columns, rows);
     if columns < 20 || rows < 5 {
         return Areas { status: Rect { height: rows.min(1), ..screen }, ..Areas::default() };
     }
     let [status, body, bottom] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(screen);
-    let areas = Areas { status, bottom: Some(bottom), ..Areas::default() };
-    if columns < 60 || rows < 15 {
-        return match focus {
-            Focus::Program => Areas { program: Some(body), ..areas },
-            Focus::Tensor => Areas { tensor: Some(body), ..areas },
-            Focus::Diagnosis => Areas { diagnosis: Some(body), ..areas },
-        };
+        Split::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(screen);
+    let areas = |panes| Areas { status, bottom: Some(bottom), panes };
+    if columns < 60 || rows < 15 || arranged.zoomed {
+        return areas(vec![(focus, body)]);
     }
-    if columns < 120 {
-        let program = if columns < 90 { 38 } else { 44 };
-        let [program, right] = Layout::horizontal([Constraint::Length(program), Constraint::Min(0)]).areas(body);
-        if shown.diagnosis {
-            let [tensor, diagnosis] = under(right, 5);
-            return Areas { program: Some(program), tensor: Some(tensor), diagnosis: Some(diagnosis), ..areas };
-        }
-        let curve = if shown.curve && rows >= 20 { (rows / 4).clamp(6, 12) } else { 0 };
-        let [tensor, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
-        let curve = (curve.height > 0).then_some(curve);
-        return Areas { program: Some(program), tensor: Some(tensor), curve, ..areas };
-    }
-    let (program, right) = if columns < 150 { (42, 27) } else { (49, (columns / 5).min(40)) };
-    let widths = [Constraint::Length(program), Constraint::Min(0), Constraint::Length(right)];
-    let [program, tensor, right] = Layout::horizontal(widths).areas(body);
-    let (tensor, diagnosis) = if shown.diagnosis {
-        let [tensor, diagnosis] = under(tensor, 4);
-        (tensor, Some(diagnosis))
-    } else {
-        (tensor, None)
+    let wide = columns >= 120;
+    let program = match columns {
+        0..90 => 38,
+        90..120 => 44,
+        120..150 => 42,
+        _ => 49,
     };
-    let curve = if shown.curve { (rows / 3).clamp(7, 18) } else { 0 };
-    let [tokens, curve] = Layout::vertical([Constraint::Min(0), Constraint::Length(curve)]).areas(right);
-    let curve = (curve.height > 0).then_some(curve);
-    Areas { program: Some(program), tensor: Some(tensor), diagnosis, curve, tokens: Some(tokens), ..areas }
+    let program = resized(program, arranged.program, 12, columns - 30);
+    let [program, right] = Split::horizontal([Constraint::Length(program), Constraint::Min(0)]).areas(body);
+    let mut panes = vec![(Pane::Program, program)];
+    match arranged.layout {
+        Layout::Stepping => panes.extend(stepping(right, columns, rows, wide, arranged, shown)),
+        Layout::Comparing => {
+            let half = resized(right.height / 2, arranged.below, 6, right.height - 6);
+            let [above, below] = Split::vertical([Constraint::Min(0), Constraint::Length(half)]).areas(right);
+            let below_pane = if shown.diagnosis { Pane::Diagnosis } else { other(arranged.large, Pane::Divergence) };
+            panes.extend([(Pane::Divergence, above), (below_pane, below)]);
+        }
+        Layout::Attention if wide => {
+            let third = resized(right.width * 2 / 5, arranged.below, 30, right.width - 30);
+            let [left, right] = Split::horizontal([Constraint::Min(0), Constraint::Length(third)]).areas(right);
+            panes.extend([(Pane::Attention, left), (Pane::Lens, right)]);
+        }
+        Layout::Attention if rows >= 40 => {
+            let half = resized(body.height / 2, arranged.below, 6, body.height - 6);
+            let [above, below] = Split::vertical([Constraint::Min(0), Constraint::Length(half)]).areas(body);
+            panes = vec![(Pane::Attention, above), (Pane::Lens, below)];
+        }
+        Layout::Attention => panes = vec![(Pane::Attention, body)],
+    }
+    areas(panes)
 }
 
-/// The tensor with the diagnosis under it, which takes so many eighths.
-fn under(pane: Rect, eighths: u16) -> [Rect; 2] {
-    Layout::vertical([Constraint::Min(0), Constraint::Length(pane.height * eighths / 8)]).areas(pane)
+/// What stands in the large place, unless it has a place already: then the tensor.
+fn other(large: Pane, placed: Pane) -> Pane {
+    if large == placed { Pane::Tensor } else { large }
+}
+
+fn stepping(
+    right: Rect,
+    columns: u16,
+    rows: u16,
+    wide: bool,
+    arranged: Arrangement,
+    shown: Shown,
+) -> Vec<(Pane, Rect)> {
+    let large = arranged.large;
+    let side = if columns < 150 { 27 } else { (columns / 5).min(40) };
+    let (place, right) = if wide {
+        let [place, right] = Split::horizontal([Constraint::Min(0), Constraint::Length(side)]).areas(right);
+        (place, Some(right))
+    } else {
+        (right, None)
+    };
+    let curve = shown.curve && large != Pane::Divergence;
+    let (small, height) = match (right, shown.diagnosis) {
+        (_, true) => (Some(Pane::Diagnosis), place.height * if wide { 4 } else { 5 } / 8),
+        (None, _) if curve && rows >= 20 => (Some(Pane::Curve), (rows / 4).clamp(6, 12)),
+        _ => (None, 0),
+    };
+    let mut panes = Vec::new();
+    if let Some(small) = small {
+        let height = resized(height, arranged.below, 3, place.height - 5);
+        let [above, below] = Split::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(place);
+        panes.extend([(large, above), (small, below)]);
+    } else {
+        panes.push((large, place));
+    }
+    if let Some(right) = right {
+        let height = if curve { (rows / 3).clamp(7, 18) } else { 0 };
+        let [tokens, below] = Split::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(right);
+        if large != Pane::Tokens {
+            panes.push((Pane::Tokens, tokens));
+        }
+        if curve {
+            panes.push((Pane::Curve, below));
+        }
+    }
+    panes
 }
 
 /// The inside of a framed pane.
@@ -160,7 +219,7 @@ pub(crate) fn tensor_parts(inside: Rect, witnesses: usize) -> TensorParts {
     let grid = free - caption - heatmap;
     let rows = [meaning, 2, comparisons, gaps, 1, grid, gaps, caption, heatmap, gaps];
     let [meaning, statistics, comparisons, _, place, grid, _, caption, heatmap, _] =
-        Layout::vertical(rows.map(Constraint::Length)).areas(inside);
+        Split::vertical(rows.map(Constraint::Length)).areas(inside);
     let (number, gutter) = match inside.width {
         0..54 => (6, (inside.width / 4).min(11)),
         54..100 => (7, 15),

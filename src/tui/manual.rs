@@ -1,20 +1,35 @@
-//! The table of keys, as the README prints it; a test holds the two together.
+//! The tables of keys and commands, as the README prints them; a test holds them together.
 
 use std::fmt::Write;
 
-use super::keymap::BINDINGS;
-use crate::debugger::COMMANDS;
+use super::keymap::{Keymap, readable};
+use crate::debugger::{COMMANDS, Group};
 
-/// Every key and what it does, as a Markdown table.
-pub fn key_table() -> String {
-    let commands = COMMANDS.iter().map(|command| (format!("`{}`", command.key), command.doc));
-    let screen = BINDINGS.iter().filter(|binding| !binding.doc.is_empty()).map(|binding| {
-        let keys: Vec<String> = binding.readable_keys().iter().map(|key| format!("`{key}`")).collect();
-        (keys.join(" "), binding.doc)
-    });
-    let mut table = String::from("| key | what it does |\n|---|---|\n");
-    for (keys, doc) in commands.chain(screen) {
-        writeln!(table, "| {keys} | {} |", doc.replace('|', "\\|")).expect("writing to a String cannot fail");
+/// Every command with its keys, as a Markdown table for each group.
+pub fn command_table() -> String {
+    let keys = Keymap::default();
+    let mut table = String::new();
+    for (group, title) in Group::ALL {
+        write!(table, "\n**{title}**\n\n| command | key | what it does |\n|---|---|---|\n").expect("a String takes it");
+        for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
+            let usage = format!("{} {}", spec.name, spec.arguments);
+            let short: String = spec.short.iter().map(|short| format!(" `{short}`")).collect();
+            let prompt = format!("prompt {} ", spec.name);
+            let bound =
+                keys.of_command(spec.name).into_iter().chain(keys.keys_of(&prompt).into_iter().map(|key| (key, "")));
+            let bound: Vec<String> = bound
+                .map(|(key, line)| {
+                    let plain =
+                        line.is_empty() || line == spec.name || line.ends_with('%') || line.starts_with("prompt ");
+                    let said = if plain { String::new() } else { format!(" {}", &line[spec.name.len() + 1..]) };
+                    format!("`{}`{said}", readable(key))
+                })
+                .collect();
+            let escaped = |text: &str| text.replace('|', "\\|");
+            let usage = escaped(usage.trim_end());
+            writeln!(table, "| `{usage}`{short} | {} | {} |", bound.join(", "), escaped(spec.doc))
+                .expect("a String takes it");
+        }
     }
     table
 }

@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::debugger::Command;
-use crate::debugger::view::{Curve, Header, Listing, Stop, TensorPage, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
 
 /// What happened.
 #[derive(Debug)]
@@ -39,10 +39,8 @@ pub(crate) enum Reply {
         /// Its errors over the layers.
         curve: Curve,
     },
-    /// A page of a tensor.
-    Tensor(TensorRequest, Result<TensorPage, String>),
-    /// The names that begin with this.
-    Completions(String, Vec<String>),
+    /// A page.
+    Page(PageRequest, Result<Page, String>),
 }
 
 /// What the screen asks for.
@@ -50,10 +48,8 @@ pub(crate) enum Reply {
 pub(crate) enum Request {
     /// Of the debugger: do this.
     Execute(Command),
-    /// Of the debugger: a page of a tensor.
-    Tensor(TensorRequest),
-    /// Of the debugger: the names that begin with this.
-    Complete(String),
+    /// Of the debugger: a page.
+    Page(PageRequest),
     /// Stop the running command.
     Interrupt,
     /// Give the terminal back until the shell continues us.

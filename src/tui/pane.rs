@@ -5,6 +5,7 @@ mod diagnosis;
 mod errors;
 mod help;
 mod information;
+mod log;
 mod program;
 mod prompt;
 mod status;
@@ -18,30 +19,26 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::app::{App, OverlayKind};
-use super::layout::{self, Focus};
+use super::layout;
 use super::theme::{Role, Theme};
+use crate::debugger::command::Pane;
 
 /// Draws the screen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
     let areas = app.areas_of(frame.area().width, frame.area().height);
     let buffer = frame.buffer_mut();
     status::draw(buffer, areas.status, app);
-    if let Some(area) = areas.program {
-        program::draw(buffer, area, app);
-    }
-    match areas.tensor {
-        Some(area) if app.errors => errors::draw(buffer, area, app),
-        Some(area) => tensor::draw(buffer, area, app),
-        None => {}
-    }
-    if let Some(area) = areas.diagnosis {
-        diagnosis::draw(buffer, area, app);
-    }
-    if let Some(area) = areas.curve {
-        curve::draw(buffer, area, app);
-    }
-    if let Some(area) = areas.tokens {
-        tokens::draw(buffer, area, app);
+    for (pane, area) in areas.panes {
+        match pane {
+            Pane::Program => program::draw(buffer, area, app),
+            Pane::Tensor => tensor::draw(buffer, area, app),
+            Pane::Divergence => errors::draw(buffer, area, app),
+            Pane::Diagnosis => diagnosis::draw(buffer, area, app),
+            Pane::Curve => curve::draw(buffer, area, app),
+            Pane::Tokens => tokens::draw(buffer, area, app),
+            Pane::Log => log::draw(buffer, area, app),
+            Pane::Attention | Pane::Lens | Pane::Cache => {}
+        }
     }
     if let (Some(_), Some(bottom)) = (app.overlay, areas.bottom) {
         let area = Rect { y: 1, height: bottom.y - 1, ..frame.area() };
@@ -57,11 +54,17 @@ pub(crate) fn diagnosis_lines(app: &App, width: usize) -> (Vec<Line<'static>>, V
     diagnosis::lines(app, width)
 }
 
+/// The layer whose bar stands in a column of the small curve.
+pub(crate) fn layer_at(inside: Rect, column: u16, layers: usize) -> Option<usize> {
+    super::widget::curve::layer_at(inside, column, layers)
+}
+
 /// The lines of an overlay.
 pub(crate) fn overlay_lines(app: &App, kind: OverlayKind) -> Vec<Line<'static>> {
     match kind {
         OverlayKind::Help => help::lines(app),
         OverlayKind::Information => information::lines(app),
+        OverlayKind::Output => log::output(app),
     }
 }
 
@@ -71,6 +74,7 @@ fn overlay(buffer: &mut Buffer, area: Rect, app: &App) {
     let title = match overlay.kind {
         OverlayKind::Help => "help: j k scroll, esc closes",
         OverlayKind::Information => "information: j k scroll, esc closes",
+        OverlayKind::Output => "output: j k scroll, esc closes",
     };
     Clear.render(area, buffer);
     let inside = framed(buffer, area, app.theme, vec![Line::raw(title)], true);
@@ -91,7 +95,7 @@ fn framed(buffer: &mut Buffer, area: Rect, theme: Theme, titles: Vec<Line>, focu
 }
 
 /// A title with a space on each side, and a mark on the pane that has the keys.
-fn title(app: &App, pane: Focus, text: &str) -> String {
+fn title(app: &App, pane: Pane, text: &str) -> String {
     let mark = if app.focus == pane { app.theme.glyph("▪ ", "* ") } else { "" };
     format!(" {mark}{text} ")
 }

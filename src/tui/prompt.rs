@@ -4,6 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::keymap;
 use super::outline::Line;
+use crate::debugger::completion::Completions;
 
 /// Characters a prompt holds at most: a pasted book must not slow the screen.
 const LONGEST: usize = 200;
@@ -11,10 +12,8 @@ const LONGEST: usize = 200;
 /// What a prompt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Go to an activation.
-    Goto,
-    /// Set or clear breakpoints by pattern.
-    Break,
+    /// A command.
+    Command,
     /// Search the listing.
     Search,
 }
@@ -23,8 +22,7 @@ impl Purpose {
     /// What stands before the text.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::Goto => "goto ",
-            Self::Break => "break ",
+            Self::Command => ":",
             Self::Search => "/",
         }
     }
@@ -43,6 +41,8 @@ pub(crate) enum Outcome {
     Cancelled,
     /// The next completion is wanted, or the one before.
     Complete(bool),
+    /// What was typed before is wanted, or after.
+    Recall(bool),
 }
 
 /// A prompt.
@@ -52,12 +52,16 @@ pub(crate) struct Prompt {
     pub(crate) purpose: Purpose,
     /// What was selected when it opened: cancelling a search returns there.
     pub(crate) origin: Line,
-    /// Names that the text begins.
-    pub(crate) completions: Vec<String>,
+    /// What the last word may become.
+    pub(crate) completions: Completions,
     /// The completion now in the text.
     pub(crate) picked: Option<usize>,
-    /// Tab was pressed before the completions had come.
-    pub(crate) impatient: bool,
+    /// The line of the history that is now the text.
+    pub(crate) recalled: Option<usize>,
+    /// What it was opened with.
+    pub(crate) begun: Option<String>,
+    /// What was typed before a line was recalled.
+    typed: String,
     text: String,
     /// In bytes.
     cursor: usize,
@@ -69,9 +73,11 @@ impl Prompt {
         Self {
             purpose,
             origin,
-            completions: Vec::new(),
+            completions: Completions::default(),
             picked: None,
-            impatient: false,
+            recalled: None,
+            begun: None,
+            typed: String::new(),
             text: String::new(),
             cursor: 0,
         }
@@ -87,15 +93,30 @@ impl Prompt {
         &self.text[..self.cursor]
     }
 
-    /// Puts the next or previous completion into the text; a single step first, if all share one.
+    /// What a recalled line has to begin with.
+    pub(crate) fn recalled_from(&self) -> &str {
+        if self.recalled.is_some() { &self.typed } else { &self.text }
+    }
+
+    /// Puts a line of the history in the place of the text.
+    pub(crate) fn put(&mut self, line: &str, recalled: Option<usize>, typed: String) {
+        self.text = line.to_string();
+        self.cursor = self.text.len();
+        self.recalled = recalled;
+        self.typed = typed;
+        self.picked = None;
+    }
+
+    /// Puts the next or previous completion into the text; what all share first.
     pub(crate) fn complete(&mut self, forwards: bool) {
-        let count = self.completions.len();
+        let Completions { start, words } = &self.completions;
+        let count = words.len();
         if count == 0 {
             return;
         }
-        let shared = shared_prefix(&self.completions);
-        if self.picked.is_none() && shared.len() > self.text.len() && count > 1 {
-            self.text = shared.to_string();
+        let shared = shared_prefix(words);
+        let word = if self.picked.is_none() && shared.len() > self.text.len() - start && count > 1 {
+            shared.to_string()
         } else {
             let next = match (self.picked, forwards) {
                 (None, true) => 0,
@@ -104,8 +125,10 @@ impl Prompt {
                 (Some(picked), false) => (picked + count - 1) % count,
             };
             self.picked = Some(next);
-            self.text.clone_from(&self.completions[next]);
-        }
+            words[next].clone()
+        };
+        self.text.truncate(*start);
+        self.text.push_str(&word);
         self.cursor = self.text.len();
     }
 
@@ -118,7 +141,7 @@ impl Prompt {
             self.text.insert(self.cursor, character);
             self.cursor += character.len_utf8();
         }
-        self.picked = None;
+        (self.picked, self.recalled) = (None, None);
     }
 
     /// Edits by one key.
@@ -127,8 +150,10 @@ impl Prompt {
         match keymap::name(key).as_deref() {
             Some("ret") => return Outcome::Accepted,
             Some("esc" | "C-c") => return Outcome::Cancelled,
-            Some("tab" | "down") => return Outcome::Complete(true),
-            Some("backtab" | "up") => return Outcome::Complete(false),
+            Some("tab") => return Outcome::Complete(true),
+            Some("backtab") => return Outcome::Complete(false),
+            Some("up" | "C-p") => return Outcome::Recall(true),
+            Some("down" | "C-n") => return Outcome::Recall(false),
             Some("backspace" | "C-h") if length == 0 => return Outcome::Cancelled,
             Some("backspace" | "C-h") => self.remove(self.left(), self.cursor),
             Some("del" | "C-d") => self.remove(self.cursor, self.right()),
@@ -139,7 +164,7 @@ impl Prompt {
             Some("right" | "C-f") => self.cursor = self.right(),
             Some("home" | "C-a") => self.cursor = 0,
             Some("end" | "C-e") => self.cursor = length,
-            Some(name) if !name.starts_with("C-") || name.len() == 1 => {
+            Some(name) if !(name.starts_with("C-") || name.starts_with("M-")) || name.len() == 1 => {
                 if let KeyCode::Char(character) = key.code {
                     self.insert(character.encode_utf8(&mut [0; 4]));
                     return Outcome::Edited;
@@ -185,7 +210,7 @@ mod tests {
     use super::*;
 
     fn typed(keys: &str) -> Prompt {
-        let mut prompt = Prompt::new(Purpose::Goto, Line::Op(0));
+        let mut prompt = Prompt::new(Purpose::Command, Line::Op(0));
         for key in keymap::parse(keys) {
             prompt.key(key);
         }
@@ -202,13 +227,13 @@ mod tests {
 
     #[test]
     fn completion_takes_what_is_shared_and_then_turns() {
-        let mut prompt = typed("2.q");
-        prompt.completions = ["2.q_proj", "2.q_rope"].map(String::from).to_vec();
+        let mut prompt = typed("goto 2.q");
+        prompt.completions = Completions { start: 5, words: ["2.q_proj", "2.q_rope"].map(String::from).to_vec() };
         let mut seen = Vec::new();
         for _ in 0..4 {
             prompt.complete(true);
             seen.push(prompt.text().to_string());
         }
-        assert_eq!(seen, ["2.q_", "2.q_proj", "2.q_rope", "2.q_proj"]);
+        assert_eq!(seen, ["goto 2.q_", "goto 2.q_proj", "goto 2.q_rope", "goto 2.q_proj"]);
     }
 }

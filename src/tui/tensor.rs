@@ -1,5 +1,7 @@
 //! What of a tensor is shown: whose, which head, scrolled how far; and the page that came for it.
 
+use super::slot::Slot;
+use crate::debugger::command::{Count, Whose};
 use crate::debugger::view::{Header, Shown, TensorPage, TensorRequest, Witness};
 
 /// The state of the tensor pane.
@@ -13,13 +15,8 @@ pub(crate) struct TensorView {
     pub(crate) row: usize,
     /// First column of the numbers.
     pub(crate) column: usize,
-    /// The page that came last, or a sentence why there is none.
-    pub(crate) page: Option<Result<TensorPage, String>>,
-    /// Whether a page is on its way.
-    pub(crate) waiting: bool,
-    /// Whether the debugger has moved since.
-    pub(crate) stale: bool,
-    asked: Option<TensorRequest>,
+    /// The page.
+    pub(crate) slot: Slot<TensorRequest, TensorPage>,
 }
 
 /// What can be shown, in the order of `t`: each witness, then the difference that the errors are about;
@@ -44,27 +41,25 @@ impl TensorView {
         choices(header).get(self.choice).copied().unwrap_or_default()
     }
 
-    /// Shows the next or the previous choice.
-    pub(crate) fn turn(&mut self, forwards: bool, header: &Header) {
-        let count = choices(header).len().max(1);
-        self.choice = if forwards { self.choice + 1 } else { self.choice + count - 1 } % count;
+    /// Shows another choice; false if there is no such one.
+    pub(crate) fn choose(&mut self, whose: Whose, header: &Header) -> bool {
+        let choices = choices(header);
+        let count = choices.len().max(1);
+        let wanted = |witness| choices.iter().position(|shown| *shown == Shown::Values(witness));
+        let found = match whose {
+            Whose::On(by) => Some((self.choice.cast_signed() + by).rem_euclid(count.cast_signed()).cast_unsigned()),
+            Whose::Engine => wanted(Witness::Engine),
+            Whose::Reference => wanted(Witness::Reference),
+            Whose::Candidate => wanted(Witness::Candidate),
+            Whose::Difference => choices.iter().position(|shown| matches!(shown, Shown::Difference(..))),
+        };
+        self.choice = found.unwrap_or(self.choice);
+        found.is_some()
     }
 
     /// The page on screen.
     pub(crate) fn shown_page(&self) -> Option<&TensorPage> {
-        self.page.as_ref()?.as_ref().ok()
-    }
-
-    /// Whether the page for a request has not come yet.
-    pub(crate) fn lacks(&self, request: &TensorRequest) -> bool {
-        self.stale || !self.asked.as_ref().is_some_and(|asked| same(asked, request))
-    }
-
-    /// Notes that a page was asked for.
-    pub(crate) fn ask(&mut self, request: TensorRequest) {
-        self.asked = Some(request);
-        self.waiting = true;
-        self.stale = false;
+        self.slot.shown()
     }
 
     /// Takes a page in, and brings the scroll offsets within it.
@@ -74,8 +69,7 @@ impl TensorView {
         page: Result<TensorPage, String>,
         visible: Option<(usize, usize)>,
     ) {
-        if self.asked.as_ref().is_some_and(|asked| same(asked, request)) {
-            self.page = Some(page);
+        if self.slot.receive(request, page) {
             self.clamp(visible);
         }
     }
@@ -88,9 +82,9 @@ impl TensorView {
     }
 
     /// Shows another head.
-    pub(crate) fn turn_plane(&mut self, planes: isize) {
+    pub(crate) fn turn_plane(&mut self, head: Count) {
         if let Some(page) = self.shown_page() {
-            self.plane = self.plane.saturating_add_signed(planes).min(page.planes.saturating_sub(1));
+            self.plane = head.of(self.plane, page.planes);
         }
     }
 
@@ -101,9 +95,4 @@ impl TensorView {
         let plane = self.plane.min(page.planes.saturating_sub(1));
         (self.row, self.column, self.plane) = (row, column, plane);
     }
-}
-
-fn same(a: &TensorRequest, b: &TensorRequest) -> bool {
-    let parts = |r: &TensorRequest| (r.row, r.shown, r.plane, r.rows, r.columns, r.heatmap);
-    parts(a) == parts(b)
 }

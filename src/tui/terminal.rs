@@ -1,6 +1,7 @@
 //! The terminal: entered, drawn on, and left as it was found, whether by quitting, panic or signal.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
@@ -22,6 +23,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::app::App;
+use super::history::History;
 use super::message::{Msg, Reply, Request};
 use super::pane;
 use super::theme::Theme;
@@ -62,18 +64,31 @@ type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
 /// How often to look whether the dumps have changed, and how.
 pub type Watch = (Duration, Box<dyn FnMut() -> bool + Send>);
 
-/// Shows a debugger on the terminal until the user quits; reads the dumps again when `watch` says so.
+/// What the screen begins with.
+#[derive(Default)]
+pub struct Start {
+    /// How often to look whether the dumps have changed, and how: they are then read again.
+    pub watch: Option<Watch>,
+    /// Where the command lines of earlier runs are kept.
+    pub history: Option<PathBuf>,
+    /// Commands to begin with.
+    pub commands: Vec<String>,
+}
+
+/// Shows a debugger on the terminal until the user quits.
 ///
 /// # Errors
 /// When standard input or output is not a terminal, or it fails.
-pub fn run<B: Backend + Send + 'static>(backend: B, watch: Option<Watch>) -> Result<(), Error> {
+pub fn run<B: Backend + Send + 'static>(backend: B, start: Start) -> Result<(), Error> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(Error::NoTerminal);
     }
     let size = modes::size()?;
-    let changed = watch.map(watched).transpose()?;
+    let changed = start.watch.map(watched).transpose()?;
     let theme = Theme::from_environment();
-    let app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
+    let mut app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
+    app.history = start.history.as_deref().map(History::open).unwrap_or_default();
+    app.script = start.commands.into_iter().rev().collect();
     restore_on_panic();
     restore_on_signal()?;
     let worker = Worker::start(backend)?;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::message::{Reply, Request};
-use crate::debugger::view::{Curve, Header, Listing, Stop, TensorPage, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
 use crate::debugger::{Command, Debugger};
 
 /// What the screen needs of a debugger.
@@ -28,15 +28,13 @@ pub trait Backend {
     fn header(&self) -> Header;
     /// The program as it stands.
     fn listing(&self) -> Listing;
-    /// A page of a tensor.
+    /// A page that a pane wants.
     ///
     /// # Errors
     /// A sentence for the user, when there is nothing to show.
-    fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String>;
+    fn page(&self, request: &PageRequest) -> Result<Page, String>;
     /// Errors over the layers.
     fn curve(&self) -> Curve;
-    /// The names that begin with this.
-    fn complete(&self, prefix: &str) -> Vec<String>;
 }
 
 impl Backend for Debugger {
@@ -57,16 +55,12 @@ impl Backend for Debugger {
         Debugger::listing(self)
     }
 
-    fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
-        Debugger::tensor(self, request)
+    fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        Debugger::page(self, request)
     }
 
     fn curve(&self) -> Curve {
         Debugger::curve(self)
-    }
-
-    fn complete(&self, prefix: &str) -> Vec<String> {
-        Debugger::complete(self, prefix)
     }
 }
 
@@ -81,18 +75,14 @@ pub(crate) fn serve<B: Backend>(
         Request::Execute(command) => {
             let mut progress = |listing| reply(Reply::Progress(listing));
             let result = guarded(|| backend.execute(&command, interrupt, &mut progress)).and_then(|result| result);
-            let changes = matches!(command, Command::Reload | Command::Switch(_));
+            let changes = matches!(command, Command::Reload | Command::Switch(_) | Command::Generate(_));
             let header = changes.then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
             reply(Reply::Done { header, result, listing, curve });
         }
-        Request::Tensor(request) => {
-            let page = guarded(|| backend.tensor(&request)).and_then(|page| page);
-            reply(Reply::Tensor(request, page));
-        }
-        Request::Complete(prefix) => {
-            let names = guarded(|| backend.complete(&prefix)).unwrap_or_default();
-            reply(Reply::Completions(prefix, names));
+        Request::Page(request) => {
+            let page = guarded(|| backend.page(&request)).and_then(|page| page);
+            reply(Reply::Page(request, page));
         }
         Request::Interrupt | Request::Suspend | Request::Quit => {}
     }
@@ -158,6 +148,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debugger::view::TensorRequest;
 
     /// Runs until it is interrupted.
     struct Endless;
@@ -184,16 +175,12 @@ mod tests {
             Listing::default()
         }
 
-        fn tensor(&self, _: &TensorRequest) -> Result<TensorPage, String> {
+        fn page(&self, _: &PageRequest) -> Result<Page, String> {
             panic!("no tensor")
         }
 
         fn curve(&self) -> Curve {
             Curve::default()
-        }
-
-        fn complete(&self, _: &str) -> Vec<String> {
-            Vec::new()
         }
     }
 
@@ -202,7 +189,7 @@ mod tests {
         let worker = Worker::start(Endless).expect("a thread starts");
         let patience = Duration::from_secs(60);
         for _ in 0..2 {
-            worker.send(Request::Execute(Command::Continue));
+            worker.send(Request::Execute(Command::Continue(1)));
             assert!(matches!(worker.reply(patience), Ok(Some(Reply::Progress(_)))));
             assert!(matches!(worker.reply(Duration::from_millis(20)), Ok(None)));
             worker.send(Request::Interrupt);
@@ -214,8 +201,8 @@ mod tests {
     #[test]
     fn a_panic_is_an_answer() {
         let worker = Worker::start(Endless).expect("a thread starts");
-        worker.send(Request::Tensor(TensorRequest::default()));
+        worker.send(Request::Page(PageRequest::Tensor(TensorRequest::default())));
         let reply = worker.reply(Duration::from_secs(60));
-        assert!(matches!(&reply, Ok(Some(Reply::Tensor(_, Err(text)))) if text.ends_with("no tensor")), "{reply:?}");
+        assert!(matches!(&reply, Ok(Some(Reply::Page(_, Err(text)))) if text.ends_with("no tensor")), "{reply:?}");
     }
 }

@@ -3,11 +3,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use layerstep::debugger::Command;
 use layerstep::debugger::view::{
-    ComparisonLine, Curve, Diagnosis, Header, LayerErrors, Listing, ListingRow, Shown, Status, Stop, SuspectLine,
-    TensorPage, TensorRequest, Token, Witness,
+    ComparisonLine, Curve, Diagnosis, Header, LayerErrors, Listing, ListingRow, Page, PageRequest, Shown, Status, Stop,
+    SuspectLine, TensorPage, TensorRequest, Token, Witness,
 };
+use layerstep::debugger::{Command, Motion};
 use layerstep::diagnose::Local;
 use layerstep::metrics::Summary;
 use layerstep::tui::Backend;
@@ -215,24 +215,27 @@ impl Backend for Fake {
         let next = self.at.map_or(0, |at| at + 1);
         let per_layer = OPS.len();
         match command {
-            Command::Step(_) | Command::NextLayer(_) | Command::Finish | Command::Continue if next > last => {
+            Command::Step(_) | Command::Next(_) | Command::Finish(_) | Command::Continue(_) if next > last => {
                 return Ok(Stop::End);
             }
             Command::Step(times) => self.go(Some((next + times - 1).min(last))),
-            Command::NextLayer(times) => self.go(Some((next - 1 + per_layer * times).min(last))),
-            Command::StepBack(_) if self.at.is_none() => return Ok(Stop::Start),
-            Command::StepBack(times) => self.go(self.at.and_then(|at| at.checked_sub(*times))),
-            Command::PreviousLayer(times) => self.go(self.at.and_then(|at| at.checked_sub(times * per_layer))),
-            Command::Finish => {
+            Command::Next(times) => self.go(Some((next - 1 + per_layer * times).min(last))),
+            Command::Back(..) if self.at.is_none() => return Ok(Stop::Start),
+            Command::Back(Motion::Step, times) => self.go(self.at.and_then(|at| at.checked_sub(*times))),
+            Command::Back(Motion::Next, times) => self.go(self.at.and_then(|at| at.checked_sub(times * per_layer))),
+            Command::Finish(_) => {
                 let end = (next..last).find(|row| self.rows[*row].label.starts_with("layer ")).unwrap_or(last);
                 self.go(Some(end));
             }
-            Command::Continue => {
+            Command::Continue(_) => {
                 let stop = (next..=last).find(|row| self.rows[*row].breakpoint || Some(*row) == self.divergence());
                 self.go(Some(stop.unwrap_or(last)));
                 progress(self.listing());
                 return Ok(match stop {
-                    Some(row) if self.rows[row].breakpoint => Stop::Breakpoint,
+                    Some(row) if self.rows[row].breakpoint => {
+                        let line = format!("break {}", self.rows[row].short);
+                        Stop::Breakpoint { number: 1, line }
+                    }
                     Some(_) => Stop::Divergence,
                     None => Stop::End,
                 });
@@ -242,17 +245,22 @@ impl Backend for Fake {
                 None if name == "panic" => panic!("asked for by name"),
                 None => return Err(format!("no activation is called {name}: g and Tab list them")),
             },
-            Command::Break(name) => {
+            Command::Toggle(name) | Command::Break { pattern: name, .. } => {
                 let part = name.trim_start_matches("*.");
                 let hit =
                     |row: &ListingRow| row.name == *name || row.short == *name || (part != name && row.label == part);
                 for row in &mut self.rows {
                     row.breakpoint ^= hit(row);
                 }
+                if let Command::Break { pattern, .. } = command {
+                    let ops = self.rows.iter().filter(|row| row.breakpoint).count();
+                    return Ok(Stop::said(format!("breakpoint 1: break {pattern} ({ops} ops)")));
+                }
             }
             Command::Restart => self.go(None),
             Command::Diagnose(name) => {
-                let wrong = |row: &ListingRow| row.name == *name && row.status == Status::Diverges;
+                let wrong =
+                    |row: &ListingRow| [&row.name, &row.short].contains(&name) && row.status == Status::Diverges;
                 if !self.rows.iter().any(wrong) {
                     return Err("it does not diverge by itself: there is nothing to diagnose".into());
                 }
@@ -263,11 +271,15 @@ impl Backend for Fake {
                 progress(self.listing());
                 return Ok(Stop::Diagnosed(self.diagnosis()));
             }
+            Command::Info(_) => {
+                return Ok(Stop::Said((0..40).map(|line| format!("line {line} of what is known")).collect()));
+            }
             Command::Reload => {
                 let sentence = "reloaded candidate: 2.q_rope was bad, agrees now; first divergence moves from 2.q_rope to \
                                 5.down_proj";
                 return Ok(Stop::Reloaded { sentence: sentence.into(), changed: true });
             }
+            other => return Ok(Stop::said(format!("{other:?} is done"))),
         }
         Ok(Stop::Done)
     }
@@ -294,6 +306,18 @@ impl Backend for Fake {
         Listing { forward: 0, at: self.at, rows: self.rows.clone(), first_divergence: first, compared: self.compared }
     }
 
+    fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        match request {
+            PageRequest::Tensor(request) => self.tensor(request).map(Page::Tensor),
+        }
+    }
+
+    fn curve(&self) -> Curve {
+        self.errors_of_layers()
+    }
+}
+
+impl Fake {
     fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
         let op = &self.rows[request.row];
         if !op.computed {
@@ -354,7 +378,7 @@ impl Backend for Fake {
         })
     }
 
-    fn curve(&self) -> Curve {
+    fn errors_of_layers(&self) -> Curve {
         let layers = self.rows.iter().filter_map(|row| row.layer).max().map_or(0, |last| last + 1);
         let mut curve = Curve { layers: vec![LayerErrors::default(); layers] };
         for row in &self.rows {
@@ -365,9 +389,5 @@ impl Backend for Fake {
             }
         }
         curve
-    }
-
-    fn complete(&self, prefix: &str) -> Vec<String> {
-        self.rows.iter().map(|row| row.short.clone()).filter(|name| name.starts_with(prefix)).collect()
     }
 }

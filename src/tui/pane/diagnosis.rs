@@ -6,9 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::information::wrapped;
+use crate::debugger::command::Pane;
 use crate::debugger::view::{Diagnosis, SuspectLine};
 use crate::tui::app::App;
-use crate::tui::layout::Focus;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
@@ -20,14 +20,14 @@ const WIDE: usize = 56;
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let Some(view) = &app.diagnosis else { return };
-    let title = super::title(app, Focus::Diagnosis, &format!("why {}", view.diagnosis.name));
+    let title = super::title(app, Pane::Diagnosis, &format!("why {}", view.diagnosis.name));
     let enter = match view.diagnosis.suspects.get(view.selected) {
         Some(suspect) if suspect.on => " Enter: switch off ",
         Some(suspect) if suspect.can_be_switched => " Enter: try it ",
         _ => "",
     };
     let titles = vec![Line::raw(title), Line::raw(enter)];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Diagnosis);
+    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Diagnosis);
     let (lines, starts) = lines(app, usize::from(inside.width));
     let height = usize::from(inside.height);
     let start = starts.get(view.selected).copied().unwrap_or(0);
@@ -35,7 +35,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     for ((index, line), y) in lines.iter().enumerate().skip(first).zip(inside.top()..inside.bottom()) {
         buffer.set_line(inside.x, y, line, inside.width);
         if starts.get(view.selected) == Some(&index) {
-            let selected = app.theme.style(Role::Selected(app.focus == Focus::Diagnosis));
+            let selected = app.theme.style(Role::Selected(app.focus == Pane::Diagnosis));
             buffer.set_style(Rect { y, height: 1, ..inside }, selected);
         }
     }

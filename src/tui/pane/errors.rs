@@ -7,9 +7,9 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
+use crate::debugger::command::Pane;
 use crate::debugger::view::{ListingRow, Status};
 use crate::tui::app::App;
-use crate::tui::layout::Focus;
 use crate::tui::outline;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -25,8 +25,8 @@ const WORD: usize = 14;
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let room = usize::from(area.width).saturating_sub(2);
     let legend = super::curve::titles(app, room).pop().unwrap_or_default();
-    let name = super::title(app, Focus::Tensor, if room < 40 { "log10" } else { "log10 by layer" });
-    let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), legend], app.focus == Focus::Tensor);
+    let name = super::title(app, Pane::Divergence, if room < 40 { "log10" } else { "log10 by layer" });
+    let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), legend], app.focus == Pane::Divergence);
     let rows = shown_rows(app);
     let table = rows.len() as u16 + 1;
     let gap = u16::from(inside.height >= 22);
@@ -105,7 +105,7 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
         let (end, _) = buffer.set_stringn(area.x, y, line, width, base);
         buffer.set_stringn(end, y, status, usize::from(area.right().saturating_sub(end)), style);
         if Some(*row) == app.selected_row() {
-            let selected = theme.style(Role::Selected(app.focus == Focus::Tensor));
+            let selected = theme.style(Role::Selected(app.focus == Pane::Divergence));
             buffer.set_style(Rect { y, height: 1, ..area }, selected);
         }
     }

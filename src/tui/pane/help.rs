@@ -2,15 +2,25 @@
 
 use ratatui::text::{Line, Span};
 
-use crate::debugger::COMMANDS;
+use super::information::wrapped;
 use crate::debugger::view::Status;
+use crate::debugger::{COMMANDS, Group, Spec};
 use crate::tui::app::App;
-use crate::tui::keymap::BINDINGS;
+use crate::tui::keymap::readable;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
-/// Columns of the keys.
+/// Columns of the keys, and of the commands.
 const KEYS: usize = 14;
+const NAME: usize = 11;
+
+/// What a command does, and what it takes.
+fn doc(spec: &Spec) -> String {
+    if spec.arguments.is_empty() || spec.takes_count {
+        return spec.doc.to_string();
+    }
+    format!("{} ({})", spec.doc, spec.arguments)
+}
 
 /// The lines.
 pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
@@ -20,11 +30,29 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
         let key = Span::styled(text::pad(&format!("  {key}"), KEYS, ""), theme.style(Role::Key));
         Line::from(vec![key, Span::raw(doc)])
     };
-    let mut lines = vec![heading("Stepping (a number before the key repeats it: 10s)")];
-    lines.extend(COMMANDS.iter().map(|spec| row(spec.key.to_string(), spec.doc.to_string())));
-    lines.extend([Line::default(), heading("The screen")]);
-    let documented = BINDINGS.iter().filter(|binding| !binding.doc.is_empty());
-    lines.extend(documented.map(|binding| row(binding.readable_keys().join(" "), binding.doc.to_string())));
+    let keys = |line: &str| app.keys.keys_of(line).into_iter().map(readable).collect::<Vec<_>>();
+    // The words on the right are broken where the pane ends.
+    let room = usize::from(app.size.0).saturating_sub(KEYS + NAME + 3).max(20);
+    let mut lines = vec![Line::raw("A number before a key repeats it: 10s. Every key is a line that : takes, too.")];
+    for (group, title) in Group::ALL {
+        lines.extend([Line::default(), heading(title)]);
+        for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
+            // Keys of one line stand together; what the others do is in their line itself.
+            let mut said: Vec<&str> = Vec::new();
+            for (_, line) in app.keys.of_command(spec.name) {
+                if !said.contains(&line) {
+                    said.push(line);
+                }
+            }
+            let mut first = said.first().map(|line| keys(line)).unwrap_or_default();
+            first.extend(keys(&format!("prompt {} ", spec.name)));
+            let mut doc = wrapped(&doc(spec), room).into_iter();
+            lines.push(row(first.join(" "), format!("{:<NAME$} {}", spec.name, doc.next().unwrap_or_default())));
+            lines.extend(doc.map(|more| row(String::new(), format!("{:<NAME$} {more}", ""))));
+            lines.extend(said.iter().skip(1).map(|line| row(keys(line).join(" "), (*line).to_string())));
+        }
+    }
+    lines.push(Line::default());
     let mouse = "Click selects, again opens; the wheel scrolls; with Shift the terminal selects text.";
     lines.extend([row("mouse".into(), mouse.into()), Line::default(), heading("The signs")]);
     let signs = [

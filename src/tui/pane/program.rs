@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line as Text;
 
+use crate::debugger::command::Pane;
 use crate::debugger::view::Status;
 use crate::tui::app::App;
-use crate::tui::layout::Focus;
 use crate::tui::outline::{self, Line};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -33,20 +33,20 @@ struct Entry {
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let lines = app.outline.lines(&app.listing);
-    let title = super::title(app, Focus::Program, "program");
+    let title = super::title(app, Pane::Program, "program");
     let legend = match usize::from(area.width) {
         _ if !app.listing.compared => "",
         width if width < WIDE + 2 => " error",
         _ => app.theme.glyph(" error ×floor", " error xfloor"),
     };
     let titles = vec![Text::raw(title), Text::raw(legend)];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Program);
+    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Program);
     let shown = lines.iter().skip(app.outline.offset);
     for (line, y) in shown.zip(inside.top()..inside.bottom()) {
         let row = Rect { y, height: 1, ..inside };
         entry(*line, app).draw(buffer, row, app);
         if *line == app.outline.selected {
-            buffer.set_style(row, app.theme.style(Role::Selected(app.focus == Focus::Program)));
+            buffer.set_style(row, app.theme.style(Role::Selected(app.focus == Pane::Program)));
         }
     }
     more(buffer, area, app, lines.len());

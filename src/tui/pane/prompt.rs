@@ -9,7 +9,7 @@ use super::information::wrapped;
 use crate::debugger::COMMANDS;
 use crate::debugger::view::Status;
 use crate::tui::app::App;
-use crate::tui::keymap::BINDINGS;
+use crate::tui::keymap::readable;
 use crate::tui::prompt::Prompt;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -64,7 +64,7 @@ fn typed(buffer: &mut Buffer, area: Rect, app: &App, prompt: &Prompt) -> Positio
     });
     let shown = start.map_or("", |(start, _)| &all[start..]);
     let mut line = vec![Span::styled(label.clone(), theme.style(Role::Key)), Span::raw(shown.to_string())];
-    for (index, name) in prompt.completions.iter().enumerate().skip(prompt.picked.unwrap_or(0)).take(40) {
+    for (index, name) in prompt.completions.words.iter().enumerate().skip(prompt.picked.unwrap_or(0)).take(40) {
         let role = if prompt.picked == Some(index) { Role::Current } else { Role::Dim };
         line.push(Span::styled(format!("  {}", theme.text(name)), theme.style(role)));
     }
@@ -75,16 +75,16 @@ fn typed(buffer: &mut Buffer, area: Rect, app: &App, prompt: &Prompt) -> Positio
 
 /// Keys and their words, as many as fit; help and quit always.
 fn hints(app: &App, width: usize) -> Line<'static> {
-    let commands = COMMANDS.iter().map(|spec| (spec.key, spec.name));
-    let screen = BINDINGS.iter().filter_map(|binding| Some((*binding.keys.first()?, binding.hint?)));
-    let (always, screen): (Vec<_>, Vec<_>) = screen.partition(|(_, word)| matches!(*word, "help" | "quit"));
-    let columns = |(key, word): &(&str, &str)| text::width(key) + text::width(word) + 3;
+    let hinted = COMMANDS.iter().flat_map(|spec| spec.keys).filter(|key| !key.hint.is_empty());
+    let known = hinted.filter_map(|key| Some((readable(app.keys.keys_of(key.line).first()?), key.hint)));
+    let (always, all): (Vec<_>, Vec<_>) = known.partition(|(_, word)| matches!(*word, "command" | "help" | "quit"));
+    let columns = |(key, word): &(String, &str)| text::width(key) + text::width(word) + 3;
     let count = app.count.map(|count| format!(" {count}"));
     let mut room =
         width.saturating_sub(always.iter().map(columns).sum::<usize>() + count.as_ref().map_or(0, String::len));
     // Where space is short, going forward matters more than going back; where an error is made, why.
     let wrong = app.at().is_some_and(|op| op.status == Status::Diverges);
-    let weight = |(_, word): &(&str, &str)| match *word {
+    let weight = |(_, word): &(String, &str)| match *word {
         "diagnose" => {
             if wrong {
                 0
@@ -96,7 +96,6 @@ fn hints(app: &App, width: usize) -> Line<'static> {
         "back" | "goto" | "break" | "finish" => 1,
         _ => 2,
     };
-    let all: Vec<_> = commands.chain(screen).collect();
     let mut chosen = vec![false; all.len()];
     for round in 0..=3 {
         for (index, hint) in all.iter().enumerate().filter(|(_, hint)| weight(hint) == round) {

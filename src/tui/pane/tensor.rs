@@ -7,9 +7,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::tokens;
+use crate::debugger::command::Pane;
 use crate::debugger::view::{ComparisonLine, Shown, TensorPage, Witness};
 use crate::tui::app::App;
-use crate::tui::layout::{self, Focus, TensorParts};
+use crate::tui::layout::{self, TensorParts};
 use crate::tui::tensor::choices;
 use crate::tui::text;
 use crate::tui::theme::{Ink, Role};
@@ -26,9 +27,9 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
         None => selected.map_or(String::new(), |op| op.name.clone()),
     };
     let name = text::fit(&app.theme.text(&name), room, app.theme.ellipsis());
-    let titles = vec![Line::raw(super::title(app, Focus::Tensor, &name)), who];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Focus::Tensor);
-    match &app.tensor.page {
+    let titles = vec![Line::raw(super::title(app, Pane::Tensor, &name)), who];
+    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Tensor);
+    match &app.tensor.slot.page {
         Some(Ok(page)) => self::page(buffer, &layout::tensor_parts(inside, app.header.witnesses.len()), page, app),
         Some(Err(sentence)) => paragraph(buffer, inside, &app.theme.text(sentence), app.theme.style(Role::Dim)),
         None => {}

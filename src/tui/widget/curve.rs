@@ -40,15 +40,28 @@ struct Heights {
     floor: f64,
 }
 
+/// How many layers a bar stands for, and how many columns it takes.
+fn bar_sizes(layers: usize, columns: usize) -> (usize, usize) {
+    let count = layers.div_ceil(columns.max(1)).max(1);
+    (count, (columns / layers.div_ceil(count).max(1)).clamp(1, 4))
+}
+
+/// The layer whose bar stands in a column of the area.
+pub(crate) fn layer_at(area: Rect, column: u16, layers: usize) -> Option<usize> {
+    let columns = area.width.checked_sub(SCALE)?;
+    let (count, pitch) = bar_sizes(layers, usize::from(columns));
+    let inside = column.checked_sub(area.x + SCALE)?;
+    Some(usize::from(inside) / pitch * count).filter(|layer| *layer < layers)
+}
+
 impl Curve<'_> {
     fn bars(&self, columns: usize) -> (Vec<Bar>, usize) {
-        let count = self.layers.len().div_ceil(columns.max(1)).max(1);
+        let (count, pitch) = bar_sizes(self.layers.len(), columns);
         let worst = |errors: &[LayerErrors]| errors.iter().copied().reduce(LayerErrors::worst).unwrap_or_default();
         let chunks = self.layers.chunks(count).enumerate();
         let bars: Vec<Bar> = chunks
             .map(|(index, errors)| Bar { first: index * count, count: errors.len(), errors: worst(errors) })
             .collect();
-        let pitch = (columns / bars.len().max(1)).clamp(1, 4);
         (bars, pitch)
     }
 

@@ -1,0 +1,100 @@
+//! Commands without a screen: lines in, lines out. `debug --batch` reads them from standard input, `run` from a file.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, bail};
+
+use crate::debugger::view::Stop;
+use crate::debugger::{Command, Debugger};
+
+/// Scripts that call each other deeper than this call themselves.
+const DEEPEST: usize = 16;
+
+/// Obeys commands; prints what comes of them.
+pub(super) struct Batch<'a, W> {
+    debugger: &'a mut Debugger,
+    out: W,
+    depth: usize,
+}
+
+/// Whether more lines are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Line,
+    Quit,
+}
+
+impl<'a, W: Write> Batch<'a, W> {
+    /// Prints to `out`.
+    pub(super) fn new(debugger: &'a mut Debugger, out: W) -> Self {
+        Self { debugger, out, depth: 0 }
+    }
+
+    /// Obeys the commands of the command line, then those of a script; the first that fails ends it.
+    pub(super) fn run(
+        mut self,
+        commands: &[String],
+        script: Option<(&str, &mut dyn BufRead)>,
+    ) -> anyhow::Result<ExitCode> {
+        for line in commands {
+            if self.line(line, Path::new(""))? == Next::Quit {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        if let Some((name, lines)) = script {
+            self.script(name, lines, Path::new(""))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn script(&mut self, name: &str, lines: &mut dyn BufRead, folder: &Path) -> anyhow::Result<Next> {
+        for (number, line) in lines.lines().enumerate() {
+            let line = line.with_context(|| format!("{name} cannot be read"))?;
+            let next =
+                self.line(&line, folder).with_context(|| format!("{name}, line {}: {}", number + 1, line.trim()))?;
+            if next == Next::Quit {
+                return Ok(Next::Quit);
+            }
+        }
+        Ok(Next::Line)
+    }
+
+    fn line(&mut self, line: &str, folder: &Path) -> anyhow::Result<Next> {
+        let command = match Command::parse(line) {
+            Ok(Some(command)) => command,
+            Ok(None) => return Ok(Next::Line),
+            Err(error) => bail!("{error}"),
+        };
+        match &command {
+            Command::Quit => return Ok(Next::Quit),
+            Command::Source(path) => {
+                if self.depth == DEEPEST {
+                    bail!("{DEEPEST} scripts call each other: one of them calls itself");
+                }
+                // A script's own paths are seen from where it lies.
+                let path = folder.join(path);
+                let name = path.display().to_string();
+                let file = std::fs::File::open(&path).with_context(|| format!("{name} cannot be read"))?;
+                self.depth += 1;
+                let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+                let next = self.script(&name, &mut std::io::BufReader::new(file), &folder)?;
+                self.depth -= 1;
+                return Ok(next);
+            }
+            Command::Screen(_) => return Ok(Next::Line),
+            _ => {}
+        }
+        let stop = self.debugger.execute(&command, &AtomicBool::new(false), &mut |_| {});
+        let stop = stop.map_err(anyhow::Error::msg)?;
+        if stop != Stop::Done || !command.stays() {
+            for line in self.debugger.describe(&stop) {
+                writeln!(self.out, "{line}")?;
+            }
+        }
+        self.out.flush()?;
+        Ok(Next::Line)
+    }
+}

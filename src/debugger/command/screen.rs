@@ -1,0 +1,164 @@
+//! Commands that only a screen obeys: what is shown, where, and how much of it. Scripts may hold them; without a screen
+//! they do nothing.
+
+/// What only a screen does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScreenCommand {
+    /// Moves the selection, or scrolls.
+    Scroll(Direction, Extent, usize),
+    /// Does what the selected line is for.
+    Enter,
+    /// Gives the keys to the next pane, or the one before.
+    Focus(Count),
+    /// Shows a pane, or goes to it.
+    Pane(Pane),
+    /// Arranges the panes; without a name, the next way.
+    Layout(Option<Layout>),
+    /// Shows one pane alone, or all again.
+    Zoom,
+    /// Makes the pane that has the keys wider or narrower.
+    Resize(isize),
+    /// Shows another head.
+    Head(Count),
+    /// Chooses another token: the query of the attention pane, the position of the lens.
+    Token(Count),
+    /// Whose values are shown.
+    Show(Whose),
+    /// Searches the program.
+    Search(Option<String>),
+    /// Selects an op without going there.
+    Select(String),
+    /// Opens the command line with a text in it.
+    Prompt(String),
+    /// Model, tokens and notes.
+    Information,
+    /// Closes what is open.
+    Escape,
+    /// Stops what runs; else leaves.
+    Interrupt,
+    /// Gives the terminal back until the shell continues us.
+    Suspend,
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards the end.
+    Down,
+    /// Towards the start.
+    Up,
+    /// Towards the first column.
+    Left,
+    /// Towards the last column.
+    Right,
+}
+
+/// How far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A line or column.
+    Line,
+    /// What fits the pane.
+    Page,
+    /// To the end.
+    End,
+}
+
+/// Which of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// This one.
+    To(usize),
+    /// This many further; back if negative.
+    On(isize),
+}
+
+impl Count {
+    /// The index that is meant, from `now`, of so many; the last at most.
+    pub fn of(self, now: usize, count: usize) -> usize {
+        let index = match self {
+            Self::To(index) => index,
+            Self::On(by) => now.saturating_add_signed(by),
+        };
+        index.min(count.saturating_sub(1))
+    }
+}
+
+/// Whose values are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Our own.
+    Engine,
+    /// `PyTorch`'s.
+    Reference,
+    /// The user's engine's.
+    Candidate,
+    /// How far one is from the other.
+    Difference,
+    /// The next of these, or the one before.
+    On(isize),
+}
+
+/// A pane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Pane {
+    /// The ops, in order.
+    #[default]
+    Program,
+    /// The selected activation.
+    Tensor,
+    /// Attention patterns.
+    Attention,
+    /// Errors over layers and ops.
+    Divergence,
+    /// What each layer would say next.
+    Lens,
+    /// Keys and values kept.
+    Cache,
+    /// What is fed.
+    Tokens,
+    /// Why an op is wrong.
+    Diagnosis,
+    /// What was typed and answered.
+    Log,
+    /// Errors over the layers, small.
+    Curve,
+}
+
+impl Pane {
+    /// The panes that have a name.
+    pub const NAMED: &[(&'static str, Self)] = &[
+        ("program", Self::Program),
+        ("tensor", Self::Tensor),
+        ("attention", Self::Attention),
+        ("divergence", Self::Divergence),
+        ("lens", Self::Lens),
+        ("cache", Self::Cache),
+        ("tokens", Self::Tokens),
+        ("diagnosis", Self::Diagnosis),
+        ("log", Self::Log),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(_, pane)| *pane == self).map_or("curve", |(name, _)| name)
+    }
+}
+
+/// An arrangement of panes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Program and tensor.
+    #[default]
+    Stepping,
+    /// Errors above the tensor.
+    Comparing,
+    /// Attention patterns, and what each layer would say.
+    Attention,
+}
+
+impl Layout {
+    /// Every one, with its name.
+    pub const NAMED: &[(&'static str, Self)] =
+        &[("stepping", Self::Stepping), ("comparing", Self::Comparing), ("attention", Self::Attention)];
+}

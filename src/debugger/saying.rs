@@ -1,0 +1,148 @@
+//! What the debugger says of itself in words: where it stands, what is set, what commands there are. Scripts print it,
+//! the screen shows it in its log.
+
+use std::fmt::Write;
+
+use super::command::{COMMANDS, Group, Spec, Topic};
+use super::state::Debugger;
+use super::view::{Shown, Stop, TensorRequest, Witness};
+use crate::diagnose::Status;
+
+/// The lines of `help`.
+pub(super) fn help(name: Option<&str>) -> Result<Vec<String>, String> {
+    let usage = |spec: &Spec| format!("{} {}", spec.name, spec.arguments).trim_end().to_string();
+    if let Some(name) = name {
+        let spec = Spec::find(name)?;
+        let mut lines = vec![usage(spec), format!("  {}", spec.doc)];
+        if !spec.short.is_empty() {
+            lines.push(format!("  also: {}", spec.short.join(", ")));
+        }
+        return Ok(lines);
+    }
+    let mut lines = Vec::new();
+    for (group, title) in Group::ALL {
+        lines.push(format!("{title}:"));
+        for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
+            let short = spec.short.first().map_or(String::new(), |short| format!(" ({short})"));
+            lines.push(format!("  {:<34} {}", usage(spec) + &short, spec.doc));
+        }
+    }
+    Ok(lines)
+}
+
+impl Debugger {
+    /// What a command's end means, in lines.
+    pub fn describe(&self, stop: &Stop) -> Vec<String> {
+        let place = || self.place();
+        match stop {
+            Stop::Done => vec![place()],
+            Stop::Breakpoint { number, line } => vec![format!("stopped by {number}: {line}"), place()],
+            Stop::Divergence => vec![format!("divergence at {}", self.at_name()), place()],
+            Stop::End => vec!["the end of the last forward".into(), place()],
+            Stop::Start => vec!["the start: nothing lies before".into()],
+            Stop::Interrupted => vec![format!("interrupted at {}", self.at_name())],
+            Stop::Reloaded { sentence, .. } => vec![sentence.clone()],
+            Stop::Said(lines) => lines.clone(),
+            Stop::Diagnosed(diagnosis) => {
+                let mut lines = vec![format!("why {}:", diagnosis.name)];
+                for (index, suspect) in diagnosis.suspects.iter().enumerate() {
+                    let on = if suspect.on { " ON" } else { "" };
+                    let share = format!("{:.3} %", suspect.explained * 100.0);
+                    lines.push(format!("  {} {}{on}  explains {share}: {}", index + 1, suspect.id, suspect.summary));
+                    if !suspect.fix.is_empty() {
+                        lines.push(format!("    fix: {}", suspect.fix));
+                    }
+                }
+                lines
+            }
+        }
+    }
+
+    fn at_name(&self) -> String {
+        self.run.last().map_or("the start".into(), |_| self.called(self.ops_done() - 1))
+    }
+
+    /// `2.q_rope  [4 head, 15 token, 32 head_dim]  rms 0.61  min -2.1  max 2.2  error 8.6e-1  DIVERGES`
+    fn place(&self) -> String {
+        let Some(row) = self.run.counter().checked_sub(1) else {
+            return "not started: step computes the first op".into();
+        };
+        let mut line = self.at_name();
+        let request = TensorRequest { row, shown: Shown::Values(Witness::Engine), ..TensorRequest::default() };
+        if let Ok(page) = self.tensor(&request) {
+            let axes: Vec<String> = page.axes.iter().map(|(name, length)| format!("{length} {name}")).collect();
+            let s = &page.summary;
+            let _ = write!(line, "  [{}]  rms {:.4e}  min {:.4e}  max {:.4e}", axes.join(", "), s.rms, s.min, s.max);
+            if s.nan > 0 {
+                let _ = write!(line, "  nan {}", s.nan);
+            }
+        }
+        if let Some(compared) = self.current_rows().get(row).filter(|row| row.status != Status::Missing) {
+            let _ = write!(line, "  error {:.1e}", compared.error);
+            if let Some(local) = compared.local {
+                let _ = write!(line, "  local {:.1e}  floor {:.1e}", local.error, local.floor);
+            }
+            let word = match compared.status {
+                Status::Bad => "  DIVERGES",
+                Status::Propagated => "  follows",
+                Status::Equivalent => "  equivalent",
+                _ => "  agrees",
+            };
+            line.push_str(word);
+        }
+        line
+    }
+
+    /// The lines of `info`.
+    pub(super) fn info(&self, topic: Topic) -> Vec<String> {
+        match topic {
+            Topic::Place => vec![self.place()],
+            Topic::Breakpoints => {
+                let list = self.stops.list();
+                if list.is_empty() {
+                    return vec!["no breakpoints and no watches".into()];
+                }
+                let line = |point: &super::view::Breakpoint| {
+                    let ops = point.ops.filter(|ops| *ops != 1).map_or(String::new(), |ops| format!("  {ops} ops"));
+                    format!("{:>3}  {}{ops}  hit {} times", point.number, point.line, point.hits)
+                };
+                list.iter().map(line).collect()
+            }
+            Topic::Tokens => {
+                let mut lines = Vec::new();
+                let mut position = 0;
+                for (forward, tokens) in self.session.steps.iter().enumerate() {
+                    let name = if forward == 0 { "prefill".to_string() } else { format!("decode {forward}") };
+                    for id in &self.session.ids[position..position + tokens] {
+                        lines.push(format!("{position:>5}  {name:<9}  {id:>7}  {}", self.token_text(*id)));
+                        position += 1;
+                    }
+                }
+                lines
+            }
+            Topic::Model => {
+                let header = self.header();
+                let mut lines = vec![format!("{}: {}", header.model, header.facts)];
+                lines.extend(header.notes);
+                lines
+            }
+            Topic::Divergences => {
+                let bad =
+                    self.rows().iter().take(self.ops_done()).enumerate().filter(|(_, row)| row.status == Status::Bad);
+                let lines: Vec<String> = bad
+                    .map(|(index, row)| {
+                        let made = row.local.map_or(String::new(), |local| {
+                            format!("  made here {:.1e}, floor {:.1e}", local.error, local.floor)
+                        });
+                        format!("{}{made}", self.called(index))
+                    })
+                    .collect();
+                match lines.is_empty() {
+                    true if self.has_dumps() => vec!["nothing diverges so far".into()],
+                    true => vec!["nothing is compared: there is no dump".into()],
+                    false => lines,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Going on after the last token: the likeliest is fed.
+
+use std::sync::atomic::AtomicBool;
+
+use super::moving::Halts;
+use super::state::Debugger;
+use super::view::{Listing, Stop};
+
+impl Debugger {
+    /// Goes on to the end of the last forward, then feeds the likeliest token and computes, so many times. A token that
+    /// ends the text is not fed.
+    pub(super) fn generate(
+        &mut self,
+        count: usize,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        let mut fed = Vec::new();
+        for _ in 0..count {
+            if self.run_on(interrupt, progress, Halts::None, |_, _| false)? == Stop::Interrupted {
+                return Ok(Stop::Interrupted);
+            }
+            let logits = self.run.last_logits().expect("the last forward is complete");
+            let likeliest = logits.iter().enumerate().filter(|(_, logit)| !logit.is_nan());
+            let Some((next, _)) = likeliest.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))) else {
+                return Err("every logit is NaN: there is no likeliest token".into());
+            };
+            let next = u32::try_from(next).expect("an id of the vocabulary");
+            if self.session.eos.contains(&next) {
+                fed.push(format!("{} ends the text", self.token_text(next)));
+                break;
+            }
+            self.session.ids.push(next);
+            self.session.steps.push(1);
+            fed.push(self.token_text(next));
+        }
+        if self.run_on(interrupt, progress, Halts::None, |_, _| false)? == Stop::Interrupted {
+            return Ok(Stop::Interrupted);
+        }
+        Ok(Stop::said(format!("generated {}", fed.join(" "))))
+    }
+
+    /// `" Paris"`; the id without a tokenizer.
+    pub(super) fn token_text(&self, id: u32) -> String {
+        self.session
+            .tokenizer
+            .as_ref()
+            .map_or_else(|| id.to_string(), |tokenizer| format!("\"{}\"", tokenizer.piece(id)))
+    }
+}
