@@ -1,12 +1,15 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
 
+mod attention;
 pub mod command;
+mod kept;
 mod listing;
 mod page;
 mod record;
 mod reload;
 mod state;
 pub mod view;
+mod whole;
 mod why;
 
 pub use command::{COMMANDS, Command, Spec};

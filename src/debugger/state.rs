@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command::Command;
+use super::kept::Kept;
 use super::record::Trace;
 use super::reload::Opener;
 use super::view::{Listing, Stop, Witness};
@@ -56,6 +57,7 @@ pub struct Debugger {
     /// The mistake that our own engine makes, if it is to make one.
     pub(super) switched: Option<Switched>,
     pub(super) diagnosed: Option<Diagnosed>,
+    pub(super) kept: Kept,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
@@ -72,7 +74,8 @@ impl Debugger {
         let mut trace = Trace::default();
         trace.begin_forward();
         let breakpoints = BTreeSet::new();
-        Self { session, run, trace, walk: None, failed: false, breakpoints, switched: None, diagnosed: None }
+        let (walk, switched, diagnosed) = (None, None, None);
+        Self { session, run, trace, walk, failed: false, breakpoints, switched, diagnosed, kept: Kept::default() }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.

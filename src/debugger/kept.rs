@@ -1,0 +1,102 @@
+//! What pages were made of, kept for the next one: a screen asks for the same tensor again with every key.
+//!
+//! Pages are made from `&self`, so what is kept changes behind a `RefCell`: one thread owns a debugger, and a debugger with
+//! a `RefCell` can still be sent to it. Nothing is ever invalidated: a key holds what the value was made from.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::view::Witness;
+use super::whole::Whole;
+use crate::dump::Dump;
+use crate::engine::{Site, Value};
+use crate::metrics::HeadNumbers;
+
+/// What a tensor of a witness is made from. Two are equal when they are the same things, not when they look alike; a key
+/// keeps its things alive, so that nothing else can take their place in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) forward: usize,
+    pub(super) site: Site,
+    pub(super) witness: Witness,
+    pub(super) dump: Option<Arc<Dump>>,
+    /// Our own tensor: the engine's, or the one that decides how a dump's is read.
+    pub(super) ours: Option<Value>,
+    /// Whether our engine makes a mistake: masked scores are then looked for everywhere.
+    pub(super) switched: bool,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        let dump = |of: &Self| of.dump.as_ref().map(Arc::as_ptr);
+        let ours = |of: &Self| of.ours.as_ref().map(|ours| (ours.as_ptr(), ours.len()));
+        let plain = |of: &Self| (of.forward, of.site, of.witness, of.switched);
+        plain(self) == plain(other) && dump(self) == dump(other) && ours(self) == ours(other)
+    }
+}
+
+/// The last values made, by what they were made from.
+#[derive(Debug)]
+pub(super) struct Memo<K, V> {
+    limit: usize,
+    made: RefCell<Vec<(K, V)>>,
+}
+
+impl<K: PartialEq, V: Clone> Memo<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, made: RefCell::default() }
+    }
+
+    /// The value of `key`, if it is kept; it is then the last to be forgotten.
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        let mut made = self.made.borrow_mut();
+        let place = made.iter().position(|(known, _)| known == key)?;
+        let found = made.remove(place);
+        let value = found.1.clone();
+        made.push(found);
+        Some(value)
+    }
+
+    pub(super) fn keep(&self, key: K, value: V) {
+        let mut made = self.made.borrow_mut();
+        made.retain(|(known, _)| *known != key);
+        let surplus = (made.len() + 1).saturating_sub(self.limit);
+        made.drain(..surplus);
+        made.push((key, value));
+    }
+
+    /// The value of `key`, made if need be.
+    pub(super) fn get_or(&self, key: K, make: impl FnOnce() -> V) -> V {
+        self.get(&key).unwrap_or_else(|| {
+            let value = make();
+            self.keep(key, value.clone());
+            value
+        })
+    }
+}
+
+/// The tensor of one witness, or the difference of two.
+pub(super) type Pair = (Origin, Option<Origin>);
+
+/// Elements per cell, and the cells of each head.
+pub(super) type SmallMaps = Arc<((usize, usize), Vec<Vec<Vec<f32>>>)>;
+
+/// The largest difference of each head, and at which query and key.
+pub(super) type Differences = Arc<Vec<Option<(f64, (usize, usize))>>>;
+
+/// All that is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Tensors read from dumps.
+    pub(super) tensors: Memo<Origin, Whole>,
+    /// Of probabilities, head by head.
+    pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
+    pub(super) differences: Memo<Pair, Differences>,
+    pub(super) small_maps: Memo<(Pair, (usize, usize)), SmallMaps>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { tensors: Memo::new(4), heads: Memo::new(8), differences: Memo::new(8), small_maps: Memo::new(4) }
+    }
+}
