@@ -3,6 +3,7 @@
 mod attention;
 pub mod command;
 mod kept;
+mod lens;
 mod listing;
 mod page;
 mod record;

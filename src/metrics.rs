@@ -3,6 +3,7 @@
 
 pub mod attention;
 pub mod compare;
+pub mod distribution;
 pub mod pool;
 pub mod squares;
 pub mod summary;
@@ -10,6 +11,7 @@ pub mod top;
 
 pub use attention::{HeadNumbers, head_numbers, largest_difference};
 pub use compare::{Comparison, compare};
+pub use distribution::{Softmax, divergence};
 pub use pool::{middle_range, pool};
 pub use squares::squared_distances;
 pub use summary::{Summary, summarise};

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "pages/attention.rs"]
 mod attention;
+#[path = "pages/lens.rs"]
+mod lens;
 
 use std::sync::atomic::AtomicBool;
 

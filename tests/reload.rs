@@ -60,7 +60,16 @@ impl Opener for Files {
         let dumps = Witnesses { reference: Some(Arc::new(reference)), candidate: Some(Arc::new(candidate)) };
         let opener = Some(Box::new(Self { read, ..self.clone() }) as Box<dyn Opener>);
         let notes = vec![format!("{} forwards", steps.len())];
-        Ok(Session { model: Arc::clone(&self.model), pieces: Vec::new(), ids, steps, dumps, notes, opener })
+        Ok(Session {
+            model: Arc::clone(&self.model),
+            pieces: Vec::new(),
+            tokenizer: None,
+            ids,
+            steps,
+            dumps,
+            notes,
+            opener,
+        })
     }
 }
 

@@ -27,7 +27,16 @@ fn demo() -> Debugger {
         Some(Arc::new(dump))
     };
     let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
-    Debugger::new(Session { model, ids, steps, pieces: Vec::new(), dumps, notes: Vec::new(), opener: None })
+    Debugger::new(Session {
+        model,
+        ids,
+        steps,
+        pieces: Vec::new(),
+        tokenizer: None,
+        dumps,
+        notes: Vec::new(),
+        opener: None,
+    })
 }
 
 fn execute(debugger: &mut Debugger, command: Command) -> Result<Stop, String> {

@@ -84,8 +84,8 @@ fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
     for (role, dump) in opened.dumps.named() {
         notes.extend(dump.into_iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }
-    let (model, pieces) = (loaded.model.clone(), loaded.pieces(&ids));
-    Ok(Session { model, pieces, ids, steps, dumps: opened.dumps, notes, opener: None })
+    let (model, pieces, tokenizer) = (loaded.model.clone(), loaded.pieces(&ids), loaded.tokenizer.clone());
+    Ok(Session { model, pieces, tokenizer, ids, steps, dumps: opened.dumps, notes, opener: None })
 }
 
 /// Where the dumps of a session come from.

@@ -191,7 +191,7 @@ impl Patterns<'_> {
 }
 
 /// The witnesses beside one, first the one that it is to be compared with.
-fn others(witness: Witness) -> [Witness; 2] {
+pub(super) fn others(witness: Witness) -> [Witness; 2] {
     match witness {
         Witness::Engine => [Witness::Reference, Witness::Candidate],
         Witness::Reference => [Witness::Candidate, Witness::Engine],

@@ -10,7 +10,8 @@ use super::view::Witness;
 use super::whole::Whole;
 use crate::dump::Dump;
 use crate::engine::{Site, Value};
-use crate::metrics::HeadNumbers;
+use crate::metrics::{HeadNumbers, Softmax};
+use crate::model::Config;
 
 /// What a tensor of a witness is made from. Two are equal when they are the same things, not when they look alike; a key
 /// keeps its things alive, so that nothing else can take their place in memory.
@@ -84,6 +85,16 @@ pub(super) type SmallMaps = Arc<((usize, usize), Vec<Vec<Vec<f32>>>)>;
 /// The largest difference of each head, and at which query and key.
 pub(super) type Differences = Arc<Vec<Option<(f64, (usize, usize))>>>;
 
+/// What the head makes of one row of the residual stream.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) logits: Vec<f32>,
+    pub(super) softmax: Softmax,
+}
+
+/// Bytes of the logits that are kept.
+const LENS_BYTES: usize = 128 << 20;
+
 /// All that is kept.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -93,10 +104,21 @@ pub(super) struct Kept {
     pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
     pub(super) differences: Memo<Pair, Differences>,
     pub(super) small_maps: Memo<(Pair, (usize, usize)), SmallMaps>,
+    /// By the token's row.
+    pub(super) lens: Memo<(Origin, usize), Arc<Reading>>,
 }
 
-impl Default for Kept {
-    fn default() -> Self {
-        Self { tensors: Memo::new(4), heads: Memo::new(8), differences: Memo::new(8), small_maps: Memo::new(4) }
+impl Kept {
+    /// Room for what a model of this size needs: of the lens at least one page with two witnesses.
+    pub(super) fn new(config: &Config) -> Self {
+        let page = 2 * (2 * config.num_hidden_layers + 2);
+        let lens = (LENS_BYTES / (config.vocab_size.max(1) * size_of::<f32>())).max(page);
+        Self {
+            lens: Memo::new(lens),
+            tensors: Memo::new(4),
+            heads: Memo::new(8),
+            differences: Memo::new(8),
+            small_maps: Memo::new(4),
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::why::{Diagnosed, Switched};
 use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
 use crate::dump::Dump;
 use crate::engine::{Activation, LogitRows, Run, Site, matching};
-use crate::model::Model;
+use crate::model::{Model, Tokenizer};
 
 /// The dump of a witness; the engine has none.
 pub(super) fn dump_of(witnesses: &Witnesses, witness: Witness) -> Option<&Dump> {
@@ -35,6 +35,8 @@ pub struct Session {
     pub steps: Vec<usize>,
     /// The text of every token, control characters escaped; empty without a tokenizer.
     pub pieces: Vec<String>,
+    /// For the texts of other tokens.
+    pub tokenizer: Option<Arc<Tokenizer>>,
     /// What it is compared with.
     pub dumps: Witnesses,
     /// What the user should know.
@@ -74,8 +76,9 @@ impl Debugger {
         let mut trace = Trace::default();
         trace.begin_forward();
         let breakpoints = BTreeSet::new();
+        let kept = Kept::new(&session.model.config);
         let (walk, switched, diagnosed) = (None, None, None);
-        Self { session, run, trace, walk, failed: false, breakpoints, switched, diagnosed, kept: Kept::default() }
+        Self { session, run, trace, walk, failed: false, breakpoints, switched, diagnosed, kept }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.

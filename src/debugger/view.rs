@@ -1,8 +1,10 @@
 //! Plain data for front ends. A pane asks for what it shows, never for a whole tensor.
 
 mod attention;
+mod lens;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
+pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 
 use crate::metrics::Summary;
 

@@ -42,24 +42,35 @@ pub(super) fn difference<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D
 }
 
 impl Debugger {
+    /// What an activation of a witness is made from.
+    pub(super) fn origin(&self, site: Site, witness: Witness) -> Origin {
+        let forward = self.run.forward();
+        let dump = match witness {
+            Witness::Engine => None,
+            Witness::Reference => self.session.dumps.reference.clone(),
+            Witness::Candidate => self.session.dumps.candidate.clone(),
+        };
+        // Ours decides how a dump's tensor is read only where its shape or its rows leave that open.
+        let planned = dump.as_ref().and_then(|dump| dump.planned(forward, site));
+        let open = |planned: &Planned| planned.is_ambiguous() || planned.is_partial();
+        let reads_ours = site.activation == Activation::Scores || planned.is_none_or(open);
+        let row = self.run.program().position(site).filter(|_| reads_ours);
+        let record = row.and_then(|row| self.trace.current().get(row));
+        let ours = record.and_then(|record| record.value.clone());
+        Origin { forward, site, witness, dump, ours, switched: self.switched.is_some() }
+    }
+
     /// The whole activation of a witness.
     ///
     /// # Errors
     /// One sentence for the user.
     pub(super) fn whole(&self, site: Site, witness: Witness) -> Result<Whole, String> {
         let row = self.run.program().position(site).ok_or("there is no such op")?;
-        let ours = self.trace.current().get(row).and_then(|record| record.value.as_ref());
-        let tokens = self.run.forward_ids().len();
-        let dump = match witness {
-            Witness::Engine => None,
-            Witness::Reference => self.session.dumps.reference.clone(),
-            Witness::Candidate => self.session.dumps.candidate.clone(),
-        };
-        let switched = self.switched.is_some();
-        let origin = Origin { forward: self.run.forward(), site, witness, dump, ours: ours.cloned(), switched };
-        let marks = switched && site.activation == Activation::Scores;
-        if let (Witness::Engine, Some(ours), false) = (witness, ours, marks) {
-            return Ok(Whole { values: ours.clone(), rows: (0..tokens).collect(), notes: Vec::new(), origin });
+        let origin = self.origin(site, witness);
+        let marks = origin.switched && site.activation == Activation::Scores;
+        if let (Witness::Engine, Some(ours), false) = (witness, &origin.ours, marks) {
+            let rows = (0..self.run.forward_ids().len()).collect();
+            return Ok(Whole { values: ours.clone(), rows, notes: Vec::new(), origin });
         }
         if let Some(whole) = self.kept.tensors.get(&origin) {
             return Ok(whole);
