@@ -2,6 +2,7 @@
 
 mod attention;
 pub mod command;
+mod histogram;
 mod kept;
 mod lens;
 mod listing;

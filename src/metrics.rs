@@ -2,16 +2,20 @@
 //! answer for empty arrays, NaN and infinities.
 
 pub mod attention;
+pub mod channels;
 pub mod compare;
 pub mod distribution;
+pub mod histogram;
 pub mod pool;
 pub mod squares;
 pub mod summary;
 pub mod top;
 
 pub use attention::{HeadNumbers, head_numbers, largest_difference};
+pub use channels::{Channel, loudest_channels};
 pub use compare::{Comparison, compare};
 pub use distribution::{Softmax, divergence};
+pub use histogram::{Histogram, histogram};
 pub use pool::{middle_range, pool};
 pub use squares::squared_distances;
 pub use summary::{Summary, summarise};

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "pages/attention.rs"]
 mod attention;
+#[path = "pages/histogram.rs"]
+mod histogram;
 #[path = "pages/lens.rs"]
 mod lens;
 

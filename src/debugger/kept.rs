@@ -10,7 +10,7 @@ use super::view::Witness;
 use super::whole::Whole;
 use crate::dump::Dump;
 use crate::engine::{Site, Value};
-use crate::metrics::{HeadNumbers, Softmax};
+use crate::metrics::{Channel, HeadNumbers, Histogram, Softmax};
 use crate::model::Config;
 
 /// What a tensor of a witness is made from. Two are equal when they are the same things, not when they look alike; a key
@@ -104,6 +104,8 @@ pub(super) struct Kept {
     pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
     pub(super) differences: Memo<Pair, Differences>,
     pub(super) small_maps: Memo<(Pair, (usize, usize)), SmallMaps>,
+    /// By plane, bins and channels; beside the histogram the loudest channels and the median.
+    pub(super) histograms: Memo<(Pair, Option<usize>, usize, usize), Arc<(Histogram, (Vec<Channel>, f64))>>,
     /// By the token's row.
     pub(super) lens: Memo<(Origin, usize), Arc<Reading>>,
 }
@@ -114,6 +116,7 @@ impl Kept {
         let page = 2 * (2 * config.num_hidden_layers + 2);
         let lens = (LENS_BYTES / (config.vocab_size.max(1) * size_of::<f32>())).max(page);
         Self {
+            histograms: Memo::new(8),
             lens: Memo::new(lens),
             tensors: Memo::new(4),
             heads: Memo::new(8),

@@ -1,9 +1,11 @@
 //! Plain data for front ends. A pane asks for what it shows, never for a whole tensor.
 
 mod attention;
+mod histogram;
 mod lens;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
+pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 
 use crate::metrics::Summary;
