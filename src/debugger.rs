@@ -1,6 +1,7 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
 
 mod attention;
+mod cache;
 pub mod command;
 mod histogram;
 mod kept;

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "pages/attention.rs"]
 mod attention;
+#[path = "pages/cache.rs"]
+mod cache;
 #[path = "pages/histogram.rs"]
 mod histogram;
 #[path = "pages/lens.rs"]
@@ -21,16 +23,16 @@ fn finish_forward(debugger: &mut Debugger, forward: usize) {
 
 /// Goes to an op of a forward that lies ahead.
 fn go(debugger: &mut Debugger, forward: usize, name: &str) {
-    let mut execute = |command| {
-        debugger.execute(&command, &AtomicBool::new(false), &mut |_| ()).expect("a command");
-        debugger.listing().forward
-    };
-    let mut at = execute(Command::Step(1));
-    while at < forward {
-        execute(Command::Goto("lm_head".into()));
-        at = execute(Command::Step(1));
+    execute(debugger, Command::Step(1));
+    while debugger.listing().forward < forward {
+        execute(debugger, Command::Goto("lm_head".into()));
+        execute(debugger, Command::Step(1));
     }
-    execute(Command::Goto(name.into()));
+    execute(debugger, Command::Goto(name.into()));
+}
+
+fn execute(debugger: &mut Debugger, command: Command) {
+    debugger.execute(&command, &AtomicBool::new(false), &mut |_| ()).expect("a command");
 }
 
 #[track_caller]

@@ -85,6 +85,9 @@ pub(super) type SmallMaps = Arc<((usize, usize), Vec<Vec<Vec<f32>>>)>;
 /// The largest difference of each head, and at which query and key.
 pub(super) type Differences = Arc<Vec<Option<(f64, (usize, usize))>>>;
 
+/// A histogram, the loudest channels, and the magnitude of the median channel.
+pub(super) type Counted = Arc<(Histogram, (Vec<Channel>, f64))>;
+
 /// What the head makes of one row of the residual stream.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -104,8 +107,10 @@ pub(super) struct Kept {
     pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
     pub(super) differences: Memo<Pair, Differences>,
     pub(super) small_maps: Memo<(Pair, (usize, usize)), SmallMaps>,
-    /// By plane, bins and channels; beside the histogram the loudest channels and the median.
-    pub(super) histograms: Memo<(Pair, Option<usize>, usize, usize), Arc<(Histogram, (Vec<Channel>, f64))>>,
+    /// Of what was written to the cache.
+    pub(super) errors: Memo<Pair, f64>,
+    /// By plane, bins and channels.
+    pub(super) histograms: Memo<(Pair, Option<usize>, usize, usize), Counted>,
     /// By the token's row.
     pub(super) lens: Memo<(Origin, usize), Arc<Reading>>,
 }
@@ -116,6 +121,7 @@ impl Kept {
         let page = 2 * (2 * config.num_hidden_layers + 2);
         let lens = (LENS_BYTES / (config.vocab_size.max(1) * size_of::<f32>())).max(page);
         Self {
+            errors: Memo::new(4 * config.num_hidden_layers),
             histograms: Memo::new(8),
             lens: Memo::new(lens),
             tensors: Memo::new(4),

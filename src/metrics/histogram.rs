@@ -168,7 +168,7 @@ fn octaves(buckets: &[usize], zeros: usize, bins: usize) -> (Vec<i32>, Vec<usize
     }
     let width = (last + 1 - first).div_ceil(bins);
     let magnitudes: Vec<usize> = octaves[first..=last].chunks(width).map(|octaves| octaves.iter().sum()).collect();
-    let edge = |bin: usize| (first + bin * width) as i32 - 127;
+    let edge = |bin: usize| (first + bin * width).cast_signed() as i32 - 127;
     ((0..=magnitudes.len()).map(edge).collect(), magnitudes)
 }
 
