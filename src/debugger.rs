@@ -1,7 +1,12 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
 
+mod attention;
+mod cache;
 pub mod command;
 pub mod completion;
+mod histogram;
+mod kept;
+mod lens;
 mod listing;
 mod moving;
 mod page;
@@ -12,6 +17,7 @@ mod state;
 mod stops;
 mod tokens;
 pub mod view;
+mod whole;
 mod why;
 
 pub use command::{COMMANDS, Command, Group, Key, Motion, Spec, Topic};

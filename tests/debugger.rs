@@ -3,82 +3,17 @@
 mod support;
 
 use std::fmt::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use layerstep::debugger::view::{Listing, Shown, Status, Stop, TensorPage, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger, Session};
+use layerstep::debugger::{Command, Debugger};
 use layerstep::diagnose::Witnesses;
-use layerstep::dump::{Dump, Options};
 use layerstep::engine::{LogitRows, Run, Site};
-use layerstep::formats::{Archive, write_safetensors};
-use layerstep::model::Model;
 use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
+use support::sessions::{changed, demo, open, session, tiny_session};
 use support::{Reference, repository, tiny};
-
-fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {
-    let mut dump = Dump::open(path, &model.config, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
-    dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
-    Arc::new(dump)
-}
-
-fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
-    let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    Debugger::new(Session {
-        model,
-        ids,
-        steps,
-        tokenizer: None,
-        eos: Vec::new(),
-        dumps,
-        notes: Vec::new(),
-        opener: None,
-    })
-}
-
-/// The demo with three witnesses: 15 tokens and two decode steps, 4 layers, and a candidate that is wrong from `2.q_rope`.
-fn demo() -> Debugger {
-    let model = Arc::new(Model::load(&repository("reference/demo/model")).expect("the demo's model"));
-    let path = |name| repository("reference/demo").join(name);
-    let reference = Reference::open(&path("reference.safetensors"));
-    let open = |name| Some(open(&model, &path(name), &reference));
-    let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
-    session(model, &reference, dumps)
-}
-
-/// A tiny model beside `PyTorch`'s dump: 13 tokens and four decode steps, 3 layers.
-fn tiny_session(name: &str) -> Debugger {
-    let (model, reference) = (tiny(name), Reference::tiny(name));
-    let path = repository("reference/tiny").join(name).join("reference.safetensors");
-    let dumps = Witnesses { reference: Some(open(&model, &path, &reference)), candidate: None };
-    session(model, &reference, dumps)
-}
-
-/// A tiny model beside a dump that `change` has made of `PyTorch`'s.
-fn changed(name: &str, change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f32>>) -> Debugger {
-    let (model, reference) = (tiny(name), Reference::tiny(name));
-    let archive = Archive::open(&repository("reference/tiny").join(name).join("reference.safetensors"));
-    let archive = archive.expect("a dump");
-    let kept: Vec<(String, ArrayD<f32>)> = archive
-        .entries()
-        .iter()
-        .filter_map(|entry| {
-            let values = archive.read(&entry.name).expect("a tensor").into_f32();
-            change(&entry.name, values).map(|values| (entry.name.clone(), values))
-        })
-        .collect();
-    let views: Vec<_> = kept.iter().map(|(name, values)| (name.clone(), values.view())).collect();
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("changed.safetensors");
-    write_safetensors(&path, &views, archive.metadata()).expect("a dump");
-    let bytes = std::fs::read(&path).expect("just written").leak();
-    let archive = Archive::from_safetensors_bytes("changed", bytes).expect("a dump");
-    let mut dump = Dump::from_archive(archive, &model.config, &Options::default()).expect("a dump");
-    dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
-    session(model, &reference, Witnesses { reference: Some(Arc::new(dump)), candidate: None })
-}
 
 fn command(line: &str) -> Command {
     let line = line.trim_start_matches('!').replace("huge", "1000000");

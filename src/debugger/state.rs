@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::command::Command;
+use super::kept::Kept;
 use super::moving::Halts;
 use super::record::Trace;
 use super::reload::Opener;
@@ -62,6 +63,7 @@ pub struct Debugger {
     /// The mistake that our own engine makes, if it is to make one.
     pub(super) switched: Option<Switched>,
     pub(super) diagnosed: Option<Diagnosed>,
+    pub(super) kept: Kept,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
@@ -78,7 +80,8 @@ impl Debugger {
         let mut trace = Trace::default();
         trace.begin_forward();
         let (stops, given) = (StopPoints::default(), session.steps.len());
-        Self { session, run, trace, walk: None, failed: false, stops, given, switched: None, diagnosed: None }
+        let kept = Kept::new(&session.model.config);
+        Self { session, run, trace, walk: None, failed: false, stops, given, switched: None, diagnosed: None, kept }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.

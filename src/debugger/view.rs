@@ -1,5 +1,15 @@
 //! Plain data for front ends. A pane asks for what it shows, never for a whole tensor.
 
+mod attention;
+mod cache;
+mod histogram;
+mod lens;
+
+pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
+pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
+pub use histogram::{HistogramPage, HistogramRequest};
+pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
+
 use crate::metrics::Summary;
 
 /// What changes only when the dumps are read again.

@@ -3,6 +3,8 @@
 //! Vaswani et al., arXiv 1706.03762; grouped queries of Ainslie et al., arXiv 2305.13245: query head `h` of `H` reads
 //! key/value head `h · G / H` of `G`. Shapes and order of operations as in `eager_attention_forward` of transformers.
 
+use std::ops::Range;
+
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
@@ -31,6 +33,14 @@ impl Mask {
     pub fn allows(&self, query: usize, key: usize) -> bool {
         let ahead = key.cast_signed() - (self.first + query).cast_signed();
         self.ahead.is_none_or(|most| ahead <= most) && self.window.is_none_or(|window| -ahead < window.cast_signed())
+    }
+
+    /// The keys, of so many, that the query in row `query` may see: they stand side by side.
+    pub fn seen(&self, query: usize, keys: usize) -> Range<usize> {
+        let position = self.first + query;
+        let end = self.ahead.map_or(keys, |most| (position + 1).saturating_add_signed(most).min(keys));
+        let start = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        start.min(end)..end
     }
 }
 
@@ -179,6 +189,11 @@ mod tests {
         let mask = Mask::causal(3, Some(2));
         let seen: Vec<bool> = (0..6).map(|key| mask.allows(1, key)).collect();
         assert_eq!(seen, [false, false, false, true, true, false], "position 4 sees itself and one before");
+        let masks = [mask, Mask::causal(0, None), Mask { ahead: Some(-2), ..mask }, Mask { ahead: None, ..mask }];
+        for (mask, query, keys) in masks.iter().flat_map(|m| (0..5).flat_map(move |q| (0..7).map(move |k| (m, q, k)))) {
+            let seen: Vec<usize> = (0..keys).filter(|key| mask.allows(query, *key)).collect();
+            assert_eq!(mask.seen(query, keys).collect::<Vec<_>>(), seen, "{mask:?} {query} of {keys}");
+        }
     }
 
     fn halved(heads: usize, key_heads: usize, first: usize) -> Scoring {

@@ -1,6 +1,8 @@
 //! What several tests need: the tiny models of `reference/tiny`, and PyTorch's dumps of them.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this")]
 
+pub mod sessions;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

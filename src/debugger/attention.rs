@@ -1,0 +1,227 @@
+//! The attention page: patterns pooled to what a pane shows, and the numbers of each head.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::{ArrayView2, Axis, CowArray, Ix2, s};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::kept::{Differences, SmallMaps};
+use super::state::Debugger;
+use super::view::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity, Witness};
+use super::whole::{Whole, difference, witnesses};
+use crate::engine::{Activation, Site};
+use crate::metrics::{HeadNumbers, head_numbers, largest_difference, middle_range, pool, top};
+use crate::ops::{Mask, grouped};
+
+/// Cells, rows by columns.
+type Cells = Vec<Vec<f32>>;
+
+impl Debugger {
+    /// The attention of a layer, as `request` asks for it.
+    ///
+    /// # Errors
+    /// One sentence for the user: there is no such layer, it is not computed yet, or the witness does not have it.
+    pub fn attention(&self, request: &AttentionRequest) -> Result<AttentionPage, String> {
+        let config = &self.session.model.config;
+        if request.layer >= config.num_hidden_layers {
+            return Err(format!("there is no layer {}: they are 0 to {}", request.layer, config.num_hidden_layers - 1));
+        }
+        let site = Site::new(request.layer, request.quantity.activation());
+        let (witness, minus) = witnesses(request.shown);
+        let of = self.whole(site, witness)?;
+        let minus = minus.map(|witness| self.whole(site, witness)).transpose()?;
+        let against =
+            minus.clone().or_else(|| others(witness).into_iter().find_map(|other| self.whole(site, other).ok()));
+        let patterns = Patterns { of: &of, minus: minus.as_ref(), mask: self.mask(site) };
+
+        let (heads, rows, columns) = patterns.dim();
+        let head = request.head.min(heads.saturating_sub(1));
+        let query = request.query.min(rows.saturating_sub(1));
+        let (queries, keys) = (inside(request.queries, rows), inside(request.keys, columns));
+        let shown = patterns.plane(head, queries.clone(), keys.clone());
+        let (pooled, mut heatmap) = pool(shown.view(), request.heatmap);
+        patterns.empty(&mut heatmap, pooled, &queries, &keys);
+
+        let small = self.small_maps(&patterns, request.small);
+        let cells: Vec<f32> = small.1.iter().flatten().flatten().copied().collect();
+        let numbers = self.head_numbers(request.layer, witness);
+        let differences = against.as_ref().map(|against| self.differences(&of, against));
+        let line = |head: usize| HeadLine {
+            numbers: numbers.as_ref().ok().and_then(|numbers| numbers.get(head).copied()),
+            difference: differences.as_ref().and_then(|all| all.get(head).copied().flatten()),
+        };
+        let mut notes = of.notes.clone();
+        notes.extend(minus.iter().flat_map(|minus| minus.notes.clone()));
+        notes.extend(numbers.as_ref().err().cloned());
+        Ok(AttentionPage {
+            name: site.to_string(),
+            head,
+            kv_head: grouped(heads, config.num_key_value_heads).get(head).copied().unwrap_or_default(),
+            kv_heads: config.num_key_value_heads,
+            first_position: self.run.first_position(),
+            query_count: rows,
+            key_count: columns,
+            window: config.sliding_window[request.layer],
+            queries: (queries.start, queries.len()),
+            keys: (keys.start, keys.len()),
+            heatmap,
+            pooled,
+            range: middle_range(shown.iter()),
+            small: small.1.clone(),
+            small_pooled: small.0,
+            small_range: middle_range(cells.iter()),
+            lines: (0..heads).map(line).collect(),
+            against: against.as_ref().map(|against| against.origin.witness),
+            query,
+            top: patterns.keys(request, head, query, against.as_ref()),
+            notes,
+        })
+    }
+
+    fn head_numbers(&self, layer: usize, witness: Witness) -> Result<Arc<Vec<HeadNumbers>>, String> {
+        let site = Site::new(layer, Activation::Probs);
+        let probs = self.whole(site, witness)?;
+        let mask = self.mask(site);
+        Ok(self.kept.heads.get_or(probs.origin.clone(), || {
+            let of = |head| head_numbers(plane(&probs, head), &probs.rows, mask);
+            Arc::new((0..probs.values.shape()[0]).into_par_iter().map(of).collect())
+        }))
+    }
+
+    fn differences(&self, of: &Whole, against: &Whole) -> Differences {
+        let key = (of.origin.clone(), Some(against.origin.clone()));
+        self.kept.differences.get_or(key, || {
+            let rows: Vec<usize> =
+                of.rows.iter().copied().filter(|row| against.rows.binary_search(row).is_ok()).collect();
+            let of = |head| largest_difference(plane(of, head), plane(against, head), &rows);
+            Arc::new((0..against.values.shape()[0]).into_par_iter().map(of).collect())
+        })
+    }
+
+    fn small_maps(&self, patterns: &Patterns, cells: (usize, usize)) -> SmallMaps {
+        let pair = (patterns.of.origin.clone(), patterns.minus.map(|minus| minus.origin.clone()));
+        self.kept.small_maps.get_or((pair, cells), || {
+            let (heads, rows, columns) = patterns.dim();
+            if cells.0 == 0 || cells.1 == 0 {
+                return Arc::new(((1, 1), Vec::new()));
+            }
+            let map = |head| {
+                let (pooled, mut map) = pool(patterns.plane(head, 0..rows, 0..columns).view(), cells);
+                patterns.empty(&mut map, pooled, &(0..rows), &(0..columns));
+                (pooled, map)
+            };
+            let maps: Vec<((usize, usize), Cells)> = (0..heads).into_par_iter().map(map).collect();
+            let pooled = maps.first().map_or((1, 1), |(pooled, _)| *pooled);
+            Arc::new((pooled, maps.into_iter().map(|(_, map)| map).collect()))
+        })
+    }
+}
+
+/// The tensor that is shown, or the two whose difference is.
+struct Patterns<'a> {
+    of: &'a Whole,
+    minus: Option<&'a Whole>,
+    mask: Mask,
+}
+
+impl Patterns<'_> {
+    /// Heads, queries, keys.
+    fn dim(&self) -> (usize, usize, usize) {
+        let shape = self.of.values.shape();
+        (shape[0], shape[1], shape[2])
+    }
+
+    /// A part of one head.
+    fn plane(&self, head: usize, queries: Range<usize>, keys: Range<usize>) -> CowArray<'_, f32, Ix2> {
+        let part = s![queries, keys];
+        let of = plane(self.of, head).slice_move(part);
+        match self.minus {
+            None => of.into(),
+            Some(minus) => difference(of, plane(minus, head).slice_move(part)).into(),
+        }
+    }
+
+    /// Empties the cells in which the mask hides every key, and nothing is: so that they are not taken for small numbers.
+    fn empty(&self, cells: &mut Cells, per_cell: (usize, usize), queries: &Range<usize>, keys: &Range<usize>) {
+        for (row, cells) in cells.iter_mut().enumerate() {
+            let first = queries.start + row * per_cell.0;
+            let last = (first + per_cell.0).min(queries.end) - 1;
+            // What one query after the other sees moves on by one key: together they see all from the first to the last.
+            let seen = self.mask.seen(first, keys.end).start..self.mask.seen(last, keys.end).end;
+            for (column, cell) in cells.iter_mut().enumerate() {
+                let first = keys.start + column * per_cell.1;
+                if *cell == 0.0 && (first >= seen.end || first + per_cell.1 <= seen.start) {
+                    *cell = f32::NEG_INFINITY;
+                }
+            }
+        }
+    }
+
+    /// The keys of a query that matter most.
+    fn keys(&self, request: &AttentionRequest, head: usize, query: usize, against: Option<&Whole>) -> Vec<KeyLine> {
+        let (heads, queries, keys) = self.dim();
+        if head >= heads || query >= queries {
+            return Vec::new();
+        }
+        let scores = request.quantity == Quantity::Scores;
+        let values = |whole: &Whole| -> Vec<f64> {
+            plane(whole, head).row(query).iter().map(|value| f64::from(*value)).collect()
+        };
+        let probabilities = |whole: &Whole| if scores { softmax(&values(whole)) } else { values(whole) };
+        let (own, other) = (probabilities(self.of), against.map(probabilities));
+        let seen = self.mask.seen(query, keys);
+        let weight = |key: usize| match (&other, self.minus) {
+            (Some(other), Some(_)) => (own[key] - other[key]).abs(),
+            _ => own[key],
+        };
+        // What is not a number is passed over: so are hidden keys, unless something is there.
+        let weights =
+            (0..keys).map(|key| if weight(key) != 0.0 || seen.contains(&key) { weight(key) } else { f64::NAN });
+        let weights: Vec<f32> = weights.map(|weight| weight as f32).collect();
+        let scored = scores.then(|| values(self.of));
+        let line = |key: usize| KeyLine {
+            key,
+            probability: own[key],
+            score: scored.as_ref().map(|scored| scored[key]),
+            against: other.as_ref().map(|other| other[key]),
+        };
+        top(&weights, request.top).into_iter().map(line).collect()
+    }
+}
+
+/// The witnesses beside one, first the one that it is to be compared with.
+pub(super) fn others(witness: Witness) -> [Witness; 2] {
+    match witness {
+        Witness::Engine => [Witness::Reference, Witness::Candidate],
+        Witness::Reference => [Witness::Candidate, Witness::Engine],
+        Witness::Candidate => [Witness::Reference, Witness::Engine],
+    }
+}
+
+/// One head of a pattern.
+fn plane(whole: &Whole, head: usize) -> ArrayView2<'_, f32> {
+    let head = whole.values.index_axis(Axis(0), head);
+    head.into_dimensionality().expect("a pattern has three axes")
+}
+
+/// A first and how many, cut at the edges.
+fn inside((first, count): (usize, usize), length: usize) -> Range<usize> {
+    first.min(length)..first.saturating_add(count).min(length)
+}
+
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+impl Quantity {
+    fn activation(self) -> Activation {
+        match self {
+            Self::Probs => Activation::Probs,
+            Self::Scores => Activation::Scores,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What pages were made of, kept for the next one: a screen asks for the same tensor again with every key.
+//!
+//! Pages are made from `&self`, so what is kept changes behind a `RefCell`: one thread owns a debugger, and a debugger with
+//! a `RefCell` can still be sent to it. Nothing is ever invalidated: a key holds what the value was made from.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::view::Witness;
+use super::whole::Whole;
+use crate::dump::Dump;
+use crate::engine::{Site, Value};
+use crate::metrics::{Channel, HeadNumbers, Histogram, Softmax};
+use crate::model::Config;
+
+/// What a tensor of a witness is made from. Two are equal when they are the same things, not when they look alike; a key
+/// keeps its things alive, so that nothing else can take their place in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) forward: usize,
+    pub(super) site: Site,
+    pub(super) witness: Witness,
+    pub(super) dump: Option<Arc<Dump>>,
+    /// Our own tensor: the engine's, or the one that decides how a dump's is read.
+    pub(super) ours: Option<Value>,
+    /// Whether our engine makes a mistake: masked scores are then looked for everywhere.
+    pub(super) switched: bool,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        let dump = |of: &Self| of.dump.as_ref().map(Arc::as_ptr);
+        let ours = |of: &Self| of.ours.as_ref().map(|ours| (ours.as_ptr(), ours.len()));
+        let plain = |of: &Self| (of.forward, of.site, of.witness, of.switched);
+        plain(self) == plain(other) && dump(self) == dump(other) && ours(self) == ours(other)
+    }
+}
+
+/// The last values made, by what they were made from.
+#[derive(Debug)]
+pub(super) struct Memo<K, V> {
+    limit: usize,
+    made: RefCell<Vec<(K, V)>>,
+}
+
+impl<K: PartialEq, V: Clone> Memo<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, made: RefCell::default() }
+    }
+
+    /// The value of `key`, if it is kept; it is then the last to be forgotten.
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        let mut made = self.made.borrow_mut();
+        let place = made.iter().position(|(known, _)| known == key)?;
+        let found = made.remove(place);
+        let value = found.1.clone();
+        made.push(found);
+        Some(value)
+    }
+
+    pub(super) fn keep(&self, key: K, value: V) {
+        let mut made = self.made.borrow_mut();
+        made.retain(|(known, _)| *known != key);
+        let surplus = (made.len() + 1).saturating_sub(self.limit);
+        made.drain(..surplus);
+        made.push((key, value));
+    }
+
+    /// The value of `key`, made if need be.
+    pub(super) fn get_or(&self, key: K, make: impl FnOnce() -> V) -> V {
+        self.get(&key).unwrap_or_else(|| {
+            let value = make();
+            self.keep(key, value.clone());
+            value
+        })
+    }
+}
+
+/// The tensor of one witness, or the difference of two.
+pub(super) type Pair = (Origin, Option<Origin>);
+
+/// Elements per cell, and the cells of each head.
+pub(super) type SmallMaps = Arc<((usize, usize), Vec<Vec<Vec<f32>>>)>;
+
+/// The largest difference of each head, and at which query and key.
+pub(super) type Differences = Arc<Vec<Option<(f64, (usize, usize))>>>;
+
+/// A histogram, the loudest channels, and the magnitude of the median channel.
+pub(super) type Counted = Arc<(Histogram, (Vec<Channel>, f64))>;
+
+/// What the head makes of one row of the residual stream.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) logits: Vec<f32>,
+    pub(super) softmax: Softmax,
+}
+
+/// Bytes of the logits that are kept.
+const LENS_BYTES: usize = 128 << 20;
+
+/// All that is kept.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Tensors read from dumps.
+    pub(super) tensors: Memo<Origin, Whole>,
+    /// Of probabilities, head by head.
+    pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
+    pub(super) differences: Memo<Pair, Differences>,
+    pub(super) small_maps: Memo<(Pair, (usize, usize)), SmallMaps>,
+    /// Of what was written to the cache.
+    pub(super) errors: Memo<Pair, f64>,
+    /// By plane, bins and channels.
+    pub(super) histograms: Memo<(Pair, Option<usize>, usize, usize), Counted>,
+    /// By the token's row.
+    pub(super) lens: Memo<(Origin, usize), Arc<Reading>>,
+}
+
+impl Kept {
+    /// Room for what a model of this size needs: of the lens at least one page with two witnesses.
+    pub(super) fn new(config: &Config) -> Self {
+        let page = 2 * (2 * config.num_hidden_layers + 2);
+        let lens = (LENS_BYTES / (config.vocab_size.max(1) * size_of::<f32>())).max(page);
+        Self {
+            errors: Memo::new(4 * config.num_hidden_layers),
+            histograms: Memo::new(8),
+            lens: Memo::new(lens),
+            tensors: Memo::new(4),
+            heads: Memo::new(8),
+            differences: Memo::new(8),
+            small_maps: Memo::new(4),
+        }
+    }
+}

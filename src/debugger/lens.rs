@@ -1,0 +1,207 @@
+//! The logit lens: the final norm and the head on the residual stream after each block.
+//!
+//! nostalgebraist, "interpreting GPT: the logit lens" (2020). All rows that are new go through the head in one product,
+//! which reads the head's weights once; what it gives is kept, so that another choice of tokens costs no product.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView1, Axis, Ix2};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
+use super::attention::others;
+use super::kept::{Origin, Reading};
+use super::state::{Debugger, dump_of};
+use super::view::{LensBeside, LensPage, LensRequest, LensRow, Token, TokenLine, Witness};
+use crate::engine::{Activation, Site, Span, Value, evaluate};
+use crate::metrics::{Softmax, divergence, rank, top};
+
+/// What a witness says at one place, or why not.
+type Found = Result<Arc<Reading>, String>;
+
+/// Where a reading comes from.
+enum Source {
+    Known(Arc<Reading>),
+    /// A row of the residual stream, which has to go through the head.
+    Residual(Vec<f32>),
+    Missing(String),
+}
+
+impl Debugger {
+    /// What the model would say after each block, as `request` asks for it.
+    ///
+    /// # Errors
+    /// One sentence for the user: nothing is computed yet, the witness has none of it, or there is no such token.
+    pub fn lens(&self, request: &LensRequest) -> Result<LensPage, String> {
+        let vocab = self.session.model.config.vocab_size;
+        if let Some(id) = request.chosen.filter(|id| *id as usize >= vocab) {
+            return Err(format!("there is no token {id}: the vocabulary has ids 0 to {}", vocab - 1));
+        }
+        let token = request.token.min(self.run.forward_ids().len() - 1);
+        let places = self.places(request.mid);
+        let against = others(request.shown)
+            .into_iter()
+            .find(|other| *other == Witness::Engine || dump_of(&self.session.dumps, *other).is_some());
+        let witnesses: Vec<Witness> = [Some(request.shown), against].into_iter().flatten().collect();
+        let mut read = self.read(&places, token, &witnesses);
+        let beside = if against.is_some() { read.pop() } else { None };
+        let own = read.pop().unwrap_or_default();
+        let there: Vec<usize> = (0..places.len()).filter(|place| own[*place].is_ok()).collect();
+        let Some(last) = there.last().and_then(|last| own[*last].as_ref().ok()) else {
+            return Err(own.into_iter().find_map(Result::err).unwrap_or_default());
+        };
+        let first = || top(&last.logits, 1).first().map_or(0, |id| *id as u32);
+        let chosen = request.chosen.unwrap_or_else(first);
+        // The last block's output says what the model says, where the logits are not there.
+        let complete = there.iter().any(|place| *place + 2 >= places.len());
+        let end = complete.then(|| (last, last.softmax.probabilities(&last.logits)));
+
+        let program = Arc::clone(self.run.program());
+        let row = |place: &usize| {
+            let reading = own[*place].as_ref().ok()?;
+            let other = beside.as_ref().and_then(|beside| beside[*place].as_ref().ok());
+            let (rank, probability, logit) = reading.of(chosen);
+            let beside = |other: &Arc<Reading>| {
+                let (rank, probability, _) = other.of(chosen);
+                LensBeside { top: other.top(1).pop(), rank, probability }
+            };
+            let divergence = end.as_ref().map(|(last, probabilities)| {
+                divergence((&last.logits, last.softmax, probabilities), (&reading.logits, reading.softmax))
+            });
+            Some(LensRow {
+                row: program.position(places[*place])?,
+                name: places[*place].short(),
+                layer: places[*place].in_layer(),
+                top: reading.top(request.top),
+                rank,
+                probability,
+                logit,
+                entropy: reading.softmax.entropy,
+                divergence,
+                against: other.map(beside),
+            })
+        };
+        let mut rows: Vec<LensRow> = there.par_iter().filter_map(row).collect();
+        for row in &mut rows {
+            let beside = row.against.as_mut().and_then(|beside| beside.top.as_mut());
+            for line in row.top.iter_mut().chain(beside) {
+                line.token = self.token(line.token.id);
+            }
+        }
+        let missing: Vec<&String> = own.iter().filter_map(|reading| reading.as_ref().err()).collect();
+        let dumped = request.shown != Witness::Engine;
+        let notes = missing.first().filter(|_| dumped).map(|first| match missing.len() {
+            1 => (*first).clone(),
+            more => format!("{first}, and {} more", more - 1),
+        });
+        Ok(LensPage {
+            token,
+            position: self.run.first_position() + token,
+            shown: request.shown,
+            against,
+            chosen: self.token(chosen),
+            rows,
+            vocab,
+            notes: notes.into_iter().collect(),
+        })
+    }
+
+    /// The places of the residual stream, in order, and the logits.
+    fn places(&self, mid: bool) -> Vec<Site> {
+        let wanted = |site: &&Site| match site.activation {
+            Activation::EmbedTokens | Activation::Block | Activation::LmHead => true,
+            Activation::ResidMid => mid,
+            _ => false,
+        };
+        self.run.program().sites().iter().filter(wanted).copied().collect()
+    }
+
+    /// What each witness says at each place.
+    fn read(&self, places: &[Site], token: usize, witnesses: &[Witness]) -> Vec<Vec<Found>> {
+        let keys = witnesses.iter().flat_map(|witness| places.iter().map(|site| (self.origin(*site, *witness), token)));
+        let source = |key: (Origin, usize)| {
+            if let Some(reading) = self.kept.lens.get(&key) {
+                return (key, Source::Known(reading));
+            }
+            let source = match self.values(&key.0, token) {
+                Ok(logits) if key.0.site.activation == Activation::LmHead => {
+                    Source::Known(Arc::new(Reading { softmax: Softmax::of(&logits), logits }))
+                }
+                Ok(values) => Source::Residual(values),
+                Err(error) => Source::Missing(error),
+            };
+            (key, source)
+        };
+        let sources: Vec<_> = keys.map(source).collect();
+        let residuals = sources.iter().filter_map(|(_, source)| match source {
+            Source::Residual(values) => Some(values.as_slice()),
+            _ => None,
+        });
+        let mut readings = self.head(&residuals.collect::<Vec<_>>()).into_iter();
+        let mut found = sources.into_iter().map(|(key, source)| {
+            let reading = match source {
+                Source::Known(reading) => reading,
+                Source::Residual(_) => readings.next().expect("there is one for each"),
+                Source::Missing(error) => return Err(error),
+            };
+            self.kept.lens.keep(key, Arc::clone(&reading));
+            Ok(reading)
+        });
+        witnesses.iter().map(|_| found.by_ref().take(places.len()).collect()).collect()
+    }
+
+    /// The row of a token.
+    fn values(&self, origin: &Origin, token: usize) -> Result<Vec<f32>, String> {
+        let Origin { site, witness, .. } = *origin;
+        if let (Witness::Engine, Some(ours)) = (witness, &origin.ours) {
+            return Ok(ours.index_axis(Axis(0), token).iter().copied().collect());
+        }
+        let row = self.run.program().position(site).ok_or("there is no such op")?;
+        let (part, _) = self.part(site, row, witness)?;
+        let place = part.rows.binary_search(&token);
+        let place =
+            place.map_err(|_| format!("the {} does not have this token of {}", witness.name(), site.short()))?;
+        Ok(part.values.index_axis(Axis(0), place).iter().copied().collect())
+    }
+
+    /// The logits of rows of the residual stream, as if each were the last block's.
+    fn head(&self, residuals: &[&[f32]]) -> Vec<Arc<Reading>> {
+        if residuals.is_empty() {
+            return Vec::new();
+        }
+        let model = &self.session.model;
+        let rows = Array2::from_shape_vec((residuals.len(), model.config.hidden_size), residuals.concat());
+        let rows = rows.expect("rows of the residual stream have one length").into_dyn();
+        let span = Span { ids: &[], first: 0 };
+        let apply =
+            |activation, x: &Value| evaluate(model, Site::whole(activation), span, &[x.view()], self.run.compute());
+        let logits = apply(Activation::LmHead, &apply(Activation::FinalNorm, &rows.into_shared()));
+        let reading = |row: ArrayView1<f32>| {
+            let logits = row.to_vec();
+            Arc::new(Reading { softmax: Softmax::of(&logits), logits })
+        };
+        let logits = logits.view().into_dimensionality::<Ix2>().expect("logits have two axes");
+        logits.outer_iter().into_par_iter().map(reading).collect()
+    }
+
+    fn token(&self, id: u32) -> Token {
+        let text = self.session.tokenizer.as_ref().map_or_else(String::new, |tokenizer| tokenizer.piece(id));
+        Token { id, text }
+    }
+}
+
+impl Reading {
+    /// Rank, probability and logit of a token.
+    fn of(&self, id: u32) -> (usize, f64, f64) {
+        let logit = self.logits[id as usize];
+        (rank(&self.logits, id as usize), self.softmax.probability(logit), f64::from(logit))
+    }
+
+    /// The most probable tokens, without their texts.
+    fn top(&self, count: usize) -> Vec<TokenLine> {
+        let line = |id: usize| {
+            let (logit, token) = (self.logits[id], Token { id: id as u32, ..Token::default() });
+            TokenLine { token, probability: self.softmax.probability(logit), logit: f64::from(logit) }
+        };
+        top(&self.logits, count).into_iter().map(line).collect()
+    }
+}

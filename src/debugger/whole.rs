@@ -1,0 +1,197 @@
+//! An activation of the current forward as a witness has it, in the shape of the whole.
+
+use ndarray::{ArrayD, ArrayView, Axis as NdAxis, Dimension, Slice};
+
+use super::kept::Origin;
+use super::state::{Debugger, dump_of};
+use super::view::{Shown, Witness};
+use crate::diagnose::Part;
+use crate::dump::Planned;
+use crate::engine::{Activation, Axis, Site, Value};
+use crate::ops::Mask;
+
+/// A score at or below this, where the mask hides it, was masked.
+pub(super) const MASKED: f32 = -5e3;
+
+/// Tensors of dumps up to this size are kept: read again, they would make every key slow.
+const KEPT_BYTES: usize = 256 << 20;
+
+/// An activation of a witness.
+#[derive(Clone, Debug)]
+pub(super) struct Whole {
+    /// NaN in the rows that it lacks.
+    pub(super) values: Value,
+    /// The rows that it has.
+    pub(super) rows: Vec<usize>,
+    /// What was done to it, and what it lacks.
+    pub(super) notes: Vec<String>,
+    pub(super) origin: Origin,
+}
+
+/// The witness whose values are shown, and the one that is subtracted.
+pub(super) fn witnesses(shown: Shown) -> (Witness, Option<Witness>) {
+    match shown {
+        Shown::Values(witness) => (witness, None),
+        Shown::Difference(of, against) => (of, Some(against)),
+    }
+}
+
+/// The first less the second; equal infinities, as masked scores have them, are no difference.
+pub(super) fn difference<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> ndarray::Array<f32, D> {
+    ndarray::Zip::from(a).and(b).map_collect(|a, b| if a == b { 0.0 } else { a - b })
+}
+
+impl Debugger {
+    /// What an activation of a witness is made from.
+    pub(super) fn origin(&self, site: Site, witness: Witness) -> Origin {
+        let forward = self.run.forward();
+        let dump = match witness {
+            Witness::Engine => None,
+            Witness::Reference => self.session.dumps.reference.clone(),
+            Witness::Candidate => self.session.dumps.candidate.clone(),
+        };
+        // Ours decides how a dump's tensor is read only where its shape or its rows leave that open.
+        let planned = dump.as_ref().and_then(|dump| dump.planned(forward, site));
+        let open = |planned: &Planned| planned.is_ambiguous() || planned.is_partial();
+        let reads_ours = site.activation == Activation::Scores || planned.is_none_or(open);
+        let row = self.run.program().position(site).filter(|_| reads_ours);
+        let record = row.and_then(|row| self.trace.current().get(row));
+        let ours = record.and_then(|record| record.value.clone());
+        Origin { forward, site, witness, dump, ours, switched: self.switched.is_some() }
+    }
+
+    /// The whole activation of a witness.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub(super) fn whole(&self, site: Site, witness: Witness) -> Result<Whole, String> {
+        let row = self.run.program().position(site).ok_or("there is no such op")?;
+        let origin = self.origin(site, witness);
+        let marks = origin.switched && site.activation == Activation::Scores;
+        if let (Witness::Engine, Some(ours), false) = (witness, &origin.ours, marks) {
+            let rows = (0..self.run.forward_ids().len()).collect();
+            return Ok(Whole { values: ours.clone(), rows, notes: Vec::new(), origin });
+        }
+        if let Some(whole) = self.kept.tensors.get(&origin) {
+            return Ok(whole);
+        }
+        let (part, mut notes) = self.part(site, row, witness)?;
+        let rows = part.rows.clone();
+        let (mut values, lacks) = self.fill(site, part);
+        self.mark_masked(site, &mut values);
+        notes.extend(lacks);
+        let notes = notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect();
+        let whole = Whole { values: values.into_shared(), rows, notes, origin };
+        if whole.values.len() * size_of::<f32>() <= KEPT_BYTES {
+            self.kept.tensors.keep(whole.origin.clone(), whole.clone());
+        }
+        Ok(whole)
+    }
+
+    /// The values that are shown of an activation, or the difference, and what was done to them.
+    pub(super) fn shown(&self, site: Site, shown: Shown) -> Result<(Value, Vec<String>), String> {
+        let (of, against) = witnesses(shown);
+        let Whole { values, mut notes, .. } = self.whole(site, of)?;
+        let Some(against) = against else { return Ok((values, notes)) };
+        let against = self.whole(site, against)?;
+        notes.extend(against.notes);
+        Ok((difference(values.view(), against.values.view()).into_shared(), notes))
+    }
+
+    /// What a witness has of an activation of the current forward, and what was done to it.
+    pub(super) fn part(&self, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
+        let record = self.trace.current().get(row);
+        let ours = record.and_then(|record| record.value.as_ref());
+        let tokens = self.run.forward_ids().len();
+        let Some(dump) = dump_of(&self.session.dumps, witness) else {
+            if witness != Witness::Engine {
+                return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
+            }
+            return match (ours, record) {
+                (Some(ours), _) => Ok((Part::whole(ours.to_owned(), site, tokens), Vec::new())),
+                (None, Some(_)) => Err(format!("{} was not kept (memory budget): g goes there", site.short())),
+                (None, None) => Err(format!("{} is not computed yet: s steps, g goes there", site.short())),
+            };
+        };
+        let aligned = dump
+            .read(self.run.forward(), site, ours.map(|ours| ours.view()))
+            .map_err(|error| self.unreadable(&error))?
+            .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
+        // Of several readings of a shape, the notes name the one that was taken.
+        let planned = dump.planned(self.run.forward(), site).filter(|planned| !planned.is_ambiguous());
+        let mut notes = planned.map(Planned::steps).unwrap_or_default();
+        notes.extend(aligned.notes);
+        Ok((Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key }, notes))
+    }
+
+    /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see
+    /// are not lacking: they are masked.
+    fn fill(&self, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
+        let tokens = self.run.forward_ids().len();
+        let shape = site.activation.shape(&self.session.model.config, tokens, self.run.first_position() + tokens);
+        if part.values.shape() == shape {
+            return (part.values, Vec::new());
+        }
+        let axes = site.activation.row().axes;
+        let mut full = ArrayD::from_elem(shape, f32::NAN);
+        let row_axis = NdAxis(axes.len() - 2);
+        for (index, row) in part.rows.iter().enumerate() {
+            let mut target = full.index_axis_mut(row_axis, *row);
+            if axes[axes.len() - 1] == Axis::Key {
+                let keys = part.values.shape()[axes.len() - 1];
+                let last = NdAxis(target.ndim() - 1);
+                target.slice_axis_inplace(last, Slice::from(part.first_key..part.first_key + keys));
+            }
+            target.assign(&part.values.index_axis(row_axis, index));
+        }
+        let mut notes = Vec::new();
+        if part.rows.len() < tokens {
+            notes.push(format!("{} of {tokens} rows are there; NaN stands for the others", part.rows.len()));
+        }
+        if let Some(masked) = masked_value(site) {
+            let keys = part.first_key..part.first_key + part.values.shape()[axes.len() - 1];
+            let mask = self.mask(site);
+            for row in part.rows {
+                for (key, mut values) in full.index_axis_mut(row_axis, row).axis_iter_mut(NdAxis(1)).enumerate() {
+                    if !keys.contains(&key) && !mask.allows(row, key) {
+                        values.fill(masked);
+                    }
+                }
+            }
+        }
+        (full, notes)
+    }
+
+    pub(super) fn mask(&self, site: Site) -> Mask {
+        let window = self.session.model.config.sliding_window[site.layer];
+        Mask::causal(self.run.first_position(), window)
+    }
+
+    /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
+    /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
+    /// another mask may be at work.
+    fn mark_masked(&self, site: Site, values: &mut ArrayD<f32>) {
+        if site.activation != Activation::Scores {
+            return;
+        }
+        let mask = self.mask(site);
+        for mut head in values.outer_iter_mut() {
+            for (row, mut queries) in head.outer_iter_mut().enumerate() {
+                for (key, score) in queries.iter_mut().enumerate() {
+                    if *score <= MASKED && (!mask.allows(row, key) || self.switched.is_some()) {
+                        *score = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a masked key has; `None` for activations without keys.
+fn masked_value(site: Site) -> Option<f32> {
+    match site.activation {
+        Activation::Scores => Some(f32::NEG_INFINITY),
+        Activation::Probs => Some(0.0),
+        _ => None,
+    }
+}
