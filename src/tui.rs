@@ -12,7 +12,7 @@
 //! | `message` | what the screen hears and asks for |
 //! | `app`, `input`, `obey`, `asking` | the state, and all that changes it: keys, commands, the line being typed |
 //! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
-//! | `slot` | the page that a pane shows |
+//! | `slot`, `views` | the pages that panes show, and what of them |
 //! | `keymap`, `theme`, `layout` | names of keys, every colour and glyph, every area |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
 //! | `headless` | the same without a terminal, for tests |
@@ -37,6 +37,7 @@ mod tensor;
 mod terminal;
 mod text;
 mod theme;
+mod views;
 mod widget;
 mod worker;
 

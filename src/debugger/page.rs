@@ -17,6 +17,10 @@ impl Debugger {
     pub fn page(&self, request: &PageRequest) -> Result<Page, String> {
         match request {
             PageRequest::Tensor(request) => self.tensor(request).map(Page::Tensor),
+            PageRequest::Histogram(request) => self.histogram(request).map(Page::Histogram),
+            PageRequest::Attention(request) => self.attention(request).map(Page::Attention),
+            PageRequest::Lens(request) => self.lens(request).map(Page::Lens),
+            PageRequest::Cache(request) => Ok(Page::Cache(self.cache(request))),
         }
     }
 

@@ -123,6 +123,14 @@ pub enum Status {
 pub enum PageRequest {
     /// Of an activation.
     Tensor(TensorRequest),
+    /// How an activation is distributed.
+    Histogram(HistogramRequest),
+    /// Of a layer's attention.
+    Attention(AttentionRequest),
+    /// Of the logit lens.
+    Lens(LensRequest),
+    /// Of the KV cache.
+    Cache(CacheRequest),
 }
 
 /// A page.
@@ -130,6 +138,14 @@ pub enum PageRequest {
 pub enum Page {
     /// Of an activation.
     Tensor(TensorPage),
+    /// How an activation is distributed.
+    Histogram(HistogramPage),
+    /// Of a layer's attention.
+    Attention(AttentionPage),
+    /// Of the logit lens.
+    Lens(LensPage),
+    /// Of the KV cache.
+    Cache(CachePage),
 }
 
 /// Which part of an activation a pane wants.

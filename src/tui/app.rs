@@ -14,10 +14,11 @@ use super::outline::{self, Outline};
 use super::prompt::Prompt;
 use super::tensor::TensorView;
 use super::text;
-use super::theme::{Ink, Theme};
+use super::theme::Theme;
+use super::views::Views;
 use crate::debugger::Command;
 use crate::debugger::command::Pane;
-use crate::debugger::view::{Curve, Header, Listing, ListingRow, Page, PageRequest, Status, Stop, TensorRequest};
+use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status, Stop};
 
 /// The screen.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) outline: Outline,
     /// What of the tensor is shown.
     pub(crate) tensor: TensorView,
+    /// What of the other panes is shown.
+    pub(crate) views: Views,
     /// Why an op is wrong, while that is open.
     pub(crate) diagnosis: Option<DiagnosisView>,
     /// What covers the panes.
@@ -120,6 +123,7 @@ impl App {
             arranged: Arrangement::default(),
             outline: Outline::default(),
             tensor: TensorView::default(),
+            views: Views::default(),
             diagnosis: None,
             overlay: None,
             prompt: None,
@@ -245,12 +249,7 @@ impl App {
                 self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
                 self.done(result, listing, curve);
             }
-            Reply::Page(PageRequest::Tensor(request), page) => {
-                let page = page.map(|page| match page {
-                    Page::Tensor(page) => page,
-                });
-                self.tensor.receive(&request, page, self.tensor_parts().map(|parts| parts.numbers()));
-            }
+            Reply::Page(request, page) => self.receive(&request, page),
         }
     }
 
@@ -258,6 +257,7 @@ impl App {
         let before = std::mem::replace(&mut self.listing, listing);
         self.curve = curve;
         self.tensor.slot.stale = true;
+        self.views.stale();
         let Some(running) = self.running.take() else { return };
         if let Command::Toggle(_) = running.command {
             if result.is_ok() {
@@ -319,24 +319,7 @@ impl App {
         if self.running.is_some() {
             return;
         }
-        let wanted = self.wanted();
-        requests.extend(self.tensor.slot.ask(wanted).map(PageRequest::Tensor).map(Request::Page));
-    }
-
-    /// The page that the tensor pane shows now.
-    fn wanted(&self) -> Option<TensorRequest> {
-        let parts = self.tensor_parts()?;
-        let (rows, columns) = parts.numbers();
-        let per_cell = if self.theme.ink() == Ink::HalfBlocks { 2 } else { 1 };
-        let heatmap_columns = parts.heatmap.width.saturating_sub(parts.gutter);
-        Some(TensorRequest {
-            row: self.selected_row()?,
-            shown: self.tensor.shown(&self.header),
-            plane: self.tensor.plane,
-            rows: (self.tensor.row, rows),
-            columns: (self.tensor.column, columns),
-            heatmap: (usize::from(parts.heatmap.height) * per_cell, usize::from(heatmap_columns)),
-        })
+        self.ask_pages(requests);
     }
 }
 

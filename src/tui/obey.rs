@@ -7,6 +7,7 @@ use super::outline::{self, Line};
 use super::prompt::Purpose;
 use crate::debugger::Command;
 use crate::debugger::command::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
+use crate::debugger::view::Half;
 
 impl App {
     /// Does what a line says; `line` is what the log keeps of it.
@@ -69,8 +70,9 @@ impl App {
             S::Layout(layout) => self.arrange(layout),
             S::Zoom => self.arranged.zoomed = !self.arranged.zoomed,
             S::Resize(by) => self.resize_pane(by),
-            S::Head(count) => self.tensor.turn_plane(count),
-            S::Token(_) => {}
+            S::Head(count) => self.turn_head(count),
+            S::Token(count) => self.turn_token(count),
+            S::Follow(token) => self.follow(token.as_deref()),
             S::Show(whose) => self.show(whose),
             S::Search(None) => self.open_prompt(Purpose::Search, ""),
             S::Search(Some(text)) => self.search_for(&text),
@@ -92,7 +94,26 @@ impl App {
         }
     }
 
+    fn turn_head(&mut self, count: Count) {
+        let views = &mut self.views;
+        match self.focus {
+            Pane::Cache => {
+                let heads = views.cache.shown().map_or(1, |page| page.kv_heads);
+                views.head = count.of(views.head, heads);
+            }
+            Pane::Attention | Pane::Lens => {
+                let heads = views.attention.shown().map_or(1, |page| page.lines.len());
+                views.head = count.of(views.head, heads);
+            }
+            _ => self.tensor.turn_plane(count),
+        }
+    }
+
     fn show(&mut self, whose: Whose) {
+        if self.focus == Pane::Cache {
+            self.views.half = if self.views.half == Half::Keys { Half::Values } else { Half::Keys };
+            return;
+        }
         if !self.tensor.choose(whose, &self.header) {
             self.complain("there is no such dump: give --reference DUMP or --candidate DUMP");
         }
@@ -251,7 +272,22 @@ impl App {
             }
             Pane::Log => self.log.scroll(rows, self.page_height(Pane::Log).cast_unsigned()),
             Pane::Program | Pane::Divergence | Pane::Curve => self.scroll_program(rows, columns),
-            Pane::Attention | Pane::Lens | Pane::Cache | Pane::Tokens => {}
+            Pane::Attention => {
+                self.turn_token(Count::On(rows));
+                self.turn_head(Count::On(columns));
+            }
+            Pane::Lens => {
+                let last = self.views.lens.shown().map_or(0, |page| page.rows.len()).saturating_sub(1);
+                self.views.lens_row = self.views.lens_row.min(last).saturating_add_signed(rows).min(last);
+                self.turn_token(Count::On(columns));
+            }
+            Pane::Cache => {
+                let layers = self.views.cache.shown().map_or(1, |page| page.layers.len());
+                self.views.cache_layer = Count::On(rows).of(self.views.cache_layer, layers);
+                self.turn_head(Count::On(columns));
+            }
+            Pane::Histogram => self.scroll_program(rows, columns),
+            Pane::Tokens => {}
         }
     }
 

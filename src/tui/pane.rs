@@ -1,10 +1,14 @@
 //! The screen, drawn: a function of the state, one file per pane.
 
+mod attention;
+mod cache;
 mod curve;
 mod diagnosis;
 mod errors;
 mod help;
+mod histogram;
 mod information;
+mod lens;
 mod log;
 mod program;
 mod prompt;
@@ -23,6 +27,11 @@ use super::layout;
 use super::theme::{Role, Theme};
 use crate::debugger::command::Pane;
 
+pub(crate) use attention::parts as attention_parts;
+pub(crate) use cache::parts as cache_parts;
+pub(crate) use histogram::{LOUDEST, bins as histogram_bins};
+pub(crate) use lens::TOKENS as LENS_TOKENS;
+
 /// Draws the screen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
     let areas = app.areas_of(frame.area().width, frame.area().height);
@@ -37,7 +46,10 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
             Pane::Curve => curve::draw(buffer, area, app),
             Pane::Tokens => tokens::draw(buffer, area, app),
             Pane::Log => log::draw(buffer, area, app),
-            Pane::Attention | Pane::Lens | Pane::Cache => {}
+            Pane::Attention => attention::draw(buffer, area, app),
+            Pane::Lens => lens::draw(buffer, area, app),
+            Pane::Cache => cache::draw(buffer, area, app),
+            Pane::Histogram => histogram::draw(buffer, area, app),
         }
     }
     if let (Some(_), Some(bottom)) = (app.overlay, areas.bottom) {

@@ -24,6 +24,11 @@ impl<R: PartialEq + Clone, P> Slot<R, P> {
         self.page.as_ref()?.as_ref().ok()
     }
 
+    /// Whether this is what was asked for last.
+    pub(crate) fn is_asked(&self, request: &R) -> bool {
+        self.waiting && self.asked.as_ref() == Some(request)
+    }
+
     /// What to ask for so that the page of `wanted` comes; nothing if it is there or on its way.
     pub(crate) fn ask(&mut self, wanted: Option<R>) -> Option<R> {
         let wanted = wanted?;

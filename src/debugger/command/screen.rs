@@ -24,6 +24,8 @@ pub enum ScreenCommand {
     Token(Count),
     /// Whose values are shown.
     Show(Whose),
+    /// The token that the lens follows: an id, or the text of a token; the likeliest one without.
+    Follow(Option<String>),
     /// Searches the program.
     Search(Option<String>),
     /// Selects an op without going there.
@@ -107,6 +109,8 @@ pub enum Pane {
     Program,
     /// The selected activation.
     Tensor,
+    /// How the selected activation is distributed.
+    Histogram,
     /// Attention patterns.
     Attention,
     /// Errors over layers and ops.
@@ -130,6 +134,7 @@ impl Pane {
     pub const NAMED: &[(&'static str, Self)] = &[
         ("program", Self::Program),
         ("tensor", Self::Tensor),
+        ("histogram", Self::Histogram),
         ("attention", Self::Attention),
         ("divergence", Self::Divergence),
         ("lens", Self::Lens),

@@ -227,9 +227,9 @@ pub const COMMANDS: &[Spec] = &[
         name: "pane", arguments: "NAME", completes: Completes::Words(PANES),
         keys: &[
             key("M-1", "pane program"), hint("e", "pane divergence", "errors"), hint("a", "pane attention", "attention"), hint("L", "pane lens", "lens"),
-            key("K", "pane cache"), key("o", "pane tokens"), key("m", "pane log"), key("M-2", "pane tensor"),
+            key("K", "pane cache"), key("H", "pane histogram"), key("o", "pane tokens"), key("m", "pane log"), key("M-2", "pane tensor"),
         ],
-        doc: "Show a pane in the large place, or the tensor again: program, tensor, attention, divergence, lens, cache, tokens, log.",
+        doc: "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, tokens, log.",
         parse: |a| {
             let (pane, rest) = a.choice(Pane::NAMED)?;
             rest.none().map(|()| Command::Screen(ScreenCommand::Pane(pane)))
@@ -284,6 +284,11 @@ pub const COMMANDS: &[Spec] = &[
         }, ..SCREEN
     },
     Spec {
+        name: "follow", arguments: "[ID|TEXT]",
+        doc: "Follow a token through the layers of the lens; without one, the likeliest.",
+        parse: |a| Ok(Command::Screen(ScreenCommand::Follow(a.optional()))), ..SCREEN
+    },
+    Spec {
         name: "search", arguments: "[TEXT]", keys: &[hint("/", "search", "search")],
         doc: "Search the program; n steps, so / and Enter again finds the next.",
         parse: |a| Ok(Command::Screen(ScreenCommand::Search(a.optional()))), ..SCREEN
@@ -325,7 +330,7 @@ pub const COMMANDS: &[Spec] = &[
     },
 ];
 
-const PANES: &[&str] = &["program", "tensor", "attention", "divergence", "lens", "cache", "tokens", "log"];
+const PANES: &[&str] = &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
 
 const fn scroll(
     name: &'static str,

@@ -14,7 +14,7 @@ pub enum Quantity {
 }
 
 /// What a pane wants to show of a layer's attention.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AttentionRequest {
     /// The layer.
     pub layer: usize,

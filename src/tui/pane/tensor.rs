@@ -31,7 +31,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Tensor);
     match &app.tensor.slot.page {
         Some(Ok(page)) => self::page(buffer, &layout::tensor_parts(inside, app.header.witnesses.len()), page, app),
-        Some(Err(sentence)) => paragraph(buffer, inside, &app.theme.text(sentence), app.theme.style(Role::Dim)),
+        Some(Err(sentence)) => paragraph(buffer, inside, sentence, app),
         None => {}
     }
 }
@@ -264,9 +264,18 @@ fn lines(buffer: &mut Buffer, area: Rect, app: &App, lines: impl IntoIterator<It
     }
 }
 
-/// Text over as many lines as it takes.
-fn paragraph(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
+/// The word for what is shown.
+pub(super) fn shown_name(app: &App) -> String {
+    match app.tensor.shown(&app.header) {
+        Shown::Values(witness) => called(app, witness).to_string(),
+        Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
+    }
+}
+
+/// A sentence over as many lines as it takes.
+pub(super) fn paragraph(buffer: &mut Buffer, area: Rect, text: &str, app: &App) {
     use ratatui::widgets::{Paragraph, Wrap};
     let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(2), ..area };
+    let (text, style) = (app.theme.text(text), app.theme.style(Role::Dim));
     Paragraph::new(text).style(style).wrap(Wrap { trim: true }).render(inner.intersection(buffer.area), buffer);
 }

@@ -1,0 +1,265 @@
+//! Attention patterns: one head large with its tokens on both axes, the witness beside it, the keys of one query, and all
+//! heads of the layer small.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::tokens::quoted;
+use crate::debugger::command::Pane;
+use crate::debugger::view::{AttentionPage, KeyLine, Shown, Witness};
+use crate::tui::app::App;
+use crate::tui::text;
+use crate::tui::theme::Role;
+use crate::tui::widget::heatmap::Heatmap;
+
+/// Columns of a token's label beside a row.
+const GUTTER: u16 = 12;
+/// Rows of the labels above the columns.
+const ABOVE: u16 = 4;
+/// Columns of the list of keys.
+const KEYS: u16 = 30;
+
+/// The parts of the pane; any may be empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AttentionParts {
+    /// What the head does, in numbers.
+    pub(crate) numbers: Rect,
+    /// The head, without its labels.
+    pub(crate) heatmap: Rect,
+    /// The other witness, without its labels, where there is room.
+    pub(crate) beside: Option<Rect>,
+    /// The keys of the selected query.
+    pub(crate) keys: Rect,
+    /// Where the small ones stand.
+    pub(crate) heads: Rect,
+    /// Columns and rows of a small one.
+    pub(crate) small: (u16, u16),
+}
+
+/// Divides the inside of the pane.
+pub(crate) fn parts(inside: Rect, app: &App) -> AttentionParts {
+    let heads = app.views.attention.shown().map_or(8, |page| page.lines.len());
+    let numbers = u16::from(inside.height >= 6) + u16::from(inside.height >= 18);
+    let small = if inside.height >= 14 { (inside.height / 3).clamp(4, 16) } else { 0 };
+    let [numbers, middle, below] =
+        Layout::vertical([Constraint::Length(numbers), Constraint::Min(0), Constraint::Length(small)]).areas(inside);
+    let with_keys = if middle.width >= 70 { KEYS } else { 0 };
+    let [large, keys] = Layout::horizontal([Constraint::Min(0), Constraint::Length(with_keys)]).areas(middle);
+    let two = app.header.witnesses.len() > 1
+        && large.width >= 76
+        && matches!(app.tensor.shown(&app.header), Shown::Values(_));
+    let labelled = |area: Rect| {
+        let (gutter, above) = (GUTTER.min(area.width / 3), ABOVE.min(area.height / 3));
+        Rect { x: area.x + gutter, y: area.y + above, width: area.width - gutter, height: area.height - above }
+    };
+    let (heatmap, beside) = if two {
+        let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Length(1), Constraint::Fill(1)]);
+        let [left, _, right] = halves.areas(large);
+        (labelled(left), Some(labelled(right)))
+    } else {
+        (labelled(large), None)
+    };
+    let small = small_size(below, heads);
+    AttentionParts { numbers, heatmap, beside, keys, heads: below, small }
+}
+
+/// The largest size of a small one with which all heads fit; the smallest where none does.
+fn small_size(area: Rect, heads: usize) -> (u16, u16) {
+    if area.height < 3 {
+        return (0, 0);
+    }
+    let fits = |rows: &u16| {
+        let across = usize::from(area.width / (2 * rows + 2)).max(1);
+        heads.div_ceil(across) * usize::from(rows + 1) <= usize::from(area.height)
+    };
+    let rows = (2..area.height).rev().find(fits).unwrap_or(2);
+    (2 * rows, rows)
+}
+
+/// Draws it.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let page = app.views.attention.shown();
+    let name = page.map_or("attention".to_string(), |page| {
+        let short = page.name.strip_prefix("model.layers.").unwrap_or(&page.name);
+        let group =
+            if page.kv_heads == page.lines.len() { String::new() } else { format!(", reads kv {}", page.kv_head) };
+        format!("{short}  head {} of {}{group}", page.head, page.lines.len())
+    });
+    let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme.style(Role::Key));
+    let room = usize::from(area.width).saturating_sub(who.width() + 6);
+    let name = text::fit(&name, room, app.theme.ellipsis());
+    let titles = vec![Line::raw(super::title(app, Pane::Attention, &name)), who];
+    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Attention);
+    match &app.views.attention.page {
+        Some(Ok(page)) => self::page(buffer, inside, page, app),
+        Some(Err(sentence)) => super::tensor::paragraph(buffer, inside, sentence, app),
+        None => {}
+    }
+}
+
+fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
+    let parts = parts(inside, app);
+    for (line, y) in numbers(page, app).into_iter().zip(parts.numbers.top()..parts.numbers.bottom()) {
+        buffer.set_line(parts.numbers.x, y, &line, parts.numbers.width);
+    }
+    large(buffer, parts.heatmap, page, app);
+    if let Some(area) = parts.beside {
+        match &app.views.beside.page {
+            Some(Ok(beside)) => {
+                let whose = page.against.map_or("", Witness::name);
+                large(buffer, area, beside, app);
+                buffer.set_stringn(area.x, area.y.saturating_sub(ABOVE), "", 0, Style::new());
+                let x = area.x.saturating_sub(GUTTER);
+                buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
+            }
+            Some(Err(sentence)) => super::tensor::paragraph(buffer, area, sentence, app),
+            None => {}
+        }
+    }
+    keys(buffer, parts.keys, page, app);
+    small(buffer, &parts, page, app);
+}
+
+/// What the head does: `entropy 1.02 nats (0.55 of the most)  sink 0.43  own 0.21  previous 0.02`.
+fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
+    let dim = app.theme.style(Role::Dim);
+    let mut lines = Vec::new();
+    let Some(line) = page.lines.get(page.head) else { return lines };
+    if let Some(n) = line.numbers {
+        let figure = |name: &str, value: f64| format!("{name} {}", text::number(value, 5));
+        lines.push(Line::raw(format!(
+            "{} nats ({} of the most)  {}  {}  {}",
+            figure("entropy", n.entropy),
+            text::number(n.spread, 4),
+            figure("sink", n.sink),
+            figure("own", n.own),
+            figure("previous", n.previous)
+        )));
+    }
+    let mut second = Vec::new();
+    if let (Some((difference, (query, key))), Some(against)) = (line.difference, page.against) {
+        let at = format!("query {} key {key}", page.first_position + query);
+        second.push(Span::raw(format!("{} at {at} from the {}", text::short(difference), against.name())));
+    }
+    if page.pooled != (1, 1) {
+        second.push(Span::styled(format!("  max of {}x{}", page.pooled.0, page.pooled.1), dim));
+    }
+    if let Some(window) = page.window {
+        second.push(Span::styled(format!("  window {window}"), dim));
+    }
+    second.extend(page.notes.first().map(|note| Span::styled(format!("  {}", app.theme.text(note)), dim)));
+    lines.push(Line::from(second));
+    lines
+}
+
+/// One head with the tokens of its axes.
+fn large(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
+    let area = area.intersection(buffer.area);
+    if area.is_empty() {
+        return;
+    }
+    let limit = page.range.0.abs().max(page.range.1.abs());
+    let map = Heatmap { values: &page.heatmap, limit, theme: app.theme };
+    let (tall, wide) = map.scale(area);
+    let label = app.theme.style(Role::Label);
+    let chosen = app.theme.style(Role::Current);
+    let per_cell = map.per_cell();
+    let gutter = GUTTER.min(area.x.saturating_sub(1));
+    // Beside a cell stands the first row that begins in it; the selected one before any other.
+    for y in 0..area.height {
+        let pixel = usize::from(y) * per_cell;
+        let rows = (pixel..pixel + per_cell).filter(|pixel| pixel % tall == 0).map(|pixel| pixel / tall);
+        let rows: Vec<usize> = rows.filter(|row| *row < page.heatmap.len()).collect();
+        let span = |row: usize| page.queries.0 + row * page.pooled.0..page.queries.0 + (row + 1) * page.pooled.0;
+        let Some(first) = rows.first() else { continue };
+        let selected = rows.iter().any(|row| span(*row).contains(&page.query));
+        let query = if selected { page.query } else { span(*first).start };
+        let name = format!("{:>3} {}", page.first_position + query, quoted(app, page.first_position + query));
+        let name = text::fit(&name, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
+        let style = if selected { chosen } else { label };
+        buffer.set_stringn(area.x - gutter, area.y + y, name, usize::from(gutter), style);
+    }
+    let columns = page.heatmap.first().map_or(0, Vec::len);
+    let above = ABOVE.min(area.y.saturating_sub(1));
+    for column in 0..columns {
+        let x = area.x + (column * wide) as u16;
+        if x >= area.right() {
+            break;
+        }
+        let key = page.keys.0 + column * page.pooled.1;
+        let token = app.header.tokens.get(key).map(|token| app.theme.text(&token.text)).unwrap_or_default();
+        let token = if token.trim().is_empty() { key.to_string() } else { token.trim().to_string() };
+        upright(buffer, x, area.y - above, (wide as u16, above), &token, label, app);
+    }
+    map.render(area, buffer);
+}
+
+/// A label above a column: across where the column is wide enough, else downwards.
+fn upright(buffer: &mut Buffer, x: u16, y: u16, room: (u16, u16), token: &str, style: Style, app: &App) {
+    let (wide, tall) = room;
+    if wide >= 5 {
+        let token = text::fit(token, usize::from(wide) - 1, app.theme.ellipsis());
+        buffer.set_stringn(x, y + tall.saturating_sub(1), token, usize::from(wide) - 1, style);
+        return;
+    }
+    let characters: Vec<char> = token.chars().filter(|c| text::width(c.encode_utf8(&mut [0; 4])) == 1).collect();
+    let shown = characters.len().min(usize::from(tall));
+    for (index, character) in characters[..shown].iter().enumerate() {
+        let below = y + tall - shown as u16 + index as u16;
+        buffer.set_stringn(x, below, character.encode_utf8(&mut [0; 4]), 1, style);
+    }
+}
+
+/// The keys of the selected query, the one of largest probability first.
+fn keys(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
+    if area.height < 3 || area.width < 12 {
+        return;
+    }
+    let position = page.first_position + page.query;
+    let title = text::fit(&format!(" {position} {} looks at", quoted(app, position)), usize::from(area.width), "");
+    buffer.set_stringn(area.x, area.y, title, usize::from(area.width), app.theme.style(Role::Current));
+    for (line, y) in page.top.iter().zip(area.top() + 1..area.bottom()) {
+        let KeyLine { key, probability, against, .. } = line;
+        let against = against.map_or(String::new(), |against| format!(" {}", text::number(against, 5)));
+        let line = format!(" {}{against} {key:>4} {}", text::number(*probability, 5), quoted(app, *key));
+        buffer.set_stringn(
+            area.x,
+            y,
+            text::fit(&line, usize::from(area.width), app.theme.ellipsis()),
+            usize::from(area.width),
+            Style::new(),
+        );
+    }
+}
+
+/// All heads of the layer.
+fn small(buffer: &mut Buffer, parts: &AttentionParts, page: &AttentionPage, app: &App) {
+    let (width, height) = parts.small;
+    if width == 0 {
+        return;
+    }
+    let area = parts.heads.intersection(buffer.area);
+    let across = usize::from(area.width / (width + 2)).max(1);
+    let down = usize::from(area.height / (height + 1)).max(1);
+    let limit = page.small_range.0.abs().max(page.small_range.1.abs());
+    // Where not all fit, those around the one that is shown large.
+    let first = if page.small.len() <= across * down { 0 } else { page.head / across * across };
+    for (place, (head, map)) in page.small.iter().enumerate().skip(first).take(across * down).enumerate() {
+        let x = area.x + (place % across) as u16 * (width + 2);
+        let y = area.y + (place / across) as u16 * (height + 1);
+        let shown = head == page.head;
+        let style = app.theme.style(if shown { Role::Current } else { Role::Label });
+        let sink = page
+            .lines
+            .get(head)
+            .and_then(|line| line.numbers)
+            .map_or(String::new(), |n| format!(" {}", text::number(n.spread, 4)));
+        let mark = if shown { ">" } else { " " };
+        buffer.set_stringn(x, y, format!("{mark}{head}{sink}"), usize::from(width) + 1, style);
+        Heatmap { values: map, limit, theme: app.theme }
+            .render(Rect { x: x + 1, y: y + 1, width, height }.intersection(area), buffer);
+    }
+}
