@@ -3,6 +3,7 @@
 pub mod command;
 mod listing;
 mod page;
+pub mod patch;
 mod record;
 mod reload;
 mod state;
@@ -10,6 +11,7 @@ pub mod view;
 mod why;
 
 pub use command::{COMMANDS, Command, Spec};
+pub use patch::{PatchRequest, Unpatch};
 pub use reload::Opener;
 pub use state::{Debugger, Session};
 pub use why::Switched;

@@ -37,11 +37,13 @@ impl Debugger {
         let stays = |error: String| format!("not reloaded, the old comparison stays: {error}");
         let mut new = Self::new(opener.open().map_err(stays)?);
         new.breakpoints.clone_from(&self.breakpoints);
+        new.tokenizer.clone_from(&self.tokenizer);
+        new.take_patches(&self.patches).map_err(stays)?;
         if let Some(switched) = &self.switched {
             new.switch_on(switched.clone());
         }
         let same_tokens = new.session.ids == self.session.ids && new.session.steps == self.session.steps;
-        // Our own values do not depend on any dump.
+        // Our own values do not depend on any dump, but for patches.
         let exchange = |a: &mut Self, b: &mut Self| {
             swap(&mut a.run, &mut b.run);
             swap(&mut a.trace, &mut b.trace);
@@ -49,7 +51,9 @@ impl Debugger {
         let ops = self.ops_done();
         let outcome = if same_tokens {
             exchange(&mut new, self);
-            new.compare_again(interrupt, progress)
+            let compared = new.compare_again(interrupt, progress);
+            // Patches that took values from a dump may have others now.
+            compared.and_then(|done| Ok(done && new.follow_patches(interrupt, progress)?.is_some()))
         } else {
             new.compute_again(ops, interrupt, progress)
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command::Command;
+use super::patch::{Patches, Unpatched};
 use super::record::Trace;
 use super::reload::Opener;
 use super::view::{Listing, Stop, Witness};
@@ -12,7 +13,7 @@ use super::why::{Diagnosed, Switched};
 use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
 use crate::dump::Dump;
 use crate::engine::{Activation, LogitRows, Run, Site, matching};
-use crate::model::Model;
+use crate::model::{Model, Tokenizer};
 
 /// The dump of a witness; the engine has none.
 pub(super) fn dump_of(witnesses: &Witnesses, witness: Witness) -> Option<&Dump> {
@@ -56,6 +57,10 @@ pub struct Debugger {
     /// The mistake that our own engine makes, if it is to make one.
     pub(super) switched: Option<Switched>,
     pub(super) diagnosed: Option<Diagnosed>,
+    pub(super) patches: Patches,
+    /// The run as it would be without patches, to compare with.
+    pub(super) unpatched: Option<Unpatched>,
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
@@ -71,8 +76,19 @@ impl Debugger {
         let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
         let mut trace = Trace::default();
         trace.begin_forward();
-        let breakpoints = BTreeSet::new();
-        Self { session, run, trace, walk: None, failed: false, breakpoints, switched: None, diagnosed: None }
+        Self {
+            session,
+            run,
+            trace,
+            walk: None,
+            failed: false,
+            breakpoints: BTreeSet::new(),
+            switched: None,
+            diagnosed: None,
+            patches: Patches::default(),
+            unpatched: None,
+            tokenizer: None,
+        }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
@@ -316,7 +332,7 @@ impl Debugger {
     }
 
     /// The activations that a name or pattern means: at least one.
-    fn sites(&self, pattern: &str) -> Result<Vec<Site>, String> {
+    pub(super) fn sites(&self, pattern: &str) -> Result<Vec<Site>, String> {
         let pattern = pattern.trim();
         if pattern.is_empty() {
             return Err("which activation? names look like 3.q_rope, 3, norm or *.mlp".into());

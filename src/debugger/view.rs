@@ -1,5 +1,9 @@
 //! Plain data for front ends. A pane asks for what it shows, never for a whole tensor.
 
+mod patch;
+
+pub use patch::{Chance, Effect, PatchLine, PatchOutcome};
+
 use crate::metrics::Summary;
 
 /// What changes only when the dumps are read again.
