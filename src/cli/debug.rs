@@ -52,22 +52,30 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         let steps = vec![ids.len()];
         let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } };
-        return show(session(&loaded, opened)?, switched, None);
+        return show(&loaded, session(&loaded, opened)?, switched, None);
     }
     let watch = args.watch.then(|| Watch::of(&args.dumps));
     let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps: args.dumps.clone() };
-    show(files.session()?, switched, watch)
+    show(&files.loaded, files.session()?, switched, watch)
 }
 
 /// Opens the demo.
 pub(super) fn run_demo() -> anyhow::Result<ExitCode> {
     let (loaded, opened) = demo::open()?;
-    show(session(&loaded, opened)?, None, None)
+    show(&loaded, session(&loaded, opened)?, None, None)
 }
 
-fn show(session: Session, switched: Option<Switched>, watch: Option<Watch>) -> anyhow::Result<ExitCode> {
+fn show(
+    loaded: &Loaded,
+    session: Session,
+    switched: Option<Switched>,
+    watch: Option<Watch>,
+) -> anyhow::Result<ExitCode> {
     let changed = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let mut debugger = Debugger::new(session);
+    if let Some(tokenizer) = &loaded.tokenizer {
+        debugger.name_tokens(Arc::clone(tokenizer));
+    }
     if let Some(switched) = switched {
         debugger.switch_on(switched);
     }

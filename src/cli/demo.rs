@@ -22,7 +22,7 @@ pub(super) fn open() -> anyhow::Result<(Loaded, Opened)> {
     let mut model = Model::from_bytes(CONFIG, WEIGHTS)?;
     model.name = "demo".into();
     let model = Arc::new(model);
-    let tokenizer = Some(Tokenizer::from_bytes(TOKENIZER, "tokenizer.json of the demo")?);
+    let tokenizer = Some(Arc::new(Tokenizer::from_bytes(TOKENIZER, "tokenizer.json of the demo")?));
     let dump = |name: &str, bytes: &'static [u8]| -> anyhow::Result<Option<Dump>> {
         let archive = Archive::from_safetensors_bytes(name, bytes)?;
         Ok(Some(Dump::from_archive(archive, &model.config, &Options::default())?))

@@ -26,7 +26,7 @@ pub(super) struct TokenArgs {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) model: Arc<Model>,
-    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
     pub(super) directory: PathBuf,
 }
 
@@ -38,7 +38,7 @@ impl Loaded {
         for line in &model.notes {
             note(&format!("note: {line}"));
         }
-        let tokenizer = Tokenizer::load(&directory)?;
+        let tokenizer = Tokenizer::load(&directory)?.map(Arc::new);
         Ok(Self { model, tokenizer, directory })
     }
 
