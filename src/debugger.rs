@@ -10,6 +10,7 @@ mod lens;
 mod listing;
 mod moving;
 mod page;
+pub mod patch;
 mod record;
 mod reload;
 mod saying;
@@ -21,6 +22,7 @@ mod whole;
 mod why;
 
 pub use command::{COMMANDS, Command, Group, Key, Motion, Spec, Topic};
+pub use patch::{PatchRequest, Unpatch};
 pub use reload::Opener;
 pub use state::{Debugger, Session};
 pub use why::Switched;

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use layerstep::debugger::view::{Status, Stop, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger, Opener, Session};
+use layerstep::debugger::{Command, Debugger, Opener, PatchRequest, Session, Unpatch};
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
 use layerstep::formats::{Archive, write_safetensors};
@@ -166,6 +166,53 @@ fn a_suspect_that_is_on_stays_on() {
         assert_eq!(numbers(&debugger), wrong, "{forwards} forwards");
         assert!(execute(&mut debugger, &Command::Switch(0)).is_err(), "what was diagnosed may not be there any more");
     }
+}
+
+#[test]
+fn patches_stay_and_take_new_values() {
+    let patch = |debugger: &mut Debugger, text: &str| {
+        let request = PatchRequest::parse_patch(text).expect("a request");
+        debugger.apply_patch(&request, &AtomicBool::new(false), &mut |_| {}).expect("a patch");
+    };
+    let numbers = |debugger: &Debugger| {
+        let row = debugger.listing().at.expect("an op");
+        let request = TensorRequest { row, rows: (0, 20), columns: (0, 500), ..TensorRequest::default() };
+        debugger.tensor(&request).expect("a page").numbers
+    };
+    for (forwards, change) in
+        [(3, "model.layers.1.mlp.down_proj"), (3, "model.layers.2"), (2, "model.layers.1.mlp.down_proj")]
+    {
+        let (_folder, path, mut debugger) = started("3.q_rope");
+        patch(&mut debugger, "0.mlp zero");
+        patch(&mut debugger, "1.mlp step=0 from candidate");
+        let before = numbers(&debugger);
+        write(&path, forwards, twice(change));
+        let said = reload(&mut debugger);
+        assert!(said.starts_with("reloaded candidate: "), "{said}");
+        let texts: Vec<String> = debugger.patches().into_iter().map(|line| line.text).collect();
+        assert_eq!(texts, ["patch 0.mlp zero", "patch 1.mlp step=0 from candidate"]);
+        let (_folder, path, mut fresh) = started("3.q_rope");
+        write(&path, forwards, twice(change));
+        reload(&mut fresh);
+        patch(&mut fresh, "0.mlp zero");
+        patch(&mut fresh, "1.mlp step=0 from candidate");
+        assert_eq!(numbers(&debugger), numbers(&fresh), "{change}");
+        assert_eq!(numbers(&debugger) != before, change.ends_with("down_proj"), "{change}");
+        debugger.undo_patch(&AtomicBool::new(false), &mut |_| {}).expect("a change");
+        fresh.unpatch(&Unpatch::Number(2), &AtomicBool::new(false), &mut |_| {}).expect("a change");
+        assert_eq!(numbers(&debugger), numbers(&fresh), "{change}: taken back");
+    }
+
+    let (_folder, path, mut debugger) = started("3.q_rope");
+    patch(&mut debugger, "1.mlp step=0 from candidate");
+    let before = (numbers(&debugger), debugger.patches());
+    write(&path, 3, without("model.layers.1.mlp.down_proj"));
+    assert_eq!(
+        reload(&mut debugger),
+        "error: not reloaded, the old comparison stays: patch 1, patch 1.mlp step=0 from candidate, does not fit any more, \
+         unpatch 1: the candidate does not have 1.down_proj"
+    );
+    assert!(before == (numbers(&debugger), debugger.patches()));
 }
 
 #[test]

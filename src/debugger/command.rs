@@ -9,6 +9,7 @@ pub use screen::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
 pub use spec::{Completes, Group, Key, Spec};
 pub use table::COMMANDS;
 
+use super::patch::{PatchRequest, Unpatch};
 use argument::Arguments;
 
 /// What the user asks of the debugger.
@@ -51,6 +52,14 @@ pub enum Command {
     Toggle(String),
     /// Clears a breakpoint or watch by its number; all of them without one.
     Delete(Option<usize>),
+    /// Changes an activation wherever it is computed.
+    Patch(PatchRequest),
+    /// Takes patches away.
+    Unpatch(Unpatch),
+    /// Takes the last change of the patches back.
+    Undo,
+    /// Makes it again.
+    Redo,
     /// Prints what is known of something.
     Info(Topic),
     /// Reads the dumps again, and stays where it stands.
@@ -95,6 +104,8 @@ pub enum Topic {
     Model,
     /// What diverges by itself so far.
     Divergences,
+    /// Patches, and what they do to the logits.
+    Patches,
 }
 
 impl Command {
@@ -137,6 +148,10 @@ impl Command {
                 | C::Info(_)
                 | C::Help(_)
                 | C::Reload
+                | C::Patch(_)
+                | C::Unpatch(_)
+                | C::Undo
+                | C::Redo
                 | C::Diagnose(_)
                 | C::Switch(_)
         )
@@ -185,7 +200,7 @@ mod tests {
             ("rel", "Some(Reload)"),
             ("fo", "Some(Forward(1))"),
             ("5 goto norm", "goto does not take a number before it: help goto shows what it takes"),
-            ("info nonsense", "info takes breakpoints, divergences, model, place or tokens, not nonsense"),
+            ("info nonsense", "info takes breakpoints, divergences, model, patches, place or tokens, not nonsense"),
             ("step 99999999999999999999999", "step takes a number, not 99999999999999999999999: step [N]"),
         ] {
             check(line, expected);

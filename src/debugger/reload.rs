@@ -39,11 +39,12 @@ impl Debugger {
         let mut new = Self::new(opener.open().map_err(stays)?);
         new.stops.clone_from(&self.stops);
         new.adopt_generated(&self.session, self.given);
+        new.take_patches(&self.patches).map_err(stays)?;
         if let Some(switched) = &self.switched {
             new.switch_on(switched.clone());
         }
         let same_tokens = new.session.ids == self.session.ids && new.session.steps == self.session.steps;
-        // Our own values do not depend on any dump.
+        // Our own values do not depend on any dump, but for patches.
         let exchange = |a: &mut Self, b: &mut Self| {
             swap(&mut a.run, &mut b.run);
             swap(&mut a.trace, &mut b.trace);
@@ -51,7 +52,9 @@ impl Debugger {
         let ops = self.ops_done();
         let outcome = if same_tokens {
             exchange(&mut new, self);
-            new.compare_again(interrupt, progress)
+            let compared = new.compare_again(interrupt, progress);
+            // Patches that took values from a dump may have others now.
+            compared.and_then(|done| Ok(done && new.follow_patches(interrupt, progress)?.is_some()))
         } else {
             new.compute_again(ops, interrupt, progress)
         };

@@ -42,7 +42,7 @@ impl Debugger {
             Stop::Start => vec!["the start: nothing lies before".into()],
             Stop::Interrupted => vec![format!("interrupted at {}", self.at_name())],
             Stop::Reloaded { sentence, .. } => vec![sentence.clone()],
-            Stop::Said(lines) => lines.clone(),
+            Stop::Said(lines) | Stop::Patched(lines) => lines.clone(),
             Stop::Diagnosed(diagnosis) => {
                 let mut lines = vec![format!("why {}:", diagnosis.name)];
                 for (index, suspect) in diagnosis.suspects.iter().enumerate() {
@@ -108,6 +108,7 @@ impl Debugger {
                 };
                 list.iter().map(line).collect()
             }
+            Topic::Patches => Vec::new(),
             Topic::Tokens => {
                 let mut lines = Vec::new();
                 let mut position = 0;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::command::Command;
+use super::command::{Command, Topic};
 use super::kept::Kept;
 use super::moving::Halts;
+use super::patch::{Patches, Unpatched};
 use super::record::Trace;
 use super::reload::Opener;
 use super::saying::help;
@@ -64,6 +65,9 @@ pub struct Debugger {
     pub(super) switched: Option<Switched>,
     pub(super) diagnosed: Option<Diagnosed>,
     pub(super) kept: Kept,
+    pub(super) patches: Patches,
+    /// The run as it would be without patches, to compare with.
+    pub(super) unpatched: Option<Unpatched>,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
@@ -79,9 +83,22 @@ impl Debugger {
         let run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::All);
         let mut trace = Trace::default();
         trace.begin_forward();
-        let (stops, given) = (StopPoints::default(), session.steps.len());
+        let given = session.steps.len();
         let kept = Kept::new(&session.model.config);
-        Self { session, run, trace, walk: None, failed: false, stops, given, switched: None, diagnosed: None, kept }
+        Self {
+            session,
+            run,
+            trace,
+            walk: None,
+            failed: false,
+            stops: StopPoints::default(),
+            given,
+            switched: None,
+            diagnosed: None,
+            kept,
+            patches: Patches::default(),
+            unpatched: None,
+        }
     }
 
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
@@ -113,6 +130,23 @@ impl Debugger {
                 self.go_to(0, 0);
                 Ok(Stop::Done)
             }
+            Command::Patch(request) => {
+                let outcome = self.apply_patch(request, interrupt, progress)?;
+                self.patched(outcome, interrupt)
+            }
+            Command::Unpatch(which) => {
+                let outcome = self.unpatch(which, interrupt, progress)?;
+                self.patched(outcome, interrupt)
+            }
+            Command::Undo => {
+                let outcome = self.undo_patch(interrupt, progress)?;
+                self.patched(outcome, interrupt)
+            }
+            Command::Redo => {
+                let outcome = self.redo_patch(interrupt, progress)?;
+                self.patched(outcome, interrupt)
+            }
+            Command::Info(Topic::Patches) => self.info_patches(interrupt).map(Stop::Said),
             Command::Info(topic) => Ok(Stop::Said(self.info(*topic))),
             Command::Help(name) => help(name.as_deref()).map(Stop::Said),
             Command::Reload => self.reload(interrupt, progress),

@@ -4,11 +4,13 @@ mod attention;
 mod cache;
 mod histogram;
 mod lens;
+mod patch;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
 pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
 pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
+pub use patch::{Chance, Effect, PatchLine, PatchOutcome};
 
 use crate::metrics::Summary;
 
@@ -323,6 +325,8 @@ pub enum Stop {
         /// Whether any file has.
         changed: bool,
     },
+    /// The patches have changed: what, and what they do to the logits.
+    Patched(Vec<String>),
     /// Lines for the user.
     Said(Vec<String>),
     /// A tensor was diagnosed, or a suspect of the last diagnosis was switched on or off.

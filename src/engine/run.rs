@@ -12,6 +12,7 @@ use super::compute::Compute;
 use super::evaluate::{Input, Span, inputs};
 use super::name::Site;
 use super::op::{Alteration, Step};
+use super::patch::Patch;
 use super::program::Program;
 use crate::model::Model;
 use crate::ops::Real;
@@ -45,6 +46,8 @@ pub struct Run<T = f32> {
     pub(super) keeps_stale: bool,
     /// Ops that are computed otherwise than the model says.
     pub(super) alterations: Vec<Alteration>,
+    /// What is changed in the results of ops.
+    pub(super) patches: Arc<[Patch]>,
     /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
     checkpoints: Vec<Value<T>>,
     cache: KvCache<T>,
@@ -81,6 +84,7 @@ impl<T: Real> Run<T> {
             stale: HashMap::new(),
             keeps_stale: false,
             alterations: Vec::new(),
+            patches: Arc::default(),
             checkpoints: Vec::new(),
             cache,
         };
@@ -152,6 +156,7 @@ impl<T: Real> Run<T> {
 
     /// The op at `site`, the next one, gives `value`.
     pub(super) fn leave(&mut self, site: Site, value: Value<T>) {
+        let value = self.patched(site, value);
         self.slots.insert(site.activation, value);
         self.counter += 1;
     }
@@ -337,6 +342,11 @@ impl<T: Real> Run<T> {
         let logits = self.slots.get(&Activation::LmHead)?;
         let rows = logits.view().into_dimensionality::<ndarray::Ix2>().expect("logits have two axes");
         Some(rows.index_axis_move(Axis(0), logits.len_of(Axis(0)) - 1))
+    }
+
+    /// For which rows the logits that follow are computed.
+    pub fn set_logit_rows(&mut self, rows: LogitRows) {
+        self.logit_rows = rows;
     }
 
     /// How the ops that follow are computed.

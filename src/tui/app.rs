@@ -283,6 +283,8 @@ impl App {
                 }
                 self.say(sentence);
             }
+            // What was done, and what became of the logits: both are read at once.
+            Ok(Stop::Patched(lines)) => self.say(lines.join("; ")),
             Ok(Stop::Said(lines)) => self.tell(lines),
             Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
         }

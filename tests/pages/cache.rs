@@ -1,7 +1,7 @@
 //! The KV cache, against what `PyTorch` dumped forward by forward.
 
-use layerstep::debugger::view::{CacheRequest, Half, Witness};
 use layerstep::debugger::Command;
+use layerstep::debugger::view::{CacheRequest, Half, Witness};
 use layerstep::engine::{Activation, Site};
 use layerstep::model::Config;
 use proptest::prelude::*;

@@ -309,6 +309,7 @@ impl Backend for Fake {
     fn page(&self, request: &PageRequest) -> Result<Page, String> {
         match request {
             PageRequest::Tensor(request) => self.tensor(request).map(Page::Tensor),
+            _ => Err("it has no such page".into()),
         }
     }
 

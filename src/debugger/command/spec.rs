@@ -58,6 +58,8 @@ pub enum Group {
     Moving,
     /// Where to stop.
     Stopping,
+    /// Changing what is computed.
+    Patching,
     /// Looking into things.
     Looking,
     /// The screen.
@@ -69,6 +71,7 @@ impl Group {
     pub const ALL: &[(Self, &'static str)] = &[
         (Self::Moving, "Moving"),
         (Self::Stopping, "Stopping"),
+        (Self::Patching, "Patching"),
         (Self::Looking, "Looking"),
         (Self::Screen, "The screen"),
     ];

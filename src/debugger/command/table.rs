@@ -1,5 +1,6 @@
 //! Every command, with its keys.
 
+use super::super::patch::{PatchRequest, Unpatch};
 use super::argument::Arguments;
 use super::spec::{Completes, Group, Key, Spec};
 use super::{Command, Direction, Extent, Layout, Motion, Pane, ScreenCommand, Topic, Whose};
@@ -44,6 +45,7 @@ const TOPICS: &[(&str, Topic)] = &[
     ("tokens", Topic::Tokens),
     ("model", Topic::Model),
     ("divergences", Topic::Divergences),
+    ("patches", Topic::Patches),
 ];
 
 const WHOSE: &[(&str, Whose)] = &[
@@ -152,8 +154,39 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| Ok(Command::Delete(a.number()?)), ..PLAIN
     },
     Spec {
-        name: "info", short: &["i"], arguments: "breakpoints|divergences|model|place|tokens", group: Group::Looking,
-        completes: Completes::Words(&["breakpoints", "divergences", "model", "place", "tokens"]),
+        name: "patch", arguments: "ACTIVATION [token=N|A-B] [head=N|A-B] [key=N] [channel=N|A:B] [step=N] CHANGE", group: Group::Patching,
+        keys: &[key("p", "prompt patch % ")],
+        doc: "Change an activation wherever it is computed: zero, mean, scale K, set V, add V, from reference|candidate|FILE.",
+        parse: |a| PatchRequest::parse_patch(a.text).map(Command::Patch), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "ablate", arguments: "head LAYER.HEAD ... | ACTIVATION", group: Group::Patching,
+        doc: "Set heads or an activation to zero: ablate head 3.5, ablate 3.mlp.",
+        parse: |a| PatchRequest::parse_ablate(a.text).map(Command::Patch), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "heal", arguments: "ACTIVATION [token=N] [head=N] [channel=N]", group: Group::Patching,
+        doc: "Put the reference's values in the place of ours.",
+        parse: |a| PatchRequest::parse_heal(a.text).map(Command::Patch), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "unpatch", arguments: "NUMBER|ACTIVATION|all", group: Group::Patching,
+        doc: "Take patches away, by number or by activation.",
+        parse: |a| Unpatch::parse(a.text).map(Command::Unpatch), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "undo", group: Group::Patching, keys: &[key("U", "undo")],
+        doc: "Take the last change of the patches back.",
+        parse: |a| a.none().map(|()| Command::Undo), ..PLAIN
+    },
+    Spec {
+        name: "redo", group: Group::Patching, keys: &[key("C-r", "redo")],
+        doc: "Make it again.",
+        parse: |a| a.none().map(|()| Command::Redo), ..PLAIN
+    },
+    Spec {
+        name: "info", short: &["i"], arguments: "breakpoints|divergences|model|patches|place|tokens", group: Group::Looking,
+        completes: Completes::Words(&["breakpoints", "divergences", "model", "patches", "place", "tokens"]),
         doc: "Print what is known of something.",
         parse: |a| {
             let (topic, rest) = a.choice(TOPICS)?;

@@ -1,0 +1,172 @@
+//! Patches as users ask for them: plain data, and the canonical line of each.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::engine::{Part, Tokens};
+
+/// `patch`, `ablate` or `heal`, as typed: names are not looked up, indices not checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatchRequest {
+    /// `patch 3.mlp token=2 scale 0.5`
+    Patch {
+        /// A name or pattern.
+        activation: String,
+        /// Which elements.
+        place: Place,
+        /// What they become.
+        change: Change,
+    },
+    /// `ablate 3.mlp 4.mlp`: zeros.
+    Ablate {
+        /// Names or patterns.
+        activations: Vec<String>,
+        /// Which elements.
+        place: Place,
+    },
+    /// `ablate head 3.5 4.0-2`: zeros in the context of these heads.
+    AblateHeads {
+        /// Layers with their heads.
+        heads: Vec<(usize, RangeInclusive<usize>)>,
+        /// Which elements; heads are not among this.
+        place: Place,
+    },
+    /// `heal 3.mlp`: the reference's values.
+    Heal {
+        /// A name or pattern.
+        activation: String,
+        /// Which elements.
+        place: Place,
+    },
+}
+
+/// Which patches are taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unpatch {
+    /// The one with this number.
+    Number(usize),
+    /// Those of the activations that a name or pattern means. A bare number is that of a patch: the output of block 3 is
+    /// `layers.3` here.
+    Activation(String),
+    /// Every one.
+    All,
+}
+
+/// Which elements, in which forwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Which elements.
+    pub part: Part,
+    /// In which forward; `None`: in every one.
+    pub step: Option<usize>,
+}
+
+/// What the elements become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `zero`
+    Zero,
+    /// `mean`: of the chosen tokens.
+    Mean,
+    /// `scale 0.5`
+    Scale(Amount),
+    /// `set 1`
+    Set(Amount),
+    /// `add -0.25`
+    Add(Amount),
+    /// `from reference`, `from FILE`
+    From(Source),
+}
+
+/// Whose values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The reference dump.
+    Reference,
+    /// The candidate dump.
+    Candidate,
+    /// The arrays of a file, as typed.
+    File(String),
+}
+
+/// A number; equal where the bits are.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount(pub f32);
+
+impl PartialEq for Amount {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Amount {}
+
+impl fmt::Display for PatchRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Patch { activation, place, change } => write!(f, "patch {activation}{place} {change}"),
+            Self::Ablate { activations, place } => write!(f, "ablate {}{place}", activations.join(" ")),
+            Self::AblateHeads { heads, place } => {
+                f.write_str("ablate head")?;
+                for (layer, heads) in heads {
+                    write!(f, " {layer}.{}", Range(heads))?;
+                }
+                write!(f, "{place}")
+            }
+            Self::Heal { activation, place } => write!(f, "heal {activation}{place}"),
+        }
+    }
+}
+
+impl fmt::Display for Unpatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "unpatch {number}"),
+            Self::Activation(name) => write!(f, "unpatch {name}"),
+            Self::All => f.write_str("unpatch all"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    /// Each word with a space before it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Part { tokens, heads, keys, channels } = &self.part;
+        match tokens {
+            Tokens::All => {}
+            Tokens::Last => f.write_str(" token=-1")?,
+            Tokens::At(range) => write!(f, " token={}", Range(range))?,
+        }
+        for (name, range) in [("head", heads), ("key", keys), ("channel", channels)] {
+            if let Some(range) = range {
+                write!(f, " {name}={}", Range(range))?;
+            }
+        }
+        self.step.map_or(Ok(()), |step| write!(f, " step={step}"))
+    }
+}
+
+/// `5`, `2-5`
+struct Range<'a>(&'a RangeInclusive<usize>);
+
+impl fmt::Display for Range<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.0.start(), self.0.end());
+        if first == last { write!(f, "{first}") } else { write!(f, "{first}-{last}") }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => f.write_str("zero"),
+            Self::Mean => f.write_str("mean"),
+            Self::Scale(Amount(by)) => write!(f, "scale {by}"),
+            Self::Set(Amount(to)) => write!(f, "set {to}"),
+            Self::Add(Amount(more)) => write!(f, "add {more}"),
+            Self::From(Source::Reference) => f.write_str("from reference"),
+            Self::From(Source::Candidate) => f.write_str("from candidate"),
+            Self::From(Source::File(path)) => write!(f, "from {path}"),
+        }
+    }
+}

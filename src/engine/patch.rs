@@ -1,0 +1,233 @@
+//! Patches: values that are changed as soon as an op has computed them. The ops that follow read what was put there, and
+//! a run that goes back and on again makes the same changes again.
+
+mod picked;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ndarray::Axis as NdAxis;
+
+pub use picked::Picked;
+
+use super::Value;
+use super::activation::Axis;
+use super::name::Site;
+use super::run::Run;
+use crate::model::Config;
+use crate::ops::{Mask, Real};
+
+/// A change to some elements of one activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patch {
+    /// Which activation.
+    pub site: Site,
+    /// In which forward; `None`: in every one.
+    pub forward: Option<usize>,
+    /// Which elements.
+    pub part: Part,
+    /// What they become.
+    pub change: Change,
+}
+
+/// Which tokens of the sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tokens {
+    /// Every one.
+    #[default]
+    All,
+    /// The last one of each forward.
+    Last,
+    /// Positions in the sequence, from 0: they concern the forwards that hold them.
+    At(RangeInclusive<usize>),
+}
+
+/// Some elements of an activation: those that every field allows, but for scores and probabilities that the model's mask
+/// hides. These always stay as they are, so that no patch lets a token see what comes after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Rows.
+    pub tokens: Tokens,
+    /// Heads, or key/value heads where the activation has these: a plane, or a block of channels.
+    pub heads: Option<RangeInclusive<usize>>,
+    /// Positions of keys, of scores and probabilities.
+    pub keys: Option<RangeInclusive<usize>>,
+    /// Channels; where heads stand side by side, those of each head if heads are named, else columns of the whole row.
+    pub channels: Option<RangeInclusive<usize>>,
+}
+
+/// What elements become.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// 0.
+    Zero,
+    /// The mean over the chosen tokens of the forward, of each channel (and of each key) by itself. A forward of one token
+    /// is its own mean.
+    Mean,
+    /// This many times what they are.
+    Scale(f32),
+    /// This.
+    Set(f32),
+    /// This much more.
+    Add(f32),
+    /// The elements at the same places of an array, which has the shape of the whole activation. Forwards in which the
+    /// activation has another shape are left alone.
+    Put(Value),
+}
+
+impl PartialEq for Change {
+    /// The same bits, so that NaN is itself.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Zero, Self::Zero) | (Self::Mean, Self::Mean) => true,
+            (Self::Scale(a), Self::Scale(b)) | (Self::Set(a), Self::Set(b)) | (Self::Add(a), Self::Add(b)) => {
+                a.to_bits() == b.to_bits()
+            }
+            (Self::Put(a), Self::Put(b)) => {
+                let same = || a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+                a.shape() == b.shape() && ((a.as_ptr() == b.as_ptr() && a.strides() == b.strides()) || same())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The tokens of one forward, by their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Which forward: 0 is the prefill.
+    pub forward: usize,
+    /// Position of its first token.
+    pub first: usize,
+    /// How many tokens it is fed.
+    pub tokens: usize,
+}
+
+impl Part {
+    /// Whether an activation of the model has such elements. Tokens and keys depend on what is fed: they are not checked.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn check(&self, site: Site, config: &Config) -> Result<(), String> {
+        let (name, axes) = (site.short(), site.activation.row().axes);
+        let has = |wanted: &[Axis]| axes.iter().find(|axis| wanted.contains(axis));
+        let within = |asked: &Option<RangeInclusive<usize>>, count: usize, word: &str| match asked {
+            Some(asked) if *asked.end() >= count => {
+                Err(format!("{name} has no {word} {}: they are 0 to {}", asked.end(), count - 1))
+            }
+            _ => Ok(()),
+        };
+        if self.heads.is_some() {
+            let (count, word) = match has(&[Axis::Head, Axis::KeyHead, Axis::QueryFeature, Axis::KeyFeature]) {
+                Some(Axis::Head | Axis::QueryFeature) => (config.num_attention_heads, "head"),
+                Some(_) => (config.num_key_value_heads, "key/value head"),
+                None => return Err(format!("{name} has no heads")),
+            };
+            within(&self.heads, count, word)?;
+        }
+        if self.keys.is_some() && has(&[Axis::Key]).is_none() {
+            return Err(format!("{name} has no keys: only scores and probs have"));
+        }
+        match axes.last() {
+            Some(Axis::Key) if self.channels.is_some() => Err(format!("{name} has keys, not channels")),
+            Some(Axis::QueryFeature | Axis::KeyFeature) if self.heads.is_some() => {
+                within(&self.channels, config.head_dim, "channel in a head")
+            }
+            Some(axis) => within(&self.channels, axis.length(config, 0, 0), "channel"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Patch {
+    /// The elements that it changes in a forward, of an activation of this shape.
+    fn picked_of(&self, config: &Config, feed: Feed, shape: &[usize]) -> Picked {
+        let Part { tokens, heads, keys, channels } = &self.part;
+        let inside = |asked: &Option<RangeInclusive<usize>>, length: usize| -> Vec<usize> {
+            (0..length).filter(|index| asked.as_ref().is_none_or(|asked| asked.contains(index))).collect()
+        };
+        let elsewhere = self.forward.is_some_and(|forward| forward != feed.forward);
+        let axes = self.site.activation.row().axes;
+        let indices = axes.iter().zip(shape).map(|(axis, length)| match axis {
+            _ if elsewhere => Vec::new(),
+            Axis::Token | Axis::Query => {
+                // Of logits the first rows may be absent.
+                let absent = feed.tokens.saturating_sub(*length);
+                let position = |row: usize| feed.first + absent + row;
+                let wanted = |row: &usize| match tokens {
+                    Tokens::All => true,
+                    Tokens::Last => row + 1 == *length,
+                    Tokens::At(positions) => positions.contains(&position(*row)),
+                };
+                (0..*length).filter(wanted).collect()
+            }
+            Axis::Head | Axis::KeyHead => inside(heads, *length),
+            Axis::Key => inside(keys, *length),
+            Axis::QueryFeature | Axis::KeyFeature => match heads {
+                None => inside(channels, *length),
+                Some(heads) => {
+                    let in_head =
+                        |index: &usize| channels.as_ref().is_none_or(|c| c.contains(&(index % config.head_dim)));
+                    let wanted = |index: &usize| heads.contains(&(index / config.head_dim)) && in_head(index);
+                    (0..*length).filter(wanted).collect()
+                }
+            },
+            Axis::Hidden | Axis::HeadDim | Axis::Intermediate | Axis::Vocab => inside(channels, *length),
+        });
+        let seen = axes.contains(&Axis::Key).then(|| {
+            let window = config.sliding_window.get(self.site.layer).copied().flatten();
+            Mask::causal(feed.first, window)
+        });
+        Picked::new(indices.collect(), axes.iter().position(|axis| axis.is_row()).unwrap_or(0), seen)
+    }
+
+    /// The elements that it changes in a forward that computes every row.
+    pub fn picked(&self, config: &Config, feed: Feed) -> Picked {
+        self.picked_of(config, feed, &self.site.activation.shape(config, feed.tokens, feed.first + feed.tokens))
+    }
+
+    /// Makes the change to what the op gives.
+    fn apply<T: Real>(&self, value: &mut Value<T>, config: &Config, feed: Feed) {
+        let picked = self.picked_of(config, feed, value.shape());
+        match &self.change {
+            Change::Zero => picked.each(value, |_, v| *v = T::zero()),
+            Change::Scale(by) => picked.each(value, |_, v| *v *= T::of(*by)),
+            Change::Set(to) => picked.each(value, |_, v| *v = T::of(*to)),
+            Change::Add(more) => picked.each(value, |_, v| *v += T::of(*more)),
+            Change::Mean => picked.mean(value),
+            Change::Put(from) => {
+                let absent = feed.tokens.saturating_sub(value.len_of(NdAxis(picked.row_axis())));
+                let whole = self.site.activation.shape(config, feed.tokens, feed.first + feed.tokens);
+                if from.shape() == whole {
+                    picked.each(value, |at, v| *v = T::of(from[picked.moved(at, |row| row + absent).of(at)]));
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Run<T> {
+    /// The patches of the ops that follow, in the order in which they are made; those before are forgotten. What is
+    /// computed already stays: to patch it, go back first.
+    pub fn patch(&mut self, patches: impl Into<Arc<[Patch]>>) {
+        self.patches = patches.into();
+    }
+
+    /// The patches of the ops that follow.
+    pub fn patches(&self) -> &Arc<[Patch]> {
+        &self.patches
+    }
+
+    /// The tokens of the current forward, by their places.
+    pub fn feed(&self) -> Feed {
+        Feed { forward: self.forward(), first: self.first_position(), tokens: self.forward_ids().len() }
+    }
+
+    /// What the op at `site` gives, patched.
+    pub(super) fn patched(&self, site: Site, mut value: Value<T>) -> Value<T> {
+        for patch in self.patches.iter().filter(|patch| patch.site == site) {
+            patch.apply(&mut value, &self.model().config, self.feed());
+        }
+        value
+    }
+}
