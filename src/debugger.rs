@@ -1,6 +1,7 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
 
 pub mod command;
+pub mod expression;
 mod listing;
 mod page;
 mod record;

@@ -32,7 +32,7 @@ impl Debugger {
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
         let (pooled, heatmap) = pool(plane.view(), request.heatmap);
-        let (comparisons, said) = self.comparisons(site, request.row);
+        let (comparisons, said) = self.comparisons(site);
         notes.extend(said);
         Ok(TensorPage {
             name: site.to_string(),
@@ -53,18 +53,12 @@ impl Debugger {
     }
 
     fn shown(&self, site: Site, request: &TensorRequest) -> Result<(ArrayD<f32>, Vec<String>), String> {
-        let full = |witness: Witness| -> Result<(ArrayD<f32>, Vec<String>), String> {
-            let (part, mut notes) = self.part(site, request.row, witness)?;
-            let (mut values, lacks) = self.fill(site, part);
-            self.mark_masked(site, &mut values);
-            notes.extend(lacks);
-            Ok((values, notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect()))
-        };
+        let forward = self.run.forward();
         match request.shown {
-            Shown::Values(witness) => full(witness),
+            Shown::Values(witness) => self.whole(forward, site, witness),
             Shown::Difference(a, b) => {
-                let (a, mut notes) = full(a)?;
-                let (b, more) = full(b)?;
+                let (a, mut notes) = self.whole(forward, site, a)?;
+                let (b, more) = self.whole(forward, site, b)?;
                 notes.extend(more);
                 // Equal infinities, as masked scores have them, are no difference.
                 let difference = ndarray::Zip::from(&a).and(&b).map_collect(|a, b| if a == b { 0.0 } else { a - b });
@@ -73,11 +67,25 @@ impl Debugger {
         }
     }
 
-    /// What a witness has of an activation of the current forward, and what was done to it.
-    fn part(&self, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        let record = self.trace.current().get(row);
+    /// What a witness has of an activation of a forward, in the shape of the whole; what was done to it, and what it lacks.
+    pub(super) fn whole(
+        &self,
+        forward: usize,
+        site: Site,
+        witness: Witness,
+    ) -> Result<(ArrayD<f32>, Vec<String>), String> {
+        let (part, mut notes) = self.part(forward, site, witness)?;
+        let (mut values, lacks) = self.fill(forward, site, part);
+        self.mark_masked(forward, site, &mut values);
+        notes.extend(lacks);
+        Ok((values, notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect()))
+    }
+
+    /// What a witness has of an activation of a forward, and what was done to it.
+    fn part(&self, forward: usize, site: Site, witness: Witness) -> Result<(Part, Vec<String>), String> {
+        let record = self.run.program().position(site).and_then(|row| self.trace.forward(forward).get(row));
         let ours = record.and_then(|record| record.value.as_ref());
-        let tokens = self.run.forward_ids().len();
+        let tokens = self.session.steps[forward];
         let Some(dump) = dump_of(&self.session.dumps, witness) else {
             if witness != Witness::Engine {
                 return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
@@ -89,11 +97,11 @@ impl Debugger {
             };
         };
         let aligned = dump
-            .read(self.run.forward(), site, ours.map(|ours| ours.view()))
+            .read(forward, site, ours.map(|ours| ours.view()))
             .map_err(|error| self.unreadable(&error))?
             .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
         // Of several readings of a shape, the notes name the one that was taken.
-        let planned = dump.planned(self.run.forward(), site).filter(|planned| !planned.is_ambiguous());
+        let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
         let mut notes = planned.map(Planned::steps).unwrap_or_default();
         notes.extend(aligned.notes);
         Ok((Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key }, notes))
@@ -101,9 +109,9 @@ impl Debugger {
 
     /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see
     /// are not lacking: they are masked.
-    fn fill(&self, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
-        let tokens = self.run.forward_ids().len();
-        let shape = site.activation.shape(&self.session.model.config, tokens, self.run.first_position() + tokens);
+    fn fill(&self, forward: usize, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
+        let tokens = self.session.steps[forward];
+        let shape = site.activation.shape(&self.session.model.config, tokens, self.first_of(forward) + tokens);
         if part.values.shape() == shape {
             return (part.values, Vec::new());
         }
@@ -125,7 +133,7 @@ impl Debugger {
         }
         if let Some(masked) = masked_value(site) {
             let keys = part.first_key..part.first_key + part.values.shape()[axes.len() - 1];
-            let mask = self.mask(site);
+            let mask = self.mask(forward, site);
             for row in part.rows {
                 for (key, mut values) in full.index_axis_mut(row_axis, row).axis_iter_mut(NdAxis(1)).enumerate() {
                     if !keys.contains(&key) && !mask.allows(row, key) {
@@ -137,19 +145,24 @@ impl Debugger {
         (full, notes)
     }
 
-    fn mask(&self, site: Site) -> Mask {
+    /// Position of the first token of a forward.
+    fn first_of(&self, forward: usize) -> usize {
+        self.session.steps[..forward].iter().sum()
+    }
+
+    fn mask(&self, forward: usize, site: Site) -> Mask {
         let window = self.session.model.config.sliding_window[site.layer];
-        Mask::causal(self.run.first_position(), window)
+        Mask::causal(self.first_of(forward), window)
     }
 
     /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
     /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
     /// another mask may be at work.
-    fn mark_masked(&self, site: Site, values: &mut ArrayD<f32>) {
+    fn mark_masked(&self, forward: usize, site: Site, values: &mut ArrayD<f32>) {
         if site.activation != Activation::Scores {
             return;
         }
-        let mask = self.mask(site);
+        let mask = self.mask(forward, site);
         for mut head in values.outer_iter_mut() {
             for (row, mut queries) in head.outer_iter_mut().enumerate() {
                 for (key, score) in queries.iter_mut().enumerate() {
@@ -161,10 +174,11 @@ impl Debugger {
         }
     }
 
-    fn comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {
+    fn comparisons(&self, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
         let witnesses = self.header().witnesses;
+        let part = |witness: Witness| self.part(self.run.forward(), site, witness).ok();
         let parts: Vec<(Witness, Part)> =
-            witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|(part, _)| (*w, part))).collect();
+            witnesses.iter().filter_map(|witness| part(*witness).map(|(part, _)| (*witness, part))).collect();
         let config = &self.session.model.config;
         let mut lines = Vec::new();
         let mut pairs = [
@@ -227,7 +241,7 @@ fn cut(plane: ArrayView2<f32>, rows: (usize, usize), columns: (usize, usize)) ->
 
 /// The plane in at most `cells`: each cell is the value of largest magnitude among those it stands for; NaN and
 /// infinity win, -inf (masked) loses.
-fn pool(plane: ArrayView2<f32>, cells: (usize, usize)) -> ((usize, usize), Vec<Vec<f32>>) {
+pub(super) fn pool(plane: ArrayView2<f32>, cells: (usize, usize)) -> ((usize, usize), Vec<Vec<f32>>) {
     if plane.is_empty() || cells.0 == 0 || cells.1 == 0 {
         return ((1, 1), Vec::new());
     }
@@ -246,7 +260,7 @@ fn pool(plane: ArrayView2<f32>, cells: (usize, usize)) -> ((usize, usize), Vec<V
 }
 
 /// The values that 98 % of the plane's finite elements lie between, from at most 65536 of them.
-fn middle_range(plane: ArrayView2<f32>) -> (f32, f32) {
+pub(super) fn middle_range(plane: ArrayView2<f32>) -> (f32, f32) {
     let stride = plane.len().div_ceil(1 << 16).max(1);
     let mut values: Vec<f32> = plane.iter().step_by(stride).copied().filter(|v| v.is_finite()).collect();
     if values.is_empty() {
