@@ -6,7 +6,7 @@ use super::value::{Elements, Tensor, Value};
 /// Digits of a number alone: enough to tell any two f32 apart.
 const DIGITS: usize = 9;
 /// Digits of an element among others.
-const FEW: usize = 5;
+const FEW: usize = 4;
 /// Rows and planes shown at each end of a long axis.
 const EDGE: usize = 3;
 
