@@ -1,7 +1,9 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
 
 pub mod command;
+pub mod export;
 pub mod expression;
+pub mod heat;
 mod listing;
 mod page;
 mod record;

@@ -40,7 +40,7 @@ mod condition;
 mod evaluate;
 mod function;
 mod name;
-mod number;
+pub(super) mod number;
 mod parse;
 mod print;
 mod reduce;

@@ -1,7 +1,7 @@
 //! A number as text, with so many significant digits.
 
 /// `0.123456789`, `1.5e-7`, `42`, `-inf`
-pub(super) fn significant(value: f64, digits: usize) -> String {
+pub(in crate::debugger) fn significant(value: f64, digits: usize) -> String {
     /// Whole numbers below this have all their digits.
     const WHOLE: f64 = 1e15;
     if value.is_nan() {
