@@ -262,6 +262,8 @@ fn errors() {
         cos($)                        => column 1: cos was given 1 argument: it is cos(a, b)
         max()                         => column 1: max was given 0 arguments: it is max(x, axis...)
         max($, hed)                   => column 8: no axis is called hed: is it head?
+        max($,                        => column 7: an axis is missing: token, head, channel and others, or a number
+        max($, -)                     => column 8: only a whole number can stand here
         max(norm, head)               => column 1: norm has no axis head: its axes are token, hidden
         max($, 3)                     => column 1: $ has no axis 3: its axes are head, token, head_dim
         max($, head, 0)               => column 1: the axis head is given twice

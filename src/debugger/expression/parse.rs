@@ -67,7 +67,7 @@ impl Parser {
 
     /// Everything from `start` up to what was read last.
     fn since(&self, start: usize) -> Range<usize> {
-        start..self.next.checked_sub(1).map_or(start + 1, |last| self.tokens[last].1.end)
+        start..self.next.checked_sub(1).map_or(0, |last| self.tokens[last].1.end).max(start + 1)
     }
 
     fn is(&self, symbol: &str) -> bool {

@@ -48,8 +48,11 @@ impl Parser {
             }
             name.push('*');
         }
-        if !name.is_empty() && axis_names().any(|known| known == name) {
+        if axis_names().any(|known| known == name) {
             return Ok(AxisName::Name(name));
+        }
+        if name.is_empty() {
+            return Err(Error::new("an axis is missing: token, head, channel and others, or a number", self.here()));
         }
         let hint = nearest(&name, axis_names().map(ToString::to_string));
         let hint = hint.unwrap_or_else(|| "axes are token, head, channel and others, or numbers".into());
