@@ -66,7 +66,10 @@ impl Debugger {
     /// How far what the cache was given in this forward, `[token, kv_head, head_dim]`, lies from what a dump has.
     fn error_of_new(&self, half: Half, layer: usize, held: ArrayView3<f32>, against: Witness) -> Option<f64> {
         let site = Site::new(layer, if half == Half::Keys { Activation::KRope } else { Activation::VProj });
-        let key = (self.origin(site, Witness::Engine), Some(self.origin(site, against)));
+        let key = (
+            self.origin(self.run.forward(), site, Witness::Engine),
+            Some(self.origin(self.run.forward(), site, against)),
+        );
         if let Some(error) = self.kept.errors.get(&key) {
             return Some(error);
         }

@@ -60,6 +60,19 @@ pub enum Command {
     Undo,
     /// Makes it again.
     Redo,
+    /// Prints the value of an expression.
+    Print(String),
+    /// Copies the value of an expression to the terminal's clipboard.
+    Yank(String),
+    /// Writes the value of an expression to a file.
+    Export {
+        /// The expression.
+        expression: String,
+        /// The file; what it is called decides how it is written.
+        file: String,
+        /// Whether a file that is there may be replaced.
+        replace: bool,
+    },
     /// Prints what is known of something.
     Info(Topic),
     /// Reads the dumps again, and stays where it stands.
@@ -149,6 +162,9 @@ impl Command {
                 | C::Help(_)
                 | C::Reload
                 | C::Patch(_)
+                | C::Print(_)
+                | C::Yank(_)
+                | C::Export { .. }
                 | C::Unpatch(_)
                 | C::Undo
                 | C::Redo

@@ -117,7 +117,9 @@ impl Debugger {
 
     /// What each witness says at each place.
     fn read(&self, places: &[Site], token: usize, witnesses: &[Witness]) -> Vec<Vec<Found>> {
-        let keys = witnesses.iter().flat_map(|witness| places.iter().map(|site| (self.origin(*site, *witness), token)));
+        let keys = witnesses
+            .iter()
+            .flat_map(|witness| places.iter().map(|site| (self.origin(self.run.forward(), *site, *witness), token)));
         let source = |key: (Origin, usize)| {
             if let Some(reading) = self.kept.lens.get(&key) {
                 return (key, Source::Known(reading));

@@ -66,8 +66,9 @@ impl Debugger {
 
     fn comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {
         let witnesses = self.header().witnesses;
+        let part = |witness: Witness| self.part(site, row, witness).ok();
         let parts: Vec<(Witness, Part)> =
-            witnesses.iter().filter_map(|w| self.part(site, row, *w).ok().map(|(part, _)| (*w, part))).collect();
+            witnesses.iter().filter_map(|witness| part(*witness).map(|(part, _)| (*witness, part))).collect();
         let config = &self.session.model.config;
         let mut lines = Vec::new();
         let mut pairs = [

@@ -46,4 +46,9 @@ impl Trace {
     pub(super) fn current(&self) -> &[Record] {
         self.forwards.last().map_or(&[], Vec::as_slice)
     }
+
+    /// The records of any forward; none of one that has not begun.
+    pub(super) fn forward(&self, index: usize) -> &[Record] {
+        self.forwards.get(index).map_or(&[], Vec::as_slice)
+    }
 }

@@ -8,6 +8,9 @@ use super::state::Debugger;
 use super::view::{Shown, Stop, TensorRequest, Witness};
 use crate::diagnose::Status;
 
+/// Columns that printed tensors are broken at.
+const PRINTED: usize = 100;
+
 /// The lines of `help`.
 pub(super) fn help(name: Option<&str>) -> Result<Vec<String>, String> {
     let usage = |spec: &Spec| format!("{} {}", spec.name, spec.arguments).trim_end().to_string();
@@ -42,7 +45,7 @@ impl Debugger {
             Stop::Start => vec!["the start: nothing lies before".into()],
             Stop::Interrupted => vec![format!("interrupted at {}", self.at_name())],
             Stop::Reloaded { sentence, .. } => vec![sentence.clone()],
-            Stop::Said(lines) | Stop::Patched(lines) => lines.clone(),
+            Stop::Said(lines) | Stop::Patched(lines) | Stop::Yanked(lines) => lines.clone(),
             Stop::Diagnosed(diagnosis) => {
                 let mut lines = vec![format!("why {}:", diagnosis.name)];
                 for (index, suspect) in diagnosis.suspects.iter().enumerate() {
@@ -91,6 +94,12 @@ impl Debugger {
             line.push_str(word);
         }
         line
+    }
+
+    /// The lines of `print`.
+    pub(super) fn print(&self, text: &str) -> Result<Vec<String>, String> {
+        let value = self.evaluate(text, None).map_err(|error| error.to_string())?;
+        Ok(value.lines(PRINTED))
     }
 
     /// The lines of `info`.

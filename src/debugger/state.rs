@@ -1,5 +1,6 @@
 //! The debugger: where it stands, where it stops, and what each command does.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -145,6 +146,11 @@ impl Debugger {
             Command::Redo => {
                 let outcome = self.redo_patch(interrupt, progress)?;
                 self.patched(outcome, interrupt)
+            }
+            Command::Print(text) => self.print(text).map(Stop::Said),
+            Command::Yank(text) => self.print(text).map(Stop::Yanked),
+            Command::Export { expression, file, replace } => {
+                self.export(expression, Path::new(file), None, *replace).map(Stop::said)
             }
             Command::Info(Topic::Patches) => self.info_patches(interrupt).map(Stop::Said),
             Command::Info(topic) => Ok(Stop::Said(self.info(*topic))),

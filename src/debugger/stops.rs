@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::expression::Condition;
 use super::state::Debugger;
 use super::view::{Breakpoint, Stop};
 use crate::engine::Site;
@@ -16,7 +17,7 @@ pub(super) struct StopPoint {
     /// The ops it is on; all of them for a watch.
     sites: Option<BTreeSet<Site>>,
     /// Stops only where this holds.
-    condition: Option<String>,
+    condition: Option<Condition>,
     /// Goes away when it is hit.
     once: bool,
     /// How often it was hit.
@@ -36,7 +37,7 @@ impl StopPoint {
             (_, false) => "break",
         };
         let condition = match (&self.condition, &self.sites) {
-            (Some(condition), None) => condition.clone(),
+            (Some(condition), None) => condition.to_string(),
             (Some(condition), Some(_)) => format!("{} if {condition}", self.pattern),
             (None, _) => self.pattern.clone(),
         };
@@ -52,7 +53,7 @@ pub(super) struct StopPoints {
 }
 
 impl StopPoints {
-    fn add(&mut self, pattern: &str, sites: Option<BTreeSet<Site>>, condition: Option<String>, once: bool) -> usize {
+    fn add(&mut self, pattern: &str, sites: Option<BTreeSet<Site>>, condition: Option<Condition>, once: bool) -> usize {
         self.used += 1;
         let (number, pattern) = (self.used, pattern.to_string());
         self.points.push(StopPoint { number, pattern, sites, condition, once, hits: 0 });
@@ -86,7 +87,7 @@ impl Debugger {
     ) -> Result<Stop, String> {
         let sites: BTreeSet<Site> = self.sites(pattern)?.into_iter().collect();
         let count = sites.len();
-        let condition = condition.map(|condition| self.checked(condition)).transpose()?;
+        let condition = condition.map(|text| self.condition(text).map_err(|error| error.to_string())).transpose()?;
         let number = self.stops.add(pattern.trim(), Some(sites), condition, once);
         let ops = if count == 1 { String::new() } else { format!(" ({count} ops)") };
         Ok(Stop::said(format!(
@@ -97,7 +98,7 @@ impl Debugger {
 
     /// Stops wherever a condition holds.
     pub(super) fn set_watch(&mut self, condition: &str) -> Result<Stop, String> {
-        let condition = self.checked(condition)?;
+        let condition = self.condition(condition).map_err(|error| error.to_string())?;
         let number = self.stops.add("", None, Some(condition), false);
         Ok(Stop::said(format!("watch {number}: {}", self.stops.points[self.stops.points.len() - 1].describe())))
     }
@@ -139,7 +140,7 @@ impl Debugger {
         let site = self.run.program().sites()[row];
         for (index, point) in self.stops.points.iter().enumerate().filter(|(_, point)| point.covers(site)) {
             let holds = match &point.condition {
-                Some(condition) => self.holds(condition, forward, row)?,
+                Some(condition) => condition.holds(&self.scope_in(forward, row))?,
                 None => true,
             };
             if holds {
@@ -158,15 +159,5 @@ impl Debugger {
             self.stops.points.remove(index);
         }
         Stop::Breakpoint { number, line }
-    }
-}
-
-// stub
-impl Debugger {
-    fn checked(&self, c: &str) -> Result<String, String> {
-        Ok(c.into())
-    }
-    fn holds(&self, _c: &str, _f: usize, _r: usize) -> Result<bool, String> {
-        Ok(false)
     }
 }

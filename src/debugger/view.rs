@@ -327,6 +327,8 @@ pub enum Stop {
     },
     /// The patches have changed: what, and what they do to the logits.
     Patched(Vec<String>),
+    /// Lines for the clipboard.
+    Yanked(Vec<String>),
     /// Lines for the user.
     Said(Vec<String>),
     /// A tensor was diagnosed, or a suspect of the last diagnosis was switched on or off.

@@ -43,8 +43,7 @@ pub(super) fn difference<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D
 
 impl Debugger {
     /// What an activation of a witness is made from.
-    pub(super) fn origin(&self, site: Site, witness: Witness) -> Origin {
-        let forward = self.run.forward();
+    pub(super) fn origin(&self, forward: usize, site: Site, witness: Witness) -> Origin {
         let dump = match witness {
             Witness::Engine => None,
             Witness::Reference => self.session.dumps.reference.clone(),
@@ -55,7 +54,7 @@ impl Debugger {
         let open = |planned: &Planned| planned.is_ambiguous() || planned.is_partial();
         let reads_ours = site.activation == Activation::Scores || planned.is_none_or(open);
         let row = self.run.program().position(site).filter(|_| reads_ours);
-        let record = row.and_then(|row| self.trace.current().get(row));
+        let record = row.and_then(|row| self.trace.forward(forward).get(row));
         let ours = record.and_then(|record| record.value.clone());
         Origin { forward, site, witness, dump, ours, switched: self.switched.is_some() }
     }
@@ -65,20 +64,28 @@ impl Debugger {
     /// # Errors
     /// One sentence for the user.
     pub(super) fn whole(&self, site: Site, witness: Witness) -> Result<Whole, String> {
+        self.whole_in(self.run.forward(), site, witness)
+    }
+
+    /// The whole activation of a witness in some forward.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub(super) fn whole_in(&self, forward: usize, site: Site, witness: Witness) -> Result<Whole, String> {
         let row = self.run.program().position(site).ok_or("there is no such op")?;
-        let origin = self.origin(site, witness);
+        let origin = self.origin(forward, site, witness);
         let marks = origin.switched && site.activation == Activation::Scores;
         if let (Witness::Engine, Some(ours), false) = (witness, &origin.ours, marks) {
-            let rows = (0..self.run.forward_ids().len()).collect();
+            let rows = (0..self.session.steps[forward]).collect();
             return Ok(Whole { values: ours.clone(), rows, notes: Vec::new(), origin });
         }
         if let Some(whole) = self.kept.tensors.get(&origin) {
             return Ok(whole);
         }
-        let (part, mut notes) = self.part(site, row, witness)?;
+        let (part, mut notes) = self.part_in(forward, site, row, witness)?;
         let rows = part.rows.clone();
-        let (mut values, lacks) = self.fill(site, part);
-        self.mark_masked(site, &mut values);
+        let (mut values, lacks) = self.fill(forward, site, part);
+        self.mark_masked(forward, site, &mut values);
         notes.extend(lacks);
         let notes = notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect();
         let whole = Whole { values: values.into_shared(), rows, notes, origin };
@@ -100,9 +107,13 @@ impl Debugger {
 
     /// What a witness has of an activation of the current forward, and what was done to it.
     pub(super) fn part(&self, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        let record = self.trace.current().get(row);
+        self.part_in(self.run.forward(), site, row, witness)
+    }
+
+    fn part_in(&self, forward: usize, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
+        let record = self.trace.forward(forward).get(row);
         let ours = record.and_then(|record| record.value.as_ref());
-        let tokens = self.run.forward_ids().len();
+        let tokens = self.session.steps[forward];
         let Some(dump) = dump_of(&self.session.dumps, witness) else {
             if witness != Witness::Engine {
                 return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
@@ -114,11 +125,11 @@ impl Debugger {
             };
         };
         let aligned = dump
-            .read(self.run.forward(), site, ours.map(|ours| ours.view()))
+            .read(forward, site, ours.map(|ours| ours.view()))
             .map_err(|error| self.unreadable(&error))?
             .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
         // Of several readings of a shape, the notes name the one that was taken.
-        let planned = dump.planned(self.run.forward(), site).filter(|planned| !planned.is_ambiguous());
+        let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
         let mut notes = planned.map(Planned::steps).unwrap_or_default();
         notes.extend(aligned.notes);
         Ok((Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key }, notes))
@@ -126,9 +137,10 @@ impl Debugger {
 
     /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see
     /// are not lacking: they are masked.
-    fn fill(&self, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
-        let tokens = self.run.forward_ids().len();
-        let shape = site.activation.shape(&self.session.model.config, tokens, self.run.first_position() + tokens);
+    fn fill(&self, forward: usize, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
+        let tokens = self.session.steps[forward];
+        let keys = self.first_of(forward) + tokens;
+        let shape = site.activation.shape(&self.session.model.config, tokens, keys);
         if part.values.shape() == shape {
             return (part.values, Vec::new());
         }
@@ -150,7 +162,7 @@ impl Debugger {
         }
         if let Some(masked) = masked_value(site) {
             let keys = part.first_key..part.first_key + part.values.shape()[axes.len() - 1];
-            let mask = self.mask(site);
+            let mask = self.mask_in(forward, site);
             for row in part.rows {
                 for (key, mut values) in full.index_axis_mut(row_axis, row).axis_iter_mut(NdAxis(1)).enumerate() {
                     if !keys.contains(&key) && !mask.allows(row, key) {
@@ -163,18 +175,27 @@ impl Debugger {
     }
 
     pub(super) fn mask(&self, site: Site) -> Mask {
+        self.mask_in(self.run.forward(), site)
+    }
+
+    fn mask_in(&self, forward: usize, site: Site) -> Mask {
         let window = self.session.model.config.sliding_window[site.layer];
-        Mask::causal(self.run.first_position(), window)
+        Mask::causal(self.first_of(forward), window)
+    }
+
+    /// Position of the first token of a forward.
+    fn first_of(&self, forward: usize) -> usize {
+        self.session.steps[..forward].iter().sum()
     }
 
     /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
     /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
     /// another mask may be at work.
-    fn mark_masked(&self, site: Site, values: &mut ArrayD<f32>) {
+    fn mark_masked(&self, forward: usize, site: Site, values: &mut ArrayD<f32>) {
         if site.activation != Activation::Scores {
             return;
         }
-        let mask = self.mask(site);
+        let mask = self.mask_in(forward, site);
         for mut head in values.outer_iter_mut() {
             for (row, mut queries) in head.outer_iter_mut().enumerate() {
                 for (key, score) in queries.iter_mut().enumerate() {

@@ -81,6 +81,11 @@ pub fn write_npz(path: &Path, tensors: &[(String, ArrayViewD<'_, f32>)], compres
     })
 }
 
+/// Writes a file of any kind: `fill` gives its bytes.
+pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    atomically(path, |out| fill(out))
+}
+
 fn write_npy_to(out: &mut impl Write, array: &ArrayViewD<'_, f32>) -> io::Result<()> {
     let shape: Vec<u64> = array.shape().iter().map(|n| *n as u64).collect();
     let options =

@@ -27,9 +27,9 @@ pub struct Comparison {
 ///
 /// # Panics
 /// When the shapes differ, or when there are no axes.
-pub fn compare(
-    values: ArrayViewD<f32>,
-    expected: ArrayViewD<f32>,
+pub fn compare<T: Copy + Into<f64> + Sync>(
+    values: ArrayViewD<T>,
+    expected: ArrayViewD<T>,
     included: impl Fn(usize, usize) -> bool + Sync,
 ) -> Comparison {
     assert_eq!(values.shape(), expected.shape(), "compared arrays have one shape");
@@ -87,11 +87,15 @@ struct Lane {
     unequal_specials: usize,
 }
 
-fn compare_lane(values: ArrayView1<f32>, expected: ArrayView1<f32>, included: impl Fn(usize) -> bool) -> Lane {
+fn compare_lane<T: Copy + Into<f64>>(
+    values: ArrayView1<T>,
+    expected: ArrayView1<T>,
+    included: impl Fn(usize) -> bool,
+) -> Lane {
     let mut lane = Lane::default();
     for (column, (a, b)) in values.iter().zip(expected).enumerate().filter(|(column, _)| included(*column)) {
         lane.count += 1;
-        let (a, b) = (f64::from(*a), f64::from(*b));
+        let (a, b): (f64, f64) = ((*a).into(), (*b).into());
         let difference = if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() };
         let size = if difference.is_nan() { f64::INFINITY } else { difference };
         if size > lane.max_abs {

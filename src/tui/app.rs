@@ -149,7 +149,7 @@ impl App {
             Msg::Mouse(mouse) => self.mouse(mouse, &mut requests),
             Msg::Paste(text) => self.paste(&text),
             Msg::Resize(columns, rows) => self.size = (columns, rows),
-            Msg::Reply(reply) => self.reply(reply),
+            Msg::Reply(reply) => self.reply(reply, &mut requests),
             Msg::Changed => self.reload_due = true,
         }
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
@@ -231,7 +231,7 @@ impl App {
         requests.push(Request::Execute(command));
     }
 
-    fn reply(&mut self, reply: Reply) {
+    fn reply(&mut self, reply: Reply, requests: &mut Vec<Request>) {
         match reply {
             Reply::Progress(listing) => {
                 let moved = self.listing.at != listing.at;
@@ -247,13 +247,13 @@ impl App {
             }
             Reply::Done { header, result, listing, curve } => {
                 self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
-                self.done(result, listing, curve);
+                self.done(result, listing, curve, requests);
             }
             Reply::Page(request, page) => self.receive(&request, page),
         }
     }
 
-    fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve) {
+    fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve, requests: &mut Vec<Request>) {
         let before = std::mem::replace(&mut self.listing, listing);
         self.curve = curve;
         self.tensor.slot.stale = true;
@@ -268,7 +268,10 @@ impl App {
         }
         let place = self.at().map_or("the start", outline::called).to_string();
         match result {
-            Err(sentence) => self.complain(sentence),
+            Err(sentence) => {
+                self.script.clear();
+                self.complain(sentence);
+            }
             Ok(Stop::Done) => {}
             Ok(Stop::Breakpoint { number, line }) => self.say(format!("stopped at {place} by {number}: {line}")),
             Ok(Stop::Divergence) => self.say(self.divergence(&place)),
@@ -285,6 +288,10 @@ impl App {
             }
             // What was done, and what became of the logits: both are read at once.
             Ok(Stop::Patched(lines)) => self.say(lines.join("; ")),
+            Ok(Stop::Yanked(lines)) => {
+                self.say(format!("copied {} line{}", lines.len(), if lines.len() == 1 { "" } else { "s" }));
+                requests.push(Request::Yank(lines.join("\n")));
+            }
             Ok(Stop::Said(lines)) => self.tell(lines),
             Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
         }

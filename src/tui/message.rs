@@ -50,6 +50,8 @@ pub(crate) enum Request {
     Execute(Command),
     /// Of the debugger: a page.
     Page(PageRequest),
+    /// Of the terminal: keep this text in its clipboard.
+    Yank(String),
     /// Stop the running command.
     Interrupt,
     /// Give the terminal back until the shell continues us.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::clipboard::CopyToClipboard;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{
     self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, KeyEventKind,
@@ -199,6 +200,8 @@ impl Loop {
                     signal_hook::low_level::raise(SIGSTOP)?;
                     self.return_to_terminal()?;
                 }
+                // OSC 52: terminals that do not know it, or do not want it, pass it over.
+                Request::Yank(text) => execute!(self.screen.backend_mut(), CopyToClipboard::to_clipboard_from(text))?,
                 Request::Interrupt => self.worker.send(Request::Interrupt),
                 other => {
                     self.open += 1;

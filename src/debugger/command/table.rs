@@ -1,5 +1,6 @@
 //! Every command, with its keys.
 
+use super::super::export;
 use super::super::patch::{PatchRequest, Unpatch};
 use super::argument::Arguments;
 use super::spec::{Completes, Group, Key, Spec};
@@ -183,6 +184,26 @@ pub const COMMANDS: &[Spec] = &[
         name: "redo", group: Group::Patching, keys: &[key("C-r", "redo")],
         doc: "Make it again.",
         parse: |a| a.none().map(|()| Command::Redo), ..PLAIN
+    },
+    Spec {
+        name: "print", short: &["p"], arguments: "EXPRESSION", group: Group::Looking, keys: &[key("P", "prompt print ")],
+        doc: "Print the value of an expression: 3.q_rope[0, :, 0:8], rms(3.q_rope, token), err(3.mlp, ref:3.mlp), $ for the op here.",
+        parse: |a| Ok(Command::Print(a.something("an expression")?)), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "export", arguments: "EXPRESSION FILE", group: Group::Looking,
+        doc: "Write the value of an expression: .npy, .safetensors, .csv; .png and .svg draw it.",
+        parse: |a| exported(a, false), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "export!", arguments: "EXPRESSION FILE", group: Group::Looking,
+        doc: "The same, in the place of a file that is there.",
+        parse: |a| exported(a, true), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "yank", short: &["y"], arguments: "EXPRESSION", group: Group::Looking, keys: &[key("y", "yank %")],
+        doc: "Copy the value of an expression to the clipboard, by way of the terminal.",
+        parse: |a| Ok(Command::Yank(a.something("an expression")?)), ..OF_ACTIVATION
     },
     Spec {
         name: "info", short: &["i"], arguments: "breakpoints|divergences|model|patches|place|tokens", group: Group::Looking,
@@ -376,6 +397,12 @@ const fn scroll(
 
 fn scrolled(arguments: &Arguments, direction: Direction) -> Result<Command, String> {
     Ok(Command::Screen(ScreenCommand::Scroll(direction, Extent::Line, arguments.count()?)))
+}
+
+fn exported(arguments: &Arguments, replace: bool) -> Result<Command, String> {
+    let text = arguments.something("an expression and a file")?;
+    let (expression, file) = export::arguments(&text)?;
+    Ok(Command::Export { expression: expression.into(), file: file.into(), replace })
 }
 
 fn breakpoint(arguments: &Arguments, once: bool) -> Result<Command, String> {

@@ -1,0 +1,120 @@
+//! The debugger as a source of activations.
+
+use super::condition::Condition;
+use super::{Error, Expression, Source, Tensor, Value};
+use crate::debugger::state::{Debugger, dump_of};
+use crate::debugger::view::{LayerErrors, Witness};
+use crate::diagnose::Status;
+use crate::engine::{Activation, Site};
+
+use super::value::Elements;
+
+/// A debugger, and the op that `$` is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    debugger: &'a Debugger,
+    /// Row of the listing.
+    row: Option<usize>,
+    /// The forward that the row is of.
+    forward: usize,
+}
+
+impl Debugger {
+    /// What expressions see of it: `$` is the activation at `row` of the listing, or else of the op computed last.
+    pub fn scope(&self, row: Option<usize>) -> Scope<'_> {
+        let row = row.or_else(|| self.run.counter().checked_sub(1));
+        Scope { debugger: self, row, forward: self.run.forward() }
+    }
+
+    /// The same for an op of an earlier forward.
+    pub(in crate::debugger) fn scope_in(&self, forward: usize, row: usize) -> Scope<'_> {
+        Scope { debugger: self, row: Some(row), forward }
+    }
+
+    /// The value of an expression at a row of the listing, or else at the op computed last.
+    ///
+    /// # Errors
+    /// One sentence, and where in the text.
+    pub fn evaluate(&self, text: &str, row: Option<usize>) -> Result<Value, Error> {
+        let (expression, scope) = (Expression::parse(text)?, self.scope(row));
+        expression.check(&scope)?;
+        expression.evaluate(&scope)
+    }
+
+    /// Reads a condition that can hold in this session.
+    ///
+    /// # Errors
+    /// One sentence, and where in the text.
+    pub fn condition(&self, text: &str) -> Result<Condition, Error> {
+        let condition = Condition::parse(text)?;
+        condition.check(&self.scope(None))?;
+        Ok(condition)
+    }
+}
+
+impl Source for Scope<'_> {
+    fn here(&self) -> Result<Site, String> {
+        let row = self.row.ok_or("no op is computed yet, so there is no $: s steps")?;
+        self.debugger.run.program().sites().get(row).copied().ok_or_else(|| "there is no such op".into())
+    }
+
+    fn activation(&self, witness: Witness, site: Site, forward: Option<usize>) -> Result<Tensor, String> {
+        let Debugger { run, trace, session, .. } = self.debugger;
+        let current = run.forward();
+        let forward = forward.unwrap_or(self.forward);
+        if forward > current {
+            let forwards = session.steps.len();
+            let hint = if forward < forwards { "c and n go there" } else { "there is no such forward" };
+            return Err(format!("forward {forward} of {forwards} is not computed yet: {hint}"));
+        }
+        let axes: Vec<&'static str> = site.activation.row().axes.iter().map(|axis| axis.name()).collect();
+        // Our own values are shared, not copied; only a suspect's scores are masked in another way.
+        if witness == Witness::Engine && (site.activation != Activation::Scores || self.debugger.switched.is_none()) {
+            let row = run.program().position(site);
+            let record = row.and_then(|row| trace.forward(forward).get(row));
+            let held = || run.get(site).filter(|_| forward == current);
+            if let Some(value) = record.and_then(|record| record.value.as_ref().or_else(held)) {
+                return Ok(Tensor { elements: Elements::Single(value.clone()), axes });
+            }
+        }
+        let values = self.debugger.whole_in(forward, site, witness)?.values;
+        Ok(Tensor { elements: Elements::Single(values), axes })
+    }
+
+    fn errors(&self) -> Result<LayerErrors, String> {
+        self.compares()?;
+        let first = self.forward * self.debugger.run.program().sites().len();
+        let rows = self.debugger.rows();
+        let rows = &rows[..rows.len().min(self.debugger.ops_done())];
+        let row = self.row.and_then(|row| rows.get(first + row));
+        let row = row.ok_or("the op here is not compared yet")?;
+        Ok(LayerErrors {
+            error: (row.status != Status::Missing).then_some(row.error),
+            local: row.local.map(|local| local.error),
+            floor: row.local.map(|local| local.floor),
+        })
+    }
+
+    fn knows(&self, witness: Witness, site: Option<Site>) -> Result<(), String> {
+        let Debugger { run, session, .. } = self.debugger;
+        if witness != Witness::Engine && dump_of(&session.dumps, witness).is_none() {
+            return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
+        }
+        let (Some(site), layers) = (site, run.program().layers()) else { return Ok(()) };
+        match run.program().position(site) {
+            Some(_) => Ok(()),
+            None if site.layer >= layers => {
+                Err(format!("there is no layer {}: the layers are 0 to {}", site.layer, layers - 1))
+            }
+            None => Err(format!("this model has no {}", site.activation.row().short)),
+        }
+    }
+
+    fn compares(&self) -> Result<(), String> {
+        if self.debugger.has_dumps() {
+            Ok(())
+        } else {
+            Err("there is no dump to compare with: --reference gives one".into())
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! An expression that has been read, and its canonical text.
+
+use std::fmt::{self, Display, Formatter, Write};
+use std::ops::Range;
+
+use super::function::{Function, Word};
+use crate::debugger::view::Witness;
+use crate::engine::{Activation, Site};
+
+/// One part of an expression.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// The characters that it is made of.
+    pub(super) at: Range<usize>,
+    /// How many parts lie inside each other.
+    pub(super) depth: usize,
+}
+
+/// What a part of an expression is.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    /// A number.
+    Number(f64),
+    /// `true` or `false`.
+    Truth(bool),
+    /// An activation.
+    Activation(Wanted),
+    /// What the comparison says of the op here.
+    Word(&'static Word),
+    /// A function; without arguments, of the activation here.
+    Call {
+        /// Which one.
+        function: &'static Function,
+        /// Its arguments but the axes.
+        arguments: Vec<Node>,
+        /// The axes that are reduced; none are all.
+        axes: Vec<AxisName>,
+    },
+    /// Some elements.
+    Slice(Box<Node>, Vec<Part>),
+    /// `-x`
+    Negative(Box<Node>),
+    /// `not x`
+    Not(Box<Node>),
+    /// Two operands.
+    Binary(Binary, Box<Node>, Box<Node>),
+}
+
+/// Whose activation, of which op and forward.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Wanted {
+    /// Whose.
+    pub(super) witness: Witness,
+    /// Which; none is the one here.
+    pub(super) site: Option<Site>,
+    /// Of which forward; none is the current one.
+    pub(super) forward: Option<usize>,
+}
+
+/// An axis, as it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum AxisName {
+    /// `head`
+    Name(String),
+    /// `0` is the outermost, `-1` the last.
+    Index(i64),
+}
+
+/// What is taken along one axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Part {
+    /// One index; negative ones count from the end.
+    At(i64),
+    /// `start:end:step`
+    Range(Option<i64>, Option<i64>, usize),
+    /// `...`: all of the axes that are not written.
+    Rest,
+}
+
+/// An operator with two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binary {
+    Or,
+    And,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Equal,
+    NotEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+/// Every operator with its symbols, the canonical one first, and how tightly it binds.
+const OPERATORS: &[(Binary, &[&str], u8)] = &[
+    (Binary::Or, &["or", "||"], 1),
+    (Binary::And, &["and", "&&"], 2),
+    (Binary::Less, &["<"], COMPARISON),
+    (Binary::LessOrEqual, &["<="], COMPARISON),
+    (Binary::Greater, &[">"], COMPARISON),
+    (Binary::GreaterOrEqual, &[">="], COMPARISON),
+    (Binary::Equal, &["=="], COMPARISON),
+    (Binary::NotEqual, &["!="], COMPARISON),
+    (Binary::Add, &["+"], 5),
+    (Binary::Subtract, &["-"], 5),
+    (Binary::Multiply, &["*"], 6),
+    (Binary::Divide, &["/"], 6),
+];
+
+/// How tightly `not` binds.
+pub(super) const NOT: u8 = 3;
+/// How tightly comparisons bind.
+pub(super) const COMPARISON: u8 = 4;
+/// How tightly a sign binds.
+pub(super) const SIGN: u8 = 7;
+const ATOM: u8 = 8;
+
+impl Binary {
+    /// The operator that a symbol or word means.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        OPERATORS.iter().find(|(_, symbols, _)| symbols.contains(&text)).map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Self, &'static [&'static str], u8) {
+        OPERATORS.iter().find(|(operator, ..)| *operator == self).expect("every operator has its row")
+    }
+
+    /// Its canonical symbol.
+    pub(super) fn symbol(self) -> &'static str {
+        self.row().1[0]
+    }
+
+    /// How tightly it binds.
+    pub(super) fn tightness(self) -> u8 {
+        self.row().2
+    }
+}
+
+impl Node {
+    /// A part made of `inside`.
+    pub(super) fn new(kind: Kind, at: Range<usize>) -> Self {
+        let inside = children(&kind).into_iter().map(|node| node.depth).max();
+        Self { kind, at, depth: inside.unwrap_or(0) + 1 }
+    }
+
+    /// The parts that it is made of.
+    pub(super) fn children(&self) -> Vec<&Node> {
+        children(&self.kind)
+    }
+
+    /// Whether its value depends on the op it is evaluated at.
+    pub(super) fn is_about_here(&self) -> bool {
+        let here = match &self.kind {
+            Kind::Activation(wanted) => wanted.site.is_none(),
+            Kind::Call { arguments, .. } => arguments.is_empty(),
+            Kind::Word(_) => true,
+            _ => false,
+        };
+        here || self.children().into_iter().any(Self::is_about_here)
+    }
+
+    fn tightness(&self) -> u8 {
+        match &self.kind {
+            Kind::Binary(operator, ..) => operator.tightness(),
+            Kind::Not(_) => NOT,
+            Kind::Negative(_) => SIGN,
+            Kind::Number(value) if value.is_infinite() => SIGN,
+            _ => ATOM,
+        }
+    }
+
+    /// Its text, in parentheses where it binds less tightly than `least`.
+    fn write(&self, f: &mut Formatter<'_>, least: u8) -> fmt::Result {
+        if self.tightness() < least { write!(f, "({self})") } else { write!(f, "{self}") }
+    }
+}
+
+fn children(kind: &Kind) -> Vec<&Node> {
+    match kind {
+        Kind::Call { arguments, .. } => arguments.iter().collect(),
+        Kind::Slice(node, _) | Kind::Negative(node) | Kind::Not(node) => vec![node],
+        Kind::Binary(_, a, b) => vec![a, b],
+        Kind::Number(_) | Kind::Truth(_) | Kind::Activation(_) | Kind::Word(_) => Vec::new(),
+    }
+}
+
+impl Display for Node {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Number(value) if value.is_infinite() => f.write_str(if *value > 0.0 { "+inf" } else { "-inf" }),
+            Kind::Number(value) => f.write_str(format!("{value:?}").trim_end_matches(".0")),
+            Kind::Truth(value) => write!(f, "{value}"),
+            Kind::Activation(wanted) => write!(f, "{wanted}"),
+            Kind::Word(word) => f.write_str(word.name),
+            Kind::Call { function, arguments, axes } => {
+                f.write_str(function.name)?;
+                if arguments.is_empty() {
+                    return Ok(());
+                }
+                let texts = arguments.iter().map(ToString::to_string).chain(axes.iter().map(ToString::to_string));
+                write!(f, "({})", texts.collect::<Vec<_>>().join(", "))
+            }
+            Kind::Slice(node, parts) => {
+                node.write(f, ATOM)?;
+                let texts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+                write!(f, "[{}]", texts.join(", "))
+            }
+            // `-inf` is a number; this is a count.
+            Kind::Negative(node) if node.to_string() == "inf" => f.write_str("-(inf)"),
+            Kind::Negative(node) => {
+                f.write_char('-')?;
+                node.write(f, SIGN)
+            }
+            Kind::Not(node) => {
+                f.write_str("not ")?;
+                node.write(f, NOT)
+            }
+            Kind::Binary(operator, a, b) => {
+                let tightness = operator.tightness();
+                a.write(f, tightness + u8::from(tightness == COMPARISON))?;
+                write!(f, " {} ", operator.symbol())?;
+                b.write(f, tightness + 1)
+            }
+        }
+    }
+}
+
+impl Display for Wanted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.witness {
+            Witness::Engine => "",
+            Witness::Reference => "ref:",
+            Witness::Candidate => "cand:",
+        })?;
+        match self.site {
+            None => f.write_char('$')?,
+            // Alone, `2` is a number.
+            Some(site) if site.activation == Activation::Block => write!(f, "{}.block", site.layer)?,
+            Some(site) => f.write_str(&site.short())?,
+        }
+        self.forward.map_or(Ok(()), |forward| write!(f, "@{forward}"))
+    }
+}
+
+impl Display for AxisName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
+impl Display for Part {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let end = |end: &Option<i64>| end.map_or_else(String::new, |end| end.to_string());
+        match self {
+            Self::At(index) => write!(f, "{index}"),
+            Self::Range(first, last, 1) => write!(f, "{}:{}", end(first), end(last)),
+            Self::Range(first, last, step) => write!(f, "{}:{}:{step}", end(first), end(last)),
+            Self::Rest => f.write_str("..."),
+        }
+    }
+}
