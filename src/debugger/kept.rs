@@ -6,15 +6,16 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::view::Witness;
+use super::view::{ComparisonLine, Witness};
 use super::whole::Whole;
 use crate::dump::Dump;
 use crate::engine::{Site, Value};
-use crate::metrics::{Channel, HeadNumbers, Histogram, Softmax};
+use crate::metrics::{Channel, HeadNumbers, Histogram, Softmax, Summary};
 use crate::model::Config;
 
 /// What a tensor of a witness is made from. Two are equal when they are the same things, not when they look alike; a key
-/// keeps its things alive, so that nothing else can take their place in memory.
+/// keeps its things alive, so that nothing else can take their place in memory. One that is not settled equals nothing, not
+/// even itself.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) forward: usize,
@@ -23,6 +24,8 @@ pub(super) struct Origin {
     pub(super) dump: Option<Arc<Dump>>,
     /// Our own tensor: the engine's, or the one that decides how a dump's is read.
     pub(super) ours: Option<Value>,
+    /// Whether nothing that is read later can decide how it is read.
+    pub(super) is_settled: bool,
     /// Whether our engine makes a mistake: masked scores are then looked for everywhere.
     pub(super) switched: bool,
 }
@@ -32,7 +35,8 @@ impl PartialEq for Origin {
         let dump = |of: &Self| of.dump.as_ref().map(Arc::as_ptr);
         let ours = |of: &Self| of.ours.as_ref().map(|ours| (ours.as_ptr(), ours.len()));
         let plain = |of: &Self| (of.forward, of.site, of.witness, of.switched);
-        plain(self) == plain(other) && dump(self) == dump(other) && ours(self) == ours(other)
+        let settled = self.is_settled && other.is_settled;
+        settled && plain(self) == plain(other) && dump(self) == dump(other) && ours(self) == ours(other)
     }
 }
 
@@ -58,7 +62,12 @@ impl<K: PartialEq, V: Clone> Memo<K, V> {
         Some(value)
     }
 
+    /// Keeps a value, unless its key could never be found again.
+    #[expect(clippy::eq_op, reason = "keys need not equal themselves")]
     pub(super) fn keep(&self, key: K, value: V) {
+        if key != key {
+            return;
+        }
         let mut made = self.made.borrow_mut();
         made.retain(|(known, _)| *known != key);
         let surplus = (made.len() + 1).saturating_sub(self.limit);
@@ -103,6 +112,10 @@ const LENS_BYTES: usize = 128 << 20;
 pub(super) struct Kept {
     /// Tensors read from dumps.
     pub(super) tensors: Memo<Origin, Whole>,
+    /// Of tensor pages.
+    pub(super) summaries: Memo<Pair, Summary>,
+    /// By the tensors of all witnesses.
+    pub(super) comparisons: Memo<Vec<Origin>, Vec<ComparisonLine>>,
     /// Of probabilities, head by head.
     pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
     pub(super) differences: Memo<Pair, Differences>,
@@ -125,6 +138,8 @@ impl Kept {
             histograms: Memo::new(8),
             lens: Memo::new(lens),
             tensors: Memo::new(4),
+            summaries: Memo::new(8),
+            comparisons: Memo::new(8),
             heads: Memo::new(8),
             differences: Memo::new(8),
             small_maps: Memo::new(4),

@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayView2, Axis as NdAxis, Ix2};
 
+use super::kept::Origin;
 use super::state::Debugger;
 use super::view::{ComparisonLine, Page, PageRequest, TensorPage, TensorRequest, Witness};
 use super::whole::MASKED;
@@ -33,7 +34,7 @@ impl Debugger {
     /// Never: every row of the table of activations has two or three axes.
     pub fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
         let site = *self.run.program().sites().get(request.row).ok_or("there is no such op")?;
-        let (whole, mut notes) = self.shown(site, request.shown)?;
+        let (whole, pair, mut notes) = self.shown(site, request.shown)?;
         let axes = site.activation.row().axes;
         let lengths = whole.shape().to_vec();
         let planes = if lengths.len() == 3 { lengths[0] } else { 1 };
@@ -44,7 +45,7 @@ impl Debugger {
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
         let (pooled, heatmap) = pool(plane.view(), request.heatmap);
-        let (comparisons, said) = self.comparisons(site, request.row);
+        let (comparisons, said) = self.kept_comparisons(site, request.row);
         notes.extend(said);
         Ok(TensorPage {
             name: site.to_string(),
@@ -58,10 +59,28 @@ impl Debugger {
             heatmap,
             pooled,
             range: middle_range(plane.iter()),
-            summary: summarise(whole.view()),
+            summary: self.kept.summaries.get_or(pair, || summarise(whole.view())),
             comparisons,
             notes,
         })
+    }
+
+    /// The comparisons, from what is kept if all witnesses are what they were.
+    fn kept_comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {
+        let witnesses = self.header().witnesses;
+        if witnesses.len() == 1 {
+            return Default::default();
+        }
+        let origins: Vec<Origin> = witnesses.into_iter().map(|witness| self.origin(site, witness)).collect();
+        if let Some(lines) = self.kept.comparisons.get(&origins) {
+            return (lines, Vec::new());
+        }
+        let (lines, notes) = self.comparisons(site, row);
+        // What is missing may come back, with its file.
+        if notes.is_empty() {
+            self.kept.comparisons.keep(origins, lines.clone());
+        }
+        (lines, notes)
     }
 
     fn comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, ArrayView, Axis as NdAxis, Dimension, Slice};
 
-use super::kept::Origin;
+use super::kept::{Origin, Pair};
 use super::state::{Debugger, dump_of};
 use super::view::{Shown, Witness};
 use crate::diagnose::Part;
@@ -56,7 +56,8 @@ impl Debugger {
         let row = self.run.program().position(site).filter(|_| reads_ours);
         let record = row.and_then(|row| self.trace.forward(forward).get(row));
         let ours = record.and_then(|record| record.value.clone());
-        Origin { forward, site, witness, dump, ours, switched: self.switched.is_some() }
+        let is_settled = !reads_ours || ours.is_some();
+        Origin { forward, site, witness, dump, ours, is_settled, switched: self.switched.is_some() }
     }
 
     /// The whole activation of a witness.
@@ -95,14 +96,15 @@ impl Debugger {
         Ok(whole)
     }
 
-    /// The values that are shown of an activation, or the difference, and what was done to them.
-    pub(super) fn shown(&self, site: Site, shown: Shown) -> Result<(Value, Vec<String>), String> {
+    /// The values that are shown of an activation, or the difference; what they are made from, and what was done to them.
+    pub(super) fn shown(&self, site: Site, shown: Shown) -> Result<(Value, Pair, Vec<String>), String> {
         let (of, against) = witnesses(shown);
-        let Whole { values, mut notes, .. } = self.whole(site, of)?;
-        let Some(against) = against else { return Ok((values, notes)) };
+        let Whole { values, mut notes, origin, .. } = self.whole(site, of)?;
+        let Some(against) = against else { return Ok((values, (origin, None), notes)) };
         let against = self.whole(site, against)?;
         notes.extend(against.notes);
-        Ok((difference(values.view(), against.values.view()).into_shared(), notes))
+        let values = difference(values.view(), against.values.view()).into_shared();
+        Ok((values, (origin, Some(against.origin)), notes))
     }
 
     /// What a witness has of an activation of the current forward, and what was done to it.

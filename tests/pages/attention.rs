@@ -1,14 +1,14 @@
 //! Attention pages.
 
-use layerstep::debugger::Debugger;
-use layerstep::debugger::view::{AttentionPage, AttentionRequest, Quantity, Shown, Witness};
+use layerstep::debugger::view::{AttentionPage, AttentionRequest, CacheRequest, LensRequest, Quantity, Shown, Witness};
+use layerstep::debugger::{Command, Debugger};
 use layerstep::engine::{Activation, Site};
 use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
 
 use crate::support::sessions::{changed, demo, tiny_session};
 use crate::support::{Reference, TINY, tiny};
-use crate::{any_size, close, finish_forward, go};
+use crate::{any_size, close, execute, finish_forward, go};
 
 const CELLS: (usize, usize) = (64, 64);
 
@@ -259,6 +259,31 @@ fn what_is_kept_goes_with_what_it_was_made_from() {
     let mut fresh = tiny_session("llama");
     go(&mut fresh, 1, "lm_head");
     assert_eq!(of(&fresh), second);
+}
+
+#[test]
+fn a_suspect_that_is_switched_on_is_seen_at_once() {
+    let mut debugger = demo();
+    finish_forward(&mut debugger, 0);
+    let apart = |debugger: &Debugger, against: Witness| {
+        let shown = Shown::Difference(Witness::Engine, against);
+        let page = page(debugger, &whole(2, 0, shown));
+        let lens = LensRequest { token: 14, shown: Witness::Engine, ..LensRequest::default() };
+        let lens = debugger.lens(&lens).expect("a page").rows.pop().expect("logits");
+        let by_lens = (lens.probability - lens.against.expect("a reference").probability).abs();
+        let cache = debugger.cache(&CacheRequest::default()).layers[2].error.expect("a reference");
+        let attention = page.lines.iter().filter_map(|line| line.difference).fold(0.0f64, |most, (d, _)| most.max(d));
+        (attention, by_lens, cache)
+    };
+    let (attention, by_lens, cache) = apart(&debugger, Witness::Reference);
+    assert!(attention < 1e-4 && by_lens < 1e-4 && cache < 1e-4, "{attention} {by_lens} {cache}");
+    execute(&mut debugger, Command::Diagnose("2.q_rope".into()));
+    execute(&mut debugger, Command::Switch(0));
+    let (attention, by_lens, cache) = apart(&debugger, Witness::Reference);
+    assert!(attention > 0.05 && by_lens > 1e-3 && cache > 0.1, "{attention} {by_lens} {cache}");
+    assert!(apart(&debugger, Witness::Candidate).0 < 1e-4);
+    execute(&mut debugger, Command::Switch(0));
+    assert!(apart(&debugger, Witness::Reference).0 < 1e-4);
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn whole(half: Half) -> CacheRequest {
 
 /// The vector of one position and head: `[kv_head, token, head_dim]`, or `[token, kv_head * head_dim]`.
 fn vector(reference: &Reference, config: &Config, half: Half, layer: usize, position: usize, head: usize) -> Vec<f32> {
-    let forward = (0..).take_while(|forward| reference.first(*forward) <= position).last().expect("the prefill");
+    let mut forwards = (0..reference.steps.len()).rev();
+    let forward = forwards.find(|forward| reference.first(*forward) <= position).expect("the prefill");
     let token = position - reference.first(forward);
     let activation = if half == Half::Keys { Activation::KRope } else { Activation::VProj };
     let values = reference.read(Site::new(layer, activation), forward, config);
