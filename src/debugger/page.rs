@@ -71,7 +71,8 @@ impl Debugger {
         if witnesses.len() == 1 {
             return Default::default();
         }
-        let origins: Vec<Origin> = witnesses.into_iter().map(|witness| self.origin(site, witness)).collect();
+        let origins: Vec<Origin> =
+            witnesses.into_iter().map(|witness| self.origin(self.run.forward(), site, witness)).collect();
         if let Some(lines) = self.kept.comparisons.get(&origins) {
             return (lines, Vec::new());
         }
