@@ -493,6 +493,45 @@ fn a_difference_is_the_first_less_the_second() {
 }
 
 #[test]
+fn a_ratio_is_the_first_over_the_second_and_its_heatmap_lies_around_one() {
+    let mut debugger = demo();
+    execute(&mut debugger, "goto 2.scores").expect("goto");
+    let of = |shown| page(&debugger, "2.scores", shown);
+    let (candidate, reference) = (of(Shown::Values(Witness::Candidate)), of(REFERENCE));
+    let ratio = of(Shown::Ratio(Witness::Candidate, Witness::Reference));
+    let values = candidate.numbers.iter().flatten().zip(reference.numbers.iter().flatten());
+    for (found, (c, r)) in ratio.numbers.iter().flatten().zip(values) {
+        let expected = if c == r { 1.0 } else { c / r };
+        assert!(found.to_bits() == expected.to_bits(), "{found} {c} {r}");
+    }
+    assert_eq!((ratio.numbers[0][1], ratio.heatmap[0][1]), (1.0, 0.0), "masked by both");
+    assert!((ratio.numbers[1][0] - 1.0 - ratio.heatmap[1][0]).abs() < 1e-6);
+    let difference = of(Shown::Difference(Witness::Candidate, Witness::Reference));
+    assert!(ratio.summary.rms != difference.summary.rms);
+}
+
+#[test]
+fn a_magnified_heatmap_begins_where_the_numbers_begin() {
+    let mut debugger = demo();
+    execute(&mut debugger, "goto 0.q_rope").expect("goto");
+    let of = |rows, columns, magnify| {
+        let request = TensorRequest { rows, columns, magnify, ..request(&debugger, "0.q_rope") };
+        debugger.tensor(&request).expect("a page")
+    };
+    let whole = of((0, 64), (0, 64), 1);
+    for (rows, columns, magnify, from, size) in [
+        ((3, 64), (4, 64), 1, (0, 0), (15, 32)),
+        ((3, 64), (4, 64), 2, (3, 4), (8, 16)),
+        ((99, 64), (99, 64), 2, (7, 16), (8, 16)),
+        ((0, 64), (0, 64), 64, (0, 0), (1, 1)),
+    ] {
+        let page = of(rows, columns, magnify);
+        assert_eq!((page.heat_from, (page.heatmap.len(), page.heatmap[0].len())), (from, size));
+        assert_eq!(page.heatmap[0][0].to_bits(), whole.numbers[from.0][from.1].to_bits());
+    }
+}
+
+#[test]
 fn what_is_not_there_is_a_sentence() {
     let mut debugger = demo();
     execute(&mut debugger, "goto 2.q_rope").expect("goto");
@@ -635,7 +674,12 @@ fn any_size() -> impl Strategy<Value = usize> {
 
 fn any_shown() -> impl Strategy<Value = Shown> {
     let witness = || prop::sample::select(vec![Witness::Engine, Witness::Reference, Witness::Candidate]);
-    prop_oneof![witness().prop_map(Shown::Values), (witness(), witness()).prop_map(|(a, b)| Shown::Difference(a, b))]
+    let two = || (witness(), witness());
+    prop_oneof![
+        witness().prop_map(Shown::Values),
+        two().prop_map(|(a, b)| Shown::Difference(a, b)),
+        two().prop_map(|(a, b)| Shown::Ratio(a, b))
+    ]
 }
 
 #[test]
@@ -646,11 +690,12 @@ fn no_request_panics() {
     execute(&mut debuggers[1], "step 150").expect("step");
     execute(&mut debuggers[2], "goto 1").expect("goto");
     let span = || (any_size(), any_size());
-    let request = (prop_oneof![9 => 0usize..90, 1 => any_size()], any_shown(), any_size(), span(), span(), span());
+    let magnified = (span(), prop_oneof![0usize..9, any_size()]);
+    let request = (prop_oneof![9 => 0usize..90, 1 => any_size()], any_shown(), any_size(), span(), span(), magnified);
     let config = ProptestConfig { cases: 400, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
-    let outcome = runner.run(&request, |(row, shown, plane, rows, columns, heatmap)| {
-        let request = TensorRequest { row, shown, plane, rows, columns, heatmap };
+    let outcome = runner.run(&request, |(row, shown, plane, rows, columns, (heatmap, magnify))| {
+        let request = TensorRequest { row, shown, plane, rows, columns, heatmap, magnify };
         for debugger in &debuggers {
             if let Ok(page) = debugger.tensor(&request) {
                 prop_assert!(page.numbers.len() <= rows.1 && page.heatmap.len() <= heatmap.0);

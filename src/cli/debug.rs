@@ -45,6 +45,7 @@ pub(super) struct Args {
     /// Alone: no screen; obey --command, or the lines of standard input, and print what comes of them. With a number:
     /// which row of a batch of the dumps to take, from 0.
     #[arg(long, value_name = "K", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "not said, said alone, said with a number")]
     batch: Option<Option<usize>>,
 }
 
@@ -67,7 +68,7 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
     let text = std::fs::read_to_string(script).with_context(|| format!("{name} cannot be read"))?;
     let header =
         |line: &str| line.trim().strip_prefix("debug").is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
-    let first = text.lines().position(|line| header(line));
+    let first = text.lines().position(header);
     let mut given: Vec<String> = vec!["debug".into()];
     if let Some(line) = first.and_then(|index| text.lines().nth(index)) {
         let words = shlex::split(line.trim()).with_context(|| format!("{name}: a quote is not closed: {line}"))?;

@@ -4,6 +4,7 @@ mod argument;
 mod screen;
 mod spec;
 mod table;
+mod words;
 
 pub use screen::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
 pub use spec::{Completes, Group, Key, Spec};
@@ -149,6 +150,12 @@ impl Command {
 }
 
 impl Command {
+    /// Whether tokens, witnesses, suspect or patches may be others after it.
+    pub fn changes_header(&self) -> bool {
+        use Command as C;
+        matches!(self, C::Reload | C::Switch(_) | C::Generate(_) | C::Patch(_) | C::Unpatch(_) | C::Undo | C::Redo)
+    }
+
     /// Whether the debugger stands after it where it stood before.
     pub fn stays(&self) -> bool {
         use Command as C;

@@ -27,6 +27,7 @@ impl Debugger {
             forwards: self.session.steps.clone(),
             witnesses,
             notes: self.session.notes.iter().cloned().chain(makes).collect(),
+            patches: self.patches().len(),
             suspect: self.switched.as_ref().map(Switched::describe),
         }
     }
@@ -34,7 +35,7 @@ impl Debugger {
     /// The program of the current forward.
     pub fn listing(&self) -> Listing {
         let records = self.trace.current();
-        let compared = self.current_rows();
+        let (compared, patched) = (self.current_rows(), self.patched_rows());
         let row = |(index, site): (usize, &Site)| {
             let row = compared.get(index).filter(|_| index < records.len());
             let status = row.map_or(diagnose::Status::Missing, |row| row.status);
@@ -57,6 +58,7 @@ impl Debugger {
                 error: row.filter(|row| row.status != diagnose::Status::Missing).map(|row| row.error),
                 local: row.and_then(|row| row.local),
                 breakpoint: self.stops.is_on(*site),
+                patched: patched.contains(&index),
                 computed: index < records.len(),
             }
         };

@@ -1,10 +1,10 @@
 //! One page of an activation: the numbers a pane shows, pooled and cut to its size.
 
-use ndarray::{ArrayView2, Axis as NdAxis, Ix2};
+use ndarray::{ArrayView2, Axis as NdAxis, Ix2, s};
 
 use super::kept::Origin;
 use super::state::Debugger;
-use super::view::{ComparisonLine, Page, PageRequest, TensorPage, TensorRequest, Witness};
+use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
 use super::whole::MASKED;
 use crate::diagnose::{Part, compare_parts};
 use crate::engine::{Activation, Site};
@@ -44,7 +44,11 @@ impl Debugger {
             whole.view()
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
-        let (pooled, heatmap) = pool(plane.view(), request.heatmap);
+        let (heat_from, heat) = magnified(plane.view(), request);
+        // Around 1, a ratio has no sign.
+        let around_one = matches!(request.shown, Shown::Ratio(..)).then(|| heat.mapv(|ratio| ratio - 1.0));
+        let heat = around_one.as_ref().map_or(heat, |heat| heat.view());
+        let (pooled, heatmap) = pool(heat, request.heatmap);
         let (comparisons, said) = self.kept_comparisons(site, request.row);
         notes.extend(said);
         Ok(TensorPage {
@@ -58,8 +62,13 @@ impl Debugger {
             numbers: cut(plane.view(), request.rows, request.columns),
             heatmap,
             pooled,
-            range: middle_range(plane.iter()),
-            summary: self.kept.summaries.get_or(pair, || summarise(whole.view())),
+            heat_from,
+            range: middle_range(heat.iter()),
+            // A ratio is made of the same two as the difference.
+            summary: match request.shown {
+                Shown::Ratio(..) => summarise(whole.view()),
+                _ => self.kept.summaries.get_or(pair, || summarise(whole.view())),
+            },
             comparisons,
             notes,
         })
@@ -127,6 +136,17 @@ fn hidden_alike(a: &Part, b: &Part) -> (Part, Part) {
         });
     }
     (a, b)
+}
+
+/// The part of a plane that the heatmap shows, and where it begins: all of it, unless it is magnified.
+fn magnified<'a>(plane: ArrayView2<'a, f32>, request: &TensorRequest) -> ((usize, usize), ArrayView2<'a, f32>) {
+    let part = |first: usize, length: usize| {
+        let count = length.div_ceil(request.magnify.max(1));
+        let first = if request.magnify > 1 { first.min(length - count.min(length)) } else { 0 };
+        first..(first + count).min(length)
+    };
+    let (rows, columns) = (part(request.rows.0, plane.nrows()), part(request.columns.0, plane.ncols()));
+    ((rows.start, columns.start), plane.slice_move(s![rows, columns]))
 }
 
 /// The numbers of a window, cut at the edges.

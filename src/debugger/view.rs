@@ -29,6 +29,8 @@ pub struct Header {
     pub witnesses: Vec<Witness>,
     /// What the user should know: notes of the loader and of the dumps.
     pub notes: Vec<String>,
+    /// Patches that our own engine obeys.
+    pub patches: usize,
     /// The mistake that our own engine makes: `with rope_interleaved in layers 0-3`.
     pub suspect: Option<String>,
 }
@@ -99,6 +101,8 @@ pub struct ListingRow {
     pub local: Option<crate::diagnose::Local>,
     /// Whether the debugger stops here.
     pub breakpoint: bool,
+    /// Whether a patch changes it.
+    pub patched: bool,
     /// Whether it has been computed in this forward.
     pub computed: bool,
 }
@@ -165,6 +169,8 @@ pub struct TensorRequest {
     pub columns: (usize, usize),
     /// Cells of the heatmap: rows, columns.
     pub heatmap: (usize, usize),
+    /// How many times the heatmap is magnified: it begins where the numbers begin. 0 is 1.
+    pub magnify: usize,
 }
 
 /// Whose values, or which difference.
@@ -174,6 +180,19 @@ pub enum Shown {
     Values(Witness),
     /// The first minus the second.
     Difference(Witness, Witness),
+    /// The first over the second, 1 where they are the same: of the tensor pane only.
+    Ratio(Witness, Witness),
+}
+
+impl Shown {
+    /// The same; the difference in the place of a ratio.
+    #[must_use]
+    pub fn without_ratio(self) -> Self {
+        match self {
+            Self::Ratio(of, against) => Self::Difference(of, against),
+            other => other,
+        }
+    }
 }
 
 impl Default for Shown {
@@ -205,6 +224,8 @@ pub struct TensorPage {
     pub heatmap: Vec<Vec<f32>>,
     /// Elements of the plane per heatmap cell: rows, columns.
     pub pooled: (usize, usize),
+    /// Row and column of the plane that the heatmap begins with.
+    pub heat_from: (usize, usize),
     /// Values that 98 % of the plane's finite elements lie between: the range of the colours.
     pub range: (f32, f32),
     /// Statistics of the whole activation, all planes.

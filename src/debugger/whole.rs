@@ -32,13 +32,18 @@ pub(super) struct Whole {
 pub(super) fn witnesses(shown: Shown) -> (Witness, Option<Witness>) {
     match shown {
         Shown::Values(witness) => (witness, None),
-        Shown::Difference(of, against) => (of, Some(against)),
+        Shown::Difference(of, against) | Shown::Ratio(of, against) => (of, Some(against)),
     }
 }
 
 /// The first less the second; equal infinities, as masked scores have them, are no difference.
 pub(super) fn difference<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> ndarray::Array<f32, D> {
     ndarray::Zip::from(a).and(b).map_collect(|a, b| if a == b { 0.0 } else { a - b })
+}
+
+/// The first over the second; what is the same, as zeros and masked scores are, is 1.
+fn ratio<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> ndarray::Array<f32, D> {
+    ndarray::Zip::from(a).and(b).map_collect(|a, b| if a == b { 1.0 } else { a / b })
 }
 
 impl Debugger {
@@ -103,7 +108,11 @@ impl Debugger {
         let Some(against) = against else { return Ok((values, (origin, None), notes)) };
         let against = self.whole(site, against)?;
         notes.extend(against.notes);
-        let values = difference(values.view(), against.values.view()).into_shared();
+        let values = match shown {
+            Shown::Ratio(..) => ratio(values.view(), against.values.view()),
+            _ => difference(values.view(), against.values.view()),
+        };
+        let values = values.into_shared();
         Ok((values, (origin, Some(against.origin)), notes))
     }
 

@@ -24,7 +24,7 @@ impl Keymap {
         let line = line.replace('%', op.unwrap_or_default());
         Some(match (line.strip_prefix("prompt "), count) {
             // `5g` goes to layer 5 without asking.
-            (Some(begun), Some(count)) if !begun.trim().is_empty() => format!("{}{count}", begun),
+            (Some(begun), Some(count)) if !begun.trim().is_empty() => format!("{begun}{count}"),
             (None, Some(count)) if takes_count(&line) => format!("{line} {count}"),
             _ => line,
         })

@@ -13,7 +13,8 @@ pub fn command_table() -> String {
         write!(table, "\n**{title}**\n\n| command | key | what it does |\n|---|---|---|\n").expect("a String takes it");
         for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
             let usage = format!("{} {}", spec.name, spec.arguments);
-            let short: String = spec.short.iter().map(|short| format!(" `{short}`")).collect();
+            let short: Vec<String> = spec.short.iter().map(|short| format!(" `{short}`")).collect();
+            let short = short.concat();
             let prompt = format!("prompt {} ", spec.name);
             let bound =
                 keys.of_command(spec.name).into_iter().chain(keys.keys_of(&prompt).into_iter().map(|key| (key, "")));

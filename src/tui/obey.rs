@@ -72,6 +72,13 @@ impl App {
             S::Resize(by) => self.resize_pane(by),
             S::Head(count) => self.turn_head(count),
             S::Token(count) => self.turn_token(count),
+            S::Slice(parts) => {
+                let visible = self.tensor_parts().map(|parts| parts.numbers());
+                if let Err(sentence) = self.tensor.slice(&parts, visible) {
+                    self.complain(sentence);
+                }
+            }
+            S::Magnify(count) => self.tensor.magnify = magnified(self.tensor.magnify.max(1), count),
             S::Follow(token) => self.follow(token.as_deref()),
             S::Show(whose) => self.show(whose),
             S::Search(None) => self.open_prompt(Purpose::Search, ""),
@@ -115,7 +122,7 @@ impl App {
             return;
         }
         if !self.tensor.choose(whose, &self.header) {
-            self.complain("there is no such dump: give --reference DUMP or --candidate DUMP");
+            self.complain("there is no such dump: --reference DUMP and --candidate DUMP give them");
         }
     }
 
@@ -191,7 +198,7 @@ impl App {
         match self.focus {
             Pane::Program => self.arranged.program = (self.arranged.program + 2 * by).clamp(-200, 200),
             Pane::Diagnosis | Pane::Curve | Pane::Lens => {
-                self.arranged.below = (self.arranged.below + by).clamp(-200, 200)
+                self.arranged.below = (self.arranged.below + by).clamp(-200, 200);
             }
             _ => self.arranged.program = (self.arranged.program - 2 * by).clamp(-200, 200),
         }
@@ -271,7 +278,7 @@ impl App {
                 self.tensor.scroll(rows, columns, visible);
             }
             Pane::Log => self.log.scroll(rows, self.page_height(Pane::Log).cast_unsigned()),
-            Pane::Program | Pane::Divergence | Pane::Curve => self.scroll_program(rows, columns),
+            Pane::Program | Pane::Divergence | Pane::Curve | Pane::Histogram => self.scroll_program(rows, columns),
             Pane::Attention => {
                 self.turn_token(Count::On(rows));
                 self.turn_head(Count::On(columns));
@@ -286,7 +293,6 @@ impl App {
                 self.views.cache_layer = Count::On(rows).of(self.views.cache_layer, layers);
                 self.turn_head(Count::On(columns));
             }
-            Pane::Histogram => self.scroll_program(rows, columns),
             Pane::Tokens => {}
         }
     }
@@ -329,4 +335,15 @@ impl App {
             }
         }
     }
+}
+
+/// Magnifications double.
+fn magnified(now: usize, count: Count) -> usize {
+    const MOST: usize = 64;
+    match count {
+        Count::To(times) => times.clamp(1, MOST),
+        Count::On(steps) if steps >= 0 => now << steps.min(6),
+        Count::On(steps) => now >> steps.unsigned_abs().min(6),
+    }
+    .clamp(1, MOST)
 }

@@ -167,6 +167,7 @@ mod tests {
             error: None,
             local: None,
             breakpoint: false,
+            patched: false,
             computed: false,
         };
         let rows =

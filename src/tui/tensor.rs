@@ -15,6 +15,8 @@ pub(crate) struct TensorView {
     pub(crate) row: usize,
     /// First column of the numbers.
     pub(crate) column: usize,
+    /// How many times the heatmap is magnified; 0 is 1.
+    pub(crate) magnify: usize,
     /// The page.
     pub(crate) slot: Slot<TensorRequest, TensorPage>,
 }
@@ -27,7 +29,7 @@ pub(crate) fn choices(header: &Header) -> Vec<Shown> {
     let suspect = if has(Witness::Candidate) { Witness::Candidate } else { Witness::Engine };
     let against = if has(Witness::Reference) { Witness::Reference } else { Witness::Engine };
     if suspect != against {
-        choices.push(Shown::Difference(suspect, against));
+        choices.extend([Shown::Difference(suspect, against), Shown::Ratio(suspect, against)]);
     }
     if header.suspect.is_some() && has(Witness::Candidate) && has(Witness::Reference) {
         choices.push(Shown::Difference(Witness::Candidate, Witness::Engine));
@@ -51,6 +53,7 @@ impl TensorView {
             Whose::Engine => wanted(Witness::Engine),
             Whose::Reference => wanted(Witness::Reference),
             Whose::Candidate => wanted(Witness::Candidate),
+            Whose::Ratio => choices.iter().position(|shown| matches!(shown, Shown::Ratio(..))),
             Whose::Difference => choices.iter().position(|shown| matches!(shown, Shown::Difference(..))),
         };
         self.choice = found.unwrap_or(self.choice);
@@ -86,6 +89,24 @@ impl TensorView {
         if let Some(page) = self.shown_page() {
             self.plane = head.of(self.plane, page.planes);
         }
+    }
+
+    /// Shows a slice: head, first row, first column; `None` leaves one as it is.
+    pub(crate) fn slice(&mut self, parts: &[Option<usize>], visible: Option<(usize, usize)>) -> Result<(), String> {
+        let axes = self.shown_page().map_or(2, |page| page.axes.len());
+        if parts.len() > axes {
+            return Err(format!("the activation has {axes} axes, the slice {}", parts.len()));
+        }
+        // As in numpy, what is left out at the end is all of it.
+        let all: Vec<Option<usize>> = parts.iter().copied().chain([None; 3]).take(axes).collect();
+        let [.., row, column] = all[..] else { return Ok(()) };
+        if let (3, Some(plane)) = (axes, all[0]) {
+            self.plane = plane;
+        }
+        self.row = row.unwrap_or(0);
+        self.column = column.unwrap_or(0);
+        self.clamp(visible);
+        Ok(())
     }
 
     fn clamp(&mut self, visible: Option<(usize, usize)>) {

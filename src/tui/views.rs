@@ -69,7 +69,7 @@ impl App {
         let count = match count {
             // As people count them: by their position in the sequence.
             Count::To(position) => Count::To(position.saturating_sub(self.first_position())),
-            on => on,
+            on @ Count::On(_) => on,
         };
         self.views.token = Some(count.of(self.token_row(), self.forward_tokens()));
     }
@@ -152,6 +152,7 @@ impl App {
             rows: (self.tensor.row, rows),
             columns: (self.tensor.column, columns),
             heatmap: (usize::from(parts.heatmap.height) * self.per_cell(), usize::from(heatmap_columns)),
+            magnify: self.tensor.magnify,
         })
     }
 
@@ -159,14 +160,24 @@ impl App {
         let Some(inside) = self.inside(Pane::Attention) else { return (None, None) };
         let parts = pane::attention_parts(inside, self);
         let cells = |area: Rect| (usize::from(area.height) * self.per_cell(), usize::from(area.width));
-        let shown = self.tensor.shown(&self.header);
+        let shown = self.tensor.shown(&self.header).without_ratio();
+        let query = self.token_row();
+        // Magnified, the selected query stays in sight, and so do the keys next to it.
+        let magnify = self.tensor.magnify.max(1);
+        let window = |at: usize, of: usize| {
+            let count = of.div_ceil(magnify);
+            ((at + 1).saturating_sub(count.div_ceil(2)).min(of.saturating_sub(count)), count)
+        };
+        let (tokens, keys) = (self.forward_tokens(), self.first_position() + self.forward_tokens());
         let request = AttentionRequest {
+            queries: window(query, tokens),
+            keys: window(self.first_position() + query, keys),
             layer: self.layer(),
             shown,
             head: self.views.head,
             heatmap: cells(parts.heatmap),
             small: (usize::from(parts.small.1) * self.per_cell(), usize::from(parts.small.0)),
-            query: self.token_row(),
+            query,
             top: usize::from(parts.keys.height),
             ..AttentionRequest::default()
         };
@@ -178,7 +189,7 @@ impl App {
             Shown::Values(Witness::Candidate) => {
                 self.header.witnesses.get(1).copied().filter(|w| *w != Witness::Candidate)
             }
-            Shown::Difference(..) => None,
+            Shown::Difference(..) | Shown::Ratio(..) => None,
         };
         let beside = parts.beside.zip(other).map(|(area, other)| AttentionRequest {
             shown: Shown::Values(other),
@@ -193,8 +204,7 @@ impl App {
     fn wanted_lens(&self) -> Option<LensRequest> {
         self.inside(Pane::Lens)?;
         let shown = match self.tensor.shown(&self.header) {
-            Shown::Values(witness) => witness,
-            Shown::Difference(witness, _) => witness,
+            Shown::Values(witness) | Shown::Difference(witness, _) | Shown::Ratio(witness, _) => witness,
         };
         let (token, chosen) = (self.token_row(), self.views.followed);
         Some(LensRequest { token, shown, top: pane::LENS_TOKENS, chosen, mid: false })
@@ -216,7 +226,7 @@ impl App {
         let inside = self.inside(Pane::Histogram)?;
         Some(HistogramRequest {
             row: self.selected_row()?,
-            shown: self.tensor.shown(&self.header),
+            shown: self.tensor.shown(&self.header).without_ratio(),
             plane: None,
             bins: pane::histogram_bins(inside),
             channels: pane::LOUDEST,
@@ -236,7 +246,7 @@ impl App {
         match found.or_else(|| text.parse().ok()) {
             Some(id) => self.views.followed = Some(id),
             None => {
-                self.complain(format!("no token on the screen is {text}: give its id, or a text that the lens shows"))
+                self.complain(format!("no token on the screen is {text}: give its id, or a text that the lens shows"));
             }
         }
     }

@@ -75,7 +75,7 @@ pub(crate) fn serve<B: Backend>(
         Request::Execute(command) => {
             let mut progress = |listing| reply(Reply::Progress(listing));
             let result = guarded(|| backend.execute(&command, interrupt, &mut progress)).and_then(|result| result);
-            let changes = matches!(command, Command::Reload | Command::Switch(_) | Command::Generate(_));
+            let changes = command.changes_header();
             let header = changes.then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
             reply(Reply::Done { header, result, listing, curve });

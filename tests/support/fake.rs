@@ -58,6 +58,7 @@ impl Fake {
             error: None,
             local: None,
             breakpoint: false,
+            patched: false,
             computed: false,
         };
         let mut rows = vec![row("model.embed_tokens".into(), "embed_tokens".into(), "embed_tokens".into(), None)];
@@ -200,6 +201,7 @@ impl Fake {
             Shown::Values(Witness::Engine) => wave,
             Shown::Values(_) => wave + 1e-7,
             Shown::Difference(..) => wave * 1e-7,
+            Shown::Ratio(..) => 1.0 + wave * 1e-7,
         }
     }
 }
@@ -297,6 +299,7 @@ impl Backend for Fake {
                 vec![Witness::Engine]
             },
             suspect: self.on.map(|on| format!("with {} in layers 2, 5", self.diagnosis().suspects[on].id)),
+            patches: 0,
             notes: vec!["the reference was computed in bf16: every value has 16 zero bits".into()],
         }
     }
@@ -356,6 +359,7 @@ impl Fake {
             numbers: numbers.collect(),
             heatmap: heatmap.collect(),
             pooled,
+            heat_from: (0, 0),
             range: (-1.4, 1.3),
             summary: Summary {
                 count: 2880,

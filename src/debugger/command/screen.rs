@@ -24,6 +24,10 @@ pub enum ScreenCommand {
     Token(Count),
     /// Whose values are shown.
     Show(Whose),
+    /// Shows a slice of the tensor: where it begins on each axis.
+    Slice(Vec<Option<usize>>),
+    /// Magnifies the heatmaps so many times.
+    Magnify(Count),
     /// The token that the lens follows: an id, or the text of a token; the likeliest one without.
     Follow(Option<String>),
     /// Searches the program.
@@ -97,6 +101,8 @@ pub enum Whose {
     Candidate,
     /// How far one is from the other.
     Difference,
+    /// How many times one is the other.
+    Ratio,
     /// The next of these, or the one before.
     On(isize),
 }

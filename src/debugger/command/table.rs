@@ -1,10 +1,10 @@
 //! Every command, with its keys.
 
-use super::super::export;
 use super::super::patch::{PatchRequest, Unpatch};
 use super::argument::Arguments;
 use super::spec::{Completes, Group, Key, Spec};
-use super::{Command, Direction, Extent, Layout, Motion, Pane, ScreenCommand, Topic, Whose};
+use super::words::{MOTIONS, PANES, REVERSED, TOPICS, WHOSE, breakpoint, exported, scrolled, slice};
+use super::{Command, Direction, Extent, Layout, Motion, Pane, ScreenCommand};
 
 const fn key(key: &'static str, line: &'static str) -> Key {
     Key { key, line, hint: "" }
@@ -30,33 +30,14 @@ const COUNTED: Spec = Spec { arguments: "[N]", takes_count: true, ..PLAIN };
 const OF_ACTIVATION: Spec = Spec { arguments: "ACTIVATION", completes: Completes::Activations, ..PLAIN };
 const SCREEN: Spec = Spec { group: Group::Screen, ..PLAIN };
 
-const MOTIONS: &[(&str, Motion)] =
-    &[("step", Motion::Step), ("next", Motion::Next), ("forward", Motion::Forward), ("continue", Motion::Continue)];
-
-/// As gdb calls the ways back.
-const REVERSED: &[(&[&str], Motion)] = &[
-    (&["rs", "reverse-step"], Motion::Step),
-    (&["rn", "reverse-next"], Motion::Next),
-    (&["rc", "reverse-continue"], Motion::Continue),
-];
-
-const TOPICS: &[(&str, Topic)] = &[
-    ("place", Topic::Place),
-    ("breakpoints", Topic::Breakpoints),
-    ("tokens", Topic::Tokens),
-    ("model", Topic::Model),
-    ("divergences", Topic::Divergences),
-    ("patches", Topic::Patches),
-];
-
-const WHOSE: &[(&str, Whose)] = &[
-    ("engine", Whose::Engine),
-    ("reference", Whose::Reference),
-    ("candidate", Whose::Candidate),
-    ("difference", Whose::Difference),
-    ("next", Whose::On(1)),
-    ("previous", Whose::On(-1)),
-];
+const fn scroll(
+    name: &'static str,
+    keys: &'static [Key],
+    doc: &'static str,
+    parse: fn(&Arguments) -> Result<Command, String>,
+) -> Spec {
+    Spec { name, keys, doc, parse, arguments: "[N]", takes_count: true, ..SCREEN }
+}
 
 /// Every command.
 #[rustfmt::skip]
@@ -328,14 +309,25 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| Ok(Command::Screen(ScreenCommand::Token(a.to_or_on()?))), ..SCREEN
     },
     Spec {
-        name: "show", arguments: "engine|reference|candidate|difference|next|previous",
-        completes: Completes::Words(&["engine", "reference", "candidate", "difference", "next", "previous"]),
+        name: "show", arguments: "engine|reference|candidate|difference|ratio|next|previous",
+        completes: Completes::Words(&["engine", "reference", "candidate", "difference", "ratio", "next", "previous"]),
         keys: &[hint("t", "show next", "who"), key("T", "show previous")],
-        doc: "Show the values of the engine, the reference, the candidate, or the difference.",
+        doc: "Show the values of the engine, the reference or the candidate, their difference or ratio.",
         parse: |a| {
             let (whose, rest) = a.choice(WHOSE)?;
             rest.none().map(|()| Command::Screen(ScreenCommand::Show(whose)))
         }, ..SCREEN
+    },
+    Spec {
+        name: "slice", arguments: "[HEAD, TOKEN, CHANNEL]",
+        doc: "Show the tensor from an index on: [3, :, 8:16].",
+        parse: |a| slice(a.text).map(|parts| Command::Screen(ScreenCommand::Slice(parts))), ..SCREEN
+    },
+    Spec {
+        name: "magnify", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
+        keys: &[key(">", "magnify next"), key("<", "magnify previous")],
+        doc: "Magnify heatmaps so many times, from where the numbers begin.",
+        parse: |a| Ok(Command::Screen(ScreenCommand::Magnify(a.to_or_on()?))), ..SCREEN
     },
     Spec {
         name: "follow", arguments: "[ID|TEXT]",
@@ -383,33 +375,3 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| a.none().map(|()| Command::Quit), ..SCREEN
     },
 ];
-
-const PANES: &[&str] = &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
-
-const fn scroll(
-    name: &'static str,
-    keys: &'static [Key],
-    doc: &'static str,
-    parse: fn(&Arguments) -> Result<Command, String>,
-) -> Spec {
-    Spec { name, keys, doc, parse, arguments: "[N]", takes_count: true, ..SCREEN }
-}
-
-fn scrolled(arguments: &Arguments, direction: Direction) -> Result<Command, String> {
-    Ok(Command::Screen(ScreenCommand::Scroll(direction, Extent::Line, arguments.count()?)))
-}
-
-fn exported(arguments: &Arguments, replace: bool) -> Result<Command, String> {
-    let text = arguments.something("an expression and a file")?;
-    let (expression, file) = export::arguments(&text)?;
-    Ok(Command::Export { expression: expression.into(), file: file.into(), replace })
-}
-
-fn breakpoint(arguments: &Arguments, once: bool) -> Result<Command, String> {
-    let text = arguments.something("an activation")?;
-    let (pattern, condition) = match text.split_once(" if ") {
-        Some((pattern, condition)) => (pattern.trim().to_string(), Some(condition.trim().to_string())),
-        None => (text, None),
-    };
-    Ok(Command::Break { pattern, condition, once })
-}

@@ -27,6 +27,8 @@ const KEYS: u16 = 30;
 pub(crate) struct AttentionParts {
     /// What the head does, in numbers.
     pub(crate) numbers: Rect,
+    /// Columns of the labels beside a row, and rows of those above the columns.
+    pub(crate) labels: (u16, u16),
     /// The head, without its labels.
     pub(crate) heatmap: Rect,
     /// The other witness, without its labels, where there is room.
@@ -46,13 +48,14 @@ pub(crate) fn parts(inside: Rect, app: &App) -> AttentionParts {
     let small = if inside.height >= 14 { (inside.height / 3).clamp(4, 16) } else { 0 };
     let [numbers, middle, below] =
         Layout::vertical([Constraint::Length(numbers), Constraint::Min(0), Constraint::Length(small)]).areas(inside);
-    let with_keys = if middle.width >= 70 { KEYS } else { 0 };
+    let with_keys = if middle.width >= 58 { KEYS } else { 0 };
     let [large, keys] = Layout::horizontal([Constraint::Min(0), Constraint::Length(with_keys)]).areas(middle);
     let two = app.header.witnesses.len() > 1
         && large.width >= 76
         && matches!(app.tensor.shown(&app.header), Shown::Values(_));
+    let labels = (GUTTER.min(large.width / 3), ABOVE.min(large.height / 3));
     let labelled = |area: Rect| {
-        let (gutter, above) = (GUTTER.min(area.width / 3), ABOVE.min(area.height / 3));
+        let (gutter, above) = (labels.0.min(area.width), labels.1.min(area.height));
         Rect { x: area.x + gutter, y: area.y + above, width: area.width - gutter, height: area.height - above }
     };
     let (heatmap, beside) = if two {
@@ -63,7 +66,7 @@ pub(crate) fn parts(inside: Rect, app: &App) -> AttentionParts {
         (labelled(large), None)
     };
     let small = small_size(below, heads);
-    AttentionParts { numbers, heatmap, beside, keys, heads: below, small }
+    AttentionParts { numbers, labels, heatmap, beside, keys, heads: below, small }
 }
 
 /// The largest size of a small one with which all heads fit; the smallest where none does.
@@ -83,10 +86,10 @@ fn small_size(area: Rect, heads: usize) -> (u16, u16) {
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let page = app.views.attention.shown();
     let name = page.map_or("attention".to_string(), |page| {
-        let short = page.name.strip_prefix("model.layers.").unwrap_or(&page.name);
-        let group =
-            if page.kv_heads == page.lines.len() { String::new() } else { format!(", reads kv {}", page.kv_head) };
-        format!("{short}  head {} of {}{group}", page.head, page.lines.len())
+        let layer = page.name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()).unwrap_or_default();
+        let of = page.name.rsplit('.').next().unwrap_or_default();
+        let group = if page.kv_heads == page.lines.len() { String::new() } else { format!(", kv {}", page.kv_head) };
+        format!("{layer}.{of} head {}/{}{group}", page.head, page.lines.len())
     });
     let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme.style(Role::Key));
     let room = usize::from(area.width).saturating_sub(who.width() + 6);
@@ -105,14 +108,13 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
     for (line, y) in numbers(page, app).into_iter().zip(parts.numbers.top()..parts.numbers.bottom()) {
         buffer.set_line(parts.numbers.x, y, &line, parts.numbers.width);
     }
-    large(buffer, parts.heatmap, page, app);
+    large(buffer, parts.heatmap, parts.labels, page, app);
     if let Some(area) = parts.beside {
         match &app.views.beside.page {
             Some(Ok(beside)) => {
                 let whose = page.against.map_or("", Witness::name);
-                large(buffer, area, beside, app);
-                buffer.set_stringn(area.x, area.y.saturating_sub(ABOVE), "", 0, Style::new());
-                let x = area.x.saturating_sub(GUTTER);
+                large(buffer, area, parts.labels, beside, app);
+                let x = area.x.saturating_sub(parts.labels.0);
                 buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
             }
             Some(Err(sentence)) => super::tensor::paragraph(buffer, area, sentence, app),
@@ -123,21 +125,17 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
     small(buffer, &parts, page, app);
 }
 
-/// What the head does: `entropy 1.02 nats (0.55 of the most)  sink 0.43  own 0.21  previous 0.02`.
+/// What the head does: `entropy 1.02  spread 0.55  sink 0.43  own 0.21  previous 0.02`.
 fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
     let dim = app.theme.style(Role::Dim);
     let mut lines = Vec::new();
     let Some(line) = page.lines.get(page.head) else { return lines };
     if let Some(n) = line.numbers {
-        let figure = |name: &str, value: f64| format!("{name} {}", text::number(value, 5));
-        lines.push(Line::raw(format!(
-            "{} nats ({} of the most)  {}  {}  {}",
-            figure("entropy", n.entropy),
-            text::number(n.spread, 4),
-            figure("sink", n.sink),
-            figure("own", n.own),
-            figure("previous", n.previous)
-        )));
+        // Where a line is short, what says least is cut.
+        let figures =
+            [("entropy", n.entropy), ("spread", n.spread), ("sink", n.sink), ("own", n.own), ("previous", n.previous)];
+        let said = figures.map(|(name, value)| format!("{name} {}", text::number(value, 4)));
+        lines.push(Line::raw(said.join("  ")));
     }
     let mut second = Vec::new();
     if let (Some((difference, (query, key))), Some(against)) = (line.difference, page.against) {
@@ -156,7 +154,7 @@ fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
 }
 
 /// One head with the tokens of its axes.
-fn large(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
+fn large(buffer: &mut Buffer, area: Rect, labels: (u16, u16), page: &AttentionPage, app: &App) {
     let area = area.intersection(buffer.area);
     if area.is_empty() {
         return;
@@ -167,7 +165,7 @@ fn large(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
     let label = app.theme.style(Role::Label);
     let chosen = app.theme.style(Role::Current);
     let per_cell = map.per_cell();
-    let gutter = GUTTER.min(area.x.saturating_sub(1));
+    let (gutter, above) = labels;
     // Beside a cell stands the first row that begins in it; the selected one before any other.
     for y in 0..area.height {
         let pixel = usize::from(y) * per_cell;
@@ -183,7 +181,6 @@ fn large(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
         buffer.set_stringn(area.x - gutter, area.y + y, name, usize::from(gutter), style);
     }
     let columns = page.heatmap.first().map_or(0, Vec::len);
-    let above = ABOVE.min(area.y.saturating_sub(1));
     for column in 0..columns {
         let x = area.x + (column * wide) as u16;
         if x >= area.right() {

@@ -68,6 +68,7 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
         Line::from(vec![Span::raw("  "), Span::styled(word, style), Span::raw(padding), Span::raw(doc)])
     }));
     lines.push(row(theme.glyph("●  >", "*  >").into(), "a breakpoint; where the debugger stands.".into()));
+    lines.push(row(theme.glyph("≠", "~").into(), "a patch changes it in our engine.".into()));
     let numbers = [
         ("error", "relative L2 error of the candidate (else the engine) against the reference."),
         ("input", "what the errors of its inputs alone make of an op: what came in."),

@@ -22,6 +22,7 @@ const WIDE: usize = 34;
 /// What one line says.
 struct Entry {
     breakpoint: bool,
+    patched: bool,
     current: bool,
     indent: usize,
     name: String,
@@ -73,6 +74,7 @@ fn entry(line: Line, app: &App) -> Entry {
             let output = op.layer.is_some() && outline::called(op) == op.label;
             Entry {
                 breakpoint: op.breakpoint,
+                patched: op.patched,
                 current: listing.at == Some(row),
                 indent: if op.layer.is_some() { 4 } else { 2 },
                 name: if output { format!("{} output", op.label) } else { op.label.clone() },
@@ -88,6 +90,7 @@ fn entry(line: Line, app: &App) -> Entry {
             let (status, error, ratio) = outline::worst(ops);
             let mark = if open { app.theme.glyph("▾", "-") } else { app.theme.glyph("▸", "+") };
             Entry {
+                patched: !open && ops.iter().any(|op| op.patched),
                 breakpoint: !open && ops.iter().any(|op| op.breakpoint),
                 current: !open && listing.at.is_some_and(|at| rows.contains(&at)),
                 indent: 2,
@@ -118,7 +121,9 @@ impl Entry {
         };
         let tail = STATUS + numbers;
         let columns = width.saturating_sub(self.indent + tail);
-        let name = text::fit(&theme.text(&self.name), columns, theme.ellipsis());
+        let patched = if self.patched { theme.glyph(" ≠", " ~") } else { "" };
+        let room = columns.saturating_sub(text::width(patched));
+        let name = format!("{}{patched}", text::fit(&theme.text(&self.name), room, theme.ellipsis()));
         if width > self.indent {
             buffer.set_stringn(row.x + self.indent as u16, row.y, name, columns, base);
         }

@@ -23,7 +23,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let (verdict, verdict_style) = verdict(app);
     let at = app.at().map_or("not started".to_string(), |op| format!("at {}", outline::called(op)));
     let (model, facts) = (app.theme.text(&app.header.model), app.theme.text(&app.header.facts));
-    let suspect = app.header.suspect.clone().unwrap_or_default();
+    let patches = match app.header.patches {
+        0 => None,
+        1 => Some("1 patch".to_string()),
+        count => Some(format!("{count} patches")),
+    };
+    let suspect = app.header.suspect.iter().cloned().chain(patches).collect::<Vec<_>>().join(", ");
     let parts = ["layerstep".to_string(), model, facts, forward(app), at, suspect, verdict];
     let mut room = usize::from(area.width).saturating_sub(1);
     let mut shown = parts.clone().map(|_| String::new());

@@ -85,7 +85,7 @@ fn heat(buffer: &mut Buffer, area: Rect, gutter: u16, page: &TensorPage, app: &A
         let row = pixel / tall;
         let labelled = pixel.is_multiple_of(tall) && (tall >= per_cell || y.is_multiple_of(4));
         if labelled && row < page.heatmap.len() {
-            let header = row_header(page, row * page.pooled.0.max(1), app);
+            let header = row_header(page, page.heat_from.0 + row * page.pooled.0.max(1), app);
             let header = text::fit(&header, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
             buffer.set_stringn(area.x, area.y + y, header, usize::from(gutter), label);
         }
@@ -121,6 +121,8 @@ fn who(app: &App, width: usize) -> Line<'static> {
                 format!("{}{}{}", abbreviated(app, a), minus(app), abbreviated(app, b))
             }
             Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
+            Shown::Ratio(a, b) if width < 60 => format!("{}/{}", abbreviated(app, a), abbreviated(app, b)),
+            Shown::Ratio(a, b) => format!("{} / {}", called(app, a), called(app, b)),
         };
         let style = app.theme.style(if choice == shown { Role::Key } else { Role::Dim });
         spans.push(Span::styled(if choice == shown && !alone { format!("[{text}]") } else { text }, style));
@@ -229,6 +231,7 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let notes = [
         (beyond, if narrow { "98%".to_string() } else { "98 % within".to_string() }),
         (rows * columns > 1, format!("max of {rows}x{columns}")),
+        (app.tensor.magnify > 1, format!("{}x from {}, {}", app.tensor.magnify, page.heat_from.0, page.heat_from.1)),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
         spans.push(Span::styled(format!("  {note}"), theme.style(Role::Dim)));
@@ -269,6 +272,7 @@ pub(super) fn shown_name(app: &App) -> String {
     match app.tensor.shown(&app.header) {
         Shown::Values(witness) => called(app, witness).to_string(),
         Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
+        Shown::Ratio(a, b) => format!("{} / {}", called(app, a), called(app, b)),
     }
 }
 

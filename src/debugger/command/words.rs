@@ -1,0 +1,76 @@
+//! Words that commands take, and arguments that more than one command reads.
+
+use super::super::export;
+use super::argument::Arguments;
+use super::{Command, Direction, Extent, Motion, ScreenCommand, Topic, Whose};
+
+/// The ways back.
+pub(super) const MOTIONS: &[(&str, Motion)] =
+    &[("step", Motion::Step), ("next", Motion::Next), ("forward", Motion::Forward), ("continue", Motion::Continue)];
+
+/// As gdb calls the ways back.
+pub(super) const REVERSED: &[(&[&str], Motion)] = &[
+    (&["rs", "reverse-step"], Motion::Step),
+    (&["rn", "reverse-next"], Motion::Next),
+    (&["rc", "reverse-continue"], Motion::Continue),
+];
+
+/// What `info` tells of.
+pub(super) const TOPICS: &[(&str, Topic)] = &[
+    ("place", Topic::Place),
+    ("breakpoints", Topic::Breakpoints),
+    ("tokens", Topic::Tokens),
+    ("model", Topic::Model),
+    ("divergences", Topic::Divergences),
+    ("patches", Topic::Patches),
+];
+
+/// Whose values are shown.
+pub(super) const WHOSE: &[(&str, Whose)] = &[
+    ("engine", Whose::Engine),
+    ("reference", Whose::Reference),
+    ("candidate", Whose::Candidate),
+    ("difference", Whose::Difference),
+    ("ratio", Whose::Ratio),
+    ("next", Whose::On(1)),
+    ("previous", Whose::On(-1)),
+];
+
+/// The panes that a command shows.
+pub(super) const PANES: &[&str] =
+    &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
+
+/// `down 10`
+pub(super) fn scrolled(arguments: &Arguments, direction: Direction) -> Result<Command, String> {
+    Ok(Command::Screen(ScreenCommand::Scroll(direction, Extent::Line, arguments.count()?)))
+}
+
+/// `[3, :, 0:8]`: where each axis begins.
+pub(super) fn slice(text: &str) -> Result<Vec<Option<usize>>, String> {
+    let wrong = || format!("a slice looks like [3, :, 0:8], not {text}");
+    let inside = text.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']')).ok_or_else(wrong)?;
+    let part = |part: &str| -> Result<Option<usize>, String> {
+        match part.trim().split(':').next().unwrap_or_default().trim() {
+            "" | "..." => Ok(None),
+            number => number.parse().map(Some).map_err(|_| wrong()),
+        }
+    };
+    inside.split(',').map(part).collect()
+}
+
+/// `3.q_rope[0] x.npy`
+pub(super) fn exported(arguments: &Arguments, replace: bool) -> Result<Command, String> {
+    let text = arguments.something("an expression and a file")?;
+    let (expression, file) = export::arguments(&text)?;
+    Ok(Command::Export { expression: expression.into(), file: file.into(), replace })
+}
+
+/// `*.probs if nan`
+pub(super) fn breakpoint(arguments: &Arguments, once: bool) -> Result<Command, String> {
+    let text = arguments.something("an activation")?;
+    let (pattern, condition) = match text.split_once(" if ") {
+        Some((pattern, condition)) => (pattern.trim().to_string(), Some(condition.trim().to_string())),
+        None => (text, None),
+    };
+    Ok(Command::Break { pattern, condition, once })
+}
