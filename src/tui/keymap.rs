@@ -40,10 +40,16 @@ impl Keymap {
         self.lines.iter().filter(|(_, known)| known == line).map(|(key, _)| key.as_str()).collect()
     }
 
-    /// The keys of a command and their lines, in the order of the table.
+    /// The keys of a command and what they stand for beyond it, in the order of the table: `next` for a key of
+    /// `back next`. Keys that open the command line with the command in it belong to that command.
     pub(crate) fn of_command(&self, name: &str) -> Vec<(&str, &str)> {
-        let of = |line: &str| line.split_whitespace().next() == Some(name);
-        self.lines.iter().filter(|(_, line)| of(line)).map(|(key, line)| (key.as_str(), line.as_str())).collect()
+        let of = |line: &'_ str| {
+            let line = line.strip_prefix("prompt ").filter(|begun| !begun.is_empty()).unwrap_or(line);
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            (word == name).then_some(rest.len())
+        };
+        let found = self.lines.iter().filter_map(|(key, line)| Some((key, line, of(line)?)));
+        found.map(|(key, line, rest)| (key.as_str(), line[line.len() - rest..].trim().trim_end_matches('%'))).collect()
     }
 
     /// Gives a key another line; an empty one takes the key away.

@@ -15,17 +15,9 @@ pub fn command_table() -> String {
             let usage = format!("{} {}", spec.name, spec.arguments);
             let short: Vec<String> = spec.short.iter().map(|short| format!(" `{short}`")).collect();
             let short = short.concat();
-            let prompt = format!("prompt {} ", spec.name);
-            let bound =
-                keys.of_command(spec.name).into_iter().chain(keys.keys_of(&prompt).into_iter().map(|key| (key, "")));
-            let bound: Vec<String> = bound
-                .map(|(key, line)| {
-                    let plain =
-                        line.is_empty() || line == spec.name || line.ends_with('%') || line.starts_with("prompt ");
-                    let said = if plain { String::new() } else { format!(" {}", &line[spec.name.len() + 1..]) };
-                    format!("`{}`{said}", readable(key))
-                })
-                .collect();
+            let bound = keys.of_command(spec.name).into_iter();
+            let bound: Vec<String> =
+                bound.map(|(key, said)| format!("`{}` {said}", readable(key)).trim_end().to_string()).collect();
             let escaped = |text: &str| text.replace('|', "\\|");
             let usage = escaped(usage.trim_end());
             writeln!(table, "| `{usage}`{short} | {} | {} |", bound.join(", "), escaped(spec.doc))

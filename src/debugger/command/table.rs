@@ -142,7 +142,7 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| PatchRequest::parse_patch(a.text).map(Command::Patch), ..OF_ACTIVATION
     },
     Spec {
-        name: "ablate", arguments: "head LAYER.HEAD ... | ACTIVATION", group: Group::Patching,
+        name: "ablate", arguments: "head LAYER.HEAD ...|ACTIVATION", group: Group::Patching,
         doc: "Set heads or an activation to zero: ablate head 3.5, ablate 3.mlp.",
         parse: |a| PatchRequest::parse_ablate(a.text).map(Command::Patch), ..OF_ACTIVATION
     },

@@ -30,26 +30,28 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
         let key = Span::styled(text::pad(&format!("  {key}"), KEYS, ""), theme.style(Role::Key));
         Line::from(vec![key, Span::raw(doc)])
     };
-    let keys = |line: &str| app.keys.keys_of(line).into_iter().map(readable).collect::<Vec<_>>();
     // The words on the right are broken where the pane ends.
     let room = usize::from(app.size.0).saturating_sub(KEYS + NAME + 3).max(20);
     let mut lines = vec![Line::raw("A number before a key repeats it: 10s. Every key is a line that : takes, too.")];
     for (group, title) in Group::ALL {
         lines.extend([Line::default(), heading(title)]);
         for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
-            // Keys of one line stand together; what the others do is in their line itself.
-            let mut said: Vec<&str> = Vec::new();
-            for (_, line) in app.keys.of_command(spec.name) {
-                if !said.contains(&line) {
-                    said.push(line);
+            // Keys that do the same stand together; what others do is in their line itself.
+            let mut said: Vec<(&str, Vec<String>)> = Vec::new();
+            for (key, rest) in app.keys.of_command(spec.name) {
+                match said.iter_mut().find(|(known, _)| *known == rest) {
+                    Some((_, keys)) => keys.push(readable(key)),
+                    None => said.push((rest, vec![readable(key)])),
                 }
             }
-            let mut first = said.first().map(|line| keys(line)).unwrap_or_default();
-            first.extend(keys(&format!("prompt {} ", spec.name)));
+            // What the command's own row says is what the key without anything more does, if there is one.
+            let plain = said.iter().position(|(rest, _)| rest.is_empty());
+            let first = plain.map_or(String::new(), |plain| said.remove(plain).1.join(" "));
             let mut doc = wrapped(&doc(spec), room).into_iter();
-            lines.push(row(first.join(" "), format!("{:<NAME$} {}", spec.name, doc.next().unwrap_or_default())));
+            lines.push(row(first, format!("{:<NAME$} {}", spec.name, doc.next().unwrap_or_default())));
             lines.extend(doc.map(|more| row(String::new(), format!("{:<NAME$} {more}", ""))));
-            lines.extend(said.iter().skip(1).map(|line| row(keys(line).join(" "), (*line).to_string())));
+            let more = said.into_iter().map(|(rest, keys)| row(keys.join(" "), format!("{} {rest}", spec.name)));
+            lines.extend(more);
         }
     }
     lines.push(Line::default());
