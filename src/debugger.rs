@@ -15,6 +15,7 @@ pub mod view;
 mod why;
 
 pub use command::{COMMANDS, Command, Group, Key, Motion, Spec, Topic};
+pub use record::DEFAULT_MEMORY;
 pub use reload::Opener;
 pub use state::{Debugger, Session};
 pub use why::Switched;

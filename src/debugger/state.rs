@@ -81,6 +81,11 @@ impl Debugger {
         Self { session, run, trace, walk: None, failed: false, stops, given, switched: None, diagnosed: None }
     }
 
+    /// Keeps so many bytes of activations at most.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.trace.limit(bytes);
+    }
+
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
     ///
     /// # Errors

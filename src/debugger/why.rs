@@ -112,7 +112,7 @@ impl Debugger {
         let prefill = &self.session.ids[..self.session.steps[0]];
         self.run = Run::new(Arc::clone(&self.session.model), prefill, LogitRows::All);
         self.run.alter(self.switched.as_ref().map(|switched| switched.alterations.clone()).unwrap_or_default());
-        self.trace = super::record::Trace::default();
+        self.trace.clear();
         self.trace.begin_forward();
     }
 
