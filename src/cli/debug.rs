@@ -143,7 +143,7 @@ pub(super) fn run_demo() -> anyhow::Result<ExitCode> {
 
 fn show(debugger: Debugger, watch: Option<Watch>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
     let watch = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
-    tui::run(debugger, tui::Start { watch, history: places::history(), commands })?;
+    tui::run(debugger, tui::Start { watch, history: places::history(), commands, ..tui::Start::default() })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -72,6 +72,7 @@ impl App {
             S::Head(count) => self.tensor.turn_plane(count),
             S::Token(_) => {}
             S::Show(whose) => self.show(whose),
+            S::Set(setting) => self.change(setting, requests),
             S::Search(None) => self.open_prompt(Purpose::Search, ""),
             S::Search(Some(text)) => self.search_for(&text),
             S::Select(name) => self.select(&name),
@@ -130,7 +131,7 @@ impl App {
         }
     }
 
-    fn arrange(&mut self, layout: Option<Layout>) {
+    pub(crate) fn arrange(&mut self, layout: Option<Layout>) {
         let all = Layout::NAMED;
         let now = all.iter().position(|(_, layout)| *layout == self.arranged.layout).unwrap_or(0);
         let layout = layout.unwrap_or(all[(now + 1) % all.len()].1);

@@ -1,6 +1,8 @@
 //! Commands that only a screen obeys: what is shown, where, and how much of it. Scripts may hold them; without a screen
 //! they do nothing.
 
+use super::Setting;
+
 /// What only a screen does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScreenCommand {
@@ -24,6 +26,8 @@ pub enum ScreenCommand {
     Token(Count),
     /// Whose values are shown.
     Show(Whose),
+    /// Changes a setting.
+    Set(Setting),
     /// Searches the program.
     Search(Option<String>),
     /// Selects an op without going there.

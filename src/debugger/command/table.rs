@@ -2,7 +2,7 @@
 
 use super::argument::Arguments;
 use super::spec::{Completes, Group, Key, Spec};
-use super::{Command, Direction, Extent, Layout, Motion, Pane, ScreenCommand, Topic, Whose};
+use super::{Command, Direction, Extent, Layout, Motion, Pane, SETTINGS, ScreenCommand, Topic, Whose};
 
 const fn key(key: &'static str, line: &'static str) -> Key {
     Key { key, line, hint: "" }
@@ -281,6 +281,16 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| {
             let (whose, rest) = a.choice(WHOSE)?;
             rest.none().map(|()| Command::Screen(ScreenCommand::Show(whose)))
+        }, ..SCREEN
+    },
+    Spec {
+        name: "set", arguments: "NAME VALUE", completes: Completes::Settings,
+        doc: "Set theme, colors, ascii, mouse or layout until the end; `layerstep config` explains them.",
+        parse: |a| {
+            let names: Vec<_> = SETTINGS.iter().map(|spec| (spec.name, spec)).collect();
+            let (spec, rest) = a.choice(&names)?;
+            let (setting, rest) = rest.choice_for(spec.name, spec.values)?;
+            rest.none().map(|()| Command::Screen(ScreenCommand::Set(setting)))
         }, ..SCREEN
     },
     Spec {
