@@ -17,7 +17,7 @@ from pathlib import Path
 CELL = (8.4, 17.0)  # width and height of a character cell, in pixels
 BASE = ["#1e2229", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4"]
 BRIGHT = ["#5c6370", "#ff7b85", "#b5e890", "#ffd68a", "#82c4ff", "#e08cff", "#74d7e3", "#ffffff"]
-FOREGROUND, BACKGROUND = "#c8ccd4", "#15181d"
+DARK, LIGHT = ("#c8ccd4", "#15181d"), ("#383a42", "#ffffff")  # text and background
 
 
 def palette(index: int) -> str:
@@ -33,7 +33,8 @@ def palette(index: int) -> str:
 class Style:
     """What the escape sequences read so far have set."""
 
-    def __init__(self) -> None:
+    def __init__(self, ground: tuple[str, str]) -> None:
+        self.ground = ground
         self.fg, self.bg, self.bold, self.dim, self.reverse = None, None, False, False, False
 
     def apply(self, codes: list[int]) -> None:
@@ -41,7 +42,7 @@ class Style:
         while codes:
             code = codes.pop(0)
             if code == 0:
-                self.__init__()
+                self.__init__(self.ground)
             elif code in (1, 2, 7):
                 setattr(self, {1: "bold", 2: "dim", 7: "reverse"}[code], True)
             elif code in (22, 27):
@@ -60,13 +61,13 @@ class Style:
                 setattr(self, "fg" if code // 10 % 2 else "bg", colours[code % 10])
 
     def colours(self) -> tuple[str, str]:
-        fg, bg = self.fg or FOREGROUND, self.bg or BACKGROUND
+        fg, bg = self.fg or self.ground[0], self.bg or self.ground[1]
         return (bg, fg) if self.reverse else (fg, bg)
 
 
-def draw(screen: str, columns: int, rows: int) -> str:
+def draw(screen: str, columns: int, rows: int, ground: tuple[str, str]) -> str:
     width, height = CELL
-    shapes, texts, style = [], [], Style()
+    shapes, texts, style = [], [], Style(ground)
     for row, line in enumerate(screen.split("\n")[:rows]):
         column = 0
         for part in re.split(r"(\x1b\[[0-9;]*m)", line):
@@ -78,7 +79,7 @@ def draw(screen: str, columns: int, rows: int) -> str:
                 f'<rect x="{at * width:.1f}" y="{row * height + top:.1f}" width="{cells * width + 0.2:.1f}" '
                 f'height="{tall:.1f}" fill="{colour}"/>'
             )
-            if bg != BACKGROUND and part:
+            if bg != ground[1] and part:
                 box(0, height + 0.2, bg, column, len(part))
             for run in re.findall(r"▀+|▄+|█+|[^▀▄█]+", part):
                 if run[0] in "▀▄█":
@@ -95,7 +96,7 @@ def draw(screen: str, columns: int, rows: int) -> str:
     size = f'{columns * width:.0f}" height="{rows * height:.0f}'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" '
-        f'font-size="14"><rect width="100%" height="100%" fill="{BACKGROUND}"/>{"".join(shapes)}{"".join(texts)}</svg>\n'
+        f'font-size="14"><rect width="100%" height="100%" fill="{ground[1]}"/>{"".join(shapes)}{"".join(texts)}</svg>\n'
     )
 
 
@@ -122,11 +123,13 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--size", default="160x45", help="columns x rows [default: %(default)s]")
     parser.add_argument("--keys", nargs="*", default=[], help="keys as tmux names them, typed one after another")
+    parser.add_argument("--light", action="store_true", help="dark text on a white background, as in a light terminal")
     parser.add_argument("command", nargs="+")
     arguments = sys.argv[1:]
     args = parser.parse_args(arguments)
     columns, rows = (int(number) for number in args.size.split("x"))
-    args.output.write_text(draw(capture(args.command, args.keys, columns, rows), columns, rows), encoding="utf-8")
+    screen = capture(args.command, args.keys, columns, rows)
+    args.output.write_text(draw(screen, columns, rows, LIGHT if args.light else DARK), encoding="utf-8")
     return 0
 
 

@@ -5,6 +5,7 @@
 mod batch;
 mod bench;
 mod capture;
+mod config;
 mod debug;
 mod demo;
 mod diff;
@@ -20,6 +21,7 @@ mod witness;
 pub use explain::suspect_table;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -37,6 +39,9 @@ struct Cli {
     /// Threads to compute with [default: all cores]. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Read this configuration file, not the one in the usual place: for the demo; `debug` and `config` take it, too.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,7 +52,7 @@ enum Command {
     /// command line; what stands behind the script is added to it.
     Run {
         /// The script: one command a line, # before comments.
-        script: std::path::PathBuf,
+        script: PathBuf,
         /// Arguments of `debug`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -64,6 +69,8 @@ enum Command {
     Bench(bench::Args),
     /// Show what a model or a dump holds, and what is taken for what.
     Inspect(inspect::Args),
+    /// Print the configuration in effect, as a file that can be read back.
+    Config(config::Args),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -87,8 +94,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
     if let Some(threads) = cli.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
+    if cli.config.is_some() && cli.command.is_some() {
+        bail!("--config stands behind the command: layerstep debug --config FILE");
+    }
     match cli.command {
-        None => debug::run_demo(),
+        None => debug::run_demo(cli.config.as_deref()),
         Some(Command::Debug(args)) => debug::run(&args),
         Some(Command::Run { script, arguments }) => debug::run_script(&script, &arguments),
         Some(Command::Diff(args)) => diff::run(&args),
@@ -97,6 +107,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Config(args)) => config::run(&args),
         Some(Command::Completions { shell }) => {
             // By way of a buffer: clap_complete panics when its output is closed.
             let mut script = Vec::new();

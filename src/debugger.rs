@@ -26,6 +26,7 @@ mod why;
 
 pub use command::{COMMANDS, Command, Group, Key, Motion, Spec, Topic};
 pub use patch::{PatchRequest, Unpatch};
+pub use record::DEFAULT_MEMORY;
 pub use reload::Opener;
 pub use state::{Debugger, Session};
 pub use why::Switched;

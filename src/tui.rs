@@ -14,6 +14,7 @@
 //! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
 //! | `slot`, `views` | the pages that panes show, and what of them |
 //! | `keymap`, `theme`, `layout` | names of keys, every colour and glyph, every area |
+//! | `settings` | what the user has chosen of them |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
 //! | `headless` | the same without a terminal, for tests |
 
@@ -32,6 +33,7 @@ mod obey;
 mod outline;
 mod pane;
 mod prompt;
+mod settings;
 mod slot;
 mod tensor;
 mod terminal;
@@ -44,6 +46,7 @@ mod worker;
 pub use headless::Screen;
 pub use keymap::Keymap;
 pub use manual::command_table;
+pub use settings::Settings;
 pub use terminal::{Error, Start, Watch, run};
-pub use theme::{Colors, Theme};
+pub use theme::{Colors, Palette, Theme};
 pub use worker::Backend;

@@ -410,6 +410,24 @@ fn a_page_has_the_numbers_of_the_engine() {
 }
 
 #[test]
+fn a_small_memory_keeps_the_newest_and_what_one_goes_to() {
+    let (mut small, mut large) = (tiny_session("llama"), tiny_session("llama"));
+    small.limit_memory(1);
+    for line in
+        ["step 40", "goto 0.q_rope", "goto 1.scores", "next", "goto 0.q_rope@2", "goto 2.mlp", "back 3", "reload"]
+    {
+        let done = [&mut small, &mut large].map(|debugger| execute(debugger, line).is_ok());
+        assert_eq!(done, [line != "reload"; 2], "{line}");
+        let listing = small.listing();
+        let at = listing.rows[listing.at.expect("somewhere")].short.clone();
+        assert_eq!(page(&small, &at, ENGINE).numbers, page(&large, &at, ENGINE).numbers, "{line}");
+        let before = request(&small, "embed_tokens");
+        assert!(small.tensor(&before).is_err_and(|error| error.contains("not kept")), "{line}");
+        assert!(large.tensor(&before).is_ok());
+    }
+}
+
+#[test]
 fn a_page_is_cut_at_its_edges() {
     let mut debugger = demo();
     execute(&mut debugger, "goto 0.q_rope").expect("goto");

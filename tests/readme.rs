@@ -19,6 +19,28 @@ fn the_table_of_suspects_is_that_of_the_program() {
     assert!(readme().contains(&table), "README.md, section Known mistakes, should hold:\n{table}");
 }
 
+#[test]
+fn the_configuration_is_one() {
+    let readme = readme();
+    let (_, section) = readme.split_once("\n## Configuration\n").expect("a section");
+    let (_, example) = section.split_once("```toml\n").expect("an example");
+    let (example, _) = example.split_once("```").expect("its end");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, example).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_layerstep"))
+        .args(["config", "--config"])
+        .arg(&file)
+        .output()
+        .expect("the program runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in example.lines().filter(|line| line.contains('=')) {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        assert!(printed.lines().any(|other| other == line), "{line}:\n{printed}");
+    }
+}
+
 /// What follows a line `    $ layerstep ...`, up to the next line that is not indented; `[...]` stands for left-out lines.
 #[test]
 fn transcripts_on_the_demo_are_what_the_program_prints() {

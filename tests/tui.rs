@@ -5,15 +5,15 @@ mod support {
     pub mod fake;
 }
 
-use layerstep::tui::{Colors, Screen, Theme};
+use layerstep::tui::{Colors, Palette, Screen, Theme};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{MouseButton, MouseEventKind};
 use ratatui::style::Color;
 use support::fake::Fake;
 
-const FULL: Theme = Theme { colors: Colors::Full, ascii: false };
-const PLAIN: Theme = Theme { colors: Colors::None, ascii: true };
+const FULL: Theme = Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false };
+const PLAIN: Theme = Theme { palette: Palette::Dark, colors: Colors::None, ascii: true };
 
 fn screen(columns: u16, rows: u16, keys: &str) -> Screen<Fake> {
     let mut screen = Screen::headless(Fake::new(30), columns, rows, FULL);
@@ -55,6 +55,50 @@ fn the_first_divergence_at_80x24() {
     let screen = screen(80, 24, "cc");
     insta::assert_snapshot!("divergence_80x24", screen.text());
     insta::assert_snapshot!("divergence_80x24_styles", styles(screen.buffer()));
+}
+
+#[test]
+fn every_look_has_its_styles() {
+    let look = |palette, colors, keys: &str| {
+        let mut screen = Screen::headless(Fake::new(30), 80, 24, Theme { palette, colors, ascii: false });
+        styles(screen.keys(keys).buffer())
+    };
+    insta::assert_snapshot!("styles_light", look(Palette::Light, Colors::Full, "cc"));
+    insta::assert_snapshot!("styles_high_contrast", look(Palette::HighContrast, Colors::Full, "cc"));
+    insta::assert_snapshot!("styles_256", look(Palette::Dark, Colors::Indexed, "ce"));
+    insta::assert_snapshot!("styles_16", look(Palette::Dark, Colors::Basic, "ce"));
+    insta::assert_snapshot!("styles_no_color", look(Palette::Dark, Colors::None, "cc"));
+    // No look changes what is written, and none but that of no colours how.
+    let text = |palette, colors| {
+        let mut screen = Screen::headless(Fake::new(30), 100, 30, Theme { palette, colors, ascii: false });
+        screen.keys("cd").text()
+    };
+    for palette in [Palette::Light, Palette::HighContrast] {
+        for colors in [Colors::Full, Colors::Indexed, Colors::Basic, Colors::None] {
+            assert_eq!(text(palette, colors), text(Palette::Dark, colors));
+        }
+    }
+}
+
+#[test]
+fn settings_are_changed_by_commands() {
+    let mut screen = screen(80, 24, "c:set theme light<ret>");
+    assert!(screen.text().contains("theme is light"));
+    let mut untouched = Screen::headless(Fake::new(30), 80, 24, FULL);
+    let light = Theme { palette: Palette::Light, ..FULL };
+    let mut other = Screen::headless(Fake::new(30), 80, 24, light);
+    assert_eq!(screen.keys("j").buffer(), other.keys("cj").buffer());
+    assert_eq!(
+        screen.keys(":set theme auto<ret>j").buffer(),
+        untouched.keys("cjj").buffer(),
+        "back to what was detected"
+    );
+    assert!(screen.keys(":set co<tab> 16<ret>").text().contains("colors is 16"));
+    assert!(screen.keys(":set ascii on<ret>j").text().is_ascii());
+    assert!(screen.keys(":set layout comparing<ret>").text().contains("layout is comparing"));
+    assert!(screen.keys(":set mouse off<ret>").text().contains("mouse is off"));
+    assert!(screen.keys(":set mouse maybe<ret>").text().contains("mouse takes off or on, not maybe"));
+    assert!(screen.keys(":set nonsense<ret>").text().contains("set takes ascii, colors, layout, mouse or theme"));
 }
 
 #[test]

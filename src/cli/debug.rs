@@ -1,7 +1,7 @@
 //! `layerstep debug`: the screen. Without a command, the built-in demo.
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 
 use super::batch::Batch;
+use super::config::Config;
 use super::demo;
 use super::input::{Loaded, TokenArgs};
 use super::note;
@@ -42,6 +43,9 @@ pub(super) struct Args {
     /// Begin with a command, as : takes it; repeatable: --command 'break *.probs if nan' --command continue.
     #[arg(short, long = "command", value_name = "COMMAND")]
     commands: Vec<String>,
+    /// Read this configuration file, not the one in the usual place; `layerstep config` tells where that is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Alone: no screen; obey --command, or the lines of standard input, and print what comes of them. With a number:
     /// which row of a batch of the dumps to take, from 0.
     #[arg(long, value_name = "K", num_args = 0..=1)]
@@ -51,7 +55,9 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(args.config.as_deref())?;
     let (mut debugger, watch) = open(args)?;
+    debugger.limit_memory(config.memory);
     if args.batch == Some(None) {
         let batch = Batch::new(&mut debugger, std::io::stdout().lock());
         let stdin = std::io::stdin();
@@ -59,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let read = args.commands.is_empty();
         return batch.run(&args.commands, read.then_some(("standard input", &mut lines as &mut dyn BufRead)));
     }
-    show(debugger, watch, args.commands.clone())
+    show(debugger, config, watch, args.commands.clone())
 }
 
 /// Runs a script: the first line may say what is debugged, as on the command line.
@@ -83,7 +89,9 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
     let args = Script::try_parse_from(&given)
         .map_err(|error| anyhow!("{name}: {}", super::one_line(&error.to_string())))?
         .args;
+    let config = Config::load(args.config.as_deref())?;
     let (mut debugger, _) = open(&args)?;
+    debugger.limit_memory(config.memory);
     // The line stays as an empty one, so that the others keep their numbers.
     let lines: Vec<&str> =
         text.lines().enumerate().map(|(index, line)| if Some(index) == first { "" } else { line }).collect();
@@ -137,14 +145,18 @@ fn debugger(session: Session, switched: Option<Switched>) -> Debugger {
 }
 
 /// Opens the demo.
-pub(super) fn run_demo() -> anyhow::Result<ExitCode> {
+pub(super) fn run_demo(config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = Config::load(config)?;
     let (loaded, opened) = demo::open()?;
-    show(debugger(session(&loaded, opened)?, None), None, Vec::new())
+    let mut debugger = debugger(session(&loaded, opened)?, None);
+    debugger.limit_memory(config.memory);
+    show(debugger, config, None, Vec::new())
 }
 
-fn show(debugger: Debugger, watch: Option<Watch>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
+fn show(debugger: Debugger, config: Config, watch: Option<Watch>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
     let watch = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
-    tui::run(debugger, tui::Start { watch, history: places::history(), commands })?;
+    let Config { settings, keys, .. } = config;
+    tui::run(debugger, tui::Start { settings, keys, watch, history: places::history(), commands })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! Where the program keeps what is not yours to look after: XDG's folders.
+//! Where the configuration is read from, and where the program keeps what is not yours to look after: XDG's folders.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,6 +8,11 @@ fn folder(variable: &str, of_home: &str) -> Option<PathBuf> {
     let given = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = given.or_else(|| env::home_dir().map(|home| home.join(of_home)))?;
     Some(folder.join("layerstep"))
+}
+
+/// The configuration file: `$XDG_CONFIG_HOME/layerstep/config.toml`.
+pub(super) fn config() -> Option<PathBuf> {
+    Some(folder("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
 }
 
 /// The file of command lines that were typed: `$XDG_STATE_HOME/layerstep/history`.

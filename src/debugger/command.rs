@@ -2,16 +2,19 @@
 
 mod argument;
 mod screen;
+mod setting;
 mod spec;
 mod table;
 mod words;
 
 pub use screen::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
+pub use setting::{Colors, Palette, SETTINGS, Setting, SettingSpec};
 pub use spec::{Completes, Group, Key, Spec};
 pub use table::COMMANDS;
 
 use super::patch::{PatchRequest, Unpatch};
 use argument::Arguments;
+pub use argument::{listed, nearest};
 
 /// What the user asks of the debugger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +218,12 @@ mod tests {
             ("pane attention", "Some(Screen(Pane(Attention)))"),
             ("head 3", "Some(Screen(Head(To(3))))"),
             ("head next", "Some(Screen(Head(On(1))))"),
+            ("set theme light", "Some(Screen(Set(Theme(Some(Light)))))"),
+            ("set mo of", "Some(Screen(Set(Mouse(false))))"),
+            ("set", "set takes ascii, colors, layout, mouse or theme"),
+            ("set thme dark", "set takes ascii, colors, layout, mouse or theme, not thme"),
+            ("set theme", "theme takes auto, dark, high-contrast or light"),
+            ("set ascii yes", "ascii takes auto, off or on, not yes"),
             ("until 5", "Some(Until(\"5\"))"),
             ("goto", "goto needs an activation: goto ACTIVATION"),
             ("step x", "step takes a number, not x: step [N]"),

@@ -1,6 +1,6 @@
 //! What a half-typed command line may go on with.
 
-use super::command::{COMMANDS, Completes, Spec};
+use super::command::{COMMANDS, Completes, SETTINGS, SettingSpec, Spec};
 
 /// What may stand where the last word of a line begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub fn complete(line: &str, names: &[String]) -> Completions {
     let words = match spec.completes {
         Completes::Nothing => Vec::new(),
         Completes::Words(words) => begin(&mut words.iter().copied()),
+        Completes::Settings => match line[..start].split_whitespace().collect::<Vec<_>>()[..] {
+            [_] => begin(&mut SETTINGS.iter().map(|spec| spec.name)),
+            [_, name] => SettingSpec::find(name).map_or_else(Vec::new, |spec| begin(&mut spec.words())),
+            _ => Vec::new(),
+        },
         Completes::Commands => begin(&mut COMMANDS.iter().map(|spec| spec.name)),
         Completes::Files => files(word),
         Completes::Activations => {
@@ -71,6 +76,10 @@ mod tests {
             ("goto rope", 5, "0.q_rope"),
             ("b 0.q_r", 2, "0.q_rope"),
             ("info t", 5, "tokens"),
+            ("set co", 4, "colors"),
+            ("set theme ", 10, "auto dark light high-contrast"),
+            ("set nonsense ", 13, ""),
+            ("set mouse off ", 14, ""),
             ("help fin", 5, "finish"),
             ("step ", 5, ""),
             ("nonsense x", 0, ""),

@@ -176,6 +176,11 @@ impl Debugger {
             self.run.rewind(counter);
         }
         self.trace.truncate(forward, counter);
+        // What was computed long ago may not have been kept.
+        let last = counter.checked_sub(1).and_then(|last| self.run.program().sites().get(last).copied());
+        if let Some(value) = last.and_then(|site| self.run.get(site)) {
+            self.trace.keep_last(value);
+        }
     }
 
     pub(super) fn back(&mut self, motion: Motion, count: usize) -> Result<Stop, String> {

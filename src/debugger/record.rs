@@ -5,21 +5,51 @@ use crate::engine::Value;
 /// One op that has been computed.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// Its activation; `None` when the memory budget was used up.
+    /// Its activation; `None` when memory was needed for newer ones.
     pub(super) value: Option<Value>,
 }
 
-/// The records of every forward, the current one last.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trace {
-    forwards: Vec<Vec<Record>>,
-    bytes: usize,
+impl Record {
+    fn bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.len() * size_of::<f32>())
+    }
 }
 
-/// Activations kept at once. Stepping back recomputes what was not kept.
-const BUDGET_BYTES: usize = 4 << 30;
+/// The records of every forward, the current one last.
+#[derive(Clone, Debug)]
+pub(super) struct Trace {
+    forwards: Vec<Vec<Record>>,
+    /// What is kept, and how much may be.
+    bytes: usize,
+    budget: usize,
+}
+
+/// Bytes of activations kept at once, where nothing else was said.
+pub const DEFAULT_MEMORY: usize = 4_000_000_000;
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { forwards: Vec::new(), bytes: 0, budget: DEFAULT_MEMORY }
+    }
+}
 
 impl Trace {
+    /// Keeps so many bytes at most, and the newest activation in any case.
+    pub(super) fn limit(&mut self, budget: usize) {
+        self.budget = budget;
+        self.forget_oldest();
+    }
+
+    /// Bytes kept at most.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Forgets everything but the limit.
+    pub(super) fn clear(&mut self) {
+        *self = Self { budget: self.budget, ..Self::default() };
+    }
+
     /// Begins the next forward.
     pub(super) fn begin_forward(&mut self) {
         self.forwards.push(Vec::new());
@@ -27,19 +57,39 @@ impl Trace {
 
     /// Keeps one more op.
     pub(super) fn push(&mut self, value: &Value) {
-        let bytes = value.len() * size_of::<f32>();
-        let kept = self.bytes + bytes <= BUDGET_BYTES;
-        self.bytes += if kept { bytes } else { 0 };
-        let record = Record { value: kept.then(|| value.clone()) };
+        let record = Record { value: Some(value.clone()) };
+        self.bytes += record.bytes();
         self.forwards.last_mut().expect("a forward has begun").push(record);
+        self.forget_oldest();
     }
 
     /// Forgets what lies after `counter` ops of `forward`.
     pub(super) fn truncate(&mut self, forward: usize, counter: usize) {
         self.forwards.truncate(forward + 1);
         self.forwards[forward].truncate(counter);
-        let values = self.forwards.iter().flatten().filter_map(|record| record.value.as_ref());
-        self.bytes = values.map(|value| value.len() * size_of::<f32>()).sum();
+        self.bytes = self.forwards.iter().flatten().map(Record::bytes).sum();
+    }
+
+    /// Keeps the activation of the last op again, if it was forgotten.
+    pub(super) fn keep_last(&mut self, value: &Value) {
+        let last = self.forwards.last_mut().and_then(|records| records.last_mut());
+        if let Some(record) = last.filter(|record| record.value.is_none()) {
+            record.value = Some(value.clone());
+            self.bytes += record.bytes();
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let count: usize = self.forwards.iter().map(Vec::len).sum();
+        let older = self.forwards.iter_mut().flatten().take(count.saturating_sub(1));
+        for record in older {
+            if self.bytes <= self.budget {
+                return;
+            }
+            self.bytes -= record.bytes();
+            record.value = None;
+        }
     }
 
     /// The records of the current forward.

@@ -38,6 +38,7 @@ impl Debugger {
         let stays = |error: String| format!("not reloaded, the old comparison stays: {error}");
         let mut new = Self::new(opener.open().map_err(stays)?);
         new.stops.clone_from(&self.stops);
+        new.trace.limit(self.trace.budget());
         new.adopt_generated(&self.session, self.given);
         new.take_patches(&self.patches).map_err(stays)?;
         if let Some(switched) = &self.switched {

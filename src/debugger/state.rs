@@ -102,6 +102,11 @@ impl Debugger {
         }
     }
 
+    /// Keeps so many bytes of activations at most.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.trace.limit(bytes);
+    }
+
     /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
     ///
     /// # Errors

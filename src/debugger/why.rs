@@ -114,7 +114,7 @@ impl Debugger {
         self.run.alter(self.switched.as_ref().map(|switched| switched.alterations.clone()).unwrap_or_default());
         self.run.patch(self.patches.of_the_run());
         self.unpatched = None;
-        self.trace = super::record::Trace::default();
+        self.trace.clear();
         self.trace.begin_forward();
     }
 

@@ -12,6 +12,7 @@ use super::log::Log;
 use super::message::{Msg, Reply, Request};
 use super::outline::{self, Outline};
 use super::prompt::Prompt;
+use super::settings::Settings;
 use super::tensor::TensorView;
 use super::text;
 use super::theme::Theme;
@@ -25,6 +26,10 @@ use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status, Stop};
 pub(crate) struct App {
     /// Colours and glyphs.
     pub(crate) theme: Theme,
+    /// What the environment tells of the terminal.
+    pub(crate) detected: Theme,
+    /// What the user has chosen.
+    pub(crate) settings: Settings,
     /// Columns and rows of the terminal.
     pub(crate) size: (u16, u16),
     /// What only a reload changes: model, tokens, witnesses.
@@ -114,6 +119,8 @@ impl App {
     pub(crate) fn new(theme: Theme, size: (u16, u16), header: Header, listing: Listing, curve: Curve) -> Self {
         let mut app = Self {
             theme,
+            detected: theme,
+            settings: Settings::default(),
             size,
             header,
             listing,

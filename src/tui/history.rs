@@ -4,9 +4,6 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Lines kept in the file at most.
-const LONGEST: usize = 1000;
-
 /// What was typed, the newest last.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -15,13 +12,16 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Reads the lines of earlier runs, and adds to them. A file that cannot be read is no history; one that has grown
-    /// long is cut.
-    pub(crate) fn open(file: &Path) -> Self {
+    /// Reads the last lines of earlier runs, and adds to them. A file that cannot be read is no history; one that has
+    /// grown to twice as many is cut. Without any, nothing is written.
+    pub(crate) fn open(file: &Path, most: usize) -> Self {
+        if most == 0 {
+            return Self::default();
+        }
         let text = fs::read_to_string(file).unwrap_or_default();
         let all: Vec<String> = text.lines().map(str::to_string).collect();
-        let lines = all[all.len().saturating_sub(LONGEST)..].to_vec();
-        if all.len() > 2 * LONGEST {
+        let lines = all[all.len().saturating_sub(most)..].to_vec();
+        if all.len() > most.saturating_mul(2) {
             drop(fs::write(file, lines.join("\n") + "\n"));
         }
         Self { lines, file: Some(file.to_path_buf()) }
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn lines_are_recalled_by_how_they_begin_and_kept_in_a_file() {
         let file = std::env::temp_dir().join(format!("layerstep-history-{}", std::process::id()));
-        let mut history = History::open(&file);
+        let mut history = History::open(&file, 1000);
         for line in ["step 2", "break norm", "step 3", "step 3"] {
             history.push(line);
         }
@@ -74,7 +74,12 @@ mod tests {
         assert_eq!(history.recall("st", Some(0), false), Some((Some(2), "step 3")));
         assert_eq!(history.recall("st", Some(2), false), Some((None, "st")));
         assert_eq!(history.recall("", None, false), None);
-        assert_eq!(History::open(&file).lines, ["step 2", "break norm", "step 3"]);
+        assert_eq!(History::open(&file, 1000).lines, ["step 2", "break norm", "step 3"]);
+        assert_eq!(History::open(&file, 2).lines, ["break norm", "step 3"]);
+        assert_eq!(fs::read_to_string(&file).expect("the file").lines().count(), 3, "not yet twice as long");
+        assert_eq!(History::open(&file, 1).lines, ["step 3"]);
+        assert_eq!(fs::read_to_string(&file).expect("the file"), "step 3\n");
+        assert!(History::open(&file, 0).lines.is_empty());
         drop(fs::remove_file(file));
     }
 }

@@ -52,6 +52,11 @@ impl Keymap {
         found.map(|(key, line, rest)| (key.as_str(), line[line.len() - rest..].trim().trim_end_matches('%'))).collect()
     }
 
+    /// Every key and its line.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.iter().map(|(key, line)| (key.as_str(), line.as_str()))
+    }
+
     /// Gives a key another line; an empty one takes the key away.
     ///
     /// # Errors
@@ -59,6 +64,12 @@ impl Keymap {
     pub fn bind(&mut self, key: &str, line: &str) -> Result<(), String> {
         if named(key).is_none() {
             return Err(format!("there is no key {key}: keys are called x, C-x, M-x, ret, esc, tab, space, pgup, F1"));
+        }
+        if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == key) {
+            return Err(format!("terminals send {same} for {key}: bind that"));
+        }
+        if matches!(key, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9") {
+            return Err(format!("{key} begins a number, as in {key}s, and cannot be bound"));
         }
         if !line.trim().is_empty() && Command::parse(&line.replace('%', "0"))?.is_none() {
             return Err(format!("{line} is not a command"));
@@ -70,6 +81,9 @@ impl Keymap {
         Ok(())
     }
 }
+
+/// Keys that a terminal does not tell from others.
+const SAME: &[(&str, &str)] = &[("C-i", "tab"), ("C-m", "ret"), ("C-[", "esc")];
 
 fn takes_count(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
@@ -110,6 +124,17 @@ const NAMED: &[(&str, KeyCode)] = &[
     ("home", KeyCode::Home),
     ("end", KeyCode::End),
     ("F1", KeyCode::F(1)),
+    ("F2", KeyCode::F(2)),
+    ("F3", KeyCode::F(3)),
+    ("F4", KeyCode::F(4)),
+    ("F5", KeyCode::F(5)),
+    ("F6", KeyCode::F(6)),
+    ("F7", KeyCode::F(7)),
+    ("F8", KeyCode::F(8)),
+    ("F9", KeyCode::F(9)),
+    ("F10", KeyCode::F(10)),
+    ("F11", KeyCode::F(11)),
+    ("F12", KeyCode::F(12)),
 ];
 
 /// The name of a key, as the tables and the tests write it: `s`, `tab`, `C-c`.
@@ -188,6 +213,8 @@ mod tests {
         assert_eq!(keys.line("x", None, None).as_deref(), Some("break *.probs if nan"));
         assert_eq!(keys.bind("s", ""), Ok(()));
         assert_eq!(keys.line("s", None, None), None);
+        assert!(keys.bind("C-i", "step").is_err_and(|error| error.contains("terminals send tab for C-i")));
+        assert!(keys.bind("3", "step").is_err_and(|error| error.contains("begins a number")));
         assert!(keys.bind("hyper", "step").is_err_and(|error| error.contains("no key hyper")));
         assert!(keys.bind("x", "stpe").is_err_and(|error| error.contains("is it step?")));
     }

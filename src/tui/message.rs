@@ -56,6 +56,8 @@ pub(crate) enum Request {
     Interrupt,
     /// Give the terminal back until the shell continues us.
     Suspend,
+    /// Listen to the mouse, or leave it to the terminal.
+    Mouse(bool),
     /// Leave.
     Quit,
 }

@@ -81,6 +81,7 @@ impl App {
             S::Magnify(count) => self.tensor.magnify = magnified(self.tensor.magnify.max(1), count),
             S::Follow(token) => self.follow(token.as_deref()),
             S::Show(whose) => self.show(whose),
+            S::Set(setting) => self.change(setting, requests),
             S::Search(None) => self.open_prompt(Purpose::Search, ""),
             S::Search(Some(text)) => self.search_for(&text),
             S::Select(name) => self.select(&name),
@@ -158,7 +159,7 @@ impl App {
         }
     }
 
-    fn arrange(&mut self, layout: Option<Layout>) {
+    pub(crate) fn arrange(&mut self, layout: Option<Layout>) {
         let all = Layout::NAMED;
         let now = all.iter().position(|(_, layout)| *layout == self.arranged.layout).unwrap_or(0);
         let layout = layout.unwrap_or(all[(now + 1) % all.len()].1);

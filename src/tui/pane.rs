@@ -56,7 +56,9 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
         let area = Rect { y: 1, height: bottom.y - 1, ..frame.area() };
         overlay(frame.buffer_mut(), area, app);
     }
-    if let Some(cursor) = areas.bottom.and_then(|area| prompt::draw(frame.buffer_mut(), area, app)) {
+    let cursor = areas.bottom.and_then(|area| prompt::draw(frame.buffer_mut(), area, app));
+    app.theme.paint_ground(frame.buffer_mut());
+    if let Some(cursor) = cursor {
         frame.set_cursor_position(cursor);
     }
 }

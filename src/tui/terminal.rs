@@ -25,8 +25,10 @@ use signal_hook::iterator::Signals;
 
 use super::app::App;
 use super::history::History;
+use super::keymap::Keymap;
 use super::message::{Msg, Reply, Request};
 use super::pane;
+use super::settings::Settings;
 use super::theme::Theme;
 use super::worker::{Backend, Worker};
 
@@ -68,6 +70,10 @@ pub type Watch = (Duration, Box<dyn FnMut() -> bool + Send>);
 /// What the screen begins with.
 #[derive(Default)]
 pub struct Start {
+    /// What the user has chosen of the screen.
+    pub settings: Settings,
+    /// What the keys do.
+    pub keys: Keymap,
     /// How often to look whether the dumps have changed, and how: they are then read again.
     pub watch: Option<Watch>,
     /// Where the command lines of earlier runs are kept.
@@ -88,12 +94,16 @@ pub fn run<B: Backend + Send + 'static>(backend: B, start: Start) -> Result<(), 
     let changed = start.watch.map(watched).transpose()?;
     let theme = Theme::from_environment();
     let mut app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
-    app.history = start.history.as_deref().map(History::open).unwrap_or_default();
+    app.configure(start.settings);
+    app.keys = start.keys;
+    let lines = start.settings.history;
+    app.history = start.history.map(|file| History::open(&file, lines)).unwrap_or_default();
     app.script = start.commands.into_iter().rev().collect();
     restore_on_panic();
     restore_on_signal()?;
     let worker = Worker::start(backend)?;
-    let result = enter().and_then(|screen| Loop { app, worker, screen, changed, open: 0, quit: false }.run());
+    let result = enter(start.settings.mouse)
+        .and_then(|screen| Loop { app, worker, screen, changed, open: 0, quit: false }.run());
     leave();
     result
 }
@@ -167,7 +177,7 @@ impl Loop {
     }
 
     fn return_to_terminal(&mut self) -> Result<(), Error> {
-        self.screen = enter()?;
+        self.screen = enter(self.app.settings.mouse)?;
         let (columns, rows) = modes::size()?;
         let requests = self.app.update(Msg::Resize(columns, rows));
         self.send(requests)
@@ -202,6 +212,8 @@ impl Loop {
                 }
                 // OSC 52: terminals that do not know it, or do not want it, pass it over.
                 Request::Yank(text) => execute!(self.screen.backend_mut(), CopyToClipboard::to_clipboard_from(text))?,
+                Request::Mouse(true) => execute!(self.screen.backend_mut(), EnableMouseCapture)?,
+                Request::Mouse(false) => execute!(self.screen.backend_mut(), DisableMouseCapture)?,
                 Request::Interrupt => self.worker.send(Request::Interrupt),
                 other => {
                     self.open += 1;
@@ -240,13 +252,16 @@ fn watched((pause, mut look): Watch) -> io::Result<Arc<AtomicBool>> {
     Ok(changed)
 }
 
-fn enter() -> Result<Screen, Error> {
+fn enter(mouse: bool) -> Result<Screen, Error> {
     // Without this, crossterm resets all attributes wherever NO_COLOR hides a colour; the theme keeps colours out.
     force_color_output(true);
     ENTERED.store(true, Ordering::Relaxed);
     modes::enable_raw_mode()?;
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout());
-    execute!(out, EnterAlternateScreen, Clear(ClearType::All), EnableMouseCapture, EnableBracketedPaste, Hide)?;
+    execute!(out, EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste, Hide)?;
+    if mouse {
+        execute!(out, EnableMouseCapture)?;
+    }
     Ok(Terminal::new(CrosstermBackend::new(out))?)
 }
 

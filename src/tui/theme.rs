@@ -1,32 +1,25 @@
 //! Every colour and glyph. Nothing is said by colour alone: without colours the glyphs and attributes remain.
 
+mod heat;
+mod palette;
+
 use std::env;
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 
+pub use crate::debugger::command::{Colors, Palette};
 use crate::debugger::view::Status;
 
-/// What the terminal can show.
+/// What the terminal can show, and how it is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
+    /// The look.
+    pub palette: Palette,
     /// How many colours.
     pub colors: Colors,
     /// Only ASCII characters.
     pub ascii: bool,
-}
-
-/// How many colours a terminal has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colors {
-    /// None: attributes only.
-    None,
-    /// The sixteen of the user's palette.
-    Basic,
-    /// 256.
-    Indexed,
-    /// 24 bits.
-    Full,
 }
 
 /// What a piece of the screen says; the theme knows how it looks.
@@ -75,7 +68,7 @@ const ASCII_BORDER: border::Set<'static> = border::Set {
 };
 
 impl Theme {
-    /// Reads `NO_COLOR`, `COLORTERM`, `TERM`, `SSH_CONNECTION` and the locale.
+    /// Reads `NO_COLOR`, `COLORTERM`, `TERM`, `SSH_CONNECTION`, `COLORFGBG` and the locale.
     pub fn from_environment() -> Self {
         Self::detect(|name| env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -96,7 +89,11 @@ impl Theme {
             Colors::Basic
         };
         // Containers often set no locale at all, on terminals that do show UTF-8.
-        Self { colors, ascii: poor || !locale.is_none_or(utf8) }
+        let ascii = poor || !locale.is_none_or(utf8);
+        // The last number is the background: white and the bright colours but the bright black are light.
+        let background = variable("COLORFGBG").and_then(|colors| colors.rsplit(';').next()?.parse().ok());
+        let palette = if matches!(background, Some(7 | 9..=15)) { Palette::Light } else { Palette::Dark };
+        Self { palette, colors, ascii }
     }
 
     /// How a role looks.
@@ -106,24 +103,26 @@ impl Theme {
             return Style::new().fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED);
         }
         let bold_reversed = Modifier::BOLD.union(Modifier::REVERSED);
-        let orange = if self.colors == Colors::Basic { Color::Yellow } else { Color::Indexed(172) };
+        let hues = self.hues();
         let (color, modifier) = match role {
-            Role::Status => (Color::Reset, Modifier::REVERSED),
-            Role::Selected(_) => (Color::Reset, Modifier::UNDERLINED),
-            Role::Bad => (orange, bold_reversed),
-            Role::Follows => (orange, Modifier::empty()),
-            Role::Good | Role::Border(true) => (Color::Cyan, Modifier::empty()),
-            Role::Label => (Color::LightBlue, Modifier::empty()),
-            Role::Dim | Role::Border(false) => (Color::Reset, Modifier::DIM),
-            Role::Key => (Color::Cyan, Modifier::BOLD),
-            // The dimness of a frame is not to spread to its title.
-            Role::Title(false) => return Style::new().remove_modifier(Modifier::DIM),
-            Role::Title(true) | Role::Current => (Color::Reset, Modifier::BOLD),
-            Role::Breakpoint => (Color::Magenta, Modifier::BOLD),
-            Role::Alert | Role::Error => (Color::LightMagenta, bold_reversed),
+            Role::Status => (None, Modifier::REVERSED),
+            Role::Selected(_) => (None, Modifier::UNDERLINED),
+            Role::Bad => (hues.map(|hues| hues.wrong), bold_reversed),
+            Role::Follows => (hues.map(|hues| hues.wrong), Modifier::empty()),
+            Role::Good | Role::Border(true) => (hues.map(|hues| hues.right), Modifier::empty()),
+            Role::Label => (hues.map(|hues| hues.label), Modifier::empty()),
+            Role::Dim | Role::Border(false) => match hues.and_then(|hues| hues.faint) {
+                None if self.palette != Palette::HighContrast => (None, Modifier::DIM),
+                faint => (faint, Modifier::empty()),
+            },
+            Role::Key => (hues.map(|hues| hues.right), Modifier::BOLD),
+            // What is faint about a frame is not to spread to its title.
+            Role::Title(false) => return Style::new().fg(Color::Reset).remove_modifier(Modifier::DIM),
+            Role::Title(true) | Role::Current => (None, Modifier::BOLD),
+            Role::Breakpoint => (hues.map(|hues| hues.mark), Modifier::BOLD),
+            Role::Alert | Role::Error => (hues.map(|hues| hues.alert), bold_reversed),
         };
-        let style = Style::new().add_modifier(modifier);
-        if self.colors == Colors::None || color == Color::Reset { style } else { style.fg(color) }
+        Style { fg: color, ..Style::new().add_modifier(modifier) }
     }
 
     /// The word and look of a status.
@@ -177,29 +176,6 @@ impl Theme {
         }
     }
 
-    /// The colour of a value between -1 and 1: purple below zero, orange above, dark at zero, brighter away from it.
-    /// Brightness says how much and hue says which sign, so it reads under every kind of colour blindness.
-    pub(crate) fn heat(self, value: f32) -> Color {
-        /// Steps on each side of zero: few enough that scrolling over a slow line stays light.
-        const STEPS: f32 = 16.0;
-        /// Zero.
-        const DARK: f64 = 22.0;
-        let strength = f64::from((value.abs().min(1.0) * STEPS).round() / STEPS);
-        // The dark half of the diverging map of ColorBrewer, from its outer end inwards, ends before it turns white.
-        let along = 0.05 + 0.33 * strength;
-        let color = colorous::PURPLE_ORANGE.eval_continuous(if value > 0.0 { 1.0 - along } else { along });
-        let fade = (strength / 0.35).min(1.0);
-        let mix = |channel: u8| (DARK + (f64::from(channel) - DARK) * fade) as u8;
-        let (r, g, b) = (mix(color.r), mix(color.g), mix(color.b));
-        match self.colors {
-            Colors::Full => Color::Rgb(r, g, b),
-            Colors::Indexed => Color::Indexed(nearest(r, g, b)),
-            Colors::Basic if value > 0.0 => Color::Yellow,
-            Colors::Basic if value < 0.0 => Color::Magenta,
-            Colors::Basic | Colors::None => Color::Reset,
-        }
-    }
-
     /// Glyphs from nothing to much.
     pub(crate) fn ramp(self) -> &'static [&'static str] {
         if self.ascii {
@@ -221,22 +197,6 @@ pub(crate) enum Ink {
     Shades,
 }
 
-/// The nearest of the 256 colours, among the cube and the greys.
-fn nearest(r: u8, g: u8, b: u8) -> u8 {
-    const LEVELS: [i32; 6] = [0, 95, 135, 175, 215, 255];
-    let level = |channel: u8| (0..6usize).min_by_key(|index| (LEVELS[*index] - i32::from(channel)).abs()).unwrap_or(0);
-    let distance =
-        |x: i32, y: i32, z: i32| (x - i32::from(r)).pow(2) + (y - i32::from(g)).pow(2) + (z - i32::from(b)).pow(2);
-    let (x, y, z) = (level(r), level(g), level(b));
-    let grey = ((i32::from(r) + i32::from(g) + i32::from(b)) / 3 - 8).clamp(0, 230) / 10;
-    let shade = 8 + 10 * grey;
-    if distance(shade, shade, shade) < distance(LEVELS[x], LEVELS[y], LEVELS[z]) {
-        232 + grey as u8
-    } else {
-        (16 + 36 * x + 6 * y + z) as u8
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,23 +214,15 @@ mod tests {
         assert!(detected(&[("TERM", "xterm"), ("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")]).ascii);
         assert!(!detected(&[("TERM", "xterm"), ("LANG", "en_GB.UTF-8")]).ascii);
         assert!(detected(&[("TERM", "linux")]).ascii);
-    }
-
-    #[test]
-    fn brightness_grows_with_magnitude() {
-        let theme = Theme { colors: Colors::Full, ascii: false };
-        let brightness = |value: f32| match theme.heat(value) {
-            Color::Rgb(r, g, b) => 0.21 * f64::from(r) + 0.72 * f64::from(g) + 0.07 * f64::from(b),
-            other => panic!("{other:?}"),
-        };
-        for sign in [1.0, -1.0] {
-            let steps: Vec<f64> = (0..=16).map(|step| brightness(sign * step as f32 / 16.0)).collect();
-            assert!(steps.is_sorted(), "{steps:?}");
+        for (colors, palette) in [
+            ("15;0", Palette::Dark),
+            ("0;15", Palette::Light),
+            ("0;default;7", Palette::Light),
+            ("12;8", Palette::Dark),
+            ("15;default", Palette::Dark),
+            ("", Palette::Dark),
+        ] {
+            assert_eq!(detected(&[("COLORFGBG", colors)]).palette, palette, "{colors}");
         }
-    }
-
-    #[test]
-    fn colours_of_the_cube_are_their_own_nearest() {
-        assert_eq!((nearest(255, 0, 0), nearest(0, 0, 0), nearest(18, 18, 18)), (196, 16, 233));
     }
 }

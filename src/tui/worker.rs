@@ -84,7 +84,7 @@ pub(crate) fn serve<B: Backend>(
             let page = guarded(|| backend.page(&request)).and_then(|page| page);
             reply(Reply::Page(request, page));
         }
-        Request::Interrupt | Request::Suspend | Request::Yank(_) | Request::Quit => {}
+        Request::Interrupt | Request::Suspend | Request::Yank(_) | Request::Mouse(_) | Request::Quit => {}
     }
 }
 

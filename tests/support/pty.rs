@@ -42,6 +42,9 @@ impl Pty {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_layerstep"));
         command.args(arguments);
         command.env_remove("NO_COLOR");
+        command.env_remove("COLORFGBG");
+        // Not the configuration of whoever runs the tests.
+        command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-configuration"));
         for (name, value) in [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LC_ALL", "C.UTF-8")] {
             command.env(name, value);
         }

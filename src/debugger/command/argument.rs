@@ -58,6 +58,11 @@ impl<'a> Arguments<'a> {
 
     /// One of a list of words, or the beginning of just one; then what follows it.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<(T, Arguments<'a>), String> {
+        self.choice_for(self.spec.name, choices)
+    }
+
+    /// The same; `what` is what takes one of them.
+    pub(super) fn choice_for<T: Copy>(&self, what: &str, choices: &[(&str, T)]) -> Result<(T, Arguments<'a>), String> {
         let (word, rest) = self.text.split_once(char::is_whitespace).unwrap_or((self.text, ""));
         let begins = || choices.iter().filter(|(name, _)| !word.is_empty() && name.starts_with(word));
         let exact = choices.iter().find(|(name, _)| *name == word);
@@ -68,7 +73,7 @@ impl<'a> Arguments<'a> {
         let mut names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         let said = if word.is_empty() { String::new() } else { format!(", not {word}") };
-        Err(format!("{} takes {}{said}", self.spec.name, listed(&names, "or")))
+        Err(format!("{what} takes {}{said}", listed(&names, "or")))
     }
 
     /// `3`, `next`, `next 2`, `previous`: to one, or on by some.
@@ -84,8 +89,15 @@ impl<'a> Arguments<'a> {
     }
 }
 
+/// The name that a mistyped word most likely means.
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name: &str| strsim::jaro_winkler(name, word);
+    let near = names.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    near.filter(|near| likeness(near) > 0.75)
+}
+
 /// `a`, `a or b`, `a, b or c`
-pub(super) fn listed(words: &[&str], and: &str) -> String {
+pub fn listed(words: &[&str], and: &str) -> String {
     match words {
         [] => String::new(),
         [one] => (*one).to_string(),

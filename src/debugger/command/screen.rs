@@ -1,6 +1,8 @@
 //! Commands that only a screen obeys: what is shown, where, and how much of it. Scripts may hold them; without a screen
 //! they do nothing.
 
+use super::Setting;
+
 /// What only a screen does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScreenCommand {
@@ -30,6 +32,8 @@ pub enum ScreenCommand {
     Magnify(Count),
     /// The token that the lens follows: an id, or the text of a token; the likeliest one without.
     Follow(Option<String>),
+    /// Changes a setting.
+    Set(Setting),
     /// Searches the program.
     Search(Option<String>),
     /// Selects an op without going there.

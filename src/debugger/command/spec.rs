@@ -1,6 +1,6 @@
 //! What a command is: its words, what it takes, its keys.
 
-use super::argument::{Arguments, listed};
+use super::argument::{Arguments, listed, nearest};
 use super::{COMMANDS, Command};
 
 /// One row of [`COMMANDS`].
@@ -45,6 +45,8 @@ pub enum Completes {
     Activations,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// Settings, and then what they may be.
+    Settings,
     /// Commands.
     Commands,
     /// Files.
@@ -90,12 +92,8 @@ impl Spec {
             (Some(spec), _) => Ok(spec),
             (None, [spec]) => Ok(*spec),
             (None, []) => {
-                let near = COMMANDS.iter().max_by(|a, b| {
-                    let likeness = |spec: &Self| strsim::jaro_winkler(spec.name, word);
-                    likeness(a).total_cmp(&likeness(b))
-                });
-                let near = near.filter(|near| strsim::jaro_winkler(near.name, word) > 0.75);
-                let hint = near.map_or("help lists them".to_string(), |near| format!("is it {}?", near.name));
+                let near = nearest(word, COMMANDS.iter().map(|spec| spec.name));
+                let hint = near.map_or("help lists them".to_string(), |near| format!("is it {near}?"));
                 Err(format!("there is no command {word}: {hint}"))
             }
             (None, several) => {

@@ -4,7 +4,7 @@ use super::super::patch::{PatchRequest, Unpatch};
 use super::argument::Arguments;
 use super::spec::{Completes, Group, Key, Spec};
 use super::words::{MOTIONS, PANES, REVERSED, TOPICS, WHOSE, breakpoint, exported, scrolled, slice};
-use super::{Command, Direction, Extent, Layout, Motion, Pane, ScreenCommand};
+use super::{Command, Direction, Extent, Layout, Motion, Pane, SETTINGS, ScreenCommand};
 
 const fn key(key: &'static str, line: &'static str) -> Key {
     Key { key, line, hint: "" }
@@ -333,6 +333,16 @@ pub const COMMANDS: &[Spec] = &[
         name: "follow", arguments: "[ID|TEXT]",
         doc: "Follow a token through the layers of the lens; without one, the likeliest.",
         parse: |a| Ok(Command::Screen(ScreenCommand::Follow(a.optional()))), ..SCREEN
+    },
+    Spec {
+        name: "set", arguments: "NAME VALUE", completes: Completes::Settings,
+        doc: "Set theme, colors, ascii, mouse or layout until the end; `layerstep config` explains them.",
+        parse: |a| {
+            let names: Vec<_> = SETTINGS.iter().map(|spec| (spec.name, spec)).collect();
+            let (spec, rest) = a.choice(&names)?;
+            let (setting, rest) = rest.choice_for(spec.name, spec.values)?;
+            rest.none().map(|()| Command::Screen(ScreenCommand::Set(setting)))
+        }, ..SCREEN
     },
     Spec {
         name: "search", arguments: "[TEXT]", keys: &[hint("/", "search", "search")],

@@ -205,7 +205,7 @@ impl Curve<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::theme::Colors;
+    use crate::tui::theme::{Colors, Palette};
 
     fn layer(error: f64, local: f64, floor: f64) -> LayerErrors {
         LayerErrors { error: Some(error), local: Some(local), floor: Some(floor) }
@@ -213,7 +213,7 @@ mod tests {
 
     fn drawn(layers: &[LayerErrors], divergent: Option<usize>, width: u16, height: u16, ascii: bool) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-        let theme = Theme { colors: Colors::None, ascii };
+        let theme = Theme { palette: Palette::Dark, colors: Colors::None, ascii };
         Curve { layers, divergent, wrong_from: divergent, current: Some(1), theme }.render(buffer.area, &mut buffer);
         let cells = buffer.content.chunks(usize::from(width).max(1));
         cells.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()).collect()

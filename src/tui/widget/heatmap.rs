@@ -90,7 +90,7 @@ impl Widget for Heatmap<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::theme::Colors;
+    use crate::tui::theme::{Colors, Palette};
 
     fn drawn(values: &[Vec<f32>], theme: Theme, width: u16, height: u16) -> Buffer {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
@@ -105,14 +105,14 @@ mod tests {
 
     #[test]
     fn shades_say_how_much_and_odd_values_what_they_are() {
-        let theme = Theme { colors: Colors::None, ascii: true };
+        let theme = Theme { palette: Palette::Dark, colors: Colors::None, ascii: true };
         let values = [vec![0.0, 0.55, -1.0, f32::NAN], vec![0.1, f32::INFINITY, f32::NEG_INFINITY, 9.0]];
         assert_eq!(text(&drawn(&values, theme, 4, 2)), [" +@N", ".I @"]);
     }
 
     #[test]
     fn half_blocks_hold_two_values_and_leave_masked_ones_blank() {
-        let theme = Theme { colors: Colors::Full, ascii: false };
+        let theme = Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false };
         let masked = f32::NEG_INFINITY;
         let buffer = drawn(&[vec![1.0, masked, 1.0], vec![-1.0, 1.0, masked]], theme, 3, 1);
         assert_eq!(text(&buffer), ["▀▄▀"]);
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn few_values_are_blown_up_and_nothing_panics() {
-        let theme = Theme { colors: Colors::Full, ascii: false };
+        let theme = Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false };
         let values = vec![vec![0.5; 3]; 2];
         let map = Heatmap { values: &values, limit: 1.0, theme };
         assert_eq!(map.scale(Rect::new(0, 0, 12, 4)), (4, 4));
