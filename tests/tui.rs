@@ -155,7 +155,7 @@ fn a_diagnosis_names_suspects_and_tries_them() {
         assert!(!text(closed).contains("why 2.q_rope") && text(closed).contains("▪ program"), "{closed}");
     }
     assert!(text("cd<ret><esc>").contains("with rope_interleaved"), "what is on stays on");
-    assert!(text("cd<ret><esc>tttt").contains("cand−bug"), "{}", text("cd<ret><esc>tttt"));
+    assert!(text("cd<ret><esc>ttttt").contains("cand−bug"), "{}", text("cd<ret><esc>ttttt"));
     assert!(text("cd<tab>").contains("▪ program") && text("cd<tab><tab><tab>").contains("▪ why"));
     assert!(text("csd").contains("nothing to diagnose"));
     assert!(screen(40, 12, "cd").text().contains("why 2.q_rope"));
@@ -266,7 +266,7 @@ fn the_tensor_scrolls_and_turns() {
     assert!(text("c<tab>$0").contains("head_dim 0-"));
     assert!(text("ct").contains("reference"));
     assert!(text("cttt").contains("candidate − reference"));
-    assert!(text("ctttt").contains("engine"));
+    assert!(text("cttttt").contains("engine"));
     assert!(text("c99]j").contains("kv_head 2 of 3") || text("c99]s").contains("kv_head 2 of 3"));
 }
 

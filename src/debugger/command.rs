@@ -126,12 +126,13 @@ pub enum Topic {
 }
 
 impl Command {
-    /// Reads a line: `step 10`, `10s`, `break *.probs if nan`. `None` for an empty line and for a comment.
+    /// Reads a line: `step 10`, `10s`, `break *.probs if nan`. `None` for an empty line and for a comment,
+    /// which begins with `#`, or with ` # ` behind a command.
     ///
     /// # Errors
     /// One sentence: there is no such command, or its arguments are not what it takes.
     pub fn parse(line: &str) -> Result<Option<Self>, String> {
-        let line = line.trim();
+        let line = line.split(" # ").next().unwrap_or_default().trim();
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
@@ -198,6 +199,7 @@ mod tests {
         for (line, expected) in [
             ("", "None"),
             ("  # a comment", "None"),
+            ("step 3  # a comment", "Some(Step(3))"),
             ("s", "Some(Step(1))"),
             ("step 10", "Some(Step(10))"),
             ("10s", "Some(Step(10))"),
