@@ -136,7 +136,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "tbreak", short: &["tb"], arguments: "ACTIVATION|GLOB [if CONDITION]", group: Group::Stopping,
-        doc: "The same, once.",
+        doc: "Stop at ops once: the breakpoint goes away when it is hit.",
         parse: |a| breakpoint(a, true), ..OF_ACTIVATION
     },
     Spec {
@@ -182,7 +182,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "redo", group: Group::Patching, keys: &[key("C-r", "redo")],
-        doc: "Make it again.",
+        doc: "Make the change again that undo took back.",
         parse: |a| a.none().map(|()| Command::Redo), ..PLAIN
     },
     Spec {
@@ -197,7 +197,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "export!", arguments: "EXPRESSION FILE", group: Group::Looking,
-        doc: "The same, in the place of a file that is there.",
+        doc: "Write the value of an expression in the place of a file that is there.",
         parse: |a| exported(a, true), ..OF_ACTIVATION
     },
     Spec {
@@ -275,7 +275,11 @@ pub const COMMANDS: &[Spec] = &[
         name: "focus", arguments: "[next|previous]", completes: Completes::Words(&["next", "previous"]),
         keys: &[hint("tab", "focus next", "pane"), key("backtab", "focus previous")],
         doc: "Give the keys to another pane.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Focus(a.to_or_on()?))), ..SCREEN
+        parse: |a| {
+            let next = Arguments { text: "next", ..*a };
+            let count = if a.text.is_empty() { next.to_or_on() } else { a.to_or_on() };
+            Ok(Command::Screen(ScreenCommand::Focus(count?)))
+        }, ..SCREEN
     },
     Spec {
         name: "pane", arguments: "NAME", completes: Completes::Words(PANES),
@@ -407,9 +411,13 @@ fn exported(arguments: &Arguments, replace: bool) -> Result<Command, String> {
 
 fn breakpoint(arguments: &Arguments, once: bool) -> Result<Command, String> {
     let text = arguments.something("an activation")?;
-    let (pattern, condition) = match text.split_once(" if ") {
-        Some((pattern, condition)) => (pattern.trim().to_string(), Some(condition.trim().to_string())),
-        None => (text, None),
+    // Also where nothing stands on one side of it.
+    let padded = format!(" {text} ");
+    let Some((pattern, condition)) = padded.split_once(" if ") else {
+        return Ok(Command::Break { pattern: text, condition: None, once });
     };
+    let side = |text: &str, what: &str| Arguments { text: text.trim(), ..*arguments }.something(what);
+    let pattern = side(pattern, "an activation before if")?;
+    let condition = Some(side(condition, "a condition after if")?);
     Ok(Command::Break { pattern, condition, once })
 }
