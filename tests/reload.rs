@@ -265,7 +265,7 @@ fn a_half_written_file_is_waited_for() {
         assert!(debugger.listing().rows.iter().any(|row| row.status == Status::Diverges));
     }
     let behind = execute(&mut debugger, &Command::Step(40)).expect_err("the file is not the one that was opened");
-    assert!(behind.starts_with("the dump was written again, R reads it: "), "{behind}");
+    assert!(behind.starts_with("the dump was written again, reload reads it: "), "{behind}");
     write(&path, 3, |_, values| Some(values));
     assert!(reload(&mut debugger).starts_with("reloaded candidate: 2.q_rope"));
     assert_eq!(execute(&mut debugger, &Command::Step(1)), Ok(Stop::Done));

@@ -1,17 +1,20 @@
 //! The binary on a real terminal: the demo is stepped through, and the terminal is left as it was, whatever happens.
 #![cfg(target_os = "linux")]
 
+#[path = "terminal/prompt.rs"]
+mod prompt;
 #[expect(unreachable_pub, reason = "a test's modules have no readers outside")]
-mod support {
-    pub mod pty;
-}
+#[path = "support/pty.rs"]
+mod pty;
+#[path = "terminal/storm.rs"]
+mod storm;
 
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use assert_cmd::Command;
-use support::pty::Pty;
+use pty::Pty;
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";

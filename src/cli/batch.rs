@@ -1,7 +1,7 @@
 //! Commands without a screen: lines in, lines out. `debug --batch` reads them from standard input, `run` from a file.
 
 use std::io::{BufRead, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
@@ -10,14 +10,12 @@ use anyhow::{Context, bail};
 use crate::debugger::view::Stop;
 use crate::debugger::{Command, Debugger};
 
-/// Scripts that call each other deeper than this call themselves.
-const DEEPEST: usize = 16;
-
 /// Obeys commands; prints what comes of them.
 pub(super) struct Batch<'a, W> {
     debugger: &'a mut Debugger,
     out: W,
-    depth: usize,
+    /// The scripts that are being read, the innermost last.
+    open: Vec<PathBuf>,
 }
 
 /// Whether more lines are to be read.
@@ -30,10 +28,11 @@ enum Next {
 impl<'a, W: Write> Batch<'a, W> {
     /// Prints to `out`.
     pub(super) fn new(debugger: &'a mut Debugger, out: W) -> Self {
-        Self { debugger, out, depth: 0 }
+        Self { debugger, out, open: Vec::new() }
     }
 
-    /// Obeys the commands of the command line, then those of a script; the first that fails ends it.
+    /// Obeys the commands of the command line, then the lines of `script`, which has this name and may be a file; the
+    /// first that fails ends it.
     pub(super) fn run(
         mut self,
         commands: &[String],
@@ -45,7 +44,8 @@ impl<'a, W: Write> Batch<'a, W> {
             }
         }
         if let Some((name, lines)) = script {
-            self.script(name, lines, Path::new(""))?;
+            self.open.extend(Path::new(name).canonicalize());
+            self.script(name, lines, folder_of(Path::new(name)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -71,17 +71,18 @@ impl<'a, W: Write> Batch<'a, W> {
         match &command {
             Command::Quit => return Ok(Next::Quit),
             Command::Source(path) => {
-                if self.depth == DEEPEST {
-                    bail!("{DEEPEST} scripts call each other: one of them calls itself");
-                }
-                // A script's own paths are seen from where it lies.
+                // Scripts that a script calls are seen from where it lies.
                 let path = folder.join(path);
                 let name = path.display().to_string();
-                let file = std::fs::File::open(&path).with_context(|| format!("{name} cannot be read"))?;
-                self.depth += 1;
-                let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-                let next = self.script(&name, &mut std::io::BufReader::new(file), &folder)?;
-                self.depth -= 1;
+                let unreadable = || format!("{name} cannot be read");
+                let file = std::fs::File::open(&path).with_context(unreadable)?;
+                let found = path.canonicalize().with_context(unreadable)?;
+                if self.open.contains(&found) {
+                    bail!("{name} calls itself");
+                }
+                self.open.push(found);
+                let next = self.script(&name, &mut std::io::BufReader::new(file), folder_of(&path))?;
+                self.open.pop();
                 return Ok(next);
             }
             Command::Screen(_) => return Ok(Next::Line),
@@ -97,4 +98,8 @@ impl<'a, W: Write> Batch<'a, W> {
         self.out.flush()?;
         Ok(Next::Line)
     }
+}
+
+fn folder_of(script: &Path) -> &Path {
+    script.parent().unwrap_or(Path::new(""))
 }

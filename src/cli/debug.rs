@@ -74,16 +74,12 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
     let text = std::fs::read_to_string(script).with_context(|| format!("{name} cannot be read"))?;
     let header =
         |line: &str| line.trim().strip_prefix("debug").is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
-    let first = text.lines().position(header);
+    let blank = |line: &str| line.trim().is_empty() || line.trim().starts_with('#');
+    let first = text.lines().position(|line| !blank(line)).filter(|first| text.lines().nth(*first).is_some_and(header));
     let mut given: Vec<String> = vec!["debug".into()];
     if let Some(line) = first.and_then(|index| text.lines().nth(index)) {
         let words = shlex::split(line.trim()).with_context(|| format!("{name}: a quote is not closed: {line}"))?;
-        let folder = script.parent().unwrap_or(Path::new(""));
-        // Paths are seen from where the script lies.
-        let seen = |word: &String| {
-            if folder.join(word).exists() { folder.join(word).display().to_string() } else { word.clone() }
-        };
-        given.extend(words.iter().skip(1).map(seen));
+        given.extend(from_folder(&words, script.parent().unwrap_or(Path::new(""))));
     }
     given.extend(arguments.iter().cloned());
     let args = Script::try_parse_from(&given)
@@ -98,6 +94,20 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
     let lines = lines.join("\n");
     let batch = Batch::new(&mut debugger, std::io::stdout().lock());
     batch.run(&args.commands, Some((&name, &mut lines.as_bytes())))
+}
+
+/// The arguments on the first line of a script: paths are seen from where it lies.
+fn from_folder(words: &[String], folder: &Path) -> Vec<String> {
+    let path = |word: &str| {
+        if folder.join(word).exists() { folder.join(word).display().to_string() } else { word.to_string() }
+    };
+    let seen = |(before, word): (&String, &String)| match (before.as_str(), word.split_once('=')) {
+        // These are no paths, whatever lies in the folder.
+        ("--prompt" | "--ids" | "--command" | "-c" | "--suspect" | "--batch", _) => word.clone(),
+        (_, Some((option @ ("--reference" | "--candidate" | "--map"), value))) => format!("{option}={}", path(value)),
+        _ => path(word),
+    };
+    words.iter().zip(words.iter().skip(1)).map(seen).collect()
 }
 
 /// The arguments of `debug` on the first line of a script.

@@ -141,13 +141,17 @@ impl Command {
         let line = line.trim_start();
         let end = line.find(|c: char| c.is_whitespace() || c == '[').unwrap_or(line.len());
         let (word, rest) = line.split_at(end);
+        if word.is_empty() && !count.is_empty() {
+            return Err(format!("{count} is a number without a command: {count}s steps {count} times"));
+        }
         let spec = Spec::find(word)?;
         let mut rest = rest.trim().to_string();
         if !count.is_empty() {
-            if !rest.is_empty() || !spec.takes_count {
+            if !spec.takes_count {
                 return Err(format!("{word} does not take a number before it: help {} shows what it takes", spec.name));
             }
-            rest = count.to_string();
+            // `3 back next` is `back next 3`.
+            rest = format!("{rest} {count}").trim_start().to_string();
         }
         (spec.parse)(&Arguments { spec, word, text: &rest }).map(Some)
     }
@@ -233,6 +237,15 @@ mod tests {
             ("stpe", "there is no command stpe: is it step?"),
             ("rel", "Some(Reload)"),
             ("fo", "Some(Forward(1))"),
+            ("3 back next", "Some(Back(Next, 3))"),
+            ("3 step 4", "step takes a number, not 4 3: step [N]"),
+            ("5", "5 is a number without a command: 5s steps 5 times"),
+            ("$", "there is no command $: help lists them"),
+            ("focus", "Some(Screen(Focus(On(1))))"),
+            ("info tokens 3", "info takes nothing more, not 3"),
+            ("restart 3", "restart takes nothing, not 3"),
+            ("break norm if", "break needs a condition after if: break ACTIVATION|GLOB [if CONDITION]"),
+            ("tb if nan", "tbreak needs an activation before if: tbreak ACTIVATION|GLOB [if CONDITION]"),
             ("5 goto norm", "goto does not take a number before it: help goto shows what it takes"),
             ("info nonsense", "info takes breakpoints, divergences, model, patches, place or tokens, not nonsense"),
             ("step 99999999999999999999999", "step takes a number, not 99999999999999999999999: step [N]"),

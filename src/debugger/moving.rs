@@ -143,11 +143,10 @@ impl Debugger {
     pub(super) fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
         let (name, forward) = match name.rsplit_once('@') {
             Some((name, step)) => {
-                let step = step
-                    .trim()
-                    .parse()
-                    .map_err(|_| format!("{step} is no decode step: 3.q_rope@2 is in the second"))?;
-                (name, step)
+                let step = step.trim();
+                let number =
+                    step.parse().map_err(|_| format!("@{step} is no decode step: 3.q_rope@2 is in the second"))?;
+                (name, number)
             }
             None => (name, self.run.forward()),
         };

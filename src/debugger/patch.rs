@@ -150,7 +150,8 @@ impl Debugger {
             Unpatch::Number(number) if list.iter().any(|entry| entry.number == *number) => Ok(vec![*number]),
             Unpatch::Number(number) => {
                 let known: Vec<String> = list.iter().map(|entry| entry.number.to_string()).collect();
-                Err(format!("there is no patch {number}: there is {}", known.join(", ")))
+                let are = if known.len() == 1 { "there is only" } else { "there are" };
+                Err(format!("there is no patch {number}: {are} {}", known.join(", ")))
             }
             Unpatch::Activation(name) => {
                 let sites = self.sites(name)?;

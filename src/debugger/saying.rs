@@ -11,6 +11,9 @@ use crate::diagnose::Status;
 /// Columns that printed tensors are broken at.
 const PRINTED: usize = 100;
 
+/// Columns of `help` in which a command stands; a longer one has a line of its own.
+const USAGE: usize = 34;
+
 /// The lines of `help`.
 pub(super) fn help(name: Option<&str>) -> Result<Vec<String>, String> {
     let usage = |spec: &Spec| format!("{} {}", spec.name, spec.arguments).trim_end().to_string();
@@ -27,7 +30,13 @@ pub(super) fn help(name: Option<&str>) -> Result<Vec<String>, String> {
         lines.push(format!("{title}:"));
         for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
             let short = spec.short.first().map_or(String::new(), |short| format!(" ({short})"));
-            lines.push(format!("  {:<34} {}", usage(spec) + &short, spec.doc));
+            let usage = usage(spec) + &short;
+            if usage.len() <= USAGE {
+                lines.push(format!("  {usage:<USAGE$} {}", spec.doc));
+            } else {
+                lines.push(format!("  {usage}"));
+                lines.push(format!("  {:USAGE$} {}", "", spec.doc));
+            }
         }
     }
     Ok(lines)
@@ -113,7 +122,8 @@ impl Debugger {
                 }
                 let line = |point: &super::view::Breakpoint| {
                     let ops = point.ops.filter(|ops| *ops != 1).map_or(String::new(), |ops| format!("  {ops} ops"));
-                    format!("{:>3}  {}{ops}  hit {} times", point.number, point.line, point.hits)
+                    let times = if point.hits == 1 { "time" } else { "times" };
+                    format!("{:>3}  {}{ops}  hit {} {times}", point.number, point.line, point.hits)
                 };
                 list.iter().map(line).collect()
             }

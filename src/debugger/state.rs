@@ -208,7 +208,7 @@ impl Debugger {
     /// Why a dump cannot be read, and what helps where its file is no longer the one that was opened.
     pub(super) fn unreadable(&self, error: &crate::dump::Error) -> String {
         let stale = self.session.opener.as_ref().is_some_and(|opener| !opener.changed().is_empty());
-        if stale { format!("the dump was written again, R reads it: {error}") } else { error.to_string() }
+        if stale { format!("the dump was written again, reload reads it: {error}") } else { error.to_string() }
     }
 
     pub(super) fn walk_to(&mut self, ops: usize) -> Result<(), crate::dump::Error> {

@@ -122,13 +122,18 @@ impl Debugger {
 
     /// Clears a breakpoint or watch; all of them without a number.
     pub(super) fn delete(&mut self, number: Option<usize>) -> Result<Stop, String> {
-        let before = self.stops.points.len();
-        self.stops.points.retain(|point| number.is_some_and(|number| point.number != number));
-        match (number, before - self.stops.points.len()) {
-            (Some(number), 0) => Err(format!("there is no breakpoint {number}: info breakpoints lists them")),
-            (None, 0) => Err("there are no breakpoints".into()),
-            (Some(number), _) => Ok(Stop::said(format!("breakpoint {number} deleted"))),
-            (None, count) => Ok(Stop::said(format!("{count} breakpoint{} deleted", if count == 1 { "" } else { "s" }))),
+        let all = std::mem::take(&mut self.stops.points);
+        let (gone, left): (Vec<StopPoint>, Vec<StopPoint>) =
+            all.into_iter().partition(|point| number.is_none_or(|number| point.number == number));
+        self.stops.points = left;
+        match (number, &gone[..]) {
+            (Some(number), []) => Err(format!("there is no breakpoint or watch {number}: info breakpoints lists them")),
+            (None, []) => Err("there are no breakpoints and no watches".into()),
+            (_, [one]) => Ok(Stop::said(format!("deleted {}: {}", one.number, one.describe()))),
+            (_, several) => {
+                let numbers: Vec<String> = several.iter().map(|point| point.number.to_string()).collect();
+                Ok(Stop::said(format!("deleted {}", numbers.join(", "))))
+            }
         }
     }
 

@@ -37,14 +37,21 @@ impl Debugger {
         if self.run_on(interrupt, progress, Halts::None, |_, _| false)? == Stop::Interrupted {
             return Ok(Stop::Interrupted);
         }
-        Ok(Stop::said(format!("generated {}", fed.join(" "))))
+        let said = if fed.is_empty() { "nothing".into() } else { fed.join(" ") };
+        Ok(Stop::said(format!("generated {said}")))
     }
 
-    /// `" Paris"`; the id without a tokenizer.
+    /// `" Paris"`, `"\n"`; the id without a tokenizer.
     pub(super) fn token_text(&self, id: u32) -> String {
-        self.session
-            .tokenizer
-            .as_ref()
-            .map_or_else(|| id.to_string(), |tokenizer| format!("\"{}\"", tokenizer.piece(id)))
+        let Some(tokenizer) = &self.session.tokenizer else { return id.to_string() };
+        let mut text = String::new();
+        for c in tokenizer.piece(id).chars() {
+            match c {
+                '"' | '\'' | '\\' => text.push(c),
+                // A token may be a new line, or fool a terminal.
+                _ => text.extend(c.escape_debug()),
+            }
+        }
+        format!("\"{text}\"")
     }
 }

@@ -61,7 +61,11 @@ impl Debugger {
         let site = self.run.program().sites()[row];
         let short = site.short();
         let bad = |status| status == Status::Bad;
-        if !self.current_rows().get(row).is_some_and(|row| bad(row.status)) {
+        let compared = self.current_rows().get(row);
+        if compared.is_none() && self.has_dumps() {
+            return Err(format!("{short} is not computed yet: s steps, g goes there"));
+        }
+        if !compared.is_some_and(|row| bad(row.status)) {
             let first = self.first_divergence().map(|row| self.run.program().sites()[row].short());
             let hint = first.map_or_else(String::new, |first| format!("; the first divergence is {first}"));
             return Err(format!("{short} does not diverge by itself: there is nothing to diagnose{hint}"));
@@ -83,7 +87,7 @@ impl Debugger {
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
-        let diagnosed = self.diagnosed.as_ref().ok_or("nothing is diagnosed yet: d does that")?;
+        let diagnosed = self.diagnosed.as_ref().ok_or("nothing is diagnosed yet: diagnose ACTIVATION does that")?;
         let accused = diagnosed.accused.get(index).ok_or("there is no such suspect")?;
         let site = self.run.program().sites()[diagnosed.row];
         let on = self.is_on(accused);

@@ -70,6 +70,8 @@ pub(crate) struct App {
     pub(crate) log: Log,
     /// Lines of a script that are still to be obeyed, the next last.
     pub(crate) script: Vec<String>,
+    /// Scripts read since a key was pressed.
+    pub(crate) sourced: usize,
     /// The command under way.
     pub(crate) running: Option<Running>,
     /// Keys typed while they could not be obeyed yet.
@@ -141,6 +143,7 @@ impl App {
             reload_due: false,
             log: Log::default(),
             script: Vec::new(),
+            sourced: 0,
             running: None,
             held: VecDeque::new(),
         };

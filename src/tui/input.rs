@@ -59,6 +59,7 @@ impl App {
     /// Obeys a key.
     pub(crate) fn press(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
         self.message = None;
+        self.sourced = 0;
         if self.prompt.is_some() {
             return self.prompt_key(key, requests);
         }

@@ -9,6 +9,9 @@ use crate::debugger::Command;
 use crate::debugger::command::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
 use crate::debugger::view::Half;
 
+/// Scripts that one line runs at most: more call each other in a circle.
+const MOST_SCRIPTS: usize = 1000;
+
 impl App {
     /// Does what a line says; `line` is what the log keeps of it.
     pub(crate) fn obey(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
@@ -24,7 +27,7 @@ impl App {
                 self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
                 return;
             }
-            Command::Source(path) => return self.source(&path, requests),
+            Command::Source(path) => return self.source(&path),
             // Where it is open already, the key closes it.
             Command::Diagnose(_) if self.is_diagnosed() && self.prompt.is_none() => return self.close_diagnosis(),
             other => other,
@@ -33,14 +36,17 @@ impl App {
         self.execute(command, requests);
     }
 
-    /// Runs the commands of a file, one after the other; the first that fails ends it.
-    fn source(&mut self, path: &str, requests: &mut Vec<Request>) {
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                self.script.extend(text.lines().rev().map(str::to_string));
-                self.go_on_with_script(requests);
+    /// Puts the commands of a file before what is still to be obeyed; the first that fails ends all of it.
+    fn source(&mut self, path: &str) {
+        self.sourced += 1;
+        let read = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
+        let few = self.sourced <= MOST_SCRIPTS;
+        match read.and_then(|text| if few { Ok(text) } else { Err(format!("{path} calls itself without end")) }) {
+            Ok(text) => self.script.extend(text.lines().rev().map(str::to_string)),
+            Err(sentence) => {
+                self.script.clear();
+                self.complain(sentence);
             }
-            Err(error) => self.complain(format!("{path} cannot be read: {error}")),
         }
     }
 

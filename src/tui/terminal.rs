@@ -20,6 +20,7 @@ use ratatui::crossterm::terminal::{
     LeaveAlternateScreen,
 };
 use ratatui::crossterm::{execute, queue};
+use ratatui::layout::Rect;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -103,7 +104,7 @@ pub fn run<B: Backend + Send + 'static>(backend: B, start: Start) -> Result<(), 
     restore_on_signal()?;
     let worker = Worker::start(backend)?;
     let result = enter(start.settings.mouse)
-        .and_then(|screen| Loop { app, worker, screen, changed, open: 0, quit: false }.run());
+        .and_then(|screen| Loop { app, worker, screen, changed, open: 0, torn: false, quit: false }.run());
     leave();
     result
 }
@@ -116,6 +117,8 @@ struct Loop {
     changed: Option<Arc<AtomicBool>>,
     /// Requests that the debugger has not answered yet.
     open: usize,
+    /// The terminal had another size for a moment, and may have lost what was on it.
+    torn: bool,
     quit: bool,
 }
 
@@ -189,7 +192,10 @@ impl Loop {
             Event::Key(key) if key.kind != KeyEventKind::Release => Msg::Key(key),
             Event::Mouse(mouse) if !matches!(mouse.kind, event::MouseEventKind::Moved) => Msg::Mouse(mouse),
             Event::Paste(text) => Msg::Paste(text),
-            Event::Resize(columns, rows) => Msg::Resize(columns, rows),
+            Event::Resize(columns, rows) => {
+                self.torn = true;
+                Msg::Resize(columns, rows)
+            }
             _ => return Ok(false),
         };
         let requests = self.app.update(msg);
@@ -232,6 +238,10 @@ impl Loop {
         }
         let app = &self.app;
         queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
+        if std::mem::take(&mut self.torn) {
+            // Not clear(), which asks the terminal where its cursor is.
+            self.screen.resize(Rect::new(0, 0, size.0, size.1))?;
+        }
         self.screen.draw(|frame| pane::draw(frame, app))?;
         Ok(execute!(self.screen.backend_mut(), EndSynchronizedUpdate)?)
     }

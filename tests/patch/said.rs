@@ -33,7 +33,7 @@ fn the_list_says_what_is_patched() {
         &[first, second],
     );
     check("unpatch 2.mlp", "error: 2.mlp is not patched", &[first, second]);
-    check("unpatch 7", "error: there is no patch 7: there is 1, 2", &[first, second]);
+    check("unpatch 7", "error: there is no patch 7: there are 1, 2", &[first, second]);
     check("unpatch *.mlp", "patch 1 taken away", &[second]);
     check("undo", "taken back: unpatch ablate 0.mlp 1.mlp", &[first, second]);
     check("redo", "made again: unpatch ablate 0.mlp 1.mlp", &[second]);

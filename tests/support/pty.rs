@@ -21,6 +21,8 @@ pub struct Pty {
     shown: Arc<Mutex<Shown>>,
     /// The modes of the line as they were before.
     modes: String,
+    /// Where the program keeps its state, unless the test says where: never the user's own.
+    _state: tempfile::TempDir,
 }
 
 struct Shown {
@@ -39,6 +41,7 @@ impl Pty {
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("there is a pty");
         let modes = format!("{:?}", pair.master.get_termios());
+        let state = tempfile::tempdir().expect("a folder");
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_layerstep"));
         command.args(arguments);
         command.env_remove("NO_COLOR");
@@ -48,6 +51,8 @@ impl Pty {
         for (name, value) in [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LC_ALL", "C.UTF-8")] {
             command.env(name, value);
         }
+        command.env("XDG_STATE_HOME", state.path());
+        command.env("XDG_CONFIG_HOME", state.path());
         // A backtrace would scroll the message of a panic off the screen.
         command.env("RUST_BACKTRACE", "0");
         for (name, value) in environment {
@@ -67,7 +72,7 @@ impl Pty {
             }
         });
         let keys = pair.master.take_writer().expect("a pty can be written");
-        Self { master: pair.master, keys, child, shown, modes }
+        Self { master: pair.master, keys, child, shown, modes, _state: state }
     }
 
     /// Types.

@@ -23,7 +23,11 @@ impl<'a> Arguments<'a> {
 
     /// Nothing at all.
     pub(super) fn none(&self) -> Result<(), String> {
-        if self.text.is_empty() { Ok(()) } else { Err(format!("{} takes nothing, not {}", self.spec.name, self.text)) }
+        let more = if self.spec.arguments.is_empty() { "" } else { " more" };
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{} takes nothing{more}, not {}", self.spec.name, self.text))
     }
 
     /// A number, or 1.

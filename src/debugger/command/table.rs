@@ -117,7 +117,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "tbreak", short: &["tb"], arguments: "ACTIVATION|GLOB [if CONDITION]", group: Group::Stopping,
-        doc: "The same, once.",
+        doc: "Stop at ops once: the breakpoint goes away when it is hit.",
         parse: |a| breakpoint(a, true), ..OF_ACTIVATION
     },
     Spec {
@@ -163,7 +163,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "redo", group: Group::Patching, keys: &[key("C-r", "redo")],
-        doc: "Make it again.",
+        doc: "Make the change again that undo took back.",
         parse: |a| a.none().map(|()| Command::Redo), ..PLAIN
     },
     Spec {
@@ -178,7 +178,7 @@ pub const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "export!", arguments: "EXPRESSION FILE", group: Group::Looking,
-        doc: "The same, in the place of a file that is there.",
+        doc: "Write the value of an expression in the place of a file that is there.",
         parse: |a| exported(a, true), ..OF_ACTIVATION
     },
     Spec {
@@ -256,7 +256,11 @@ pub const COMMANDS: &[Spec] = &[
         name: "focus", arguments: "[next|previous]", completes: Completes::Words(&["next", "previous"]),
         keys: &[hint("tab", "focus next", "pane"), key("backtab", "focus previous")],
         doc: "Give the keys to another pane.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Focus(a.to_or_on()?))), ..SCREEN
+        parse: |a| {
+            let next = Arguments { text: "next", ..*a };
+            let count = if a.text.is_empty() { next.to_or_on() } else { a.to_or_on() };
+            Ok(Command::Screen(ScreenCommand::Focus(count?)))
+        }, ..SCREEN
     },
     Spec {
         name: "pane", arguments: "NAME", completes: Completes::Words(PANES),

@@ -68,9 +68,13 @@ pub(super) fn exported(arguments: &Arguments, replace: bool) -> Result<Command, 
 /// `*.probs if nan`
 pub(super) fn breakpoint(arguments: &Arguments, once: bool) -> Result<Command, String> {
     let text = arguments.something("an activation")?;
-    let (pattern, condition) = match text.split_once(" if ") {
-        Some((pattern, condition)) => (pattern.trim().to_string(), Some(condition.trim().to_string())),
-        None => (text, None),
+    // Also where nothing stands on one side of it.
+    let padded = format!(" {text} ");
+    let Some((pattern, condition)) = padded.split_once(" if ") else {
+        return Ok(Command::Break { pattern: text, condition: None, once });
     };
+    let side = |text: &str, what: &str| Arguments { text: text.trim(), ..*arguments }.something(what);
+    let pattern = side(pattern, "an activation before if")?;
+    let condition = Some(side(condition, "a condition after if")?);
     Ok(Command::Break { pattern, condition, once })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::counted;
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{Chance, Effect, PatchOutcome, Stop};
 use crate::engine::{Activation, LogitRows, Run, Site};
@@ -71,7 +72,7 @@ impl Debugger {
             .into_iter()
             .map(|patch| {
                 let ahead = if patch.applies { "" } else { "  not computed yet" };
-                format!("{:>3}  {}  {} activations{ahead}", patch.number, patch.text, patch.activations)
+                format!("{:>3}  {}  {}{ahead}", patch.number, patch.text, counted(patch.activations, "activation"))
             })
             .collect();
         if lines.is_empty() {
@@ -88,16 +89,13 @@ impl Debugger {
         }
         let Some(effect) = self.effect(interrupt)? else { return Ok(None) };
         let said = |chances: &[Chance]| {
-            let one = |chance: &Chance| {
-                let name = if chance.text.is_empty() { chance.id.to_string() } else { format!("\"{}\"", chance.text) };
-                format!("{name} {:.1} %", chance.probability * 100.0)
-            };
+            let one = |chance: &Chance| format!("{} {:.1} %", self.token_text(chance.id), chance.probability * 100.0);
             chances.iter().take(SAID).map(one).collect::<Vec<_>>().join(", ")
         };
         let rank = match (effect.rank, effect.before.first()) {
             (1, _) | (_, None) => String::new(),
             (rank, Some(first)) => {
-                let name = if first.text.is_empty() { first.id.to_string() } else { format!("\"{}\"", first.text) };
+                let name = self.token_text(first.id);
                 format!("; {name} is now number {rank} with {:.1} %", effect.probability * 100.0)
             }
         };
