@@ -119,12 +119,12 @@ impl App {
             self.focus = pane;
         }
         match pane {
-            Pane::Program => self.click_line(layout::inside(area), mouse.row, requests),
-            _ => self.click(pane, area, mouse.column, mouse.row),
+            Pane::Program => self.click_line(layout::inside(area), mouse.row),
+            _ => self.click(pane, area, (mouse.column, mouse.row), requests),
         }
     }
 
-    fn click_line(&mut self, inside: Rect, row: u16, _: &mut Vec<Request>) {
+    fn click_line(&mut self, inside: Rect, row: u16) {
         let Some(below) = row.checked_sub(inside.y).filter(|below| *below < inside.height) else { return };
         let lines = self.outline.lines(&self.listing);
         let Some(line) = lines.get(self.outline.offset + usize::from(below)).copied() else { return };

@@ -1,5 +1,7 @@
 //! What commands do to the screen; those of the debugger are sent on to it.
 
+use ratatui::layout::Rect;
+
 use super::app::{App, Overlay, OverlayKind};
 use super::layout;
 use super::message::Request;
@@ -332,14 +334,23 @@ impl App {
         }
     }
 
-    /// A click into a pane that is no list of ops.
-    pub(crate) fn click(&mut self, pane: Pane, area: ratatui::layout::Rect, column: u16, _row: u16) {
-        if pane == Pane::Curve {
-            let layers = self.curve.layers.len();
-            if let Some(layer) = super::pane::layer_at(layout::inside(area), column, layers) {
-                self.outline.selected = Line::Layer(layer);
-                self.outline.open(layer);
+    /// A click into a pane that is no list of ops: errors lead to their layer or op, and once more goes there.
+    pub(crate) fn click(&mut self, pane: Pane, area: Rect, (column, row): (u16, u16), requests: &mut Vec<Request>) {
+        let inside = layout::inside(area);
+        let line = match pane {
+            Pane::Curve => super::pane::layer_at(inside, column, self.curve.layers.len()).map(Line::Layer),
+            Pane::Divergence => super::pane::divergence_hit(inside, column, row, self),
+            _ => None,
+        };
+        match line {
+            Some(line @ Line::Op(_)) if line == self.outline.selected => self.enter(requests),
+            Some(line) => {
+                self.outline.selected = line;
+                if let Line::Layer(layer) = line {
+                    self.outline.open(layer);
+                }
             }
+            None => {}
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::debugger::command::Pane;
 
 pub(crate) use attention::parts as attention_parts;
 pub(crate) use cache::parts as cache_parts;
+pub(crate) use errors::hit as divergence_hit;
 pub(crate) use histogram::{LOUDEST, bins as histogram_bins};
 pub(crate) use lens::TOKENS as LENS_TOKENS;
 

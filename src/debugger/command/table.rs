@@ -253,9 +253,12 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Enter)), ..SCREEN
     },
     Spec {
-        name: "focus", arguments: "[next|previous]", completes: Completes::Words(&["next", "previous"]),
-        keys: &[hint("tab", "focus next", "pane"), key("backtab", "focus previous")],
-        doc: "Give the keys to another pane.",
+        name: "focus", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
+        keys: &[
+            hint("tab", "focus next", "pane"), key("backtab", "focus previous"),
+            key("M-1", "focus 1"), key("M-2", "focus 2"), key("M-3", "focus 3"), key("M-4", "focus 4"),
+        ],
+        doc: "Give the keys to another pane: the next one, or by its number on the screen.",
         parse: |a| {
             let next = Arguments { text: "next", ..*a };
             let count = if a.text.is_empty() { next.to_or_on() } else { a.to_or_on() };
@@ -265,8 +268,8 @@ pub const COMMANDS: &[Spec] = &[
     Spec {
         name: "pane", arguments: "NAME", completes: Completes::Words(PANES),
         keys: &[
-            key("M-1", "pane program"), hint("e", "pane divergence", "errors"), hint("a", "pane attention", "attention"), hint("L", "pane lens", "lens"),
-            key("K", "pane cache"), key("H", "pane histogram"), key("o", "pane tokens"), key("m", "pane log"), key("M-2", "pane tensor"),
+            hint("e", "pane divergence", "errors"), hint("a", "pane attention", "attention"), hint("L", "pane lens", "lens"),
+            key("K", "pane cache"), key("H", "pane histogram"), key("o", "pane tokens"), key("m", "pane log"),
         ],
         doc: "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, tokens, log.",
         parse: |a| {

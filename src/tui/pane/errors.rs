@@ -2,7 +2,7 @@
 //! here, and what noise explains.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
@@ -28,13 +28,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let name = super::title(app, Pane::Divergence, if room < 40 { "log10" } else { "log10 by layer" });
     let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), legend], app.focus == Pane::Divergence);
     let rows = shown_rows(app);
-    let table = rows.len() as u16 + 1;
-    let gap = u16::from(inside.height >= 22);
-    // The table is read, the chart only looked at.
-    let chart = inside.height.saturating_sub(table + gap + 2).clamp((inside.height / 3).min(16), 16);
-    let chart = if inside.height < 12 { 0 } else { chart };
-    let heights = [Constraint::Length(chart), Constraint::Length(gap), Constraint::Min(0), Constraint::Length(2)];
-    let [chart, _, table, words] = Layout::vertical(heights).areas(inside);
+    let [chart, table, words] = parts(inside, rows.len());
     super::curve::chart(app).render(chart, buffer);
     self::table(buffer, table, &rows, app);
     let sentence = app.selected_row().and_then(|row| app.listing.rows.get(row)).map_or(String::new(), sentence);
@@ -42,6 +36,38 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     for (line, y) in lines.iter().zip(words.top()..words.bottom()) {
         buffer.set_stringn(words.x, y, line, usize::from(words.width), app.theme.style(Role::Dim));
     }
+}
+
+/// Chart, table and words.
+fn parts(inside: Rect, rows: usize) -> [Rect; 3] {
+    let table = rows as u16 + 1;
+    let gap = u16::from(inside.height >= 22);
+    // The table is read, the chart only looked at.
+    let chart = inside.height.saturating_sub(table + gap + 2).clamp((inside.height / 3).min(16), 16);
+    let chart = if inside.height < 12 { 0 } else { chart };
+    let heights = [Constraint::Length(chart), Constraint::Length(gap), Constraint::Min(0), Constraint::Length(2)];
+    let [chart, _, table, words] = Layout::vertical(heights).areas(inside);
+    [chart, table, words]
+}
+
+/// What stands at a place of the pane's inside: a layer of the chart, or an op of the table.
+pub(crate) fn hit(inside: Rect, column: u16, row: u16, app: &App) -> Option<outline::Line> {
+    let rows = shown_rows(app);
+    let [chart, table, _] = parts(inside, rows.len());
+    if chart.contains(Position::new(column, row)) {
+        let layer = crate::tui::widget::curve::layer_at(chart, column, app.curve.layers.len());
+        return layer.map(outline::Line::Layer);
+    }
+    let below = row.checked_sub(table.y + 1).filter(|_| row < table.bottom())?;
+    let op = first_shown(&rows, table.height, app) + usize::from(below);
+    rows.get(op).map(|row| outline::Line::Op(*row))
+}
+
+/// Index of the first op that a table of so many lines shows.
+fn first_shown(rows: &[usize], height: u16, app: &App) -> usize {
+    let height = usize::from(height).saturating_sub(1);
+    let selected = rows.iter().position(|row| Some(*row) == app.selected_row()).unwrap_or(0);
+    (selected + height / 3 + 1).saturating_sub(height).min(rows.len().saturating_sub(height))
 }
 
 /// The ops of the selected layer; where none is selected, those that belong to no layer.
@@ -83,8 +109,7 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
     let heading = format!("{:1$}{heading}", "", columns.name);
     buffer.set_stringn(area.x, area.y, heading, width, theme.style(Role::Label));
     let height = usize::from(area.height) - 1;
-    let selected = rows.iter().position(|row| Some(*row) == app.selected_row()).unwrap_or(0);
-    let first = (selected + height / 3 + 1).saturating_sub(height).min(rows.len().saturating_sub(height));
+    let first = first_shown(rows, area.height, app);
     for (index, row) in rows.iter().enumerate().skip(first).take(height) {
         let op = &app.listing.rows[*row];
         let number = |number: Option<f64>| number.map_or(String::new(), text::shorter);

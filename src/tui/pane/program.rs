@@ -19,6 +19,10 @@ const RATIO: usize = 7;
 /// Columns that a pane has before it shows ratios.
 const WIDE: usize = 34;
 
+/// Columns of the bar, with the space before it, and those that a pane has before it shows one.
+const BAR: usize = 6;
+const WIDER: usize = 46;
+
 /// What one line says.
 struct Entry {
     breakpoint: bool,
@@ -119,7 +123,8 @@ impl Entry {
             WIDE.. => ERROR + RATIO,
             _ => ERROR,
         };
-        let tail = STATUS + numbers;
+        let bar = if numbers > 0 && width >= WIDER { BAR } else { 0 };
+        let tail = STATUS + numbers + bar;
         let columns = width.saturating_sub(self.indent + tail);
         let patched = if self.patched { theme.glyph(" ≠", " ~") } else { "" };
         let room = columns.saturating_sub(text::width(patched));
@@ -141,6 +146,10 @@ impl Entry {
             (self.error.map(text::shorter), ERROR, error_style),
             (self.ratio.map(text::ratio), ERROR + RATIO, ratio_style),
         ];
+        if let Some(ratio) = self.ratio.filter(|_| bar > 0) {
+            let right = row.right() - (numbers + bar) as u16;
+            buffer.set_stringn(right, row.y, self::bar(ratio, theme), bar, ratio_style);
+        }
         for (number, end, style) in shown {
             if let Some(number) = number.filter(|_| end <= numbers) {
                 let right = row.right() - (numbers - end) as u16;
@@ -148,4 +157,16 @@ impl Entry {
             }
         }
     }
+}
+
+/// How far an error stands above its floor, in powers of ten: a cell for each, from a tenth of the floor on.
+fn bar(ratio: f64, theme: crate::tui::theme::Theme) -> String {
+    let cells = BAR - 1;
+    let filled = if ratio.is_nan() { cells as f64 } else { (ratio.log10() + 1.0).clamp(0.0, cells as f64) };
+    let eighths = (filled * 8.0).round() as usize;
+    let (whole, part) = (eighths / 8, eighths % 8);
+    let parts = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let (full, last) = if theme.ascii { ("#", if part >= 4 { "=" } else { "" }) } else { ("█", parts[part]) };
+    let bar = format!("{}{last}", full.repeat(whole));
+    format!(" {bar:<cells$}")
 }
