@@ -82,26 +82,26 @@ fn check(name: &str) {
 fn write(script: &Path) {
     let commands: Vec<String> =
         read(script).lines().filter(|line| !line.starts_with(EXPECTED)).map(str::to_string).collect();
-    let mark = |(index, line): (usize, &String)| format!("print {}\n{line}\n", MARK + index);
+    let mark = |(index, line): (usize, &String)| [format!("print {}", MARK + index), line.clone()];
     // The first command is not a command but says what is debugged.
     let header = commands.iter().position(|line| line.starts_with("debug")).expect("a script begins with debug");
     let head = commands[..=header].join("\n") + "\n";
-    let marked: String = commands.iter().enumerate().skip(header + 1).map(mark).collect();
+    let marked: Vec<String> = commands.iter().enumerate().skip(header + 1).flat_map(mark).collect();
     let beside = script.with_extension("marked");
-    std::fs::write(&beside, head.clone() + &marked).expect("a copy beside the script");
+    std::fs::write(&beside, head.clone() + &marked.join("\n")).expect("a copy beside the script");
     let printed = run(&beside);
     std::fs::remove_file(&beside).expect("it was just written");
-    let mut outputs = vec![String::new(); commands.len()];
+    let mut outputs: Vec<Vec<String>> = vec![Vec::new(); commands.len()];
     let mut at = 0;
     for line in printed.lines() {
         match line.parse::<usize>().ok().filter(|number| *number >= MARK) {
             Some(number) => at = number - MARK,
-            None => outputs[at] += &format!("{EXPECTED} {line}\n"),
+            None => outputs[at].push(format!("{EXPECTED} {line}")),
         }
     }
-    let rest = commands.iter().zip(outputs).skip(header + 1);
-    let whole: String = rest.map(|(command, output)| format!("{command}\n{output}")).collect();
-    std::fs::write(script, head + &whole).expect("a file of the repository");
+    let rest = commands.into_iter().zip(outputs).skip(header + 1);
+    let rest: Vec<String> = rest.flat_map(|(command, output)| [vec![command], output].concat()).collect();
+    std::fs::write(script, head + &rest.join("\n") + "\n").expect("a file of the repository");
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn every_command_stands_in_a_script_by_each_of_its_names_and_with_each_of_its_wo
 #[test]
 fn help_lists_every_command_and_explains_each() {
     let listed = text(&layerstep(&["debug", "--batch", "--command", "help"], "").stdout);
-    let each: String = COMMANDS.iter().map(|spec| format!("help {}\n", spec.name)).collect();
-    let explained = text(&layerstep(&["debug", "--batch"], &each).stdout);
+    let each: Vec<String> = COMMANDS.iter().map(|spec| format!("help {}", spec.name)).collect();
+    let explained = text(&layerstep(&["debug", "--batch"], &each.join("\n")).stdout);
     for spec in COMMANDS {
         assert_eq!(listed.matches(&format!("{}\n", spec.doc)).count(), 1 + twins(spec.doc), "{}", spec.name);
         assert!(explained.contains(&format!("  {}\n", spec.doc)), "{}", spec.name);

@@ -52,3 +52,20 @@ fn what_is_yanked_goes_to_the_clipboard_once() {
     // "42", as the clipboard takes it.
     assert_eq!((output.matches("\x1b]52;").count(), output.matches("\x1b]52;c;NDI=").count()), (1, 1));
 }
+
+#[test]
+fn scripts_are_obeyed_and_one_that_calls_itself_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, lines: &str| {
+        let path = folder.path().join(name).to_str().expect("a name").to_string();
+        std::fs::write(&path, lines.replace("SELF", &path)).expect("a script");
+        path
+    };
+    let (good, circle) =
+        (file("good", "step 3\r\n# a comment\nbreak norm\n"), file("circle", "head next\nsource SELF\n"));
+    let mut pty = started(150, 30);
+    pty.keys(&format!(":source {good}\r")).wait("breakpoint 1: break norm").wait("at 0.q_proj");
+    pty.keys(&format!(":source {circle}\r")).wait("circle calls itself without end");
+    pty.keys("s").wait("at 0.k_proj");
+    assert_eq!(pty.keys(":source nowhere\r").wait("nowhere cannot be read").keys("q").end().exit_code(), 0);
+}
