@@ -101,8 +101,11 @@ def draw(screen: str, columns: int, rows: int, ground: tuple[str, str]) -> str:
 
 
 def capture(command: list[str], keys: list[str], columns: int, rows: int) -> str:
+    # A server of its own: one that is just ending would not take a new session.
+    server = f"layerstep-picture-{time.monotonic_ns()}"
+
     def tmux(*arguments: str) -> str:
-        done = subprocess.run(["tmux", "-L", "layerstep-picture", *arguments], check=True, capture_output=True, text=True)
+        done = subprocess.run(["tmux", "-L", server, *arguments], check=True, capture_output=True, text=True)
         return done.stdout
 
     tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "-e", "COLORTERM=truecolor", *command)

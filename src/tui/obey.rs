@@ -110,18 +110,19 @@ impl App {
         }
     }
 
+    /// Another head in every pane that shows one.
     fn turn_head(&mut self, count: Count) {
+        let areas = self.areas();
+        let shown = |pane: Pane| areas.of(pane).is_some();
         let views = &mut self.views;
-        match self.focus {
-            Pane::Cache => {
-                let heads = views.cache.shown().map_or(1, |page| page.kv_heads);
-                views.head = count.of(views.head, heads);
-            }
-            Pane::Attention | Pane::Lens => {
-                let heads = views.attention.shown().map_or(1, |page| page.lines.len());
-                views.head = count.of(views.head, heads);
-            }
-            _ => self.tensor.turn_plane(count),
+        let heads = match (shown(Pane::Attention), shown(Pane::Cache)) {
+            (true, _) => views.attention.shown().map(|page| page.lines.len()),
+            (_, true) => views.cache.shown().map(|page| page.kv_heads),
+            _ => None,
+        };
+        views.head = heads.map_or(views.head, |heads| count.of(views.head, heads));
+        if shown(Pane::Tensor) {
+            self.tensor.turn_plane(count);
         }
     }
 

@@ -108,7 +108,7 @@ fn name(page: &TensorPage, room: usize) -> String {
 /// The choices of `t`, the one shown standing out; it alone where space is short.
 fn who(app: &App, width: usize) -> Line<'static> {
     let shown = app.tensor.shown(&app.header);
-    let choices = if width >= 90 { choices(&app.header) } else { vec![shown] };
+    let choices = if width >= 110 { choices(&app.header) } else { vec![shown] };
     let alone = choices.len() == 1;
     let mut spans = vec![Span::raw(" ")];
     for (index, choice) in choices.into_iter().enumerate() {
