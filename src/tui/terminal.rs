@@ -34,7 +34,9 @@ use super::theme::Theme;
 use super::worker::{Backend, Worker};
 
 /// A frame takes at least this long: a held key must not flood a slow line.
-const FRAME: Duration = Duration::from_millis(33);
+const FRAME: Duration = Duration::from_millis(16);
+/// How long what a key has changed waits for the page that it asked for, so that both are drawn at once.
+const TOGETHER: Duration = Duration::from_millis(6);
 /// How long the loop sleeps while nothing is under way; only a continued process and changed dumps wait for it.
 const IDLE: Duration = Duration::from_millis(500);
 /// No time at all, which this source of events would take for "do not even look".
@@ -141,7 +143,7 @@ impl Loop {
             }
             let due = FRAME.saturating_sub(drawn.elapsed());
             if self.open > 0 {
-                changed |= self.hear_replies(if changed { due.min(BUSY) } else { BUSY })?;
+                changed |= self.hear_replies(if changed { due.clamp(TOGETHER, BUSY) } else { BUSY })?;
             } else if changed {
                 thread::sleep(due.min(BUSY));
             }
