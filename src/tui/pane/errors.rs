@@ -31,7 +31,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let table = rows.len() as u16 + 1;
     let gap = u16::from(inside.height >= 22);
     // The table is read, the chart only looked at.
-    let chart = inside.height.saturating_sub(table + gap + 2).clamp(inside.height / 3, 16);
+    let chart = inside.height.saturating_sub(table + gap + 2).clamp((inside.height / 3).min(16), 16);
     let chart = if inside.height < 12 { 0 } else { chart };
     let heights = [Constraint::Length(chart), Constraint::Length(gap), Constraint::Min(0), Constraint::Length(2)];
     let [chart, _, table, words] = Layout::vertical(heights).areas(inside);
