@@ -16,6 +16,7 @@
 //! < 60x15, or zoomed: the pane that has the keys      < 20x5: one line
 //! ```
 //!
+//! The large place has the tensor, or in its stead the histogram, attention, lens, cache, tokens or log.
 //! The curve is there only where something is compared. The diagnosis takes the lower part of the large place, and the
 //! place of the curve where that is there.
 

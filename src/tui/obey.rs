@@ -99,12 +99,13 @@ impl App {
         match self.focus {
             Pane::Cache => {
                 let heads = views.cache.shown().map_or(1, |page| page.kv_heads);
-                views.head = count.of(views.head, heads);
+                views.kv_head = count.of(views.kv_head, heads);
             }
             Pane::Attention | Pane::Lens => {
                 let heads = views.attention.shown().map_or(1, |page| page.lines.len());
                 views.head = count.of(views.head, heads);
             }
+            Pane::Histogram => views.turn_plane(count),
             _ => self.tensor.turn_plane(count),
         }
     }
@@ -277,17 +278,25 @@ impl App {
                 self.turn_head(Count::On(columns));
             }
             Pane::Lens => {
-                let last = self.views.lens.shown().map_or(0, |page| page.rows.len()).saturating_sub(1);
-                self.views.lens_row = self.views.lens_row.min(last).saturating_add_signed(rows).min(last);
+                if let Some(page) = self.views.lens.shown().filter(|_| rows != 0) {
+                    let row = Count::On(rows).of(super::pane::lens_selected(page, self), page.rows.len());
+                    self.views.lens_row = Some(row);
+                }
                 self.turn_token(Count::On(columns));
             }
             Pane::Cache => {
                 let layers = self.views.cache.shown().map_or(1, |page| page.layers.len());
-                self.views.cache_layer = Count::On(rows).of(self.views.cache_layer, layers);
+                if rows != 0 {
+                    self.views.cache_layer = Some(Count::On(rows).of(super::pane::cache_selected(self), layers));
+                }
                 self.turn_head(Count::On(columns));
             }
             Pane::Histogram => self.scroll_program(rows, columns),
-            Pane::Tokens => {}
+            Pane::Tokens => {
+                if let Some(area) = self.areas().of(pane).filter(|_| rows != 0) {
+                    self.views.first_token = Some(super::pane::tokens_scrolled(self, area, rows));
+                }
+            }
         }
     }
 
@@ -309,18 +318,30 @@ impl App {
     fn enter(&mut self, requests: &mut Vec<Request>) {
         match self.outline.selected {
             _ if self.focus == Pane::Diagnosis => self.try_suspect(requests),
-            _ if !matches!(self.focus, Pane::Program | Pane::Divergence) => {}
-            Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
-            Line::Op(row) => {
-                if let Some(name) = self.listing.rows.get(row).map(|op| op.short.clone()) {
-                    self.obey(Command::Goto(name.clone()), &format!("goto {name}"), requests);
+            _ if self.focus == Pane::Lens => {
+                let page = self.views.lens.shown();
+                let row = page.and_then(|page| page.rows.get(super::pane::lens_selected(page, self)));
+                if let Some(row) = row.map(|row| row.row) {
+                    self.go_to(row, requests);
                 }
             }
+            _ if !matches!(self.focus, Pane::Program | Pane::Divergence) => {}
+            Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
+            Line::Op(row) => self.go_to(row, requests),
+        }
+    }
+
+    fn go_to(&mut self, row: usize, requests: &mut Vec<Request>) {
+        if let Some(name) = self.listing.rows.get(row).map(|op| op.short.clone()) {
+            self.obey(Command::Goto(name.clone()), &format!("goto {name}"), requests);
         }
     }
 
     /// A click into a pane that is no list of ops.
-    pub(crate) fn click(&mut self, pane: Pane, area: ratatui::layout::Rect, column: u16, _row: u16) {
+    pub(crate) fn click(&mut self, pane: Pane, area: ratatui::layout::Rect, column: u16, row: u16) {
+        if pane == Pane::Lens {
+            self.views.lens_row = super::pane::lens_row_at(layout::inside(area), row, self).or(self.views.lens_row);
+        }
         if pane == Pane::Curve {
             let layers = self.curve.layers.len();
             if let Some(layer) = super::pane::layer_at(layout::inside(area), column, layers) {

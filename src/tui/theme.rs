@@ -200,6 +200,17 @@ impl Theme {
         }
     }
 
+    /// The look of a text that says a share between 0 and 1, on the colour of that share; none where colours are few.
+    pub(crate) fn shaded(self, share: f64) -> Style {
+        let few = matches!(self.colors, Colors::Basic | Colors::None);
+        if few || share.is_nan() || share < 0.02 {
+            return Style::new();
+        }
+        // Black and white of the cube: those of the palette may be anything.
+        let text = if share < 0.3 { Color::Indexed(231) } else { Color::Indexed(16) };
+        Style::new().fg(text).bg(self.heat(share as f32))
+    }
+
     /// Glyphs from nothing to much.
     pub(crate) fn ramp(self) -> &'static [&'static str] {
         if self.ascii {
