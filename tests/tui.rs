@@ -1,16 +1,18 @@
 //! The screen without a terminal: keys in, glyphs and styles out.
 
+#[path = "tui/anything.rs"]
+mod anything;
 #[expect(unreachable_pub, reason = "a test's modules have no readers outside")]
-mod support {
-    pub mod fake;
-}
+#[path = "support/fake.rs"]
+mod fake;
+#[path = "tui/panes.rs"]
+mod panes;
 
+use fake::Fake;
 use layerstep::tui::{Colors, Palette, Screen, Theme};
-use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{MouseButton, MouseEventKind};
 use ratatui::style::Color;
-use support::fake::Fake;
 
 const FULL: Theme = Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false };
 const PLAIN: Theme = Theme { palette: Palette::Dark, colors: Colors::None, ascii: true };
@@ -20,6 +22,15 @@ fn screen(columns: u16, rows: u16, keys: &str) -> Screen<Fake> {
     screen.keys(keys);
     screen
 }
+
+fn click() -> MouseEventKind {
+    MouseEventKind::Down(MouseButton::Left)
+}
+
+const LETTERS: [char; 26] = [
+    'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w',
+    'x', 'y', 'z',
+];
 
 /// A letter for each style, and what the letters mean; all shades of a heatmap are one.
 fn styles(buffer: &Buffer) -> String {
@@ -33,12 +44,12 @@ fn styles(buffer: &Buffer) -> String {
                 known.push(style);
                 known.len() - 1
             });
-            dump.push(char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[index % 52]));
+            dump.push(LETTERS[index % LETTERS.len()]);
         }
         dump.push('\n');
     }
     for (index, style) in known.iter().enumerate() {
-        dump.extend([char::from(b'a' + index as u8), ' ']);
+        dump.extend([LETTERS[index % LETTERS.len()], ' ']);
         dump.push_str(style);
         dump.push('\n');
     }
@@ -273,12 +284,11 @@ fn the_tensor_scrolls_and_turns() {
 #[test]
 fn the_mouse_selects_opens_and_scrolls() {
     let mut screen = screen(100, 30, "s");
-    let click = MouseEventKind::Down(MouseButton::Left);
-    screen.mouse(click, 5, 4);
+    screen.mouse(click(), 5, 4);
     assert!(screen.text().contains("▸ layer 1"));
-    screen.mouse(click, 5, 4);
+    screen.mouse(click(), 5, 4);
     assert!(screen.text().contains("▾ layer 1"), "{}", screen.text());
-    screen.mouse(click, 70, 4).keys("t");
+    screen.mouse(click(), 70, 4).keys("t");
     assert!(screen.text().contains("▪"), "{}", screen.text());
     for _ in 0..50 {
         screen.mouse(MouseEventKind::ScrollDown, 5, 4);
@@ -314,96 +324,9 @@ fn a_resize_loses_nothing() {
 }
 
 #[test]
-fn every_size_can_be_drawn() {
-    for theme in [FULL, PLAIN] {
-        let mut screen = Screen::headless(Fake::new(30), 80, 24, theme);
-        for keys in
-            ["c<tab>", "jjl", "g2.scores<ret>", "?", "<esc>i", "<esc>g2.q", "<esc>gnonsense<ret>", "rcd", "<ret>"]
-        {
-            screen.keys(keys);
-            for columns in (1..=200).step_by(7).chain([2, 19, 20, 59, 60, 89, 90, 119, 120]) {
-                for rows in (1..=60).step_by(5).chain([4, 5, 14, 15, 22, 24]) {
-                    screen.resize(columns, rows);
-                }
-            }
-        }
-    }
-}
-
-#[test]
 fn a_model_without_dumps_or_layers_can_be_looked_at() {
     let mut alone = Screen::headless(Fake::alone(4), 80, 24, FULL);
     alone.keys("3s");
     insta::assert_snapshot!("alone_80x24", alone.text());
     Screen::headless(Fake::new(0), 80, 24, FULL).keys("jkslhnNfcgG<ret>bt[]?i<esc>/x<ret>");
-}
-
-const KEYS: &[&str] = &[
-    "s",
-    "S",
-    "n",
-    "N",
-    "f",
-    "c",
-    "b",
-    "g",
-    "R",
-    "r",
-    "e",
-    "d",
-    "j",
-    "k",
-    "h",
-    "l",
-    "t",
-    "T",
-    "[",
-    "]",
-    "/",
-    "?",
-    "i",
-    "B",
-    "0",
-    "9",
-    "$",
-    "G",
-    "<tab>",
-    "<ret>",
-    "<esc>",
-    "<pgup>",
-    "<pgdn>",
-    "<home>",
-    "<end>",
-    "<up>",
-    "<left>",
-    "<backspace>",
-    "2.q",
-    "layers",
-    "é",
-    "日",
-    "<C-u>",
-    "<C-w>",
-    "<del>",
-    "<space>",
-    "<backtab>",
-];
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_keys_break_it(keys in proptest::collection::vec((0..KEYS.len(), 0u16..90, 0u16..30), 1..60)) {
-        let mut screen = Screen::headless(Fake::new(4), 80, 24, FULL);
-        for (key, column, row) in keys {
-            screen.keys(KEYS[key]);
-            match (column + row) % 9 {
-                0 => { screen.mouse(MouseEventKind::Down(MouseButton::Left), column, row); }
-                1 => { screen.mouse(MouseEventKind::ScrollDown, column, row); }
-                2 => { screen.mouse(MouseEventKind::ScrollUp, column, row); }
-                3 => { screen.resize(column + 1, row + 1); }
-                4 => { screen.paste("a\u{1b}b\n2.q"); }
-                _ => {}
-            }
-        }
-    }
 }

@@ -275,6 +275,7 @@ impl App {
             }
         } else if !running.command.stays() {
             self.outline.follow(&self.listing);
+            self.views.follow();
         }
         let place = self.at().map_or("the start", outline::called).to_string();
         match result {

@@ -16,6 +16,7 @@
 //! < 60x15, or zoomed: the pane that has the keys      < 20x5: one line
 //! ```
 //!
+//! The large place has the tensor, or in its stead the histogram, attention, lens, cache, tokens or log.
 //! The curve is there only where something is compared. The diagnosis takes the lower part of the large place, and the
 //! place of the curve where that is there.
 
@@ -136,13 +137,15 @@ fn stepping(
 ) -> Vec<(Pane, Rect)> {
     let large = arranged.large;
     let side = if columns < 150 { 27 } else { (columns / 5).min(40) };
-    let (place, right) = if wide {
+    let curve = shown.curve && large != Pane::Divergence;
+    // Large, the tokens leave the side to the curve, or to nobody.
+    let tokens = large != Pane::Tokens;
+    let (place, right) = if wide && (tokens || curve) {
         let [place, right] = Split::horizontal([Constraint::Min(0), Constraint::Length(side)]).areas(right);
         (place, Some(right))
     } else {
         (right, None)
     };
-    let curve = shown.curve && large != Pane::Divergence;
     let (small, height) = match (right, shown.diagnosis) {
         (_, true) => (Some(Pane::Diagnosis), place.height * if wide { 4 } else { 5 } / 8),
         (None, _) if curve && rows >= 20 => (Some(Pane::Curve), (rows / 4).clamp(6, 12)),
@@ -157,10 +160,14 @@ fn stepping(
         panes.push((large, place));
     }
     if let Some(right) = right {
-        let height = if curve { (rows / 3).clamp(7, 18) } else { 0 };
-        let [tokens, below] = Split::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(right);
-        if large != Pane::Tokens {
-            panes.push((Pane::Tokens, tokens));
+        let height = match (curve, tokens) {
+            (false, _) => 0,
+            (true, true) => (rows / 3).clamp(7, 18),
+            (true, false) => right.height,
+        };
+        let [above, below] = Split::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(right);
+        if tokens {
+            panes.push((Pane::Tokens, above));
         }
         if curve {
             panes.push((Pane::Curve, below));

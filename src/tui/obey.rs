@@ -115,12 +115,17 @@ impl App {
         let areas = self.areas();
         let shown = |pane: Pane| areas.of(pane).is_some();
         let views = &mut self.views;
-        let heads = match (shown(Pane::Attention), shown(Pane::Cache)) {
-            (true, _) => views.attention.shown().map(|page| page.lines.len()),
-            (_, true) => views.cache.shown().map(|page| page.kv_heads),
-            _ => None,
-        };
-        views.head = heads.map_or(views.head, |heads| count.of(views.head, heads));
+        if shown(Pane::Attention) || shown(Pane::Lens) {
+            let heads = views.attention.shown().map(|page| page.lines.len());
+            views.head = heads.map_or(views.head, |heads| count.of(views.head, heads));
+        }
+        if shown(Pane::Cache) {
+            let heads = views.cache.shown().map(|page| page.kv_heads);
+            views.kv_head = heads.map_or(views.kv_head, |heads| count.of(views.kv_head, heads));
+        }
+        if shown(Pane::Histogram) {
+            views.turn_plane(count);
+        }
         if shown(Pane::Tensor) {
             self.tensor.turn_plane(count);
         }
@@ -294,16 +299,24 @@ impl App {
                 self.turn_head(Count::On(columns));
             }
             Pane::Lens => {
-                let last = self.views.lens.shown().map_or(0, |page| page.rows.len()).saturating_sub(1);
-                self.views.lens_row = self.views.lens_row.min(last).saturating_add_signed(rows).min(last);
+                if let Some(page) = self.views.lens.shown().filter(|_| rows != 0) {
+                    let row = Count::On(rows).of(super::pane::lens_selected(page, self), page.rows.len());
+                    self.views.lens_row = Some(row);
+                }
                 self.turn_token(Count::On(columns));
             }
             Pane::Cache => {
                 let layers = self.views.cache.shown().map_or(1, |page| page.layers.len());
-                self.views.cache_layer = Count::On(rows).of(self.views.cache_layer, layers);
+                if rows != 0 {
+                    self.views.cache_layer = Some(Count::On(rows).of(super::pane::cache_selected(self), layers));
+                }
                 self.turn_head(Count::On(columns));
             }
-            Pane::Tokens => {}
+            Pane::Tokens => {
+                if let Some(area) = self.areas().of(pane).filter(|_| rows != 0) {
+                    self.views.first_token = Some(super::pane::tokens_scrolled(self, area, rows));
+                }
+            }
         }
     }
 
@@ -325,19 +338,31 @@ impl App {
     fn enter(&mut self, requests: &mut Vec<Request>) {
         match self.outline.selected {
             _ if self.focus == Pane::Diagnosis => self.try_suspect(requests),
-            _ if !matches!(self.focus, Pane::Program | Pane::Divergence) => {}
-            Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
-            Line::Op(row) => {
-                if let Some(name) = self.listing.rows.get(row).map(|op| op.short.clone()) {
-                    self.obey(Command::Goto(name.clone()), &format!("goto {name}"), requests);
+            _ if self.focus == Pane::Lens => {
+                let page = self.views.lens.shown();
+                let row = page.and_then(|page| page.rows.get(super::pane::lens_selected(page, self)));
+                if let Some(row) = row.map(|row| row.row) {
+                    self.go_to(row, requests);
                 }
             }
+            _ if !matches!(self.focus, Pane::Program | Pane::Divergence) => {}
+            Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
+            Line::Op(row) => self.go_to(row, requests),
+        }
+    }
+
+    fn go_to(&mut self, row: usize, requests: &mut Vec<Request>) {
+        if let Some(name) = self.listing.rows.get(row).map(|op| op.short.clone()) {
+            self.obey(Command::Goto(name.clone()), &format!("goto {name}"), requests);
         }
     }
 
     /// A click into a pane that is no list of ops: errors lead to their layer or op, and once more goes there.
     pub(crate) fn click(&mut self, pane: Pane, area: Rect, (column, row): (u16, u16), requests: &mut Vec<Request>) {
         let inside = layout::inside(area);
+        if pane == Pane::Lens {
+            self.views.lens_row = super::pane::lens_row_at(inside, row, self).or(self.views.lens_row);
+        }
         let line = match pane {
             Pane::Curve => super::pane::layer_at(inside, column, self.curve.layers.len()).map(Line::Layer),
             Pane::Divergence => super::pane::divergence_hit(inside, column, row, self),

@@ -28,10 +28,11 @@ use super::theme::{Role, Theme};
 use crate::debugger::command::Pane;
 
 pub(crate) use attention::parts as attention_parts;
-pub(crate) use cache::parts as cache_parts;
+pub(crate) use cache::{parts as cache_parts, selected as cache_selected};
 pub(crate) use errors::hit as divergence_hit;
 pub(crate) use histogram::{LOUDEST, bins as histogram_bins};
-pub(crate) use lens::TOKENS as LENS_TOKENS;
+pub(crate) use lens::{TOKENS as LENS_TOKENS, row_at as lens_row_at, selected as lens_selected};
+pub(crate) use tokens::scrolled as tokens_scrolled;
 
 /// Draws the screen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
@@ -107,6 +108,22 @@ fn framed(buffer: &mut Buffer, area: Rect, theme: Theme, titles: Vec<Line>, focu
     }
     block.render(area, buffer);
     layout::inside(area)
+}
+
+/// Says in the frame how much lies above and below, where not all lines fit.
+fn more(buffer: &mut Buffer, area: Rect, app: &App, first: usize, lines: usize) {
+    let height = usize::from(area.height.saturating_sub(2));
+    shown(buffer, area, app, (first, height), lines);
+}
+
+/// The same for a list that is not as high as its pane.
+fn shown(buffer: &mut Buffer, area: Rect, app: &App, (first, height): (usize, usize), lines: usize) {
+    if lines <= height || area.width < 24 || area.height < 2 {
+        return;
+    }
+    let text = format!(" {}-{} of {lines} ", first + 1, (first + height).min(lines));
+    let x = area.right().saturating_sub(text.len() as u16 + 1);
+    buffer.set_stringn(x, area.bottom() - 1, &text, text.len(), app.theme.style(Role::Dim));
 }
 
 /// A title with a space on each side, and a mark on the pane that has the keys.

@@ -63,6 +63,41 @@ pub(crate) fn pad(text: &str, columns: usize, ellipsis: &str) -> String {
     text
 }
 
+/// Parts of a line, each kept whole, over as many lines as they take; a part that is longer than a line is cut.
+pub(crate) fn flow(parts: impl IntoIterator<Item = String>, columns: usize, ellipsis: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        match lines.last_mut() {
+            Some(line) if line.width() + 2 + part.width() <= columns => {
+                line.push_str("  ");
+                line.push_str(&part);
+            }
+            _ => lines.push(fit(&part, columns, ellipsis)),
+        }
+    }
+    lines
+}
+
+/// A probability in three columns: `93%`, `<1%`; only a certainty is `100%`.
+pub(crate) fn percent(value: f64) -> String {
+    match value {
+        _ if !value.is_finite() => special(value),
+        _ if value > 0.0 && value < 0.005 => "<1%".to_string(),
+        _ if value < 1.0 => format!("{:.0}%", (value.max(0.0) * 100.0).min(99.0)),
+        _ => "100%".to_string(),
+    }
+}
+
+/// A count in at most six columns: `49152`, `152k`, `17M`.
+pub(crate) fn count(value: usize) -> String {
+    match value {
+        0..100_000 => value.to_string(),
+        100_000..10_000_000 => format!("{}k", value / 1000),
+        10_000_000..10_000_000_000 => format!("{}M", value / 1_000_000),
+        _ => short(value as f64),
+    }
+}
+
 /// An error or another magnitude, in at most seven columns: `8.7e-1`, `0`, `NaN`.
 pub(crate) fn short(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
@@ -166,6 +201,20 @@ mod tests {
         let texts = ["0", "0.0", "1.0", "10", "140", "1.0e3", "2.6e6", "1.5e12", ">1e99", "inf", "NaN"];
         assert_eq!(ratios.map(ratio), texts);
         assert_eq!([8.7e-1, 3.14e-10, 0.0].map(shorter), ["8.7e-1", "3e-10", "0"]);
+    }
+
+    #[test]
+    fn shares_and_counts_are_short() {
+        let shares = [0.0, 1e-9, 0.004, 0.936, 0.9999, 1.0, f64::NAN];
+        assert_eq!(shares.map(percent), ["0%", "<1%", "<1%", "94%", "99%", "100%", "NaN"]);
+        let counts = [0, 99_999, 100_000, 9_999_999, 10_000_000, 9_999_999_999, usize::MAX];
+        assert_eq!(counts.map(count), ["0", "99999", "100k", "9999k", "10M", "9999M", "1.8e19"]);
+    }
+
+    #[test]
+    fn parts_are_kept_whole() {
+        let parts = ["rank 1", "\" Paris\"", "", "much longer than a line"].map(String::from);
+        assert_eq!(flow(parts, 16, "…"), ["rank 1  \" Paris\"", "much longer tha…"]);
     }
 
     #[test]

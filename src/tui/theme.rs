@@ -176,6 +176,19 @@ impl Theme {
         }
     }
 
+    /// The look of a text that says a share between 0 and 1, on the colour of that share; none where colours are few.
+    pub(crate) fn shaded(self, share: f64) -> Style {
+        let few = matches!(self.colors, Colors::Basic | Colors::None);
+        if few || share.is_nan() || share < 0.02 {
+            return Style::new();
+        }
+        // Black and white of the cube: those of the user's palette may be anything. Heat grows darker on a light ground.
+        let dark_ground = self.palette != Palette::Light;
+        let text = if dark_ground == (share < if dark_ground { 0.3 } else { 0.5 }) { 231 } else { 16 };
+        let text = Color::Indexed(text);
+        Style::new().fg(text).bg(self.heat(share as f32))
+    }
+
     /// Glyphs from nothing to much.
     pub(crate) fn ramp(self) -> &'static [&'static str] {
         if self.ascii {

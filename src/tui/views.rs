@@ -29,16 +29,22 @@ pub(crate) struct Views {
     pub(crate) lens: Slot<LensRequest, LensPage>,
     /// The token that the lens follows.
     pub(crate) followed: Option<u32>,
-    /// The selected row of the lens.
-    pub(crate) lens_row: usize,
+    /// The row of the lens that the user has moved to; `None`: that of the selected op.
+    pub(crate) lens_row: Option<usize>,
     /// The KV cache.
     pub(crate) cache: Slot<CacheRequest, CachePage>,
     /// Keys or values.
     pub(crate) half: Half,
-    /// The selected layer of the cache.
-    pub(crate) cache_layer: usize,
+    /// The layer of the cache that the user has moved to; `None`: that of the selected op.
+    pub(crate) cache_layer: Option<usize>,
+    /// The key and value head of the cache.
+    pub(crate) kv_head: usize,
     /// The distribution of the selected activation.
     pub(crate) histogram: Slot<HistogramRequest, HistogramPage>,
+    /// The head that it is of; `None`: all of them.
+    pub(crate) plane: Option<usize>,
+    /// The first token of the list that the user has scrolled to; `None`: those of this forward are shown.
+    pub(crate) first_token: Option<usize>,
 }
 
 impl Views {
@@ -49,6 +55,23 @@ impl Views {
         self.lens.stale = true;
         self.cache.stale = true;
         self.histogram.stale = true;
+    }
+
+    /// Looks at where the debugger stands now, not where the user had moved to.
+    pub(crate) fn follow(&mut self) {
+        self.lens_row = None;
+        self.cache_layer = None;
+        self.first_token = None;
+    }
+
+    /// Shows another head in the histogram; before the first one stand all of them.
+    pub(crate) fn turn_plane(&mut self, count: Count) {
+        let planes = self.histogram.shown().map_or(1, |page| page.planes);
+        let now = self.plane.map_or(0, |plane| plane.saturating_add(1).min(planes));
+        self.plane = match count {
+            Count::To(_) => Some(count.of(0, planes)),
+            Count::On(_) => count.of(now, planes + 1).checked_sub(1),
+        };
     }
 }
 
@@ -72,6 +95,7 @@ impl App {
             on @ Count::On(_) => on,
         };
         self.views.token = Some(count.of(self.token_row(), self.forward_tokens()));
+        self.views.first_token = None;
     }
 
     /// Position in the sequence of the first token of the current forward.
@@ -201,23 +225,27 @@ impl App {
         (Some(request), beside)
     }
 
+    /// Whose residual stream the lens reads: of a difference, that of the one that is looked at.
+    pub(crate) fn lens_witness(&self) -> Witness {
+        match self.tensor.shown(&self.header) {
+            Shown::Values(witness) | Shown::Difference(witness, _) | Shown::Ratio(witness, _) => witness,
+        }
+    }
+
     fn wanted_lens(&self) -> Option<LensRequest> {
         self.inside(Pane::Lens)?;
-        let shown = match self.tensor.shown(&self.header) {
-            Shown::Values(witness) | Shown::Difference(witness, _) | Shown::Ratio(witness, _) => witness,
-        };
-        let (token, chosen) = (self.token_row(), self.views.followed);
+        let (shown, token, chosen) = (self.lens_witness(), self.token_row(), self.views.followed);
         Some(LensRequest { token, shown, top: pane::LENS_TOKENS, chosen, mid: false })
     }
 
     fn wanted_cache(&self) -> Option<CacheRequest> {
         let inside = self.inside(Pane::Cache)?;
-        let parts = pane::cache_parts(inside);
+        let parts = pane::cache_parts(inside, self);
         let cells = |area: Rect| (usize::from(area.height) * self.per_cell(), usize::from(area.width));
         Some(CacheRequest {
             half: self.views.half,
             cells: cells(parts.grid),
-            head: Some((self.views.cache_layer, self.views.head)),
+            head: Some((pane::cache_selected(self), self.views.kv_head)),
             head_cells: cells(parts.head),
         })
     }
@@ -227,7 +255,7 @@ impl App {
         Some(HistogramRequest {
             row: self.selected_row()?,
             shown: self.tensor.shown(&self.header).without_ratio(),
-            plane: None,
+            plane: self.views.plane,
             bins: pane::histogram_bins(inside),
             channels: pane::LOUDEST,
         })

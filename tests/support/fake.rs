@@ -1,6 +1,9 @@
 //! A debugger made up for the screen: a small llama whose candidate goes wrong at `2.q_rope`, with everything a
 //! screen must survive: NaN, masks, hostile tokens, many layers.
 
+#[path = "fake/pages.rs"]
+mod pages;
+
 use std::sync::atomic::AtomicBool;
 
 use layerstep::debugger::view::{
@@ -312,7 +315,10 @@ impl Backend for Fake {
     fn page(&self, request: &PageRequest) -> Result<Page, String> {
         match request {
             PageRequest::Tensor(request) => self.tensor(request).map(Page::Tensor),
-            _ => Err("it has no such page".into()),
+            PageRequest::Attention(request) => self.attention(request).map(Page::Attention),
+            PageRequest::Lens(request) => self.lens(request).map(Page::Lens),
+            PageRequest::Cache(request) => Ok(Page::Cache(self.cache(request))),
+            PageRequest::Histogram(request) => self.histogram(request).map(Page::Histogram),
         }
     }
 

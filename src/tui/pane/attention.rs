@@ -164,17 +164,14 @@ fn large(buffer: &mut Buffer, area: Rect, labels: (u16, u16), page: &AttentionPa
     let (tall, wide) = map.scale(area);
     let label = app.theme.style(Role::Label);
     let chosen = app.theme.style(Role::Current);
-    let per_cell = map.per_cell();
     let (gutter, above) = labels;
     // Beside a cell stands the first row that begins in it; the selected one before any other.
     for y in 0..area.height {
-        let pixel = usize::from(y) * per_cell;
-        let rows = (pixel..pixel + per_cell).filter(|pixel| pixel % tall == 0).map(|pixel| pixel / tall);
-        let rows: Vec<usize> = rows.filter(|row| *row < page.heatmap.len()).collect();
+        let mut rows = map.begin(y, tall, page.heatmap.len());
         let span = |row: usize| page.queries.0 + row * page.pooled.0..page.queries.0 + (row + 1) * page.pooled.0;
-        let Some(first) = rows.first() else { continue };
-        let selected = rows.iter().any(|row| span(*row).contains(&page.query));
-        let query = if selected { page.query } else { span(*first).start };
+        let Some(first) = rows.clone().next() else { continue };
+        let selected = rows.any(|row| span(row).contains(&page.query));
+        let query = if selected { page.query } else { span(first).start };
         let name = format!("{:>3} {}", page.first_position + query, quoted(app, page.first_position + query));
         let name = text::fit(&name, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
         let style = if selected { chosen } else { label };
@@ -187,15 +184,19 @@ fn large(buffer: &mut Buffer, area: Rect, labels: (u16, u16), page: &AttentionPa
             break;
         }
         let key = page.keys.0 + column * page.pooled.1;
-        let token = app.header.tokens.get(key).map(|token| app.theme.text(&token.text)).unwrap_or_default();
-        let token = if token.trim().is_empty() { key.to_string() } else { token.trim().to_string() };
-        upright(buffer, x, area.y - above, (wide as u16, above), &token, label, app);
+        upright(buffer, x, area.y - above, (wide as u16, above), &axis(app, key), label, app);
     }
     map.render(area, buffer);
 }
 
+/// What stands above the column of a position: its token, without spaces, or its number.
+pub(super) fn axis(app: &App, position: usize) -> String {
+    let token = app.header.tokens.get(position).map(|token| app.theme.text(&token.text)).unwrap_or_default();
+    if token.trim().is_empty() { position.to_string() } else { token.trim().to_string() }
+}
+
 /// A label above a column: across where the column is wide enough, else downwards.
-fn upright(buffer: &mut Buffer, x: u16, y: u16, room: (u16, u16), token: &str, style: Style, app: &App) {
+pub(super) fn upright(buffer: &mut Buffer, x: u16, y: u16, room: (u16, u16), token: &str, style: Style, app: &App) {
     let (wide, tall) = room;
     if wide >= 5 {
         let token = text::fit(token, usize::from(wide) - 1, app.theme.ellipsis());
@@ -255,7 +256,9 @@ fn small(buffer: &mut Buffer, parts: &AttentionParts, page: &AttentionPage, app:
             .and_then(|line| line.numbers)
             .map_or(String::new(), |n| format!(" {}", text::number(n.spread, 4)));
         let mark = if shown { ">" } else { " " };
-        buffer.set_stringn(x, y, format!("{mark}{head}{sink}"), usize::from(width) + 1, style);
+        let (name, room) = (format!("{mark}{head}"), usize::from(width) + 1);
+        let sink = if name.len() + sink.len() <= room { sink } else { String::new() };
+        buffer.set_stringn(x, y, format!("{name}{sink}"), room, style);
         Heatmap { values: map, limit, theme: app.theme }
             .render(Rect { x: x + 1, y: y + 1, width, height }.intersection(area), buffer);
     }

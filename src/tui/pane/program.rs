@@ -54,19 +54,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
             buffer.set_style(row, app.theme.style(Role::Selected(app.focus == Pane::Program)));
         }
     }
-    more(buffer, area, app, lines.len());
-}
-
-/// Says in the frame how much lies above and below.
-fn more(buffer: &mut Buffer, area: Rect, app: &App, lines: usize) {
-    let height = usize::from(area.height.saturating_sub(2));
-    if lines <= height || area.width < 24 {
-        return;
-    }
-    let (first, last) = (app.outline.offset + 1, (app.outline.offset + height).min(lines));
-    let text = format!(" {first}-{last} of {lines} ");
-    let x = area.right().saturating_sub(text.len() as u16 + 1);
-    buffer.set_stringn(x, area.bottom() - 1, &text, text.len(), app.theme.style(Role::Dim));
+    super::more(buffer, area, app, app.outline.offset, lines.len());
 }
 
 fn entry(line: Line, app: &App) -> Entry {

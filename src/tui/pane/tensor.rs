@@ -215,17 +215,9 @@ fn place(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
 
 /// What the colours mean: their range, what part of the values is beyond it, and how many elements a cell stands for.
 fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
-    let theme = app.theme;
     let limit = f64::from(page.range.0.abs().max(page.range.1.abs()));
-    let number = |value: f64| text::number(value, if narrow { 6 } else { 8 });
-    let mut spans = vec![Span::raw("heat ")];
-    if theme.ink() == Ink::Shades {
-        spans.push(Span::raw(format!("0 {} {} by size", theme.ramp().concat(), number(limit))));
-    } else {
-        spans.push(Span::raw(format!("{} ", number(-limit))));
-        spans.extend((-4i8..=4).map(|step| Span::styled(" ", Style::new().bg(theme.heat(f32::from(step) / 4.0)))));
-        spans.push(Span::raw(format!(" {}", number(limit))));
-    }
+    let mut spans = vec![Span::raw("heat")];
+    spans.extend(scale(page.range, true, if narrow { 6 } else { 8 }, app));
     let beyond = page.summary.max > limit || page.summary.min < -limit;
     let (rows, columns) = page.pooled;
     let notes = [
@@ -234,9 +226,26 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
         (app.tensor.magnify > 1, format!("{}x from {}, {}", app.tensor.magnify, page.heat_from.0, page.heat_from.1)),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
-        spans.push(Span::styled(format!("  {note}"), theme.style(Role::Dim)));
+        spans.push(Span::styled(format!("  {note}"), app.theme.style(Role::Dim)));
     }
     Line::from(spans)
+}
+
+/// The shades of a heatmap between the numbers at their ends; of values that may lie below zero, or not.
+pub(super) fn scale(range: (f32, f32), signed: bool, columns: usize, app: &App) -> Vec<Span<'static>> {
+    let theme = app.theme;
+    let limit = f64::from(range.0.abs().max(range.1.abs()));
+    let number = |value: f64| text::number(value, columns);
+    if theme.ink() == Ink::Shades {
+        let by_size = if signed { " by size" } else { "" };
+        return vec![Span::raw(format!(" 0 {} {}{by_size}", theme.ramp().concat(), number(limit)))];
+    }
+    let shades = if signed { -4i8..=4 } else { 0..=8 };
+    let most = f32::from(*shades.end());
+    let mut spans = vec![Span::raw(format!(" {} ", if signed { number(-limit) } else { "0".to_string() }))];
+    spans.extend(shades.map(|step| Span::styled(" ", Style::new().bg(theme.heat(f32::from(step) / most)))));
+    spans.push(Span::raw(format!(" {}", number(limit))));
+    spans
 }
 
 /// ` 1 " capital"` where rows are tokens, else the index.

@@ -38,6 +38,13 @@ impl Heatmap<'_> {
         if self.theme.ink() == Ink::HalfBlocks { 2 } else { 1 }
     }
 
+    /// The rows that begin in a line of the screen, where each is so many pixels tall.
+    pub(crate) fn begin(&self, line: u16, tall: usize, rows: usize) -> std::ops::Range<usize> {
+        let pixel = usize::from(line) * self.per_cell();
+        let row = |pixel: usize| pixel.div_ceil(tall.max(1)).min(rows);
+        row(pixel)..row(pixel + self.per_cell())
+    }
+
     fn cell(&self, upper: Option<f32>, lower: Option<f32>) -> (&'static str, Style) {
         let theme = self.theme;
         let odd = [upper, lower].into_iter().flatten().find(|value| value.is_nan() || *value == f32::INFINITY);
