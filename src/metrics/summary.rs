@@ -104,19 +104,27 @@ impl Part {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
-                for values in values.chunks(LANES) {
-                    for (lane, value) in values.iter().copied().enumerate() {
-                        let finite = value.abs() < f32::INFINITY;
-                        let (low, high) = if finite { (value, value) } else { (f32::INFINITY, f32::NEG_INFINITY) };
-                        let exact = f64::from(if finite { value } else { 0.0 });
-                        sum[lane] += exact;
-                        squares[lane] += exact * exact;
-                        least[lane] = if low < least[lane] { low } else { least[lane] };
-                        largest[lane] = if high > largest[lane] { high } else { largest[lane] };
-                        nan[lane] += u32::from(value.is_nan());
-                        positive[lane] += u32::from(value == f32::INFINITY);
-                        negative[lane] += u32::from(value == f32::NEG_INFINITY);
+                let mut add = |lane: usize, value: f32| {
+                    let finite = value.abs() < f32::INFINITY;
+                    let (low, high) = if finite { (value, value) } else { (f32::INFINITY, f32::NEG_INFINITY) };
+                    let exact = f64::from(if finite { value } else { 0.0 });
+                    sum[lane] += exact;
+                    squares[lane] += exact * exact;
+                    least[lane] = if low < least[lane] { low } else { least[lane] };
+                    largest[lane] = if high > largest[lane] { high } else { largest[lane] };
+                    nan[lane] += u32::from(value.is_nan());
+                    positive[lane] += u32::from(value == f32::INFINITY);
+                    negative[lane] += u32::from(value == f32::NEG_INFINITY);
+                };
+                // Of a length that is known, a row of lanes becomes a few vectors.
+                let (rows, rest) = values.as_chunks::<LANES>();
+                for row in rows {
+                    for (lane, value) in row.iter().enumerate() {
+                        add(lane, *value);
                     }
+                }
+                for (lane, value) in rest.iter().enumerate() {
+                    add(lane, *value);
                 }
             },
         );
