@@ -51,19 +51,26 @@ pub fn histogram(values: ArrayViewD<f32>, bins: usize) -> Histogram {
     let (least, largest) = (f64::from(least), f64::from(largest));
     let bins_made = if least < largest { bins } else { bins.min(1) };
     let scale = if least < largest { bins_made as f64 / (largest - least) } else { 0.0 };
-    let count = |values: &[f32]| {
-        let (mut linear, mut buckets) = (vec![0usize; bins_made], vec![0usize; BUCKETS]);
-        for value in values {
+    let bin = |value: f32| (((f64::from(value) - least) * scale) as usize).min(bins_made - 1);
+    let count = |(mut linear, mut buckets): (Vec<usize>, Vec<usize>), values: &[f32]| {
+        // Zeros are counted already; in a row, as under a mask, each would wait for the one before.
+        for value in values.iter().filter(|value| **value != 0.0) {
             buckets[(order(*value) >> 16) as usize] += 1;
             if value.is_finite() && bins_made > 0 {
-                let bin = ((f64::from(*value) - least) * scale) as usize;
-                linear[bin.min(bins_made - 1)] += 1;
+                linear[bin(*value)] += 1;
             }
         }
         (linear, buckets)
     };
     let none = || (vec![0; bins_made], vec![0; BUCKETS]);
-    let (linear, buckets) = values.par_chunks(CHUNK).map(count).reduce(none, |a, b| (sum(a.0, &b.0), sum(a.1, &b.1)));
+    let both = |a: (Vec<usize>, Vec<usize>), b: (Vec<usize>, Vec<usize>)| (sum(a.0, &b.0), sum(a.1, &b.1));
+    let (mut linear, mut buckets) = values.par_chunks(CHUNK).fold(none, count).reduce(none, both);
+    if zeros > 0 {
+        buckets[(order(0.0) >> 16) as usize] += zeros;
+        if bins_made > 0 {
+            linear[bin(0.0)] += zeros;
+        }
+    }
     made.counts = linear;
     if bins_made > 0 {
         let edge =
@@ -71,7 +78,7 @@ pub fn histogram(values: ArrayViewD<f32>, bins: usize) -> Histogram {
         made.edges = if scale > 0.0 { (0..=bins_made).map(edge).collect() } else { vec![least, largest] };
     }
     (made.exponents, made.magnitudes) = octaves(&buckets, zeros, bins);
-    made.percentiles = Some(percentiles(values, &buckets, finite, least, largest));
+    made.percentiles = Some(percentiles(values, &buckets, zeros, finite, [least, largest]));
     made
 }
 
@@ -172,7 +179,8 @@ fn octaves(buckets: &[usize], zeros: usize, bins: usize) -> (Vec<i32>, Vec<usize
     ((0..=magnitudes.len()).map(edge).collect(), magnitudes)
 }
 
-fn percentiles(values: &[f32], buckets: &[usize], finite: usize, least: f64, largest: f64) -> [f64; 7] {
+/// The zeros of `values`, of either sign, are where +0 is.
+fn percentiles(values: &[f32], buckets: &[usize], zeros: usize, finite: usize, ends: [f64; 2]) -> [f64; 7] {
     // Infinities and NaN have buckets of their own, on both ends.
     let first = (order(f32::NEG_INFINITY) >> 16) as usize + 1;
     let place = |share: &f64| {
@@ -188,9 +196,8 @@ fn percentiles(values: &[f32], buckets: &[usize], finite: usize, least: f64, lar
     let mut wanted: Vec<u32> = places.iter().map(|(bucket, _)| *bucket).collect();
     wanted.dedup();
     // The lower 16 bits of what is in the buckets that are wanted.
-    let count = |values: &[f32]| {
-        let mut lower = vec![0usize; wanted.len() * BUCKETS];
-        for order in values.iter().map(|value| order(*value)) {
+    let count = |mut lower: Vec<usize>, values: &[f32]| {
+        for order in values.iter().filter(|value| **value != 0.0).map(|value| order(*value)) {
             if let Some(index) = wanted.iter().position(|bucket| *bucket == order >> 16) {
                 lower[index * BUCKETS + (order & 0xffff) as usize] += 1;
             }
@@ -198,7 +205,10 @@ fn percentiles(values: &[f32], buckets: &[usize], finite: usize, least: f64, lar
         lower
     };
     let none = || vec![0; wanted.len() * BUCKETS];
-    let lower = values.par_chunks(CHUNK).map(count).reduce(none, |a, b| sum(a, &b));
+    let mut lower = values.par_chunks(CHUNK).fold(none, count).reduce(none, |a, b| sum(a, &b));
+    if let Some(index) = wanted.iter().position(|bucket| *bucket == order(0.0) >> 16) {
+        lower[index * BUCKETS + (order(0.0) & 0xffff) as usize] += zeros;
+    }
     let exact = |(bucket, rank): (u32, usize)| {
         let mut rank = rank;
         let index = wanted.iter().position(|wanted| *wanted == bucket).unwrap_or_default();
@@ -211,7 +221,7 @@ fn percentiles(values: &[f32], buckets: &[usize], finite: usize, least: f64, lar
         f64::from(value((bucket << 16) | low as u32)) + 0.0
     };
     let middle: Vec<f64> = places.into_iter().map(exact).collect();
-    [least, middle[0], middle[1], middle[2], middle[3], middle[4], largest]
+    [ends[0], middle[0], middle[1], middle[2], middle[3], middle[4], ends[1]]
 }
 
 #[cfg(test)]
