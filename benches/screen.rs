@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::model::{Model, Tokenizer};
-use layerstep::tui::{Colors, Screen, Theme};
+use layerstep::tui::{Colors, Palette, Screen, Theme};
 use synthetic::Shape;
 use table::{Table, timed};
 
@@ -108,7 +108,7 @@ fn panes(table: &mut Table, session: &str, more: &[&str], fresh: &dyn Fn() -> De
 }
 
 fn shown(debugger: Debugger) -> Screen<Debugger> {
-    Screen::headless(debugger, SIZE.0, SIZE.1, Theme { colors: Colors::Full, ascii: false })
+    Screen::headless(debugger, SIZE.0, SIZE.1, Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false })
 }
 
 /// A debugger that stands at an op.

@@ -235,6 +235,27 @@ fn breakpoints_stop_the_run() {
 }
 
 #[test]
+fn clicks_into_the_errors_lead_to_their_layer_and_op() {
+    let mut screen = screen(132, 40, "ce");
+    let find = |screen: &Screen<Fake>, text: &str| {
+        let lines: Vec<String> = screen.text().lines().map(str::to_string).collect();
+        let right = |line: &String| line.chars().skip(42).collect::<String>();
+        let row = lines.iter().position(|line| right(line).contains(text)).expect("a line");
+        row as u16
+    };
+    let row = find(&screen, "v_proj    ");
+    screen.mouse(click(), 60, row);
+    assert!(screen.text().contains("2.v_proj: "), "{}", screen.text());
+    let row = find(&screen, "v_proj    ");
+    screen.mouse(click(), 60, row);
+    assert!(screen.text().contains("at 2.v_proj"), "once more goes there: {}", screen.text());
+    // A column of the chart: its labels stand below it.
+    let row = find(&screen, " 0 2  5") - 2;
+    screen.mouse(click(), 48, row);
+    assert!(!screen.text().contains("2.v_proj: "), "another layer: {}", screen.text());
+}
+
+#[test]
 fn names_are_completed() {
     let text = screen(80, 24, "g1.q").text();
     assert!(text.contains("goto 1.q  1.q_proj  1.q_rope"), "{text}");

@@ -35,13 +35,15 @@ impl Debugger {
                 return Ok(Stop::Interrupted);
             }
             let Some(site) = self.compute_next()? else { break };
-            if arrived(self.run.counter(), site) {
-                return Ok(Stop::Done);
-            }
+            let arrived = arrived(self.run.counter(), site);
+            // Where one arrives at a breakpoint, it is hit as well.
             if halts != Halts::None
                 && let Some(point) = self.stop_at(self.run.forward(), self.run.counter() - 1)?
             {
                 return Ok(self.hit(point));
+            }
+            if arrived {
+                return Ok(Stop::Done);
             }
             if halts == Halts::Divergences && self.diverges(self.run.forward(), self.run.counter() - 1) {
                 return Ok(Stop::Divergence);

@@ -46,7 +46,7 @@ pub fn summarise(values: ArrayViewD<f32>) -> Summary {
     let values = values.as_standard_layout();
     let values = values.as_slice().expect("standard layout");
     let parts: Vec<Part> = values.par_chunks(CHUNK).map(Part::of).collect();
-    let all = parts.iter().fold(Part::default(), |all, part| all.and(part));
+    let all = parts.iter().fold(Part::default(), Part::and);
     let infinite = all.positive_infinite + all.negative_infinite;
     let finite = values.len() - all.nan - infinite;
     let counts = Summary {
