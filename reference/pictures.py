@@ -21,9 +21,9 @@ HERE = Path(__file__).parent
 PICTURES = {
     "stepping": ("132x40", ["continue", "show difference"], []),
     "tensor": ("132x40", ["goto 2.resid_mid", "show engine", "pane histogram"], []),
-    "attention": ("132x40", ["goto 1.probs", "layout attention", "head 1", "token 10"], []),
+    "attention": ("132x40", ["goto lm_head", "select 1.probs", "layout attention", "head 1", "token 10"], []),
     "divergence": ("132x40", ["run", "back forward 2", "layout comparing", "select 2.q_rope"], []),
-    "lens": ("132x40", ["run", "back forward 2", "pane lens", "zoom"], []),
+    "lens": ("132x24", ["run", "back forward 2", "pane lens", "zoom"], []),
     "patching": ("132x40", ["ablate head 0.1 2.3", "goto 2.context"], []),
     "why": ("132x40", ["continue", "diagnose 2.q_rope"], ["Enter"]),
 }

@@ -115,13 +115,14 @@ impl App {
         let areas = self.areas();
         let shown = |pane: Pane| areas.of(pane).is_some();
         let views = &mut self.views;
+        // Before a page has come nobody knows how many heads there are; the page shows the last one instead of none.
         if shown(Pane::Attention) || shown(Pane::Lens) {
-            let heads = views.attention.shown().map(|page| page.lines.len());
-            views.head = heads.map_or(views.head, |heads| count.of(views.head, heads));
+            let heads = views.attention.shown().map_or(usize::MAX, |page| page.lines.len());
+            views.head = count.of(views.head, heads);
         }
         if shown(Pane::Cache) {
-            let heads = views.cache.shown().map(|page| page.kv_heads);
-            views.kv_head = heads.map_or(views.kv_head, |heads| count.of(views.kv_head, heads));
+            let heads = views.cache.shown().map_or(usize::MAX, |page| page.kv_heads);
+            views.kv_head = count.of(views.kv_head, heads);
         }
         if shown(Pane::Histogram) {
             views.turn_plane(count);

@@ -86,14 +86,13 @@ impl TensorView {
 
     /// Shows another head.
     pub(crate) fn turn_plane(&mut self, head: Count) {
-        if let Some(page) = self.shown_page() {
-            self.plane = head.of(self.plane, page.planes);
-        }
+        let planes = self.shown_page().map_or(usize::MAX, |page| page.planes);
+        self.plane = head.of(self.plane, planes);
     }
 
     /// Shows a slice: head, first row, first column; `None` leaves one as it is.
     pub(crate) fn slice(&mut self, parts: &[Option<usize>], visible: Option<(usize, usize)>) -> Result<(), String> {
-        let axes = self.shown_page().map_or(2, |page| page.axes.len());
+        let axes = self.shown_page().map_or(parts.len().max(2), |page| page.axes.len());
         if parts.len() > axes {
             return Err(format!("the activation has {axes} axes, the slice {}", parts.len()));
         }

@@ -184,7 +184,7 @@ impl Theme {
         }
         // Black and white of the cube: those of the user's palette may be anything. Heat grows darker on a light ground.
         let dark_ground = self.palette != Palette::Light;
-        let text = if dark_ground == (share < if dark_ground { 0.3 } else { 0.5 }) { 231 } else { 16 };
+        let text = if dark_ground == (share < if dark_ground { 0.55 } else { 0.5 }) { 231 } else { 16 };
         let text = Color::Indexed(text);
         Style::new().fg(text).bg(self.heat(share as f32))
     }

@@ -15,6 +15,7 @@ const PANES: &[(&str, &str)] = &[
     ("attention", "glm_head<ret>ajjlllll"),
     ("attention_not_computed", "ca"),
     ("divergence", "ce"),
+    ("divergence_alone", "cez"),
     ("lens", "glm_head<ret>L"),
     ("lens_scrolled", "glm_head<ret>Lt<pgup>kk"),
     ("lens_of_another_token", "c:follow 314<ret>L{"),

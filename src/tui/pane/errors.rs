@@ -21,6 +21,10 @@ const RATIO: usize = 7;
 const SIGN: usize = 3;
 const WORD: usize = 14;
 
+/// Columns of a name beside which the numbers of its op are drawn as well; narrower panes have only the numbers.
+const NAMED: usize = 24;
+const DRAWN: usize = 12;
+
 /// Draws them.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let room = usize::from(area.width).saturating_sub(2);
@@ -110,6 +114,13 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
     buffer.set_stringn(area.x, area.y, heading, width, theme.style(Role::Label));
     let height = usize::from(area.height) - 1;
     let first = first_shown(rows, area.height, app);
+    let drawn = columns.name.checked_sub(NAMED + 2).filter(|drawn| *drawn >= DRAWN);
+    let decades = super::curve::chart(app).decades();
+    if let Some(drawn) = drawn {
+        let (low, high) = (decades.0 as i32, decades.1 as i32);
+        let scale = format!("{:<1$}1e{high}", format!("1e{low}"), drawn.saturating_sub(4));
+        buffer.set_stringn(area.x + NAMED as u16 + 1, area.y, scale, drawn, theme.style(Role::Label));
+    }
     for (index, row) in rows.iter().enumerate().skip(first).take(height) {
         let op = &app.listing.rows[*row];
         let number = |number: Option<f64>| number.map_or(String::new(), text::shorter);
@@ -129,6 +140,12 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
         let line = format!("{name}{}", columns.line(numbers.each_ref().map(String::as_str)));
         let (end, _) = buffer.set_stringn(area.x, y, line, width, base);
         buffer.set_stringn(end, y, status, usize::from(area.right().saturating_sub(end)), style);
+        if let Some(drawn) = drawn {
+            let bar = Rect { x: area.x + NAMED as u16 + 1, y, width: drawn as u16, height: 1 };
+            let look = if op.status == Status::Diverges { theme.style(Role::Follows) } else { style };
+            let numbers = [op.error, local.map(|local| local.error), local.map(|local| local.floor)];
+            crate::tui::widget::curve::along(buffer, bar, numbers, decades, (theme, look));
+        }
         if Some(*row) == app.selected_row() {
             let selected = theme.style(Role::Selected(app.focus == Pane::Divergence));
             buffer.set_style(Rect { y, height: 1, ..area }, selected);

@@ -66,7 +66,7 @@ impl Curve<'_> {
     }
 
     /// The decades that the scale spans: below the smallest number above zero, and above the largest.
-    fn decades(&self) -> (f64, f64) {
+    pub(crate) fn decades(&self) -> (f64, f64) {
         // A floor of nothing at all (an op that is exact) would flatten the rest.
         let shown = |number: &f64| number.is_finite() && *number > 1e-30;
         let numbers = self.layers.iter().flat_map(|layer| [layer.error, layer.local, layer.floor]).flatten();
@@ -77,7 +77,7 @@ impl Curve<'_> {
     }
 
     /// The height of a bar, between 0 and 1.
-    fn height(error: f64, (low, high): (f64, f64)) -> f64 {
+    pub(crate) fn height(error: f64, (low, high): (f64, f64)) -> f64 {
         if error.is_nan() {
             return 1.0;
         }
@@ -199,6 +199,31 @@ impl Curve<'_> {
             Some(glyph) => Some((glyph, true)),
             None => noise.then(|| (self.theme.glyph("░", ":"), false)),
         }
+    }
+}
+
+/// The same for one op, along a line: the error as a bar, the noise floor as a band, the part made here as a mark.
+pub(crate) fn along(
+    buffer: &mut Buffer,
+    area: Rect,
+    [error, local, floor]: [Option<f64>; 3],
+    decades: (f64, f64),
+    (theme, style): (Theme, Style),
+) {
+    let cells = |number: Option<f64>| number.map(|number| Curve::height(number, decades) * f64::from(area.width));
+    let (error, local, floor) = (cells(error), cells(local), cells(floor));
+    let reaches = |length: Option<f64>, cell: u16| length.is_some_and(|length| length > f64::from(cell) + 0.5);
+    for cell in 0..area.width {
+        let (glyph, style) = match (reaches(error, cell), reaches(floor, cell)) {
+            (true, _) => (theme.glyph("━", "="), style),
+            (false, true) => (theme.glyph("░", ":"), theme.style(Role::Dim)),
+            (false, false) => continue,
+        };
+        buffer.set_stringn(area.x + cell, area.y, glyph, 1, style);
+    }
+    if let Some(local) = local.filter(|_| area.width > 0) {
+        let cell = (local as u16).min(area.width - 1);
+        buffer.set_stringn(area.x + cell, area.y, theme.glyph("◆", "o"), 1, theme.style(Role::Current));
     }
 }
 
