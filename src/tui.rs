@@ -11,6 +11,7 @@
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
 //! | `app`, `input`, `obey`, `asking` | the state, and all that changes it: keys, commands, the line being typed |
+//! | `arranging`, `scrolling` | what commands do to the panes, and within one |
 //! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
 //! | `slot`, `views` | the pages that panes show, and what of them |
 //! | `keymap`, `theme`, `layout` | names of keys, every colour and glyph, every area |
@@ -19,6 +20,7 @@
 //! | `headless` | the same without a terminal, for tests |
 
 mod app;
+mod arranging;
 mod asking;
 mod diagnosis;
 mod headless;
@@ -33,6 +35,7 @@ mod obey;
 mod outline;
 mod pane;
 mod prompt;
+mod scrolling;
 mod settings;
 mod slot;
 mod tensor;

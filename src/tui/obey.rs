@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 use super::app::{App, Overlay, OverlayKind};
 use super::layout;
 use super::message::Request;
-use super::outline::{self, Line};
+use super::outline::Line;
 use super::prompt::Purpose;
 use crate::debugger::Command;
-use crate::debugger::command::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
+use crate::debugger::command::{Count, Pane, ScreenCommand, Whose};
 use crate::debugger::view::Half;
 
 /// Scripts that one line runs at most: more call each other in a circle.
@@ -111,7 +111,7 @@ impl App {
     }
 
     /// Another head in every pane that shows one.
-    fn turn_head(&mut self, count: Count) {
+    pub(crate) fn turn_head(&mut self, count: Count) {
         let areas = self.areas();
         let shown = |pane: Pane| areas.of(pane).is_some();
         let views = &mut self.views;
@@ -150,76 +150,6 @@ impl App {
         }
     }
 
-    /// Shows a pane in the large place and gives it the keys; once more, and the tensor is back.
-    fn show_pane(&mut self, pane: Pane) {
-        if matches!(pane, Pane::Divergence | Pane::Curve) && !self.listing.compared {
-            return self.complain("there are no errors: nothing to compare with was given");
-        }
-        let visible = self.areas().of(pane).is_some();
-        match pane {
-            Pane::Diagnosis if self.diagnosis.is_none() => self.complain("nothing is diagnosed: d does that"),
-            Pane::Program | Pane::Diagnosis => self.focus = pane,
-            _ if visible && self.focus == pane && self.arranged.large == pane && pane != Pane::Tensor => {
-                self.arranged.large = Pane::Tensor;
-                self.focus = Pane::Program;
-            }
-            _ if visible && self.arranged.large != pane && pane != Pane::Tokens => self.focus = pane,
-            _ => {
-                self.arranged.large = pane;
-                self.focus = pane;
-                if self.areas().of(pane).is_none() {
-                    self.arranged.layout = Layout::Stepping;
-                }
-            }
-        }
-    }
-
-    pub(crate) fn arrange(&mut self, layout: Option<Layout>) {
-        let all = Layout::NAMED;
-        let now = all.iter().position(|(_, layout)| *layout == self.arranged.layout).unwrap_or(0);
-        let layout = layout.unwrap_or(all[(now + 1) % all.len()].1);
-        if layout == Layout::Comparing && !self.listing.compared {
-            return self.arrange(Some(Layout::Attention));
-        }
-        self.arranged = layout::Arrangement { layout, ..layout::Arrangement::default() };
-        self.focus_something();
-    }
-
-    /// Where the pane that has the keys is no longer shown, another gets them.
-    pub(crate) fn focus_something(&mut self) {
-        let panes = self.areas().panes;
-        if !panes.is_empty() && !panes.iter().any(|(pane, _)| *pane == self.focus) {
-            self.focus = panes.first().map_or(Pane::Program, |(pane, _)| *pane);
-        }
-    }
-
-    /// The panes that Tab goes through: on a small terminal, those that would be there on a larger one.
-    fn turn_focus(&mut self, count: Count) {
-        let arranged = layout::Arrangement { zoomed: false, ..self.arranged };
-        let (columns, rows) = (self.size.0.max(80), self.size.1.max(24));
-        let shown = layout::Shown { curve: false, diagnosis: self.diagnosis.is_some() };
-        let areas = layout::areas(columns, rows, self.focus, arranged, shown);
-        let panes: Vec<Pane> = areas.panes.iter().map(|(pane, _)| *pane).collect();
-        let now = panes.iter().position(|pane| *pane == self.focus).unwrap_or(0);
-        let next = match count {
-            // Panes are counted from 1, as people count.
-            Count::To(number) => number.saturating_sub(1).min(panes.len().saturating_sub(1)),
-            Count::On(by) => (now.cast_signed() + by).rem_euclid(panes.len().max(1).cast_signed()).cast_unsigned(),
-        };
-        self.focus = panes.get(next).copied().unwrap_or_default();
-    }
-
-    fn resize_pane(&mut self, by: isize) {
-        let by = i16::try_from(by.clamp(-200, 200)).unwrap_or(0);
-        match self.focus {
-            Pane::Program => self.arranged.program = (self.arranged.program + 2 * by).clamp(-200, 200),
-            Pane::Diagnosis | Pane::Curve | Pane::Lens => {
-                self.arranged.below = (self.arranged.below + by).clamp(-200, 200);
-            }
-            _ => self.arranged.program = (self.arranged.program - 2 * by).clamp(-200, 200),
-        }
-    }
-
     /// What a command does to what covers the panes; false if it does nothing to it.
     fn overlay_command(&mut self, overlay: Overlay, command: &Command) -> bool {
         match command {
@@ -245,94 +175,6 @@ impl App {
                 self.overlay = None;
                 false
             }
-        }
-    }
-
-    /// Scrolls what covers the panes.
-    pub(crate) fn scroll_overlay(&mut self, overlay: Overlay, direction: Direction, extent: Extent, count: usize) {
-        let page = usize::from(self.size.1).saturating_sub(4).max(1);
-        let last = super::pane::overlay_lines(self, overlay.kind).len().saturating_sub(page);
-        let by = match extent {
-            Extent::Line => count,
-            Extent::Page => page.saturating_mul(count),
-            Extent::End => usize::MAX,
-        };
-        let scroll = match direction {
-            Direction::Down => overlay.scroll.saturating_add(by),
-            Direction::Up => overlay.scroll.saturating_sub(by),
-            Direction::Left | Direction::Right => overlay.scroll,
-        };
-        self.overlay = Some(Overlay { scroll: scroll.min(last), ..overlay });
-    }
-
-    /// Moves within the pane that has the keys.
-    fn scroll(&mut self, direction: Direction, extent: Extent, count: usize) {
-        let count = count.cast_signed();
-        let by = match extent {
-            Extent::Line => count,
-            Extent::Page => count.saturating_mul(self.page_height(self.focus)),
-            Extent::End => isize::MAX,
-        };
-        let sideways = matches!(direction, Direction::Left | Direction::Right);
-        if sideways && extent == Extent::End && matches!(self.focus, Pane::Program | Pane::Divergence) {
-            return;
-        }
-        match direction {
-            Direction::Down => self.scroll_pane(self.focus, by, 0),
-            Direction::Up => self.scroll_pane(self.focus, by.saturating_neg(), 0),
-            Direction::Right => self.scroll_pane(self.focus, 0, by),
-            Direction::Left => self.scroll_pane(self.focus, 0, by.saturating_neg()),
-        }
-    }
-
-    /// Moves within a pane.
-    pub(crate) fn scroll_pane(&mut self, pane: Pane, rows: isize, columns: isize) {
-        match pane {
-            Pane::Diagnosis => self.move_diagnosis(rows),
-            Pane::Tensor => {
-                let visible = self.tensor_parts().map(|parts| parts.numbers());
-                self.tensor.scroll(rows, columns, visible);
-            }
-            Pane::Log => self.log.scroll(rows, self.page_height(Pane::Log).cast_unsigned()),
-            Pane::Program | Pane::Divergence | Pane::Curve | Pane::Histogram => self.scroll_program(rows, columns),
-            Pane::Attention => {
-                self.turn_token(Count::On(rows));
-                self.turn_head(Count::On(columns));
-            }
-            Pane::Lens => {
-                if let Some(page) = self.views.lens.shown().filter(|_| rows != 0) {
-                    let row = Count::On(rows).of(super::pane::lens_selected(page, self), page.rows.len());
-                    self.views.lens_row = Some(row);
-                }
-                self.turn_token(Count::On(columns));
-            }
-            Pane::Cache => {
-                let layers = self.views.cache.shown().map_or(1, |page| page.layers.len());
-                if rows != 0 {
-                    self.views.cache_layer = Some(Count::On(rows).of(super::pane::cache_selected(self), layers));
-                }
-                self.turn_head(Count::On(columns));
-            }
-            Pane::Tokens => {
-                if let Some(area) = self.areas().of(pane).filter(|_| rows != 0) {
-                    self.views.first_token = Some(super::pane::tokens_scrolled(self, area, rows));
-                }
-            }
-        }
-    }
-
-    fn scroll_program(&mut self, rows: isize, columns: isize) {
-        if rows != 0 {
-            self.outline.move_by(rows, &self.listing);
-        }
-        let layer = match self.outline.selected {
-            Line::Layer(layer) => Some(layer),
-            Line::Op(row) => outline::layer_of(&self.listing, row),
-        };
-        match layer {
-            Some(layer) if columns > 0 => self.outline.open(layer),
-            Some(layer) if columns < 0 => self.outline.close(layer),
-            _ => {}
         }
     }
 
