@@ -256,6 +256,14 @@ fn clicks_into_the_errors_lead_to_their_layer_and_op() {
 }
 
 #[test]
+fn every_answer_stands_in_the_log_once() {
+    let text = screen(132, 40, "cb:break *.scores<ret>m").text();
+    for answer in ["first divergence at 2.q_rope", "breakpoint set: 2.q_rope", "breakpoint 1: break *.scores"] {
+        assert_eq!(text.matches(answer).count(), 1, "{answer}: {text}");
+    }
+}
+
+#[test]
 fn names_are_completed() {
     let text = screen(80, 24, "g1.q").text();
     assert!(text.contains("goto 1.q  1.q_proj  1.q_rope"), "{text}");

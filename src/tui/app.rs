@@ -228,10 +228,10 @@ impl App {
 
     /// Shows a line, or several above everything until they are closed.
     pub(crate) fn tell(&mut self, lines: Vec<String>) {
-        match &lines[..] {
-            [line] => self.say(line.clone()),
-            _ => self.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: 0 }),
+        if let [line] = &lines[..] {
+            return self.say(line.clone());
         }
+        self.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: 0 });
         self.log.answer(lines, false);
     }
 
@@ -270,8 +270,8 @@ impl App {
         self.views.stale();
         let Some(running) = self.running.take() else { return };
         if let Command::Toggle(_) = running.command {
-            if result.is_ok() {
-                self.message = breakpoints_changed(&before, &self.listing);
+            if let Some(text) = breakpoints_changed(&before, &self.listing).filter(|_| result.is_ok()) {
+                self.say(text);
             }
         } else if !running.command.stays() {
             self.outline.follow(&self.listing);
@@ -343,7 +343,7 @@ impl App {
     }
 }
 
-fn breakpoints_changed(before: &Listing, after: &Listing) -> Option<Message> {
+fn breakpoints_changed(before: &Listing, after: &Listing) -> Option<String> {
     let pairs = || before.rows.iter().zip(&after.rows);
     let set: Vec<&str> =
         pairs().filter(|(a, b)| !a.breakpoint && b.breakpoint).map(|(_, op)| outline::called(op)).collect();
@@ -355,5 +355,5 @@ fn breakpoints_changed(before: &Listing, after: &Listing) -> Option<Message> {
         [first, .., last] => Some(format!("{} breakpoints {what}: {first} to {last}", ops.len())),
     };
     let text = [describe(&set, "set"), describe(&cleared, "cleared")].into_iter().flatten().collect::<Vec<_>>();
-    (!text.is_empty()).then(|| Message { text: text.join(", "), error: false })
+    (!text.is_empty()).then(|| text.join(", "))
 }

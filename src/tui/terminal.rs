@@ -55,7 +55,9 @@ static UI_THREAD: Mutex<Option<thread::ThreadId>> = Mutex::new(None);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Input or output is a file or a pipe.
-    #[error("layerstep needs a terminal for its screen; diff, inspect, capture and generate work without one")]
+    #[error(
+        "layerstep needs a terminal for its screen; debug --batch, run, diff, inspect, capture and generate work without one"
+    )]
     NoTerminal,
     /// The terminal failed.
     #[error("the terminal failed: {0}")]

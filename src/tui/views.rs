@@ -66,7 +66,7 @@ impl Views {
 
     /// Shows another head in the histogram; before the first one stand all of them.
     pub(crate) fn turn_plane(&mut self, count: Count) {
-        let planes = self.histogram.shown().map_or(1, |page| page.planes);
+        let planes = self.histogram.shown().map_or(usize::MAX - 1, |page| page.planes);
         let now = self.plane.map_or(0, |plane| plane.saturating_add(1).min(planes));
         self.plane = match count {
             Count::To(_) => Some(count.of(0, planes)),
