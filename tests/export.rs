@@ -27,16 +27,7 @@ fn demo() -> Debugger {
     dump.bind(&reference.ids, &reference.steps).expect("its tokens");
     let dumps = Witnesses { reference: Some(Arc::new(dump)), candidate: None };
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    let mut debugger = Debugger::new(Session {
-        model,
-        ids,
-        steps,
-        tokenizer: None,
-        eos: Vec::new(),
-        dumps,
-        notes: Vec::new(),
-        opener: None,
-    });
+    let mut debugger = Debugger::new(Session::new(model, ids, steps, dumps));
     let goto = Command::Goto("lm_head".into());
     debugger.execute(&goto, &AtomicBool::new(false), &mut |_| {}).expect("it goes there");
     debugger

@@ -586,16 +586,7 @@ fn session(model: Arc<Model>, folder: &str, names: [Option<&str>; 2]) -> (Debugg
     let [first, second] = names.map(|name| name.map(open));
     let dumps = Witnesses { reference: first, candidate: second };
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    let session = Session {
-        model: Arc::clone(&model),
-        ids,
-        steps,
-        tokenizer: None,
-        eos: Vec::new(),
-        dumps,
-        notes: Vec::new(),
-        opener: None,
-    };
+    let session = Session::new(Arc::clone(&model), ids, steps, dumps);
     (Debugger::new(session), reference)
 }
 

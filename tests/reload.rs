@@ -60,16 +60,7 @@ impl Opener for Files {
         let dumps = Witnesses { reference: Some(Arc::new(reference)), candidate: Some(Arc::new(candidate)) };
         let opener = Some(Box::new(Self { read, ..self.clone() }) as Box<dyn Opener>);
         let notes = vec![format!("{} forwards", steps.len())];
-        Ok(Session {
-            model: Arc::clone(&self.model),
-            tokenizer: None,
-            eos: Vec::new(),
-            ids,
-            steps,
-            dumps,
-            notes,
-            opener,
-        })
+        Ok(Session { notes, opener, ..Session::new(Arc::clone(&self.model), ids, steps, dumps) })
     }
 }
 

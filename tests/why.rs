@@ -27,16 +27,7 @@ fn demo() -> Debugger {
         Some(Arc::new(dump))
     };
     let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
-    Debugger::new(Session {
-        model,
-        ids,
-        steps,
-        tokenizer: None,
-        eos: Vec::new(),
-        dumps,
-        notes: Vec::new(),
-        opener: None,
-    })
+    Debugger::new(Session::new(model, ids, steps, dumps))
 }
 
 fn execute(debugger: &mut Debugger, command: Command) -> Result<Stop, String> {

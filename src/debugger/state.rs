@@ -49,6 +49,13 @@ pub struct Session {
     pub opener: Option<Box<dyn Opener>>,
 }
 
+impl Session {
+    /// Tokens, and what to compare with; nothing else is known.
+    pub fn new(model: Arc<Model>, ids: Vec<u32>, steps: Vec<usize>, dumps: Witnesses) -> Self {
+        Self { model, ids, steps, tokenizer: None, eos: Vec::new(), dumps, notes: Vec::new(), opener: None }
+    }
+}
+
 /// A debug session in progress.
 #[derive(Debug)]
 pub struct Debugger {

@@ -183,14 +183,8 @@ fn tokens_have_their_texts() {
     let ids: Vec<u32> = serde_json::from_str(&archive.metadata()["input_ids"]).expect("ids");
     let steps = vec![ids.len()];
     let session = |tokenizer| Session {
-        model: Arc::clone(&model),
-        ids: ids.clone(),
-        steps: steps.clone(),
-        eos: Vec::new(),
         tokenizer,
-        dumps: Witnesses::default(),
-        notes: Vec::new(),
-        opener: None,
+        ..Session::new(Arc::clone(&model), ids.clone(), steps.clone(), Witnesses::default())
     };
     let mut with = Debugger::new(session(Some(Arc::new(tokenizer.clone()))));
     finish_forward(&mut with, 0);

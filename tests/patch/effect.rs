@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use layerstep::debugger::{Debugger, Session};
+use layerstep::diagnose::Witnesses;
 use layerstep::model::{Model, Tokenizer};
 
 use crate::subject::{alone, effect, finish, go, logits, patch};
@@ -108,14 +109,8 @@ fn tokens_have_their_text() {
     let tokenizer =
         Tokenizer::load(&repository("reference/demo/model")).expect("a tokenizer").expect("the demo has one");
     let session = |tokenizer| Session {
-        model: Arc::clone(&model),
-        ids: ids.clone(),
-        steps: steps.clone(),
         tokenizer,
-        eos: Vec::new(),
-        dumps: layerstep::diagnose::Witnesses::default(),
-        notes: Vec::new(),
-        opener: None,
+        ..Session::new(Arc::clone(&model), ids.clone(), steps.clone(), Witnesses::default())
     };
     let mut without = Debugger::new(session(None));
     assert!(effect(&mut without).before.iter().all(|chance| chance.text.is_empty()));

@@ -25,16 +25,7 @@ pub(crate) fn session(name: &str, token: Option<u32>) -> Debugger {
 }
 
 pub(crate) fn debugger(model: Arc<Model>, ids: Vec<u32>, steps: Vec<usize>, dumps: Witnesses) -> Debugger {
-    Debugger::new(Session {
-        model,
-        ids,
-        steps,
-        tokenizer: None,
-        eos: Vec::new(),
-        dumps,
-        notes: Vec::new(),
-        opener: None,
-    })
+    Debugger::new(Session::new(model, ids, steps, dumps))
 }
 
 pub(crate) fn alone(name: &str) -> Debugger {
