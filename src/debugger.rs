@@ -20,6 +20,7 @@ mod saying;
 mod state;
 mod stops;
 mod tokens;
+mod verdict;
 pub mod view;
 mod whole;
 mod why;

@@ -87,6 +87,17 @@ pub enum Command {
     Switch(usize),
     /// Runs the commands of a file.
     Source(String),
+    /// Gives this place of the recording a name.
+    Mark(String),
+    /// Writes a remark into the recording.
+    Note(String),
+    /// Writes the session so far.
+    Save {
+        /// Where; to where it was saved last without it.
+        name: Option<String>,
+        /// Whether another session that is there may be replaced.
+        replace: bool,
+    },
     /// Explains a command; all of them without one.
     Help(Option<String>),
     /// What only a screen does.
@@ -123,6 +134,8 @@ pub enum Topic {
     Divergences,
     /// Patches, and what they do to the logits.
     Patches,
+    /// What the comparison has found, once it has reached the end.
+    Verdict,
 }
 
 impl Command {
@@ -185,6 +198,9 @@ impl Command {
                 | C::Redo
                 | C::Diagnose(_)
                 | C::Switch(_)
+                | C::Mark(_)
+                | C::Note(_)
+                | C::Save { .. }
         )
     }
 }
@@ -247,7 +263,10 @@ mod tests {
             ("break norm if", "break needs a condition after if: break ACTIVATION|GLOB [if CONDITION]"),
             ("tb if nan", "tbreak needs an activation before if: tbreak ACTIVATION|GLOB [if CONDITION]"),
             ("5 goto norm", "goto does not take a number before it: help goto shows what it takes"),
-            ("info nonsense", "info takes breakpoints, divergences, model, patches, place or tokens, not nonsense"),
+            (
+                "info nonsense",
+                "info takes breakpoints, divergences, model, patches, place, tokens or verdict, not nonsense",
+            ),
             ("step 99999999999999999999999", "step takes a number, not 99999999999999999999999: step [N]"),
         ] {
             check(line, expected);

@@ -127,7 +127,7 @@ impl Debugger {
                 };
                 list.iter().map(line).collect()
             }
-            Topic::Patches => Vec::new(),
+            Topic::Patches | Topic::Verdict => Vec::new(),
             Topic::Tokens => {
                 let mut lines = Vec::new();
                 let mut position = 0;

@@ -14,7 +14,7 @@ use super::saying::help;
 use super::stops::StopPoints;
 use super::view::{Listing, Stop, Witness};
 use super::why::{Diagnosed, Switched};
-use crate::diagnose::{self, ActivationRow, Walk, Witnesses};
+use crate::diagnose::{self, ActivationRow, Report, Walk, Witnesses};
 use crate::dump::Dump;
 use crate::engine::{LogitRows, Run, Site, matching};
 use crate::model::{Model, Tokenizer};
@@ -72,6 +72,8 @@ pub struct Debugger {
     /// The mistake that our own engine makes, if it is to make one.
     pub(super) switched: Option<Switched>,
     pub(super) diagnosed: Option<Diagnosed>,
+    /// What the comparison has found, once it has reached the end.
+    pub(super) report: Option<Arc<Report>>,
     pub(super) kept: Kept,
     pub(super) patches: Patches,
     /// The run as it would be without patches, to compare with.
@@ -103,6 +105,7 @@ impl Debugger {
             given,
             switched: None,
             diagnosed: None,
+            report: None,
             kept,
             patches: Patches::default(),
             unpatched: None,
@@ -165,11 +168,15 @@ impl Debugger {
                 self.export(expression, Path::new(file), None, *replace).map(Stop::said)
             }
             Command::Info(Topic::Patches) => self.info_patches(interrupt).map(Stop::Said),
+            Command::Info(Topic::Verdict) => self.verdict().map(Stop::Said),
             Command::Info(topic) => Ok(Stop::Said(self.info(*topic))),
             Command::Help(name) => help(name.as_deref()).map(Stop::Said),
             Command::Reload => self.reload(interrupt, progress),
             Command::Diagnose(name) => self.diagnose(name, interrupt, progress),
             Command::Switch(index) => self.switch(*index, interrupt, progress),
+            // Whoever keeps a recording takes these down; here they are said.
+            Command::Mark(text) | Command::Note(text) => Ok(Stop::said(text)),
+            Command::Save { .. } => Err("nothing is recorded here".into()),
             // Whoever has a screen, or reads scripts, does these itself.
             Command::Screen(_) | Command::Source(_) | Command::Quit => Ok(Stop::Done),
         }

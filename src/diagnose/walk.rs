@@ -253,8 +253,8 @@ impl Walk {
         of_row.flat_map(suspects).collect()
     }
 
-    /// The report. What is still open is decided by what is known.
-    pub fn finish(mut self) -> Report {
+    /// The report of what has been compared so far. What is still open is decided by what is known: ask at the end.
+    pub fn report(&mut self) -> Report {
         for trail in self.trails.iter_mut().flatten() {
             trail.finish();
         }
@@ -303,7 +303,7 @@ impl Walk {
                 .chain(self.massive.describe())
                 .collect(),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
-            activations: self.rows,
+            activations: self.rows.clone(),
         }
     }
 }
@@ -323,7 +323,7 @@ pub fn walk(
     while walk.advance()?.is_some() {
         progress(walk.rows.len(), total);
     }
-    Ok(walk.finish())
+    Ok(walk.report())
 }
 
 /// Which findings the tensors of one op are.

@@ -163,7 +163,7 @@ impl App {
             Msg::Changed => self.reload_due = true,
         }
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
-            self.execute(Command::Reload, &mut requests);
+            self.execute(Command::Reload, "reload", &mut requests);
         }
         self.go_on_with_script(&mut requests);
         self.release(&mut requests);
@@ -235,10 +235,10 @@ impl App {
         self.log.answer(lines, false);
     }
 
-    /// Starts a command.
-    pub(crate) fn execute(&mut self, command: Command, requests: &mut Vec<Request>) {
+    /// Starts a command; `line` says it.
+    pub(crate) fn execute(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
         self.running = Some(Running { command: command.clone(), long: false });
-        requests.push(Request::Execute(command));
+        requests.push(Request::Execute(command, line.to_string()));
     }
 
     fn reply(&mut self, reply: Reply, requests: &mut Vec<Request>) {

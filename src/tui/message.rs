@@ -46,8 +46,10 @@ pub(crate) enum Reply {
 /// What the screen asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    /// Of the debugger: do this.
-    Execute(Command),
+    /// Of the debugger: do this, which this line says.
+    Execute(Command, String),
+    /// Of whoever records: the screen has done what this line says.
+    Obeyed(String),
     /// Of the debugger: a page.
     Page(PageRequest),
     /// Of the terminal: keep this text in its clipboard.

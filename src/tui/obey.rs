@@ -23,7 +23,10 @@ impl App {
             return;
         }
         let command = match command {
-            Command::Screen(command) => return self.screen(command, requests),
+            Command::Screen(command) => {
+                requests.push(Request::Obeyed(line.to_string()));
+                return self.screen(command, requests);
+            }
             Command::Quit => return requests.push(Request::Quit),
             Command::Help(None) => {
                 self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
@@ -35,7 +38,7 @@ impl App {
             other => other,
         };
         self.log.command(line);
-        self.execute(command, requests);
+        self.execute(command, line, requests);
     }
 
     /// Puts the commands of a file before what is still to be obeyed; the first that fails ends all of it.

@@ -224,7 +224,8 @@ impl Loop {
                 Request::Yank(text) => execute!(self.screen.backend_mut(), CopyToClipboard::to_clipboard_from(text))?,
                 Request::Mouse(true) => execute!(self.screen.backend_mut(), EnableMouseCapture)?,
                 Request::Mouse(false) => execute!(self.screen.backend_mut(), DisableMouseCapture)?,
-                Request::Interrupt => self.worker.send(Request::Interrupt),
+                // These are not answered.
+                unanswered @ (Request::Interrupt | Request::Obeyed(_)) => self.worker.send(unanswered),
                 other => {
                     self.open += 1;
                     self.worker.send(other);

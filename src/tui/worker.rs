@@ -14,13 +14,14 @@ use crate::debugger::{Command, Debugger};
 
 /// What the screen needs of a debugger.
 pub trait Backend {
-    /// Does a command. `progress` is called now and then during long ones.
+    /// Does a command, which `line` says. `progress` is called now and then during long ones.
     ///
     /// # Errors
     /// A sentence for the user.
     fn execute(
         &mut self,
         command: &Command,
+        line: &str,
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String>;
@@ -35,12 +36,15 @@ pub trait Backend {
     fn page(&self, request: &PageRequest) -> Result<Page, String>;
     /// Errors over the layers.
     fn curve(&self) -> Curve;
+    /// Takes down what the screen itself has done, where something is recorded.
+    fn obeyed(&mut self, _line: &str) {}
 }
 
 impl Backend for Debugger {
     fn execute(
         &mut self,
         command: &Command,
+        _: &str,
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
@@ -72,9 +76,10 @@ pub(crate) fn serve<B: Backend>(
     reply: &mut dyn FnMut(Reply),
 ) {
     match request {
-        Request::Execute(command) => {
+        Request::Execute(command, line) => {
             let mut progress = |listing| reply(Reply::Progress(listing));
-            let result = guarded(|| backend.execute(&command, interrupt, &mut progress)).and_then(|result| result);
+            let result =
+                guarded(|| backend.execute(&command, &line, interrupt, &mut progress)).and_then(|result| result);
             let changes = command.changes_header();
             let header = changes.then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
@@ -83,6 +88,10 @@ pub(crate) fn serve<B: Backend>(
         Request::Page(request) => {
             let page = guarded(|| backend.page(&request)).and_then(|page| page);
             reply(Reply::Page(request, page));
+        }
+        Request::Obeyed(line) => {
+            // Recording must not hurt what is recorded.
+            drop(guarded(|| backend.obeyed(&line)));
         }
         Request::Interrupt | Request::Suspend | Request::Yank(_) | Request::Mouse(_) | Request::Quit => {}
     }
@@ -124,7 +133,7 @@ impl Worker {
         match request {
             Request::Interrupt => self.interrupt.store(true, Ordering::Relaxed),
             // Cleared here and not by the thread: an Esc between the request and its start must not be lost.
-            Request::Execute(_) => {
+            Request::Execute(..) => {
                 self.interrupt.store(false, Ordering::Relaxed);
                 drop(self.requests.send(request));
             }
@@ -157,6 +166,7 @@ mod tests {
         fn execute(
             &mut self,
             _: &Command,
+            _: &str,
             interrupt: &AtomicBool,
             progress: &mut dyn FnMut(Listing),
         ) -> Result<Stop, String> {
@@ -189,7 +199,7 @@ mod tests {
         let worker = Worker::start(Endless).expect("a thread starts");
         let patience = Duration::from_secs(60);
         for _ in 0..2 {
-            worker.send(Request::Execute(Command::Continue(1)));
+            worker.send(Request::Execute(Command::Continue(1), "continue".into()));
             assert!(matches!(worker.reply(patience), Ok(Some(Reply::Progress(_)))));
             assert!(matches!(worker.reply(Duration::from_millis(20)), Ok(None)));
             worker.send(Request::Interrupt);

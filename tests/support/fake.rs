@@ -213,6 +213,7 @@ impl Backend for Fake {
     fn execute(
         &mut self,
         command: &Command,
+        _: &str,
         _: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {

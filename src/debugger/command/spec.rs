@@ -4,7 +4,7 @@ use super::argument::{Arguments, listed, nearest};
 use super::{COMMANDS, Command};
 
 /// One row of [`COMMANDS`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// Its word, as gdb has it.
     pub name: &'static str,
@@ -64,6 +64,8 @@ pub enum Group {
     Patching,
     /// Looking into things.
     Looking,
+    /// Keeping what was seen.
+    Recording,
     /// The screen.
     Screen,
 }
@@ -75,6 +77,7 @@ impl Group {
         (Self::Stopping, "Stopping"),
         (Self::Patching, "Patching"),
         (Self::Looking, "Looking"),
+        (Self::Recording, "Recording"),
         (Self::Screen, "The screen"),
     ];
 }

@@ -1,10 +1,12 @@
 //! Every command, with its keys.
 
+mod on_screen;
+
 use super::super::patch::{PatchRequest, Unpatch};
-use super::argument::Arguments;
 use super::spec::{Completes, Group, Key, Spec};
-use super::words::{MOTIONS, PANES, REVERSED, TOPICS, WHOSE, breakpoint, exported, scrolled, slice};
-use super::{Command, Direction, Extent, Layout, Motion, Pane, SETTINGS, ScreenCommand};
+use super::words::{MOTIONS, REVERSED, TOPICS, breakpoint, exported};
+use super::{Command, Motion};
+use on_screen::SCREEN;
 
 const fn key(key: &'static str, line: &'static str) -> Key {
     Key { key, line, hint: "" }
@@ -28,20 +30,9 @@ const PLAIN: Spec = Spec {
 
 const COUNTED: Spec = Spec { arguments: "[N]", takes_count: true, ..PLAIN };
 const OF_ACTIVATION: Spec = Spec { arguments: "ACTIVATION", completes: Completes::Activations, ..PLAIN };
-const SCREEN: Spec = Spec { group: Group::Screen, ..PLAIN };
-
-const fn scroll(
-    name: &'static str,
-    keys: &'static [Key],
-    doc: &'static str,
-    parse: fn(&Arguments) -> Result<Command, String>,
-) -> Spec {
-    Spec { name, keys, doc, parse, arguments: "[N]", takes_count: true, ..SCREEN }
-}
-
-/// Every command.
+/// Those that need no screen.
 #[rustfmt::skip]
-pub const COMMANDS: &[Spec] = &[
+const DEBUGGER: &[Spec] = &[
     Spec {
         name: "step", short: &["s"], keys: &[hint("s", "step", "step")],
         doc: "Compute the next op.",
@@ -187,8 +178,8 @@ pub const COMMANDS: &[Spec] = &[
         parse: |a| Ok(Command::Yank(a.something("an expression")?)), ..OF_ACTIVATION
     },
     Spec {
-        name: "info", short: &["i"], arguments: "breakpoints|divergences|model|patches|place|tokens", group: Group::Looking,
-        completes: Completes::Words(&["breakpoints", "divergences", "model", "patches", "place", "tokens"]),
+        name: "info", short: &["i"], arguments: "breakpoints|divergences|model|patches|place|tokens|verdict", group: Group::Looking,
+        completes: Completes::Words(&["breakpoints", "divergences", "model", "patches", "place", "tokens", "verdict"]),
         doc: "Print what is known of something.",
         parse: |a| {
             let (topic, rest) = a.choice(TOPICS)?;
@@ -224,171 +215,38 @@ pub const COMMANDS: &[Spec] = &[
         doc: "Explain a command; list all without one.",
         parse: |a| Ok(Command::Help(a.optional())), ..PLAIN
     },
-    scroll("down", &[key("j", "down"), key("down", "down")], "Move the selection, or scroll; 10j moves ten.", |a| scrolled(a, Direction::Down)),
-    scroll("up", &[key("k", "up"), key("up", "up")], "The same, upwards.", |a| scrolled(a, Direction::Up)),
-    scroll("left", &[key("h", "left"), key("left", "left")], "Close the layer, or scroll the numbers.", |a| scrolled(a, Direction::Left)),
-    scroll("right", &[key("l", "right"), key("right", "right")], "Open the layer, or scroll the numbers.", |a| scrolled(a, Direction::Right)),
     Spec {
-        name: "page", arguments: "down|up [N]", takes_count: false, completes: Completes::Words(&["down", "up"]),
-        keys: &[key("pgdn", "page down"), key("C-d", "page down"), key("pgup", "page up"), key("C-u", "page up")],
-        doc: "A page down or up.",
-        parse: |a| {
-            let (direction, rest) = a.choice(&[("down", Direction::Down), ("up", Direction::Up)])?;
-            Ok(Command::Screen(ScreenCommand::Scroll(direction, Extent::Page, rest.count()?)))
-        }, ..SCREEN
+        name: "mark", arguments: "TEXT", group: Group::Recording, keys: &[key("M", "prompt mark ")],
+        doc: "Give this place of the recording a name: a replay can jump there.",
+        parse: |a| Ok(Command::Mark(a.something("a text")?)), ..PLAIN
     },
     Spec {
-        name: "edge", arguments: "top|bottom|left|right", completes: Completes::Words(&["top", "bottom", "left", "right"]),
-        keys: &[key("home", "edge top"), key("end", "edge bottom"), key("G", "edge bottom"), key("0", "edge left"), key("^", "edge left"), key("$", "edge right")],
-        doc: "To the first or last row or column.",
-        parse: |a| {
-            let edges = [("top", Direction::Up), ("bottom", Direction::Down), ("left", Direction::Left), ("right", Direction::Right)];
-            let (direction, rest) = a.choice(&edges)?;
-            rest.none().map(|()| Command::Screen(ScreenCommand::Scroll(direction, Extent::End, 1)))
-        }, ..SCREEN
+        name: "note", arguments: "TEXT", group: Group::Recording, keys: &[key(";", "prompt note ")],
+        doc: "Write a remark into the recording.",
+        parse: |a| Ok(Command::Note(a.something("a text")?)), ..PLAIN
     },
     Spec {
-        name: "enter", keys: &[key("ret", "enter"), key("space", "enter")],
-        doc: "Go to the selected op, open the layer, or try the suspect.",
-        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Enter)), ..SCREEN
+        name: "save", arguments: "[NAME]", completes: Completes::Files, group: Group::Recording, keys: &[key("W", "prompt save ")],
+        doc: "Write the session so far: NAME.session and NAME.safetensors; without a name, to where it was saved last.",
+        parse: |a| Ok(Command::Save { name: a.optional(), replace: false }), ..PLAIN
     },
     Spec {
-        name: "focus", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
-        keys: &[
-            hint("tab", "focus next", "pane"), key("backtab", "focus previous"),
-            key("M-1", "focus 1"), key("M-2", "focus 2"), key("M-3", "focus 3"), key("M-4", "focus 4"),
-        ],
-        doc: "Give the keys to another pane: the next one, or by its number on the screen.",
-        parse: |a| {
-            let next = Arguments { text: "next", ..*a };
-            let count = if a.text.is_empty() { next.to_or_on() } else { a.to_or_on() };
-            Ok(Command::Screen(ScreenCommand::Focus(count?)))
-        }, ..SCREEN
-    },
-    Spec {
-        name: "pane", arguments: "NAME", completes: Completes::Words(PANES),
-        keys: &[
-            hint("e", "pane divergence", "errors"), hint("a", "pane attention", "attention"), hint("L", "pane lens", "lens"),
-            key("K", "pane cache"), key("H", "pane histogram"), key("o", "pane tokens"), key("m", "pane log"),
-        ],
-        doc: "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, tokens, log.",
-        parse: |a| {
-            let (pane, rest) = a.choice(Pane::NAMED)?;
-            rest.none().map(|()| Command::Screen(ScreenCommand::Pane(pane)))
-        }, ..SCREEN
-    },
-    Spec {
-        name: "layout", arguments: "[stepping|comparing|attention]", completes: Completes::Words(&["stepping", "comparing", "attention"]),
-        keys: &[key("w", "layout")],
-        doc: "Arrange the panes; without a name, the next way.",
-        parse: |a| {
-            if a.text.is_empty() {
-                return Ok(Command::Screen(ScreenCommand::Layout(None)));
-            }
-            let (layout, rest) = a.choice(Layout::NAMED)?;
-            rest.none().map(|()| Command::Screen(ScreenCommand::Layout(Some(layout))))
-        }, ..SCREEN
-    },
-    Spec {
-        name: "zoom", keys: &[key("z", "zoom")],
-        doc: "Show the pane that has the keys alone, or all again.",
-        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Zoom)), ..SCREEN
-    },
-    Spec {
-        name: "resize", arguments: "wider|narrower [N]", completes: Completes::Words(&["wider", "narrower"]),
-        keys: &[key("+", "resize wider"), key("-", "resize narrower")],
-        doc: "Make the pane that has the keys larger or smaller.",
-        parse: |a| {
-            let (sign, rest) = a.choice(&[("wider", 1), ("narrower", -1)])?;
-            Ok(Command::Screen(ScreenCommand::Resize(rest.count()?.cast_signed() * sign)))
-        }, ..SCREEN
-    },
-    Spec {
-        name: "head", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
-        keys: &[key("]", "head next"), key("[", "head previous")],
-        doc: "Show another head.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Head(a.to_or_on()?))), ..SCREEN
-    },
-    Spec {
-        name: "token", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
-        keys: &[key("}", "token next"), key("{", "token previous")],
-        doc: "Choose another token: the query of the attention pane, the position of the lens.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Token(a.to_or_on()?))), ..SCREEN
-    },
-    Spec {
-        name: "show", arguments: "engine|reference|candidate|difference|ratio|next|previous",
-        completes: Completes::Words(&["engine", "reference", "candidate", "difference", "ratio", "next", "previous"]),
-        keys: &[hint("t", "show next", "who"), key("T", "show previous")],
-        doc: "Show the values of the engine, the reference or the candidate, their difference or ratio.",
-        parse: |a| {
-            let (whose, rest) = a.choice(WHOSE)?;
-            rest.none().map(|()| Command::Screen(ScreenCommand::Show(whose)))
-        }, ..SCREEN
-    },
-    Spec {
-        name: "slice", arguments: "[HEAD, TOKEN, CHANNEL]",
-        doc: "Show the tensor from an index on: [3, :, 8:16].",
-        parse: |a| slice(a.text).map(|parts| Command::Screen(ScreenCommand::Slice(parts))), ..SCREEN
-    },
-    Spec {
-        name: "magnify", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
-        keys: &[key(">", "magnify next"), key("<", "magnify previous")],
-        doc: "Magnify heatmaps so many times, from where the numbers begin.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Magnify(a.to_or_on()?))), ..SCREEN
-    },
-    Spec {
-        name: "follow", arguments: "[ID|TEXT]",
-        doc: "Follow a token through the layers of the lens; without one, the likeliest.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Follow(a.optional()))), ..SCREEN
-    },
-    Spec {
-        name: "set", arguments: "NAME VALUE", completes: Completes::Settings,
-        doc: "Set theme, colors, ascii, mouse or layout until the end; `layerstep config` explains them.",
-        parse: |a| {
-            let names: Vec<_> = SETTINGS.iter().map(|spec| (spec.name, spec)).collect();
-            let (spec, rest) = a.choice(&names)?;
-            let (setting, rest) = rest.choice_for(spec.name, spec.values)?;
-            rest.none().map(|()| Command::Screen(ScreenCommand::Set(setting)))
-        }, ..SCREEN
-    },
-    Spec {
-        name: "search", arguments: "[TEXT]", keys: &[hint("/", "search", "search")],
-        doc: "Search the program; n steps, so / and Enter again finds the next.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Search(a.optional()))), ..SCREEN
-    },
-    Spec {
-        name: "select", completes: Completes::Activations, arguments: "ACTIVATION",
-        doc: "Select an op without going there.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Select(a.something("an activation")?))), ..SCREEN
-    },
-    Spec {
-        name: "prompt", arguments: "[TEXT]", keys: &[hint(":", "prompt ", "command")],
-        doc: "Open the command line.",
-        parse: |a| Ok(Command::Screen(ScreenCommand::Prompt(a.text.to_string()))), ..SCREEN
-    },
-    Spec {
-        name: "information", keys: &[key("i", "information")],
-        doc: "Show model, tokens and notes.",
-        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Information)), ..SCREEN
-    },
-    Spec {
-        name: "escape", keys: &[key("esc", "escape")],
-        doc: "Interrupt what runs; else close what is open.",
-        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Escape)), ..SCREEN
-    },
-    Spec {
-        name: "interrupt", keys: &[key("C-c", "interrupt")],
-        doc: "Interrupt what runs; else quit.",
-        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Interrupt)), ..SCREEN
-    },
-    Spec {
-        name: "suspend", keys: &[key("C-z", "suspend")],
-        doc: "Give the terminal to the shell; fg comes back.",
-        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Suspend)), ..SCREEN
-    },
-    Spec {
-        name: "quit", short: &["q", "exit"], keys: &[hint("q", "quit", "quit")],
-        doc: "Quit, without asking.",
-        parse: |a| a.none().map(|()| Command::Quit), ..SCREEN
+        name: "save!", arguments: "[NAME]", completes: Completes::Files, group: Group::Recording,
+        doc: "Write the session in the place of another one that is there.",
+        parse: |a| Ok(Command::Save { name: a.optional(), replace: true }), ..PLAIN
     },
 ];
+
+/// Every command.
+pub const COMMANDS: &[Spec] = &joined::<{ DEBUGGER.len() + SCREEN.len() }>(DEBUGGER, SCREEN);
+
+/// Both lists, one behind the other.
+const fn joined<const N: usize>(first: &[Spec], second: &[Spec]) -> [Spec; N] {
+    let mut all = [PLAIN; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}

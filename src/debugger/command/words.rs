@@ -23,6 +23,7 @@ pub(super) const TOPICS: &[(&str, Topic)] = &[
     ("model", Topic::Model),
     ("divergences", Topic::Divergences),
     ("patches", Topic::Patches),
+    ("verdict", Topic::Verdict),
 ];
 
 /// Whose values are shown.
