@@ -14,6 +14,7 @@ pub mod patch;
 pub mod program;
 pub mod run;
 pub mod sampling;
+pub mod supply;
 pub mod together;
 
 pub use activation::{ACTIVATIONS, Activation, Axis, Row};
@@ -25,6 +26,7 @@ pub use patch::{Change, Feed, Part, Patch, Picked, Tokens};
 pub use program::Program;
 pub use run::{LogitRows, Run};
 pub use sampling::{Sampler, Sampling};
+pub use supply::Supply;
 
 /// An activation: shared, so that recording one costs a reference count, and copied on the first write.
 pub type Value<T = f32> = ndarray::ArcArray<T, ndarray::IxDyn>;

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView3, Axis, s};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::attention::others;
-use super::state::{Debugger, dump_of};
+use super::state::Debugger;
 use super::view::{CacheHead, CacheLayer, CachePage, CacheRequest, Half, Witness};
 use crate::engine::{Activation, Site};
 use crate::metrics::{compare, middle_range, norms, pool};
@@ -12,6 +12,7 @@ use crate::metrics::{compare, middle_range, norms, pool};
 impl Debugger {
     /// The KV cache as `request` asks for it. There is always one; before the first layer it is empty.
     pub fn cache(&self, request: &CacheRequest) -> CachePage {
+        self.look_at_cache();
         let config = &self.session.model.config;
         let new = self.run.first_position()..self.run.first_position() + self.run.forward_ids().len();
         let cache = self.run.cache();
@@ -31,7 +32,7 @@ impl Debugger {
         let (pooled, grid) = pool(all.view(), request.cells);
 
         let dumps = others(Witness::Engine);
-        let against = dumps.into_iter().find(|witness| dump_of(&self.session.dumps, *witness).is_some());
+        let against = dumps.into_iter().find(|witness| self.has(*witness));
         let layer = |(layer, held): (usize, &ArrayView3<f32>)| CacheLayer {
             positions: held.len_of(Axis(0)),
             window: config.sliding_window[layer],

@@ -171,6 +171,18 @@ impl Command {
 }
 
 impl Command {
+    /// Whether our engine may compute something else after it.
+    pub fn changes_values(&self) -> bool {
+        use Command as C;
+        matches!(self, C::Reload | C::Switch(_) | C::Patch(_) | C::Unpatch(_) | C::Undo | C::Redo)
+    }
+
+    /// Whether a recording alone cannot obey it.
+    pub fn needs_weights(&self) -> bool {
+        use Command as C;
+        self.changes_values() || matches!(self, C::Generate(_) | C::Diagnose(_) | C::Info(Topic::Patches | Topic::Verdict))
+    }
+
     /// Whether tokens, witnesses, suspect or patches may be others after it.
     pub fn changes_header(&self) -> bool {
         use Command as C;

@@ -10,7 +10,7 @@ use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterato
 
 use super::attention::others;
 use super::kept::{Origin, Reading};
-use super::state::{Debugger, dump_of};
+use super::state::Debugger;
 use super::view::{LensBeside, LensPage, LensRequest, LensRow, Token, TokenLine, Witness};
 use crate::engine::{Activation, Site, Span, Value, evaluate};
 use crate::metrics::{Softmax, divergence, rank, top};
@@ -32,6 +32,15 @@ impl Debugger {
     /// # Errors
     /// One sentence for the user: nothing is computed yet, the witness has none of it, or there is no such token.
     pub fn lens(&self, request: &LensRequest) -> Result<LensPage, String> {
+        if let Some(recorded) = self.recorded_lens(request) {
+            return recorded;
+        }
+        let page = self.unseen(|| self.read_lens(request))?;
+        self.look_at_lens(request, &page);
+        Ok(page)
+    }
+
+    fn read_lens(&self, request: &LensRequest) -> Result<LensPage, String> {
         let vocab = self.session.model.config.vocab_size;
         if let Some(id) = request.chosen.filter(|id| *id as usize >= vocab) {
             return Err(format!("there is no token {id}: the vocabulary has ids 0 to {}", vocab - 1));
@@ -40,7 +49,7 @@ impl Debugger {
         let places = self.places(request.mid);
         let against = others(request.shown)
             .into_iter()
-            .find(|other| *other == Witness::Engine || dump_of(&self.session.dumps, *other).is_some());
+            .find(|other| self.has(*other));
         let witnesses: Vec<Witness> = [Some(request.shown), against].into_iter().flatten().collect();
         let mut read = self.read(&places, token, &witnesses);
         let beside = if against.is_some() { read.pop() } else { None };
@@ -186,8 +195,7 @@ impl Debugger {
     }
 
     fn token(&self, id: u32) -> Token {
-        let text = self.session.tokenizer.as_ref().map_or_else(String::new, |tokenizer| tokenizer.piece(id));
-        Token { id, text }
+        Token { id, text: self.piece(id).unwrap_or_default() }
     }
 }
 

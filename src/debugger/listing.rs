@@ -9,11 +9,13 @@ use crate::engine::{Activation, Site};
 impl Debugger {
     /// What changes only when the dumps are read again.
     pub fn header(&self) -> Header {
+        if let Some(playing) = &self.playing {
+            return playing.now.header.clone();
+        }
         let (model, config) = (&self.session.model, &self.session.model.config);
-        let text = |id: u32| self.session.tokenizer.as_ref().map_or_else(String::new, |tokenizer| tokenizer.piece(id));
+        let text = |id: u32| self.piece(id).unwrap_or_default();
         let mut witnesses = vec![Witness::Engine];
-        witnesses.extend(self.session.dumps.reference.as_ref().map(|_| Witness::Reference));
-        witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
+        witnesses.extend([Witness::Reference, Witness::Candidate].into_iter().filter(|witness| self.has(*witness)));
         let makes = self.switched.as_ref().map(|on| format!("engine: {}: {}", on.describe(), on.words));
         Header {
             model: model.name.clone(),

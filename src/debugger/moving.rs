@@ -179,7 +179,7 @@ impl Debugger {
         self.trace.truncate(forward, counter);
         // What was computed long ago may not have been kept.
         let last = counter.checked_sub(1).and_then(|last| self.run.program().sites().get(last).copied());
-        if let Some(value) = last.and_then(|site| self.run.get(site)) {
+        if let Some(value) = last.and_then(|site| self.run.get(site)).filter(|_| self.playing.is_none()) {
             self.trace.keep_last(value);
         }
     }

@@ -135,6 +135,9 @@ impl Debugger {
 
     /// Rows of the current forward's listing that patches change.
     pub fn patched_rows(&self) -> BTreeSet<usize> {
+        if let Some(playing) = &self.playing {
+            return playing.now.patched.iter().copied().collect();
+        }
         let feed = self.run.feed();
         let patches = self.run.patches().iter().filter(|patch| self.touches(patch, feed));
         patches.filter_map(|patch| self.run.program().position(patch.site)).collect()

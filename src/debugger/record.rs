@@ -5,7 +5,7 @@ use crate::engine::Value;
 /// One op that has been computed.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// Its activation; `None` when memory was needed for newer ones.
+    /// Its activation; `None` when memory was needed for newer ones, or a tape does not know it.
     pub(super) value: Option<Value>,
 }
 
@@ -56,8 +56,8 @@ impl Trace {
     }
 
     /// Keeps one more op.
-    pub(super) fn push(&mut self, value: &Value) {
-        let record = Record { value: Some(value.clone()) };
+    pub(super) fn push(&mut self, value: Option<&Value>) {
+        let record = Record { value: value.cloned() };
         self.bytes += record.bytes();
         self.forwards.last_mut().expect("a forward has begun").push(record);
         self.forget_oldest();

@@ -62,6 +62,8 @@ impl Debugger {
         if let Ok(true) = outcome {
             let said = if same_tokens { difference(self, &new, ops) } else { tokens(self, &new) };
             let roles: Vec<&str> = changed.into_iter().map(Witness::name).collect();
+            (new.variant, new.reads, new.at_start) = (self.variant, self.reads, self.at_start.take());
+            new.looked.swap(&self.looked);
             *self = new;
             return Ok(Stop::Reloaded { sentence: format!("reloaded {}: {said}", roles.join(" and ")), changed: true });
         }

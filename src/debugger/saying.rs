@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use super::command::{COMMANDS, Group, Spec, Topic};
 use super::state::Debugger;
-use super::view::{Shown, Stop, TensorRequest, Witness};
+use super::view::{Shown, Stop, Witness};
 use crate::diagnose::Status;
+use crate::metrics::summarise;
 
 /// Columns that printed tensors are broken at.
 const PRINTED: usize = 100;
@@ -80,10 +81,11 @@ impl Debugger {
             return "not started: step computes the first op".into();
         };
         let mut line = self.at_name();
-        let request = TensorRequest { row, shown: Shown::Values(Witness::Engine), ..TensorRequest::default() };
-        if let Ok(page) = self.tensor(&request) {
-            let axes: Vec<String> = page.axes.iter().map(|(name, length)| format!("{length} {name}")).collect();
-            let s = &page.summary;
+        let site = self.run.program().sites()[row];
+        if let Ok((whole, pair, _)) = self.shown(site, Shown::Values(Witness::Engine)) {
+            let named = site.activation.row().axes.iter().zip(whole.shape());
+            let axes: Vec<String> = named.map(|(axis, length)| format!("{length} {}", axis.name())).collect();
+            let s = self.kept.summaries.get_or(pair, || summarise(whole.view()));
             let _ = write!(line, "  [{}]  rms {:.4e}  min {:.4e}  max {:.4e}", axes.join(", "), s.rms, s.min, s.max);
             if s.nan > 0 {
                 let _ = write!(line, "  nan {}", s.nan);

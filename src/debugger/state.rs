@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicBool;
 
 use super::command::{Command, Topic};
 use super::kept::Kept;
+use super::looked::Looked;
 use super::moving::Halts;
 use super::patch::{Patches, Unpatched};
 use super::record::Trace;
 use super::reload::Opener;
 use super::saying::help;
 use super::stops::StopPoints;
+use super::tape::{NEEDS_WEIGHTS, Playing};
 use super::view::{Listing, Stop, Witness};
 use super::why::{Diagnosed, Switched};
 use crate::diagnose::{self, ActivationRow, Report, Walk, Witnesses};
@@ -78,6 +80,15 @@ pub struct Debugger {
     pub(super) patches: Patches,
     /// The run as it would be without patches, to compare with.
     pub(super) unpatched: Option<Unpatched>,
+    /// What was looked at, where somebody records.
+    pub(super) looked: Looked,
+    /// How often what our engine computes was changed, and how often the dumps were read again.
+    pub(super) variant: usize,
+    pub(super) reads: usize,
+    /// The mistake that our engine makes from the start.
+    pub(super) at_start: Option<Switched>,
+    /// What stands in for the engine and the dumps, where they are not there.
+    pub(super) playing: Option<Playing>,
 }
 
 /// A listing is reported to `progress` after this many ops of a long command.
@@ -109,6 +120,11 @@ impl Debugger {
             kept,
             patches: Patches::default(),
             unpatched: None,
+            looked: Looked::default(),
+            variant: 0,
+            reads: 0,
+            at_start: None,
+            playing: None,
         }
     }
 
@@ -122,6 +138,22 @@ impl Debugger {
     /// # Errors
     /// One sentence for the user; the debugger then stands where it stood, or where the sentence says.
     pub fn execute(
+        &mut self,
+        command: &Command,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        if self.is_taped() && command.needs_weights() {
+            return Err(NEEDS_WEIGHTS.into());
+        }
+        let stop = self.obey(command, interrupt, progress)?;
+        let done = !matches!(stop, Stop::Interrupted | Stop::Reloaded { changed: false, .. });
+        self.variant += usize::from(done && command.changes_values());
+        self.reads += usize::from(done && *command == Command::Reload);
+        Ok(stop)
+    }
+
+    fn obey(
         &mut self,
         command: &Command,
         interrupt: &AtomicBool,
@@ -192,7 +224,8 @@ impl Debugger {
             self.trace.begin_forward();
         }
         let Some(site) = self.run.step() else { return Ok(None) };
-        self.trace.push(self.run.get(site).expect("the op was just computed"));
+        let known = self.playing.is_none() || self.recorded(self.run.forward(), site, Witness::Engine).is_some_and(|seen| seen.is_ok());
+        self.trace.push(self.run.get(site).filter(|_| known));
         if let Err(error) = self.compare() {
             self.go_back(1);
             return Err(error);
@@ -207,7 +240,7 @@ impl Debugger {
 
     /// Takes the comparison up to where the run stands.
     fn compare(&mut self) -> Result<(), String> {
-        if !self.has_dumps() {
+        if !self.has_dumps() || self.is_taped() {
             return Ok(());
         }
         let wanted = self.ops_done();
@@ -242,12 +275,15 @@ impl Debugger {
     }
 
     pub(super) fn has_dumps(&self) -> bool {
-        self.session.dumps.reference.is_some() || self.session.dumps.candidate.is_some()
+        self.has(Witness::Reference) || self.has(Witness::Candidate)
     }
 
     /// What has been compared, over all forwards.
     pub(super) fn rows(&self) -> &[ActivationRow] {
-        self.walk.as_ref().map_or(&[], Walk::rows)
+        match &self.playing {
+            Some(playing) => &playing.now.rows,
+            None => self.walk.as_ref().map_or(&[], Walk::rows),
+        }
     }
 
     /// What has been compared of the current forward, up to where the run stands.

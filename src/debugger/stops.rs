@@ -145,7 +145,7 @@ impl Debugger {
         let site = self.run.program().sites()[row];
         for (index, point) in self.stops.points.iter().enumerate().filter(|(_, point)| point.covers(site)) {
             let holds = match &point.condition {
-                Some(condition) => condition.holds(&self.scope_in(forward, row))?,
+                Some(condition) => self.unseen(|| condition.holds(&self.scope_in(forward, row)))?,
                 None => true,
             };
             if holds {
@@ -153,6 +153,13 @@ impl Debugger {
             }
         }
         Ok(None)
+    }
+
+    /// Notes that the breakpoint of a number was hit, if there is one.
+    pub(super) fn hit_number(&mut self, number: usize) {
+        if let Some(index) = self.stops.points.iter().position(|point| point.number == number) {
+            self.hit(index);
+        }
     }
 
     /// Notes that a breakpoint was hit, and says which.

@@ -41,11 +41,20 @@ impl Debugger {
         Ok(Stop::said(format!("generated {said}")))
     }
 
+    /// The text of a token; none without a tokenizer.
+    pub(super) fn piece(&self, id: u32) -> Option<String> {
+        match (&self.session.tokenizer, &self.playing) {
+            (Some(tokenizer), _) => Some(tokenizer.piece(id)),
+            (None, Some(playing)) => playing.tape.texts.get(&id).cloned(),
+            (None, None) => None,
+        }
+    }
+
     /// `" Paris"`, `"\n"`; the id without a tokenizer.
     pub(super) fn token_text(&self, id: u32) -> String {
-        let Some(tokenizer) = &self.session.tokenizer else { return id.to_string() };
+        let Some(piece) = self.piece(id) else { return id.to_string() };
         let mut text = String::new();
-        for c in tokenizer.piece(id).chars() {
+        for c in piece.chars() {
             match c {
                 '"' | '\'' | '\\' => text.push(c),
                 // A token may be a new line, or fool a terminal.

@@ -12,10 +12,14 @@ pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 pub use patch::{Chance, Effect, PatchLine, PatchOutcome};
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use crate::metrics::Summary;
 
 /// What changes only when the dumps are read again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Header {
     /// Name of the model: its directory or repository.
     pub model: String,
@@ -36,7 +40,7 @@ pub struct Header {
 }
 
 /// One token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Its id.
     pub id: u32,
@@ -45,7 +49,7 @@ pub struct Token {
 }
 
 /// Whose tensor is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Witness {
     /// Our own engine.
     #[default]
@@ -284,7 +288,7 @@ impl LayerErrors {
 }
 
 /// Why an op is wrong.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// Row of the listing.
     pub row: usize,
@@ -299,10 +303,10 @@ pub struct Diagnosis {
 }
 
 /// A mistake that makes a tensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SuspectLine {
     /// Its published id, or `unknown`.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// The share of the squared error that it explains.
     pub explained: f64,
     /// Relative distance of the tensor from the op with the mistake.
@@ -310,9 +314,9 @@ pub struct SuspectLine {
     /// What is computed instead of what.
     pub summary: String,
     /// What to do; empty for `unknown`.
-    pub fix: &'static str,
+    pub fix: Cow<'static, str>,
     /// How it shows; empty for `unknown`.
-    pub symptom: &'static str,
+    pub symptom: Cow<'static, str>,
     /// Whether our own engine can make it.
     pub can_be_switched: bool,
     /// Whether our own engine makes it, here at least.
@@ -320,7 +324,7 @@ pub struct SuspectLine {
 }
 
 /// Why the debugger stands where it stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Stop {
     /// The ops asked for were done.
     Done,

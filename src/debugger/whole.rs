@@ -3,6 +3,7 @@
 use ndarray::{ArrayD, ArrayView, Axis as NdAxis, Dimension, Slice};
 
 use super::kept::{Origin, Pair};
+use super::looked::Seen;
 use super::state::{Debugger, dump_of};
 use super::view::{Shown, Witness};
 use crate::diagnose::Part;
@@ -82,6 +83,7 @@ impl Debugger {
         let origin = self.origin(forward, site, witness);
         let marks = origin.switched && site.activation == Activation::Scores;
         if let (Witness::Engine, Some(ours), false) = (witness, &origin.ours, marks) {
+            self.look_at_ours(forward, site, ours);
             let rows = (0..self.session.steps[forward]).collect();
             return Ok(Whole { values: ours.clone(), rows, notes: Vec::new(), origin });
         }
@@ -121,16 +123,33 @@ impl Debugger {
         self.part_in(self.run.forward(), site, row, witness)
     }
 
+    /// The same of some forward.
+    pub(super) fn part_of(&self, forward: usize, site: Site, witness: Witness) -> Result<(Part, Vec<String>), String> {
+        let row = self.run.program().position(site).ok_or("there is no such op")?;
+        self.part_in(forward, site, row, witness)
+    }
+
     fn part_in(&self, forward: usize, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
         let record = self.trace.forward(forward).get(row);
         let ours = record.and_then(|record| record.value.as_ref());
         let tokens = self.session.steps[forward];
+        if witness != Witness::Engine
+            && let Some(recorded) = self.recorded(forward, site, witness)
+        {
+            return recorded;
+        }
         let Some(dump) = dump_of(&self.session.dumps, witness) else {
             if witness != Witness::Engine {
                 return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
             }
             return match (ours, record) {
-                (Some(ours), _) => Ok((Part::whole(ours.to_owned(), site, tokens), Vec::new())),
+                (Some(ours), _) => {
+                    self.look_at_ours(forward, site, ours);
+                    Ok((Part::whole(ours.to_owned(), site, tokens), Vec::new()))
+                }
+                (None, Some(_)) if self.is_taped() => {
+                    Err(format!("{} was not recorded: nobody looked at it", site.short()))
+                }
                 (None, Some(_)) => Err(format!("{} was not kept (memory budget): g goes there", site.short())),
                 (None, None) => Err(format!("{} is not computed yet: s steps, g goes there", site.short())),
             };
@@ -143,7 +162,14 @@ impl Debugger {
         let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
         let mut notes = planned.map(Planned::steps).unwrap_or_default();
         notes.extend(aligned.notes);
-        Ok((Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key }, notes))
+        let part = Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key };
+        self.look(forward, site, witness, || Seen {
+            values: part.values.to_shared(),
+            rows: part.rows.clone(),
+            first_key: part.first_key,
+            notes: notes.clone(),
+        });
+        Ok((part, notes))
     }
 
     /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see

@@ -46,6 +46,7 @@ pub(super) struct Diagnosed {
 impl Debugger {
     /// Lets our own engine make a mistake, from the first op on. The comparison of the dumps is not changed by it.
     pub fn switch_on(&mut self, switched: Switched) {
+        self.at_start = Some(switched.clone());
         self.switched = Some(switched);
         self.begin_again();
     }
@@ -117,6 +118,7 @@ impl Debugger {
         self.run = Run::new(Arc::clone(&self.session.model), prefill, LogitRows::All);
         self.run.alter(self.switched.as_ref().map(|switched| switched.alterations.clone()).unwrap_or_default());
         self.run.patch(self.patches.of_the_run());
+        self.thread_tape();
         self.unpatched = None;
         self.trace.clear();
         self.trace.begin_forward();
@@ -158,12 +160,12 @@ impl Debugger {
         let sites = self.run.program().sites();
         let site = sites[*row];
         let line = |accused: &Accused| SuspectLine {
-            id: accused.id,
+            id: accused.id.into(),
             explained: accused.explained,
             residual: accused.residual,
             summary: accused.summary.clone(),
-            fix: accused.fix,
-            symptom: named(accused.id).map_or("", |suspect| suspect.symptom),
+            fix: accused.fix.into(),
+            symptom: named(accused.id).map_or("", |suspect| suspect.symptom).into(),
             can_be_switched: accused.edit.is_some(),
             on: self.is_on(accused),
         };

@@ -1,5 +1,6 @@
 //! What a comparison found: plain data, and its JSON (`layerstep.diff/1`, a stable contract).
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::part::Worst;
@@ -121,7 +122,7 @@ pub struct ActivationRow {
 }
 
 /// An op on a dump's own inputs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Local {
     /// Relative L2 error of the dump's output.
     pub error: f64,

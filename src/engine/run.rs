@@ -1,5 +1,7 @@
 //! A run: where we are, and what has been computed. A run is a value: it can be cloned, kept, and rewound.
 
+mod rewind;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use super::name::Site;
 use super::op::{Alteration, Step};
 use super::patch::Patch;
 use super::program::Program;
+use super::supply::Supply;
 use crate::model::Model;
 use crate::ops::Real;
 
@@ -51,6 +54,8 @@ pub struct Run<T = f32> {
     /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
     checkpoints: Vec<Value<T>>,
     cache: KvCache<T>,
+    /// Where results come from, if they are not computed.
+    pub(super) supply: Option<Arc<dyn Supply<T>>>,
 }
 
 impl Run {
@@ -87,6 +92,7 @@ impl<T: Real> Run<T> {
             patches: Arc::default(),
             checkpoints: Vec::new(),
             cache,
+            supply: None,
         };
         run.enter_forward(ids);
         run
@@ -120,8 +126,10 @@ impl<T: Real> Run<T> {
     pub fn step(&mut self) -> Option<Site> {
         let site = self.next()?;
         self.enter(site);
-        let value = self.evaluate(site, self.compute);
-        self.leave(site, value);
+        match self.supplied(site) {
+            Some(value) => self.put(site, value),
+            None => self.leave(site, self.evaluate(site, self.compute)),
+        }
         Some(site)
     }
 
@@ -156,7 +164,10 @@ impl<T: Real> Run<T> {
 
     /// The op at `site`, the next one, gives `value`.
     pub(super) fn leave(&mut self, site: Site, value: Value<T>) {
-        let value = self.patched(site, value);
+        self.put(site, self.patched(site, value));
+    }
+
+    fn put(&mut self, site: Site, value: Value<T>) {
         self.slots.insert(site.activation, value);
         self.counter += 1;
     }
@@ -283,58 +294,6 @@ impl<T: Real> Run<T> {
             }
             _ => false,
         }
-    }
-
-    /// Goes back so that `counter` ops of the current forward are computed, by replaying from the residual at the
-    /// block's entry: the same ops on the same inputs, so the same bits.
-    ///
-    /// # Panics
-    /// When `counter` lies ahead.
-    pub fn rewind(&mut self, counter: usize) {
-        assert!(counter <= self.counter, "a rewind goes back");
-        if counter == self.counter {
-            return;
-        }
-        let layers = self.program.layers();
-        let first = self.first_position();
-        // The entry of the block that holds the op computed last, so that all slots of that block are filled again.
-        let block = (0..self.checkpoints.len().min(layers)).rev().find(|l| self.program.block_start(*l) < counter);
-        for layer in block.unwrap_or(0)..layers {
-            self.cache.truncate(layer, first);
-        }
-        // An alteration may read the layer before: its slots have to be there, too.
-        let block = block.map(|block| if self.alterations.is_empty() { block } else { block.saturating_sub(1) });
-        let Some(block) = block else {
-            self.restart_forward();
-            while self.counter < counter {
-                self.step();
-            }
-            return;
-        };
-        self.counter = self.program.block_start(block);
-        let residual = self.checkpoints[block].clone();
-        self.checkpoints.truncate(block);
-        self.slots.clear();
-        self.stale.clear();
-        self.slots.insert(if block == 0 { Activation::EmbedTokens } else { Activation::Block }, residual);
-        while self.counter < counter {
-            self.step();
-        }
-    }
-
-    /// Goes back to the start of an earlier forward (0 is the prefill), before its first op.
-    ///
-    /// # Panics
-    /// When there is no such forward.
-    pub fn rewind_to_forward(&mut self, forward: usize) {
-        let start = self.starts[forward];
-        let end = self.starts.get(forward + 1).copied().unwrap_or(self.ids.len());
-        self.ids.truncate(end);
-        self.starts.truncate(forward + 1);
-        for layer in 0..self.program.layers() {
-            self.cache.truncate(layer, start);
-        }
-        self.restart_forward();
     }
 
     /// The logits of the last token, once the forward is complete.

@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 use super::{Error, Expression, Source, Tensor, Value};
-use crate::debugger::state::{Debugger, dump_of};
+use crate::debugger::state::Debugger;
 use crate::debugger::view::{LayerErrors, Witness};
 use crate::diagnose::Status;
 use crate::engine::{Activation, Site};
@@ -72,8 +72,9 @@ impl Source for Scope<'_> {
         if witness == Witness::Engine && (site.activation != Activation::Scores || self.debugger.switched.is_none()) {
             let row = run.program().position(site);
             let record = row.and_then(|row| trace.forward(forward).get(row));
-            let held = || run.get(site).filter(|_| forward == current);
+            let held = || run.get(site).filter(|_| forward == current && !self.debugger.is_taped());
             if let Some(value) = record.and_then(|record| record.value.as_ref().or_else(held)) {
+                self.debugger.look_at_ours(forward, site, value);
                 return Ok(Tensor { elements: Elements::Single(value.clone()), axes });
             }
         }
@@ -96,8 +97,8 @@ impl Source for Scope<'_> {
     }
 
     fn knows(&self, witness: Witness, site: Option<Site>) -> Result<(), String> {
-        let Debugger { run, session, .. } = self.debugger;
-        if witness != Witness::Engine && dump_of(&session.dumps, witness).is_none() {
+        let run = &self.debugger.run;
+        if !self.debugger.has(witness) {
             return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
         }
         let (Some(site), layers) = (site, run.program().layers()) else { return Ok(()) };

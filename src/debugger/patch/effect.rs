@@ -109,7 +109,7 @@ impl Debugger {
 
     fn chance(&self, id: usize, probability: f64) -> Chance {
         let id = id as u32;
-        let text = self.session.tokenizer.as_ref().map(|tokenizer| tokenizer.piece(id));
+        let text = self.piece(id);
         Chance { id, text: text.unwrap_or_default(), probability }
     }
 

@@ -1,9 +1,11 @@
 //! The logit lens: what the model would say after each block.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Token, Witness};
 
 /// What a pane wants to show of the logit lens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LensRequest {
     /// The token: a row of the current forward.
     pub token: usize,
@@ -21,7 +23,7 @@ pub struct LensRequest {
 ///
 /// nostalgebraist, "interpreting GPT: the logit lens" (2020). The divergence is `KL(final || row)`, as in Belrose et al.,
 /// arXiv 2303.08112.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LensPage {
     /// The token's row: the last one, where the request was for one beyond.
     pub token: usize,
@@ -42,7 +44,7 @@ pub struct LensPage {
 }
 
 /// One place of the residual stream, or the logits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LensRow {
     /// Row of the listing.
     pub row: usize,
@@ -67,7 +69,7 @@ pub struct LensRow {
 }
 
 /// One token of a distribution.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLine {
     /// The token; its text as in [`super::Header::tokens`].
     pub token: Token,
@@ -78,7 +80,7 @@ pub struct TokenLine {
 }
 
 /// The other witness.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LensBeside {
     /// Its most probable token; `None` where no logit is a number.
     pub top: Option<TokenLine>,

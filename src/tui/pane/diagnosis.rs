@@ -88,9 +88,9 @@ fn body(app: &App, diagnosis: &Diagnosis, suspect: &SuspectLine, width: usize) -
         |label: &str, words: &str| if words.is_empty() { String::new() } else { format!("{label}: {words}") };
     let paragraphs = [
         (suspect.summary.clone(), Style::new()),
-        (labelled("fix", suspect.fix), theme.style(Role::Good)),
+        (labelled("fix", &suspect.fix), theme.style(Role::Good)),
         (left, Style::new()),
-        (labelled("shows", suspect.symptom), theme.style(Role::Dim)),
+        (labelled("shows", &suspect.symptom), theme.style(Role::Dim)),
     ];
     let room = width.saturating_sub(INDENT).max(1);
     let indented = |(words, style): (String, Style)| {

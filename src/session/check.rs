@@ -1,0 +1,117 @@
+//! A recording as a test: everything in it is played, and compared with what was recorded.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use ndarray::ArrayViewD;
+
+use super::replay::{Replay, Tally};
+use crate::debugger::view::Witness;
+use crate::debugger::{Command, Look};
+
+/// Draws of the arithmetic, by which the noise of a recorded activation is measured.
+const DRAWS: [u64; 2] = [1, 2];
+/// An activation that lies further from the recorded one than so many times the furthest draw is another one: the limit
+/// that `diagnose` has for the longest spans.
+const LIMIT: f64 = 8.0;
+
+impl Replay {
+    /// Plays every line that is left, and compares what can be compared at the end only.
+    pub fn check(&mut self) -> Tally {
+        let lines = self.recording().text.lines.clone();
+        for (number, line) in lines.iter().enumerate() {
+            match Command::parse(&line.text) {
+                Ok(Some(Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. }) | None) => {}
+                // What it says is compared with what it said.
+                Ok(Some(command)) => drop(self.execute(&command, &line.text, &AtomicBool::new(false), &mut |_| {})),
+                Err(sentence) => self.differs(format!("line {} of the session is no command: {sentence}", number + 1)),
+            }
+        }
+        if !self.recorder().debugger().is_taped() {
+            self.judge();
+            self.compare_dumps();
+            self.compare_verdict();
+        }
+        let missing = self.never_computed();
+        if missing > 0 && !self.recorder().debugger().is_taped() {
+            self.differs(format!("{missing} activations were recorded that are not computed any more"));
+        }
+        self.tally().clone()
+    }
+
+    /// Whether activations with other bits differ only as two correct computations do.
+    pub(super) fn judge(&mut self) {
+        let looks = std::mem::take(&mut self.inexact);
+        let Some(values) = self.recording().values.as_ref().filter(|_| !looks.is_empty()) else { return };
+        let wanted: BTreeSet<_> = looks.iter().map(|look| (look.forward, look.site)).collect();
+        let debugger = self.recorder().debugger();
+        let draws: Vec<_> = DRAWS.iter().map(|seed| debugger.draw(*seed, &wanted)).collect();
+        let mut within = 0;
+        let mut differences = Vec::new();
+        for look in looks {
+            let Some(now) = debugger.ours(look.forward, look.site) else { continue };
+            let error = apart(values.seen[&look].values.view(), now.view());
+            let of_draws = draws.iter().filter_map(|draw| draw.get(&(look.forward, look.site)));
+            let floor = of_draws.map(|draw| apart(draw.view(), now.view())).fold(0.0, f64::max);
+            if error <= LIMIT * floor {
+                within += 1;
+            } else {
+                let name = look.site.short();
+                differences.push(format!("{name} lies {error:.1e} from what was recorded, and noise explains {floor:.1e}"));
+            }
+        }
+        self.tally.within += within;
+        differences.into_iter().for_each(|sentence| self.differs(sentence));
+    }
+
+    /// What was recorded of the dumps is still in them.
+    fn compare_dumps(&mut self) {
+        let Some(values) = &self.recording().values else { return };
+        let debugger = self.recorder().debugger();
+        let reads = values.views.events.last().map_or(0, |event| event.reads);
+        let mut looks: Vec<&Look> = values.seen.keys().filter(|look| look.witness != Witness::Engine).collect();
+        looks.retain(|look| look.variant == reads);
+        looks.sort_unstable();
+        let (mut identical, mut differences) = (0, Vec::new());
+        for look in looks {
+            let then = &values.seen[look];
+            match debugger.dumped(look) {
+                Ok(now) if now.rows == then.rows && apart(now.values.view(), then.values.view()) == 0.0 => identical += 1,
+                Ok(_) => differences.push(format!("{} of the {} is not what was recorded", look.site.short(), look.witness.name())),
+                Err(sentence) => differences.push(sentence),
+            }
+        }
+        self.tally.identical += identical;
+        differences.into_iter().for_each(|sentence| self.differs(sentence));
+    }
+
+    fn compare_verdict(&mut self) {
+        let then = self.recording().text.header.verdict.clone();
+        let now = self.recorder_mut().verdict();
+        if let (Some(then), now) = (then, now)
+            && now.as_ref().map(|now| (&now.word, &now.divergences)) != Some((&then.word, &then.divergences))
+        {
+            let word = now.map_or("none".into(), |now| format!("{}: {}", now.word, now.sentence));
+            self.differs(format!("the verdict was {}: {}; now it is {word}", then.word, then.sentence));
+        }
+    }
+}
+
+/// The relative distance in L2; infinite where one has a number and the other none.
+fn apart(a: ArrayViewD<f32>, b: ArrayViewD<f32>) -> f64 {
+    if a.shape() != b.shape() {
+        return f64::INFINITY;
+    }
+    let (mut apart, mut size) = (0.0, 0.0);
+    for (a, b) in a.iter().zip(&b) {
+        if a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) {
+            size += if b.is_finite() { f64::from(*b).powi(2) } else { 0.0 };
+        } else if a.is_finite() && b.is_finite() {
+            apart += (f64::from(*a) - f64::from(*b)).powi(2);
+            size += f64::from(*b).powi(2);
+        } else {
+            return f64::INFINITY;
+        }
+    }
+    if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
+}

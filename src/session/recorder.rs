@@ -1,0 +1,216 @@
+//! A debugger whose commands are recorded: every line with its answers, where the debugger then stood, and what was looked
+//! at.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::file::{Answer, Line};
+use super::header::Header;
+use super::journal::Journal;
+use super::sources::Places;
+use super::values::Event;
+use crate::debugger::view::{self, Listing, Stop};
+use crate::debugger::{Command, Debugger};
+use crate::diagnose::ActivationRow;
+use crate::model::Fingerprint;
+
+/// Bytes of tensors that a session keeps, where nothing else was said.
+pub const DEFAULT_BUDGET: usize = 64_000_000;
+
+/// A debugger, and what became of it so far.
+#[derive(Debug)]
+pub struct Recorder {
+    pub(super) debugger: Debugger,
+    pub(super) places: Places,
+    /// What the header has from the start: arithmetic, screen, id.
+    pub(super) header: Header,
+    pub(super) lines: Vec<Line>,
+    pub(super) events: Vec<Event>,
+    pub(super) start: view::Header,
+    /// The comparisons that events hold.
+    rows: Vec<ActivationRow>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) config: String,
+    journal: Option<Journal>,
+    /// Where it is to be saved, or was.
+    pub(super) target: Option<PathBuf>,
+    /// Lines that the file has.
+    pub(super) saved: usize,
+    budget: usize,
+}
+
+impl Recorder {
+    /// Records what is done with a debugger that stands at its start, so many bytes of tensors at most.
+    pub fn new(mut debugger: Debugger, places: Places, budget: usize) -> Self {
+        debugger.keep_looks(budget);
+        let mut header = Header::new();
+        header.arithmetic = crate::engine::arithmetic();
+        let (start, config) = (debugger.header(), debugger.config_json().to_string());
+        Self {
+            places,
+            header,
+            lines: Vec::new(),
+            events: Vec::new(),
+            start,
+            rows: Vec::new(),
+            fingerprint: None,
+            config,
+            journal: None,
+            target: None,
+            saved: 0,
+            budget,
+            debugger,
+        }
+    }
+
+    /// Writes every line to a journal in a folder as well, so that nothing is lost when the program dies. A journal that
+    /// cannot be written is no reason not to debug: the sentence says why there is none.
+    pub fn keep_journal(&mut self, folder: &Path) -> Result<(), String> {
+        let header = self.header_at(None);
+        self.journal = Some(Journal::create(folder, &header).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Where it is to be saved.
+    pub fn record_to(&mut self, path: PathBuf) {
+        self.target = Some(path);
+    }
+
+    /// The size of the screen that it is shown on.
+    pub fn shown_on(&mut self, columns: u16, rows: u16) {
+        self.header.screen = Some(super::header::Screen { columns, rows });
+    }
+
+    /// The debugger.
+    pub fn debugger(&self) -> &Debugger {
+        &self.debugger
+    }
+
+    /// The debugger, for whoever shows it: what is done to it is not recorded.
+    pub fn debugger_mut(&mut self) -> &mut Debugger {
+        &mut self.debugger
+    }
+
+    /// What was typed and answered so far.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Does what `line` says, and takes it down.
+    ///
+    /// # Errors
+    /// As [`Debugger::execute`], and of the disk where a session is saved.
+    pub fn execute(
+        &mut self,
+        command: &Command,
+        line: &str,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        if let Command::Save { name, replace } = command {
+            return self.save(name.as_deref().map(Path::new), *replace).map(Stop::Said);
+        }
+        let stop = self.debugger.execute(command, interrupt, progress);
+        self.take_down(command, line, &stop);
+        stop
+    }
+
+    /// Takes down what a command has come to.
+    pub(super) fn take_down(&mut self, command: &Command, line: &str, stop: &Result<Stop, String>) {
+        let answers = self.answers(command, stop);
+        self.push(Line { text: line.to_string(), answers });
+        let (forward, counter) = self.debugger.position();
+        let rows = self.changed_rows();
+        self.events.push(Event {
+            text: line.to_string(),
+            forward,
+            counter,
+            variant: self.debugger.variant(),
+            reads: self.debugger.reads(),
+            stop: stop.clone(),
+            header: (command.changes_header() && stop.is_ok()).then(|| self.debugger.header()),
+            patched: self.debugger.patched_rows().into_iter().collect(),
+            rows,
+        });
+    }
+
+    /// Takes down what the screen has done, or a comment.
+    pub fn obeyed(&mut self, line: &str) {
+        self.push(Line { text: line.to_string(), answers: Vec::new() });
+    }
+
+    /// What a command says, line by line.
+    pub fn answers(&self, command: &Command, stop: &Result<Stop, String>) -> Vec<Answer> {
+        let of = |text: String, error| Answer { text, error };
+        match stop {
+            Err(sentence) => vec![of(sentence.clone(), true)],
+            // Their text is in the line.
+            Ok(_) if matches!(command, Command::Mark(_) | Command::Note(_)) => Vec::new(),
+            Ok(Stop::Done) if command.stays() => Vec::new(),
+            Ok(stop) => self.debugger.describe(stop).into_iter().map(|line| of(line, false)).collect(),
+        }
+    }
+
+    fn push(&mut self, line: Line) {
+        if let Some(journal) = &mut self.journal {
+            // Said once, when it fails first; the session itself is not hurt.
+            if let Err(sentence) = journal.append(&line) {
+                self.lines.push(Line { text: format!("# {sentence}"), answers: Vec::new() });
+            }
+        }
+        self.lines.push(line);
+    }
+
+    /// The comparisons that are new since they were last asked for, or judged anew.
+    fn changed_rows(&mut self) -> Vec<(usize, ActivationRow)> {
+        let now = self.debugger.compared();
+        let same = |a: &ActivationRow, b: &ActivationRow| a.status == b.status && a.local == b.local && a.name == b.name;
+        let known = self.rows.len().min(now.len());
+        let mut changed: Vec<(usize, ActivationRow)> =
+            (0..known).filter(|row| !same(&self.rows[*row], &now[*row])).map(|row| (row, now[row].clone())).collect();
+        changed.extend((known..now.len()).map(|row| (row, now[row].clone())));
+        for (row, value) in &changed {
+            if *row < self.rows.len() {
+                self.rows[*row] = value.clone();
+            } else {
+                self.rows.push(value.clone());
+            }
+        }
+        changed
+    }
+
+    /// Takes the debugger and the recording back to the start.
+    pub fn reset(&mut self) {
+        self.debugger.reset();
+        self.debugger.keep_looks(self.budget);
+        self.lines.clear();
+        self.events.clear();
+        self.rows.clear();
+        self.saved = 0;
+    }
+
+    /// Ends the recording: saves it where that was asked for at the start. What is not saved and was marked stays in the
+    /// journal. Returns what is to be said.
+    ///
+    /// # Errors
+    /// Of the disk: the journal then stays.
+    pub fn finish(&mut self) -> Result<Vec<String>, String> {
+        let unsaved = self.lines.len() > self.saved;
+        let mut said = Vec::new();
+        if self.target.is_some() && unsaved {
+            said = self.save(None, true)?;
+        } else if unsaved && self.is_marked() {
+            // The lock goes with the process; the file stays.
+            return Ok(vec!["the marks and notes of this session were not saved: layerstep debug --recover brings it back".into()]);
+        }
+        if let Some(journal) = self.journal.take() {
+            journal.finish();
+        }
+        Ok(said)
+    }
+
+    fn is_marked(&self) -> bool {
+        let marks = |line: &Line| matches!(Command::parse(&line.text), Ok(Some(Command::Mark(_) | Command::Note(_))));
+        self.journal.is_some() && self.lines.iter().any(marks)
+    }
+}

@@ -1,0 +1,131 @@
+//! Writing what was recorded: NAME.session and NAME.safetensors, each whole or not at all.
+
+use std::path::{Path, PathBuf};
+
+use super::file::{self, Text};
+use super::header::{Divergence, Header, ModelFacts, Tokens, Values, Verdict};
+use super::recorder::Recorder;
+use super::values::{self, Views};
+use crate::diagnose::finding::ranges;
+use crate::model::Fingerprint;
+
+/// What a session file is called.
+pub const EXTENSION: &str = "session";
+
+/// `NAME.session`, whether the name ends so or not.
+pub fn file_of(name: &Path) -> PathBuf {
+    if name.extension().is_some_and(|extension| extension == EXTENSION) {
+        return name.to_owned();
+    }
+    let mut name = name.as_os_str().to_owned();
+    name.push(".");
+    name.push(EXTENSION);
+    name.into()
+}
+
+impl Recorder {
+    /// Writes the session so far; without a name, to where it was saved last.
+    ///
+    /// # Errors
+    /// One sentence: there is no name, another session lies there, or the disk fails; what was saved before is then whole.
+    pub fn save(&mut self, name: Option<&Path>, replace: bool) -> Result<Vec<String>, String> {
+        let path = name.map(file_of).or_else(|| self.target.clone());
+        let path = path.ok_or("where to? save NAME writes NAME.session and NAME.safetensors")?;
+        let own = self.target.as_ref() == Some(&path) && self.saved > 0;
+        if path.exists() && !replace && !own {
+            return Err(format!("{} is there already: save! in the place of save replaces it", path.display()));
+        }
+        let folder = std::path::absolute(&path).map_err(|error| error.to_string())?;
+        let folder = folder.parent().ok_or_else(|| format!("{} names no file", path.display()))?;
+        self.fingerprint()?;
+        let mut header = self.header_at(Some(folder));
+        header.sources = self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
+        header.verdict = self.verdict();
+        let views = Views {
+            start: self.start.clone(),
+            events: self.events.clone(),
+            fingerprint: self.fingerprint.clone().unwrap_or_default(),
+            ..Views::default()
+        };
+        let (id, config) = (header.id.clone(), self.config.clone());
+        let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
+        let left_out = looks.left_out.len();
+        let (bytes, tensors) = values::to_bytes(&id, &config, views, looks)?;
+        let beside = path.with_extension("safetensors");
+        let name = beside.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        header.values = Some(Values { file: name, tensors, bytes: bytes.len() as u64, left_out });
+        let text = Text { header, lines: self.lines.clone() };
+        // The values first: those of the same session hold all that the older text needs.
+        values::save(&beside, &bytes).map_err(|error| error.to_string())?;
+        file::save(&path, &text).map_err(|error| error.to_string())?;
+        self.saved = self.lines.len();
+        let mut said = vec![format!(
+            "saved {}: {} lines, {}; {}: {tensors} tensors, {}",
+            path.display(),
+            text.lines.len(),
+            size(text.to_string().len()),
+            beside.display(),
+            size(bytes.len())
+        )];
+        if left_out > 0 {
+            said.push(format!("{left_out} more tensors were looked at and left out: the values would be too large"));
+        }
+        self.target = Some(path);
+        Ok(said)
+    }
+
+    /// The digests of the model, made once.
+    fn fingerprint(&mut self) -> Result<(), String> {
+        if self.fingerprint.is_none() {
+            self.fingerprint = Some(Fingerprint::of(self.debugger.model()));
+        }
+        Ok(())
+    }
+
+    /// The header for a session in this folder; without one, for a journal.
+    pub(super) fn header_at(&self, folder: Option<&Path>) -> Header {
+        let now = self.debugger.header();
+        let mut model = ModelFacts { name: now.model, facts: now.facts, ..ModelFacts::default() };
+        self.places.locate(&mut model, folder);
+        if let Some(fingerprint) = &self.fingerprint {
+            model.config_sha256.clone_from(&fingerprint.config);
+            model.weights_sha256 = fingerprint.weights();
+        }
+        let start = &self.start;
+        let tokens = Tokens {
+            ids: start.tokens.iter().map(|token| token.id).collect(),
+            steps: start.forwards.clone(),
+            texts: start.tokens.iter().map(|token| token.text.clone()).collect(),
+        };
+        let mut header = Header { model, tokens, ..self.header.clone() };
+        header.engine.suspect.clone_from(&self.places.suspect);
+        // Without digests nothing is read, so nothing fails.
+        header.sources = self.places.sources(folder, false).unwrap_or_default();
+        header
+    }
+
+    /// What the comparison came to, once it has reached the end.
+    pub(super) fn verdict(&mut self) -> Option<Verdict> {
+        let report = self.debugger.report()?;
+        let divergence = |divergence: &crate::diagnose::Divergence| Divergence {
+            name: divergence.name.clone(),
+            culprit: divergence.culprit.name().into(),
+            suspects: divergence.suspects.iter().map(|suspect| suspect.id.to_string()).collect(),
+            layers: ranges(&divergence.layers),
+        };
+        Some(Verdict {
+            word: report.verdict.name().into(),
+            sentence: report.sentence.clone(),
+            divergences: report.divergences.iter().map(divergence).collect(),
+        })
+    }
+}
+
+/// `3.1 kB`
+pub fn size(bytes: usize) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} bytes"),
+        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}

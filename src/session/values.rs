@@ -1,0 +1,206 @@
+//! NAME.safetensors: what was looked at in a session. The tensors lie in it under their names, `engine/2.q_rope`, for other
+//! tools to read; what is no tensor (stops, comparisons, pages of the lens) is CBOR in the tensor `views`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::debugger::view::{Header, Stop, Witness};
+use crate::debugger::{LensSeen, Look, Looks, Seen};
+use crate::diagnose::ActivationRow;
+use crate::engine::Site;
+use crate::formats;
+use crate::model::Fingerprint;
+
+/// What the metadata calls itself.
+const FORMAT: &str = "layerstep.session/1";
+/// The tensor of what is no tensor.
+const VIEWS: &str = "views";
+
+/// What came of one command of the debugger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// The line, as it was typed.
+    pub text: String,
+    /// Where the debugger stood after it: which forward, and how many ops of it were computed.
+    pub forward: usize,
+    /// Ops computed of it.
+    pub counter: usize,
+    /// How often what our engine computes was changed.
+    pub variant: usize,
+    /// How often the dumps were read again.
+    pub reads: usize,
+    /// Why it stood there, or what was wrong.
+    pub stop: Result<Stop, String>,
+    /// What front ends are told, where that has changed.
+    pub header: Option<Header>,
+    /// Rows of the listing that patches change.
+    pub patched: Vec<usize>,
+    /// What was compared since the event before, or judged anew: row and comparison.
+    pub rows: Vec<(usize, ActivationRow)>,
+}
+
+/// What is no tensor.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Views {
+    /// What front ends were told at the start.
+    pub start: Header,
+    /// What came of each command of the debugger.
+    pub events: Vec<Event>,
+    /// Pages of the lens.
+    pub lens: Vec<LensSeen>,
+    /// Every tensor of the model, by its digest.
+    pub fingerprint: Fingerprint,
+    seen: Vec<Entry>,
+}
+
+/// One tensor that was looked at.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    tensor: String,
+    /// The beginning of the SHA-256 of its bytes.
+    digest: String,
+    variant: usize,
+    forward: usize,
+    site: String,
+    witness: Witness,
+    rows: Vec<usize>,
+    first_key: usize,
+    notes: Vec<String>,
+}
+
+/// All that the file holds.
+#[derive(Debug, Default)]
+pub struct Values {
+    /// Which session it belongs to.
+    pub id: String,
+    /// The text of config.json.
+    pub config: String,
+    /// What is no tensor.
+    pub views: Views,
+    /// What was looked at.
+    pub seen: HashMap<Look, Seen>,
+}
+
+/// What is wrong with a file of values.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {problem}; replay the session with its model, or fetch the file again")]
+pub struct Damaged {
+    file: String,
+    problem: String,
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `engine/2.q_rope`, `reference/2.q_rope@1`; with the variant where there is more than one.
+fn name_of(look: &Look) -> String {
+    let variant = if look.variant == 0 { String::new() } else { format!("+{}", look.variant) };
+    let forward = if look.forward == 0 { String::new() } else { format!("@{}", look.forward) };
+    format!("{}{variant}/{}{forward}", look.witness.name(), look.site)
+}
+
+/// Equal bits, so that what a patch has not changed is written once.
+fn same(a: &Seen, b: &Seen) -> bool {
+    let bits = |seen: &Seen| seen.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    a.values.shape() == b.values.shape() && bits(a) == bits(b)
+}
+
+/// The file: what was looked at, and `views`. Returns the bytes, and how many tensors they hold.
+///
+/// # Errors
+/// One sentence: the views cannot be written as CBOR.
+pub fn to_bytes(id: &str, config: &str, mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), String> {
+    let mut all: Vec<(&Look, &Seen)> = looks.seen.iter().collect();
+    all.sort_by_key(|(look, _)| **look);
+    let mut written: Vec<(String, Cow<[u8]>, Vec<usize>)> = Vec::new();
+    let mut first: HashMap<(usize, Site, Witness), Vec<(usize, &Seen)>> = HashMap::new();
+    views.lens.clone_from(&looks.lens);
+    views.seen.clear();
+    for (look, seen) in all {
+        let alike = first.entry((look.forward, look.site, look.witness)).or_default();
+        let place = alike.iter().find(|(_, other)| same(other, seen)).map(|(place, _)| *place).unwrap_or_else(|| {
+            let values: Vec<f32> = seen.values.iter().copied().collect();
+            let bytes = bytemuck::cast_slice(&values).to_vec();
+            written.push((name_of(look), bytes.into(), seen.values.shape().to_vec()));
+            alike.push((written.len() - 1, seen));
+            written.len() - 1
+        });
+        let (tensor, bytes, _) = &written[place];
+        views.seen.push(Entry {
+            tensor: tensor.clone(),
+            digest: digest(bytes),
+            variant: look.variant,
+            forward: look.forward,
+            site: look.site.to_string(),
+            witness: look.witness,
+            rows: seen.rows.clone(),
+            first_key: seen.first_key,
+            notes: seen.notes.clone(),
+        });
+    }
+    let count = written.len();
+    let mut cbor = Vec::new();
+    ciborium::into_writer(&views, &mut cbor).map_err(|error| format!("the session cannot be written: {error}"))?;
+    let metadata = HashMap::from(
+        [("format", FORMAT), ("id", id), ("config", config), ("views", &digest(&cbor))].map(|(k, v)| (k.to_string(), v.to_string())),
+    );
+    let length = cbor.len();
+    let mut views = Vec::new();
+    for (name, bytes, shape) in &written {
+        views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|error| error.to_string())?));
+    }
+    views.push((VIEWS.to_string(), TensorView::new(Dtype::U8, vec![length], &cbor).map_err(|error| error.to_string())?));
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
+    Ok((bytes, count))
+}
+
+/// Writes the file: whole or not at all.
+///
+/// # Errors
+/// Of the disk.
+pub fn save(path: &Path, bytes: &[u8]) -> Result<(), formats::Error> {
+    formats::write_file(path, |out| out.write_all(bytes))
+}
+
+/// Reads what [`to_bytes`] has made; `file` is its name in errors.
+///
+/// # Errors
+/// What is wrong, and with which tensor.
+pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
+    let damaged = |problem: String| Damaged { file: file.to_string(), problem: formats::escape(&problem) };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
+    let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let stored = |key: &str| metadata.get(key).cloned().unwrap_or_default();
+    if stored("format") != FORMAT {
+        return Err(damaged(format!("its metadata should say format {FORMAT}, and say {:?}: it holds no session", stored("format"))));
+    }
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
+    let cbor = tensors.tensor(VIEWS).map_err(|_| damaged(format!("it has no tensor {VIEWS}")))?;
+    if digest(cbor.data()) != stored("views") {
+        return Err(damaged(format!("the bytes of {VIEWS} are not those that were written")));
+    }
+    let views: Views = ciborium::from_reader(cbor.data()).map_err(|error| damaged(format!("{VIEWS} cannot be read: {error}")))?;
+    let mut seen = HashMap::new();
+    for entry in &views.seen {
+        let name = &entry.tensor;
+        let tensor = tensors.tensor(name).map_err(|_| damaged(format!("it has no tensor {name}")))?;
+        if tensor.dtype() != Dtype::F32 || digest(tensor.data()) != entry.digest {
+            return Err(damaged(format!("the bytes of {name} are not those that were written")));
+        }
+        let site = Site::parse(&entry.site).ok_or_else(|| damaged(format!("there is no activation {}", entry.site)))?;
+        let look = Look { variant: entry.variant, forward: entry.forward, site, witness: entry.witness };
+        let words: Vec<f32> = tensor.data().chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+        let values = ndarray::ArrayD::from_shape_vec(tensor.shape(), words)
+            .map_err(|error| damaged(format!("{name} has another size than its shape: {error}")))?;
+        let (rows, first_key, notes) = (entry.rows.clone(), entry.first_key, entry.notes.clone());
+        seen.insert(look, Seen { values: values.into_shared(), rows, first_key, notes });
+    }
+    Ok(Values { id: stored("id"), config: stored("config"), views, seen })
+}
