@@ -206,4 +206,5 @@ def stale_values(other: int | None) -> Callable:
 
 late_stale_keys = _stale("keys", STALE_SLOT, None, after=1)
 newest_keys_unwritten = _stale("keys", -1, None)
+newest_values_unwritten = _stale("values", -1, None)
 newest_values_late = _stale("values", -1, -2)
