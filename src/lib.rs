@@ -15,7 +15,8 @@
 //! | [`dump`] | a dump as a witness: names, shapes and rows aligned with the activation table | engine, model, formats, metrics | verdicts, screens |
 //! | [`diagnose`] | who is wrong: each dump on its own inputs, noise floors, the verdict | dump, engine, model, ops, metrics | screens, commands |
 //! | [`debugger`] | the product without a screen: commands in, plain views out | all above | ratatui, crossterm, stdout |
-//! | [`tui`] | the screen | debugger | ops, model, engine internals |
+//! | [`session`] | a debug session as files: what was typed, answered and seen | debugger and all above | screens, stdout |
+//! | [`tui`] | the screen | debugger, session | ops, model, engine internals |
 //! | [`cli`] | one file per subcommand | all | |
 //!
 //! `tests/house.rs` reads the `use crate::` lines and holds this table.
@@ -29,4 +30,5 @@ pub mod formats;
 pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod session;
 pub mod tui;

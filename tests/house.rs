@@ -14,8 +14,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dump", &["engine", "model", "formats", "metrics"]),
     ("diagnose", &["dump", "engine", "model", "ops", "metrics"]),
     ("debugger", &["diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
-    ("tui", &["debugger"]),
-    ("cli", &["tui", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
+    ("session", &["debugger", "diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
+    ("tui", &["debugger", "session"]),
+    ("cli", &["tui", "session", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
 ];
 
 /// Above this many lines a file holds two nouns.

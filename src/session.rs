@@ -1,0 +1,15 @@
+//! Sessions: what was typed, answered and seen, as files.
+//!
+//! `NAME.session` is text: a TOML header that says what was debugged, a line `---`, then the commands, each with its
+//! answers. `NAME.safetensors` beside it holds the values that were looked at.
+
+mod error;
+pub mod escape;
+pub mod file;
+pub mod header;
+pub mod place;
+
+pub use error::Error;
+pub use file::{Answer, Line, Text, save};
+pub use header::Header;
+pub use place::relative;
