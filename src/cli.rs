@@ -14,6 +14,8 @@ mod generate;
 mod input;
 mod inspect;
 mod places;
+mod recording;
+mod replay;
 mod suspect;
 mod watch;
 mod witness;
@@ -57,6 +59,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Replay a recorded session, on the screen or as a test.
+    Replay(replay::Args),
     /// Compare dumps with each other and with our engine; name the first activation out of line.
     Diff(diff::Args),
     /// Explain a known mistake of ports: how it shows, how it comes about, what to do; without an id, list them.
@@ -101,6 +105,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         None => debug::run_demo(cli.config.as_deref()),
         Some(Command::Debug(args)) => debug::run(&args),
         Some(Command::Run { script, arguments }) => debug::run_script(&script, &arguments),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),

@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 
-use crate::debugger::view::Stop;
-use crate::debugger::{Command, Debugger};
+use crate::debugger::Command;
+use crate::session::Recorder;
 
 /// Obeys commands; prints what comes of them.
 pub(super) struct Batch<'a, W> {
-    debugger: &'a mut Debugger,
+    recorder: &'a mut Recorder,
     out: W,
     /// The scripts that are being read, the innermost last.
     open: Vec<PathBuf>,
@@ -27,8 +27,8 @@ enum Next {
 
 impl<'a, W: Write> Batch<'a, W> {
     /// Prints to `out`.
-    pub(super) fn new(debugger: &'a mut Debugger, out: W) -> Self {
-        Self { debugger, out, open: Vec::new() }
+    pub(super) fn new(recorder: &'a mut Recorder, out: W) -> Self {
+        Self { recorder, out, open: Vec::new() }
     }
 
     /// Obeys the commands of the command line, then the lines of `script`, which has this name and may be a file; the
@@ -65,7 +65,10 @@ impl<'a, W: Write> Batch<'a, W> {
     fn line(&mut self, line: &str, folder: &Path) -> anyhow::Result<Next> {
         let command = match Command::parse(line) {
             Ok(Some(command)) => command,
-            Ok(None) => return Ok(Next::Line),
+            Ok(None) => {
+                self.comment(line);
+                return Ok(Next::Line);
+            }
             Err(error) => bail!("{error}"),
         };
         match &command {
@@ -85,18 +88,28 @@ impl<'a, W: Write> Batch<'a, W> {
                 self.open.pop();
                 return Ok(next);
             }
-            Command::Screen(_) => return Ok(Next::Line),
+            Command::Screen(_) => {
+                self.recorder.obeyed(line.trim());
+                return Ok(Next::Line);
+            }
             _ => {}
         }
-        let stop = self.debugger.execute(&command, &AtomicBool::new(false), &mut |_| {});
-        let stop = stop.map_err(anyhow::Error::msg)?;
-        if stop != Stop::Done || !command.stays() {
-            for line in self.debugger.describe(&stop) {
-                writeln!(self.out, "{line}")?;
-            }
+        let stop = self.recorder.execute(&command, line.trim(), &AtomicBool::new(false), &mut |_| {});
+        let said = self.recorder.answers(&command, &stop);
+        stop.map_err(anyhow::Error::msg)?;
+        for answer in said {
+            writeln!(self.out, "{}", answer.text)?;
         }
         self.out.flush()?;
         Ok(Next::Line)
+    }
+
+    /// Comments tell the story of a recording; the first line of a program and the output that a test expects do not.
+    fn comment(&mut self, line: &str) {
+        let begins = self.recorder.lines().is_empty();
+        if !line.starts_with("#!") && !line.starts_with("#>") && !(begins && line.trim().is_empty()) {
+            self.recorder.obeyed(line.trim_end());
+        }
     }
 }
 

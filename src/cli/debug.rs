@@ -3,12 +3,13 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 
 use super::batch::Batch;
+use super::recording;
 use super::config::Config;
 use super::demo;
 use super::input::{Loaded, TokenArgs};
@@ -21,51 +22,72 @@ use crate::debugger::view::Witness;
 use crate::debugger::{Debugger, Opener, Session, Switched};
 use crate::diagnose::Witnesses;
 use crate::dump::Dump;
+use crate::session::Places;
 use crate::tui;
 
 /// Step through a forward pass in the terminal.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Args {
     /// Hugging Face directory, or a repository id of the local cache; without it, the built-in demo.
-    model: Option<String>,
+    pub(super) model: Option<String>,
     #[command(flatten)]
-    tokens: TokenArgs,
+    pub(super) tokens: TokenArgs,
     #[command(flatten)]
-    dumps: DumpArgs,
+    pub(super) dumps: DumpArgs,
     /// Let our own engine make a known mistake, to look at: rope_interleaved, rope_theta@0-2,7 in some layers only,
     /// rope_theta:2 in the second of its ways. Dumps are still compared with the right engine. `layerstep explain` lists
     /// the mistakes.
     #[arg(long, value_name = "ID[:N][@LAYERS]")]
-    suspect: Option<String>,
+    pub(super) suspect: Option<String>,
     /// Read the dumps again each time their files change, as the key R does.
     #[arg(long)]
-    watch: bool,
+    pub(super) watch: bool,
     /// Begin with a command, as : takes it; repeatable: --command 'break *.probs if nan' --command continue.
     #[arg(short, long = "command", value_name = "COMMAND")]
-    commands: Vec<String>,
+    pub(super) commands: Vec<String>,
     /// Read this configuration file, not the one in the usual place; `layerstep config` tells where that is.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Alone: no screen; obey --command, or the lines of standard input, and print what comes of them. With a number:
     /// which row of a batch of the dumps to take, from 0.
     #[arg(long, value_name = "K", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "not said, said alone, said with a number")]
-    batch: Option<Option<usize>>,
+    pub(super) batch: Option<Option<usize>>,
+    /// Save the session when it ends, as NAME.session and NAME.safetensors: `layerstep replay NAME` plays it.
+    #[arg(long, value_name = "NAME")]
+    pub(super) record: Option<PathBuf>,
+    /// Go on with a session that was cut off, the last one or that of a journal file: everything that was typed is done
+    /// again.
+    #[arg(long, value_name = "JOURNAL", num_args = 0..=1, conflicts_with_all = ["model", "prompt", "ids", "reference", "candidate", "suspect"])]
+    #[expect(clippy::option_option, reason = "not said, said alone, said with a file")]
+    pub(super) recover: Option<Option<PathBuf>>,
+}
+
+/// What is debugged, and where it lies.
+pub(super) struct Subject {
+    pub(super) debugger: Debugger,
+    pub(super) places: Places,
+    watch: Option<Watch>,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.as_deref())?;
-    let (mut debugger, watch) = open(args)?;
-    debugger.limit_memory(config.memory);
-    if args.batch == Some(None) {
-        let batch = Batch::new(&mut debugger, std::io::stdout().lock());
-        let stdin = std::io::stdin();
-        let mut lines = stdin.lock();
-        let read = args.commands.is_empty();
-        return batch.run(&args.commands, read.then_some(("standard input", &mut lines as &mut dyn BufRead)));
+    let recovered = args.recover.as_ref().map(|journal| recording::recovered(journal.as_deref(), args)).transpose()?;
+    let (args, commands) = recovered.as_ref().map_or((args, &args.commands), |again| (&again.args, &again.commands));
+    let subject = open(args)?;
+    if args.batch != Some(None) {
+        let shown = show(subject, config, args.record.as_deref(), commands.clone());
+        return shown.inspect(|_| recovered.iter().for_each(|again| again.forget()));
     }
-    show(debugger, config, watch, args.commands.clone())
+    let mut recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
+    let stdin = std::io::stdin();
+    let mut lines = stdin.lock();
+    let read = commands.is_empty() || recovered.is_some();
+    let script = read.then_some(("standard input", &mut lines as &mut dyn BufRead));
+    let ended = Batch::new(&mut recorder, std::io::stdout().lock()).run(commands, script);
+    let ended = recording::finished(&mut recorder, ended);
+    ended.inspect(|_| recovered.iter().for_each(|again| again.forget()))
 }
 
 /// Runs a script: the first line may say what is debugged, as on the command line.
@@ -86,14 +108,15 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
         .map_err(|error| anyhow!("{name}: {}", super::one_line(&error.to_string())))?
         .args;
     let config = Config::load(args.config.as_deref())?;
-    let (mut debugger, _) = open(&args)?;
-    debugger.limit_memory(config.memory);
+    let subject = open(&args)?;
+    let mut recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
     // The line stays as an empty one, so that the others keep their numbers.
     let lines: Vec<&str> =
         text.lines().enumerate().map(|(index, line)| if Some(index) == first { "" } else { line }).collect();
     let lines = lines.join("\n");
-    let batch = Batch::new(&mut debugger, std::io::stdout().lock());
-    batch.run(&args.commands, Some((&name, &mut lines.as_bytes())))
+    let batch = Batch::new(&mut recorder, std::io::stdout().lock());
+    let ended = batch.run(&args.commands, Some((&name, &mut lines.as_bytes())));
+    recording::finished(&mut recorder, ended)
 }
 
 /// The arguments on the first line of a script: paths are seen from where it lies.
@@ -118,13 +141,16 @@ struct Script {
 }
 
 /// Opens what the arguments say.
-fn open(args: &Args) -> anyhow::Result<(Debugger, Option<Watch>)> {
+pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
+    let mut places = Places { suspect: args.suspect.clone(), ..Places::default() };
     let Some(model) = &args.model else {
         let (loaded, opened) = demo::open()?;
         let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
-        return Ok((debugger(session(&loaded, opened)?, switched), None));
+        return Ok(Subject { debugger: debugger(session(&loaded, opened)?, switched), places, watch: None });
     };
     let loaded = Loaded::open(model)?;
+    places.model = Some(loaded.directory.clone());
+    places.repository = Some(loaded.model.name.clone()).filter(|name| name.contains('/'));
     let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
     if let Some(switched) = &switched {
         note(&format!("note: our engine computes {}: {}", switched.describe(), switched.words));
@@ -138,12 +164,16 @@ fn open(args: &Args) -> anyhow::Result<(Debugger, Option<Watch>)> {
         };
         let steps = vec![ids.len()];
         let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } };
-        return Ok((debugger(session(&loaded, opened)?, switched), None));
+        return Ok(Subject { debugger: debugger(session(&loaded, opened)?, switched), places, watch: None });
     }
+    let role = |name: &str, path: &Option<PathBuf>| path.clone().map(|path| (name.to_string(), path));
+    let dumps = [role("reference", &args.dumps.reference), role("candidate", &args.dumps.candidate)];
+    places.dumps = dumps.into_iter().flatten().collect();
+    (places.map, places.batch) = (args.dumps.map.clone(), args.batch.flatten());
     let watch = args.watch.then(|| Watch::of(&args.dumps));
     let (batch, dumps) = (args.batch.flatten(), args.dumps.clone());
     let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps, batch };
-    Ok((debugger(files.session()?, switched), watch))
+    Ok(Subject { debugger: debugger(files.session()?, switched), places, watch })
 }
 
 fn debugger(session: Session, switched: Option<Switched>) -> Debugger {
@@ -157,17 +187,19 @@ fn debugger(session: Session, switched: Option<Switched>) -> Debugger {
 /// Opens the demo.
 pub(super) fn run_demo(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = Config::load(config)?;
-    let (loaded, opened) = demo::open()?;
-    let mut debugger = debugger(session(&loaded, opened)?, None);
-    debugger.limit_memory(config.memory);
-    show(debugger, config, None, Vec::new())
+    show(open(&Args::default())?, config, None, Vec::new())
 }
 
-fn show(debugger: Debugger, config: Config, watch: Option<Watch>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
-    let watch = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
+fn show(subject: Subject, config: Config, record: Option<&Path>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
+    let recorder = recording::recorder(subject.debugger, subject.places, &config, record)?;
+    let recorder = Arc::new(Mutex::new(recorder));
+    let watch = subject.watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let Config { settings, keys, .. } = config;
-    tui::run(debugger, tui::Start { settings, keys, watch, history: places::history(), commands })?;
-    Ok(ExitCode::SUCCESS)
+    let start = tui::Start { settings, keys, watch, history: places::history(), commands };
+    let ended = tui::run(Arc::clone(&recorder), start).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from);
+    // A command that was interrupted may still be on its way out.
+    let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+    recording::finished(&mut recorder, ended)
 }
 
 fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {

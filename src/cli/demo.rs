@@ -17,10 +17,13 @@ const TOKENIZER: &[u8] = include_bytes!("../../reference/demo/model/tokenizer.js
 const REFERENCE: &[u8] = include_bytes!("../../reference/demo/reference.safetensors");
 const CANDIDATE: &[u8] = include_bytes!("../../reference/demo/candidate.safetensors");
 
+/// What the built-in model is called.
+pub(super) const NAME: &str = "demo";
+
 /// Opens the demo model and both dumps.
 pub(super) fn open() -> anyhow::Result<(Loaded, Opened)> {
     let mut model = Model::from_bytes(CONFIG, WEIGHTS)?;
-    model.name = "demo".into();
+    model.name = NAME.into();
     let model = Arc::new(model);
     let tokenizer = Some(Arc::new(Tokenizer::from_bytes(TOKENIZER, "tokenizer.json of the demo")?));
     let dump = |name: &str, bytes: &'static [u8]| -> anyhow::Result<Option<Dump>> {

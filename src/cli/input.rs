@@ -9,7 +9,7 @@ use crate::cli::note;
 use crate::model::{ChatTemplate, GenerationDefaults, HubCache, Message, Model, Tokenizer, locate};
 
 /// The tokens, as text or as ids.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct TokenArgs {
     /// Text to feed; tokenized as the model's tokenizer.json says, special tokens added.
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]

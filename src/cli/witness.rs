@@ -13,7 +13,7 @@ use crate::engine::{Activation, Compute, Site, Span, evaluate};
 use crate::model::Model;
 
 /// The dumps, as named on the command line.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct DumpArgs {
     /// What is right: PyTorch's dump (.safetensors, .npz, .pt, or a directory of .npy or .bin).
     #[arg(long, value_name = "DUMP")]

@@ -2,6 +2,8 @@
 
 use ndarray::{ArrayD, Axis as NdAxis, CowArray, IxDyn, Slice};
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::{Axis, Site};
 use crate::metrics::{self, Comparison};
 use crate::model::Config;
@@ -39,7 +41,7 @@ impl Part {
 }
 
 /// Where the largest difference is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worst {
     /// Position in the sequence.
     pub token: Option<usize>,

@@ -68,7 +68,7 @@ impl Culprit {
 }
 
 /// What is known about one activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// Within f32 rounding.
     Ok,
@@ -99,7 +99,7 @@ impl Status {
 }
 
 /// One row of the report.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ActivationRow {
     /// Canonical name; decode steps carry `@1`, `@2`, ...
     pub name: String,

@@ -12,6 +12,7 @@ use crate::model::weights::{Layer, Linear, Model, Storage, Tensor};
 use crate::model::{Config, ConfigError};
 
 mod account;
+mod bare;
 mod checkpoint;
 mod header;
 

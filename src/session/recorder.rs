@@ -45,7 +45,7 @@ impl Recorder {
         debugger.keep_looks(budget);
         let mut header = Header::new();
         header.arithmetic = crate::engine::arithmetic();
-        let (start, config) = (debugger.header(), debugger.config_json().to_string());
+        let (start, config) = (debugger.header(), debugger.model().config_json.clone());
         Self {
             places,
             header,

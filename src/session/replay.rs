@@ -24,6 +24,19 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Opens a session: NAME.session, or its name alone.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn open(path: &std::path::Path) -> anyhow::Result<Self> {
+        let path = super::file_of(path);
+        let text = Text::read(&path)?;
+        let beside = path.with_extension("safetensors");
+        let values = beside.exists().then(|| std::fs::read(&beside)).transpose()?;
+        let values = values.map(|bytes| super::values::from_bytes(&bytes, &beside.display().to_string())).transpose()?;
+        Ok(Self { text, values })
+    }
+
     /// Lines that the debugger obeys, with the command; the others are the screen's, or tell the story.
     fn commands(&self) -> impl Iterator<Item = (usize, Command)> {
         self.text.lines.iter().enumerate().filter_map(|(line, said)| {

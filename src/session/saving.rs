@@ -29,6 +29,9 @@ impl Recorder {
     /// # Errors
     /// One sentence: there is no name, another session lies there, or the disk fails; what was saved before is then whole.
     pub fn save(&mut self, name: Option<&Path>, replace: bool) -> Result<Vec<String>, String> {
+        if self.debugger.is_taped() {
+            return Err("nothing new is recorded here: this session is played from what was recorded, without the weights".into());
+        }
         let path = name.map(file_of).or_else(|| self.target.clone());
         let path = path.ok_or("where to? save NAME writes NAME.session and NAME.safetensors")?;
         let own = self.target.as_ref() == Some(&path) && self.saved > 0;
@@ -41,12 +44,7 @@ impl Recorder {
         let mut header = self.header_at(Some(folder));
         header.sources = self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
         header.verdict = self.verdict();
-        let views = Views {
-            start: self.start.clone(),
-            events: self.events.clone(),
-            fingerprint: self.fingerprint.clone().unwrap_or_default(),
-            ..Views::default()
-        };
+        let views = Views::new(self.start.clone(), self.events.clone(), self.fingerprint.clone().unwrap_or_default());
         let (id, config) = (header.id.clone(), self.config.clone());
         let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
         let left_out = looks.left_out.len();

@@ -59,6 +59,13 @@ pub struct Views {
     seen: Vec<Entry>,
 }
 
+impl Views {
+    /// What a recorder has.
+    pub fn new(start: Header, events: Vec<Event>, fingerprint: Fingerprint) -> Self {
+        Self { start, events, fingerprint, ..Self::default() }
+    }
+}
+
 /// One tensor that was looked at.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {

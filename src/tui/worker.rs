@@ -2,7 +2,7 @@
 //! sentence on the screen, never a dead screen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::message::{Reply, Request};
 use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
 use crate::debugger::{Command, Debugger};
+use crate::session::Recorder;
 
 /// What the screen needs of a debugger.
 pub trait Backend {
@@ -66,6 +67,44 @@ impl Backend for Debugger {
     fn curve(&self) -> Curve {
         Debugger::curve(self)
     }
+}
+
+/// Whoever started the screen saves what was recorded when it is gone.
+impl Backend for Arc<Mutex<Recorder>> {
+    fn execute(
+        &mut self,
+        command: &Command,
+        line: &str,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        held(self).execute(command, line, interrupt, progress)
+    }
+
+    fn header(&self) -> Header {
+        held(self).debugger().header()
+    }
+
+    fn listing(&self) -> Listing {
+        held(self).debugger().listing()
+    }
+
+    fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        held(self).debugger().page(request)
+    }
+
+    fn curve(&self) -> Curve {
+        held(self).debugger().curve()
+    }
+
+    fn obeyed(&mut self, line: &str) {
+        held(self).obeyed(line);
+    }
+}
+
+/// A panic has become a sentence on the screen; what was recorded up to it stays.
+fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves one request. Requests that are not for the debugger are passed over.

@@ -1,0 +1,103 @@
+//! Recording while debugging: where to, the journal, and going on after a crash.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::config::Config;
+use super::debug::Args;
+use super::input::TokenArgs;
+use super::witness::DumpArgs;
+use super::{note, places};
+use crate::debugger::Debugger;
+use crate::session::{DEFAULT_BUDGET, Places, Recorder, Text, file_of, journal};
+
+/// A recorder of a debugger; what it records is saved as `record`, if that is given.
+pub(super) fn recorder(
+    mut debugger: Debugger,
+    places: Places,
+    config: &Config,
+    record: Option<&Path>,
+) -> anyhow::Result<Recorder> {
+    debugger.limit_memory(config.memory);
+    let mut recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
+    if let Some(name) = record {
+        let path = file_of(name);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            bail!("--record {}: there is no folder {}", name.display(), folder.display());
+        }
+        recorder.record_to(path);
+    }
+    if let Some(folder) = places::journals()
+        && let Err(sentence) = recorder.keep_journal(&folder)
+    {
+        note(&format!("note: a crash would lose this session: {sentence}"));
+    }
+    Ok(recorder)
+}
+
+/// Ends a recording, however the session ended.
+pub(super) fn finished(recorder: &mut Recorder, ended: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match recorder.finish() {
+        Ok(said) => said.iter().for_each(|line| note(line)),
+        Err(sentence) if ended.is_err() => note(&format!("error: {sentence}")),
+        Err(sentence) => bail!(sentence),
+    }
+    ended
+}
+
+/// A session that was cut off.
+pub(super) struct Recovered {
+    /// What was debugged.
+    pub(super) args: Args,
+    /// What was typed.
+    pub(super) commands: Vec<String>,
+    journal: PathBuf,
+}
+
+impl Recovered {
+    /// The journal is not needed any more.
+    pub(super) fn forget(&self) {
+        drop(std::fs::remove_file(&self.journal));
+    }
+}
+
+/// The session of a journal, or the last one that was cut off; `args` say how it goes on.
+pub(super) fn recovered(journal: Option<&Path>, args: &Args) -> anyhow::Result<Recovered> {
+    let journal = match journal {
+        Some(journal) => journal.to_owned(),
+        None => {
+            let folder = places::journals().context("there is no home directory, so no journals are kept")?;
+            let left = journal::left_behind(&folder);
+            let last = left.into_iter().next();
+            last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?.path
+        }
+    };
+    let Text { header, lines } = journal::recover(&journal)?;
+    let built_in = header.model.path.is_none();
+    let source = |role: &str| header.sources.iter().find(|source| source.role == role);
+    let path = |role: &str| source(role).map(|source| PathBuf::from(&source.file));
+    let first = header.sources.first();
+    let ids = (header.sources.is_empty() && !built_in).then(|| header.tokens.ids.clone());
+    let batch = first.and_then(|source| source.batch);
+    note(&format!("going on with {}: {} lines", journal.display(), lines.len()));
+    Ok(Recovered {
+        args: Args {
+            model: header.model.path.clone(),
+            tokens: TokenArgs { ids, ..TokenArgs::default() },
+            dumps: DumpArgs {
+                reference: path("reference"),
+                candidate: path("candidate"),
+                map: first.and_then(|source| source.map.as_ref()).map(PathBuf::from),
+            },
+            suspect: header.engine.suspect.clone(),
+            // Whoever has no screen takes the first row.
+            batch: if args.batch == Some(None) { args.batch } else { batch.map(Some) },
+            ..args.clone()
+        },
+        commands: lines.into_iter().map(|line| line.text).collect(),
+        journal,
+    })
+}

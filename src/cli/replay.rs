@@ -1,0 +1,169 @@
+//! `layerstep replay`: a session again, on the screen or as a test.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::config::Config;
+use super::debug::{self, Subject};
+use super::input::TokenArgs;
+use super::note;
+use super::witness::DumpArgs;
+use crate::model::{Fingerprint, HubCache, locate};
+use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text};
+
+/// Replay a recorded session: on the screen, or with --check as a test.
+///
+/// With the model and the dumps everything is computed again and compared with the recording; without them the recorded
+/// values are shown.
+///
+/// Exit status of --check: 0 when all is as recorded, 1 when something differs, 2 when it could not run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// NAME.session, its name without the ending, or what `layerstep pack` has made.
+    session: PathBuf,
+    /// No screen: compare every answer, activation and verdict with the recording.
+    #[arg(long)]
+    check: bool,
+    /// Replay on this model: the recorded one where it lies elsewhere, or another one.
+    #[arg(long, value_name = "MODEL", conflicts_with = "recorded")]
+    model: Option<String>,
+    /// The reference, where it lies elsewhere or is another one.
+    #[arg(long, value_name = "DUMP", conflicts_with = "recorded")]
+    reference: Option<PathBuf>,
+    /// The candidate, where it lies elsewhere or is another one.
+    #[arg(long, value_name = "DUMP", conflicts_with = "recorded")]
+    candidate: Option<PathBuf>,
+    /// Compute nothing: show only what was recorded, even where the model is there.
+    #[arg(long)]
+    recorded: bool,
+    /// Read this configuration file, not the one in the usual place.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// A recording, ready to be played.
+struct Ready {
+    replay: Replay,
+    /// Whether it is computed again, in one sentence.
+    how: String,
+    /// What is known to differ before anything is played.
+    differs: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(args.config.as_deref())?;
+    let Ready { mut replay, how, differs } = ready(args, &config)?;
+    note(&how);
+    if !args.check {
+        anyhow::bail!("the screen of replay is not there yet: --check works");
+    }
+    let tally = replay.check();
+    report(&tally, &differs)
+}
+
+fn report(tally: &Tally, differs: &[String]) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let differences: Vec<&String> = differs.iter().chain(&tally.differences).collect();
+    let Tally { commands, identical, within, .. } = tally;
+    let activations = match (*identical, *within) {
+        (identical, 0) => format!("{identical} activations to the bit"),
+        (identical, within) => format!("{identical} activations to the bit and {within} within the noise of f32"),
+    };
+    if differences.is_empty() {
+        writeln!(out, "as recorded: {commands} commands, {activations}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let things = if differences.len() == 1 { "difference" } else { "differences" };
+    writeln!(out, "differs from the recording: {} {things}; as recorded: {activations}", differences.len())?;
+    for difference in differences {
+        writeln!(out, "  {difference}")?;
+    }
+    Ok(ExitCode::from(1))
+}
+
+fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
+    let recording = Recording::open(&args.session)?;
+    let folder = args.session.parent().unwrap_or(Path::new("")).to_owned();
+    let named = args.model.is_some() || args.reference.is_some() || args.candidate.is_some();
+    let found = if args.recorded { Err("--recorded".to_string()) } else { subject(args, &recording.text, &folder) };
+    match found {
+        Ok(args_of_debug) => {
+            let Subject { mut debugger, places, .. } = debug::open(&args_of_debug)?;
+            debugger.limit_memory(config.memory);
+            let differs = if named { Vec::new() } else { other_weights(&recording, &debugger) };
+            let how = format!("computed again with {}", debugger.header().model);
+            let recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
+            Ok(Ready { replay: Replay::new(recorder, recording), how, differs })
+        }
+        Err(why) if named => anyhow::bail!(why),
+        Err(why) => {
+            let debugger = recording.debugger().map_err(|sentence| {
+                anyhow::anyhow!("{}: {why}, and {sentence}: --model says where the model is", args.session.display())
+            })?;
+            let how = format!("only what was recorded: {why}");
+            let recorder = Recorder::new(debugger, Places::default(), DEFAULT_BUDGET);
+            Ok(Ready { replay: Replay::new(recorder, recording), how, differs: Vec::new() })
+        }
+    }
+}
+
+/// What `debug` is to open; a sentence where something is not there.
+fn subject(args: &Args, text: &Text, folder: &Path) -> Result<debug::Args, String> {
+    let header = &text.header;
+    let dump = |role: &str, given: &Option<PathBuf>| -> Result<Option<PathBuf>, String> {
+        let Some(source) = header.sources.iter().find(|source| source.role == role) else { return Ok(given.clone()) };
+        let path = given.clone().unwrap_or_else(|| folder.join(&source.file));
+        if path.exists() { Ok(Some(path)) } else { Err(format!("the {role} {} is not here", source.file)) }
+    };
+    let (reference, candidate) = (dump("reference", &args.reference)?, dump("candidate", &args.candidate)?);
+    let map = header.sources.iter().find_map(|source| source.map.as_ref()).map(|map| folder.join(map));
+    if let Some(map) = map.as_ref().filter(|map| !map.exists()) {
+        return Err(format!("the names of the tensors, {}, are not here", map.display()));
+    }
+    let model = match &args.model {
+        Some(model) => Some(model.clone()),
+        None => model(text, folder)?,
+    };
+    let ids = (reference.is_none() && candidate.is_none() && model.is_some()).then(|| header.tokens.ids.clone());
+    Ok(debug::Args {
+        model,
+        tokens: TokenArgs { ids, ..TokenArgs::default() },
+        dumps: DumpArgs { reference, candidate, map },
+        suspect: header.engine.suspect.clone(),
+        batch: header.sources.iter().find_map(|source| source.batch).map(Some),
+        ..debug::Args::default()
+    })
+}
+
+/// Where the model of a session is; none for the one that is built in.
+fn model(text: &Text, folder: &Path) -> Result<Option<String>, String> {
+    let facts = &text.header.model;
+    if let Some(path) = &facts.path {
+        let path = folder.join(path);
+        if path.join("config.json").exists() {
+            return Ok(Some(path.display().to_string()));
+        }
+    }
+    if let Some(repository) = &facts.repository
+        && locate(repository, &HubCache::of_environment()).is_ok()
+    {
+        return Ok(Some(repository.clone()));
+    }
+    if facts.name == super::demo::NAME && facts.path.is_none() {
+        return Ok(None);
+    }
+    Err(format!("the model {} is not here", facts.name))
+}
+
+/// What of the model is not as it was recorded.
+fn other_weights(recording: &Recording, debugger: &crate::debugger::Debugger) -> Vec<String> {
+    let Some(values) = &recording.values else { return Vec::new() };
+    let now = Fingerprint::of(debugger.model());
+    let then = &recording.text.header.model;
+    if then.weights_sha256.is_empty() || (then.weights_sha256 == now.weights() && then.config_sha256 == now.config) {
+        return Vec::new();
+    }
+    values.views.fingerprint.differences(&now)
+}
