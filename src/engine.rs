@@ -5,6 +5,7 @@
 //! inputs by [`evaluate`].
 
 pub mod activation;
+pub mod arithmetic;
 pub mod cache;
 pub mod compute;
 pub mod evaluate;
@@ -18,6 +19,7 @@ pub mod supply;
 pub mod together;
 
 pub use activation::{ACTIVATIONS, Activation, Axis, Row};
+pub use arithmetic::arithmetic;
 pub use compute::Compute;
 pub use evaluate::{Input, Span, evaluate, inputs};
 pub use name::{Site, matching};

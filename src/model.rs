@@ -6,6 +6,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod fingerprint;
 pub mod generation;
 pub mod load;
 pub mod locate;
@@ -14,6 +15,7 @@ pub mod weights;
 
 pub use chat::{ChatTemplate, Message};
 pub use config::{Architecture, Config, ConfigError};
+pub use fingerprint::Fingerprint;
 pub use generation::GenerationDefaults;
 pub use load::LoadError;
 pub use locate::{HubCache, LocateError, locate};

@@ -4,6 +4,8 @@
 mod chat;
 #[path = "model/config.rs"]
 mod config;
+#[path = "model/fingerprint.rs"]
+mod fingerprint;
 #[path = "model/hostile.rs"]
 mod hostile;
 #[path = "model/load.rs"]

@@ -15,6 +15,18 @@ pub(super) fn config() -> Option<PathBuf> {
     Some(folder("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
 }
 
+/// The fingerprints of models seen before: `$XDG_CACHE_HOME/layerstep/fingerprints.json`.
+#[expect(dead_code, reason = "the recorder of sessions asks for it")]
+pub(super) fn cache() -> Option<PathBuf> {
+    Some(folder("XDG_CACHE_HOME", ".cache")?.join("fingerprints.json"))
+}
+
+/// The folder of the journals of sessions that run: `$XDG_STATE_HOME/layerstep/journals`.
+#[expect(dead_code, reason = "the recorder of sessions asks for it")]
+pub(super) fn journals() -> Option<PathBuf> {
+    Some(folder("XDG_STATE_HOME", ".local/state")?.join("journals"))
+}
+
 /// The file of command lines that were typed: `$XDG_STATE_HOME/layerstep/history`.
 pub(super) fn history() -> Option<PathBuf> {
     Some(folder("XDG_STATE_HOME", ".local/state")?.join("history"))

@@ -70,7 +70,7 @@ impl Model {
         let config_file = dir.join("config.json");
         let text = read_text(&config_file)?;
         let (config, notes) = Config::from_json(&text, &shown(&config_file))?;
-        Self::assemble(config, notes, name_of(dir), Checkpoint::open(dir)?)
+        Self::assemble(config, text, notes, name_of(dir), Checkpoint::open(dir)?)
     }
 
     /// A model from the bytes of one safetensors file, for the model that is built into the program.
@@ -79,11 +79,12 @@ impl Model {
         let storage = Arc::new(Storage::copied(safetensors));
         let mut checkpoint = Checkpoint::default();
         checkpoint.add("model.safetensors", &storage, safetensors.len())?;
-        Self::assemble(config, notes, "model".to_owned(), checkpoint)
+        Self::assemble(config, config_json.to_owned(), notes, "model".to_owned(), checkpoint)
     }
 
     fn assemble(
         config: Config,
+        config_json: String,
         mut notes: Vec<String>,
         name: String,
         checkpoint: Checkpoint,
@@ -92,7 +93,7 @@ impl Model {
         if copied > 0 {
             notes.push(format!("{copied} tensor(s) of {name} are not aligned in their file and were copied to memory"));
         }
-        let mut ledger = Ledger::new(tensors);
+        let mut ledger = Ledger::new(tensors.clone());
         let c = &config;
         let (hidden, wide) = (c.hidden_size, c.intermediate_size);
         let (q, kv) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
@@ -159,6 +160,8 @@ impl Model {
         notes.extend(account.notes);
         Ok(Self {
             config,
+            config_json,
+            tensors: Arc::new(tensors),
             name,
             dtype_label: account.dtype_label,
             bytes: account.bytes,

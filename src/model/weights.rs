@@ -1,5 +1,6 @@
 //! The weights: plain structs of tensors, shape beside each field, in the dtype they have on disk.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -175,6 +176,8 @@ impl Layer {
 pub struct Model {
     /// The numbers of config.json.
     pub config: Config,
+    /// config.json itself.
+    pub config_json: String,
     /// The repository id when the model lies in the Hugging Face cache, else the name of its folder.
     pub name: String,
     /// The dtype of the weights, `bf16`; when there are several, the one with most bytes first, `bf16 and f32`.
@@ -183,6 +186,9 @@ pub struct Model {
     pub bytes: u64,
     /// The files the weights lie in; none for the built-in model.
     pub files: Vec<PathBuf>,
+    /// Every tensor of the checkpoint by its name there, also those that are kept widened below, and those that are not
+    /// used: none is copied.
+    pub tensors: Arc<BTreeMap<String, Tensor>>,
     /// What was found in the files and has no influence on the forward pass.
     pub notes: Vec<String>,
     /// `[vocab, hidden]`

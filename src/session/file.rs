@@ -172,7 +172,7 @@ impl Text {
         }
         let text = std::str::from_utf8(bytes).map_err(|cause| {
             let before = &bytes[..cause.valid_up_to()];
-            Error::NotText { file: escape(file), line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
+            Error::NotText { file: escape(file), line: before.split(|byte| *byte == b'\n').count() }
         })?;
         Self::parse(text, file)
     }

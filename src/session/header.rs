@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::MAJOR;
 use super::escape::Quoted;
+use crate::engine::arithmetic;
 
 /// The minor version of the format that this program writes: newer ones have more keys, which are ignored.
 const MINOR: u32 = 0;
@@ -154,11 +155,12 @@ pub struct Values {
 }
 
 impl Header {
-    /// An empty one of this program, with an id of its own.
+    /// An empty one of this program and processor, with an id of its own.
     pub fn new() -> Self {
         Self {
             format: format!("{MAJOR}.{MINOR}"),
             program: format!("layerstep {}", env!("CARGO_PKG_VERSION")),
+            arithmetic: arithmetic().to_owned(),
             id: random_id(),
             ..Self::default()
         }

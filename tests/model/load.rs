@@ -17,7 +17,7 @@ pub(crate) const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "in
 pub(crate) struct Raw {
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 pub(crate) type Tensors = BTreeMap<String, Raw>;
