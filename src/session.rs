@@ -3,13 +3,13 @@
 //! `NAME.session` is text: a TOML header that says what was debugged, a line `---`, then the commands, each with its
 //! answers. `NAME.safetensors` beside it holds the values that were looked at.
 
+pub mod check;
 mod error;
 pub mod escape;
 pub mod file;
 pub mod header;
-pub mod place;
-pub mod check;
 pub mod journal;
+pub mod place;
 pub mod recorder;
 pub mod replay;
 pub mod saving;

@@ -9,12 +9,12 @@ use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 
 use super::batch::Batch;
-use super::recording;
 use super::config::Config;
 use super::demo;
 use super::input::{Loaded, TokenArgs};
 use super::note;
 use super::places;
+use super::recording;
 use super::suspect;
 use super::watch::{self, Stamp, Watch};
 use super::witness::{DumpArgs, Opened, Tokens};
@@ -22,6 +22,7 @@ use crate::debugger::view::Witness;
 use crate::debugger::{Debugger, Opener, Session, Switched};
 use crate::diagnose::Witnesses;
 use crate::dump::Dump;
+use crate::model::fingerprint::Cache;
 use crate::session::Places;
 use crate::tui;
 
@@ -142,7 +143,11 @@ struct Script {
 
 /// Opens what the arguments say.
 pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
-    let mut places = Places { suspect: args.suspect.clone(), ..Places::default() };
+    let mut places = Places {
+        suspect: args.suspect.clone(),
+        cache: super::places::cache().map(|path| Cache { path }),
+        ..Places::default()
+    };
     let Some(model) = &args.model else {
         let (loaded, opened) = demo::open()?;
         let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;

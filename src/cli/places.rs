@@ -16,13 +16,11 @@ pub(super) fn config() -> Option<PathBuf> {
 }
 
 /// The fingerprints of models seen before: `$XDG_CACHE_HOME/layerstep/fingerprints.json`.
-#[expect(dead_code, reason = "the recorder of sessions asks for it")]
 pub(super) fn cache() -> Option<PathBuf> {
     Some(folder("XDG_CACHE_HOME", ".cache")?.join("fingerprints.json"))
 }
 
 /// The folder of the journals of sessions that run: `$XDG_STATE_HOME/layerstep/journals`.
-#[expect(dead_code, reason = "the recorder of sessions asks for it")]
 pub(super) fn journals() -> Option<PathBuf> {
     Some(folder("XDG_STATE_HOME", ".local/state")?.join("journals"))
 }

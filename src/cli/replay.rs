@@ -3,13 +3,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use super::config::Config;
 use super::debug::{self, Subject};
 use super::input::TokenArgs;
 use super::note;
 use super::witness::DumpArgs;
-use crate::model::{Fingerprint, HubCache, locate};
+use crate::debugger::Debugger;
+use crate::model::fingerprint::Cache;
+use crate::model::{HubCache, locate};
 use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text};
 
 /// Replay a recorded session: on the screen, or with --check as a test.
@@ -92,7 +95,7 @@ fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
         Ok(args_of_debug) => {
             let Subject { mut debugger, places, .. } = debug::open(&args_of_debug)?;
             debugger.limit_memory(config.memory);
-            let differs = if named { Vec::new() } else { other_weights(&recording, &debugger) };
+            let differs = if named { Vec::new() } else { other_weights(&recording, &debugger, &places) };
             let how = format!("computed again with {}", debugger.header().model);
             let recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
             Ok(Ready { replay: Replay::new(recorder, recording), how, differs })
@@ -154,13 +157,18 @@ fn model(text: &Text, folder: &Path) -> Result<Option<String>, String> {
     if facts.name == super::demo::NAME && facts.path.is_none() {
         return Ok(None);
     }
-    Err(format!("the model {} is not here", facts.name))
+    // Wherever it was seen last on this machine.
+    let cache = super::places::cache().map(|path| Cache { path });
+    let folder = cache.and_then(|cache| cache.folder_of(&facts.config_sha256, &facts.weights_sha256));
+    folder
+        .map(|folder| Some(folder.display().to_string()))
+        .ok_or_else(|| format!("the model {} is not here", facts.name))
 }
 
 /// What of the model is not as it was recorded.
-fn other_weights(recording: &Recording, debugger: &crate::debugger::Debugger) -> Vec<String> {
+fn other_weights(recording: &Recording, debugger: &Debugger, places: &Places) -> Vec<String> {
     let Some(values) = &recording.values else { return Vec::new() };
-    let now = Fingerprint::of(debugger.model());
+    let Some(now) = places.fingerprint(debugger.model(), &AtomicBool::new(false)) else { return Vec::new() };
     let then = &recording.text.header.model;
     if then.weights_sha256.is_empty() || (then.weights_sha256 == now.weights() && then.config_sha256 == now.config) {
         return Vec::new();

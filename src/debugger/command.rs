@@ -180,7 +180,8 @@ impl Command {
     /// Whether a recording alone cannot obey it.
     pub fn needs_weights(&self) -> bool {
         use Command as C;
-        self.changes_values() || matches!(self, C::Generate(_) | C::Diagnose(_) | C::Info(Topic::Patches | Topic::Verdict))
+        self.changes_values()
+            || matches!(self, C::Generate(_) | C::Diagnose(_) | C::Info(Topic::Patches | Topic::Verdict))
     }
 
     /// Whether tokens, witnesses, suspect or patches may be others after it.

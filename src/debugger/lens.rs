@@ -47,9 +47,7 @@ impl Debugger {
         }
         let token = request.token.min(self.run.forward_ids().len() - 1);
         let places = self.places(request.mid);
-        let against = others(request.shown)
-            .into_iter()
-            .find(|other| self.has(*other));
+        let against = others(request.shown).into_iter().find(|other| self.has(*other));
         let witnesses: Vec<Witness> = [Some(request.shown), against].into_iter().flatten().collect();
         let mut read = self.read(&places, token, &witnesses);
         let beside = if against.is_some() { read.pop() } else { None };

@@ -136,7 +136,9 @@ impl Debugger {
         }
         for forward in 0..=self.run.forward() {
             let records = self.trace.forward(forward).iter().zip(self.run.program().sites());
-            for (record, site) in records.filter(|(_, site)| matches!(site.activation, Activation::KRope | Activation::VProj)) {
+            for (record, site) in
+                records.filter(|(_, site)| matches!(site.activation, Activation::KRope | Activation::VProj))
+            {
                 if let Some(values) = &record.value {
                     self.look_at_ours(forward, *site, values);
                 }

@@ -224,7 +224,8 @@ impl Debugger {
             self.trace.begin_forward();
         }
         let Some(site) = self.run.step() else { return Ok(None) };
-        let known = self.playing.is_none() || self.recorded(self.run.forward(), site, Witness::Engine).is_some_and(|seen| seen.is_ok());
+        let known = self.playing.is_none()
+            || self.recorded(self.run.forward(), site, Witness::Engine).is_some_and(|seen| seen.is_ok());
         self.trace.push(self.run.get(site).filter(|_| known));
         if let Err(error) = self.compare() {
             self.go_back(1);

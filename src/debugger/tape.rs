@@ -1,7 +1,7 @@
 //! A debugger without weights: what was recorded of a session stands in for the engine and the dumps.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::kept::Kept;
 use super::looked::{LensSeen, Look, Seen};
@@ -132,7 +132,12 @@ impl Debugger {
     }
 
     /// What was recorded of a dump.
-    pub(super) fn recorded(&self, forward: usize, site: Site, witness: Witness) -> Option<Result<(Part, Vec<String>), String>> {
+    pub(super) fn recorded(
+        &self,
+        forward: usize,
+        site: Site,
+        witness: Witness,
+    ) -> Option<Result<(Part, Vec<String>), String>> {
         let playing = self.playing.as_ref()?;
         let variant = if witness == Witness::Engine { self.variant } else { self.reads };
         let seen = playing.tape.seen.get(&Look { variant, forward, site, witness });
@@ -141,7 +146,9 @@ impl Debugger {
                 let values = seen.values.to_owned();
                 Ok((Part { values, rows: seen.rows.clone(), first_key: seen.first_key }, seen.notes.clone()))
             }
-            None if self.has(witness) => Err(format!("{} of the {} was not recorded: nobody looked at it", site.short(), witness.name())),
+            None if self.has(witness) => {
+                Err(format!("{} of the {} was not recorded: nobody looked at it", site.short(), witness.name()))
+            }
             None => Err(format!("there is no {}", witness.name())),
         })
     }
@@ -156,7 +163,10 @@ impl Debugger {
         };
         let all = playing.tape.lens.iter().filter(fits);
         let best = all.max_by_key(|seen| (seen.request == *request, seen.counter));
-        Some(best.map(|seen| seen.page.clone()).ok_or_else(|| "the lens was not recorded here: it needs the weights of the head".into()))
+        Some(
+            best.map(|seen| seen.page.clone())
+                .ok_or_else(|| "the lens was not recorded here: it needs the weights of the head".into()),
+        )
     }
 
     /// Takes it back to the start of the session: no breakpoints, no patches, nothing generated. What has been compared
@@ -173,4 +183,3 @@ impl Debugger {
         self.begin_again();
     }
 }
-

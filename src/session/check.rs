@@ -57,7 +57,8 @@ impl Replay {
                 within += 1;
             } else {
                 let name = look.site.short();
-                differences.push(format!("{name} lies {error:.1e} from what was recorded, and noise explains {floor:.1e}"));
+                differences
+                    .push(format!("{name} lies {error:.1e} from what was recorded, and noise explains {floor:.1e}"));
             }
         }
         self.tally.within += within;
@@ -76,8 +77,14 @@ impl Replay {
         for look in looks {
             let then = &values.seen[look];
             match debugger.dumped(look) {
-                Ok(now) if now.rows == then.rows && apart(now.values.view(), then.values.view()) == 0.0 => identical += 1,
-                Ok(_) => differences.push(format!("{} of the {} is not what was recorded", look.site.short(), look.witness.name())),
+                Ok(now) if now.rows == then.rows && apart(now.values.view(), then.values.view()) == 0.0 => {
+                    identical += 1
+                }
+                Ok(_) => differences.push(format!(
+                    "{} of the {} is not what was recorded",
+                    look.site.short(),
+                    look.witness.name()
+                )),
                 Err(sentence) => differences.push(sentence),
             }
         }

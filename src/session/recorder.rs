@@ -44,7 +44,7 @@ impl Recorder {
     pub fn new(mut debugger: Debugger, places: Places, budget: usize) -> Self {
         debugger.keep_looks(budget);
         let mut header = Header::new();
-        header.arithmetic = crate::engine::arithmetic();
+        header.arithmetic = crate::engine::arithmetic().into();
         let (start, config) = (debugger.header(), debugger.model().config_json.clone());
         Self {
             places,
@@ -108,7 +108,7 @@ impl Recorder {
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
         if let Command::Save { name, replace } = command {
-            return self.save(name.as_deref().map(Path::new), *replace).map(Stop::Said);
+            return self.save(name.as_deref().map(Path::new), *replace, interrupt).map(Stop::Said);
         }
         let stop = self.debugger.execute(command, interrupt, progress);
         self.take_down(command, line, &stop);
@@ -164,7 +164,8 @@ impl Recorder {
     /// The comparisons that are new since they were last asked for, or judged anew.
     fn changed_rows(&mut self) -> Vec<(usize, ActivationRow)> {
         let now = self.debugger.compared();
-        let same = |a: &ActivationRow, b: &ActivationRow| a.status == b.status && a.local == b.local && a.name == b.name;
+        let same =
+            |a: &ActivationRow, b: &ActivationRow| a.status == b.status && a.local == b.local && a.name == b.name;
         let known = self.rows.len().min(now.len());
         let mut changed: Vec<(usize, ActivationRow)> =
             (0..known).filter(|row| !same(&self.rows[*row], &now[*row])).map(|row| (row, now[row].clone())).collect();
@@ -198,10 +199,12 @@ impl Recorder {
         let unsaved = self.lines.len() > self.saved;
         let mut said = Vec::new();
         if self.target.is_some() && unsaved {
-            said = self.save(None, true)?;
+            said = self.save(None, true, &AtomicBool::new(false))?;
         } else if unsaved && self.is_marked() {
             // The lock goes with the process; the file stays.
-            return Ok(vec!["the marks and notes of this session were not saved: layerstep debug --recover brings it back".into()]);
+            return Ok(vec![
+                "the marks and notes of this session were not saved: layerstep debug --recover brings it back".into(),
+            ]);
         }
         if let Some(journal) = self.journal.take() {
             journal.finish();

@@ -33,7 +33,8 @@ impl Recording {
         let text = Text::read(&path)?;
         let beside = path.with_extension("safetensors");
         let values = beside.exists().then(|| std::fs::read(&beside)).transpose()?;
-        let values = values.map(|bytes| super::values::from_bytes(&bytes, &beside.display().to_string())).transpose()?;
+        let values =
+            values.map(|bytes| super::values::from_bytes(&bytes, &beside.display().to_string())).transpose()?;
         Ok(Self { text, values })
     }
 
@@ -41,7 +42,8 @@ impl Recording {
     fn commands(&self) -> impl Iterator<Item = (usize, Command)> {
         self.text.lines.iter().enumerate().filter_map(|(line, said)| {
             let command = Command::parse(&said.text).ok().flatten()?;
-            let obeyed = !matches!(command, Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. });
+            let obeyed =
+                !matches!(command, Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. });
             obeyed.then_some((line, command))
         })
     }
@@ -60,7 +62,8 @@ impl Recording {
         let values = self.values.as_ref().ok_or("the values of the session, its .safetensors file, are not there")?;
         let mut model = Model::without_weights(&values.config).map_err(|error| error.to_string())?;
         model.name.clone_from(&values.views.start.model);
-        let lens = values.views.lens.iter().flat_map(|seen| &seen.page.rows).flat_map(|row| &row.top).map(|line| &line.token);
+        let lens =
+            values.views.lens.iter().flat_map(|seen| &seen.page.rows).flat_map(|row| &row.top).map(|line| &line.token);
         let headers = values.views.events.iter().filter_map(|event| event.header.as_ref()).chain([&values.views.start]);
         let known = headers.flat_map(|header| &header.tokens).chain(lens);
         let texts = known.filter(|token| !token.text.is_empty()).map(|token| (token.id, token.text.clone())).collect();
@@ -292,7 +295,9 @@ impl Replay {
     }
 
     fn compare_answers(&mut self, place: usize) {
-        let (Some(now), Some(then)) = (self.recorder.lines.last(), self.recording.text.lines.get(place)) else { return };
+        let (Some(now), Some(then)) = (self.recorder.lines.last(), self.recording.text.lines.get(place)) else {
+            return;
+        };
         let exact = self.same_build || self.recorder.debugger.is_taped();
         if let Some((was, is)) = difference(&then.answers, &now.answers, exact) {
             self.differs(format!("{}: recorded {was:?}, now {is:?}", then.text));
@@ -325,7 +330,9 @@ impl Replay {
         if self.same_build {
             for look in other {
                 let name = look.site.short();
-                self.differs(format!("{name} has other bits than recorded, by the same build on the same kind of processor"));
+                self.differs(format!(
+                    "{name} has other bits than recorded, by the same build on the same kind of processor"
+                ));
             }
         } else {
             self.inexact.extend(other);
@@ -353,7 +360,9 @@ fn unheard(stop: Result<Stop, String>) -> Result<Stop, String> {
 /// The first line in which two answers differ. Where the arithmetic may be another one, numbers are left to the activations
 /// that they were made from.
 fn difference(then: &[Answer], now: &[Answer], exact: bool) -> Option<(String, String)> {
-    let numeric = |word: &str| word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').parse::<f64>().is_ok();
+    let numeric = |word: &str| {
+        word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').parse::<f64>().is_ok()
+    };
     let alike = |a: &str, b: &str| {
         let (a, b): (Vec<&str>, Vec<&str>) = (a.split_whitespace().collect(), b.split_whitespace().collect());
         a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || (numeric(a) && numeric(b)))

@@ -1,13 +1,13 @@
 //! Writing what was recorded: NAME.session and NAME.safetensors, each whole or not at all.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::file::{self, Text};
 use super::header::{Divergence, Header, ModelFacts, Tokens, Values, Verdict};
 use super::recorder::Recorder;
 use super::values::{self, Views};
 use crate::diagnose::finding::ranges;
-use crate::model::Fingerprint;
 
 /// What a session file is called.
 pub const EXTENSION: &str = "session";
@@ -28,9 +28,12 @@ impl Recorder {
     ///
     /// # Errors
     /// One sentence: there is no name, another session lies there, or the disk fails; what was saved before is then whole.
-    pub fn save(&mut self, name: Option<&Path>, replace: bool) -> Result<Vec<String>, String> {
+    pub fn save(&mut self, name: Option<&Path>, replace: bool, interrupt: &AtomicBool) -> Result<Vec<String>, String> {
         if self.debugger.is_taped() {
-            return Err("nothing new is recorded here: this session is played from what was recorded, without the weights".into());
+            return Err(
+                "nothing new is recorded here: this session is played from what was recorded, without the weights"
+                    .into(),
+            );
         }
         let path = name.map(file_of).or_else(|| self.target.clone());
         let path = path.ok_or("where to? save NAME writes NAME.session and NAME.safetensors")?;
@@ -40,11 +43,15 @@ impl Recorder {
         }
         let folder = std::path::absolute(&path).map_err(|error| error.to_string())?;
         let folder = folder.parent().ok_or_else(|| format!("{} names no file", path.display()))?;
-        self.fingerprint()?;
+        if self.fingerprint.is_none() {
+            self.fingerprint = self.places.fingerprint(self.debugger.model(), interrupt);
+        }
+        let fingerprint = self.fingerprint.clone().ok_or("not saved: it was interrupted")?;
         let mut header = self.header_at(Some(folder));
-        header.sources = self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
+        header.sources =
+            self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
         header.verdict = self.verdict();
-        let views = Views::new(self.start.clone(), self.events.clone(), self.fingerprint.clone().unwrap_or_default());
+        let views = Views::new(self.start.clone(), self.events.clone(), fingerprint);
         let (id, config) = (header.id.clone(), self.config.clone());
         let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
         let left_out = looks.left_out.len();
@@ -70,14 +77,6 @@ impl Recorder {
         }
         self.target = Some(path);
         Ok(said)
-    }
-
-    /// The digests of the model, made once.
-    fn fingerprint(&mut self) -> Result<(), String> {
-        if self.fingerprint.is_none() {
-            self.fingerprint = Some(Fingerprint::of(self.debugger.model()));
-        }
-        Ok(())
     }
 
     /// The header for a session in this folder; without one, for a journal.

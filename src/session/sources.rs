@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 
 use super::header::{ModelFacts, Source};
 use super::relative;
+use crate::model::fingerprint::Cache;
+use crate::model::{Fingerprint, Model};
 
 /// Where the model and the dumps lie.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Places {
     pub batch: Option<usize>,
     /// The mistake that our engine makes from the start.
     pub suspect: Option<String>,
+    /// Where digests of models are remembered.
+    pub cache: Option<Cache>,
 }
 
 impl Places {
@@ -45,6 +50,15 @@ impl Places {
             None => Some(Self::written(path, None)),
         };
         facts.path = self.model.as_ref().filter(|_| self.repository.is_none() || folder.is_none()).and_then(own);
+    }
+
+    /// The digests of a model; `None` when interrupted.
+    pub fn fingerprint(&self, model: &Model, interrupt: &AtomicBool) -> Option<Fingerprint> {
+        let goes_on = |_| !interrupt.load(Ordering::Relaxed);
+        match &self.cache {
+            Some(cache) => cache.fingerprint(model, goes_on),
+            None => Fingerprint::of(model, goes_on),
+        }
     }
 
     /// The dumps as a header lists them; with the digests of their bytes, which takes its time.
@@ -74,7 +88,8 @@ pub fn digest(path: &Path) -> io::Result<String> {
     let hex = |hash: Sha256| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut hash = Sha256::new();
     if path.is_dir() {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
         files.sort();
         for file in files.iter().filter(|file| file.is_file()) {
             let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());

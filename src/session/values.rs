@@ -156,14 +156,19 @@ pub fn to_bytes(id: &str, config: &str, mut views: Views, looks: &Looks) -> Resu
     let mut cbor = Vec::new();
     ciborium::into_writer(&views, &mut cbor).map_err(|error| format!("the session cannot be written: {error}"))?;
     let metadata = HashMap::from(
-        [("format", FORMAT), ("id", id), ("config", config), ("views", &digest(&cbor))].map(|(k, v)| (k.to_string(), v.to_string())),
+        [("format", FORMAT), ("id", id), ("config", config), ("views", &digest(&cbor))]
+            .map(|(k, v)| (k.to_string(), v.to_string())),
     );
     let length = cbor.len();
     let mut views = Vec::new();
     for (name, bytes, shape) in &written {
-        views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|error| error.to_string())?));
+        views.push((
+            name.clone(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|error| error.to_string())?,
+        ));
     }
-    views.push((VIEWS.to_string(), TensorView::new(Dtype::U8, vec![length], &cbor).map_err(|error| error.to_string())?));
+    views
+        .push((VIEWS.to_string(), TensorView::new(Dtype::U8, vec![length], &cbor).map_err(|error| error.to_string())?));
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
     Ok((bytes, count))
 }
@@ -182,18 +187,24 @@ pub fn save(path: &Path, bytes: &[u8]) -> Result<(), formats::Error> {
 /// What is wrong, and with which tensor.
 pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
     let damaged = |problem: String| Damaged { file: file.to_string(), problem: formats::escape(&problem) };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
+    let (_, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
     let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
     let stored = |key: &str| metadata.get(key).cloned().unwrap_or_default();
     if stored("format") != FORMAT {
-        return Err(damaged(format!("its metadata should say format {FORMAT}, and say {:?}: it holds no session", stored("format"))));
+        return Err(damaged(format!(
+            "its metadata should say format {FORMAT}, and say {:?}: it holds no session",
+            stored("format")
+        )));
     }
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
+    let tensors = SafeTensors::deserialize(bytes)
+        .map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
     let cbor = tensors.tensor(VIEWS).map_err(|_| damaged(format!("it has no tensor {VIEWS}")))?;
     if digest(cbor.data()) != stored("views") {
         return Err(damaged(format!("the bytes of {VIEWS} are not those that were written")));
     }
-    let views: Views = ciborium::from_reader(cbor.data()).map_err(|error| damaged(format!("{VIEWS} cannot be read: {error}")))?;
+    let views: Views =
+        ciborium::from_reader(cbor.data()).map_err(|error| damaged(format!("{VIEWS} cannot be read: {error}")))?;
     let mut seen = HashMap::new();
     for entry in &views.seen {
         let name = &entry.tensor;
@@ -203,7 +214,11 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
         }
         let site = Site::parse(&entry.site).ok_or_else(|| damaged(format!("there is no activation {}", entry.site)))?;
         let look = Look { variant: entry.variant, forward: entry.forward, site, witness: entry.witness };
-        let words: Vec<f32> = tensor.data().chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+        let words: Vec<f32> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+            .collect();
         let values = ndarray::ArrayD::from_shape_vec(tensor.shape(), words)
             .map_err(|error| damaged(format!("{name} has another size than its shape: {error}")))?;
         let (rows, first_key, notes) = (entry.rows.clone(), entry.first_key, entry.notes.clone());

@@ -1,5 +1,7 @@
 //! A model of which only the configuration is known.
 
+use std::sync::Arc;
+
 use ndarray::{Array1, Array2};
 
 use super::LoadError;
@@ -20,6 +22,7 @@ impl Model {
             dtype_label: String::new(),
             bytes: 0,
             files: Vec::new(),
+            tensors: Arc::default(),
             notes,
             embed_tokens: nothing.clone(),
             layers: Vec::new(),
