@@ -107,7 +107,8 @@ impl<'a, W: Write> Batch<'a, W> {
     /// Comments tell the story of a recording; the first line of a program and the output that a test expects do not.
     fn comment(&mut self, line: &str) {
         let begins = self.recorder.lines().is_empty();
-        if !line.starts_with("#!") && !line.starts_with("#>") && !(begins && line.trim().is_empty()) {
+        let untold = line.starts_with("#!") || line.starts_with("#>") || (begins && line.trim().is_empty());
+        if !untold {
             self.recorder.obeyed(line.trim_end());
         }
     }

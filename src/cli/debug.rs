@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let subject = open(args)?;
     if args.batch != Some(None) {
         let shown = show(subject, config, args.record.as_deref(), commands.clone());
-        return shown.inspect(|_| recovered.iter().for_each(|again| again.forget()));
+        return shown.inspect(|_| recovered.iter().for_each(recording::Recovered::forget));
     }
     let mut recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
     let stdin = std::io::stdin();
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let script = read.then_some(("standard input", &mut lines as &mut dyn BufRead));
     let ended = Batch::new(&mut recorder, std::io::stdout().lock()).run(commands, script);
     let ended = recording::finished(&mut recorder, ended);
-    ended.inspect(|_| recovered.iter().for_each(|again| again.forget()))
+    ended.inspect(|_| recovered.iter().for_each(recording::Recovered::forget))
 }
 
 /// Runs a script: the first line may say what is debugged, as on the command line.

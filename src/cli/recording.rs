@@ -66,14 +66,13 @@ impl Recovered {
 
 /// The session of a journal, or the last one that was cut off; `args` say how it goes on.
 pub(super) fn recovered(journal: Option<&Path>, args: &Args) -> anyhow::Result<Recovered> {
-    let journal = match journal {
-        Some(journal) => journal.to_owned(),
-        None => {
-            let folder = places::journals().context("there is no home directory, so no journals are kept")?;
-            let left = journal::left_behind(&folder);
-            let last = left.into_iter().next();
-            last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?.path
-        }
+    let journal = if let Some(journal) = journal {
+        journal.to_owned()
+    } else {
+        let folder = places::journals().context("there is no home directory, so no journals are kept")?;
+        let left = journal::left_behind(&folder);
+        let last = left.into_iter().next();
+        last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?.path
     };
     let Text { header, lines } = journal::recover(&journal)?;
     let built_in = header.model.path.is_none();

@@ -34,7 +34,8 @@ pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a String cannot fail");
         text
@@ -77,7 +78,7 @@ impl Fingerprint {
                 Some(now) if now == tensor => {}
                 Some(now) if form(now) == form(tensor) => values.push(shown(name)),
                 Some(now) => {
-                    shapes.push(format!("{} ({}, was {})", shown(name), shown(form(now)), shown(form(tensor))))
+                    shapes.push(format!("{} ({}, was {})", shown(name), shown(form(now)), shown(form(tensor))));
                 }
             }
         }

@@ -62,7 +62,9 @@ impl Replay {
             }
         }
         self.tally.within += within;
-        differences.into_iter().for_each(|sentence| self.differs(sentence));
+        for sentence in differences {
+            self.differs(sentence);
+        }
     }
 
     /// What was recorded of the dumps is still in them.
@@ -78,7 +80,7 @@ impl Replay {
             let then = &values.seen[look];
             match debugger.dumped(look) {
                 Ok(now) if now.rows == then.rows && apart(now.values.view(), then.values.view()) == 0.0 => {
-                    identical += 1
+                    identical += 1;
                 }
                 Ok(_) => differences.push(format!(
                     "{} of the {} is not what was recorded",
@@ -89,7 +91,9 @@ impl Replay {
             }
         }
         self.tally.identical += identical;
-        differences.into_iter().for_each(|sentence| self.differs(sentence));
+        for sentence in differences {
+            self.differs(sentence);
+        }
     }
 
     fn compare_verdict(&mut self) {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::header::{ModelFacts, Source};
 use super::relative;
-use crate::model::fingerprint::Cache;
+use crate::model::fingerprint::{Cache, hexadecimal};
 use crate::model::{Fingerprint, Model};
 
 /// Where the model and the dumps lie.
@@ -85,7 +85,7 @@ impl Places {
 /// # Errors
 /// What cannot be read.
 pub fn digest(path: &Path) -> io::Result<String> {
-    let hex = |hash: Sha256| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |hash: Sha256| hexadecimal(&hash.finalize());
     let mut hash = Sha256::new();
     if path.is_dir() {
         let mut files: Vec<PathBuf> =

@@ -1,14 +1,12 @@
 //! NAME.safetensors: what was looked at in a session. The tensors lie in it under their names, `engine/2.q_rope`, for other
 //! tools to read; what is no tensor (stops, comparisons, pages of the lens) is CBOR in the tensor `views`.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::debugger::view::{Header, Stop, Witness};
 use crate::debugger::{LensSeen, Look, Looks, Seen};
@@ -16,6 +14,7 @@ use crate::diagnose::ActivationRow;
 use crate::engine::Site;
 use crate::formats;
 use crate::model::Fingerprint;
+use crate::model::fingerprint;
 
 /// What the metadata calls itself.
 const FORMAT: &str = "layerstep.session/1";
@@ -102,8 +101,9 @@ pub struct Damaged {
     problem: String,
 }
 
+/// The beginning of a SHA-256 is enough: it finds accidents, not forgers.
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    fingerprint::digest(bytes)[..16].to_string()
 }
 
 /// `engine/2.q_rope`, `reference/2.q_rope@1`; with the variant where there is more than one.
@@ -113,12 +113,6 @@ fn name_of(look: &Look) -> String {
     format!("{}{variant}/{}{forward}", look.witness.name(), look.site)
 }
 
-/// Equal bits, so that what a patch has not changed is written once.
-fn same(a: &Seen, b: &Seen) -> bool {
-    let bits = |seen: &Seen| seen.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    a.values.shape() == b.values.shape() && bits(a) == bits(b)
-}
-
 /// The file: what was looked at, and `views`. Returns the bytes, and how many tensors they hold.
 ///
 /// # Errors
@@ -126,23 +120,22 @@ fn same(a: &Seen, b: &Seen) -> bool {
 pub fn to_bytes(id: &str, config: &str, mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), String> {
     let mut all: Vec<(&Look, &Seen)> = looks.seen.iter().collect();
     all.sort_by_key(|(look, _)| **look);
-    let mut written: Vec<(String, Cow<[u8]>, Vec<usize>)> = Vec::new();
-    let mut first: HashMap<(usize, Site, Witness), Vec<(usize, &Seen)>> = HashMap::new();
+    let mut written: Vec<(String, Vec<u8>, Vec<usize>)> = Vec::new();
+    // What a patch has not changed is written once.
+    let mut known: HashMap<(Site, usize, Witness, String), usize> = HashMap::new();
     views.lens.clone_from(&looks.lens);
     views.seen.clear();
     for (look, seen) in all {
-        let alike = first.entry((look.forward, look.site, look.witness)).or_default();
-        let place = alike.iter().find(|(_, other)| same(other, seen)).map(|(place, _)| *place).unwrap_or_else(|| {
-            let values: Vec<f32> = seen.values.iter().copied().collect();
-            let bytes = bytemuck::cast_slice(&values).to_vec();
-            written.push((name_of(look), bytes.into(), seen.values.shape().to_vec()));
-            alike.push((written.len() - 1, seen));
+        let values: Vec<f32> = seen.values.iter().copied().collect();
+        let bytes: &[u8] = bytemuck::cast_slice(&values);
+        let digest = digest(bytes);
+        let place = *known.entry((look.site, look.forward, look.witness, digest.clone())).or_insert_with(|| {
+            written.push((name_of(look), bytes.to_vec(), seen.values.shape().to_vec()));
             written.len() - 1
         });
-        let (tensor, bytes, _) = &written[place];
         views.seen.push(Entry {
-            tensor: tensor.clone(),
-            digest: digest(bytes),
+            tensor: written[place].0.clone(),
+            digest,
             variant: look.variant,
             forward: look.forward,
             site: look.site.to_string(),
