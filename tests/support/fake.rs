@@ -138,16 +138,17 @@ impl Fake {
 
     fn diagnosis(&self) -> Diagnosis {
         let row = self.divergence().expect("something diverges");
-        let line = |index, id: &'static str, explained, summary: &str, fix: &'static str, symptom: &'static str| SuspectLine {
-            id: id.into(),
-            explained,
-            residual: 2.4e-7,
-            summary: summary.into(),
-            fix: fix.into(),
-            symptom: symptom.into(),
-            can_be_switched: index < 2,
-            on: self.on == Some(index),
-        };
+        let line =
+            |index, id: &'static str, explained, summary: &str, fix: &'static str, symptom: &'static str| SuspectLine {
+                id: id.into(),
+                explained,
+                residual: 2.4e-7,
+                summary: summary.into(),
+                fix: fix.into(),
+                symptom: symptom.into(),
+                can_be_switched: index < 2,
+                on: self.on == Some(index),
+            };
         Diagnosis {
             row,
             forward: 0,
