@@ -16,6 +16,7 @@ impl Debugger {
         witnesses.extend(self.session.dumps.candidate.as_ref().map(|_| Witness::Candidate));
         let makes = self.switched.as_ref().map(|on| format!("engine: {}: {}", on.describe(), on.words));
         Header {
+            recording: None,
             model: model.name.clone(),
             facts: format!(
                 "{} · {} layers · {} weights · f32",

@@ -42,6 +42,12 @@ impl<B: Backend> Screen<B> {
         self
     }
 
+    /// Obeys a command line, as one that is typed.
+    pub fn obey(&mut self, line: &str) -> &mut Self {
+        self.hear(Msg::Line(line.to_string()));
+        self
+    }
+
     /// Uses the mouse at a column and a row.
     pub fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16) -> &mut Self {
         self.hear(Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));

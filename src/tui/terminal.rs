@@ -225,7 +225,7 @@ impl Loop {
                 Request::Mouse(true) => execute!(self.screen.backend_mut(), EnableMouseCapture)?,
                 Request::Mouse(false) => execute!(self.screen.backend_mut(), DisableMouseCapture)?,
                 // These are not answered.
-                unanswered @ (Request::Interrupt | Request::Obeyed(_)) => self.worker.send(unanswered),
+                unanswered @ (Request::Interrupt | Request::Obeyed(_) | Request::Live) => self.worker.send(unanswered),
                 other => {
                     self.open += 1;
                     self.worker.send(other);

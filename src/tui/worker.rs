@@ -38,6 +38,20 @@ pub trait Backend {
     fn curve(&self) -> Curve;
     /// Takes down what the screen itself has done, where something is recorded.
     fn obeyed(&mut self, _line: &str) {}
+    /// Goes back to the start of the session: breakpoints, patches and suspects are gone.
+    ///
+    /// # Errors
+    /// A sentence for the user, where that cannot be done.
+    fn reset(&mut self) -> Result<(), String> {
+        Err("this session cannot go back to its start".to_string())
+    }
+    /// How the last command that was executed differs from what was recorded of it, where a recording is replayed: a
+    /// sentence for the user.
+    fn replayed(&mut self) -> Option<String> {
+        None
+    }
+    /// The recording is left: what comes now is the user's own, until the next reset.
+    fn live(&mut self) {}
 }
 
 impl Backend for Debugger {
@@ -83,8 +97,15 @@ pub(crate) fn serve<B: Backend>(
             let changes = command.changes_header();
             let header = changes.then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
-            reply(Reply::Done { header, result, listing, curve });
+            let replayed = guarded(|| backend.replayed()).unwrap_or_else(Some);
+            reply(Reply::Done { header, result, listing, curve, replayed });
         }
+        Request::Reset => {
+            let result = guarded(|| backend.reset()).and_then(|result| result);
+            let start = guarded(|| (backend.header(), backend.listing(), backend.curve()));
+            reply(Reply::Reset(result.and(start).map(Box::new)));
+        }
+        Request::Live => drop(guarded(|| backend.live())),
         Request::Page(request) => {
             let page = guarded(|| backend.page(&request)).and_then(|page| page);
             reply(Reply::Page(request, page));
@@ -133,7 +154,7 @@ impl Worker {
         match request {
             Request::Interrupt => self.interrupt.store(true, Ordering::Relaxed),
             // Cleared here and not by the thread: an Esc between the request and its start must not be lost.
-            Request::Execute(..) => {
+            Request::Execute(..) | Request::Reset => {
                 self.interrupt.store(false, Ordering::Relaxed);
                 drop(self.requests.send(request));
             }
