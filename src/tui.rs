@@ -10,7 +10,7 @@
 //! | `terminal` | enters and leaves the terminal, whatever happens; the loop |
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
-//! | `app`, `input`, `obey`, `asking` | the state, and all that changes it: keys, commands, the line being typed |
+//! | `app`, `input`, `mouse`, `obey`, `asking` | the state, and all that changes it: keys, the mouse, commands, the line being typed |
 //! | `arranging`, `scrolling` | what commands do to the panes, and within one |
 //! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
 //! | `slot`, `views` | the pages that panes show, and what of them |
@@ -31,10 +31,12 @@ mod layout;
 mod log;
 mod manual;
 mod message;
+mod mouse;
 mod obey;
 mod outline;
 mod pane;
 mod prompt;
+mod recorded;
 mod scrolling;
 mod settings;
 mod slot;

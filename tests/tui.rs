@@ -7,6 +7,10 @@ mod anything;
 mod fake;
 #[path = "tui/panes.rs"]
 mod panes;
+#[path = "tui/recorded.rs"]
+mod recorded;
+
+mod support;
 
 use fake::Fake;
 use layerstep::tui::{Colors, Palette, Screen, Theme};

@@ -4,15 +4,22 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, bail};
 
 use crate::debugger::Command;
-use crate::session::Recorder;
+use crate::session::{Answer, Recorder};
+use crate::tui::{Screen, Theme};
+
+/// Columns and rows of the screen that a recorded script is obeyed on.
+const SHOWN: (u16, u16) = (132, 40);
 
 /// Obeys commands; prints what comes of them.
-pub(super) struct Batch<'a, W> {
-    recorder: &'a mut Recorder,
+pub(super) struct Batch<W> {
+    recorder: Arc<Mutex<Recorder>>,
+    /// Where a session is to be saved, a screen that nobody sees: what its panes show is then recorded as well.
+    screen: Option<Screen<Arc<Mutex<Recorder>>>>,
     out: W,
     /// The scripts that are being read, the innermost last.
     open: Vec<PathBuf>,
@@ -25,10 +32,12 @@ enum Next {
     Quit,
 }
 
-impl<'a, W: Write> Batch<'a, W> {
+impl<W: Write> Batch<W> {
     /// Prints to `out`.
-    pub(super) fn new(recorder: &'a mut Recorder, out: W) -> Self {
-        Self { recorder, out, open: Vec::new() }
+    pub(super) fn new(recorder: Arc<Mutex<Recorder>>, out: W) -> Self {
+        let named = held(&recorder).name().is_some();
+        let screen = named.then(|| Screen::headless(Arc::clone(&recorder), SHOWN.0, SHOWN.1, Theme::from_environment()));
+        Self { recorder, screen, out, open: Vec::new() }
     }
 
     /// Obeys the commands of the command line, then the lines of `script`, which has this name and may be a file; the
@@ -88,15 +97,33 @@ impl<'a, W: Write> Batch<'a, W> {
                 self.open.pop();
                 return Ok(next);
             }
-            Command::Screen(_) => {
-                self.recorder.obeyed(line.trim());
+            Command::Screen(_) if self.screen.is_none() => {
+                held(&self.recorder).obeyed(line.trim());
                 return Ok(Next::Line);
             }
             _ => {}
         }
-        let stop = self.recorder.execute(&command, line.trim(), &AtomicBool::new(false), &mut |_| {});
-        let said = self.recorder.answers(&command, &stop);
-        stop.map_err(anyhow::Error::msg)?;
+        // What saving says is no part of what is saved.
+        let saves = matches!(command, Command::Save { .. });
+        if let Some(screen) = self.screen.as_mut().filter(|_| !saves) {
+            let before = held(&self.recorder).lines().len();
+            screen.obey(line.trim());
+            let recorder = held(&self.recorder);
+            let said = recorder.lines().get(before..).and_then(<[_]>::last).map(|line| line.answers.clone());
+            drop(recorder);
+            return self.print(&said.unwrap_or_default());
+        }
+        let mut recorder = held(&self.recorder);
+        let stop = recorder.execute(&command, line.trim(), &AtomicBool::new(false), &mut |_| {});
+        let said = recorder.answers(&command, &stop);
+        drop(recorder);
+        self.print(&said)
+    }
+
+    fn print(&mut self, said: &[Answer]) -> anyhow::Result<Next> {
+        if let Some(answer) = said.iter().find(|answer| answer.error) {
+            bail!("{}", answer.text);
+        }
         for answer in said {
             writeln!(self.out, "{}", answer.text)?;
         }
@@ -106,12 +133,17 @@ impl<'a, W: Write> Batch<'a, W> {
 
     /// Comments tell the story of a recording; the first line of a program and the output that a test expects do not.
     fn comment(&mut self, line: &str) {
-        let begins = self.recorder.lines().is_empty();
+        let mut recorder = held(&self.recorder);
+        let begins = recorder.lines().is_empty();
         let untold = line.starts_with("#!") || line.starts_with("#>") || (begins && line.trim().is_empty());
         if !untold {
-            self.recorder.obeyed(line.trim_end());
+            recorder.obeyed(line.trim_end());
         }
     }
+}
+
+fn held(recorder: &Mutex<Recorder>) -> MutexGuard<'_, Recorder> {
+    recorder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn folder_of(script: &Path) -> &Path {

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
@@ -81,13 +81,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let shown = show(subject, config, args.record.as_deref(), commands.clone());
         return shown.inspect(|_| recovered.iter().for_each(recording::Recovered::forget));
     }
-    let mut recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
+    let recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
     let stdin = std::io::stdin();
     let mut lines = stdin.lock();
     let read = commands.is_empty() || recovered.is_some();
     let script = read.then_some(("standard input", &mut lines as &mut dyn BufRead));
-    let ended = Batch::new(&mut recorder, std::io::stdout().lock()).run(commands, script);
-    let ended = recording::finished(&mut recorder, ended);
+    let ended = Batch::new(Arc::clone(&recorder), std::io::stdout().lock()).run(commands, script);
+    let ended = recording::finished(&recorder, ended);
     ended.inspect(|_| recovered.iter().for_each(recording::Recovered::forget))
 }
 
@@ -110,14 +110,14 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
         .args;
     let config = Config::load(args.config.as_deref())?;
     let subject = open(&args)?;
-    let mut recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
+    let recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
     // The line stays as an empty one, so that the others keep their numbers.
     let lines: Vec<&str> =
         text.lines().enumerate().map(|(index, line)| if Some(index) == first { "" } else { line }).collect();
     let lines = lines.join("\n");
-    let batch = Batch::new(&mut recorder, std::io::stdout().lock());
+    let batch = Batch::new(Arc::clone(&recorder), std::io::stdout().lock());
     let ended = batch.run(&args.commands, Some((&name, &mut lines.as_bytes())));
-    recording::finished(&mut recorder, ended)
+    recording::finished(&recorder, ended)
 }
 
 /// The arguments on the first line of a script: paths are seen from where it lies.
@@ -197,14 +197,11 @@ pub(super) fn run_demo(config: Option<&Path>) -> anyhow::Result<ExitCode> {
 
 fn show(subject: Subject, config: Config, record: Option<&Path>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
     let recorder = recording::recorder(subject.debugger, subject.places, &config, record)?;
-    let recorder = Arc::new(Mutex::new(recorder));
     let watch = subject.watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let Config { settings, keys, .. } = config;
     let start = tui::Start { settings, keys, watch, history: places::history(), commands };
     let ended = tui::run(Arc::clone(&recorder), start).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from);
-    // A command that was interrupted may still be on its way out.
-    let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
-    recording::finished(&mut recorder, ended)
+    recording::finished(&recorder, ended)
 }
 
 fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 
@@ -19,7 +20,7 @@ pub(super) fn recorder(
     places: Places,
     config: &Config,
     record: Option<&Path>,
-) -> anyhow::Result<Recorder> {
+) -> anyhow::Result<Arc<Mutex<Recorder>>> {
     debugger.limit_memory(config.memory);
     let mut recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
     if let Some(name) = record {
@@ -35,12 +36,13 @@ pub(super) fn recorder(
     {
         note(&format!("note: a crash would lose this session: {sentence}"));
     }
-    Ok(recorder)
+    Ok(Arc::new(Mutex::new(recorder)))
 }
 
 /// Ends a recording, however the session ended.
-pub(super) fn finished(recorder: &mut Recorder, ended: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    match recorder.finish() {
+pub(super) fn finished(recorder: &Mutex<Recorder>, ended: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    // A command that was interrupted may still be on its way out.
+    match recorder.lock().unwrap_or_else(PoisonError::into_inner).finish() {
         Ok(said) => said.iter().for_each(|line| note(line)),
         Err(sentence) if ended.is_err() => note(&format!("error: {sentence}")),
         Err(sentence) => bail!(sentence),

@@ -184,10 +184,20 @@ impl Command {
             || matches!(self, C::Generate(_) | C::Diagnose(_) | C::Info(Topic::Patches | Topic::Verdict))
     }
 
-    /// Whether tokens, witnesses, suspect or patches may be others after it.
+    /// Whether tokens, witnesses, suspect, patches or the name of the recording may be others after it.
     pub fn changes_header(&self) -> bool {
         use Command as C;
-        matches!(self, C::Reload | C::Switch(_) | C::Generate(_) | C::Patch(_) | C::Unpatch(_) | C::Undo | C::Redo)
+        matches!(
+            self,
+            C::Reload
+                | C::Switch(_)
+                | C::Generate(_)
+                | C::Patch(_)
+                | C::Unpatch(_)
+                | C::Undo
+                | C::Redo
+                | C::Save { .. }
+        )
     }
 
     /// Whether the debugger stands after it where it stood before.
@@ -271,6 +281,9 @@ mod tests {
             ("5", "5 is a number without a command: 5s steps 5 times"),
             ("$", "there is no command $: help lists them"),
             ("focus", "Some(Screen(Focus(On(1))))"),
+            ("focus tensor", "Some(Screen(FocusOn(Tensor)))"),
+            ("scroll lens up 3", "Some(Screen(ScrollPane(Lens, Up, 3)))"),
+            ("scroll lens", "scroll takes down, left, right or up"),
             ("info tokens 3", "info takes nothing more, not 3"),
             ("restart 3", "restart takes nothing, not 3"),
             ("break norm if", "break needs a condition after if: break ACTIVATION|GLOB [if CONDITION]"),

@@ -18,6 +18,7 @@ impl Debugger {
         witnesses.extend([Witness::Reference, Witness::Candidate].into_iter().filter(|witness| self.has(*witness)));
         let makes = self.switched.as_ref().map(|on| format!("engine: {}: {}", on.describe(), on.words));
         Header {
+            recording: None,
             model: model.name.clone(),
             facts: format!(
                 "{} · {} layers · {} weights · f32",

@@ -5,12 +5,14 @@ mod cache;
 mod histogram;
 mod lens;
 mod patch;
+mod recorded;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
 pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
 pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 pub use patch::{Chance, Effect, PatchLine, PatchOutcome};
+pub use recorded::{Recorded, Recording};
 
 use std::borrow::Cow;
 
@@ -37,6 +39,8 @@ pub struct Header {
     pub patches: usize,
     /// The mistake that our own engine makes: `with rope_interleaved in layers 0-3`.
     pub suspect: Option<String>,
+    /// The file that the session is recorded to, once it has a name.
+    pub recording: Option<String>,
 }
 
 /// One token.

@@ -81,6 +81,11 @@ impl Recorder {
         self.header.screen = Some(super::header::Screen { columns, rows });
     }
 
+    /// The name of the file that it goes to, without its ending.
+    pub fn name(&self) -> Option<String> {
+        Some(self.target.as_ref()?.file_stem()?.to_string_lossy().into_owned())
+    }
+
     /// The debugger.
     pub fn debugger(&self) -> &Debugger {
         &self.debugger

@@ -174,18 +174,19 @@ impl Replay {
         self.remark.take()
     }
 
+    /// What comes now is the user's own.
+    pub fn leave(&mut self) {
+        self.left = true;
+    }
+
     /// Goes back to the start.
-    ///
-    /// # Errors
-    /// None at present: where nothing is computed, nothing fails.
-    pub fn reset(&mut self) -> Result<(), String> {
+    pub fn reset(&mut self) {
         self.recorder.reset();
         self.begin();
         if self.recorder.debugger.is_taped() {
             let start = Moment { header: self.header.clone(), ..Moment::default() };
             self.recorder.debugger.wind(start);
         }
-        Ok(())
     }
 
     /// Does what `line` says: the next line of the recording is compared with it; with any other one the user leaves it.

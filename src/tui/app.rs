@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
-use ratatui::crossterm::event::KeyEvent;
-
 use super::diagnosis::DiagnosisView;
 use super::history::History;
+use super::input::Held;
 use super::keymap::Keymap;
 use super::layout::{self, Areas, Arrangement, Shown, TensorParts};
 use super::log::Log;
@@ -74,8 +73,8 @@ pub(crate) struct App {
     pub(crate) sourced: usize,
     /// The command under way.
     pub(crate) running: Option<Running>,
-    /// Keys typed while they could not be obeyed yet.
-    pub(crate) held: VecDeque<KeyEvent>,
+    /// Keys and clicks that could not be obeyed yet.
+    pub(crate) held: VecDeque<Held>,
 }
 
 /// What covers the panes.
@@ -114,6 +113,10 @@ pub(crate) struct Running {
     pub(crate) command: Command,
     /// Whether it has reported progress: then it is a long one, and the user may look around meanwhile.
     pub(crate) long: bool,
+    /// The first line of the program when it began: how far it scrolls must not depend on what was seen meanwhile.
+    pub(crate) offset: usize,
+    /// The lines with which the user has looked around meanwhile: they are recorded when the command is over.
+    pub(crate) meanwhile: Vec<String>,
 }
 
 impl App {
@@ -155,19 +158,22 @@ impl App {
     pub(crate) fn update(&mut self, msg: Msg) -> Vec<Request> {
         let mut requests = Vec::new();
         match msg {
-            Msg::Key(key) => self.key(key, &mut requests),
-            Msg::Mouse(mouse) => self.mouse(mouse, &mut requests),
+            Msg::Key(key) => self.hear(Held::Key(key), &mut requests),
+            Msg::Mouse(mouse) => self.hear(Held::Mouse(mouse), &mut requests),
             Msg::Paste(text) => self.paste(&text),
+            Msg::Line(line) => {
+                self.message = None;
+                self.obey_line(&line, &mut requests);
+            }
             Msg::Resize(columns, rows) => self.size = (columns, rows),
             Msg::Reply(reply) => self.reply(reply, &mut requests),
             Msg::Changed => self.reload_due = true,
         }
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
-            self.execute(Command::Reload, "reload", &mut requests);
+            self.obey(Command::Reload, "reload", &mut requests);
         }
         self.go_on_with_script(&mut requests);
         self.release(&mut requests);
-        self.focus_something();
         self.settle(&mut requests);
         requests
     }
@@ -175,8 +181,8 @@ impl App {
     /// What the session begins with: the first page.
     pub(crate) fn begin(&mut self) -> Vec<Request> {
         let mut requests = Vec::new();
-        self.go_on_with_script(&mut requests);
         self.settle(&mut requests);
+        self.go_on_with_script(&mut requests);
         requests
     }
 
@@ -226,6 +232,11 @@ impl App {
         self.message = Some(Message { text, error: true });
     }
 
+    /// Says why nothing was done. The log keeps what commands have answered, and this is no answer: it is not recorded.
+    pub(crate) fn refuse(&mut self, text: impl Into<String>) {
+        self.message = Some(Message { text: text.into(), error: true });
+    }
+
     /// Shows a line, or several above everything until they are closed.
     pub(crate) fn tell(&mut self, lines: Vec<String>) {
         if let [line] = &lines[..] {
@@ -237,7 +248,8 @@ impl App {
 
     /// Starts a command; `line` says it.
     pub(crate) fn execute(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
-        self.running = Some(Running { command: command.clone(), long: false });
+        self.running =
+            Some(Running { command: command.clone(), long: false, offset: self.outline.offset, meanwhile: Vec::new() });
         requests.push(Request::Execute(command, line.to_string()));
     }
 
@@ -247,15 +259,15 @@ impl App {
                 let moved = self.listing.at != listing.at;
                 self.listing = listing;
                 // A suspect is tried where the user looks: the way there is of no interest.
-                let switches = |running: &Running| matches!(running.command, Command::Switch(_));
-                if moved && !self.running.as_ref().is_some_and(switches) {
-                    self.outline.follow(&self.listing);
+                if moved && self.running.as_ref().is_some_and(|running| !running.command.stays()) {
+                    self.follow_program();
                 }
                 if let Some(running) = &mut self.running {
                     running.long = true;
                 }
             }
-            Reply::Done { header, result, listing, curve } => {
+            Reply::Reset(_) => {}
+            Reply::Done { header, result, listing, curve, replayed: _ } => {
                 self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
                 self.done(result, listing, curve, requests);
             }
@@ -274,9 +286,11 @@ impl App {
                 self.say(text);
             }
         } else if !running.command.stays() {
-            self.outline.follow(&self.listing);
+            self.outline.offset = running.offset;
+            self.follow_program();
             self.views.follow();
         }
+        requests.extend(running.meanwhile.into_iter().map(Request::Obeyed));
         let place = self.at().map_or("the start", outline::called).to_string();
         match result {
             Err(sentence) => {
@@ -289,12 +303,12 @@ impl App {
             Ok(Stop::End) => self.say("the end of the last forward: r restarts"),
             Ok(Stop::Start) => self.say("nothing lies before the first op"),
             Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
-            // A watched file that R has read already must not cover what R said.
-            Ok(Stop::Reloaded { changed: false, .. }) if self.message.is_some() => {}
-            Ok(Stop::Reloaded { sentence, changed }) => {
-                if changed {
-                    self.close_diagnosis();
-                }
+            // A watched file that R has read already must not cover what R said; and nothing has happened to be logged.
+            Ok(Stop::Reloaded { changed: false, sentence }) => {
+                self.message.get_or_insert(Message { text: sentence, error: false });
+            }
+            Ok(Stop::Reloaded { sentence, .. }) => {
+                self.close_diagnosis();
                 self.say(sentence);
             }
             // What was done, and what became of the logits: both are read at once.
@@ -305,6 +319,14 @@ impl App {
             }
             Ok(Stop::Said(lines)) => self.tell(lines),
             Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
+        }
+    }
+
+    /// Selects the op computed last; a search that is under way returns there, too.
+    fn follow_program(&mut self) {
+        self.outline.follow(&self.listing);
+        if let Some(prompt) = &mut self.prompt {
+            prompt.origin = (self.outline.selected, self.outline.offset);
         }
     }
 
@@ -319,27 +341,23 @@ impl App {
         format!("{order} at {place}{made}")
     }
 
-    /// Obeys held keys, until one of them makes the rest wait again.
-    fn release(&mut self, requests: &mut Vec<Request>) {
-        while let Some(key) = self.held.front().copied() {
-            if self.must_wait(key) {
-                break;
-            }
-            self.held.pop_front();
-            self.press(key, requests);
-        }
-    }
-
     /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
-    fn settle(&mut self, requests: &mut Vec<Request>) {
-        if let Some(pane) = self.areas().of(Pane::Program) {
-            let height = usize::from(layout::inside(pane).height);
-            self.outline.scroll_to_selection(height, &self.listing);
-        }
+    pub(crate) fn settle(&mut self, requests: &mut Vec<Request>) {
+        self.keep_in_sight();
         if self.running.is_some() {
             return;
         }
         self.ask_pages(requests);
+    }
+
+    /// Gives the keys to a pane that is shown, and scrolls the program to what is selected. After each line: how far it
+    /// scrolls depends on the way there.
+    pub(crate) fn keep_in_sight(&mut self) {
+        self.focus_something();
+        if let Some(pane) = self.areas().of(Pane::Program) {
+            let height = usize::from(layout::inside(pane).height);
+            self.outline.scroll_to_selection(height, &self.listing);
+        }
     }
 }
 

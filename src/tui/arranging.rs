@@ -49,12 +49,25 @@ impl App {
     }
 
     /// The panes that Tab goes through: on a small terminal, those that would be there on a larger one.
-    pub(crate) fn turn_focus(&mut self, count: Count) {
+    fn turning(&self) -> Vec<Pane> {
         let arranged = layout::Arrangement { zoomed: false, ..self.arranged };
         let (columns, rows) = (self.size.0.max(80), self.size.1.max(24));
         let shown = layout::Shown { curve: false, diagnosis: self.diagnosis.is_some() };
         let areas = layout::areas(columns, rows, self.focus, arranged, shown);
-        let panes: Vec<Pane> = areas.panes.iter().map(|(pane, _)| *pane).collect();
+        areas.panes.iter().map(|(pane, _)| *pane).collect()
+    }
+
+    /// Gives the keys to a pane that is there.
+    pub(crate) fn focus_on(&mut self, pane: Pane) {
+        if !self.turning().contains(&pane) {
+            return self.complain(format!("{0} is not on the screen: pane {0} shows it", pane.name()));
+        }
+        self.focus = pane;
+    }
+
+    /// Gives the keys to another pane.
+    pub(crate) fn turn_focus(&mut self, count: Count) {
+        let panes = self.turning();
         let now = panes.iter().position(|pane| *pane == self.focus).unwrap_or(0);
         let next = match count {
             // Panes are counted from 1, as people count.

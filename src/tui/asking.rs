@@ -6,13 +6,12 @@ use super::app::App;
 use super::message::Request;
 use super::outline::Line;
 use super::prompt::{Outcome, Prompt, Purpose};
-use crate::debugger::Command;
 use crate::debugger::completion::complete;
 
 impl App {
     /// Opens a prompt with a text in it.
     pub(crate) fn open_prompt(&mut self, purpose: Purpose, begun: &str) {
-        let mut prompt = Prompt::new(purpose, self.outline.selected);
+        let mut prompt = Prompt::new(purpose, (self.outline.selected, self.outline.offset));
         prompt.insert(begun);
         prompt.begun = Some(begun.trim().to_string()).filter(|begun| !begun.is_empty());
         self.prompt = Some(prompt);
@@ -46,10 +45,11 @@ impl App {
                 self.list_completions();
             }
             Outcome::Cancelled => {
-                if search {
-                    self.outline.selected = prompt.origin;
-                }
+                let origin = prompt.origin;
                 self.prompt = None;
+                if search {
+                    (self.outline.selected, self.outline.offset) = origin;
+                }
             }
             Outcome::Accepted => self.accept(requests),
         }
@@ -73,39 +73,43 @@ impl App {
         prompt.picked = None;
     }
 
-    fn accept(&mut self, requests: &mut Vec<Request>) {
+    /// Does what was typed.
+    pub(crate) fn accept(&mut self, requests: &mut Vec<Request>) {
         let Some(prompt) = self.prompt.take() else { return };
         let text = prompt.text().trim().to_string();
         match prompt.purpose {
-            Purpose::Search if text.is_empty() => {
-                let again = self.search.clone();
-                if again.is_empty() || !self.find(&again, self.selected_row(), true) {
-                    self.complain("nothing was searched for yet");
-                }
-            }
-            Purpose::Search => {
-                let found = self.row_matches(&text, self.selected_row());
-                self.search.clone_from(&text);
-                if !found {
-                    self.outline.selected = prompt.origin;
-                    self.complain(format!("no op is called like this: {text}"));
-                }
-            }
+            Purpose::Search => self.accept_search(&text, &prompt, requests),
             Purpose::Command if text.is_empty() => {}
             Purpose::Command => {
                 self.history.push(&text);
                 let op = self.selected_row().and_then(|row| self.listing.rows.get(row)).map(|op| op.short.clone());
                 let line = text.replace('%', op.as_deref().unwrap_or("%"));
                 // A command that is begun and nothing else, as g and Enter: nothing was meant.
-                let bare = prompt.begun.as_deref() == Some(text.as_str());
-                match Command::parse(&line) {
-                    _ if bare => {}
-                    Ok(Some(command)) => self.obey(command, &line, requests),
-                    Ok(None) => {}
-                    Err(error) => self.complain(error),
+                if prompt.begun.as_deref() != Some(text.as_str()) {
+                    self.obey_line(&line, requests);
                 }
             }
         }
+    }
+
+    /// Goes back to where the search began, and from there by a line to what it has found: that is what is recorded.
+    fn accept_search(&mut self, text: &str, prompt: &Prompt, requests: &mut Vec<Request>) {
+        let found = self.outline.selected;
+        (self.outline.selected, self.outline.offset) = prompt.origin;
+        if text.is_empty() {
+            if self.search.is_empty() {
+                return self.refuse("nothing was searched for yet");
+            }
+            let again = format!("search {}", self.search);
+            return self.obey_line(&again, requests);
+        }
+        // Tab may have gone on from the first.
+        let Some(first) = self.next_match(text, self.selected_row(), true) else {
+            return self.refuse(format!("no op is called like this: {text}"));
+        };
+        self.search = text.to_string();
+        let line = if Line::Op(first) == found { format!("search {text}") } else { self.selecting(found) };
+        self.obey_line(&line, requests);
     }
 
     /// Selects the next op whose name contains a text.
@@ -119,20 +123,24 @@ impl App {
     fn search_from_origin(&mut self) {
         let Some(prompt) = &self.prompt else { return };
         let (text, origin) = (prompt.text().to_string(), prompt.origin);
-        self.outline.selected = origin;
-        self.find(&text, super::outline::row_of(origin, &self.listing), true);
+        (self.outline.selected, self.outline.offset) = origin;
+        self.find(&text, super::outline::row_of(origin.0, &self.listing), true);
     }
 
     /// Selects the next op whose name contains the text, round the end; false if there is none.
     fn find(&mut self, text: &str, from: Option<usize>, forwards: bool) -> bool {
-        let count = self.listing.rows.len();
-        let from = from.unwrap_or(0);
-        let candidate = |step: usize| (if forwards { from + step } else { from + count - step }) % count;
-        let found = (1..=count).map(candidate).find(|row| self.row_matches(text, Some(*row)));
+        let found = self.next_match(text, from, forwards);
         if let Some(row) = found.filter(|_| !text.is_empty()) {
             self.outline.selected = Line::Op(row);
         }
         found.is_some()
+    }
+
+    fn next_match(&self, text: &str, from: Option<usize>, forwards: bool) -> Option<usize> {
+        let count = self.listing.rows.len();
+        let from = from.unwrap_or(0);
+        let candidate = |step: usize| (if forwards { from + step } else { from + count - step }) % count;
+        (1..=count).map(candidate).find(|row| self.row_matches(text, Some(*row)))
     }
 
     fn row_matches(&self, text: &str, row: Option<usize>) -> bool {

@@ -2,8 +2,6 @@
 
 use super::app::App;
 use super::layout;
-use super::message::Request;
-use crate::debugger::Command;
 use crate::debugger::command::Pane;
 use crate::debugger::view::Diagnosis;
 
@@ -67,16 +65,14 @@ impl App {
         }
     }
 
-    /// Switches the selected suspect on or off.
-    pub(crate) fn try_suspect(&mut self, requests: &mut Vec<Request>) {
-        let Some(view) = &self.diagnosis else { return };
-        match view.diagnosis.suspects.get(view.selected) {
-            Some(suspect) if suspect.can_be_switched => {
-                let number = view.selected;
-                self.obey(Command::Switch(number), &format!("try {}", number + 1), requests);
-            }
-            Some(suspect) => self.complain(format!("{} cannot be tried: it is no change of one op", suspect.id)),
-            None => {}
+    /// The line that switches the selected suspect on or off.
+    pub(crate) fn trying(&mut self) -> Option<String> {
+        let view = self.diagnosis.as_ref()?;
+        let suspect = view.diagnosis.suspects.get(view.selected)?;
+        if suspect.can_be_switched {
+            return Some(format!("try {}", view.selected + 1));
         }
+        self.complain(format!("{} cannot be tried: it is no change of one op", suspect.id));
+        None
     }
 }

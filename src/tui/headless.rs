@@ -24,7 +24,8 @@ pub struct Screen<B> {
 
 impl<B: Backend> Screen<B> {
     /// A screen of so many columns and rows.
-    pub fn headless(backend: B, columns: u16, rows: u16, theme: Theme) -> Self {
+    pub fn headless(mut backend: B, columns: u16, rows: u16, theme: Theme) -> Self {
+        backend.shown_on(columns, rows);
         let app = App::new(theme, (columns, rows), backend.header(), backend.listing(), backend.curve());
         let Ok(terminal) = Terminal::new(TestBackend::new(columns, rows));
         let mut screen = Self { app, backend, terminal, quit: false };
@@ -39,6 +40,12 @@ impl<B: Backend> Screen<B> {
         for key in keymap::parse(keys) {
             self.hear(Msg::Key(key));
         }
+        self
+    }
+
+    /// Obeys a command line, as one that is typed.
+    pub fn obey(&mut self, line: &str) -> &mut Self {
+        self.hear(Msg::Line(line.to_string()));
         self
     }
 

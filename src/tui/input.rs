@@ -1,26 +1,68 @@
-//! What keys and the mouse do to the screen.
+//! What keys do to the screen, and what of it has to wait.
 
-use ratatui::crossterm::event::{KeyEvent, MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::{Position, Rect};
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use super::app::App;
 use super::keymap;
 use super::layout;
 use super::message::Request;
-use super::outline::Line;
 use crate::debugger::Command;
-use crate::debugger::command::{Direction, Extent, Pane, ScreenCommand};
+use crate::debugger::command::{Pane, ScreenCommand};
 
-/// Keys held at most while they cannot be obeyed.
+/// Keys and clicks held at most while they cannot be obeyed.
 const HELD: usize = 512;
 /// The largest count.
 const LARGEST_COUNT: usize = 1_000_000;
-/// Lines a turn of the wheel moves.
-const WHEEL: isize = 3;
+/// What waits to be obeyed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held {
+    /// A key.
+    Key(KeyEvent),
+    /// A click, or a turn of the wheel.
+    Mouse(MouseEvent),
+}
 
 impl App {
-    /// A key from the terminal: obeyed now, or held until what came before it is done.
-    pub(crate) fn key(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
+    /// What the terminal sends: obeyed now, or held until what came before it is done.
+    pub(crate) fn hear(&mut self, input: Held, requests: &mut Vec<Request>) {
+        match input {
+            Held::Key(key) => self.key(key, requests),
+            Held::Mouse(mouse) if !self.wait(input) => self.mouse(mouse, requests),
+            Held::Mouse(_) => {}
+        }
+    }
+
+    /// Obeys what was held, until something makes the rest wait again.
+    pub(crate) fn release(&mut self, requests: &mut Vec<Request>) {
+        while let Some(input) = self.held.front().copied() {
+            if self.must_wait(input) {
+                break;
+            }
+            self.held.pop_front();
+            match input {
+                Held::Key(key) => self.press(key, requests),
+                Held::Mouse(mouse) => self.mouse(mouse, requests),
+            }
+        }
+    }
+
+    /// Holds what cannot be obeyed yet; false if it can be.
+    fn wait(&mut self, input: Held) -> bool {
+        let waits = self.must_wait(input) || !self.held.is_empty();
+        if waits && self.held.len() < HELD {
+            self.held.push_back(input);
+        }
+        waits
+    }
+
+    fn must_wait(&self, input: Held) -> bool {
+        match input {
+            Held::Key(key) => self.key_must_wait(key),
+            Held::Mouse(mouse) => self.mouse_must_wait(mouse),
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
         let name = keymap::name(key);
         let stops = matches!(name.as_deref(), Some("esc" | "C-c"));
         if stops && self.running.is_some() {
@@ -30,18 +72,14 @@ impl App {
         } else if stops {
             self.held.clear();
             self.press(key, requests);
-        } else if self.must_wait(key) || !self.held.is_empty() {
-            if self.held.len() < HELD {
-                self.held.push_back(key);
-            }
-        } else {
+        } else if !self.wait(Held::Key(key)) {
             self.press(key, requests);
         }
     }
 
     /// Whether a key's meaning depends on something that is still under way. During a long command only commands
     /// wait: the user may look around.
-    pub(crate) fn must_wait(&self, key: KeyEvent) -> bool {
+    fn key_must_wait(&self, key: KeyEvent) -> bool {
         use ScreenCommand as S;
         let Some(running) = &self.running else { return false };
         let Some(name) = keymap::name(key) else { return false };
@@ -57,7 +95,7 @@ impl App {
     }
 
     /// Obeys a key.
-    pub(crate) fn press(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
+    fn press(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
         self.message = None;
         self.sourced = 0;
         if self.prompt.is_some() {
@@ -74,11 +112,7 @@ impl App {
         let count = self.count.take();
         let op = self.selected_row().and_then(|row| self.listing.rows.get(row)).map(|op| op.short.clone());
         let Some(line) = self.keys.line(&name, op.as_deref(), count) else { return };
-        match Command::parse(&line) {
-            Ok(Some(command)) => self.obey(command, &line, requests),
-            Ok(None) => {}
-            Err(error) => self.complain(error),
-        }
+        self.obey_line(&line, requests);
     }
 
     /// Rows that a pane shows at once.
@@ -88,49 +122,5 @@ impl App {
             _ => self.areas().of(pane).map_or(1, |area| layout::inside(area).height),
         };
         isize::from(height.max(1).cast_signed())
-    }
-
-    /// Takes in the mouse: a click gives a pane the keys and selects; the wheel scrolls what it is over.
-    pub(crate) fn mouse(&mut self, mouse: MouseEvent, requests: &mut Vec<Request>) {
-        let (rows, columns) = match mouse.kind {
-            MouseEventKind::ScrollDown => (WHEEL, 0),
-            MouseEventKind::ScrollUp => (-WHEEL, 0),
-            MouseEventKind::ScrollRight => (0, WHEEL),
-            MouseEventKind::ScrollLeft => (0, -WHEEL),
-            MouseEventKind::Down(MouseButton::Left) => (0, 0),
-            _ => return,
-        };
-        if let Some(overlay) = self.overlay {
-            if rows == 0 {
-                self.overlay = None;
-            } else {
-                let direction = if rows < 0 { Direction::Up } else { Direction::Down };
-                self.scroll_overlay(overlay, direction, Extent::Line, rows.unsigned_abs());
-            }
-            return;
-        }
-        let hit = |(_, area): &&(Pane, Rect)| area.contains(Position::new(mouse.column, mouse.row));
-        let areas = self.areas();
-        let Some((pane, area)) = areas.panes.iter().find(hit).copied() else { return };
-        if rows != 0 || columns != 0 {
-            return self.scroll_pane(pane, rows, columns);
-        }
-        if pane != Pane::Curve {
-            self.focus = pane;
-        }
-        match pane {
-            Pane::Program => self.click_line(layout::inside(area), mouse.row),
-            _ => self.click(pane, area, (mouse.column, mouse.row), requests),
-        }
-    }
-
-    fn click_line(&mut self, inside: Rect, row: u16) {
-        let Some(below) = row.checked_sub(inside.y).filter(|below| *below < inside.height) else { return };
-        let lines = self.outline.lines(&self.listing);
-        let Some(line) = lines.get(self.outline.offset + usize::from(below)).copied() else { return };
-        match line {
-            Line::Layer(layer) if self.outline.selected == line => self.outline.toggle(layer, &self.listing),
-            _ => self.outline.selected = line,
-        }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Msg {
     Mouse(MouseEvent),
     /// Text was pasted.
     Paste(String),
+    /// A command line is to be obeyed, whoever it came from.
+    Line(String),
     /// The terminal has another size: columns, rows.
     Resize(u16, u16),
     /// The debugger answered.
@@ -38,7 +40,11 @@ pub(crate) enum Reply {
         listing: Listing,
         /// Its errors over the layers.
         curve: Curve,
+        /// How it differs from what was recorded of it.
+        replayed: Option<String>,
     },
+    /// The debugger stands at the start of the session, or a sentence why not.
+    Reset(Result<Box<(Header, Listing, Curve)>, String>),
     /// A page.
     Page(PageRequest, Result<Page, String>),
 }
@@ -50,6 +56,10 @@ pub(crate) enum Request {
     Execute(Command, String),
     /// Of whoever records: the screen has done what this line says.
     Obeyed(String),
+    /// Of the debugger: go back to the start of the session.
+    Reset,
+    /// Of the debugger: the recording is left.
+    Live,
     /// Of the debugger: a page.
     Page(PageRequest),
     /// Of the terminal: keep this text in its clipboard.

@@ -1,9 +1,6 @@
 //! What commands do to the screen; those of the debugger are sent on to it.
 
-use ratatui::layout::Rect;
-
 use super::app::{App, Overlay, OverlayKind};
-use super::layout;
 use super::message::Request;
 use super::outline::Line;
 use super::prompt::Purpose;
@@ -15,68 +12,104 @@ use crate::debugger::view::Half;
 const MOST_SCRIPTS: usize = 1000;
 
 impl App {
-    /// Does what a line says; `line` is what the log keeps of it.
-    pub(crate) fn obey(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
-        if let Some(overlay) = self.overlay
-            && self.overlay_command(overlay, &command)
-        {
-            return;
+    /// Does what a line says, if it can be read.
+    pub(crate) fn obey_line(&mut self, line: &str, requests: &mut Vec<Request>) {
+        match Command::parse(line) {
+            Ok(Some(command)) => self.obey(command, line, requests),
+            Ok(None) => {}
+            Err(error) => {
+                self.script.clear();
+                self.refuse(error);
+            }
         }
-        let command = match command {
-            Command::Screen(command) => {
-                requests.push(Request::Obeyed(line.to_string()));
-                return self.screen(command, requests);
+    }
+
+    /// Does what a line says; `line` is what the log keeps of it, and what is recorded, exactly once.
+    pub(crate) fn obey(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
+        if let Some(overlay) = self.overlay {
+            if self.overlay_command(overlay, &command) {
+                // Here, quitting closes.
+                return self.record(if command == Command::Quit { "escape" } else { line }, requests);
             }
-            Command::Quit => return requests.push(Request::Quit),
+            if !is_recorded(&command) {
+                self.record("escape", requests);
+            }
+        }
+        match command {
+            Command::Screen(command) => self.screen(command, line, requests),
+            Command::Quit => requests.push(Request::Quit),
             Command::Help(None) => {
+                self.record(line, requests);
                 self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
-                return;
             }
-            Command::Source(path) => return self.source(&path),
+            Command::Source(path) => self.source(&path, requests),
             // Where it is open already, the key closes it.
-            Command::Diagnose(_) if self.is_diagnosed() && self.prompt.is_none() => return self.close_diagnosis(),
-            other => other,
-        };
-        self.log.command(line);
-        self.execute(command, line, requests);
+            Command::Diagnose(_) if self.is_diagnosed() && self.prompt.is_none() => {
+                self.record(line, requests);
+                self.close_diagnosis();
+            }
+            other => {
+                self.log.command(line);
+                self.execute(other, line, requests);
+            }
+        }
+        self.keep_in_sight();
+    }
+
+    /// Tells whoever records what the screen has done; what is executed is recorded by who executes it.
+    fn record(&mut self, line: &str, requests: &mut Vec<Request>) {
+        match &mut self.running {
+            Some(running) => running.meanwhile.push(line.to_string()),
+            None => requests.push(Request::Obeyed(line.to_string())),
+        }
     }
 
     /// Puts the commands of a file before what is still to be obeyed; the first that fails ends all of it.
-    fn source(&mut self, path: &str) {
+    fn source(&mut self, path: &str, requests: &mut Vec<Request>) {
         self.sourced += 1;
         let read = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
         let few = self.sourced <= MOST_SCRIPTS;
         match read.and_then(|text| if few { Ok(text) } else { Err(format!("{path} calls itself without end")) }) {
-            Ok(text) => self.script.extend(text.lines().rev().map(str::to_string)),
+            Ok(text) => {
+                // Its commands are recorded, each when it is obeyed: a replay does not need the file.
+                self.record(&format!("# source {path}"), requests);
+                self.script.extend(text.lines().rev().map(str::to_string));
+            }
             Err(sentence) => {
                 self.script.clear();
-                self.complain(sentence);
+                self.refuse(sentence);
             }
         }
     }
 
-    /// Obeys the lines of a script until one of them takes its time.
+    /// Obeys the lines of a script until one of them takes its time, or changes what pages are to be shown: what a line
+    /// does may depend on them.
     pub(crate) fn go_on_with_script(&mut self, requests: &mut Vec<Request>) {
         while self.running.is_none()
+            && !self.awaits_pages()
             && let Some(line) = self.script.pop()
         {
-            match Command::parse(&line) {
-                Ok(Some(command)) => self.obey(command, &line, requests),
-                Ok(None) => {}
-                Err(error) => {
-                    self.script.clear();
-                    self.complain(error);
-                }
-            }
+            self.obey_line(&line, requests);
+            self.settle(requests);
         }
     }
 
-    fn screen(&mut self, command: ScreenCommand, requests: &mut Vec<Request>) {
+    fn screen(&mut self, command: ScreenCommand, line: &str, requests: &mut Vec<Request>) {
         use ScreenCommand as S;
+        let done_by_others = matches!(command, S::Enter | S::Escape);
+        if is_recorded(&Command::Screen(command.clone())) && !done_by_others && !self.is_undone(&command) {
+            self.record(line, requests);
+        }
         match command {
             S::Scroll(direction, extent, count) => self.scroll(direction, extent, count),
-            S::Enter => self.enter(requests),
+            S::Enter => self.enter(line, requests),
+            S::ScrollPane(pane, direction, count) => {
+                let by = isize::try_from(count).unwrap_or(isize::MAX);
+                let (rows, columns) = direction.rows_and_columns(by);
+                self.scroll_pane(pane, rows, columns);
+            }
             S::Focus(count) => self.turn_focus(count),
+            S::FocusOn(pane) => self.focus_on(pane),
             S::Pane(pane) => self.show_pane(pane),
             S::Layout(layout) => self.arrange(layout),
             S::Zoom => self.arranged.zoomed = !self.arranged.zoomed,
@@ -99,13 +132,16 @@ impl App {
             S::Prompt(begun) if begun.is_empty() => self.open_prompt(Purpose::Command, ""),
             S::Prompt(begun) => self.open_prompt(Purpose::Command, &format!("{begun} ")),
             S::Information => self.overlay = Some(Overlay { kind: OverlayKind::Information, scroll: 0 }),
-            S::Escape => self.escape(),
+            S::Escape => self.escape(line, requests),
             S::Interrupt => requests.push(Request::Quit),
             S::Suspend => requests.push(Request::Suspend),
         }
     }
 
-    fn escape(&mut self) {
+    fn escape(&mut self, line: &str, requests: &mut Vec<Request>) {
+        if self.arranged.zoomed || self.diagnosis.is_some() {
+            self.record(line, requests);
+        }
         if self.arranged.zoomed {
             self.arranged.zoomed = false;
         } else {
@@ -146,16 +182,21 @@ impl App {
     }
 
     fn select(&mut self, name: &str) {
-        let found = self.listing.rows.iter().position(|op| op.name == name || op.short == name);
-        match found {
-            Some(row) => self.outline.selected = Line::Op(row),
+        let ops = &self.listing.rows;
+        let layer = name.strip_prefix("layer ").and_then(|layer| layer.trim().parse().ok());
+        let layer = layer.filter(|layer| ops.iter().any(|op| op.layer == Some(*layer))).map(Line::Layer);
+        let op = || ops.iter().position(|op| op.name == name || op.short == name).map(Line::Op);
+        match layer.or_else(op) {
+            Some(line) => self.outline.selected = line,
             None => self.complain(format!("no op is called {name}")),
         }
     }
 
-    /// What a command does to what covers the panes; false if it does nothing to it.
+    /// What a command does to what covers the panes; true if it does nothing else.
     fn overlay_command(&mut self, overlay: Overlay, command: &Command) -> bool {
         match command {
+            // It may come by itself, while somebody reads.
+            Command::Reload => false,
             Command::Screen(ScreenCommand::Scroll(direction, extent, count)) => {
                 self.scroll_overlay(overlay, *direction, *extent, *count);
                 true
@@ -181,49 +222,50 @@ impl App {
         }
     }
 
-    fn enter(&mut self, requests: &mut Vec<Request>) {
-        match self.outline.selected {
-            _ if self.focus == Pane::Diagnosis => self.try_suspect(requests),
-            _ if self.focus == Pane::Lens => {
-                let page = self.views.lens.shown();
-                let row = page.and_then(|page| page.rows.get(super::pane::lens_selected(page, self)));
-                if let Some(row) = row.map(|row| row.row) {
-                    self.go_to(row, requests);
-                }
-            }
-            _ if !matches!(self.focus, Pane::Program | Pane::Divergence) => {}
-            Line::Layer(layer) => self.outline.toggle(layer, &self.listing),
-            Line::Op(row) => self.go_to(row, requests),
-        }
-    }
-
-    fn go_to(&mut self, row: usize, requests: &mut Vec<Request>) {
-        if let Some(name) = self.listing.rows.get(row).map(|op| op.short.clone()) {
-            self.obey(Command::Goto(name.clone()), &format!("goto {name}"), requests);
-        }
-    }
-
-    /// A click into a pane that is no list of ops: errors lead to their layer or op, and once more goes there.
-    pub(crate) fn click(&mut self, pane: Pane, area: Rect, (column, row): (u16, u16), requests: &mut Vec<Request>) {
-        let inside = layout::inside(area);
-        if pane == Pane::Lens {
-            self.views.lens_row = super::pane::lens_row_at(inside, row, self).or(self.views.lens_row);
-        }
-        let line = match pane {
-            Pane::Curve => super::pane::layer_at(inside, column, self.curve.layers.len()).map(Line::Layer),
-            Pane::Divergence => super::pane::divergence_hit(inside, column, row, self),
+    /// What goes somewhere or tries something is a line of its own, and recorded as that.
+    fn enter(&mut self, line: &str, requests: &mut Vec<Request>) {
+        let of_lens = || {
+            let page = self.views.lens.shown()?;
+            page.rows.get(super::pane::lens_selected(page, self)).map(|row| row.row)
+        };
+        let goes = match (self.focus, self.outline.selected) {
+            (Pane::Diagnosis, _) => self.trying(),
+            (Pane::Lens, _) => of_lens().and_then(|row| self.going_to(row)),
+            (Pane::Program | Pane::Divergence, Line::Op(row)) => self.going_to(row),
             _ => None,
         };
-        match line {
-            Some(line @ Line::Op(_)) if line == self.outline.selected => self.enter(requests),
-            Some(line) => {
-                self.outline.selected = line;
-                if let Line::Layer(layer) = line {
-                    self.outline.open(layer);
-                }
+        match (goes, self.outline.selected) {
+            (Some(goes), _) => self.obey_line(&goes, requests),
+            (None, Line::Layer(layer)) if matches!(self.focus, Pane::Program | Pane::Divergence) => {
+                self.record(line, requests);
+                self.outline.toggle(layer, &self.listing);
             }
-            None => {}
+            (None, _) => self.record(line, requests),
         }
+    }
+
+    /// Whether the command under way undoes what this one does, when it is over: then the program is shown where the
+    /// debugger stands.
+    fn is_undone(&self, command: &ScreenCommand) -> bool {
+        use ScreenCommand as S;
+        let pane = match command {
+            S::Scroll(..) => self.focus,
+            S::ScrollPane(pane, ..) => *pane,
+            S::Select(_) | S::Search(_) => Pane::Program,
+            _ => return false,
+        };
+        let moves = self.running.as_ref().is_some_and(|running| !running.command.stays());
+        moves && !matches!(pane, Pane::Tensor | Pane::Log | Pane::Diagnosis)
+    }
+}
+
+/// Whether a line of a recording can stand for it: not where it asks for something to be typed, or leaves.
+fn is_recorded(command: &Command) -> bool {
+    use ScreenCommand as S;
+    match command {
+        Command::Quit | Command::Source(_) => false,
+        Command::Screen(command) => !matches!(command, S::Prompt(_) | S::Search(None) | S::Interrupt | S::Suspend),
+        _ => true,
     }
 }
 

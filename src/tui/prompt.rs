@@ -50,8 +50,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Prompt {
     /// What it is for.
     pub(crate) purpose: Purpose,
-    /// What was selected when it opened: cancelling a search returns there.
-    pub(crate) origin: Line,
+    /// The selected line and the first line of the program when it opened: cancelling a search returns there.
+    pub(crate) origin: (Line, usize),
     /// What the last word may become.
     pub(crate) completions: Completions,
     /// The completion now in the text.
@@ -69,7 +69,7 @@ pub(crate) struct Prompt {
 
 impl Prompt {
     /// An empty one.
-    pub(crate) fn new(purpose: Purpose, origin: Line) -> Self {
+    pub(crate) fn new(purpose: Purpose, origin: (Line, usize)) -> Self {
         Self {
             purpose,
             origin,
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn typed(keys: &str) -> Prompt {
-        let mut prompt = Prompt::new(Purpose::Command, Line::Op(0));
+        let mut prompt = Prompt::new(Purpose::Command, (Line::Op(0), 0));
         for key in keymap::parse(keys) {
             prompt.key(key);
         }

@@ -34,12 +34,8 @@ impl App {
         if sideways && extent == Extent::End && matches!(self.focus, Pane::Program | Pane::Divergence) {
             return;
         }
-        match direction {
-            Direction::Down => self.scroll_pane(self.focus, by, 0),
-            Direction::Up => self.scroll_pane(self.focus, by.saturating_neg(), 0),
-            Direction::Right => self.scroll_pane(self.focus, 0, by),
-            Direction::Left => self.scroll_pane(self.focus, 0, by.saturating_neg()),
-        }
+        let (rows, columns) = direction.rows_and_columns(by);
+        self.scroll_pane(self.focus, rows, columns);
     }
 
     /// Moves within a pane.

@@ -17,6 +17,10 @@ pub(crate) struct TensorView {
     pub(crate) column: usize,
     /// How many times the heatmap is magnified; 0 is 1.
     pub(crate) magnify: usize,
+    /// Head, row and column that the user has chosen: an op that has not as many does not make him lose them.
+    chosen: (usize, usize, usize),
+    /// The forward and the row of the listing that head, row and column are of.
+    of: Option<(usize, usize)>,
     /// The page.
     pub(crate) slot: Slot<TensorRequest, TensorPage>,
 }
@@ -65,6 +69,15 @@ impl TensorView {
         self.slot.shown()
     }
 
+    /// Looks at an op: at what the user has chosen, as far as it has that.
+    pub(crate) fn turn_to(&mut self, forward: usize, row: Option<usize>) {
+        let of = row.map(|row| (forward, row));
+        if of != self.of {
+            self.of = of;
+            (self.plane, self.row, self.column) = self.chosen;
+        }
+    }
+
     /// Takes a page in, and brings the scroll offsets within it.
     pub(crate) fn receive(
         &mut self,
@@ -72,7 +85,8 @@ impl TensorView {
         page: Result<TensorPage, String>,
         visible: Option<(usize, usize)>,
     ) {
-        if self.slot.receive(request, page) {
+        let here = self.of.is_some_and(|(_, row)| row == request.row);
+        if self.slot.receive(request, page) && here {
             self.clamp(visible);
         }
     }
@@ -82,12 +96,18 @@ impl TensorView {
         self.row = self.row.saturating_add_signed(rows);
         self.column = self.column.saturating_add_signed(columns);
         self.clamp(visible);
+        self.choose_place();
     }
 
     /// Shows another head.
     pub(crate) fn turn_plane(&mut self, head: Count) {
         let planes = self.shown_page().map_or(usize::MAX, |page| page.planes);
         self.plane = head.of(self.plane, planes);
+        self.choose_place();
+    }
+
+    fn choose_place(&mut self) {
+        self.chosen = (self.plane, self.row, self.column);
     }
 
     /// Shows a slice: head, first row, first column; `None` leaves one as it is.
@@ -105,6 +125,7 @@ impl TensorView {
         self.row = row.unwrap_or(0);
         self.column = column.unwrap_or(0);
         self.clamp(visible);
+        self.choose_place();
         Ok(())
     }
 

@@ -91,11 +91,12 @@ pub struct Start {
 ///
 /// # Errors
 /// When standard input or output is not a terminal, or it fails.
-pub fn run<B: Backend + Send + 'static>(backend: B, start: Start) -> Result<(), Error> {
+pub fn run<B: Backend + Send + 'static>(mut backend: B, start: Start) -> Result<(), Error> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(Error::NoTerminal);
     }
     let size = modes::size()?;
+    backend.shown_on(size.0, size.1);
     let changed = start.watch.map(watched).transpose()?;
     let theme = Theme::from_environment();
     let mut app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
@@ -225,7 +226,7 @@ impl Loop {
                 Request::Mouse(true) => execute!(self.screen.backend_mut(), EnableMouseCapture)?,
                 Request::Mouse(false) => execute!(self.screen.backend_mut(), DisableMouseCapture)?,
                 // These are not answered.
-                unanswered @ (Request::Interrupt | Request::Obeyed(_)) => self.worker.send(unanswered),
+                unanswered @ (Request::Interrupt | Request::Obeyed(_) | Request::Live) => self.worker.send(unanswered),
                 other => {
                     self.open += 1;
                     self.worker.send(other);

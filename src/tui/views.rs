@@ -140,8 +140,20 @@ impl App {
         }
     }
 
+    /// Whether pages are on their way.
+    pub(crate) fn awaits_pages(&self) -> bool {
+        let views = &self.views;
+        self.tensor.slot.waiting
+            || views.attention.waiting
+            || views.beside.waiting
+            || views.lens.waiting
+            || views.cache.waiting
+            || views.histogram.waiting
+    }
+
     /// Asks for the pages that are now to be shown.
     pub(crate) fn ask_pages(&mut self, requests: &mut Vec<Request>) {
+        self.tensor.turn_to(self.listing.forward, self.selected_row());
         let tensor = self.wanted_tensor();
         let (attention, beside) = self.wanted_attention();
         let (lens, cache, histogram) = (self.wanted_lens(), self.wanted_cache(), self.wanted_histogram());

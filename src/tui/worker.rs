@@ -4,14 +4,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::message::{Reply, Request};
 use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
 use crate::debugger::{Command, Debugger};
-use crate::session::Recorder;
 
 /// What the screen needs of a debugger.
 pub trait Backend {
@@ -39,6 +38,22 @@ pub trait Backend {
     fn curve(&self) -> Curve;
     /// Takes down what the screen itself has done, where something is recorded.
     fn obeyed(&mut self, _line: &str) {}
+    /// Goes back to the start of the session: breakpoints, patches and suspects are gone.
+    ///
+    /// # Errors
+    /// A sentence for the user, where that cannot be done.
+    fn reset(&mut self) -> Result<(), String> {
+        Err("this session cannot go back to its start".to_string())
+    }
+    /// How the last command that was executed differs from what was recorded of it, where a recording is replayed: a
+    /// sentence for the user.
+    fn replayed(&mut self) -> Option<String> {
+        None
+    }
+    /// The size of the screen at its start: columns and rows.
+    fn shown_on(&mut self, _columns: u16, _rows: u16) {}
+    /// The recording is left: what comes now is the user's own, until the next reset.
+    fn live(&mut self) {}
 }
 
 impl Backend for Debugger {
@@ -69,44 +84,6 @@ impl Backend for Debugger {
     }
 }
 
-/// Whoever started the screen saves what was recorded when it is gone.
-impl Backend for Arc<Mutex<Recorder>> {
-    fn execute(
-        &mut self,
-        command: &Command,
-        line: &str,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
-        held(self).execute(command, line, interrupt, progress)
-    }
-
-    fn header(&self) -> Header {
-        held(self).debugger().header()
-    }
-
-    fn listing(&self) -> Listing {
-        held(self).debugger().listing()
-    }
-
-    fn page(&self, request: &PageRequest) -> Result<Page, String> {
-        held(self).debugger().page(request)
-    }
-
-    fn curve(&self) -> Curve {
-        held(self).debugger().curve()
-    }
-
-    fn obeyed(&mut self, line: &str) {
-        held(self).obeyed(line);
-    }
-}
-
-/// A panic has become a sentence on the screen; what was recorded up to it stays.
-fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Serves one request. Requests that are not for the debugger are passed over.
 pub(crate) fn serve<B: Backend>(
     backend: &mut B,
@@ -122,8 +99,15 @@ pub(crate) fn serve<B: Backend>(
             let changes = command.changes_header();
             let header = changes.then(|| guarded(|| backend.header()).ok()).flatten();
             let (listing, curve) = guarded(|| (backend.listing(), backend.curve())).unwrap_or_default();
-            reply(Reply::Done { header, result, listing, curve });
+            let replayed = guarded(|| backend.replayed()).unwrap_or_else(Some);
+            reply(Reply::Done { header, result, listing, curve, replayed });
         }
+        Request::Reset => {
+            let result = guarded(|| backend.reset()).and_then(|result| result);
+            let start = guarded(|| (backend.header(), backend.listing(), backend.curve()));
+            reply(Reply::Reset(result.and(start).map(Box::new)));
+        }
+        Request::Live => drop(guarded(|| backend.live())),
         Request::Page(request) => {
             let page = guarded(|| backend.page(&request)).and_then(|page| page);
             reply(Reply::Page(request, page));
@@ -172,7 +156,7 @@ impl Worker {
         match request {
             Request::Interrupt => self.interrupt.store(true, Ordering::Relaxed),
             // Cleared here and not by the thread: an Esc between the request and its start must not be lost.
-            Request::Execute(..) => {
+            Request::Execute(..) | Request::Reset => {
                 self.interrupt.store(false, Ordering::Relaxed);
                 drop(self.requests.send(request));
             }

@@ -226,7 +226,7 @@ impl Backend for Fake {
                 return Ok(Stop::End);
             }
             Command::Step(times) => self.go(Some((next + times - 1).min(last))),
-            Command::Next(times) => self.go(Some((next - 1 + per_layer * times).min(last))),
+            Command::Next(times) => self.go(Some(((next + per_layer * times).saturating_sub(1)).min(last))),
             Command::Back(..) if self.at.is_none() => return Ok(Stop::Start),
             Command::Back(Motion::Step, times) => self.go(self.at.and_then(|at| at.checked_sub(*times))),
             Command::Back(Motion::Next, times) => self.go(self.at.and_then(|at| at.checked_sub(times * per_layer))),
@@ -305,6 +305,7 @@ impl Backend for Fake {
             },
             suspect: self.on.map(|on| format!("with {} in layers 2, 5", self.diagnosis().suspects[on].id)),
             patches: 0,
+            recording: None,
             notes: vec!["the reference was computed in bf16: every value has 16 zero bits".into()],
         }
     }

@@ -41,7 +41,7 @@ fn every_size_can_be_drawn() {
     }
 }
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "s",
     "S",
     "n",
@@ -105,6 +105,9 @@ const KEYS: &[&str] = &[
     ":follow 日本<ret>",
     ":follow 314<ret>",
     "<M-2>",
+    "/q_r<tab><ret>",
+    "/rope<ret>",
+    ":source no such file<ret>",
 ];
 
 proptest! {

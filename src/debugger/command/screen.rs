@@ -12,6 +12,10 @@ pub enum ScreenCommand {
     Enter,
     /// Gives the keys to the next pane, or the one before.
     Focus(Count),
+    /// Gives the keys to this pane.
+    FocusOn(Pane),
+    /// Moves within a pane that need not have the keys.
+    ScrollPane(Pane, Direction, usize),
     /// Shows a pane, or goes to it.
     Pane(Pane),
     /// Arranges the panes; without a name, the next way.
@@ -36,7 +40,7 @@ pub enum ScreenCommand {
     Set(Setting),
     /// Searches the program.
     Search(Option<String>),
-    /// Selects an op without going there.
+    /// Selects an op without going there, or the head of a layer: `layer 2`.
     Select(String),
     /// Opens the command line with a text in it.
     Prompt(String),
@@ -61,6 +65,18 @@ pub enum Direction {
     Left,
     /// Towards the last column.
     Right,
+}
+
+impl Direction {
+    /// So far down and to the right.
+    pub fn rows_and_columns(self, by: isize) -> (isize, isize) {
+        match self {
+            Self::Down => (by, 0),
+            Self::Up => (by.saturating_neg(), 0),
+            Self::Right => (0, by),
+            Self::Left => (0, by.saturating_neg()),
+        }
+    }
 }
 
 /// How far.

@@ -41,6 +41,10 @@ pub(super) const WHOSE: &[(&str, Whose)] = &[
 pub(super) const PANES: &[&str] =
     &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
 
+/// The ways to scroll.
+pub(super) const DIRECTIONS: &[(&str, Direction)] =
+    &[("down", Direction::Down), ("up", Direction::Up), ("left", Direction::Left), ("right", Direction::Right)];
+
 /// `down 10`
 pub(super) fn scrolled(arguments: &Arguments, direction: Direction) -> Result<Command, String> {
     Ok(Command::Screen(ScreenCommand::Scroll(direction, Extent::Line, arguments.count()?)))

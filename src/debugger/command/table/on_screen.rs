@@ -2,7 +2,7 @@
 
 use super::super::argument::Arguments;
 use super::super::spec::{Completes, Group, Key, Spec};
-use super::super::words::{PANES, WHOSE, scrolled, slice};
+use super::super::words::{DIRECTIONS, PANES, WHOSE, scrolled, slice};
 use super::super::{Command, Direction, Extent, Layout, Pane, SETTINGS, ScreenCommand};
 use super::{PLAIN, hint, key};
 
@@ -44,18 +44,30 @@ pub(super) const SCREEN: &[Spec] = &[
         }, ..OF_SCREEN
     },
     Spec {
+        name: "scroll", arguments: "PANE down|up|left|right [N]", completes: Completes::Words(PANES),
+        doc: "Scroll a pane, whether it has the keys or not, as the wheel does.",
+        parse: |a| {
+            let (pane, rest) = a.choice(Pane::NAMED)?;
+            let (direction, rest) = rest.choice(DIRECTIONS)?;
+            Ok(Command::Screen(ScreenCommand::ScrollPane(pane, direction, rest.count()?)))
+        }, ..OF_SCREEN
+    },
+    Spec {
         name: "enter", keys: &[key("ret", "enter"), key("space", "enter")],
         doc: "Go to the selected op, open the layer, or try the suspect.",
         parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Enter)), ..OF_SCREEN
     },
     Spec {
-        name: "focus", arguments: "N|next|previous", completes: Completes::Words(&["next", "previous"]),
+        name: "focus", arguments: "N|next|previous|PANE", completes: Completes::Words(&["next", "previous"]),
         keys: &[
             hint("tab", "focus next", "pane"), key("backtab", "focus previous"),
             key("M-1", "focus 1"), key("M-2", "focus 2"), key("M-3", "focus 3"), key("M-4", "focus 4"),
         ],
-        doc: "Give the keys to another pane: the next one, or by its number on the screen.",
+        doc: "Give the keys to another pane: the next one, or by its number on the screen, or its name.",
         parse: |a| {
+            if let Some((_, pane)) = Pane::NAMED.iter().find(|(name, _)| *name == a.text) {
+                return Ok(Command::Screen(ScreenCommand::FocusOn(*pane)));
+            }
             let next = Arguments { text: "next", ..*a };
             let count = if a.text.is_empty() { next.to_or_on() } else { a.to_or_on() };
             Ok(Command::Screen(ScreenCommand::Focus(count?)))
@@ -153,8 +165,8 @@ pub(super) const SCREEN: &[Spec] = &[
         parse: |a| Ok(Command::Screen(ScreenCommand::Search(a.optional()))), ..OF_SCREEN
     },
     Spec {
-        name: "select", completes: Completes::Activations, arguments: "ACTIVATION",
-        doc: "Select an op without going there.",
+        name: "select", completes: Completes::Activations, arguments: "ACTIVATION|layer N",
+        doc: "Select an op, or the line of a layer, without going there.",
         parse: |a| Ok(Command::Screen(ScreenCommand::Select(a.something("an activation")?))), ..OF_SCREEN
     },
     Spec {
