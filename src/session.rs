@@ -7,9 +7,11 @@ mod error;
 pub mod escape;
 pub mod file;
 pub mod header;
+pub mod journal;
 pub mod place;
 
 pub use error::Error;
 pub use file::{Answer, Line, Text, save};
 pub use header::Header;
+pub use journal::Journal;
 pub use place::relative;
