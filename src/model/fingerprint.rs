@@ -77,7 +77,7 @@ impl Fingerprint {
                 Some(now) if now == tensor => {}
                 Some(now) if form(now) == form(tensor) => values.push(shown(name)),
                 Some(now) => {
-                    shapes.push(format!("{} ({}, was {})", shown(name), shown(form(now)), shown(form(tensor))))
+                    shapes.push(format!("{} ({}, was {})", shown(name), shown(form(now)), shown(form(tensor))));
                 }
             }
         }
