@@ -8,7 +8,9 @@ pub mod escape;
 pub mod file;
 pub mod header;
 pub mod journal;
+pub mod pack;
 pub mod place;
+pub mod redact;
 
 pub use error::Error;
 pub use file::{Answer, Line, Text, save};

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 #[path = "session_file/journal.rs"]
 mod journal;
+#[path = "session_file/pack.rs"]
+mod pack;
 
 /// A session with everything in it.
 fn example() -> Text {
