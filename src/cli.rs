@@ -13,6 +13,7 @@ mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod pack;
 mod places;
 mod recording;
 mod replay;
@@ -73,6 +74,8 @@ enum Command {
     Bench(bench::Args),
     /// Show what a model or a dump holds, and what is taken for what.
     Inspect(inspect::Args),
+    /// Put both files of a session into one, to send it to somebody; absolute paths are taken out.
+    Pack(pack::Args),
     /// Print the configuration in effect, as a file that can be read back.
     Config(config::Args),
     /// Print a completion script for a shell.
@@ -112,6 +115,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Completions { shell }) => {
             // By way of a buffer: clap_complete panics when its output is closed.

@@ -6,6 +6,11 @@ use layerstep::session::header::{Divergence, Engine, ModelFacts, Screen, Source,
 use layerstep::session::{Answer, Header, Line, Text, save};
 use proptest::prelude::*;
 
+#[path = "session_file/journal.rs"]
+mod journal;
+#[path = "session_file/pack.rs"]
+mod pack;
+
 /// A session with everything in it.
 fn example() -> Text {
     let divergence = |name: &str| Divergence {

@@ -36,7 +36,8 @@ impl<W: Write> Batch<W> {
     /// Prints to `out`.
     pub(super) fn new(recorder: Arc<Mutex<Recorder>>, out: W) -> Self {
         let named = held(&recorder).name().is_some();
-        let screen = named.then(|| Screen::headless(Arc::clone(&recorder), SHOWN.0, SHOWN.1, Theme::from_environment()));
+        let screen =
+            named.then(|| Screen::headless(Arc::clone(&recorder), SHOWN.0, SHOWN.1, Theme::from_environment()));
         Self { recorder, screen, out, open: Vec::new() }
     }
 

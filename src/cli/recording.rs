@@ -12,7 +12,7 @@ use super::input::TokenArgs;
 use super::witness::DumpArgs;
 use super::{note, places};
 use crate::debugger::Debugger;
-use crate::session::{DEFAULT_BUDGET, Places, Recorder, Text, file_of, journal};
+use crate::session::{DEFAULT_BUDGET, Journal, Places, Recorder, Text, file_of, journal};
 
 /// A recorder of a debugger; what it records is saved as `record`, if that is given.
 pub(super) fn recorder(
@@ -76,7 +76,7 @@ pub(super) fn recovered(journal: Option<&Path>, args: &Args) -> anyhow::Result<R
         let last = left.into_iter().next();
         last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?.path
     };
-    let Text { header, lines } = journal::recover(&journal)?;
+    let Text { header, lines } = Journal::recover(&journal)?;
     let built_in = header.model.path.is_none();
     let source = |role: &str| header.sources.iter().find(|source| source.role == role);
     let path = |role: &str| source(role).map(|source| PathBuf::from(&source.file));

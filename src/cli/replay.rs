@@ -13,7 +13,7 @@ use super::witness::DumpArgs;
 use crate::debugger::Debugger;
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
-use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text};
+use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack};
 
 /// Replay a recorded session: on the screen, or with --check as a test.
 ///
@@ -87,8 +87,9 @@ fn report(tally: &Tally, differs: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
-    let recording = Recording::open(&args.session)?;
-    let folder = args.session.parent().unwrap_or(Path::new("")).to_owned();
+    let opened = pack::open(&args.session)?;
+    let folder = opened.folder.clone().unwrap_or_default();
+    let recording = Recording::of(opened).map_err(anyhow::Error::msg)?;
     let named = args.model.is_some() || args.reference.is_some() || args.candidate.is_some();
     let found = if args.recorded { Err("--recorded".to_string()) } else { subject(args, &recording.text, &folder) };
     match found {

@@ -18,14 +18,18 @@ const LIMIT: f64 = 8.0;
 impl Replay {
     /// Plays every line that is left, and compares what can be compared at the end only.
     pub fn check(&mut self) -> Tally {
-        let lines = self.recording().text.lines.clone();
-        for (number, line) in lines.iter().enumerate() {
-            match Command::parse(&line.text) {
-                Ok(Some(Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. }) | None) => {}
-                // What it says is compared with what it said.
-                Ok(Some(command)) => drop(self.execute(&command, &line.text, &AtomicBool::new(false), &mut |_| {})),
-                Err(sentence) => self.differs(format!("line {} of the session is no command: {sentence}", number + 1)),
+        let mut wrong = Vec::new();
+        for (number, line) in self.recording().text.lines.iter().enumerate() {
+            if let Err(sentence) = Command::parse(&line.text) {
+                wrong.push(format!("command {} of the session cannot be read: {sentence}", number + 1));
             }
+        }
+        for sentence in wrong {
+            self.differs(sentence);
+        }
+        for (command, line) in self.script() {
+            // What it says is compared with what it said.
+            drop(self.execute(&command, &line, &AtomicBool::new(false), &mut |_| {}));
         }
         if !self.recorder().debugger().is_taped() {
             self.judge();

@@ -28,6 +28,14 @@ pub enum Error {
     Header { file: String, line: usize, problem: String },
     #[error("{file}, line {line}: an answer was found where the command that it answers was expected")]
     Stray { file: String, line: usize },
+    #[error("there is no session {path}: neither a file of this name, nor one that ends in .session or .session.zip")]
+    None { path: String },
+    #[error("{file}: its values should be in \"{found}\", where the name of a file beside it was expected")]
+    Reaching { file: String, found: String },
+    #[error("{file} has values in {values}, which is not beside it: put it there, or save the session again")]
+    NoValues { file: String, values: String },
+    #[error("{file} is no packed session that can be used: {problem}")]
+    Zip { file: String, problem: String },
 }
 
 /// The major version of the format that this program reads and writes.

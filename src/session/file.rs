@@ -26,7 +26,7 @@ use super::header::Header;
 use crate::formats::{escape, write_file};
 
 /// Longest session, and longest header, in bytes: a million tokens with their texts take 20 MB.
-const MOST: u64 = 256 << 20;
+pub(super) const MOST: u64 = 256 << 20;
 const MOST_HEADER: u64 = 64 << 20;
 
 const FIRST_LINE: &str = "# A debug session of layerstep: `layerstep replay` and the name of this file play it.";
@@ -276,4 +276,24 @@ pub(crate) fn write_atomically(
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), Error> {
     Ok(write_file(path, fill)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.session");
+        save(&path, &Text::default()).expect("saved");
+        let error = write_atomically(&path, |out| {
+            out.write_all(&vec![b'x'; 3 << 20])?;
+            Err(std::io::ErrorKind::StorageFull.into())
+        });
+        let error = error.expect_err("full").to_string();
+        assert!(error.ends_with("a.session: cannot write: no storage space"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), Text::default().to_string());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::file::{Answer, Line};
 use super::header::Header;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::sources::Places;
 use super::values::Event;
 use crate::debugger::view::{self, Listing, Stop};
@@ -67,7 +67,9 @@ impl Recorder {
     /// cannot be written is no reason not to debug: the sentence says why there is none.
     pub fn keep_journal(&mut self, folder: &Path) -> Result<(), String> {
         let header = self.header_at(None);
-        self.journal = Some(Journal::create(folder, &header).map_err(|error| error.to_string())?);
+        let name: String = header.model.name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+        let file = format!("{name}-{}.{}", &header.id[..8], journal::EXTENSION);
+        self.journal = Some(Journal::create(&folder.join(file), &header).map_err(|error| error.to_string())?);
         Ok(())
     }
 
@@ -127,6 +129,7 @@ impl Recorder {
         let (forward, counter) = self.debugger.position();
         let rows = self.changed_rows();
         self.events.push(Event {
+            line: self.lines.len() - 1,
             text: line.to_string(),
             forward,
             counter,
@@ -212,7 +215,7 @@ impl Recorder {
             ]);
         }
         if let Some(journal) = self.journal.take() {
-            journal.finish();
+            journal.finish().map_err(|error| error.to_string())?;
         }
         Ok(said)
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::file::{Answer, Text};
+use super::pack;
 use super::recorder::Recorder;
-use super::values::{Event, Values};
+use super::values::{self, Event, Values};
 use crate::debugger::view::{self, Listing, Stop, Witness};
 use crate::debugger::{Command, Debugger, Look, Moment, Tape};
 use crate::diagnose::ActivationRow;
@@ -17,6 +18,8 @@ use crate::model::Model;
 /// What a session's files hold.
 #[derive(Debug)]
 pub struct Recording {
+    /// Its name.
+    pub name: String,
     /// NAME.session.
     pub text: Text,
     /// NAME.safetensors, where it is there.
@@ -24,34 +27,47 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Opens a session: NAME.session, or its name alone.
+    /// What was opened, with its values read.
     ///
     /// # Errors
-    /// One sentence.
-    pub fn open(path: &std::path::Path) -> anyhow::Result<Self> {
-        let path = super::file_of(path);
-        let text = Text::read(&path)?;
-        let beside = path.with_extension("safetensors");
-        let values = beside.exists().then(|| std::fs::read(&beside)).transpose()?;
-        let values =
-            values.map(|bytes| super::values::from_bytes(&bytes, &beside.display().to_string())).transpose()?;
-        Ok(Self { text, values })
+    /// One sentence: the values cannot be read, or belong to another session.
+    pub fn of(opened: pack::Opened) -> Result<Self, String> {
+        let values = opened.values().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
+        let text = opened.text;
+        if let Some(values) = values.as_ref().filter(|values| values.id != text.header.id) {
+            let (own, other) = (&text.header.id, &values.id);
+            return Err(format!(
+                "the values of {} belong to another session: their id is {other}, that of the session is {own}",
+                opened.name
+            ));
+        }
+        Ok(Self { name: opened.name, text, values })
     }
 
-    /// Lines that the debugger obeys, with the command; the others are the screen's, or tell the story.
-    fn commands(&self) -> impl Iterator<Item = (usize, Command)> {
-        self.text.lines.iter().enumerate().filter_map(|(line, said)| {
-            let command = Command::parse(&said.text).ok().flatten()?;
-            let obeyed =
-                !matches!(command, Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. });
-            obeyed.then_some((line, command))
-        })
-    }
-
-    /// What came of the `nth` command, if the values know it and the text was not changed since.
-    fn event(&self, nth: usize, line: usize) -> Option<&Event> {
-        let event = self.values.as_ref()?.views.events.get(nth)?;
-        (event.text == self.text.lines.get(line)?.text).then_some(event)
+    /// Lines that the debugger obeys, with what came of them if the values know it; the others are the screen's, or tell
+    /// the story.
+    fn commands(&self) -> Vec<Obeyed> {
+        let lines = &self.text.lines;
+        let parsed = |line: usize| lines.get(line).and_then(|line| Command::parse(&line.text).ok().flatten());
+        let events = self.values.as_ref().map_or(&[][..], |values| &values.views.events);
+        // The text may have been edited since.
+        let word = |text: &str| text.split_whitespace().next().map(str::to_string);
+        let fits = |event: &Event| lines.get(event.line).is_some_and(|line| word(&line.text) == word(&event.text));
+        if !events.is_empty() && events.iter().all(fits) {
+            let obeyed = |event: &Event| {
+                Some(Obeyed { line: event.line, command: parsed(event.line)?, event: Some(event.clone()) })
+            };
+            return events.iter().filter_map(obeyed).collect();
+        }
+        let of_debugger = |line: usize| {
+            let command = parsed(line)?;
+            let other = matches!(
+                command,
+                Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. } | Command::Help(None)
+            );
+            (!other).then_some(Obeyed { line, command, event: None })
+        };
+        (0..lines.len()).filter_map(of_debugger).collect()
     }
 
     /// A debugger that needs no weights: it shows what was recorded.
@@ -73,13 +89,21 @@ impl Recording {
     }
 }
 
+/// A line that the debugger obeyed.
+#[derive(Clone, Debug)]
+struct Obeyed {
+    line: usize,
+    command: Command,
+    event: Option<Event>,
+}
+
 /// A recording that is played.
 #[derive(Debug)]
 pub struct Replay {
     recorder: Recorder,
     recording: Recording,
     /// The debugger's lines.
-    commands: Vec<(usize, Command)>,
+    commands: Vec<Obeyed>,
     /// How many of them were played.
     at: usize,
     /// The user has gone on by himself.
@@ -113,7 +137,7 @@ impl Replay {
     /// Plays a recording with a recorder whose debugger stands at the start: one with the model and the dumps, or
     /// [`Recording::debugger`].
     pub fn new(recorder: Recorder, recording: Recording) -> Self {
-        let commands = recording.commands().collect();
+        let commands = recording.commands();
         let header = &recording.text.header;
         let same_build = header.arithmetic == arithmetic() && header.program == recorder.header.program;
         let mut replay = Self {
@@ -164,6 +188,12 @@ impl Replay {
         &self.recording
     }
 
+    /// Every line that the debugger is to obey.
+    pub(super) fn script(&self) -> Vec<(Command, String)> {
+        let line = |obeyed: &Obeyed| (obeyed.command.clone(), self.recording.text.lines[obeyed.line].text.clone());
+        self.commands.iter().map(line).collect()
+    }
+
     /// What was compared so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
@@ -200,16 +230,17 @@ impl Replay {
         interrupt: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
-        let next = self.commands.get(self.at).filter(|_| !self.left).map(|(place, _)| *place);
-        let Some(place) = next.filter(|place| self.recording.text.lines[*place].text == line) else {
+        let next = self.commands.get(self.at).filter(|_| !self.left);
+        let Some(Obeyed { line: place, event, .. }) =
+            next.filter(|next| self.recording.text.lines[next.line].text == line)
+        else {
             if !matches!(command, Command::Save { .. }) {
                 self.left = true;
             }
             return self.recorder.execute(command, line, interrupt, progress);
         };
-        let nth = self.at;
+        let (place, event) = (*place, event.clone());
         self.at += 1;
-        let event = self.recording.event(nth, place).cloned();
         let stop = match event {
             Some(event) if self.recorder.debugger.is_taped() => self.play(command, line, event),
             event => self.repeat(command, line, place, event, interrupt, progress),

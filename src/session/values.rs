@@ -24,6 +24,8 @@ const VIEWS: &str = "views";
 /// What came of one command of the debugger.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
+    /// Which line of the session it is.
+    pub line: usize,
     /// The line, as it was typed.
     pub text: String,
     /// Where the debugger stood after it: which forward, and how many ops of it were computed.
@@ -172,6 +174,17 @@ pub fn to_bytes(id: &str, config: &str, mut views: Views, looks: &Looks) -> Resu
 /// Of the disk.
 pub fn save(path: &Path, bytes: &[u8]) -> Result<(), formats::Error> {
     formats::write_file(path, |out| out.write_all(bytes))
+}
+
+/// Reads a file of values.
+///
+/// # Errors
+/// What is wrong, and with which tensor.
+pub fn read(path: &Path) -> Result<Values, Damaged> {
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|cause| Damaged { file: formats::escape(&file), problem: format!("it cannot be read: {cause}") })?;
+    from_bytes(&bytes, &file)
 }
 
 /// Reads what [`to_bytes`] has made; `file` is its name in errors.
