@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::file::{Answer, Text};
-use super::pack;
 use super::recorder::Recorder;
 use super::values::{self, Event, Values};
+use super::{pack, saving};
 use crate::debugger::view::{self, Listing, Stop, Witness};
 use crate::debugger::{Command, Debugger, Look, Moment, Tape};
 use crate::diagnose::ActivationRow;
@@ -32,8 +32,14 @@ impl Recording {
     /// # Errors
     /// One sentence: the values cannot be read, or belong to another session.
     pub fn of(opened: pack::Opened) -> Result<Self, String> {
-        let values = opened.values().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
-        let text = opened.text;
+        let text = &opened.text;
+        let mut values = opened.values().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
+        let strange = values.as_ref().is_some_and(|values| values.id != text.header.id);
+        // A kill while another session was put in its place.
+        let before = opened.values().map(saving::before).filter(|before| strange && before.exists());
+        if let Some(before) = before {
+            values = Some(values::read(&before).map_err(|damaged| damaged.to_string())?);
+        }
         if let Some(values) = values.as_ref().filter(|values| values.id != text.header.id) {
             let (own, other) = (&text.header.id, &values.id);
             return Err(format!(
@@ -41,7 +47,7 @@ impl Recording {
                 opened.name
             ));
         }
-        Ok(Self { name: opened.name, text, values })
+        Ok(Self { name: opened.name.clone(), text: text.clone(), values })
     }
 
     /// Lines that the debugger obeys, with what came of them if the values know it; the others are the screen's, or tell
@@ -52,10 +58,12 @@ impl Recording {
         let events = self.values.as_ref().map_or(&[][..], |values| &values.views.events);
         // The text may have been edited since.
         let word = |text: &str| text.split_whitespace().next().map(str::to_string);
-        let fits = |event: &Event| lines.get(event.line).is_some_and(|line| word(&line.text) == word(&event.text));
+        // A kill between the two files leaves a text that ends before its values.
+        let events: Vec<&Event> = events.iter().filter(|event| event.line < lines.len()).collect();
+        let fits = |event: &&Event| lines.get(event.line).is_some_and(|line| word(&line.text) == word(&event.text));
         if !events.is_empty() && events.iter().all(fits) {
-            let obeyed = |event: &Event| {
-                Some(Obeyed { line: event.line, command: parsed(event.line)?, event: Some(event.clone()) })
+            let obeyed = |event: &&Event| {
+                Some(Obeyed { line: event.line, command: parsed(event.line)?, event: Some((*event).clone()) })
             };
             return events.iter().filter_map(obeyed).collect();
         }

@@ -23,6 +23,13 @@ pub fn file_of(name: &Path) -> PathBuf {
     name.into()
 }
 
+/// Where the values of the session that is being replaced are meanwhile.
+pub(super) fn before(values: &Path) -> PathBuf {
+    let mut name = values.as_os_str().to_owned();
+    name.push(".before");
+    name.into()
+}
+
 impl Recorder {
     /// Writes the session so far; without a name, to where it was saved last.
     ///
@@ -60,9 +67,26 @@ impl Recorder {
         let name = beside.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         header.values = Some(Values { file: name, tensors, bytes: bytes.len() as u64, left_out });
         let text = Text { header, lines: self.lines.clone() };
-        // The values first: those of the same session hold all that the older text needs.
-        values::save(&beside, &bytes).map_err(|error| error.to_string())?;
-        file::save(&path, &text).map_err(|error| error.to_string())?;
+        // The values first: those of the same session hold all that the older text needs. Those of another one stay until
+        // its text is gone.
+        let before = before(&beside);
+        drop(std::fs::remove_file(&before));
+        if !own && beside.exists() {
+            let kept = std::fs::hard_link(&beside, &before).or_else(|_| std::fs::copy(&beside, &before).map(|_| ()));
+            kept.map_err(|error| {
+                format!("not saved: {} cannot be kept until that is done: {error}", beside.display())
+            })?;
+        }
+        let written = values::save(&beside, &bytes).map_err(|error| error.to_string());
+        let written = written.and_then(|()| {
+            file::save(&path, &text).map_err(|error| {
+                // Old text, old values.
+                drop(std::fs::rename(&before, &beside));
+                error.to_string()
+            })
+        });
+        drop(std::fs::remove_file(&before));
+        written?;
         self.saved = self.lines.len();
         let mut said = vec![format!(
             "saved {}: {} lines, {}; {}: {tensors} tensors, {}",

@@ -112,7 +112,9 @@ impl App {
         let count = self.count.take();
         let op = self.selected_row().and_then(|row| self.listing.rows.get(row)).map(|op| op.short.clone());
         let Some(line) = self.keys.line(&name, op.as_deref(), count) else { return };
-        self.obey_line(&line, requests);
+        // Where it is open already, the key closes it.
+        let closes = self.is_diagnosed() && matches!(Command::parse(&line), Ok(Some(Command::Diagnose(_))));
+        self.obey_line(if closes { "escape" } else { &line }, requests);
     }
 
     /// Rows that a pane shows at once.

@@ -43,11 +43,6 @@ impl App {
                 self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
             }
             Command::Source(path) => self.source(&path, requests),
-            // Where it is open already, the key closes it.
-            Command::Diagnose(_) if self.is_diagnosed() && self.prompt.is_none() => {
-                self.record(line, requests);
-                self.close_diagnosis();
-            }
             other => {
                 self.log.command(line);
                 self.execute(other, line, requests);
