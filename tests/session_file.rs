@@ -101,6 +101,15 @@ fn ids_that_are_added_change_only_the_last_line_of_the_array() {
 }
 
 #[test]
+fn a_new_header_says_what_writes_it() {
+    let (one, two) = (Header::new(), Header::new());
+    assert_eq!(one.format, "1.0");
+    assert_eq!((one.arithmetic.len(), one.id.len()), (16, 32));
+    assert_ne!(one.id, two.id);
+    assert_eq!(Header { id: String::new(), ..one }, Header { id: String::new(), ..two });
+}
+
+#[test]
 fn the_body_is_a_script() {
     let text = example().to_string();
     let (_, body) = text.split_once("\n---\n").expect("a body");
