@@ -60,7 +60,7 @@ fn what_was_diagnosed_makes_the_candidates_tensors() {
     assert!(execute(&mut debugger, Command::Diagnose("2.q_proj".into())).is_err());
     let diagnosis = diagnosed(&mut debugger, Command::Diagnose("2.q_rope".into()));
     let first = &diagnosis.suspects[0];
-    assert_eq!((first.id, first.can_be_switched, first.on), ("rope_interleaved", true, false));
+    assert_eq!((&*first.id, first.can_be_switched, first.on), ("rope_interleaved", true, false));
     assert!(first.explained > 0.999_999 && error(&debugger, "2.q_rope", Witness::Candidate) > 0.1);
 
     let diagnosis = diagnosed(&mut debugger, Command::Switch(0));

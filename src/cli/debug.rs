@@ -75,6 +75,7 @@ pub(super) struct Subject {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.as_deref())?;
     let recovered = args.recover.as_ref().map(|journal| recording::recovered(journal.as_deref(), args)).transpose()?;
+    let read = args.commands.is_empty();
     let (args, commands) = recovered.as_ref().map_or((args, &args.commands), |again| (&again.args, &again.commands));
     let subject = open(args)?;
     if args.batch != Some(None) {
@@ -84,7 +85,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
     let stdin = std::io::stdin();
     let mut lines = stdin.lock();
-    let read = commands.is_empty() || recovered.is_some();
     let script = read.then_some(("standard input", &mut lines as &mut dyn BufRead));
     let ended = Batch::new(Arc::clone(&recorder), std::io::stdout().lock()).run(commands, script);
     let ended = recording::finished(&recorder, ended);

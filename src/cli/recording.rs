@@ -54,7 +54,7 @@ pub(super) fn finished(recorder: &Mutex<Recorder>, ended: anyhow::Result<ExitCod
 pub(super) struct Recovered {
     /// What was debugged.
     pub(super) args: Args,
-    /// What was typed.
+    /// What was typed, and how it goes on.
     pub(super) commands: Vec<String>,
     journal: PathBuf,
 }
@@ -98,7 +98,7 @@ pub(super) fn recovered(journal: Option<&Path>, args: &Args) -> anyhow::Result<R
             batch: if args.batch == Some(None) { args.batch } else { batch.map(Some) },
             ..args.clone()
         },
-        commands: lines.into_iter().map(|line| line.text).collect(),
+        commands: lines.into_iter().map(|line| line.text).chain(args.commands.iter().cloned()).collect(),
         journal,
     })
 }

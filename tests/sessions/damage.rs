@@ -45,7 +45,7 @@ const CASES: &[(&str, Harm, &[&str], i32, &[&str])] = &[
         &["break 2.q_rope: recorded"],
     ),
     ("no command", |s| replace(s, "step 3", "stpe 3"), &[], 1, &["there is no command stpe"]),
-    ("another command", |s| replace(s, "step 3", "step 4"), &[], 1, &["3.resid_mid"]),
+    ("another command", |s| replace(s, "step 3", "step 4"), &[], 1, &["step 4: recorded"]),
     ("another verdict", |s| replace(s, "word = \"diverged\"", "word = \"match\""), &[], 1, &["the verdict was match"]),
     ("a comment more", |s| replace(s, "# how it went", "# how it went\n# and so on"), &[], 0, &["as recorded"]),
     (

@@ -92,9 +92,11 @@ fn nothing_that_was_saved_or_answered_is_lost() {
                     let typed = check(folder.path(), answered);
                     counts.0 += usize::from(typed);
                     if typed && round % 10 == 0 {
+                        let left = journals(folder.path());
                         let output = run(folder.path(), ["debug", "--batch", "--recover", "--command", "info place"]);
                         assert!(output.status.success() && text(&output.stdout).contains("rms"), "{}", all(&output));
-                        assert!(journals(folder.path()).is_empty(), "it is recovered");
+                        // What it had marked and not saved is in the journal of the one that went on.
+                        assert!(!journals(folder.path()).contains(&left[0]), "it is recovered");
                         counts.1 += 1;
                     }
                 }
