@@ -14,8 +14,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dump", &["engine", "model", "formats", "metrics"]),
     ("diagnose", &["dump", "engine", "model", "ops", "metrics"]),
     ("debugger", &["diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
+    ("report", &["debugger", "diagnose"]),
     ("tui", &["debugger"]),
-    ("cli", &["tui", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
+    ("cli", &["tui", "report", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
 ];
 
 /// Above this many lines a file holds two nouns.
