@@ -14,6 +14,7 @@ mod generate;
 mod input;
 mod inspect;
 mod places;
+mod reports;
 mod suspect;
 mod watch;
 mod witness;

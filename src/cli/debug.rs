@@ -170,7 +170,8 @@ fn show(debugger: Debugger, config: Config, watch: Option<Watch>, commands: Vec<
     Ok(ExitCode::SUCCESS)
 }
 
-fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
+/// The session of dumps that were fed the same tokens.
+pub(super) fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
     let (ids, steps) = match opened.tokens {
         Tokens::Agreed { ids, steps } => (ids, steps),
         Tokens::Differ { sentence, .. } => bail!("{sentence}"),
