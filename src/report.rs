@@ -1,7 +1,7 @@
 //! Reports for people who were not there: what was found, as a page, as text for an issue, as a result for CI.
 //!
-//! A [`Document`] is plain data. It is made of a comparison ([`Document::of`]), gets its pictures from a debugger that is
-//! taken to the culprit ([`Document::add_pictures`]), and may tell a story ([`Passage`]). What sets it knows nothing else:
+//! A [`Document`] is plain data. It is made of a comparison ([`Document::of`]), gets its tokens and pictures from a debugger
+//! that is taken to the culprit ([`Document::add_pictures`]), and may tell a story ([`Passage`]). What sets it knows nothing else:
 //! [`html`] makes one self-contained page, [`markdown`] a text for an issue tracker, [`junit`] a test suite.
 
 mod clean;
@@ -16,6 +16,7 @@ mod row;
 mod taking;
 mod template;
 
+pub use clean::printable;
 pub use curve::{Curve, Point};
 pub use document::{BlindSpot, Divergence, Document, Passage, Source, Suspect, Token, Verdict};
 pub use html::html;

@@ -75,8 +75,11 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
         if args.myself { Compared::without_session(check_engine(args)?) } else { compare(args)? };
     if args.reports.any() {
         let mut document = Document { command: Some(command()), ..Document::of(&report) };
-        if let Some(session) = session.filter(|_| args.reports.with_pictures()) {
-            document.add_pictures(&mut Debugger::new(session));
+        if let Some(mut debugger) = session.map(Debugger::new) {
+            document.add_tokens(&debugger);
+            if args.reports.with_pictures() {
+                document.add_pictures(&mut debugger);
+            }
         }
         args.reports.write(&document)?;
     }

@@ -1,5 +1,6 @@
 //! `--html`, `--markdown` and `--junit`: reports as files, or on standard output.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ use anyhow::bail;
 
 use crate::formats::{check_writable, write_file};
 use crate::report::{Document, html, junit, markdown};
+
+/// What makes the text of a report.
+type Make = fn(&Document) -> String;
 
 /// Which reports are written, and where to.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -26,9 +30,8 @@ pub(super) struct ReportArgs {
 
 impl ReportArgs {
     /// Every report that is wanted: where to, and what makes it.
-    fn wanted(&self) -> impl Iterator<Item = (&Path, fn(&Document) -> String)> {
-        let all: [(&Option<PathBuf>, fn(&Document) -> String); 3] =
-            [(&self.html, html), (&self.markdown, markdown), (&self.junit, junit)];
+    fn wanted(&self) -> impl Iterator<Item = (&Path, Make)> {
+        let all: [(_, Make); 3] = [(&self.html, html), (&self.markdown, markdown), (&self.junit, junit)];
         all.into_iter().filter_map(|(file, make)| file.as_deref().map(|file| (file, make)))
     }
 
@@ -94,7 +97,7 @@ pub(super) fn command() -> String {
         };
         takes_text = argument == "--prompt";
         // A null byte cannot come from a command line.
-        let quoted = shlex::try_quote(&shown).map_or_else(|_| shown.clone(), |quoted| quoted.into_owned());
+        let quoted = shlex::try_quote(&shown).map_or_else(|_| shown.clone(), Cow::into_owned);
         write!(line, " {quoted}").expect("a string takes all text");
     }
     line

@@ -61,23 +61,27 @@ fn label(row: &Row) -> String {
 /// A series: its class, its word, and which number it is.
 type Series = (&'static str, &'static str, fn(&Point) -> Option<f64>);
 
-/// In the order in which they are drawn: the last lies on top.
+/// In the order of the legend; drawn the other way round, so that the first lies on top.
 const SERIES: [Series; 3] = [
-    ("floor", "noise floor", |point| point.floor),
     ("error", "error", |point| point.error),
     ("local", "local error", |point| point.local),
+    ("floor", "noise floor", |point| point.floor),
 ];
 
 /// Units of the drawing.
 const LEFT: f64 = 52.0;
-const TOP: f64 = 34.0;
-const BOTTOM: f64 = 30.0;
+const TOP: f64 = 42.0;
+const BOTTOM: f64 = 36.0;
 /// Above and below the decades: where what is not finite, and zero, are drawn.
 const BAND: f64 = 14.0;
 /// Labels along the layers, at most.
 const LABELS: usize = 16;
 /// Labels of decades, at most.
 const DECADES: usize = 8;
+/// Decades that are drawn; what lies beyond them is at their ends.
+const DRAWN: f64 = 16.0;
+/// Between two points whose words do not touch.
+const SPACE: f64 = 24.0;
 
 struct Frame {
     width: f64,
@@ -94,7 +98,8 @@ impl Frame {
     fn of(curve: &Curve, (width, height): (f64, f64)) -> Self {
         let values = || curve.points.iter().flat_map(|point| SERIES.iter().filter_map(|series| series.2(point)));
         let decades = || values().filter(|value| value.is_finite() && *value > 0.0).map(f64::log10);
-        let (low, high) = (decades().fold(0.0, f64::min).floor(), decades().fold(f64::MIN, f64::max).ceil());
+        let low = decades().fold(0.0, f64::min).floor().max(-DRAWN);
+        let high = decades().fold(f64::MIN, f64::max).ceil().min(DRAWN);
         let high = if high < low + 2.0 { low + 2.0 } else { high };
         let beyond = values().any(|value| !value.is_finite());
         Self { width, height, count: curve.points.len(), low, high, beyond }
@@ -113,7 +118,7 @@ impl Frame {
         if value <= 0.0 {
             return floor;
         }
-        let along = (value.log10() - self.low) / (self.high - self.low);
+        let along = ((value.log10() - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         floor - BAND - (floor - BAND - roof) * along
     }
 }
@@ -138,7 +143,7 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, nam
     )?;
     grid(out, frame, curve)?;
     culprits(out, frame, curve, document)?;
-    for (class, _, of) in SERIES {
+    for (class, _, of) in SERIES.into_iter().rev() {
         line(out, frame, curve, class, of)?;
     }
     legend(out)?;
@@ -150,9 +155,9 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, nam
             out,
             "<rect class=\"touch\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{step:.1}\" height=\"{:.1}\"><title>{what}{}",
             height - TOP - BOTTOM,
-            point.label.replace('&', "&amp;").replace('<', "&lt;")
+            escaped(&point.label)
         )?;
-        for (_, word, of) in SERIES.iter().rev() {
+        for (_, word, of) in SERIES {
             if let Some(value) = of(point) {
                 write!(out, "\n{word} {}", number::error(Some(value)))?;
             }
@@ -161,6 +166,19 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, nam
     }
     out.push_str("</svg>");
     Ok(())
+}
+
+/// A word for an activation that no layer owns, short enough to stand below its point.
+fn word(name: &str) -> &str {
+    match name {
+        "embed_tokens" => "embed",
+        "lm_head" => "head",
+        other => other,
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 fn grid(out: &mut String, frame: &Frame, curve: &Curve) -> std::fmt::Result {
@@ -188,18 +206,21 @@ fn grid(out: &mut String, frame: &Frame, curve: &Curve) -> std::fmt::Result {
     let every = layers.div_ceil(most).max(1);
     let first = curve.points.iter().position(is_layer).unwrap_or(0);
     for (index, point) in curve.points.iter().enumerate() {
-        let shown = if is_layer(point) { (index - first).is_multiple_of(every) } else { layers == 0 };
+        let (word, shown) = match point.label.as_str() {
+            layer if is_layer(point) => (layer, (index - first).is_multiple_of(every)),
+            other => (word(other), frame.x(1) - frame.x(0) >= SPACE),
+        };
         if shown {
             write!(
                 out,
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 frame.x(index),
                 frame.height - BOTTOM + 15.0,
-                point.label.replace('&', "&amp;").replace('<', "&lt;")
+                escaped(word)
             )?;
         }
     }
-    let (x, y) = (f64::midpoint(LEFT, frame.width), frame.height - 2.0);
+    let (x, y) = (f64::midpoint(LEFT, frame.width), frame.height - 5.0);
     write!(out, "<text class=\"axis\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">layer</text>")
 }
 
@@ -215,11 +236,14 @@ fn culprits(out: &mut String, frame: &Frame, curve: &Curve, document: &Document)
         let bottom = frame.height - BOTTOM;
         write!(out, "<line class=\"culprit\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>")?;
         if number == 0 {
-            let (anchor, x) = if x > frame.width / 2.0 { ("end", x - 5.0) } else { ("start", x + 5.0) };
+            let (anchor, x) = if x > frame.width / 2.0 { ("end", x + 5.0) } else { ("start", x - 5.0) };
             let short = name.strip_prefix("layers.").unwrap_or(name).replace("self_attn.", "").replace("mlp.", "");
-            let short = short.replace('&', "&amp;").replace('<', "&lt;");
-            let y = TOP + 12.0;
-            write!(out, "<text class=\"culprit\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{short}</text>")?;
+            let y = TOP - 4.0;
+            write!(
+                out,
+                "<text class=\"culprit\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">✗ {}</text>",
+                escaped(&short)
+            )?;
         }
     }
     Ok(())
@@ -262,7 +286,7 @@ fn mark(out: &mut String, class: &str, x: f64, y: f64) -> std::fmt::Result {
 
 fn legend(out: &mut String) -> std::fmt::Result {
     let mut x = LEFT;
-    for (class, word, _) in SERIES.iter().rev() {
+    for (class, word, _) in SERIES {
         let y = 12.0;
         write!(out, "<polyline class=\"{class}\" points=\"{x},{y} {},{y}\"/>", x + 26.0)?;
         mark(out, class, x + 13.0, y)?;

@@ -138,7 +138,7 @@ pub struct Token {
     pub text: String,
 }
 
-/// A passage of the story of a debug session.
+/// A passage of the story of a debug session. Its texts have gone through [`super::printable`].
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Passage {
@@ -166,7 +166,7 @@ pub enum Passage {
 impl Document {
     /// The document of a comparison, without pictures.
     pub fn of(report: &Report) -> Self {
-        let cleaner = Cleaner::of(report.sources.iter().map(|source| source.path.as_str()));
+        let cleaner = Cleaner::of(report);
         let clean = |text: &str| cleaner.clean(text);
         let rows: Vec<Row> = report.activations.iter().map(|row| Row::of(row, &cleaner)).collect();
         let sources: Vec<Source> = report.sources.iter().map(|source| Source::of(source, &cleaner)).collect();

@@ -4,7 +4,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 
 use super::curve;
-use super::document::Document;
+use super::document::{Document, Source};
 use super::row::Row;
 use super::template::{context, render};
 
@@ -31,17 +31,19 @@ pub fn html(document: &Document) -> String {
         context([("step", Value::from(curve.step)), ("svg", Value::from_safe_string(svg))])
     };
     let rows = rows(document);
-    let count = |status: &&str| {
-        let count = document.rows.iter().filter(|row| row.status == **status).count();
-        context([("status", Value::from(*status)), ("count", Value::from(count))])
+    let count = |status: &str| {
+        let count = document.rows.iter().filter(|row| row.status == status).count();
+        context([("status", Value::from(status)), ("count", Value::from(count))])
     };
-    let unlike = document.sources.iter().any(|source| source.ids.len() != document.tokens.len());
+    // Those who fed fewer decode steps fed the same.
+    let fed = |source: &Source| source.ids.iter().zip(&document.tokens).all(|(id, token)| *id == token.id);
+    let unlike = !document.sources.iter().all(fed);
     let values = [
         ("document", Value::from(Serde(document))),
         ("telling", Value::from(Serde(document.telling()))),
         ("rows", Value::from(Serde(&rows))),
         ("left_out", Value::from(document.rows.len() - rows.len())),
-        ("statuses", STATUSES.iter().map(|status| count(&status)).collect()),
+        ("statuses", STATUSES.iter().map(|status| count(status)).collect()),
         ("curves", prefill.iter().map(drawn).collect()),
         ("step_curves", steps.iter().map(drawn).collect()),
         ("steps_hidden", Value::from(hidden)),

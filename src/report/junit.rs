@@ -46,11 +46,14 @@ fn verdict(document: &Document) -> Case {
 }
 
 fn case(row: &Row, document: &Document) -> Case {
-    let (class, name) = match row.short.rsplit_once('.') {
-        Some(("layers", _)) => (row.short.as_str(), "output"),
+    // `layers.3@1`, the output of a block, belongs to the layer as its parts do.
+    let (path, step) = row.short.split_once('@').unwrap_or((&row.short, ""));
+    let (class, name) = match path.rsplit_once('.') {
+        Some(("layers", _)) => (path, "output"),
         Some(parts) => parts,
-        None => ("model", row.short.as_str()),
+        None => ("model", path),
     };
+    let name = if step.is_empty() { name.to_string() } else { format!("{name}@{step}") };
     let (error, ratio) = (number::error(row.error), number::ratio(row.ratio));
     let failure = (row.status == "bad").then(|| {
         let found = document.divergences.iter().find(|found| found.name == row.name);
@@ -72,7 +75,7 @@ fn case(row: &Row, document: &Document) -> Case {
         "propagated" => Some(format!("it is what its inputs give, and those were wrong: error {error}")),
         _ => None,
     };
-    Case { class: class.into(), name: name.into(), failure, skipped }
+    Case { class: class.into(), name, failure, skipped }
 }
 
 /// Where it is, what makes it, and what to do.

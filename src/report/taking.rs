@@ -25,14 +25,18 @@ const PATTERN: (usize, usize) = (8, 48);
 const OPEN_HEADS: usize = 4;
 
 impl Document {
-    /// Adds the texts of the tokens and, where something diverges, pictures of it: `debugger` is taken there. What cannot
-    /// be shown is said in a note.
+    /// Adds the texts of the tokens, from a debugger of the same session.
+    pub fn add_tokens(&mut self, debugger: &Debugger) {
+        let token = |token: crate::debugger::view::Token| Token { id: token.id, text: printable(&token.text) };
+        self.tokens = debugger.header().tokens.into_iter().map(token).collect();
+    }
+
+    /// Adds pictures of the first divergence, if there is one: `debugger`, which is of the same session, is taken there. What
+    /// cannot be shown is said in a note.
     pub fn add_pictures(&mut self, debugger: &mut Debugger) {
-        let header = debugger.header();
-        let token = |token: &crate::debugger::view::Token| Token { id: token.id, text: printable(&token.text) };
-        self.tokens = header.tokens.iter().map(token).collect();
-        if let Err(why) = self.take(debugger, &header.witnesses) {
-            self.notes.push(format!("no pictures: {why}"));
+        let witnesses = debugger.header().witnesses;
+        if let Err(why) = self.take(debugger, &witnesses) {
+            self.notes.push(format!("no pictures: {}", printable(&why)));
         }
     }
 
@@ -49,7 +53,7 @@ impl Document {
         goto(debugger, &name, step)?;
         let views = Views::of(witnesses, wrong);
         let row = debugger.listing().at.ok_or("nothing is computed")?;
-        self.plates.extend(tensor(debugger, &views, row, head.unwrap_or(0))?);
+        self.plates.push(tensor(debugger, &views, row, head.unwrap_or(0))?);
         if let Some(layer) = layer {
             // A layer whose patterns nobody dumped has none to compare.
             if goto(debugger, &format!("{layer}.probs"), step).is_ok() {
@@ -110,7 +114,7 @@ impl Views {
 }
 
 /// The culprit's tensor by each witness.
-fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Result<Option<Plate>, String> {
+fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Result<Plate, String> {
     let page = |shown: Shown| {
         let request = TensorRequest { row, shown, plane, heatmap: CELLS, ..TensorRequest::default() };
         match debugger.page(&PageRequest::Tensor(request)) {
@@ -154,14 +158,14 @@ fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Resul
         )
     };
     let lines = engine.comparisons.iter().map(line).chain(engine.notes.iter().map(|note| printable(note)));
-    Ok(Some(Plate {
+    Ok(Plate {
         title: engine.name.clone(),
         meaning: engine.meaning.into(),
         caption,
         lines: lines.collect(),
         open: 1,
         figures: vec![Figure { caption: String::new(), pictures: pages.iter().map(picture).collect() }],
-    }))
+    })
 }
 
 /// The patterns of a layer's heads by each witness; none where only our engine has them.
@@ -219,7 +223,7 @@ fn attention(debugger: &Debugger, views: &Views, layer: usize) -> Option<Plate> 
 
 fn scale_words(measure: Witness) -> String {
     format!(
-        "All witnesses have the scale of the {}, from where 98 % of its elements lie; the difference has its own. \
+        "All witnesses have the scale of the {}, in which 98 % of its elements lie; the difference has its own. \
          Magenta is not a number.",
         measure.name()
     )

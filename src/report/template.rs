@@ -19,6 +19,7 @@ pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> 
     environment.add_filter("percent", number::percent);
     environment.add_filter("mark", mark);
     environment.add_filter("code", code);
+    environment.add_filter("cell", cell);
     environment.add_filter("prose", prose);
     environment.add_filter("ranges", |numbers: Vec<usize>| crate::diagnose::finding::ranges(&numbers));
     environment.add_template(name, text).expect("the template is part of the program, and tests read it");
@@ -41,7 +42,12 @@ fn mark(word: &str) -> &'static str {
     }
 }
 
-/// Markdown code that holds any text, also in a table.
+/// The same in a table, where a bar would end the cell, even in code.
+fn cell(text: &str) -> String {
+    code(text).replace('|', "\\|")
+}
+
+/// Markdown code that holds any text.
 fn code(text: &str) -> String {
     if text.is_empty() {
         return String::new();
@@ -49,7 +55,7 @@ fn code(text: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{fence}{pad}{}{pad}{fence}", text.replace('|', "\\|"))
+    format!("{fence}{pad}{text}{pad}{fence}")
 }
 
 /// Markdown text that says what it says: nothing in it is a sign of Markdown or HTML.
@@ -88,8 +94,9 @@ mod tests {
         ] {
             assert_eq!(prose(text), escaped);
         }
-        for (text, fenced) in [("a", "`a`"), ("a|b", "`a\\|b`"), ("`a", "`` `a ``"), ("a``b", "```a``b```"), ("", "")] {
+        for (text, fenced) in [("a", "`a`"), ("`a", "`` `a ``"), ("a``b", "```a``b```"), ("", "")] {
             assert_eq!(code(text), fenced);
         }
+        assert_eq!((code("a|b"), cell("a|b")), ("`a|b`".into(), "`a\\|b`".into()));
     }
 }
