@@ -81,7 +81,7 @@ const DECADES: usize = 8;
 /// Decades that are drawn; what lies beyond them is at their ends.
 const DRAWN: f64 = 16.0;
 /// Between two points whose words do not touch.
-const SPACE: f64 = 24.0;
+const SPACE: f64 = 40.0;
 
 struct Frame {
     width: f64,
@@ -106,7 +106,7 @@ impl Frame {
     }
 
     fn x(&self, index: usize) -> f64 {
-        let inner = self.width - LEFT - 16.0;
+        let inner = self.width - LEFT - 24.0;
         LEFT + 8.0 + (inner - 8.0) * (index as f64 + 0.5) / self.count.max(1) as f64
     }
 
@@ -146,7 +146,7 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, nam
     for (class, _, of) in SERIES.into_iter().rev() {
         line(out, frame, curve, class, of)?;
     }
-    legend(out)?;
+    legend(out, curve)?;
     for (index, point) in curve.points.iter().enumerate() {
         let step = (width - LEFT) / frame.count.max(1) as f64;
         let (left, what) =
@@ -205,19 +205,19 @@ fn grid(out: &mut String, frame: &Frame, curve: &Curve) -> std::fmt::Result {
     let most = if curve.step == 0 { LABELS } else { LABELS / 2 };
     let every = layers.div_ceil(most).max(1);
     let first = curve.points.iter().position(is_layer).unwrap_or(0);
+    let apart = frame.x(1) - frame.x(0);
+    let dense = apart < SPACE;
     for (index, point) in curve.points.iter().enumerate() {
-        let (word, shown) = match point.label.as_str() {
-            layer if is_layer(point) => (layer, (index - first).is_multiple_of(every)),
-            other => (word(other), frame.x(1) - frame.x(0) >= SPACE),
-        };
+        let (mut x, mut anchor) = (frame.x(index), "middle");
+        if !is_layer(point) && dense {
+            // There is room for the first and the last, outwards.
+            (x, anchor) = if index == 0 { (x + 6.0, "end") } else { (x - 6.0, "start") };
+        }
+        let at_an_end = (index == 0 || index + 1 == frame.count) && apart >= SPACE / 2.0;
+        let shown = if is_layer(point) { (index - first).is_multiple_of(every) } else { !dense || at_an_end };
         if shown {
-            write!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                frame.x(index),
-                frame.height - BOTTOM + 15.0,
-                escaped(word)
-            )?;
+            let (y, word) = (frame.height - BOTTOM + 15.0, escaped(word(&point.label)));
+            write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{word}</text>")?;
         }
     }
     let (x, y) = (f64::midpoint(LEFT, frame.width), frame.height - 5.0);
@@ -284,9 +284,12 @@ fn mark(out: &mut String, class: &str, x: f64, y: f64) -> std::fmt::Result {
     }
 }
 
-fn legend(out: &mut String) -> std::fmt::Result {
+fn legend(out: &mut String, curve: &Curve) -> std::fmt::Result {
     let mut x = LEFT;
-    for (class, word, _) in SERIES {
+    for (class, word, of) in SERIES {
+        if curve.points.iter().all(|point| of(point).is_none()) {
+            continue;
+        }
         let y = 12.0;
         write!(out, "<polyline class=\"{class}\" points=\"{x},{y} {},{y}\"/>", x + 26.0)?;
         mark(out, class, x + 13.0, y)?;

@@ -152,10 +152,8 @@ fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Resul
     let line = |line: &crate::debugger::view::ComparisonLine| {
         let (of, against, error) = (line.of.name(), line.against.name(), number::error(Some(line.error)));
         let (cosine, most) = (line.cosine, number::error(Some(line.max_abs)));
-        format!(
-            "{of} against {against}: error {error}, cosine {cosine:.6}, largest difference {most} at {}",
-            line.worst
-        )
+        let place = if line.worst.is_empty() { String::new() } else { format!(" at {}", line.worst) };
+        format!("{of} against {against}: error {error}, cosine {cosine:.6}, largest difference {most}{place}")
     };
     let lines = engine.comparisons.iter().map(line).chain(engine.notes.iter().map(|note| printable(note)));
     Ok(Plate {
