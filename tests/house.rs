@@ -14,7 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dump", &["engine", "model", "formats", "metrics"]),
     ("diagnose", &["dump", "engine", "model", "ops", "metrics"]),
     ("debugger", &["diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
-    ("report", &["debugger", "diagnose"]),
+    ("report", &["debugger", "diagnose", "metrics"]),
     ("tui", &["debugger"]),
     ("cli", &["tui", "report", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
 ];

@@ -75,7 +75,8 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
         if args.myself { Compared::without_session(check_engine(args)?) } else { compare(args)? };
     if args.reports.any() {
         let mut document = Document { command: Some(command()), ..Document::of(&report) };
-        if let Some(mut debugger) = session.map(Debugger::new) {
+        // What diverges is known: the debugger has only to go there.
+        if let Some(mut debugger) = session.map(|session| Debugger::new(session).without_comparison()) {
             document.add_tokens(&debugger);
             if args.reports.with_pictures() {
                 document.add_pictures(&mut debugger);

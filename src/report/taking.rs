@@ -11,6 +11,7 @@ use crate::debugger::view::{
     AttentionPage, AttentionRequest, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness,
 };
 use crate::debugger::{Command, Debugger};
+use crate::metrics::middle_range;
 
 /// Cells of a heatmap at most: rows, columns.
 const CELLS: (usize, usize) = (96, 240);
@@ -125,13 +126,13 @@ fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Resul
     };
     let engine = page(Shown::Values(Witness::Engine))?;
     let pages = views.pages(|shown| page(shown).ok());
-    let (low, high) = views.range(&pages, |page: &TensorPage| page.range);
+    let (low, high) = views.range(&pages, seen_range);
     let scale = Scale::between(low, high);
     let plane = plane.min(engine.planes.saturating_sub(1));
     let picture = |(shown, page): &(Shown, TensorPage)| {
         let scale = match shown {
             Shown::Values(_) => scale,
-            _ => around_zero(page.range, &page.heatmap),
+            _ => around_zero(seen_range(page), &page.heatmap),
         };
         let axis = |(name, length): (&str, usize)| {
             let first = if matches!(name, "token" | "query") { page.first_position } else { 0 };
@@ -147,7 +148,8 @@ fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Resul
     if engine.planes > 1 {
         caption = format!("Head {plane} of {}. {caption}", engine.planes);
     }
-    caption += &scale_words(views.measure);
+    let of = if engine.pooled == (1, 1) { "elements" } else { "cells" };
+    caption += &scale_words(views.measure, of);
     caption += &cell_words(engine.pooled);
     let line = |line: &crate::debugger::view::ComparisonLine| {
         let (of, against, error) = (line.of.name(), line.against.name(), number::error(Some(line.error)));
@@ -206,7 +208,7 @@ fn attention(debugger: &Debugger, views: &Views, layer: usize) -> Option<Plate> 
     };
     let caption = format!(
         "Rows are queries, columns keys; grey is masked. Heads in the order of their differences. {}{}",
-        scale_words(views.measure),
+        scale_words(views.measure, "cells"),
         cell_words(last.small_pooled)
     );
     Some(Plate {
@@ -219,9 +221,18 @@ fn attention(debugger: &Debugger, views: &Views, layer: usize) -> Option<Plate> 
     })
 }
 
-fn scale_words(measure: Witness) -> String {
+/// Values that 98 % of what is to be seen lies between: a cell that stands for many elements is louder than most of them.
+fn seen_range(page: &TensorPage) -> (f32, f32) {
+    if page.pooled == (1, 1) {
+        return page.range;
+    }
+    let cells: Vec<f32> = page.heatmap.iter().flatten().copied().collect();
+    middle_range(cells.iter())
+}
+
+fn scale_words(measure: Witness, of: &str) -> String {
     format!(
-        "All witnesses have the scale of the {}, in which 98 % of its elements lie; the difference has its own. \
+        "All witnesses have the scale of the {}, in which 98 % of its {of} lie; the difference has its own. \
          Magenta is not a number.",
         measure.name()
     )
