@@ -17,6 +17,7 @@ mod pack;
 mod places;
 mod recording;
 mod replay;
+mod reports;
 mod suspect;
 mod watch;
 mod witness;

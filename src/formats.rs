@@ -27,7 +27,7 @@ mod write;
 pub use array::{Array, Dtype};
 pub use error::Error;
 pub(crate) use error::escape;
-pub use write::{write_file, write_npy, write_npz, write_safetensors, write_safetensors_with};
+pub use write::{check_writable, write_file, write_npy, write_npz, write_safetensors, write_safetensors_with};
 
 use members::Members;
 use place::Slot;

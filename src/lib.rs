@@ -15,6 +15,7 @@
 //! | [`dump`] | a dump as a witness: names, shapes and rows aligned with the activation table | engine, model, formats, metrics | verdicts, screens |
 //! | [`diagnose`] | who is wrong: each dump on its own inputs, noise floors, the verdict | dump, engine, model, ops, metrics | screens, commands |
 //! | [`debugger`] | the product without a screen: commands in, plain views out | all above | ratatui, crossterm, stdout |
+//! | [`report`] | what was found, as HTML, Markdown and JUnit | debugger, diagnose, metrics | files, screens, arguments |
 //! | [`session`] | a debug session as files: what was typed, answered and seen | debugger and all above | screens, stdout |
 //! | [`tui`] | the screen | debugger, session | ops, model, engine internals |
 //! | [`cli`] | one file per subcommand | all | |
@@ -30,5 +31,6 @@ pub mod formats;
 pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod report;
 pub mod session;
 pub mod tui;

@@ -14,9 +14,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dump", &["engine", "model", "formats", "metrics"]),
     ("diagnose", &["dump", "engine", "model", "ops", "metrics"]),
     ("debugger", &["diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
+    ("report", &["debugger", "diagnose", "metrics"]),
     ("session", &["debugger", "diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
     ("tui", &["debugger", "session"]),
-    ("cli", &["tui", "session", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
+    ("cli", &["tui", "report", "session", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
 ];
 
 /// Above this many lines a file holds two nouns.

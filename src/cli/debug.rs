@@ -204,7 +204,8 @@ fn show(subject: Subject, config: Config, record: Option<&Path>, commands: Vec<S
     recording::finished(&recorder, ended)
 }
 
-fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
+/// The session of dumps that were fed the same tokens.
+pub(super) fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
     let (ids, steps) = match opened.tokens {
         Tokens::Agreed { ids, steps } => (ids, steps),
         Tokens::Differ { sentence, .. } => bail!("{sentence}"),

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use super::debug::session;
 use super::input::{Loaded, TokenArgs};
+use super::reports::{ReportArgs, command};
 use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
+use crate::debugger::{Debugger, Session};
 use crate::diagnose::conclude::times;
 use crate::diagnose::finding::ranges;
 use crate::diagnose::suspects::search::Accused;
@@ -15,6 +18,7 @@ use crate::diagnose::{
     ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk, without_model,
 };
 use crate::engine::{Activation, Site};
+use crate::report::Document;
 
 /// Compare dumps with each other and with our engine; name the activation where an error is made.
 ///
@@ -45,6 +49,8 @@ pub(super) struct Args {
     /// Print every activation, not only the worst of each layer and decode step and the layer of the first divergence.
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// Compare again each time the files of a dump change, until Ctrl-C.
     #[arg(long)]
     watch: bool,
@@ -52,6 +58,10 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.reports.check()?;
+    if args.json && args.reports.on_stdout() {
+        bail!("standard output takes one report: --json, or the one with -");
+    }
     if !args.watch {
         return once(args);
     }
@@ -61,9 +71,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn once(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = if args.myself { check_engine(args)? } else { compare(args)? };
+    let Compared { report, session } =
+        if args.myself { Compared::without_session(check_engine(args)?) } else { compare(args)? };
+    if args.reports.any() {
+        let mut document = Document { command: Some(command()), ..Document::of(&report) };
+        // What diverges is known: the debugger has only to go there.
+        if let Some(mut debugger) = session.map(|session| Debugger::new(session).without_comparison()) {
+            document.add_tokens(&debugger);
+            if args.reports.with_pictures() {
+                document.add_pictures(&mut debugger);
+            }
+        }
+        args.reports.write(&document)?;
+    }
     let mut out = std::io::stdout().lock();
-    if args.json {
+    if args.reports.on_stdout() {
+        // That report is the output.
+    } else if args.json {
         serde_json::to_writer_pretty(&mut out, &report.to_json()).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
@@ -72,17 +96,33 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn compare(args: &Args) -> anyhow::Result<Report> {
+/// What was found, and what a debugger needs to go there.
+struct Compared {
+    report: Report,
+    session: Option<Session>,
+}
+
+impl Compared {
+    fn without_session(report: Report) -> Self {
+        Self { report, session: None }
+    }
+}
+
+fn compare(args: &Args) -> anyhow::Result<Compared> {
     if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
         bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
     }
-    let Some(model) = &args.model else { return two_dumps(args) };
+    let Some(model) = &args.model else { return Ok(Compared::without_session(two_dumps(args)?)) };
     let loaded = Loaded::open(model)?;
     let opened = args.dumps.open(args.batch, &loaded, &args.tokens)?;
     match &opened.tokens {
-        Tokens::Differ { sentence, ids, embedded } => Ok(inputs_differ(&loaded, &opened, sentence, ids, *embedded)),
+        Tokens::Differ { sentence, ids, embedded } => {
+            Ok(Compared::without_session(inputs_differ(&loaded, &opened, sentence, ids, *embedded)))
+        }
         Tokens::Agreed { ids, steps } => {
-            Ok(with_progress("comparing", |progress| walk(&loaded.model, ids, steps, opened.dumps.clone(), progress))?)
+            let dumps = opened.dumps.clone();
+            let report = with_progress("comparing", |progress| walk(&loaded.model, ids, steps, dumps, progress))?;
+            Ok(Compared { report, session: Some(session(&loaded, opened)?) })
         }
     }
 }

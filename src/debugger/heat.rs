@@ -1,4 +1,6 @@
-//! The colours of heatmaps on paper: white ground, readable under every kind of colour blindness.
+//! The colours of heatmaps on paper: white ground, readable under every kind of colour blindness. And their PNG.
+
+use std::io::{self, Write};
 
 use colorous::{CIVIDIS, Gradient, PURPLE_ORANGE};
 
@@ -56,6 +58,31 @@ impl Scale {
         };
         map.eval_continuous(along).as_array()
     }
+}
+
+/// Writes rows of cells as a PNG, each cell a square of `side` pixels, with texts about it.
+///
+/// # Errors
+/// Those of `out`; a picture without a cell is none.
+pub fn write_png(out: impl Write, cells: &[Vec<Rgb>], side: usize, texts: &[(&str, &str)]) -> io::Result<()> {
+    let (rows, columns) = (cells.len(), cells.first().map_or(0, Vec::len));
+    let mut encoder = png::Encoder::new(out, (columns * side) as u32, (rows * side) as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    for (key, text) in texts {
+        encoder.add_text_chunk((*key).into(), (*text).into())?;
+    }
+    let mut pixels = Vec::with_capacity(rows * columns * side * side * 3);
+    for row in cells {
+        let line: Vec<u8> = row.iter().flat_map(|color| std::iter::repeat_n(*color, side)).flatten().collect();
+        for _ in 0..side {
+            pixels.extend_from_slice(&line);
+        }
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&pixels)?;
+    writer.finish()?;
+    Ok(())
 }
 
 #[cfg(test)]

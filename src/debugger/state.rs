@@ -66,6 +66,8 @@ pub struct Debugger {
     pub(super) trace: Trace,
     /// The comparison with the dumps: it only goes forward, and keeps what it has seen.
     pub(super) walk: Option<Walk>,
+    /// Whether there is to be a comparison.
+    pub(super) compares: bool,
     /// Whether it could not go on. It is then begun again; until that succeeds, what it has seen stays.
     pub(super) failed: bool,
     pub(super) stops: StopPoints,
@@ -111,6 +113,7 @@ impl Debugger {
             run,
             trace,
             walk: None,
+            compares: true,
             failed: false,
             stops: StopPoints::default(),
             given,
@@ -126,6 +129,13 @@ impl Debugger {
             at_start: None,
             playing: None,
         }
+    }
+
+    /// The same, without following the dumps op by op, which takes most of the time: every witness can be looked at, and
+    /// nothing is known to diverge.
+    #[must_use]
+    pub fn without_comparison(self) -> Self {
+        Self { compares: false, ..self }
     }
 
     /// Keeps so many bytes of activations at most.
@@ -241,7 +251,7 @@ impl Debugger {
 
     /// Takes the comparison up to where the run stands.
     fn compare(&mut self) -> Result<(), String> {
-        if !self.has_dumps() || self.is_taped() {
+        if !self.compares || !self.has_dumps() || self.is_taped() {
             return Ok(());
         }
         let wanted = self.ops_done();

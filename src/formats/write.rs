@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs,
     io::{self, BufWriter, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ndarray::{ArrayD, ArrayViewD};
@@ -86,6 +86,11 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
     atomically(path, |out| fill(out))
 }
 
+/// Whether a file could be written, before the work begins whose result it is to hold: nothing is left behind.
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    beside(&through_links(path)).map(drop).map_err(Error::io(path, "write"))
+}
+
 fn write_npy_to(out: &mut impl Write, array: &ArrayViewD<'_, f32>) -> io::Result<()> {
     let shape: Vec<u64> = array.shape().iter().map(|n| *n as u64).collect();
     let options =
@@ -137,21 +142,33 @@ fn write_values(out: &mut impl Write, array: &ArrayViewD<'_, f32>) -> io::Result
 
 /// Runs `fill` on a temporary file in the target's folder, and puts it in the target's place when all went well.
 fn atomically(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>) -> Result<(), Error> {
-    // Through a link: the file it points to is replaced, not the link.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    place(&target, fill).map_err(Error::io(path, "write"))
+    place(&through_links(path), fill).map_err(Error::io(path, "write"))
 }
 
-fn place(target: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>) -> io::Result<()> {
+/// Through a link: the file it points to is replaced, not the link.
+fn through_links(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// A temporary file in the folder of a file that is to be written.
+fn beside(target: &Path) -> io::Result<NamedTempFile> {
     if fs::metadata(target).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other("it exists and is not a regular file"));
     }
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".layerstep-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask, as for any new file
-    let mut file: NamedTempFile = builder.tempfile_in(folder)?;
+    builder.tempfile_in(folder_of(target))
+}
+
+/// The folder that a file lies in.
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn place(target: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>) -> io::Result<()> {
+    let mut file = beside(target)?;
     let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
     fill(&mut out)?;
     out.flush()?;
@@ -160,6 +177,6 @@ fn place(target: &Path, fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::
     file.as_file().sync_all()?;
     file.persist(target)?;
     #[cfg(unix)]
-    drop(fs::File::open(folder).and_then(|folder| folder.sync_all())); // the rename itself, where the system can
+    drop(fs::File::open(folder_of(target)).and_then(|folder| folder.sync_all())); // the rename itself, where the system can
     Ok(())
 }

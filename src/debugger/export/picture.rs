@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use ndarray::ArrayView2;
 
 use crate::debugger::expression::number::significant;
-use crate::debugger::heat::{Rgb, Scale};
+use crate::debugger::heat::{Rgb, Scale, write_png};
 use crate::metrics::{middle_range, pool};
 
 /// A plane in cells.
@@ -56,22 +56,7 @@ impl Picture {
         /// Pixels along the longer side, where few cells allow it.
         const WANTED: usize = 512;
         let (rows, columns) = self.size();
-        let scale = (WANTED / rows.max(columns)).max(1);
-        let mut encoder = png::Encoder::new(out, (columns * scale) as u32, (rows * scale) as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.add_text_chunk("Title".into(), title.into())?;
-        encoder.add_text_chunk("Description".into(), self.describe())?;
-        let mut pixels = Vec::with_capacity(rows * columns * scale * scale * 3);
-        for row in &self.cells {
-            let line: Vec<u8> = row.iter().flat_map(|color| std::iter::repeat_n(*color, scale)).flatten().collect();
-            for _ in 0..scale {
-                pixels.extend_from_slice(&line);
-            }
-        }
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&pixels)?;
-        writer.finish()?;
-        Ok(())
+        let side = (WANTED / rows.max(columns)).max(1);
+        write_png(out, &self.cells, side, &[("Title", title), ("Description", &self.describe())])
     }
 }

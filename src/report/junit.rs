@@ -1,0 +1,93 @@
+//! A test suite for CI, in the XML of JUnit, as Jenkins and GitLab read it.
+//!
+//! A test is an activation, not a layer: its name is the same in every run, so that a dashboard can say since when
+//! `layers.2.self_attn.q_rope` fails, and its class (`layers.2.self_attn`) folds the hundreds of them into a tree. Only what
+//! was computed wrong fails: what follows from it is skipped, or one bug would be a hundred failures. The verdict itself is
+//! the first test, because an answer such as `inputs_differ` has no activation.
+
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use super::document::Document;
+use super::number;
+use super::row::Row;
+use super::template::{context, render};
+
+/// One test.
+#[derive(Serialize)]
+struct Case {
+    class: String,
+    name: String,
+    /// Why it fails: kind, message, more.
+    failure: Option<(String, String, String)>,
+    /// Why it says nothing.
+    skipped: Option<String>,
+}
+
+/// The test suite of a document.
+pub fn junit(document: &Document) -> String {
+    let mut cases = vec![verdict(document)];
+    cases.extend(document.rows.iter().map(|row| case(row, document)));
+    let values = [
+        ("document", Value::from(Serde(document))),
+        ("failures", Value::from(cases.iter().filter(|case| case.failure.is_some()).count())),
+        ("skipped", Value::from(cases.iter().filter(|case| case.skipped.is_some()).count())),
+        ("cases", Value::from(Serde(&cases))),
+    ];
+    render("suite.xml", include_str!("suite.xml"), context(values))
+}
+
+fn verdict(document: &Document) -> Case {
+    let failure = (!document.verdict.agrees).then(|| {
+        (document.verdict.word.clone(), document.sentence.clone(), reasons(document.divergences.first()).join("\n"))
+    });
+    Case { class: "layerstep.diff".into(), name: "verdict".into(), failure, skipped: None }
+}
+
+fn case(row: &Row, document: &Document) -> Case {
+    // `layers.3@1`, the output of a block, belongs to the layer as its parts do.
+    let (path, step) = row.short.split_once('@').unwrap_or((&row.short, ""));
+    let (class, name) = match path.rsplit_once('.') {
+        Some(("layers", _)) => (path, "output"),
+        Some(parts) => parts,
+        None => ("model", path),
+    };
+    let name = if step.is_empty() { name.to_string() } else { format!("{name}@{step}") };
+    let (error, ratio) = (number::error(row.error), number::ratio(row.ratio));
+    let failure = (row.status == "bad").then(|| {
+        let found = document.divergences.iter().find(|found| found.name == row.name);
+        let kind = found.and_then(|found| found.suspects.first()).map_or("bad", |suspect| &suspect.id);
+        let local = number::error(row.local);
+        let message = found.map_or_else(
+            || format!("it is not what its own inputs give: local error {local}, {ratio} times the noise"),
+            |found| found.summary.clone(),
+        );
+        let mut more = reasons(found);
+        more.push(format!("error {error}, local {local}, floor {}, ratio {ratio}", number::error(row.floor)));
+        if !row.worst.is_empty() {
+            more.push(format!("worst at {}", row.worst));
+        }
+        (kind.to_string(), message, more.join("\n"))
+    });
+    let skipped = match row.status.as_str() {
+        "missing" => Some("not in the dump".into()),
+        "propagated" => Some(format!("it is what its inputs give, and those were wrong: error {error}")),
+        _ => None,
+    };
+    Case { class: class.into(), name, failure, skipped }
+}
+
+/// Where it is, what makes it, and what to do.
+fn reasons(found: Option<&super::Divergence>) -> Vec<String> {
+    let Some(found) = found else { return Vec::new() };
+    let made = if found.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
+    let mut lines = vec![format!("where: after {}, {made}", found.last_good.as_deref().unwrap_or("the start"))];
+    for suspect in &found.suspects {
+        lines.push(format!("why: {}: {}", suspect.id, suspect.summary));
+        if !suspect.fix.is_empty() {
+            lines.push(format!("fix: {}", suspect.fix));
+        }
+    }
+    lines
+}

@@ -1,0 +1,102 @@
+//! The templates, and the words that they use for numbers and marks.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Value};
+
+use super::number;
+
+/// Sets a template. Its extension says what is escaped: everything in .html and .xml, nothing in .md.
+pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> String {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("its delimiters are those of Jinja"));
+    environment.set_auto_escape_callback(|name| match name.rsplit('.').next() {
+        Some("html" | "xml") => minijinja::AutoEscape::Html,
+        _ => minijinja::AutoEscape::None,
+    });
+    environment.add_filter("error", number::error);
+    environment.add_filter("ratio", number::ratio);
+    environment.add_filter("percent", number::percent);
+    environment.add_filter("mark", mark);
+    environment.add_filter("code", code);
+    environment.add_filter("cell", cell);
+    environment.add_filter("prose", prose);
+    environment.add_filter("ranges", |numbers: Vec<usize>| crate::diagnose::finding::ranges(&numbers));
+    environment.add_template(name, text).expect("the template is part of the program, and tests read it");
+    let template = environment.get_template(name).expect("it has just been added");
+    template.render(context).expect("the template fits the document, and tests fill it")
+}
+
+/// A sign for a verdict or a status, so that no colour is needed to tell them apart.
+fn mark(word: &str) -> &'static str {
+    match word {
+        "ok" | "match" => "✓",
+        "rounding" => "≈",
+        "equivalent" => "≡",
+        "bad" | "diverged" => "✗",
+        "propagated" => "→",
+        "mislabelled" => "⇄",
+        "inputs_differ" => "≠",
+        "inconclusive" => "?",
+        _ => "–",
+    }
+}
+
+/// The same in a table, where a bar would end the cell, even in code.
+fn cell(text: &str) -> String {
+    code(text).replace('|', "\\|")
+}
+
+/// Markdown code that holds any text.
+fn code(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// Markdown text that says what it says: nothing in it is a sign of Markdown or HTML.
+fn prose(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut inside_word = false;
+    for (index, c) in text.char_indices() {
+        let follows_word = text[index + c.len_utf8()..].chars().next().is_some_and(char::is_alphanumeric);
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '[' | ']' | '|' | '~' => escaped.extend(['\\', c]),
+            // Within a word it is a letter.
+            '_' if !(inside_word && follows_word) => escaped.extend(['\\', c]),
+            _ => escaped.push(c),
+        }
+        inside_word = c.is_alphanumeric() || c == '_';
+    }
+    escaped
+}
+
+/// A context from names and values.
+pub(super) fn context<const N: usize>(values: [(&'static str, Value); N]) -> Value {
+    Value::from_pairs(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_markdown() {
+        for (text, escaped) in [
+            ("model.layers.2.self_attn.q_rope", "model.layers.2.self_attn.q_rope"),
+            ("_a_ <script> |x| `y` [z](u) a * b & c", "\\_a\\_ &lt;script> \\|x\\| \\`y\\` \\[z\\](u) a \\* b &amp; c"),
+        ] {
+            assert_eq!(prose(text), escaped);
+        }
+        for (text, fenced) in [("a", "`a`"), ("`a", "`` `a ``"), ("a``b", "```a``b```"), ("", "")] {
+            assert_eq!(code(text), fenced);
+        }
+        assert_eq!((code("a|b"), cell("a|b")), ("`a|b`".into(), "`a\\|b`".into()));
+    }
+}
