@@ -166,7 +166,7 @@ pub(super) fn run_demo(config: Option<&Path>) -> anyhow::Result<ExitCode> {
 fn show(debugger: Debugger, config: Config, watch: Option<Watch>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
     let watch = watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let Config { settings, keys, .. } = config;
-    tui::run(debugger, tui::Start { settings, keys, watch, history: places::history(), commands })?;
+    tui::run(debugger, tui::Start { settings, keys, watch, history: places::history(), commands, recording: None })?;
     Ok(ExitCode::SUCCESS)
 }
 
