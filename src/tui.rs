@@ -11,6 +11,8 @@
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
 //! | `app`, `input`, `mouse`, `obey`, `asking` | the state, and all that changes it: keys, the mouse, commands, the line being typed |
+//! | `answering` | what the debugger's answers do to the state |
+//! | `player`, `playing` | a recording that is played, and how its lines are obeyed |
 //! | `arranging`, `scrolling` | what commands do to the panes, and within one |
 //! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
 //! | `slot`, `views` | the pages that panes show, and what of them |
@@ -19,6 +21,7 @@
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
 //! | `headless` | the same without a terminal, for tests |
 
+mod answering;
 mod app;
 mod arranging;
 mod asking;
@@ -35,6 +38,8 @@ mod mouse;
 mod obey;
 mod outline;
 mod pane;
+mod player;
+mod playing;
 mod prompt;
 mod recorded;
 mod scrolling;

@@ -17,7 +17,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("report", &["debugger", "diagnose", "metrics"]),
     ("session", &["debugger", "diagnose", "dump", "engine", "model", "ops", "metrics", "formats"]),
     ("tui", &["debugger", "session"]),
-    ("cli", &["tui", "report", "session", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"]),
+    (
+        "cli",
+        &["tui", "report", "session", "debugger", "diagnose", "dump", "engine", "model", "formats", "metrics", "ops"],
+    ),
 ];
 
 /// Above this many lines a file holds two nouns.

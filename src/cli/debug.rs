@@ -199,7 +199,7 @@ fn show(subject: Subject, config: Config, record: Option<&Path>, commands: Vec<S
     let recorder = recording::recorder(subject.debugger, subject.places, &config, record)?;
     let watch = subject.watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let Config { settings, keys, .. } = config;
-    let start = tui::Start { settings, keys, watch, history: places::history(), commands };
+    let start = tui::Start { settings, keys, watch, history: places::history(), commands, recording: None };
     let ended = tui::run(Arc::clone(&recorder), start).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from);
     recording::finished(&recorder, ended)
 }

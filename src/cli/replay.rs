@@ -4,16 +4,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use super::config::Config;
 use super::debug::{self, Subject};
 use super::input::TokenArgs;
-use super::note;
 use super::witness::DumpArgs;
-use crate::debugger::Debugger;
+use super::{note, places};
+use crate::debugger::{Debugger, view};
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
-use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack};
+use crate::session::{DEFAULT_BUDGET, Line, Places, Recorder, Recording, Replay, Tally, Text, pack};
+use crate::tui;
 
 /// Replay a recorded session: on the screen, or with --check as a test.
 ///
@@ -58,12 +60,33 @@ struct Ready {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.as_deref())?;
     let Ready { mut replay, how, differs } = ready(args, &config)?;
-    note(&how);
-    if !args.check {
-        anyhow::bail!("the screen of replay is not there yet: --check works");
+    if args.check {
+        note(&how);
+        return report(&replay.check(), &differs);
     }
-    let tally = replay.check();
-    report(&tally, &differs)
+    for difference in &differs {
+        note(&format!("note: not as recorded: {difference}"));
+    }
+    let recording = Some(shown(replay.recording(), how));
+    let Config { settings, keys, .. } = config;
+    let start = tui::Start { settings, keys, history: places::history(), recording, ..tui::Start::default() };
+    tui::run(Arc::new(Mutex::new(replay)), start)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A recording as the screen plays it.
+fn shown(recording: &Recording, source: String) -> view::Recording {
+    let line = |line: &Line| view::Recorded {
+        line: line.text.clone(),
+        answers: line.answers.iter().map(|answer| answer.text.clone()).collect(),
+        error: line.answers.iter().any(|answer| answer.error),
+    };
+    view::Recording {
+        title: recording.name.clone(),
+        source,
+        size: recording.text.header.screen.map(|screen| (screen.columns, screen.rows)),
+        lines: recording.text.lines.iter().map(line).collect(),
+    }
 }
 
 fn report(tally: &Tally, differs: &[String]) -> anyhow::Result<ExitCode> {
@@ -159,7 +182,7 @@ fn model(text: &Text, folder: &Path) -> Result<Option<String>, String> {
         return Ok(None);
     }
     // Wherever it was seen last on this machine.
-    let cache = super::places::cache().map(|path| Cache { path });
+    let cache = places::cache().map(|path| Cache { path });
     let folder = cache.and_then(|cache| cache.folder_of(&facts.config_sha256, &facts.weights_sha256));
     folder
         .map(|folder| Some(folder.display().to_string()))

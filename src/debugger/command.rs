@@ -7,7 +7,7 @@ mod spec;
 mod table;
 mod words;
 
-pub use screen::{Count, Direction, Extent, Layout, Pane, ScreenCommand, Whose};
+pub use screen::{Count, Direction, Extent, Layout, Pane, Place, ScreenCommand, Speed, Whose};
 pub use setting::{Colors, Palette, SETTINGS, Setting, SettingSpec};
 pub use spec::{Completes, Group, Key, Spec};
 pub use table::COMMANDS;
@@ -283,6 +283,14 @@ mod tests {
             ("focus", "Some(Screen(Focus(On(1))))"),
             ("focus tensor", "Some(Screen(FocusOn(Tensor)))"),
             ("scroll lens up 3", "Some(Screen(ScrollPane(Lens, Up, 3)))"),
+            ("played 12", "Some(Screen(Seek(Line(To(12)))))"),
+            ("played previous", "Some(Screen(Seek(Line(On(-1)))))"),
+            ("played start", "Some(Screen(Seek(Line(To(0)))))"),
+            ("to next 2", "Some(Screen(Seek(Marks(2))))"),
+            ("to two heads", "Some(Screen(Seek(Mark(\"two heads\"))))"),
+            ("speed 0.5", "Some(Screen(Speed(Hundredths(50))))"),
+            ("speed slower", "Some(Screen(Speed(Doubled(-1))))"),
+            ("speed 0", "speed takes faster, slower or a number such as 0.5 or 4, not 0"),
             ("scroll lens", "scroll takes down, left, right or up"),
             ("info tokens 3", "info takes nothing more, not 3"),
             ("restart 3", "restart takes nothing, not 3"),

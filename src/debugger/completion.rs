@@ -26,7 +26,8 @@ pub fn complete(line: &str, names: &[String]) -> Completions {
         return Completions::default();
     };
     let words = match spec.completes {
-        Completes::Nothing => Vec::new(),
+        // Only the screen knows the marks.
+        Completes::Nothing | Completes::Marks => Vec::new(),
         Completes::Words(words) => begin(&mut words.iter().copied()),
         Completes::Settings => match line[..start].split_whitespace().collect::<Vec<_>>()[..] {
             [_] => begin(&mut SETTINGS.iter().map(|spec| spec.name)),

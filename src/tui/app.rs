@@ -8,17 +8,17 @@ use super::input::Held;
 use super::keymap::Keymap;
 use super::layout::{self, Areas, Arrangement, Shown, TensorParts};
 use super::log::Log;
-use super::message::{Msg, Reply, Request};
+use super::message::{Msg, Request};
 use super::outline::{self, Outline};
+use super::player::Player;
 use super::prompt::Prompt;
 use super::settings::Settings;
 use super::tensor::TensorView;
-use super::text;
 use super::theme::Theme;
 use super::views::Views;
 use crate::debugger::Command;
-use crate::debugger::command::Pane;
-use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status, Stop};
+use crate::debugger::command::{Layout, Pane, Setting};
+use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status};
 
 /// The screen.
 #[derive(Debug)]
@@ -73,6 +73,10 @@ pub(crate) struct App {
     pub(crate) sourced: usize,
     /// The command under way.
     pub(crate) running: Option<Running>,
+    /// The recording that is open, or was left.
+    pub(crate) player: Option<Player>,
+    /// That a recording was left: said with the answer of the command that has left it.
+    pub(crate) parting: Option<String>,
     /// Keys and clicks that could not be obeyed yet.
     pub(crate) held: VecDeque<Held>,
 }
@@ -115,8 +119,19 @@ pub(crate) struct Running {
     pub(crate) long: bool,
     /// The first line of the program when it began: how far it scrolls must not depend on what was seen meanwhile.
     pub(crate) offset: usize,
+    /// Whether it is of a recording that is played.
+    pub(crate) feeds: bool,
+    /// The user has asked it to stop.
+    pub(crate) interrupted: bool,
     /// The lines with which the user has looked around meanwhile: they are recorded when the command is over.
     pub(crate) meanwhile: Vec<String>,
+}
+
+impl Running {
+    /// A command that begins; with the first line of the program.
+    pub(crate) fn new(command: Command, offset: usize) -> Self {
+        Self { command, long: false, offset, feeds: false, interrupted: false, meanwhile: Vec::new() }
+    }
 }
 
 impl App {
@@ -148,6 +163,8 @@ impl App {
             script: Vec::new(),
             sourced: 0,
             running: None,
+            player: None,
+            parting: None,
             held: VecDeque::new(),
         };
         app.outline.follow(&app.listing);
@@ -168,11 +185,13 @@ impl App {
             Msg::Resize(columns, rows) => self.size = (columns, rows),
             Msg::Reply(reply) => self.reply(reply, &mut requests),
             Msg::Changed => self.reload_due = true,
+            Msg::Tick => self.tick(&mut requests),
         }
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
             self.obey(Command::Reload, "reload", &mut requests);
         }
         self.go_on_with_script(&mut requests);
+        self.go_on_with_recording(&mut requests);
         self.release(&mut requests);
         self.settle(&mut requests);
         requests
@@ -181,8 +200,13 @@ impl App {
     /// What the session begins with: the first page.
     pub(crate) fn begin(&mut self) -> Vec<Request> {
         let mut requests = Vec::new();
-        self.settle(&mut requests);
+        let (name, value) = Setting::Layout(self.arranged.layout).words();
+        if self.arranged.layout != Layout::default() {
+            // A replay does not know what the user has chosen before the start.
+            requests.push(Request::Obeyed(format!("{name} {value}")));
+        }
         self.go_on_with_script(&mut requests);
+        self.settle(&mut requests);
         requests
     }
 
@@ -248,97 +272,9 @@ impl App {
 
     /// Starts a command; `line` says it.
     pub(crate) fn execute(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
-        self.running =
-            Some(Running { command: command.clone(), long: false, offset: self.outline.offset, meanwhile: Vec::new() });
+        let feeds = self.player.as_ref().is_some_and(|player| player.feeds);
+        self.running = Some(Running { feeds, ..Running::new(command.clone(), self.outline.offset) });
         requests.push(Request::Execute(command, line.to_string()));
-    }
-
-    fn reply(&mut self, reply: Reply, requests: &mut Vec<Request>) {
-        match reply {
-            Reply::Progress(listing) => {
-                let moved = self.listing.at != listing.at;
-                self.listing = listing;
-                // A suspect is tried where the user looks: the way there is of no interest.
-                if moved && self.running.as_ref().is_some_and(|running| !running.command.stays()) {
-                    self.follow_program();
-                }
-                if let Some(running) = &mut self.running {
-                    running.long = true;
-                }
-            }
-            Reply::Reset(_) => {}
-            Reply::Done { header, result, listing, curve, replayed: _ } => {
-                self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
-                self.done(result, listing, curve, requests);
-            }
-            Reply::Page(request, page) => self.receive(&request, page),
-        }
-    }
-
-    fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve, requests: &mut Vec<Request>) {
-        let before = std::mem::replace(&mut self.listing, listing);
-        self.curve = curve;
-        self.tensor.slot.stale = true;
-        self.views.stale();
-        let Some(running) = self.running.take() else { return };
-        if let Command::Toggle(_) = running.command {
-            if let Some(text) = breakpoints_changed(&before, &self.listing).filter(|_| result.is_ok()) {
-                self.say(text);
-            }
-        } else if !running.command.stays() {
-            self.outline.offset = running.offset;
-            self.follow_program();
-            self.views.follow();
-        }
-        requests.extend(running.meanwhile.into_iter().map(Request::Obeyed));
-        let place = self.at().map_or("the start", outline::called).to_string();
-        match result {
-            Err(sentence) => {
-                self.script.clear();
-                self.complain(sentence);
-            }
-            Ok(Stop::Done) => {}
-            Ok(Stop::Breakpoint { number, line }) => self.say(format!("stopped at {place} by {number}: {line}")),
-            Ok(Stop::Divergence) => self.say(self.divergence(&place)),
-            Ok(Stop::End) => self.say("the end of the last forward: r restarts"),
-            Ok(Stop::Start) => self.say("nothing lies before the first op"),
-            Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
-            // A watched file that R has read already must not cover what R said; and nothing has happened to be logged.
-            Ok(Stop::Reloaded { changed: false, sentence }) => {
-                self.message.get_or_insert(Message { text: sentence, error: false });
-            }
-            Ok(Stop::Reloaded { sentence, .. }) => {
-                self.close_diagnosis();
-                self.say(sentence);
-            }
-            // What was done, and what became of the logits: both are read at once.
-            Ok(Stop::Patched(lines)) => self.say(lines.join("; ")),
-            Ok(Stop::Yanked(lines)) => {
-                self.say(format!("copied {} line{}", lines.len(), if lines.len() == 1 { "" } else { "s" }));
-                requests.push(Request::Yank(lines.join("\n")));
-            }
-            Ok(Stop::Said(lines)) => self.tell(lines),
-            Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
-        }
-    }
-
-    /// Selects the op computed last; a search that is under way returns there, too.
-    fn follow_program(&mut self) {
-        self.outline.follow(&self.listing);
-        if let Some(prompt) = &mut self.prompt {
-            prompt.origin = (self.outline.selected, self.outline.offset);
-        }
-    }
-
-    /// What is said at a stop on a divergence: what was made there, and what noise would explain.
-    fn divergence(&self, place: &str) -> String {
-        let first = self.listing.forward == 0 && self.listing.at == self.listing.first_divergence;
-        let order = if first { "first divergence" } else { "divergence" };
-        let op = self.at();
-        let made = op.and_then(|op| op.local).map_or(String::new(), |local| {
-            format!(": made here {}, noise floor {}", text::short(local.error), text::short(local.floor))
-        });
-        format!("{order} at {place}{made}")
     }
 
     /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
@@ -359,19 +295,4 @@ impl App {
             self.outline.scroll_to_selection(height, &self.listing);
         }
     }
-}
-
-fn breakpoints_changed(before: &Listing, after: &Listing) -> Option<String> {
-    let pairs = || before.rows.iter().zip(&after.rows);
-    let set: Vec<&str> =
-        pairs().filter(|(a, b)| !a.breakpoint && b.breakpoint).map(|(_, op)| outline::called(op)).collect();
-    let cleared: Vec<&str> =
-        pairs().filter(|(a, b)| a.breakpoint && !b.breakpoint).map(|(_, op)| outline::called(op)).collect();
-    let describe = |ops: &[&str], what: &str| match ops {
-        [] => None,
-        [one] => Some(format!("breakpoint {what}: {one}")),
-        [first, .., last] => Some(format!("{} breakpoints {what}: {first} to {last}", ops.len())),
-    };
-    let text = [describe(&set, "set"), describe(&cleared, "cleared")].into_iter().flatten().collect::<Vec<_>>();
-    (!text.is_empty()).then(|| text.join(", "))
 }

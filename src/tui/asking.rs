@@ -68,8 +68,11 @@ impl App {
 
     fn list_completions(&mut self) {
         let Some(prompt) = self.prompt.as_mut().filter(|prompt| prompt.purpose == Purpose::Command) else { return };
-        let names: Vec<String> = self.listing.rows.iter().map(|op| op.short.clone()).collect();
-        prompt.completions = complete(prompt.text(), &names);
+        let marks = self.player.as_ref().and_then(|player| player.completions(prompt.text()));
+        prompt.completions = marks.unwrap_or_else(|| {
+            let names: Vec<String> = self.listing.rows.iter().map(|op| op.short.clone()).collect();
+            complete(prompt.text(), &names)
+        });
         prompt.picked = None;
     }
 

@@ -1,6 +1,7 @@
 //! The screen without a terminal or a thread: keys in, text out. Tests and pictures are made with it.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -13,6 +14,7 @@ use super::message::{Msg, Request};
 use super::pane;
 use super::theme::Theme;
 use super::worker::{Backend, serve};
+use crate::debugger::view::Recording;
 
 /// A screen whose debugger answers at once.
 pub struct Screen<B> {
@@ -24,9 +26,21 @@ pub struct Screen<B> {
 
 impl<B: Backend> Screen<B> {
     /// A screen of so many columns and rows.
-    pub fn headless(mut backend: B, columns: u16, rows: u16, theme: Theme) -> Self {
+    pub fn headless(backend: B, columns: u16, rows: u16, theme: Theme) -> Self {
+        Self::start(backend, columns, rows, theme, None)
+    }
+
+    /// The same, with a recording open.
+    pub fn replaying(backend: B, columns: u16, rows: u16, theme: Theme, recording: Recording) -> Self {
+        Self::start(backend, columns, rows, theme, Some(recording))
+    }
+
+    fn start(mut backend: B, columns: u16, rows: u16, theme: Theme, recording: Option<Recording>) -> Self {
         backend.shown_on(columns, rows);
-        let app = App::new(theme, (columns, rows), backend.header(), backend.listing(), backend.curve());
+        let mut app = App::new(theme, (columns, rows), backend.header(), backend.listing(), backend.curve());
+        if let Some(recording) = recording {
+            app.open_recording(recording);
+        }
         let Ok(terminal) = Terminal::new(TestBackend::new(columns, rows));
         let mut screen = Self { app, backend, terminal, quit: false };
         let requests = screen.app.begin();
@@ -47,6 +61,27 @@ impl<B: Backend> Screen<B> {
     pub fn obey(&mut self, line: &str) -> &mut Self {
         self.hear(Msg::Line(line.to_string()));
         self
+    }
+
+    /// Goes to where so many lines of the recording are played.
+    pub fn played(&mut self, lines: usize) -> &mut Self {
+        self.obey(&format!("played {lines}"))
+    }
+
+    /// Goes to a mark of the recording.
+    pub fn to_mark(&mut self, text: &str) -> &mut Self {
+        self.obey(&format!("to {text}"))
+    }
+
+    /// Lets the pause after a line of the recording pass: while it plays, the next line is obeyed.
+    pub fn tick(&mut self) -> &mut Self {
+        self.hear(Msg::Tick);
+        self
+    }
+
+    /// How long the pause is; none while the recording does not play.
+    pub fn pause(&self) -> Option<Duration> {
+        self.app.pause()
     }
 
     /// Uses the mouse at a column and a row.
@@ -98,6 +133,13 @@ impl<B: Backend> Screen<B> {
             text.push('\n');
         }
         text
+    }
+
+    /// Draws everything anew: here, a wide character leaves a trace in the cell behind it that no terminal shows.
+    pub fn redraw(&mut self) -> &mut Self {
+        let Ok(()) = self.terminal.clear();
+        self.draw();
+        self
     }
 
     /// Whether the user has quit.

@@ -57,6 +57,7 @@ impl App {
 
     fn must_wait(&self, input: Held) -> bool {
         match input {
+            _ if self.seeks() => true,
             Held::Key(key) => self.key_must_wait(key),
             Held::Mouse(mouse) => self.mouse_must_wait(mouse),
         }
@@ -65,10 +66,13 @@ impl App {
     fn key(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
         let name = keymap::name(key);
         let stops = matches!(name.as_deref(), Some("esc" | "C-c"));
-        if stops && self.running.is_some() {
+        if stops && (self.stop_playing() || self.running.is_some()) {
             self.held.clear();
             self.script.clear();
-            requests.push(Request::Interrupt);
+            if let Some(running) = &mut self.running {
+                running.interrupted = true;
+                requests.push(Request::Interrupt);
+            }
         } else if stops {
             self.held.clear();
             self.press(key, requests);
@@ -88,7 +92,7 @@ impl App {
         }
         match self.keys.command(&name) {
             Some(Command::Quit | Command::Screen(S::Suspend)) => false,
-            Some(Command::Screen(S::Enter | S::Prompt(_))) => true,
+            Some(Command::Screen(S::Enter | S::Prompt(_) | S::Seek(_) | S::Live)) => true,
             Some(Command::Screen(_) | Command::Help(_)) | None => !running.long,
             Some(_) => true,
         }

@@ -23,6 +23,8 @@ pub(crate) enum Msg {
     Reply(Reply),
     /// The files of the dumps have changed.
     Changed,
+    /// The next line of a recording is due.
+    Tick,
 }
 
 /// What the debugger answered.

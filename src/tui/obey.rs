@@ -44,6 +44,7 @@ impl App {
             }
             Command::Source(path) => self.source(&path, requests),
             other => {
+                self.leave_recording(requests);
                 self.log.command(line);
                 self.execute(other, line, requests);
             }
@@ -80,12 +81,14 @@ impl App {
     /// Obeys the lines of a script until one of them takes its time, or changes what pages are to be shown: what a line
     /// does may depend on them.
     pub(crate) fn go_on_with_script(&mut self, requests: &mut Vec<Request>) {
-        while self.running.is_none()
-            && !self.awaits_pages()
-            && let Some(line) = self.script.pop()
-        {
-            self.obey_line(&line, requests);
+        while self.running.is_none() && !self.script.is_empty() {
             self.settle(requests);
+            if self.awaits_pages() {
+                return;
+            }
+            if let Some(line) = self.script.pop() {
+                self.obey_line(&line, requests);
+            }
         }
     }
 
@@ -126,6 +129,7 @@ impl App {
             S::Select(name) => self.select(&name),
             S::Prompt(begun) if begun.is_empty() => self.open_prompt(Purpose::Command, ""),
             S::Prompt(begun) => self.open_prompt(Purpose::Command, &format!("{begun} ")),
+            S::Play | S::Speed(_) | S::Seek(_) | S::Live => self.play(&command, requests),
             S::Information => self.overlay = Some(Overlay { kind: OverlayKind::Information, scroll: 0 }),
             S::Escape => self.escape(line, requests),
             S::Interrupt => requests.push(Request::Quit),
@@ -134,6 +138,10 @@ impl App {
     }
 
     fn escape(&mut self, line: &str, requests: &mut Vec<Request>) {
+        let card = self.player.as_mut().filter(|player| !player.feeds).and_then(|player| player.card.take());
+        if card.is_some() {
+            return;
+        }
         if self.arranged.zoomed || self.diagnosis.is_some() {
             self.record(line, requests);
         }
@@ -254,12 +262,14 @@ impl App {
     }
 }
 
-/// Whether a line of a recording can stand for it: not where it asks for something to be typed, or leaves.
-fn is_recorded(command: &Command) -> bool {
+/// Whether a line of a recording can stand for it: not where it asks for something to be typed, leaves, or plays.
+pub(crate) fn is_recorded(command: &Command) -> bool {
     use ScreenCommand as S;
     match command {
-        Command::Quit | Command::Source(_) => false,
-        Command::Screen(command) => !matches!(command, S::Prompt(_) | S::Search(None) | S::Interrupt | S::Suspend),
+        Command::Quit
+        | Command::Source(_)
+        | Command::Screen(S::Prompt(_) | S::Search(None) | S::Interrupt | S::Suspend) => false,
+        Command::Screen(command) => !matches!(command, S::Play | S::Speed(_) | S::Seek(_) | S::Live),
         _ => true,
     }
 }

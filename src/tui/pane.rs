@@ -10,6 +10,7 @@ mod histogram;
 mod information;
 mod lens;
 mod log;
+mod player;
 mod program;
 mod prompt;
 mod status;

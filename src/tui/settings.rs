@@ -75,6 +75,10 @@ impl App {
     /// Changes a setting.
     pub(crate) fn change(&mut self, setting: Setting, requests: &mut Vec<Request>) {
         self.settings.set(setting);
+        if let Some(player) = self.player.as_mut().filter(|player| !player.feeds) {
+            player.settings.set(setting);
+            player.settings.layout = Layout::default();
+        }
         self.theme = self.settings.theme(self.detected);
         match setting {
             Setting::Mouse(on) => requests.push(Request::Mouse(on)),

@@ -32,6 +32,7 @@ use super::pane;
 use super::settings::Settings;
 use super::theme::Theme;
 use super::worker::{Backend, Worker};
+use crate::debugger::view::Recording;
 
 /// A frame takes at least this long: a held key must not flood a slow line.
 const FRAME: Duration = Duration::from_millis(16);
@@ -85,6 +86,8 @@ pub struct Start {
     pub history: Option<PathBuf>,
     /// Commands to begin with.
     pub commands: Vec<String>,
+    /// A recording to be played; it stands at its start until a command plays it.
+    pub recording: Option<Recording>,
 }
 
 /// Shows a debugger on the terminal until the user quits.
@@ -104,12 +107,15 @@ pub fn run<B: Backend + Send + 'static>(mut backend: B, start: Start) -> Result<
     app.keys = start.keys;
     let lines = start.settings.history;
     app.history = start.history.map(|file| History::open(&file, lines)).unwrap_or_default();
+    if let Some(recording) = start.recording {
+        app.open_recording(recording);
+    }
     app.script = start.commands.into_iter().rev().collect();
     restore_on_panic();
     restore_on_signal()?;
     let worker = Worker::start(backend)?;
     let result = enter(start.settings.mouse)
-        .and_then(|screen| Loop { app, worker, screen, changed, open: 0, torn: false, quit: false }.run());
+        .and_then(|screen| Loop { app, worker, screen, changed, open: 0, since: None, torn: false, quit: false }.run());
     leave();
     result
 }
@@ -122,6 +128,8 @@ struct Loop {
     changed: Option<Arc<AtomicBool>>,
     /// Requests that the debugger has not answered yet.
     open: usize,
+    /// Since when the last line of a recording can be seen.
+    since: Option<Instant>,
     /// The terminal had another size for a moment, and may have lost what was on it.
     torn: bool,
     quit: bool,
@@ -136,7 +144,7 @@ impl Loop {
         let mut changed = false;
         while !self.quit {
             // Everything that waits is heard before anything is drawn, but no flood keeps the screen from drawing.
-            let mut pause = if changed || self.open > 0 { NOW } else { IDLE };
+            let mut pause = if changed || self.open > 0 { NOW } else { self.until_tick().clamp(NOW, IDLE) };
             while !self.quit && event::poll(pause)? {
                 changed |= self.hear(event::read()?)?;
                 pause = NOW;
@@ -152,6 +160,12 @@ impl Loop {
             }
             if self.changed.as_ref().is_some_and(|changed| changed.swap(false, Ordering::Relaxed)) {
                 let requests = self.app.update(Msg::Changed);
+                self.send(requests)?;
+                changed = true;
+            }
+            if self.until_tick().is_zero() {
+                self.since = None;
+                let requests = self.app.update(Msg::Tick);
                 self.send(requests)?;
                 changed = true;
             }
@@ -182,6 +196,15 @@ impl Loop {
             self.send(requests)?;
         }
         Ok(heard)
+    }
+
+    /// How long the last line of a recording is still to be seen before the next is obeyed.
+    fn until_tick(&mut self) -> Duration {
+        let Some(pause) = self.app.pause() else {
+            self.since = None;
+            return Duration::MAX;
+        };
+        pause.saturating_sub(self.since.get_or_insert_with(Instant::now).elapsed())
     }
 
     fn return_to_terminal(&mut self) -> Result<(), Error> {

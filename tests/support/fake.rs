@@ -47,6 +47,10 @@ pub struct Fake {
     compared: bool,
     /// The suspect that is on.
     on: Option<usize>,
+    /// Lines that are answered otherwise than they were recorded.
+    pub differing: &'static [&'static str],
+    /// The line executed last.
+    line: String,
 }
 
 impl Fake {
@@ -83,7 +87,7 @@ impl Fake {
         rows.push(row("model.norm".into(), "norm".into(), "norm".into(), None));
         rows.push(row("lm_head".into(), "lm_head".into(), "lm_head".into(), None));
         let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本", "."];
-        Self { rows, at: None, tokens, compared: true, on: None }
+        Self { rows, at: None, tokens, compared: true, on: None, differing: &[], line: String::new() }
     }
 
     /// The same without dumps.
@@ -214,10 +218,11 @@ impl Backend for Fake {
     fn execute(
         &mut self,
         command: &Command,
-        _: &str,
+        line: &str,
         _: &AtomicBool,
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
+        self.line = line.to_string();
         let last = self.rows.len() - 1;
         let next = self.at.map_or(0, |at| at + 1);
         let per_layer = OPS.len();
@@ -286,6 +291,7 @@ impl Backend for Fake {
                                 5.down_proj";
                 return Ok(Stop::Reloaded { sentence: sentence.into(), changed: true });
             }
+            Command::Mark(text) | Command::Note(text) => return Ok(Stop::said(text)),
             other => return Ok(Stop::said(format!("{other:?} is done"))),
         }
         Ok(Stop::Done)
@@ -327,6 +333,18 @@ impl Backend for Fake {
 
     fn curve(&self) -> Curve {
         self.errors_of_layers()
+    }
+
+    fn reset(&mut self) -> Result<(), String> {
+        self.rows.iter_mut().for_each(|row| row.breakpoint = false);
+        self.on = None;
+        self.go(None);
+        Ok(())
+    }
+
+    fn replayed(&mut self) -> Option<String> {
+        let differs = self.differing.contains(&self.line.as_str());
+        differs.then(|| "here token 3 has 0.12345, recorded was 0.54321: another build of the weights".to_string())
     }
 }
 

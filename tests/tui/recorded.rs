@@ -12,11 +12,12 @@ use ratatui::crossterm::event::MouseEventKind;
 
 use super::anything::KEYS;
 use super::fake::Fake;
+use super::player::recording;
 use super::support::sessions::demo;
 use super::{FULL, click};
 
 /// Keeps every line that reaches the debugger beneath it.
-struct Recorder<B> {
+pub(super) struct Recorder<B> {
     backend: B,
     lines: Rc<RefCell<Vec<String>>>,
 }
@@ -52,12 +53,32 @@ impl<B: Backend> Backend for Recorder<B> {
     fn obeyed(&mut self, line: &str) {
         self.lines.borrow_mut().push(line.to_string());
     }
+
+    fn reset(&mut self) -> Result<(), String> {
+        self.lines.borrow_mut().push("(reset)".to_string());
+        self.backend.reset()
+    }
+
+    fn replayed(&mut self) -> Option<String> {
+        self.backend.replayed()
+    }
+
+    fn live(&mut self) {
+        self.lines.borrow_mut().push("(live)".to_string());
+    }
+}
+
+impl<B: Backend> Recorder<B> {
+    /// One with the list that its lines are kept in.
+    pub(super) fn new(backend: B) -> (Self, Rc<RefCell<Vec<String>>>) {
+        let lines = Rc::new(RefCell::new(Vec::new()));
+        (Self { backend, lines: Rc::clone(&lines) }, lines)
+    }
 }
 
 /// A screen that is recorded, and the lines so far.
 fn recorded<B: Backend>(backend: B, (columns, rows): (u16, u16)) -> (Screen<Recorder<B>>, Rc<RefCell<Vec<String>>>) {
-    let lines = Rc::new(RefCell::new(Vec::new()));
-    let recorder = Recorder { backend, lines: Rc::clone(&lines) };
+    let (recorder, lines) = Recorder::new(backend);
     (Screen::headless(recorder, columns, rows, FULL), lines)
 }
 
@@ -133,6 +154,17 @@ enum Use {
     Changed,
 }
 
+impl Use {
+    fn on<B: Backend>(&self, screen: &mut Screen<B>) {
+        match self {
+            Self::Keys(key) => screen.keys(KEYS[*key]),
+            Self::Mouse(kind, column, row) => screen.mouse(*kind, *column, *row),
+            Self::Paste => screen.paste("a\u{1b}b\n2.q"),
+            Self::Changed => screen.changed(),
+        };
+    }
+}
+
 fn uses() -> impl Strategy<Value = Vec<Use>> {
     let place = || (0u16..140, 0u16..45);
     let one = prop_oneof![
@@ -153,12 +185,7 @@ const SIZES: [(u16, u16); 4] = [(80, 24), (132, 40), (40, 12), (18, 4)];
 fn check<B: Backend>(make: impl Fn() -> B, size: (u16, u16), uses: &[Use]) {
     let (mut screen, lines) = recorded(make(), size);
     for one in uses {
-        match one {
-            Use::Keys(key) => screen.keys(KEYS[*key]),
-            Use::Mouse(kind, column, row) => screen.mouse(*kind, *column, *row),
-            Use::Paste => screen.paste("a\u{1b}b\n2.q"),
-            Use::Changed => screen.changed(),
-        };
+        one.on(&mut screen);
     }
     // What is half typed was not meant yet; a message goes with the next key.
     screen.keys("<esc>é");
@@ -168,13 +195,51 @@ fn check<B: Backend>(make: impl Fn() -> B, size: (u16, u16), uses: &[Use]) {
         again.obey(line);
     }
     again.keys("é");
-    // Drawn anew, for a wide character leaves a trace in the cell behind it that no terminal shows.
-    let size = (size.0 + 1, size.1 + 1);
-    screen.resize(size.0, size.1);
-    again.resize(size.0, size.1);
+    screen.redraw();
+    again.redraw();
     let (text, expected) = (again.text(), screen.text());
     assert!(text == expected, "{}\n{text}\ninstead of\n{expected}", lines.join("; "));
     assert!(again.buffer() == screen.buffer(), "other styles after {}\n{text}", lines.join("; "));
+}
+
+/// Uses a screen, and plays what was recorded: to the end, to somewhere before, and to the end again.
+fn check_player<B: Backend>(make: impl Fn() -> B, size: (u16, u16), uses: &[Use], part: usize) {
+    let (mut screen, lines) = recorded(make(), size);
+    for one in uses {
+        one.on(&mut screen);
+    }
+    screen.keys("<esc>é");
+    let lines = lines.take();
+    let mut before = Screen::headless(make(), size.0, size.1, FULL);
+    let part = part.min(lines.len());
+    for line in &lines[..part] {
+        before.obey(line);
+    }
+    let mut player = Screen::replaying(make(), size.0, size.1, FULL, recording(&lines));
+    player.played(lines.len());
+    same(&mut player, &mut screen, &lines);
+    player.played(part);
+    same(&mut player, &mut before, &lines[..part]);
+    player.played(lines.len());
+    same(&mut player, &mut screen, &lines);
+}
+
+/// Nothing but the bottom line, where the player says where it stands, is another.
+fn same<A: Backend, B: Backend>(player: &mut Screen<A>, screen: &mut Screen<B>, lines: &[String]) {
+    let (text, expected) = (player.keys("é").redraw().text(), screen.keys("é").redraw().text());
+    let panes = |text: &str| text.lines().rev().skip(1).map(str::to_string).collect::<Vec<_>>();
+    assert!(panes(&text) == panes(&expected), "{}\n{text}\ninstead of\n{expected}", lines.join("; "));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_player_shows_what_was_recorded_and_goes_back(
+        size in 0..3usize, uses in uses(), part in 0..40usize
+    ) {
+        check_player(|| Fake::new(4), SIZES[size], &uses, part);
+    }
 }
 
 proptest! {

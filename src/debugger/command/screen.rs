@@ -44,6 +44,14 @@ pub enum ScreenCommand {
     Select(String),
     /// Opens the command line with a text in it.
     Prompt(String),
+    /// Plays the recording, or pauses.
+    Play,
+    /// Plays it faster or slower.
+    Speed(Speed),
+    /// Goes to a place of the recording, forwards or backwards.
+    Seek(Place),
+    /// Leaves the recording: what follows is the user's own.
+    Live,
     /// Model, tokens and notes.
     Information,
     /// Closes what is open.
@@ -108,6 +116,28 @@ impl Count {
         };
         index.min(count.saturating_sub(1))
     }
+}
+
+/// A place of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// After so many lines; or so many lines on, or back.
+    Line(Count),
+    /// After the last one.
+    End,
+    /// At a mark, by its text or the beginning of it.
+    Mark(String),
+    /// So many marks on, or back.
+    Marks(isize),
+}
+
+/// How fast a recording is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speed {
+    /// So many hundredths of the usual speed.
+    Hundredths(u32),
+    /// Twice so many times.
+    Doubled(i32),
 }
 
 /// Whose values are shown.

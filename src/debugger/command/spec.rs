@@ -51,6 +51,8 @@ pub enum Completes {
     Commands,
     /// Files.
     Files,
+    /// Marks of the recording.
+    Marks,
 }
 
 /// Where help lists a command.
@@ -66,6 +68,8 @@ pub enum Group {
     Looking,
     /// Keeping what was seen.
     Recording,
+    /// Seeing it again.
+    Replaying,
     /// The screen.
     Screen,
 }
@@ -78,6 +82,7 @@ impl Group {
         (Self::Patching, "Patching"),
         (Self::Looking, "Looking"),
         (Self::Recording, "Recording"),
+        (Self::Replaying, "Replaying"),
         (Self::Screen, "The screen"),
     ];
 }

@@ -2,7 +2,7 @@
 
 use super::super::export;
 use super::argument::Arguments;
-use super::{Command, Direction, Extent, Motion, ScreenCommand, Topic, Whose};
+use super::{Command, Count, Direction, Extent, Motion, Place, ScreenCommand, Speed, Topic, Whose};
 
 /// The ways back.
 pub(super) const MOTIONS: &[(&str, Motion)] =
@@ -48,6 +48,37 @@ pub(super) const DIRECTIONS: &[(&str, Direction)] =
 /// `down 10`
 pub(super) fn scrolled(arguments: &Arguments, direction: Direction) -> Result<Command, String> {
     Ok(Command::Screen(ScreenCommand::Scroll(direction, Extent::Line, arguments.count()?)))
+}
+
+/// `0.5`, `faster`
+pub(super) fn speed(arguments: &Arguments) -> Result<Command, String> {
+    let speed = match (arguments.text, arguments.text.parse::<f64>()) {
+        ("faster", _) => Speed::Doubled(1),
+        ("slower", _) => Speed::Doubled(-1),
+        (_, Ok(number)) if (0.01..=100.0).contains(&number) => Speed::Hundredths((number * 100.0).round() as u32),
+        (text, _) => return Err(format!("speed takes faster, slower or a number such as 0.5 or 4, not {text}")),
+    };
+    Ok(Command::Screen(ScreenCommand::Speed(speed)))
+}
+
+/// `12`, `next`, `start`
+pub(super) fn played(arguments: &Arguments) -> Result<Command, String> {
+    let place = match arguments.text {
+        "start" => Place::Line(Count::To(0)),
+        "end" => Place::End,
+        _ => Place::Line(arguments.to_or_on()?),
+    };
+    Ok(Command::Screen(ScreenCommand::Seek(place)))
+}
+
+/// `next`, `two heads give nothing`
+pub(super) fn mark(arguments: &Arguments) -> Result<Command, String> {
+    let text = arguments.something("a mark")?;
+    let place = match arguments.to_or_on() {
+        Ok(Count::On(by)) if text.starts_with("next") || text.starts_with("previous") => Place::Marks(by),
+        _ => Place::Mark(text),
+    };
+    Ok(Command::Screen(ScreenCommand::Seek(place)))
 }
 
 /// `[3, :, 0:8]`: where each axis begins.

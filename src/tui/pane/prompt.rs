@@ -6,8 +6,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::information::wrapped;
-use crate::debugger::COMMANDS;
 use crate::debugger::view::Status;
+use crate::debugger::{COMMANDS, Group};
 use crate::tui::app::App;
 use crate::tui::keymap::readable;
 use crate::tui::prompt::Prompt;
@@ -22,30 +22,43 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Positio
     if let Some(prompt) = &app.prompt {
         return Some(typed(buffer, area, app, prompt));
     }
-    let Some(message) = &app.message else {
+    // What is said stands in the place of the keys, or above what the player says of itself.
+    if let Some(player) = app.open_player() {
+        super::player::bar(buffer, area, app, player);
+        let end = message(buffer, area.y, area, app);
+        super::player::card(buffer, end, area, app, player);
+    } else if app.message.is_some() {
+        message(buffer, area.y + 1, area, app);
+    } else {
         buffer.set_line(area.x, area.y, &hints(app, usize::from(area.width)), area.width);
-        return None;
-    };
+    }
+    None
+}
+
+/// Draws the message above a row; gives the row where it begins.
+fn message(buffer: &mut Buffer, end: u16, area: Rect, app: &App) -> u16 {
+    let Some(message) = &app.message else { return end };
     let style = app.theme.style(if message.error { Role::Error } else { Role::Current });
     let width = usize::from(area.width).saturating_sub(2);
     let text = app.theme.text(&message.text);
     let mut lines = vec![text.clone()];
-    if text::width(&text) > width && area.y > 1 {
+    if text::width(&text) > width && end > 2 {
         // A long sentence covers what is above, until the next key.
         lines = wrapped(&text, width);
-        let most = usize::from(area.y - 1).min(MESSAGE_LINES);
+        let most = usize::from(end - 2).min(MESSAGE_LINES);
         if lines.len() > most {
             let rest = lines.split_off(most - 1).join(" ");
             lines.push(rest);
         }
     }
-    for (line, y) in lines.iter().zip(area.y + 1 - lines.len() as u16..) {
+    let start = end.saturating_sub(lines.len() as u16);
+    for (line, y) in lines.iter().zip(start..end) {
         let line = text::fit(line, width, app.theme.ellipsis());
         let row = Rect { y, height: 1, ..area };
         Clear.render(row, buffer);
         buffer.set_line(row.x, row.y, &Line::from(vec![Span::raw(" "), Span::styled(line, style)]), row.width);
     }
-    None
+    start
 }
 
 fn typed(buffer: &mut Buffer, area: Rect, app: &App, prompt: &Prompt) -> Position {
@@ -75,7 +88,9 @@ fn typed(buffer: &mut Buffer, area: Rect, app: &App, prompt: &Prompt) -> Positio
 
 /// Keys and their words, as many as fit; help and quit always.
 fn hints(app: &App, width: usize) -> Line<'static> {
-    let hinted = COMMANDS.iter().flat_map(|spec| spec.keys).filter(|key| !key.hint.is_empty());
+    // Those of the player stand in its bar.
+    let specs = COMMANDS.iter().filter(|spec| spec.group != Group::Replaying);
+    let hinted = specs.flat_map(|spec| spec.keys).filter(|key| !key.hint.is_empty());
     let known = hinted.filter_map(|key| Some((readable(app.keys.keys_of(key.line).first()?), key.hint)));
     let (always, all): (Vec<_>, Vec<_>) = known.partition(|(_, word)| matches!(*word, "command" | "help" | "quit"));
     let columns = |(key, word): &(String, &str)| text::width(key) + text::width(word) + 3;

@@ -1,4 +1,4 @@
-//! The line at the top: model, forward, where the debugger stands, the suspect that is on, the verdict.
+//! The line at the top: model, forward, what is recorded, where the debugger stands, the suspect that is on, the verdict.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,7 +11,7 @@ use crate::tui::text;
 use crate::tui::theme::Role;
 
 /// The parts of the line in the order in which they find their room: what matters most first.
-const BY_WEIGHT: [usize; 7] = [6, 4, 5, 1, 3, 2, 0];
+const BY_WEIGHT: [usize; 8] = [7, 5, 6, 4, 1, 3, 2, 0];
 
 /// Draws it.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
@@ -29,7 +29,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
         count => Some(format!("{count} patches")),
     };
     let suspect = app.header.suspect.iter().cloned().chain(patches).collect::<Vec<_>>().join(", ");
-    let parts = ["layerstep".to_string(), model, facts, forward(app), at, suspect, verdict];
+    let recording = app.header.recording.as_deref().map_or(String::new(), |file| {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        format!("REC {}", app.theme.text(name))
+    });
+    let parts = ["layerstep".to_string(), model, facts, forward(app), recording, at, suspect, verdict];
     let mut room = usize::from(area.width).saturating_sub(1);
     let mut shown = parts.clone().map(|_| String::new());
     for index in BY_WEIGHT {
@@ -37,7 +41,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
         let gap = if shown.iter().all(String::is_empty) { 0 } else { 3 };
         let cut = text::fit(part, room.saturating_sub(gap), app.theme.ellipsis());
         // Where one stands, the suspect and the model's name are understood when cut.
-        let enough = if matches!(index, 1 | 4..=6) { text::width(part).min(8) } else { text::width(part) };
+        let enough = if matches!(index, 1 | 4..=7) { text::width(part).min(8) } else { text::width(part) };
         if !cut.is_empty() && text::width(&cut) >= enough {
             room -= text::width(&cut) + gap;
             shown[index] = cut;

@@ -2,11 +2,12 @@
 
 use super::super::argument::Arguments;
 use super::super::spec::{Completes, Group, Key, Spec};
-use super::super::words::{DIRECTIONS, PANES, WHOSE, scrolled, slice};
+use super::super::words::{DIRECTIONS, PANES, WHOSE, mark, played, scrolled, slice, speed};
 use super::super::{Command, Direction, Extent, Layout, Pane, SETTINGS, ScreenCommand};
 use super::{PLAIN, hint, key};
 
 const OF_SCREEN: Spec = Spec { group: Group::Screen, ..PLAIN };
+const OF_RECORDING: Spec = Spec { group: Group::Replaying, ..PLAIN };
 
 const fn scroll(
     name: &'static str,
@@ -168,6 +169,34 @@ pub(super) const SCREEN: &[Spec] = &[
         name: "select", completes: Completes::Activations, arguments: "ACTIVATION|layer N",
         doc: "Select an op, or the line of a layer, without going there.",
         parse: |a| Ok(Command::Screen(ScreenCommand::Select(a.something("an activation")?))), ..OF_SCREEN
+    },
+    Spec {
+        name: "play", keys: &[hint("x", "play", "play")],
+        doc: "Play the recording, or pause; it pauses by itself at marks and where an answer differs.",
+        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Play)), ..OF_RECORDING
+    },
+    Spec {
+        name: "played", arguments: "N|next|previous|start|end", completes: Completes::Words(&["next", "previous", "start", "end"]),
+        keys: &[hint(".", "played next", "next"), hint(",", "played previous", "back")],
+        doc: "Go to where N lines of the recording have been played, or one line on or back.",
+        parse: played, ..OF_RECORDING
+    },
+    Spec {
+        name: "to", arguments: "MARK|next|previous", completes: Completes::Marks,
+        keys: &[hint(")", "to next", "mark"), key("(", "to previous")],
+        doc: "Go to a mark of the recording.",
+        parse: mark, ..OF_RECORDING
+    },
+    Spec {
+        name: "speed", arguments: "N|faster|slower", completes: Completes::Words(&["faster", "slower"]),
+        keys: &[key("*", "speed faster"), key("&", "speed slower")],
+        doc: "Play the recording N times as fast: 0.5, 1, 4; at 1, some two lines a second.",
+        parse: speed, ..OF_RECORDING
+    },
+    Spec {
+        name: "live", keys: &[hint("X", "live", "leave")],
+        doc: "Leave the recording and go on from here; any command of the debugger does that, too.",
+        parse: |a| a.none().map(|()| Command::Screen(ScreenCommand::Live)), ..OF_RECORDING
     },
     Spec {
         name: "prompt", arguments: "[TEXT]", keys: &[hint(":", "prompt ", "command")],
