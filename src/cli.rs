@@ -17,6 +17,7 @@ mod pack;
 mod places;
 mod recording;
 mod replay;
+mod report;
 mod reports;
 mod suspect;
 mod watch;
@@ -63,6 +64,8 @@ enum Command {
     },
     /// Replay a recorded session, on the screen or as a test.
     Replay(replay::Args),
+    /// Write a report of a recorded session: HTML, Markdown, JUnit.
+    Report(report::Args),
     /// Compare dumps with each other and with our engine; name the first activation out of line.
     Diff(diff::Args),
     /// Explain a known mistake of ports: how it shows, how it comes about, what to do; without an id, list them.
@@ -110,6 +113,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Debug(args)) => debug::run(&args),
         Some(Command::Run { script, arguments }) => debug::run_script(&script, &arguments),
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Capture(args)) => capture::run(&args),

@@ -7,6 +7,7 @@ pub mod check;
 mod error;
 pub mod escape;
 pub mod file;
+pub mod found;
 pub mod header;
 pub mod journal;
 pub mod pack;

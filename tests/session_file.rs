@@ -18,6 +18,9 @@ fn example() -> Text {
         culprit: "candidate".into(),
         suspects: vec!["rope_interleaved".into()],
         layers: "0-29".into(),
+        summary: "it is wrong: \"here\"".into(),
+        last_good: String::new(),
+        exact: true,
     };
     let header = Header {
         format: "1.0".into(),
@@ -265,7 +268,7 @@ fn words() -> impl Strategy<Value = String> {
 
 prop_compose! {
     fn headers()(
-        words in prop::collection::vec(words(), 24),
+        words in prop::collection::vec(words(), 26),
         ids in prop::collection::vec(any::<u32>(), 0..40),
         texts in prop::collection::vec(words(), 0..20),
         numbers in any::<(u16, u16, u32, u32, bool, bool)>(),
@@ -273,7 +276,7 @@ prop_compose! {
         let mut words = words.into_iter();
         let mut word = || words.next().expect("enough of them");
         let (columns, rows, bytes, count, some, other) = numbers;
-        let divergence = Divergence { name: word(), culprit: word(), suspects: vec![word(), word()], layers: word() };
+        let divergence = Divergence { name: word(), culprit: word(), suspects: vec![word(), word()], layers: word(), summary: word(), last_good: word(), exact: true };
         Header {
             format: "1.4".into(),
             program: word(),

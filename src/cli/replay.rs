@@ -23,7 +23,7 @@ use crate::tui;
 /// values are shown.
 ///
 /// Exit status of --check: 0 when all is as recorded, 1 when something differs, 2 when it could not run.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
     /// NAME.session, its name without the ending, or what `layerstep pack` has made.
     session: PathBuf,
@@ -47,13 +47,20 @@ pub(super) struct Args {
     config: Option<PathBuf>,
 }
 
+impl Args {
+    /// To read a session without a screen.
+    pub(super) fn of(session: &Path, recorded: bool) -> Self {
+        Self { session: session.to_owned(), recorded, ..Self::default() }
+    }
+}
+
 /// A recording, ready to be played.
-struct Ready {
-    replay: Replay,
+pub(super) struct Ready {
+    pub(super) replay: Replay,
     /// Whether it is computed again, in one sentence.
-    how: String,
+    pub(super) how: String,
     /// What is known to differ before anything is played.
-    differs: Vec<String>,
+    pub(super) differs: Vec<String>,
 }
 
 /// Runs the command.
@@ -109,7 +116,8 @@ fn report(tally: &Tally, differs: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(1))
 }
 
-fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
+/// Opens a session, and what it was made of where that is here.
+pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
     let opened = pack::open(&args.session)?;
     let folder = opened.folder.clone().unwrap_or_default();
     let recording = Recording::of(opened).map_err(anyhow::Error::msg)?;

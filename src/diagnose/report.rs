@@ -36,6 +36,14 @@ impl Verdict {
         }
     }
 
+    /// The verdict that a word of the JSON contract means.
+    pub fn of(word: &str) -> Option<Self> {
+        use Verdict as V;
+        [V::Match, V::Rounding, V::Diverged, V::Mislabelled, V::InputsDiffer, V::Inconclusive]
+            .into_iter()
+            .find(|verdict| verdict.name() == word)
+    }
+
     /// Whether the two sides agree: exit status 0.
     pub fn agrees(self) -> bool {
         matches!(self, Self::Match | Self::Rounding)
@@ -64,6 +72,11 @@ impl Culprit {
             Self::Engine => "engine",
             Self::Unknown => "unknown",
         }
+    }
+
+    /// The one that a word of the JSON contract means.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Reference, Self::Candidate, Self::Engine, Self::Unknown].into_iter().find(|one| one.name() == word)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use ndarray::ArrayViewD;
 
+use super::header::{Divergence, Verdict};
 use super::replay::{Replay, Tally};
 use crate::debugger::view::Witness;
 use crate::debugger::{Command, Look};
@@ -103,8 +104,13 @@ impl Replay {
     fn compare_verdict(&mut self) {
         let then = self.recording().text.header.verdict.clone();
         let now = self.recorder_mut().verdict();
-        if let (Some(then), now) = (then, now)
-            && now.as_ref().map(|now| (&now.word, &now.divergences)) != Some((&then.word, &then.divergences))
+        // The sentences have numbers of noise in them.
+        let found = |verdict: &Verdict| -> Vec<String> {
+            let one = |d: &Divergence| format!("{} {} {:?} {}", d.name, d.culprit, d.suspects, d.layers);
+            [verdict.word.clone()].into_iter().chain(verdict.divergences.iter().map(one)).collect()
+        };
+        if let Some(then) = then
+            && now.as_ref().map(found) != Some(found(&then))
         {
             let word = now.map_or("none".into(), |now| format!("{}: {}", now.word, now.sentence));
             self.differs(format!("the verdict was {}: {}; now it is {word}", then.word, then.sentence));

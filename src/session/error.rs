@@ -13,6 +13,8 @@ pub enum Error {
     #[error("{file} cannot be {action}: {cause}")]
     Io { file: String, action: &'static str, cause: io::Error },
     #[error(transparent)]
+    Damaged(#[from] super::values::Damaged),
+    #[error(transparent)]
     Write(#[from] formats::Error),
     #[error("{file}: {what} is {found} bytes long, and at most {most} are read")]
     TooLarge { file: String, what: &'static str, found: u64, most: u64 },

@@ -138,6 +138,12 @@ pub struct Divergence {
     pub suspects: Vec<String>,
     /// The layers with the same mistake: `0-29`.
     pub layers: String,
+    /// What is wrong, in one sentence.
+    pub summary: String,
+    /// The last activation before it that agrees; empty at the start.
+    pub last_good: String,
+    /// Whether all its inputs were dumped.
+    pub exact: bool,
 }
 
 /// The values file.
@@ -270,13 +276,15 @@ impl Verdict {
         keys.text("word", &self.word)?;
         keys.text("sentence", &self.sentence)?;
         writeln!(keys.0, "divergences = [")?;
-        for Divergence { name, culprit, suspects, layers } in &self.divergences {
+        for Divergence { name, culprit, suspects, layers, summary, last_good, exact } in &self.divergences {
             let suspects: Vec<String> = suspects.iter().map(|suspect| Quoted(suspect).to_string()).collect();
             let (name, culprit, layers) = (Quoted(name), Quoted(culprit), Quoted(layers));
+            let (summary, last_good) = (Quoted(summary), Quoted(last_good));
             let suspects = suspects.join(", ");
             writeln!(
                 keys.0,
-                "    {{ name = {name}, culprit = {culprit}, suspects = [{suspects}], layers = {layers} }},"
+                "    {{ name = {name}, culprit = {culprit}, suspects = [{suspects}], layers = {layers}, exact = {exact}, \
+                 last_good = {last_good}, summary = {summary} }},"
             )?;
         }
         writeln!(keys.0, "]")

@@ -12,6 +12,7 @@ use super::Error;
 use super::error::shown;
 use super::file::{MOST, Text, write_atomically};
 use super::redact::{Redaction, User};
+use super::values::rewrite;
 use crate::formats::escape;
 
 /// How the name of a session ends.
@@ -135,19 +136,23 @@ pub fn pack(session: &Path, output: &Path, user: &User) -> Result<Packed, Error>
     if let (Some(missing), None) = (&text.header.values, &values) {
         return Err(Error::NoValues { file: shown(&path), values: escape(&missing.file) });
     }
-    let redaction = user.redact(&mut text);
+    let mut redaction = user.redact(&mut text);
     if let Some(values) = &mut text.header.values {
         values.file = format!("{name}{VALUES}");
     }
     let text = text.to_string();
     let mut members = vec![(format!("{name}{SESSION}"), text.len() as u64)];
+    let mut rewritten = None;
     if let Some(values) = &values {
         let bytes = fs::metadata(values).map_err(Error::io(values, "read"))?.len();
         if bytes > MOST_VALUES {
             let (file, what) = (shown(values), "the values file");
             return Err(Error::TooLarge { file, what, found: bytes, most: MOST_VALUES });
         }
-        members.push((format!("{name}{VALUES}"), bytes));
+        let bytes = fs::read(values).map_err(Error::io(values, "read"))?;
+        let bytes = rewrite(&bytes, &shown(values), &mut |text| user.cut(text, &mut redaction.cut))?;
+        members.push((format!("{name}{VALUES}"), bytes.len() as u64));
+        rewritten = Some(bytes);
     }
     // The time of packing would make each zip file another one.
     let options = SimpleFileOptions::default()
@@ -158,12 +163,9 @@ pub fn pack(session: &Path, output: &Path, user: &User) -> Result<Packed, Error>
         let mut zip = ZipWriter::new_stream(out);
         zip.start_file(members[0].0.as_str(), options)?;
         zip.write_all(text.as_bytes())?;
-        if let Some(values) = &values {
+        if let Some(bytes) = &rewritten {
             zip.start_file(members[1].0.as_str(), options)?;
-            let copied = io::copy(&mut File::open(values)?, &mut zip)?;
-            if copied != members[1].1 {
-                return Err(io::Error::other("the values file changed meanwhile"));
-            }
+            zip.write_all(bytes)?;
         }
         zip.finish()?;
         Ok(())

@@ -64,7 +64,8 @@ impl User {
         redaction
     }
 
-    fn cut(&self, text: &mut String, cut: &mut BTreeSet<String>) {
+    /// Cuts the absolute paths in a text, and remembers them.
+    pub(super) fn cut(&self, text: &mut String, cut: &mut BTreeSet<String>) {
         let mut out = String::with_capacity(text.len());
         let mut rest = text.as_str();
         let mut before = None;

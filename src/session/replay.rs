@@ -34,14 +34,14 @@ impl Recording {
     pub fn of(opened: pack::Opened) -> Result<Self, String> {
         let text = &opened.text;
         let mut values = opened.values().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
-        let strange = values.as_ref().is_some_and(|values| values.id != text.header.id);
+        let strange = values.as_ref().is_some_and(|values| values.views.id != text.header.id);
         // A kill while another session was put in its place.
         let before = opened.values().map(saving::before).filter(|before| strange && before.exists());
         if let Some(before) = before {
             values = Some(values::read(&before).map_err(|damaged| damaged.to_string())?);
         }
-        if let Some(values) = values.as_ref().filter(|values| values.id != text.header.id) {
-            let (own, other) = (&text.header.id, &values.id);
+        if let Some(values) = values.as_ref().filter(|values| values.views.id != text.header.id) {
+            let (own, other) = (&text.header.id, &values.views.id);
             return Err(format!(
                 "the values of {} belong to another session: their id is {other}, that of the session is {own}",
                 opened.name
@@ -84,7 +84,7 @@ impl Recording {
     /// One sentence: there are no values, or their configuration cannot be read.
     pub fn debugger(&self) -> Result<Debugger, String> {
         let values = self.values.as_ref().ok_or("the values of the session, its .safetensors file, are not there")?;
-        let mut model = Model::without_weights(&values.config).map_err(|error| error.to_string())?;
+        let mut model = Model::without_weights(&values.views.config).map_err(|error| error.to_string())?;
         model.name.clone_from(&values.views.start.model);
         let lens =
             values.views.lens.iter().flat_map(|seen| &seen.page.rows).flat_map(|row| &row.top).map(|line| &line.token);

@@ -58,11 +58,11 @@ impl Recorder {
         header.sources =
             self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
         header.verdict = self.verdict();
-        let views = Views::new(self.start.clone(), self.events.clone(), fingerprint);
         let (id, config) = (header.id.clone(), self.config.clone());
+        let views = Views::new(id, config, self.start.clone(), self.events.clone(), fingerprint);
         let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
         let left_out = looks.left_out.len();
-        let (bytes, tensors) = values::to_bytes(&id, &config, views, looks)?;
+        let (bytes, tensors) = values::to_bytes(views, looks)?;
         let beside = path.with_extension("safetensors");
         let name = beside.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         header.values = Some(Values { file: name, tensors, bytes: bytes.len() as u64, left_out });
@@ -133,6 +133,9 @@ impl Recorder {
             culprit: divergence.culprit.name().into(),
             suspects: divergence.suspects.iter().map(|suspect| suspect.id.to_string()).collect(),
             layers: ranges(&divergence.layers),
+            summary: divergence.summary.clone(),
+            last_good: divergence.last_good.clone().unwrap_or_default(),
+            exact: divergence.exact,
         };
         Some(Verdict {
             word: report.verdict.name().into(),

@@ -1,7 +1,7 @@
 //! NAME.safetensors: what was looked at in a session. The tensors lie in it under their names, `engine/2.q_rope`, for other
 //! tools to read; what is no tensor (stops, comparisons, pages of the lens) is CBOR in the tensor `views`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -16,7 +16,7 @@ use crate::formats;
 use crate::model::Fingerprint;
 use crate::model::fingerprint;
 
-/// What the metadata calls itself.
+/// The one key of the metadata; its value is the digest of `views`.
 const FORMAT: &str = "layerstep.session/1";
 /// The tensor of what is no tensor.
 const VIEWS: &str = "views";
@@ -49,6 +49,10 @@ pub struct Event {
 /// What is no tensor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Views {
+    /// Which session it belongs to.
+    pub id: String,
+    /// The text of config.json.
+    pub config: String,
     /// What front ends were told at the start.
     pub start: Header,
     /// What came of each command of the debugger.
@@ -62,8 +66,28 @@ pub struct Views {
 
 impl Views {
     /// What a recorder has.
-    pub fn new(start: Header, events: Vec<Event>, fingerprint: Fingerprint) -> Self {
-        Self { start, events, fingerprint, ..Self::default() }
+    pub fn new(id: String, config: String, start: Header, events: Vec<Event>, fingerprint: Fingerprint) -> Self {
+        Self { id, config, start, events, fingerprint, ..Self::default() }
+    }
+
+    /// Every text that a person or a command may have brought in.
+    fn texts(&mut self) -> Vec<&mut String> {
+        fn of_header(header: &mut Header) -> Vec<&mut String> {
+            header.notes.iter_mut().chain([&mut header.model]).collect()
+        }
+        let mut all = of_header(&mut self.start);
+        for event in &mut self.events {
+            all.push(&mut event.text);
+            all.extend(event.header.iter_mut().flat_map(of_header));
+            match &mut event.stop {
+                Ok(Stop::Said(lines) | Stop::Patched(lines) | Stop::Yanked(lines)) => all.extend(lines),
+                Ok(Stop::Reloaded { sentence, .. }) | Err(sentence) => all.push(sentence),
+                Ok(_) => {}
+            }
+        }
+        all.extend(self.seen.iter_mut().flat_map(|entry| &mut entry.notes));
+        all.extend(self.lens.iter_mut().flat_map(|seen| &mut seen.page.notes));
+        all
     }
 }
 
@@ -85,10 +109,6 @@ struct Entry {
 /// All that the file holds.
 #[derive(Debug, Default)]
 pub struct Values {
-    /// Which session it belongs to.
-    pub id: String,
-    /// The text of config.json.
-    pub config: String,
     /// What is no tensor.
     pub views: Views,
     /// What was looked at.
@@ -119,7 +139,7 @@ fn name_of(look: &Look) -> String {
 ///
 /// # Errors
 /// One sentence: the views cannot be written as CBOR.
-pub fn to_bytes(id: &str, config: &str, mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), String> {
+pub fn to_bytes(mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), String> {
     let mut all: Vec<(&Look, &Seen)> = looks.seen.iter().collect();
     all.sort_by_key(|(look, _)| **look);
     let mut written: Vec<(String, Vec<u8>, Vec<usize>)> = Vec::new();
@@ -150,22 +170,39 @@ pub fn to_bytes(id: &str, config: &str, mut views: Views, looks: &Looks) -> Resu
     let count = written.len();
     let mut cbor = Vec::new();
     ciborium::into_writer(&views, &mut cbor).map_err(|error| format!("the session cannot be written: {error}"))?;
-    let metadata = HashMap::from(
-        [("format", FORMAT), ("id", id), ("config", config), ("views", &digest(&cbor))]
-            .map(|(k, v)| (k.to_string(), v.to_string())),
-    );
-    let length = cbor.len();
-    let mut views = Vec::new();
-    for (name, bytes, shape) in &written {
-        views.push((
-            name.clone(),
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|error| error.to_string())?,
-        ));
+    let tensors = written.iter().map(|(name, bytes, shape)| (name.clone(), &bytes[..], shape.clone())).collect();
+    Ok((assembled(tensors, &cbor)?, count))
+}
+
+/// The bytes of a file of these tensors and `views`: equal ones where these are equal.
+fn assembled(tensors: Vec<(String, &[u8], Vec<usize>)>, cbor: &[u8]) -> Result<Vec<u8>, String> {
+    let metadata = HashMap::from([(FORMAT.to_string(), digest(cbor))]);
+    let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).map_err(|error| error.to_string());
+    let mut all = Vec::new();
+    for (name, bytes, shape) in tensors {
+        all.push((name, view(Dtype::F32, shape, bytes)?));
     }
-    views
-        .push((VIEWS.to_string(), TensorView::new(Dtype::U8, vec![length], &cbor).map_err(|error| error.to_string())?));
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
-    Ok((bytes, count))
+    all.push((VIEWS.to_string(), view(Dtype::U8, vec![cbor.len()], cbor)?));
+    safetensors::serialize(all, Some(metadata)).map_err(|error| error.to_string())
+}
+
+/// The same file, with every text of a person or a command changed: what is sent away must not tell of folders.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(super) fn rewrite(bytes: &[u8], file: &str, change: &mut dyn FnMut(&mut String)) -> Result<Vec<u8>, Damaged> {
+    let damaged = |problem: String| Damaged { file: file.to_string(), problem: formats::escape(&problem) };
+    let mut views = from_bytes(bytes, file)?.views;
+    for text in views.texts() {
+        change(text);
+    }
+    let mut cbor = Vec::new();
+    ciborium::into_writer(&views, &mut cbor).map_err(|error| damaged(error.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut kept: Vec<_> = tensors.tensors().into_iter().filter(|(name, _)| name != VIEWS).collect();
+    kept.sort_by(|a, b| a.0.cmp(&b.0));
+    let kept = kept.iter().map(|(name, view)| (name.clone(), view.data(), view.shape().to_vec())).collect();
+    assembled(kept, &cbor).map_err(damaged)
 }
 
 /// Writes the file: whole or not at all.
@@ -195,18 +232,13 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
     let damaged = |problem: String| Damaged { file: file.to_string(), problem: formats::escape(&problem) };
     let (_, header) = SafeTensors::read_metadata(bytes)
         .map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
-    let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    let stored = |key: &str| metadata.get(key).cloned().unwrap_or_default();
-    if stored("format") != FORMAT {
-        return Err(damaged(format!(
-            "its metadata should say format {FORMAT}, and say {:?}: it holds no session",
-            stored("format")
-        )));
-    }
+    let Some(stored) = header.metadata().as_ref().and_then(|metadata| metadata.get(FORMAT)).cloned() else {
+        return Err(damaged(format!("its metadata has no {FORMAT}: it holds no session")));
+    };
     let tensors = SafeTensors::deserialize(bytes)
         .map_err(|error| damaged(format!("it is no whole safetensors file: {error}")))?;
     let cbor = tensors.tensor(VIEWS).map_err(|_| damaged(format!("it has no tensor {VIEWS}")))?;
-    if digest(cbor.data()) != stored("views") {
+    if digest(cbor.data()) != stored {
         return Err(damaged(format!("the bytes of {VIEWS} are not those that were written")));
     }
     let views: Views =
@@ -230,5 +262,5 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
         let (rows, first_key, notes) = (entry.rows.clone(), entry.first_key, entry.notes.clone());
         seen.insert(look, Seen { values: values.into_shared(), rows, first_key, notes });
     }
-    Ok(Values { id: stored("id"), config: stored("config"), views, seen })
+    Ok(Values { views, seen })
 }

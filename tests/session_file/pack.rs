@@ -4,8 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use layerstep::debugger::Looks;
+use layerstep::debugger::view::Header;
+use layerstep::model::Fingerprint;
 use layerstep::session::pack::{find, open, pack};
 use layerstep::session::redact::User;
+use layerstep::session::values::{Views, read, to_bytes};
 use layerstep::session::{Answer, Line, Text, save};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -14,10 +18,17 @@ use super::example;
 
 const BYTES: &[u8] = b"values, which nobody looks into here: 0000000000000000000000000000000000000000";
 
+/// A file of values, which tells where it was made.
+fn values() -> Vec<u8> {
+    let start = Header { notes: vec!["the map is /home/me/maps/m.toml".into()], ..Header::default() };
+    let views = Views::new("00ff".into(), "{}".into(), start, Vec::new(), Fingerprint::default());
+    to_bytes(views, &Looks::new(0)).expect("bytes").0
+}
+
 /// A session with its values.
 fn write(folder: &Path, name: &str, text: &Text) {
     save(&folder.join(format!("{name}.session")), text).expect("saved");
-    fs::write(folder.join("demo.safetensors"), BYTES).expect("written");
+    fs::write(folder.join("demo.safetensors"), values()).expect("written");
 }
 
 fn user() -> User {
@@ -31,19 +42,20 @@ fn what_is_packed_comes_out() {
     write(folder.path(), "a", &example());
     let packed = pack(&at("a"), &at("out.zip"), &user()).expect("packed");
     let names: Vec<(&str, u64)> = packed.members.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
-    assert_eq!(names[1], ("a.safetensors", BYTES.len() as u64));
-    assert_eq!(names[0].0, "a.session");
+    assert_eq!((names[0].0, names[1].0), ("a.session", "a.safetensors"));
     assert_eq!(packed.bytes, fs::metadata(at("out.zip")).expect("there").len());
     let opened = open(&at("out.zip")).expect("opens");
     let mut expected = example();
     expected.header.values.as_mut().expect("values").file = "a.safetensors".into();
     assert_eq!((opened.name.as_str(), opened.is_packed(), &opened.text), ("a", true, &expected));
     let values = opened.values().expect("values").to_owned();
-    assert_eq!(fs::read(&values).expect("unpacked"), BYTES);
+    let unpacked = read(&values).expect("unpacked");
+    assert_eq!(unpacked.views.start.notes, ["the map is m.toml"]);
+    assert_eq!(unpacked.views.id, "00ff");
     drop(opened);
     assert!(!values.exists(), "removed with the session");
     // The same session gives the same bytes, wherever and whenever it is packed.
-    pack(&at("a.session"), &at("again.zip"), &User::default()).expect("packed");
+    pack(&at("a.session"), &at("again.zip"), &user()).expect("packed");
     assert_eq!(fs::read(at("out.zip")).expect("read"), fs::read(at("again.zip")).expect("read"));
     // Without values there is one file.
     let mut text = example();
@@ -98,7 +110,10 @@ fn a_packed_session_tells_nothing_of_its_user() {
     let output = folder.path().join("a.session.zip");
     let packed = pack(&folder.path().join("a"), &output, &user()).expect("packed");
     let cut: Vec<&str> = packed.redaction.cut.iter().map(String::as_str).collect();
-    assert_eq!(cut, ["/home/me/models/m", "/home/me/scripts/x.script", "/srv/private/ref.safetensors"]);
+    assert_eq!(
+        cut,
+        ["/home/me/maps/m.toml", "/home/me/models/m", "/home/me/scripts/x.script", "/srv/private/ref.safetensors"]
+    );
     assert_eq!(packed.redaction.named, Vec::<usize>::new());
     let opened = open(&output).expect("opens");
     let printed = opened.text.to_string();
@@ -183,7 +198,7 @@ fn the_command_says_what_it_did() {
     };
     let (status, said) = run(&["a"]);
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!((status, lines.len()), (Some(0), 3), "{said}");
+    assert_eq!((status, lines.len()), (Some(0), 4), "{said}");
     assert!(lines[0].starts_with("wrote a.session.zip: ") && lines[0].contains("(a.session 1."), "{said}");
     assert!(lines[0].ends_with("kB, a.safetensors 78 bytes)"), "{said}");
     assert_eq!(lines[1], "cut to its last part: /home/nobody-else/x.script");
