@@ -7,6 +7,8 @@ mod anything;
 mod fake;
 #[path = "tui/panes.rs"]
 mod panes;
+#[path = "tui/player.rs"]
+mod player;
 #[path = "tui/recorded.rs"]
 mod recorded;
 

@@ -66,7 +66,9 @@ impl App {
     fn key(&mut self, key: KeyEvent, requests: &mut Vec<Request>) {
         let name = keymap::name(key);
         let stops = matches!(name.as_deref(), Some("esc" | "C-c"));
-        if stops && (self.stop_playing() || self.running.is_some()) {
+        // What is being typed waits for nothing, and is closed first.
+        let busy = self.running.is_some() || self.seeks() || self.prompt.is_none();
+        if stops && (busy && self.stop_playing() || self.running.is_some()) {
             self.held.clear();
             self.script.clear();
             if let Some(running) = &mut self.running {

@@ -26,7 +26,8 @@ impl App {
 
     /// Does what a line says; `line` is what the log keeps of it, and what is recorded, exactly once.
     pub(crate) fn obey(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
-        if let Some(overlay) = self.overlay {
+        // What covers the panes may belong to the recording.
+        if let Some(overlay) = self.overlay.filter(|_| !plays(&command)) {
             if self.overlay_command(overlay, &command) {
                 // Here, quitting closes.
                 return self.record(if command == Command::Quit { "escape" } else { line }, requests);
@@ -262,6 +263,12 @@ impl App {
     }
 }
 
+/// Whether it is of the player.
+fn plays(command: &Command) -> bool {
+    use ScreenCommand as S;
+    matches!(command, Command::Screen(S::Play | S::Speed(_) | S::Seek(_) | S::Live))
+}
+
 /// Whether a line of a recording can stand for it: not where it asks for something to be typed, leaves, or plays.
 pub(crate) fn is_recorded(command: &Command) -> bool {
     use ScreenCommand as S;
@@ -269,8 +276,7 @@ pub(crate) fn is_recorded(command: &Command) -> bool {
         Command::Quit
         | Command::Source(_)
         | Command::Screen(S::Prompt(_) | S::Search(None) | S::Interrupt | S::Suspend) => false,
-        Command::Screen(command) => !matches!(command, S::Play | S::Speed(_) | S::Seek(_) | S::Live),
-        _ => true,
+        other => !plays(other),
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Fake {
     on: Option<usize>,
     /// Lines that are answered otherwise than they were recorded.
     pub differing: &'static [&'static str],
+    /// Where it is saved.
+    saved: Option<String>,
     /// The line executed last.
     line: String,
 }
@@ -87,7 +89,7 @@ impl Fake {
         rows.push(row("model.norm".into(), "norm".into(), "norm".into(), None));
         rows.push(row("lm_head".into(), "lm_head".into(), "lm_head".into(), None));
         let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本", "."];
-        Self { rows, at: None, tokens, compared: true, on: None, differing: &[], line: String::new() }
+        Self { rows, at: None, tokens, compared: true, on: None, differing: &[], saved: None, line: String::new() }
     }
 
     /// The same without dumps.
@@ -291,6 +293,7 @@ impl Backend for Fake {
                                 5.down_proj";
                 return Ok(Stop::Reloaded { sentence: sentence.into(), changed: true });
             }
+            Command::Save { name, .. } => self.saved.clone_from(name),
             Command::Mark(text) | Command::Note(text) => return Ok(Stop::said(text)),
             other => return Ok(Stop::said(format!("{other:?} is done"))),
         }
@@ -311,7 +314,7 @@ impl Backend for Fake {
             },
             suspect: self.on.map(|on| format!("with {} in layers 2, 5", self.diagnosis().suspects[on].id)),
             patches: 0,
-            recording: None,
+            recording: self.saved.clone(),
             notes: vec!["the reference was computed in bf16: every value has 16 zero bits".into()],
         }
     }

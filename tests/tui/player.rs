@@ -146,6 +146,8 @@ fn it_plays_by_itself_and_pauses_at_marks_differences_and_the_end() {
         assert!(bar(&screen).contains(stop), "{stop}: {}", bar(&screen));
         screen.keys("x");
     }
+    let mut covered = open(100, 30, FULL, &["help", "down 3", "step"]);
+    assert!(covered.keys("..").text().contains("help: j k scroll"), "its keys close nothing that belongs to it");
     let mut typing = open(100, 30, FULL, LINES);
     assert_eq!(typing.keys("x:").pause(), None, "not while something is typed");
     assert!(typing.keys("<esc>").pause().is_some());
@@ -226,4 +228,33 @@ fn without_a_recording_there_is_nothing_to_play() {
     for key in ["x", ".", ",", ")", "(", "*", "X"] {
         assert!(screen.keys(key).text().contains("no recording is open"), "{key}: {}", screen.text());
     }
+}
+
+#[test]
+fn the_top_line_names_what_is_recorded() {
+    let top = |columns: u16, keys: &str| {
+        let mut screen = Screen::headless(Fake::new(4), columns, 24, FULL);
+        screen.keys(keys);
+        screen.text().lines().next().unwrap_or_default().to_string()
+    };
+    assert!(!top(132, "c").contains("REC"));
+    assert!(top(132, "c:save runs/ablation<ret>").contains("   REC ablation   at 2.q_rope"));
+    assert!(
+        top(80, "c:save runs/abl\u{1b}ation<ret>").contains("REC ablation"),
+        "{}",
+        top(80, "c:save runs/ablation<ret>")
+    );
+}
+
+#[test]
+fn marks_and_notes_stand_in_the_log() {
+    let mut screen = Screen::headless(Fake::new(4), 100, 24, FULL);
+    let text = screen.keys("Mhere<ret>;two heads give nothing<ret>m").text();
+    for line in [":mark here", ":note two heads give nothing", " two heads give nothing "] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let mut played =
+        Screen::replaying(Fake::new(4), 100, 24, FULL, recording(&["mark here", "note two heads", "pane log"]));
+    let text = played.played(3).text();
+    assert_eq!(text.matches(" two heads ").count(), 2, "{text}");
 }

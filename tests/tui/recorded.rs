@@ -232,7 +232,7 @@ fn same<A: Backend, B: Backend>(player: &mut Screen<A>, screen: &mut Screen<B>, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_player_shows_what_was_recorded_and_goes_back(

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::information::wrapped;
-use crate::debugger::{COMMANDS, Group};
+use crate::debugger::{COMMANDS, Command, Group};
 use crate::tui::app::App;
 use crate::tui::keymap::readable;
 use crate::tui::player::{CardKind, Doing, Player};
@@ -15,8 +15,8 @@ use crate::tui::theme::Role;
 
 /// Columns between the parts of the bar.
 const GAP: usize = 2;
-/// Columns that a mark keeps at least when it is cut.
-const MARK: usize = 14;
+/// Columns that the last line and the mark keep at least when they are cut.
+const LEAST: usize = 12;
 
 /// A part of the bar.
 struct Part {
@@ -26,6 +26,8 @@ struct Part {
     role: Option<Role>,
     /// Which parts find their room first: those of the smallest weight.
     weight: usize,
+    /// Whether it is understood when cut.
+    cut: bool,
 }
 
 /// Draws the bar.
@@ -40,7 +42,7 @@ pub(super) fn bar(buffer: &mut Buffer, area: Rect, app: &App, player: &Player) {
         let part = &parts[index];
         let key = part.key.as_ref().map_or(0, |key| text::width(key) + 1);
         let cut = text::fit(&part.text, room.saturating_sub(key), app.theme.ellipsis());
-        let enough = cut == part.text || part.role == Some(Role::Current) && text::width(&cut) >= MARK;
+        let enough = cut == part.text || part.cut && text::width(&cut) >= LEAST;
         if !cut.is_empty() && enough {
             room = room.saturating_sub(key + text::width(&cut) + GAP);
             shown[index] = cut;
@@ -61,10 +63,10 @@ pub(super) fn bar(buffer: &mut Buffer, area: Rect, app: &App, player: &Player) {
 /// The parts, from left to right.
 fn parts(app: &App, player: &Player) -> Vec<Part> {
     let theme = app.theme;
-    let part = |weight, role, text: String| Part { key: None, text, role, weight };
+    let part = |weight, role, text: String| Part { key: None, text, role, weight, cut: false };
     let title = theme.text(&player.recording.title);
     let mut parts = vec![
-        part(6, Some(Role::Title(true)), format!("replay {title}")),
+        part(7, Some(Role::Title(true)), format!("replay {title}")),
         part(0, None, format!("{}/{}", player.played, player.lines())),
         part(2, None, doing(app, player)),
     ];
@@ -73,23 +75,33 @@ fn parts(app: &App, player: &Player) -> Vec<Part> {
         1 => parts.push(part(1, Some(Role::Error), "1 differs".to_string())),
         count => parts.push(part(1, Some(Role::Error), format!("{count} differ"))),
     }
-    if let Some(mark) = player.mark() {
-        parts.push(part(5, Some(Role::Current), format!("mark: {}", theme.text(mark))));
+    if let Some(line) = last_command(player) {
+        parts.push(Part { cut: true, ..part(3, Some(Role::Label), format!(":{}", theme.text(line))) });
     }
-    parts.push(part(9, Some(Role::Dim), theme.text(&player.recording.source)));
+    if let Some(mark) = player.mark() {
+        parts.push(Part { cut: true, ..part(6, Some(Role::Current), format!("mark: {}", theme.text(mark))) });
+    }
+    parts.push(part(10, Some(Role::Dim), theme.text(&player.recording.source)));
     let specs = COMMANDS.iter().filter(|spec| spec.group == Group::Replaying);
     for key in specs.flat_map(|spec| spec.keys).filter(|key| !key.hint.is_empty()) {
         let Some(bound) = app.keys.keys_of(key.line).first().map(|bound| readable(bound)) else { continue };
         let (word, weight) = match key.hint {
-            "play" if player.doing != Doing::Paused => ("pause", 3),
-            "play" => ("play", 3),
-            "next" => ("next", 4),
-            "mark" => ("mark", 7),
-            other => (other, 8),
+            "play" if player.doing != Doing::Paused => ("pause", 4),
+            "play" => ("play", 4),
+            "next" => ("next", 5),
+            "mark" => ("mark", 8),
+            other => (other, 9),
         };
         parts.push(Part { key: Some(bound), ..part(weight, Some(Role::Dim), word.to_string()) });
     }
     parts
+}
+
+/// The line played last, unless it is a text, which stands elsewhere.
+fn last_command(player: &Player) -> Option<&str> {
+    let line = &player.recording.lines.get(player.played.checked_sub(1)?)?.line;
+    let text = |command| matches!(command, None | Some(Command::Mark(_) | Command::Note(_)));
+    Command::parse(line).is_ok_and(|command| !text(command)).then_some(line.trim())
 }
 
 fn doing(app: &App, player: &Player) -> String {
