@@ -11,6 +11,8 @@ mod examples;
 mod kill;
 #[path = "sessions/recover.rs"]
 mod recover;
+#[path = "sessions/screens.rs"]
+mod screens;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -11,10 +11,10 @@ use super::debug::{self, Subject};
 use super::input::TokenArgs;
 use super::witness::DumpArgs;
 use super::{note, places};
-use crate::debugger::{Debugger, view};
+use crate::debugger::Debugger;
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
-use crate::session::{DEFAULT_BUDGET, Line, Places, Recorder, Recording, Replay, Tally, Text, pack};
+use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack};
 use crate::tui;
 
 /// Replay a recorded session: on the screen, or with --check as a test.
@@ -74,26 +74,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for difference in &differs {
         note(&format!("note: not as recorded: {difference}"));
     }
-    let recording = Some(shown(replay.recording(), how));
+    let recording = Some(replay.recording().shown(how));
     let Config { settings, keys, .. } = config;
     let start = tui::Start { settings, keys, history: places::history(), recording, ..tui::Start::default() };
     tui::run(Arc::new(Mutex::new(replay)), start)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A recording as the screen plays it.
-fn shown(recording: &Recording, source: String) -> view::Recording {
-    let line = |line: &Line| view::Recorded {
-        line: line.text.clone(),
-        answers: line.answers.iter().map(|answer| answer.text.clone()).collect(),
-        error: line.answers.iter().any(|answer| answer.error),
-    };
-    view::Recording {
-        title: recording.name.clone(),
-        source,
-        size: recording.text.header.screen.map(|screen| (screen.columns, screen.rows)),
-        lines: recording.text.lines.iter().map(line).collect(),
-    }
 }
 
 fn report(tally: &Tally, differs: &[String]) -> anyhow::Result<ExitCode> {

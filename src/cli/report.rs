@@ -46,11 +46,12 @@ fn document(replay: &mut Replay, with_pictures: bool) -> Document {
     let tally = replay.check();
     let report = replay.recorder_mut().debugger_mut().report();
     let report = report.as_deref().cloned().or_else(|| replay.recording().report());
-    let mut document = report.as_ref().map(Document::of).unwrap_or_else(|| Document {
+    let nothing = || Document {
         version: env!("CARGO_PKG_VERSION").into(),
         sentence: "The comparison was not followed to its end, or there was none.".into(),
         ..Document::default()
-    });
+    };
+    let mut document = report.as_ref().map_or_else(nothing, Document::of);
     let recording = replay.recording();
     document.title = format!("{}: {}", recording.name, recording.text.header.model.name);
     document.command = Some(reports::command());
@@ -77,13 +78,13 @@ fn story(recording: &Recording) -> Vec<Passage> {
             told.push(text.trim().to_string());
             continue;
         }
-        let tell = told.drain(..).collect::<Vec<_>>().join(" ");
+        let tell = std::mem::take(&mut told).join(" ");
         if !tell.trim().is_empty() {
             story.push(Passage::Note { text: printable(tell.trim()) });
         }
         match Command::parse(&line.text) {
             Ok(Some(Command::Mark(text))) => {
-                story.push(Passage::Mark { place: printable(&place), text: printable(&text) })
+                story.push(Passage::Mark { place: printable(&place), text: printable(&text) });
             }
             Ok(Some(Command::Note(text))) => story.push(Passage::Note { text: printable(&text) }),
             Ok(Some(Command::Screen(_)) | None) => {}

@@ -105,14 +105,14 @@ impl Debugger {
             (Witness::Engine, Witness::Reference),
             (Witness::Engine, Witness::Candidate),
         ];
-        if self.switched.is_some() {
+        if self.is_switched() {
             // Whether our engine with the mistake is the candidate: that is the question.
             pairs.reverse();
         }
         for (of, against) in pairs {
             let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
             let (Some(a), Some(b)) = (find(of), find(against)) else { continue };
-            let hidden = (self.switched.is_some() && site.activation == Activation::Scores).then(|| hidden_alike(a, b));
+            let hidden = (self.is_switched() && site.activation == Activation::Scores).then(|| hidden_alike(a, b));
             let (a, b) = hidden.as_ref().map_or((a, b), |(a, b)| (a, b));
             if let Some((c, worst, _)) = compare_parts(site, config, self.run.first_position(), a, b) {
                 let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);

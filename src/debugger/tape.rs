@@ -123,6 +123,11 @@ impl Debugger {
         }
     }
 
+    /// Whether our own engine makes a mistake, or made one when this was recorded.
+    pub(super) fn is_switched(&self) -> bool {
+        self.switched.is_some() || self.playing.as_ref().is_some_and(|playing| playing.now.header.suspect.is_some())
+    }
+
     /// Whether a witness is there: its dump, or what was recorded of it.
     pub(super) fn has(&self, witness: Witness) -> bool {
         match &self.playing {

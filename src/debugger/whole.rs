@@ -63,7 +63,7 @@ impl Debugger {
         let record = row.and_then(|row| self.trace.forward(forward).get(row));
         let ours = record.and_then(|record| record.value.clone());
         let is_settled = !reads_ours || ours.is_some();
-        Origin { forward, site, witness, dump, ours, is_settled, switched: self.switched.is_some() }
+        Origin { forward, site, witness, dump, ours, is_settled, switched: self.is_switched() }
     }
 
     /// The whole activation of a witness.
@@ -236,7 +236,7 @@ impl Debugger {
         for mut head in values.outer_iter_mut() {
             for (row, mut queries) in head.outer_iter_mut().enumerate() {
                 for (key, score) in queries.iter_mut().enumerate() {
-                    if *score <= MASKED && (!mask.allows(row, key) || self.switched.is_some()) {
+                    if *score <= MASKED && (!mask.allows(row, key) || self.is_switched()) {
                         *score = f32::NEG_INFINITY;
                     }
                 }

@@ -275,19 +275,17 @@ impl Verdict {
         keys.table("[verdict]")?;
         keys.text("word", &self.word)?;
         keys.text("sentence", &self.sentence)?;
-        writeln!(keys.0, "divergences = [")?;
-        for Divergence { name, culprit, suspects, layers, summary, last_good, exact } in &self.divergences {
-            let suspects: Vec<String> = suspects.iter().map(|suspect| Quoted(suspect).to_string()).collect();
-            let (name, culprit, layers) = (Quoted(name), Quoted(culprit), Quoted(layers));
-            let (summary, last_good) = (Quoted(summary), Quoted(last_good));
-            let suspects = suspects.join(", ");
-            writeln!(
-                keys.0,
-                "    {{ name = {name}, culprit = {culprit}, suspects = [{suspects}], layers = {layers}, exact = {exact}, \
-                 last_good = {last_good}, summary = {summary} }},"
-            )?;
+        for divergence in &self.divergences {
+            keys.table("[[verdict.divergences]]")?;
+            keys.text("name", &divergence.name)?;
+            keys.text("culprit", &divergence.culprit)?;
+            keys.list("suspects", divergence.suspects.iter().map(|suspect| Quoted(suspect)))?;
+            keys.text("layers", &divergence.layers)?;
+            keys.text("last_good", &divergence.last_good)?;
+            keys.number("exact", divergence.exact)?;
+            keys.text("summary", &divergence.summary)?;
         }
-        writeln!(keys.0, "]")
+        Ok(())
     }
 }
 

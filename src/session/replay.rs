@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::file::{Answer, Text};
+use super::file::{Answer, Line, Text};
 use super::recorder::Recorder;
 use super::values::{self, Event, Values};
 use super::{pack, saving};
@@ -76,6 +76,21 @@ impl Recording {
             (!other).then_some(Obeyed { line, command, event: None })
         };
         (0..lines.len()).filter_map(of_debugger).collect()
+    }
+
+    /// What the screen plays; `source` says where its values come from.
+    pub fn shown(&self, source: String) -> view::Recording {
+        let line = |line: &Line| view::Recorded {
+            line: line.text.clone(),
+            answers: line.answers.iter().map(|answer| answer.text.clone()).collect(),
+            error: line.answers.iter().any(|answer| answer.error),
+        };
+        view::Recording {
+            title: self.name.clone(),
+            source,
+            size: self.text.header.screen.map(|screen| (screen.columns, screen.rows)),
+            lines: self.text.lines.iter().map(line).collect(),
+        }
     }
 
     /// A debugger that needs no weights: it shows what was recorded.

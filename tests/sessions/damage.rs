@@ -29,7 +29,9 @@ fn values_of(session: &Path) -> PathBuf {
 const LINES: &str = "# how it went\nstep 3\nbreak 2.q_rope\ncontinue\nprint rms($)\nmark here\nrun\ninfo verdict\n";
 
 /// What was done, the arguments, the status, and what is said.
-const CASES: &[(&str, Harm, &[&str], i32, &[&str])] = &[
+type Case = (&'static str, Harm, &'static [&'static str], i32, &'static [&'static str]);
+
+const CASES: &[Case] = &[
     ("nothing", |_| {}, &[], 0, &["as recorded"]),
     ("cut in the header", |s| edit(s, |bytes| bytes.truncate(100)), &[], 2, &["made.session is cut off", "---"]),
     ("empty", |s| edit(s, Vec::clear), &[], 2, &["made.session is no session"]),

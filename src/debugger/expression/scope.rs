@@ -69,7 +69,7 @@ impl Source for Scope<'_> {
         }
         let axes: Vec<&'static str> = site.activation.row().axes.iter().map(|axis| axis.name()).collect();
         // Our own values are shared, not copied; only a suspect's scores are masked in another way.
-        if witness == Witness::Engine && (site.activation != Activation::Scores || self.debugger.switched.is_none()) {
+        if witness == Witness::Engine && (site.activation != Activation::Scores || !self.debugger.is_switched()) {
             let row = run.program().position(site);
             let record = row.and_then(|row| trace.forward(forward).get(row));
             let held = || run.get(site).filter(|_| forward == current && !self.debugger.is_taped());
