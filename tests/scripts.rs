@@ -58,7 +58,8 @@ fn run(script: &Path) -> String {
 fn check(name: &str) {
     let script = scripts().into_iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
     let script = script.unwrap_or_else(|| panic!("there is no {name}.script"));
-    if std::env::var_os("LAYERSTEP_WRITE").is_some() {
+    // What is saved has a size, and that of a script with marks in it is another one.
+    if std::env::var_os("LAYERSTEP_WRITE").is_some() && name != "recording" {
         write(&script);
     }
     let printed = run(&script);
@@ -132,6 +133,11 @@ fn tokens() {
 #[test]
 fn screen() {
     check("screen");
+}
+
+#[test]
+fn recording() {
+    check("recording");
 }
 
 /// The commands of all scripts: no comments, no numbers before them.

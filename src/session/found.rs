@@ -1,7 +1,7 @@
 //! What a recording knows of the comparison, as a report.
 
 use super::header::{Divergence, Verdict};
-use super::replay::Recording;
+use super::recording::Recording;
 use crate::diagnose::suspects::{named, search::Accused};
 use crate::diagnose::{self, Culprit, Report, Source};
 use crate::engine::Site;

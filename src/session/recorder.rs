@@ -34,6 +34,8 @@ pub struct Recorder {
     journal: Option<Journal>,
     /// Where it is to be saved, or was.
     pub(super) target: Option<PathBuf>,
+    /// Whether it is saved when it ends.
+    records: bool,
     /// Lines that the file has.
     pub(super) saved: usize,
     budget: usize,
@@ -57,6 +59,7 @@ impl Recorder {
             config,
             journal: None,
             target: None,
+            records: false,
             saved: 0,
             budget,
             debugger,
@@ -73,9 +76,9 @@ impl Recorder {
         Ok(())
     }
 
-    /// Where it is to be saved.
+    /// Saves it there when it ends.
     pub fn record_to(&mut self, path: PathBuf) {
-        self.target = Some(path);
+        (self.target, self.records) = (Some(path), true);
     }
 
     /// The size of the screen that it is shown on.
@@ -83,9 +86,9 @@ impl Recorder {
         self.header.screen = Some(super::header::Screen { columns, rows });
     }
 
-    /// The name of the file that it goes to, without its ending.
+    /// The name of the file that it goes to when it ends, without its ending.
     pub fn name(&self) -> Option<String> {
-        Some(self.target.as_ref()?.file_stem()?.to_string_lossy().into_owned())
+        Some(self.target.as_ref().filter(|_| self.records)?.file_stem()?.to_string_lossy().into_owned())
     }
 
     /// The debugger.
@@ -206,7 +209,7 @@ impl Recorder {
     pub fn finish(&mut self) -> Result<Vec<String>, String> {
         let unsaved = self.lines.len() > self.saved;
         let mut said = Vec::new();
-        if self.target.is_some() && unsaved {
+        if self.records && unsaved {
             said = self.save(None, true, &AtomicBool::new(false))?;
         } else if unsaved && self.is_marked() {
             // The lock goes with the process; the file stays.
@@ -222,6 +225,6 @@ impl Recorder {
 
     fn is_marked(&self) -> bool {
         let marks = |line: &Line| matches!(Command::parse(&line.text), Ok(Some(Command::Mark(_) | Command::Note(_))));
-        self.journal.is_some() && self.lines.iter().any(marks)
+        self.journal.is_some() && self.lines[self.saved..].iter().any(marks)
     }
 }

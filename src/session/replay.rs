@@ -2,123 +2,16 @@
 //! recorded alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::file::{Answer, Line, Text};
+use super::file::Answer;
 use super::recorder::Recorder;
-use super::values::{self, Event, Values};
-use super::{pack, saving};
+use super::recording::{Obeyed, Recording};
+use super::values::Event;
 use crate::debugger::view::{self, Listing, Stop, Witness};
-use crate::debugger::{Command, Debugger, Look, Moment, Tape};
+use crate::debugger::{Command, Look, Moment};
 use crate::diagnose::ActivationRow;
 use crate::engine::arithmetic;
-use crate::model::Model;
-
-/// What a session's files hold.
-#[derive(Debug)]
-pub struct Recording {
-    /// Its name.
-    pub name: String,
-    /// NAME.session.
-    pub text: Text,
-    /// NAME.safetensors, where it is there.
-    pub values: Option<Values>,
-}
-
-impl Recording {
-    /// What was opened, with its values read.
-    ///
-    /// # Errors
-    /// One sentence: the values cannot be read, or belong to another session.
-    pub fn of(opened: pack::Opened) -> Result<Self, String> {
-        let text = &opened.text;
-        let mut values = opened.values().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
-        let strange = values.as_ref().is_some_and(|values| values.views.id != text.header.id);
-        // A kill while another session was put in its place.
-        let before = opened.values().map(saving::before).filter(|before| strange && before.exists());
-        if let Some(before) = before {
-            values = Some(values::read(&before).map_err(|damaged| damaged.to_string())?);
-        }
-        if let Some(values) = values.as_ref().filter(|values| values.views.id != text.header.id) {
-            let (own, other) = (&text.header.id, &values.views.id);
-            return Err(format!(
-                "the values of {} belong to another session: their id is {other}, that of the session is {own}",
-                opened.name
-            ));
-        }
-        Ok(Self { name: opened.name.clone(), text: text.clone(), values })
-    }
-
-    /// Lines that the debugger obeys, with what came of them if the values know it; the others are the screen's, or tell
-    /// the story.
-    fn commands(&self) -> Vec<Obeyed> {
-        let lines = &self.text.lines;
-        let parsed = |line: usize| lines.get(line).and_then(|line| Command::parse(&line.text).ok().flatten());
-        let events = self.values.as_ref().map_or(&[][..], |values| &values.views.events);
-        // The text may have been edited since.
-        let word = |text: &str| text.split_whitespace().next().map(str::to_string);
-        // A kill between the two files leaves a text that ends before its values.
-        let events: Vec<&Event> = events.iter().filter(|event| event.line < lines.len()).collect();
-        let fits = |event: &&Event| lines.get(event.line).is_some_and(|line| word(&line.text) == word(&event.text));
-        if !events.is_empty() && events.iter().all(fits) {
-            let obeyed = |event: &&Event| {
-                Some(Obeyed { line: event.line, command: parsed(event.line)?, event: Some((*event).clone()) })
-            };
-            return events.iter().filter_map(obeyed).collect();
-        }
-        let of_debugger = |line: usize| {
-            let command = parsed(line)?;
-            let other = matches!(
-                command,
-                Command::Screen(_) | Command::Source(_) | Command::Quit | Command::Save { .. } | Command::Help(None)
-            );
-            (!other).then_some(Obeyed { line, command, event: None })
-        };
-        (0..lines.len()).filter_map(of_debugger).collect()
-    }
-
-    /// What the screen plays; `source` says where its values come from.
-    pub fn shown(&self, source: String) -> view::Recording {
-        let line = |line: &Line| view::Recorded {
-            line: line.text.clone(),
-            answers: line.answers.iter().map(|answer| answer.text.clone()).collect(),
-            error: line.answers.iter().any(|answer| answer.error),
-        };
-        view::Recording {
-            title: self.name.clone(),
-            source,
-            size: self.text.header.screen.map(|screen| (screen.columns, screen.rows)),
-            lines: self.text.lines.iter().map(line).collect(),
-        }
-    }
-
-    /// A debugger that needs no weights: it shows what was recorded.
-    ///
-    /// # Errors
-    /// One sentence: there are no values, or their configuration cannot be read.
-    pub fn debugger(&self) -> Result<Debugger, String> {
-        let values = self.values.as_ref().ok_or("the values of the session, its .safetensors file, are not there")?;
-        let mut model = Model::without_weights(&values.views.config).map_err(|error| error.to_string())?;
-        model.name.clone_from(&values.views.start.model);
-        let lens =
-            values.views.lens.iter().flat_map(|seen| &seen.page.rows).flat_map(|row| &row.top).map(|line| &line.token);
-        let headers = values.views.events.iter().filter_map(|event| event.header.as_ref()).chain([&values.views.start]);
-        let known = headers.flat_map(|header| &header.tokens).chain(lens);
-        let texts = known.filter(|token| !token.text.is_empty()).map(|token| (token.id, token.text.clone())).collect();
-        let tape = Tape { seen: values.seen.clone(), lens: values.views.lens.clone(), texts };
-        let start = Moment { header: values.views.start.clone(), ..Moment::default() };
-        Ok(Debugger::of_tape(Arc::new(model), Arc::new(tape), start))
-    }
-}
-
-/// A line that the debugger obeyed.
-#[derive(Clone, Debug)]
-struct Obeyed {
-    line: usize,
-    command: Command,
-    event: Option<Event>,
-}
 
 /// A recording that is played.
 #[derive(Debug)]

@@ -89,15 +89,19 @@ impl Recorder {
         written?;
         self.saved = self.lines.len();
         let mut said = vec![format!(
-            "saved {}: {} lines, {}; {}: {tensors} tensors, {}",
+            "saved {}: {}, {}; {}: {}, {}",
             path.display(),
-            text.lines.len(),
+            counted(text.lines.len(), "line"),
             size(text.to_string().len()),
             beside.display(),
+            counted(tensors, "tensor"),
             size(bytes.len())
         )];
         if left_out > 0 {
-            said.push(format!("{left_out} more tensors were looked at and left out: the values would be too large"));
+            said.push(format!(
+                "{} more looked at and left out: the values would be too large",
+                counted(left_out, "tensor")
+            ));
         }
         self.target = Some(path);
         Ok(said)
@@ -143,6 +147,10 @@ impl Recorder {
             divergences: report.divergences.iter().map(divergence).collect(),
         })
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// `3.1 kB`

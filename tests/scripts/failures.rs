@@ -37,10 +37,10 @@ fn lines_that_are_no_commands() {
     refused("3 step 4", "step takes a number, not 4 3: step [N]");
     refused("3 restart", "restart does not take a number before it: help restart shows what it takes");
     refused("restart now", "restart takes nothing, not now");
-    refused("info x", "info takes breakpoints, divergences, model, patches, place or tokens, not x");
+    refused("info x", "info takes breakpoints, divergences, model, patches, place, tokens or verdict, not x");
     refused("info tokens 3", "info takes nothing more, not 3");
     refused("back sideways", "back takes continue, forward, next or step, not sideways");
-    refused("help nope", "there is no command nope: help lists them");
+    refused("help xyzzy", "there is no command xyzzy: help lists them");
 }
 
 #[test]
@@ -150,10 +150,10 @@ fn commands_from_standard_input_and_from_the_command_line() {
     check(&["debug", "--batch"], "print 1\nprint 2\n", 0, "1\n2\n", "");
     check(&["debug", "--batch"], "", 0, "", "");
     check(&["debug", "--batch"], "q\nprint 2\n", 0, "", "");
-    let error = "error: standard input, line 2: nope: there is no command nope: help lists them\n";
-    check(&["debug", "--batch"], "print 1\nnope", 2, "1\n", error);
+    let error = "error: standard input, line 2: xyzzy: there is no command xyzzy: help lists them\n";
+    check(&["debug", "--batch"], "print 1\nxyzzy", 2, "1\n", error);
     // The command line is all there is, then.
     check(&["debug", "--batch", "-c", "print 1", "--command", "print 2"], "print 3", 0, "1\n2\n", "");
-    let error = "error: there is no command nope: help lists them\n";
-    check(&["debug", "--batch", "-c", "nope", "-c", "print 2"], "", 2, "", error);
+    let error = "error: there is no command xyzzy: help lists them\n";
+    check(&["debug", "--batch", "-c", "xyzzy", "-c", "print 2"], "", 2, "", error);
 }

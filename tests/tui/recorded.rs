@@ -95,7 +95,7 @@ fn keys_are_recorded_as_what_they_did() {
         ("bg1.scores<ret>", "toggle embed_tokens; goto 1.scores"),
         (":goto norm<ret>:nonsense<ret>:<ret>g<ret>gq<esc>", "goto norm"),
         ("jj<ret>j<ret>", "down; down; enter; down; goto 1.input_layernorm"),
-        ("cd<ret>G<ret>d", "continue; diagnose 2.q_rope; try 1; edge bottom; enter; diagnose 2.q_rope"),
+        ("cd<ret>G<ret>d", "continue; diagnose 2.q_rope; try 1; edge bottom; enter; escape"),
         ("?jjq", "help; down; down; escape"),
         ("?:pane lens<ret>", "help; escape; pane lens"),
         ("i<esc><esc>z<esc>", "information; escape; zoom; escape"),
