@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the pictures of the README again, from the real program: its demo, brought to a place by commands.
+"""Draw the pictures of the README again, from the real program: its demo and a session, brought to a place.
 
     cargo build --release && python pictures.py            # all of them, into pictures/
     python pictures.py lens --program ../target/debug/layerstep
@@ -17,15 +17,22 @@ from picture import DARK, LIGHT, capture, draw
 
 HERE = Path(__file__).parent
 
-# Name: size, commands, keys typed after them.
+
+def demo(*commands: str) -> list[str]:
+    """Arguments that open the demo and obey commands."""
+    return ["debug", *(word for command in commands for word in ("--command", command))]
+
+
+# Name: size, arguments of the program, keys typed after them.
 PICTURES = {
-    "stepping": ("132x40", ["continue", "show difference"], []),
-    "tensor": ("132x40", ["goto 2.resid_mid", "show engine", "pane histogram"], []),
-    "attention": ("132x40", ["goto lm_head", "select 1.probs", "layout attention", "head 1", "token 10"], []),
-    "divergence": ("132x40", ["run", "back forward 2", "layout comparing", "select 2.q_rope"], []),
-    "lens": ("132x24", ["run", "back forward 2", "pane lens", "zoom"], []),
-    "patching": ("132x40", ["ablate head 0.1 2.3", "goto 2.context"], []),
-    "why": ("132x40", ["continue", "diagnose 2.q_rope"], ["Enter"]),
+    "stepping": ("132x40", demo("continue", "show difference"), []),
+    "tensor": ("132x40", demo("goto 2.resid_mid", "show engine", "pane histogram"), []),
+    "attention": ("132x40", demo("goto lm_head", "select 1.probs", "layout attention", "head 1", "token 10"), []),
+    "divergence": ("132x40", demo("run", "back forward 2", "layout comparing", "select 2.q_rope"), []),
+    "lens": ("132x24", demo("run", "back forward 2", "pane lens", "zoom"), []),
+    "patching": ("132x40", demo("ablate head 0.1 2.3", "goto 2.context"), []),
+    "why": ("132x40", demo("continue", "diagnose 2.q_rope"), ["Enter"]),
+    "replay": ("132x40", ["replay", str(HERE.parent / "sessions/gqa.session")], [")", ")", ")", ",", ",", ","]),
 }
 
 
@@ -40,11 +47,11 @@ def main() -> int:
         # Nobody's own settings or history.
         os.environ.update(XDG_CONFIG_HOME=empty, XDG_STATE_HOME=empty)
         for name in args.names or PICTURES:
-            size, commands, keys = PICTURES[name]
+            size, arguments, keys = PICTURES[name]
             columns, rows = (int(number) for number in size.split("x"))
-            words = [word for command in commands for word in ("--command", command)]
-            theme = ["--command", "set theme light"] if args.light else []
-            screen = capture([str(args.program.resolve()), "debug", *words, *theme], keys, columns, rows)
+            Path(empty, "layerstep").mkdir(exist_ok=True)
+            Path(empty, "layerstep/config.toml").write_text('theme = "light"\n' if args.light else "", encoding="utf-8")
+            screen = capture([str(args.program.resolve()), *arguments], keys, columns, rows)
             svg = draw(screen, columns, rows, LIGHT if args.light else DARK)
             (args.output / f"{name}.svg").write_text(svg, encoding="utf-8")
     return 0

@@ -14,7 +14,7 @@ use super::{note, places};
 use crate::debugger::Debugger;
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
-use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack};
+use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack, values::Values};
 use crate::tui;
 
 /// Replay a recorded session: on the screen, or with --check as a test.
@@ -69,7 +69,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Ready { mut replay, how, differs } = ready(args, &config)?;
     if args.check {
         note(&how);
-        return report(&replay.check(), &differs);
+        let tally = replay.check();
+        let taped = replay.recorder().debugger().is_taped();
+        return report(&tally, &differs, replay.recording().values.as_ref().filter(|_| taped));
     }
     for difference in &differs {
         note(&format!("note: not as recorded: {difference}"));
@@ -81,16 +83,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn report(tally: &Tally, differs: &[String]) -> anyhow::Result<ExitCode> {
+/// Prints what was compared; `tape` is what was played, where nothing was computed.
+fn report(tally: &Tally, differs: &[String], tape: Option<&Values>) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let differences: Vec<&String> = differs.iter().chain(&tally.differences).collect();
     let Tally { commands, identical, within, .. } = tally;
-    let activations = match (*identical, *within) {
-        (identical, 0) => format!("{identical} activations to the bit"),
-        (identical, within) => format!("{identical} activations to the bit and {within} within the noise of f32"),
+    let activations = match (tape, *identical, *within) {
+        (Some(tape), ..) => format!("{} recorded activations are whole", tape.seen.len()),
+        (None, identical, 0) => format!("{identical} activations to the bit"),
+        (None, identical, within) => format!("{identical} activations to the bit, and {within} within the noise of f32"),
     };
     if differences.is_empty() {
-        writeln!(out, "as recorded: {commands} commands, {activations}")?;
+        writeln!(out, "as recorded: {commands} commands; {activations}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let things = if differences.len() == 1 { "difference" } else { "differences" };
