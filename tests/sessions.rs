@@ -7,6 +7,8 @@
 mod damage;
 #[path = "sessions/examples.rs"]
 mod examples;
+#[path = "sessions/floor.rs"]
+mod floor;
 #[path = "sessions/kill.rs"]
 mod kill;
 #[path = "sessions/recover.rs"]

@@ -91,7 +91,9 @@ fn report(tally: &Tally, differs: &[String], tape: Option<&Values>) -> anyhow::R
     let activations = match (tape, *identical, *within) {
         (Some(tape), ..) => format!("{} recorded activations are whole", tape.seen.len()),
         (None, identical, 0) => format!("{identical} activations to the bit"),
-        (None, identical, within) => format!("{identical} activations to the bit, and {within} within the noise of f32"),
+        (None, identical, within) => {
+            format!("{identical} activations to the bit, and {within} within the noise of f32")
+        }
     };
     if differences.is_empty() {
         writeln!(out, "as recorded: {commands} commands; {activations}")?;

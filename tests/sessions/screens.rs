@@ -19,7 +19,7 @@ const THEME: Theme = Theme { palette: Palette::Dark, colors: Colors::Full, ascii
 const BOTTOM: u16 = 2;
 
 /// The model and the dumps of an example, at the start.
-fn debugger(text: &Text) -> Debugger {
+pub(crate) fn debugger(text: &Text) -> Debugger {
     let folder = root().join("sessions");
     let header = &text.header;
     let model = folder.join(header.model.path.as_ref().expect("examples have their model beside them"));
