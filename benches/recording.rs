@@ -15,7 +15,7 @@ use layerstep::session::{DEFAULT_BUDGET, Places, Recorder};
 use layerstep::tui::{Backend, Colors, Palette, Screen, Theme};
 
 /// How often each way is taken.
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 41;
 /// What recording may cost.
 const TARGET: f64 = 0.03;
 const SIZE: (u16, u16) = (160, 50);

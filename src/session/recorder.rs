@@ -11,11 +11,26 @@ use super::sources::Places;
 use super::values::Event;
 use crate::debugger::view::{self, Listing, Stop};
 use crate::debugger::{Command, Debugger};
-use crate::diagnose::ActivationRow;
+use crate::diagnose::{ActivationRow, Local, Status};
 use crate::model::Fingerprint;
 
 /// Bytes of tensors that a session keeps, where nothing else was said.
 pub const DEFAULT_BUDGET: usize = 64_000_000;
+
+/// What may change of a comparison; numbers by their bits, so that NaN is itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Judged {
+    status: Status,
+    error: u64,
+    local: Option<[u64; 3]>,
+}
+
+impl Judged {
+    fn of(row: &ActivationRow) -> Self {
+        let local = |local: Local| [local.error, local.floor, local.propagated.unwrap_or_default()].map(f64::to_bits);
+        Self { status: row.status, error: row.error.to_bits(), local: row.local.map(local) }
+    }
+}
 
 /// A debugger, and what became of it so far.
 #[derive(Debug)]
@@ -27,8 +42,8 @@ pub struct Recorder {
     pub(super) lines: Vec<Line>,
     pub(super) events: Vec<Event>,
     pub(super) start: view::Header,
-    /// The comparisons that events hold.
-    rows: Vec<ActivationRow>,
+    /// What the comparisons were that events hold.
+    judged: Vec<Judged>,
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) config: String,
     journal: Option<Journal>,
@@ -54,7 +69,7 @@ impl Recorder {
             lines: Vec::new(),
             events: Vec::new(),
             start,
-            rows: Vec::new(),
+            judged: Vec::new(),
             fingerprint: None,
             config,
             journal: None,
@@ -175,17 +190,15 @@ impl Recorder {
     /// The comparisons that are new since they were last asked for, or judged anew.
     fn changed_rows(&mut self) -> Vec<(usize, ActivationRow)> {
         let now = self.debugger.compared();
-        let same =
-            |a: &ActivationRow, b: &ActivationRow| a.status == b.status && a.local == b.local && a.name == b.name;
-        let known = self.rows.len().min(now.len());
-        let mut changed: Vec<(usize, ActivationRow)> =
-            (0..known).filter(|row| !same(&self.rows[*row], &now[*row])).map(|row| (row, now[row].clone())).collect();
-        changed.extend((known..now.len()).map(|row| (row, now[row].clone())));
-        for (row, value) in &changed {
-            if *row < self.rows.len() {
-                self.rows[*row] = value.clone();
-            } else {
-                self.rows.push(value.clone());
+        let mut changed = Vec::new();
+        for (index, row) in now.iter().enumerate() {
+            let judged = Judged::of(row);
+            if self.judged.get(index) != Some(&judged) {
+                changed.push((index, row.clone()));
+                match self.judged.get_mut(index) {
+                    Some(before) => *before = judged,
+                    None => self.judged.push(judged),
+                }
             }
         }
         changed
@@ -197,7 +210,7 @@ impl Recorder {
         self.debugger.keep_looks(self.budget);
         self.lines.clear();
         self.events.clear();
-        self.rows.clear();
+        self.judged.clear();
         self.saved = 0;
     }
 
