@@ -46,6 +46,24 @@ fn the_demo_is_stepped_through() {
 }
 
 #[test]
+fn a_recorded_session_is_played() {
+    let session = concat!(env!("CARGO_MANIFEST_DIR"), "/sessions/gqa.session");
+    for (arguments, source) in
+        [(&["replay", session][..], "computed again"), (&["replay", session, "--recorded"], "only what was recorded")]
+    {
+        let mut pty = Pty::start_with(arguments, 132, 40, &[]);
+        pty.wait(source).keys(")").wait("mark: The inputs agree");
+        pty.keys("))").wait("mark: By hand").wait("DIVERGED here").keys(".").wait(":print sum(");
+        // Back, by way of the start; then played on to the next mark.
+        pty.keys("(").wait("mark: By hand").keys("(").wait("mark: The first wrong tensor");
+        pty.keys("****").keys("x").wait("mark: By hand").wait("paused");
+        // Live from here: with the model a step is computed, without it only what was recorded is there.
+        pty.keys("X").wait("left").keys("s").wait("at 0.probs");
+        assert_eq!(pty.keys("q").end().exit_code(), 0);
+    }
+}
+
+#[test]
 fn keys_typed_ahead_are_all_obeyed_in_order() {
     let mut pty = started(80, 24);
     pty.keys("sss2ncbSSg1.probs\rb").wait("breakpoint set: 1.probs");

@@ -53,6 +53,9 @@ fn document(replay: &mut Replay, with_pictures: bool) -> Document {
     };
     let mut document = report.as_ref().map_or_else(nothing, Document::of);
     let recording = replay.recording();
+    if document.verdict.word.is_empty() {
+        document.verdict.word = "no verdict".into();
+    }
     document.title = format!("{}: {}", recording.name, recording.text.header.model.name);
     document.command = Some(reports::command());
     document

@@ -58,6 +58,12 @@ impl Debugger {
             Stop::Said(lines) | Stop::Patched(lines) | Stop::Yanked(lines) => lines.clone(),
             Stop::Diagnosed(diagnosis) => {
                 let mut lines = vec![format!("why {}:", diagnosis.name)];
+                if diagnosis.suspects.is_empty() {
+                    lines.push(
+                        "  no mistake of one op makes it: run, then info verdict tells whether only its name is wrong"
+                            .into(),
+                    );
+                }
                 for (index, suspect) in diagnosis.suspects.iter().enumerate() {
                     let on = if suspect.on { " ON" } else { "" };
                     let share = format!("{:.3} %", suspect.explained * 100.0);

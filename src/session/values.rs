@@ -48,6 +48,7 @@ pub struct Event {
 
 /// What is no tensor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Views {
     /// Which session it belongs to.
     pub id: String,

@@ -57,7 +57,7 @@ static UI_THREAD: Mutex<Option<thread::ThreadId>> = Mutex::new(None);
 pub enum Error {
     /// Input or output is a file or a pipe.
     #[error(
-        "layerstep needs a terminal for its screen; debug --batch, run, diff, inspect, capture and generate work without one"
+        "layerstep needs a terminal for its screen; debug --batch, run, replay --check, diff, inspect, capture and generate work without one"
     )]
     NoTerminal,
     /// The terminal failed.
