@@ -2,6 +2,15 @@
 //!
 //! `NAME.session` is text: a TOML header that says what was debugged, a line `---`, then the commands, each with its
 //! answers. `NAME.safetensors` beside it holds the values that were looked at.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `file`, `header`, `escape`, `place` | NAME.session, to text and back; which paths get into it |
+//! | `values` | NAME.safetensors |
+//! | `recorder`, `saving`, `sources`, `journal` | recording: every line, what came of it, where what is debugged lies; saving; surviving a kill |
+//! | `recording`, `replay`, `check` | a recording, played by a debugger with the model or from a tape; compared |
+//! | `found` | what a recording knows of the comparison, as a report |
+//! | `pack`, `redact` | both files as one, without the paths of their user |
 
 pub mod check;
 mod error;

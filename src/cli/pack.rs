@@ -8,6 +8,7 @@ use anyhow::bail;
 use super::note;
 use crate::session::pack::{PACKED, SESSION, find, pack};
 use crate::session::redact::{Redaction, User};
+use crate::session::saving::size;
 
 /// Put both files of a session into one, NAME.session.zip, to send it to somebody.
 ///
@@ -55,14 +56,5 @@ fn tell(redaction: &Redaction) {
         let lines: Vec<String> = redaction.named.iter().take(8).map(ToString::to_string).collect();
         let more = if redaction.named.len() > 8 { " and more" } else { "" };
         note(&format!("look: your user name stands in line {}{more} behind the header", lines.join(", ")));
-    }
-}
-
-/// `512 bytes`, `4.1 kB`, `12.0 MB`.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }

@@ -92,10 +92,10 @@ impl Recorder {
             "saved {}: {}, {}; {}: {}, {}",
             path.display(),
             counted(text.lines.len(), "line"),
-            size(text.to_string().len()),
+            size(text.to_string().len() as u64),
             beside.display(),
             counted(tensors, "tensor"),
-            size(bytes.len())
+            size(bytes.len() as u64)
         )];
         if left_out > 0 {
             said.push(format!(
@@ -153,11 +153,11 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// `3.1 kB`
-pub fn size(bytes: usize) -> String {
+/// `512 bytes`, `4.1 kB`, `12.0 MB`.
+pub fn size(bytes: u64) -> String {
     match bytes {
-        0..1000 => format!("{bytes} bytes"),
-        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
