@@ -2,7 +2,7 @@
 //! recorded alone.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file::Answer;
 use super::recorder::Recorder;
@@ -162,8 +162,8 @@ impl Replay {
             event => self.repeat(command, line, place, event, interrupt, progress),
         };
         self.tally.commands += 1;
-        // Interrupted by the user now: what comes is no longer what was recorded.
-        if stop == Ok(Stop::Interrupted) {
+        // Interrupted by the user now, not when it was recorded: what comes is no longer what was recorded.
+        if stop == Ok(Stop::Interrupted) && interrupt.load(Ordering::Relaxed) {
             self.left = true;
             return stop;
         }
@@ -171,7 +171,17 @@ impl Replay {
         if !self.recorder.debugger.is_taped() {
             self.compare_values();
         }
-        stop
+        match stop {
+            // To whoever plays it this is an answer like any other.
+            Ok(Stop::Interrupted) => Ok(self.answered(place)),
+            stop => stop,
+        }
+    }
+
+    /// What was answered when it was recorded.
+    fn answered(&self, place: usize) -> Stop {
+        let answers = &self.recording.text.lines[place].answers;
+        Stop::Said(answers.iter().map(|answer| answer.text.clone()).collect())
     }
 
     /// What was recorded, from the tape.
@@ -225,16 +235,13 @@ impl Replay {
         if command.changes_values() {
             self.judge();
         }
-        let recorded = || {
-            let answers = &self.recording.text.lines[place].answers;
-            Ok(Stop::Said(answers.iter().map(|answer| answer.text.clone()).collect()))
-        };
         let stop = match (command, event) {
             // A replay writes no files, and files that were written again in between are no longer what they were.
-            (Command::Export { .. } | Command::Reload, _) => recorded(),
+            (Command::Export { .. } | Command::Reload, _) => Ok(self.answered(place)),
             // Where it was interrupted then, it stops now.
             (_, Some(Event { stop: Ok(Stop::Interrupted), forward, counter, .. })) => {
-                self.recorder.debugger.go_to_position(forward, counter, interrupt, progress)
+                let gone = self.recorder.debugger.go_to_position(forward, counter, interrupt, progress);
+                gone.map(|_| Stop::Interrupted)
             }
             _ => return self.recorder.execute(command, line, interrupt, progress).map(heard),
         };

@@ -1,6 +1,13 @@
 //! Going on after a crash.
 
-use super::{all, layerstep, run, text};
+use std::sync::atomic::AtomicBool;
+
+use layerstep::debugger::Command;
+use layerstep::debugger::view::Stop;
+use layerstep::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, pack};
+
+use super::screens::debugger;
+use super::{all, layerstep, root, run, text};
 
 #[test]
 fn what_is_to_be_recovered_is_said() {
@@ -13,4 +20,24 @@ fn what_is_to_be_recovered_is_said() {
         layerstep(home.path()).args(["debug", "--batch", "--recover"]).arg(&nowhere).output().expect("it runs");
     assert_eq!(output.status.code(), Some(2), "{}", all(&output));
     assert!(text(&output.stderr).contains("nowhere.journal"), "{}", all(&output));
+}
+
+#[test]
+fn what_was_interrupted_then_stops_where_it_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let example = pack::open(&root().join("sessions/gqa.session")).expect("an example").text;
+    let mut recorder = Recorder::new(debugger(&example), Places::default(), DEFAULT_BUDGET);
+    for (line, interrupted) in [("step 3", false), ("run", true), ("step", false), ("patch 0.mlp zero", false)] {
+        let command = Command::parse(line).expect("a command").expect("one");
+        let stop = recorder.execute(&command, line, &AtomicBool::new(interrupted), &mut |_| {}).expect("a stop");
+        assert_eq!(stop == Stop::Interrupted, interrupted, "{line}: {stop:?}");
+    }
+    let name = folder.path().join("cut");
+    recorder.save(Some(&name), false, &AtomicBool::new(false)).expect("saved");
+    let open = || Recording::of(pack::open(&name).expect("it is there")).expect("it is whole");
+    for taped in [false, true] {
+        let played = if taped { open().debugger().expect("values") } else { debugger(&example) };
+        let tally = Replay::new(Recorder::new(played, Places::default(), DEFAULT_BUDGET), open()).check();
+        assert_eq!((tally.commands, &tally.differences[..]), (4, &[][..]), "taped: {taped}");
+    }
 }
