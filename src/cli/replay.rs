@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use anyhow::Context;
+
 use super::config::Config;
 use super::debug::{self, Subject};
 use super::input::TokenArgs;
@@ -14,6 +16,7 @@ use super::{note, places};
 use crate::debugger::Debugger;
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
+use crate::session::sources::digest;
 use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack, values::Values};
 use crate::tui;
 
@@ -118,7 +121,7 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
         Ok(args_of_debug) => {
             let Subject { mut debugger, places, .. } = debug::open(&args_of_debug)?;
             debugger.limit_memory(config.memory);
-            let differs = if named { Vec::new() } else { other_weights(&recording, &debugger, &places) };
+            let differs = other_inputs(args, &recording, &debugger, &places)?;
             let how = format!("computed again with {}", debugger.header().model);
             let recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
             Ok(Ready { replay: Replay::new(recorder, recording), how, differs })
@@ -188,13 +191,32 @@ fn model(text: &Text, folder: &Path) -> Result<Option<String>, String> {
         .ok_or_else(|| format!("the model {} is not here", facts.name))
 }
 
-/// What of the model is not as it was recorded.
-fn other_weights(recording: &Recording, debugger: &Debugger, places: &Places) -> Vec<String> {
-    let Some(values) = &recording.values else { return Vec::new() };
-    let Some(now) = places.fingerprint(debugger.model(), &AtomicBool::new(false)) else { return Vec::new() };
-    let then = &recording.text.header.model;
-    if then.weights_sha256.is_empty() || (then.weights_sha256 == now.weights() && then.config_sha256 == now.config) {
-        return Vec::new();
+/// What of the model and the dumps is not as it was recorded; what the user has named himself may be another one.
+fn other_inputs(
+    args: &Args,
+    recording: &Recording,
+    debugger: &Debugger,
+    places: &Places,
+) -> anyhow::Result<Vec<String>> {
+    let header = &recording.text.header;
+    let mut found = Vec::new();
+    let now = places.fingerprint(debugger.model(), &AtomicBool::new(false)).filter(|_| args.model.is_none());
+    if let Some(now) = now.filter(|_| !header.model.weights_sha256.is_empty()) {
+        let same = header.model.weights_sha256 == now.weights() && header.model.config_sha256 == now.config;
+        if !same {
+            let named = recording.values.as_ref().map(|values| values.views.fingerprint.differences(&now));
+            let any = || vec![format!("the model {} has another config.json or other weights", header.model.name)];
+            found.extend(named.filter(|named| !named.is_empty()).unwrap_or_else(any));
+        }
     }
-    values.views.fingerprint.differences(&now)
+    for (role, path) in &places.dumps {
+        let given = [("reference", &args.reference), ("candidate", &args.candidate)];
+        let is_given = given.iter().any(|(of, path)| of == role && path.is_some());
+        let then = header.sources.iter().find(|source| source.role == *role && !source.sha256.is_empty());
+        let Some(then) = then.filter(|_| !is_given) else { continue };
+        if digest(path).with_context(|| format!("{} cannot be read", path.display()))? != then.sha256 {
+            found.push(format!("the {role} {} has other bytes", then.file));
+        }
+    }
+    Ok(found)
 }

@@ -83,6 +83,16 @@ const CASES: &[Case] = &[
         2,
         &["belong to another session"],
     ),
+    (
+        "another model, values gone",
+        |s| {
+            replace(s, "weights_sha256 = \"", "weights_sha256 = \"0");
+            std::fs::remove_file(values_of(s)).expect("removed");
+        },
+        &[],
+        1,
+        &["the model demo has another config.json or other weights"],
+    ),
     ("no file", |s| std::fs::remove_file(s).expect("removed"), &[], 2, &["made.session"]),
 ];
 

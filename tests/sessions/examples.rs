@@ -111,3 +111,25 @@ fn a_changed_weight_is_named_and_so_is_what_it_changes() {
     let said = text(&output.stdout);
     assert!(said.contains(".weight") && said.contains("has other bits than recorded"), "{said}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_dump_that_was_written_again_is_named() {
+    let home = tempfile::tempdir().expect("a folder");
+    let sessions = home.path().join("sessions");
+    std::fs::create_dir(&sessions).expect("a folder");
+    std::os::unix::fs::symlink(root().join("reference"), home.path().join("reference")).expect("a link");
+    std::os::unix::fs::symlink(root().join("sessions/dumps"), sessions.join("dumps")).expect("a link");
+    let written = std::fs::read_to_string(root().join("sessions/gqa.session")).expect("an example");
+    let session = sessions.join("gqa.session");
+    let session = session.to_str().expect("a path");
+    for (from, to, status, said) in [
+        ("", "", 0, "as recorded"),
+        ("\nsha256 = \"", "\nsha256 = \"0", 1, "the reference dumps/gqa-reference.safetensors has other bytes"),
+    ] {
+        std::fs::write(session, written.replacen(from, to, 1)).expect("written");
+        let output = run(home.path(), ["replay", session, "--check"]);
+        assert_eq!(output.status.code(), Some(status), "{}", all(&output));
+        assert!(text(&output.stdout).contains(said), "{}", all(&output));
+    }
+}
