@@ -10,7 +10,6 @@ use layerstep::diagnose::{Part, compare_parts};
 use layerstep::engine::sampling::argmax;
 use layerstep::engine::{Activation, Compute, LogitRows, Program, Run, Site, Span, Value, evaluate};
 use layerstep::model::Model;
-use ndarray::ArrayD;
 use support::{Reference, TINY, repository, tiny};
 
 /// One op from PyTorch's own inputs. An independent f32 implementation reaches 1.3e-6.
@@ -19,9 +18,9 @@ const LOCAL: f64 = 2e-6;
 /// The whole computation up to an op. An independent f32 implementation reaches 1.6e-6.
 const CHAINED: f64 = 5e-6;
 
-fn error(model: &Model, reference: &Reference, site: Site, forward: usize, ours: ArrayD<f32>) -> f64 {
+fn error(model: &Model, reference: &Reference, site: Site, forward: usize, ours: Value) -> f64 {
     let tokens = reference.steps[forward];
-    let expected = Part::whole(reference.read(site, forward, &model.config), site, tokens);
+    let expected = Part::whole(reference.read(site, forward, &model.config).into_shared(), site, tokens);
     let ours = Part::whole(ours, site, tokens);
     let first = reference.first(forward);
     compare_parts(site, &model.config, first, &ours, &expected).expect("both have every row").0.error
@@ -39,7 +38,7 @@ fn every_op_agrees_with_pytorch_on_its_own_inputs() {
                 let inputs = reference.inputs(*site, forward, &model.config);
                 let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
                 let ours = evaluate(&model, *site, span, &views, Compute::default());
-                let error = error(&model, &reference, *site, forward, ours.to_owned());
+                let error = error(&model, &reference, *site, forward, ours);
                 assert!(error <= LOCAL, "{name}: {site}@{forward} is off by {error:.2e}");
                 if error > worst.0 {
                     worst = (error, format!("{site}@{forward}"));
@@ -62,7 +61,7 @@ fn every_activation_agrees_with_pytorch_chained() {
                 run.begin_forward(&reference.ids[first..first + tokens]);
             }
             while let Some(site) = run.step() {
-                let ours = run.get(site).expect("just computed").to_owned();
+                let ours = run.get(site).expect("just computed").clone();
                 let error = error(&model, &reference, site, forward, ours);
                 assert!(error <= CHAINED, "{name}: {site}@{forward} is off by {error:.2e}");
                 if error > worst.0 {

@@ -44,7 +44,7 @@ impl Debugger {
     /// One sentence: it does not have it, or cannot be read.
     pub fn dumped(&self, look: &Look) -> Result<Seen, String> {
         let (part, notes) = self.part_of(look.forward, look.site, look.witness)?;
-        Ok(Seen { values: part.values.into_shared(), rows: part.rows, first_key: part.first_key, notes })
+        Ok(Seen { values: part.values, rows: part.rows, first_key: part.first_key, notes })
     }
 
     /// Goes to where so many ops of a forward are computed.

@@ -148,7 +148,7 @@ impl Debugger {
         let seen = playing.tape.seen.get(&Look { variant, forward, site, witness });
         Some(match seen {
             Some(seen) => {
-                let values = seen.values.to_owned();
+                let values = seen.values.clone();
                 Ok((Part { values, rows: seen.rows.clone(), first_key: seen.first_key }, seen.notes.clone()))
             }
             None if self.has(witness) => {

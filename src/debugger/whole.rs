@@ -96,7 +96,7 @@ impl Debugger {
         self.mark_masked(forward, site, &mut values);
         notes.extend(lacks);
         let notes = notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect();
-        let whole = Whole { values: values.into_shared(), rows, notes, origin };
+        let whole = Whole { values, rows, notes, origin };
         if whole.values.len() * size_of::<f32>() <= KEPT_BYTES {
             self.kept.tensors.keep(whole.origin.clone(), whole.clone());
         }
@@ -145,7 +145,7 @@ impl Debugger {
             return match (ours, record) {
                 (Some(ours), _) => {
                     self.look_at_ours(forward, site, ours);
-                    Ok((Part::whole(ours.to_owned(), site, tokens), Vec::new()))
+                    Ok((Part::whole(ours.clone(), site, tokens), Vec::new()))
                 }
                 (None, Some(_)) if self.is_taped() => {
                     Err(format!("{} was not recorded: nobody looked at it", site.short()))
@@ -162,9 +162,9 @@ impl Debugger {
         let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
         let mut notes = planned.map(Planned::steps).unwrap_or_default();
         notes.extend(aligned.notes);
-        let part = Part { values: aligned.values, rows: aligned.rows, first_key: aligned.first_key };
+        let part = Part { values: aligned.values.into_shared(), rows: aligned.rows, first_key: aligned.first_key };
         self.look(forward, site, witness, || Seen {
-            values: part.values.to_shared(),
+            values: part.values.clone(),
             rows: part.rows.clone(),
             first_key: part.first_key,
             notes: notes.clone(),
@@ -174,7 +174,7 @@ impl Debugger {
 
     /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see
     /// are not lacking: they are masked.
-    fn fill(&self, forward: usize, site: Site, part: Part) -> (ArrayD<f32>, Vec<String>) {
+    fn fill(&self, forward: usize, site: Site, part: Part) -> (Value, Vec<String>) {
         let tokens = self.session.steps[forward];
         let keys = self.first_of(forward) + tokens;
         let shape = site.activation.shape(&self.session.model.config, tokens, keys);
@@ -208,7 +208,7 @@ impl Debugger {
                 }
             }
         }
-        (full, notes)
+        (full.into_shared(), notes)
     }
 
     pub(super) fn mask(&self, site: Site) -> Mask {
@@ -228,7 +228,7 @@ impl Debugger {
     /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
     /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
     /// another mask may be at work.
-    fn mark_masked(&self, forward: usize, site: Site, values: &mut ArrayD<f32>) {
+    fn mark_masked(&self, forward: usize, site: Site, values: &mut Value) {
         if site.activation != Activation::Scores {
             return;
         }

@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ndarray::ArrayD;
-
 use super::arithmetic::Arithmetic;
 use super::equivalent::is_query_or_key;
 use super::finding::{Finding, Harmless, Kind, ranges};
 use super::part::{Part, compare_parts};
 use super::precision::Precision;
 use crate::dump::{self, Dump};
-use crate::engine::{Activation, Alteration, Compute, LogitRows, Run, Site};
+use crate::engine::{Activation, Alteration, Compute, LogitRows, Run, Site, Value};
 use crate::model::Model;
 
 /// What a run with the mistakes gives.
@@ -86,8 +84,12 @@ fn run(
                 continue;
             }
             let Some(dumped) = dump.read(forward, site, None)? else { continue };
-            let dumped = Part { values: seen(site, dumped.values), rows: dumped.rows, first_key: dumped.first_key };
-            let whole = |run: &Run| Some(Part::whole(seen(site, run.get(site)?.to_owned()), site, *tokens));
+            let dumped = Part {
+                values: seen(site, dumped.values.into_shared()),
+                rows: dumped.rows,
+                first_key: dumped.first_key,
+            };
+            let whole = |run: &Run| Some(Part::whole(seen(site, run.get(site)?.clone()), site, *tokens));
             let apart = |a: &Part, b: &Part| {
                 let (comparison, ..) = compare_parts(site, &model.config, fed - tokens, a, b)?;
                 Some(comparison.error)
@@ -107,7 +109,7 @@ fn run(
 }
 
 /// Scores that a mistaken mask hides have no size: all of them are the same.
-fn seen(site: Site, mut values: ArrayD<f32>) -> ArrayD<f32> {
+fn seen(site: Site, mut values: Value) -> Value {
     const HIDDEN: f32 = -1e4;
     if site.activation == Activation::Scores {
         values.mapv_inplace(|v| if v <= HIDDEN { HIDDEN } else { v });

@@ -70,7 +70,7 @@ pub fn reordered(part: &Part, config: &Config, pairs: Pairs) -> Part {
     let last = NdAxis(part.values.ndim() - 1);
     let columns = part.values.len_of(last);
     let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.stored(c % d, d)).collect();
-    let values = part.values.select(last, &order).as_standard_layout().into_owned();
+    let values = part.values.select(last, &order).as_standard_layout().into_owned().into_shared();
     Part { values, rows: part.rows.clone(), first_key: part.first_key }
 }
 

@@ -68,16 +68,16 @@ impl Health {
             forced.step_exact();
             forced.step_draws(Precision::F32);
             let (value, exact) = (taken(&ours, site), taken(&oracle, site));
-            let part = Part::whole(value.to_owned(), site, self.ids.len());
+            let part = Part::whole(value.clone(), site, self.ids.len());
             // The first draw is our engine itself: only the others are noise.
             let draws = &forced.expected().draws[1..];
             let terms =
                 Terms { limit: 3.0, kin: None, least: Precision::F32.least(site, &self.model.config, exact.shape()) };
             let local = measure(site, &self.model.config, 0, &part, Expected { exact: forced.exact(), draws }, terms);
             forced.force(site, &part);
-            let narrow = Part::whole(exact.mapv(|v| v as f32), site, self.ids.len());
+            let narrow = Part::whole(exact.mapv(|v| v as f32).into_shared(), site, self.ids.len());
             let (error, worst) = self.compare(site, 0, &part, &narrow);
-            let nudge = Part::whole(taken(&nudged, site).to_owned(), site, self.ids.len());
+            let nudge = Part::whole(taken(&nudged, site).clone(), site, self.ids.len());
             let noise = self.compare(site, 0, &nudge, &narrow).0.error.max(error.error);
             if !local.is_in_order() {
                 let summary = format!("{site} in f32 is {:.0} times the noise from f64", local.ratio());
@@ -111,7 +111,7 @@ impl Health {
             }
             let mut index = 0;
             while let Some(site) = run.step() {
-                let part = Part::whole(taken(&run, site).to_owned(), site, 1);
+                let part = Part::whole(taken(&run, site).clone(), site, 1);
                 let expected = row_of(&self.prefill[index].oracle, site, position);
                 let (found, _) = self.compare(site, position, &part, &expected);
                 let least = Precision::F32.least(site, &self.model.config, part.values.shape());
@@ -217,5 +217,5 @@ fn row_of(oracle: &Value<f64>, site: Site, position: usize) -> Part {
             values.slice_axis_inplace(axis_index, ndarray::Slice::from(..=position));
         }
     }
-    Part { values: values.mapv(|v| v as f32), rows: vec![0], first_key: 0 }
+    Part { values: values.mapv(|v| v as f32).into_shared(), rows: vec![0], first_key: 0 }
 }

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn one_large_element_hides_the_error_of_all_others() {
         let values = Array2::from_shape_fn((2, 50), |(t, c)| if (t, c) == (0, 7) { 5000.0 } else { 1.0 });
-        let part = |values: Array2<f32>| Part { values: values.into_dyn(), rows: vec![0, 1], first_key: 0 };
+        let part =
+            |values: Array2<f32>| Part { values: values.into_dyn().into_shared(), rows: vec![0, 1], first_key: 0 };
         let mut off = values.clone();
         off.mapv_inplace(|v| if v == 1.0 { 1.1 } else { v });
         let mut massive = Massive::default();

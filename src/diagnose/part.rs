@@ -1,10 +1,10 @@
 //! What a witness has of one activation, and the comparison of two such parts.
 
-use ndarray::{ArrayD, Axis as NdAxis, CowArray, IxDyn, Slice};
+use ndarray::{Axis as NdAxis, CowArray, IxDyn, Slice};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Axis, Site};
+use crate::engine::{Axis, Site, Value};
 use crate::metrics::{self, Comparison};
 use crate::model::Config;
 use crate::ops::Mask;
@@ -13,7 +13,7 @@ use crate::ops::Mask;
 #[derive(Clone, Debug)]
 pub struct Part {
     /// The values.
-    pub values: ArrayD<f32>,
+    pub values: Value,
     /// Which rows of the forward they are, in rising order.
     pub rows: Vec<usize>,
     /// The key position of column 0, for scores and probabilities.
@@ -22,7 +22,7 @@ pub struct Part {
 
 impl Part {
     /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
-    pub fn whole(values: ArrayD<f32>, site: Site, tokens: usize) -> Self {
+    pub fn whole(values: Value, site: Site, tokens: usize) -> Self {
         let present = values.shape()[axis_of(site, &[Axis::Token, Axis::Query])];
         Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
     }
@@ -35,7 +35,7 @@ impl Part {
         let every = self.rows.len().div_ceil(count).max(1);
         let picked: Vec<usize> =
             (0..self.rows.len()).rev().step_by(every).collect::<Vec<_>>().into_iter().rev().collect();
-        let values = self.values.select(NdAxis(axis_of(site, &[Axis::Token, Axis::Query])), &picked);
+        let values = self.values.select(NdAxis(axis_of(site, &[Axis::Token, Axis::Query])), &picked).into_shared();
         Self { values, rows: picked.iter().map(|index| self.rows[*index]).collect(), first_key: self.first_key }
     }
 }

@@ -1,6 +1,6 @@
 //! What a mislabelled tensor really is: another activation, found by its values among all of the run, or other rows.
 
-use ndarray::{ArrayD, Axis as NdAxis};
+use ndarray::Axis as NdAxis;
 
 use super::finding::{Finding, Kind, ranges};
 use super::part::Part;
@@ -8,7 +8,7 @@ use super::span::key;
 use super::suspects::search::{Accused, search};
 use super::trail::Trail;
 use crate::dump;
-use crate::engine::{Activation, Axis, Site};
+use crate::engine::{Activation, Axis, Site, Value};
 
 impl Trail {
     /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
@@ -47,7 +47,7 @@ impl Trail {
     /// What the dump has of an activation.
     fn stored(&self, site: Site, step: usize) -> Result<Option<Part>, dump::Error> {
         let aligned = self.dump.read(step, site, None)?;
-        Ok(aligned.map(|a| Part { values: a.values, rows: a.rows, first_key: a.first_key }))
+        Ok(aligned.map(|a| Part { values: a.values.into_shared(), rows: a.rows, first_key: a.first_key }))
     }
 
     /// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after
@@ -179,17 +179,17 @@ fn described(order: &[usize]) -> String {
     words.join(", ")
 }
 
-fn split_heads(values: &ArrayD<f32>, head_dim: usize) -> ArrayD<f32> {
+fn split_heads(values: &Value, head_dim: usize) -> Value {
     let (rows, features) = (values.shape()[0], values.shape()[1]);
     let parts = values.as_standard_layout().into_owned();
     let parts = parts.into_shape_with_order((rows, features / head_dim, head_dim)).expect("a whole number of heads");
-    parts.permuted_axes([1, 0, 2]).as_standard_layout().into_owned().into_dyn()
+    parts.permuted_axes([1, 0, 2]).as_standard_layout().into_owned().into_dyn().into_shared()
 }
 
-fn join_heads(values: &ArrayD<f32>) -> ArrayD<f32> {
+fn join_heads(values: &Value) -> Value {
     let (heads, rows, width) = (values.shape()[0], values.shape()[1], values.shape()[2]);
     let moved = values.view().permuted_axes(ndarray::IxDyn(&[1, 0, 2])).as_standard_layout().into_owned();
-    moved.into_shape_with_order((rows, heads * width)).expect("as many words").into_dyn()
+    moved.into_shape_with_order((rows, heads * width)).expect("as many words").into_dyn().into_shared()
 }
 
 /// What was found, with its suspects.

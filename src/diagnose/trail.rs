@@ -166,7 +166,7 @@ impl Trail {
         let standard = |values: ndarray::ArrayD<f32>| {
             if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() }
         };
-        Ok(aligned.map(|a| Part { values: standard(a.values), rows: a.rows, first_key: a.first_key }))
+        Ok(aligned.map(|a| Part { values: standard(a.values).into_shared(), rows: a.rows, first_key: a.first_key }))
     }
 
     pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {

@@ -166,7 +166,7 @@ impl Walk {
         let tokens = self.steps[self.forward];
         let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.as_ref().map(Cow::Borrowed));
         let ours = || {
-            let value = self.engine.as_ref()?.get(site)?.to_owned();
+            let value = self.engine.as_ref()?.get(site)?.clone();
             Some(Cow::Owned(Part::whole(value, site, tokens)))
         };
         [dumped(CANDIDATE).unwrap_or_else(ours), dumped(REFERENCE).unwrap_or_else(ours)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ndarray::{ArrayD, Axis, Zip};
+use ndarray::{ArrayRef, Axis, IxDyn, Zip};
 
 use crate::engine::{Activation as A, Axis as Counted, Site};
 
@@ -66,7 +66,12 @@ impl fmt::Display for Disguise {
 const SORTED: f64 = 1e-3;
 
 /// Finds the disguise under which the error is at most `limit`, other than another order of heads or of their channels.
-pub(super) fn find(site: Site, reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Option<Disguise> {
+pub(super) fn find(
+    site: Site,
+    reference: &ArrayRef<f32, IxDyn>,
+    candidate: &ArrayRef<f32, IxDyn>,
+    limit: f64,
+) -> Option<Disguise> {
     if reference.shape() != candidate.shape() {
         return None;
     }
@@ -87,9 +92,9 @@ pub(super) fn error<'a>(values: impl IntoIterator<Item = &'a f32>, expected: imp
     if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() }
 }
 
-fn of_scores(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Option<Disguise> {
-    let mut reference = reference.clone();
-    let mut candidate = candidate.clone();
+fn of_scores(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>, limit: f64) -> Option<Disguise> {
+    let mut reference = reference.to_owned();
+    let mut candidate = candidate.to_owned();
     let (mut both, mut one) = (0, 0);
     Zip::from(&mut reference).and(&mut candidate).for_each(|a, b| {
         both += usize::from(a.is_finite() && b.is_finite());
@@ -105,8 +110,8 @@ fn of_scores(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Op
     if let Some(found) = scaled(&reference, &candidate, limit) {
         return Some(found);
     }
-    let shift = |values: &ArrayD<f32>| {
-        let mut shifted = values.clone();
+    let shift = |values: &ArrayRef<f32, IxDyn>| {
+        let mut shifted = values.to_owned();
         for mut row in shifted.lanes_mut(Axis(2)) {
             let seen = row.iter().filter(|v| **v != 0.0).count().max(1);
             let mean = row.sum() / seen as f32;
@@ -118,7 +123,11 @@ fn of_scores(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Op
 }
 
 /// Whether the values are those of the reference times a number that is not 1.
-pub(super) fn scaled(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Option<Disguise> {
+pub(super) fn scaled(
+    reference: &ArrayRef<f32, IxDyn>,
+    candidate: &ArrayRef<f32, IxDyn>,
+    limit: f64,
+) -> Option<Disguise> {
     let pairs = || candidate.iter().zip(reference).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     let (dot, square) = pairs().fold((0.0, 0.0), |(dot, square), (a, b)| (dot + a * b, square + b * b));
     let factor = dot / square;
@@ -127,13 +136,13 @@ pub(super) fn scaled(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f6
     (fits && (factor - 1.0).abs() > limit).then_some(Disguise::Scaled(factor))
 }
 
-fn sorted(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Option<Disguise> {
+fn sorted(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>, limit: f64) -> Option<Disguise> {
     // The axis before the last is that of the rows.
     let row = Axis(reference.ndim().checked_sub(2)?);
     if reference.len_of(row) < 2 || reference.len() / reference.len_of(row) < 8 {
         return None;
     }
-    let order = |values: &ArrayD<f32>| -> Vec<f32> {
+    let order = |values: &ArrayRef<f32, IxDyn>| -> Vec<f32> {
         values
             .axis_iter(row)
             .flat_map(|row| {
@@ -149,7 +158,7 @@ fn sorted(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, limit: f64) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array;
+    use ndarray::{Array, ArrayD};
 
     /// Numbers without a pattern.
     fn numbers(shape: &[usize]) -> ArrayD<f32> {

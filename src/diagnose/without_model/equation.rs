@@ -81,7 +81,7 @@ impl Own<'_> {
     }
 
     fn values(&self, layer: usize, activation: A) -> Result<Option<ArrayD<f32>>, dump::Error> {
-        Ok(self.part(layer, activation)?.map(|part| part.values))
+        Ok(self.part(layer, activation)?.map(|part| part.values.into_owned()))
     }
 
     /// The residual stream as it enters a layer.

@@ -92,7 +92,7 @@ fn without_pattern(pair: &Pair, survey: &Survey, at: usize) -> Result<Option<f64
         (found.error, found.sides)
     } else {
         let [Some(a), Some(b)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
-        (node.error(), [a.values, b.values])
+        (node.error(), [a.values.into_owned(), b.values.into_owned()])
     };
     if reference.shape() != candidate.shape() || reference.ndim() < 2 {
         return Ok(None);

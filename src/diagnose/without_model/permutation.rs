@@ -1,7 +1,7 @@
 //! Heads, or the channels of a head, in another order. Both orders are the same tensor to an engine that rotates, or reads,
 //! accordingly; so noise on top of them is measured behind them.
 
-use ndarray::{Array3, ArrayD, Axis, Ix3};
+use ndarray::{Array3, ArrayD, ArrayRef, Axis, Ix3, IxDyn};
 
 use super::disguise::{Disguise, error};
 use super::survey::{Survey, read};
@@ -53,7 +53,12 @@ pub(super) fn of_node(
 }
 
 /// Finds the order under which the error is at most `limit`.
-fn search(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, config: &Config, limit: f64) -> Option<Permuted> {
+fn search(
+    reference: &ArrayRef<f32, IxDyn>,
+    candidate: &ArrayRef<f32, IxDyn>,
+    config: &Config,
+    limit: f64,
+) -> Option<Permuted> {
     let split = |values| heads(values, config.head_dim);
     let (reference, candidate) = (split(reference)?, split(candidate)?);
     if reference.dim() != candidate.dim() {
@@ -69,7 +74,7 @@ fn search(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, config: &Config, lim
 }
 
 /// As `[head, token, head_dim]`.
-fn heads(values: &ArrayD<f32>, head_dim: usize) -> Option<Array3<f32>> {
+fn heads(values: &ArrayRef<f32, IxDyn>, head_dim: usize) -> Option<Array3<f32>> {
     match *values.shape() {
         [_, _, _] => values.to_owned().into_dimensionality::<Ix3>().ok(),
         [tokens, width] if head_dim > 0 && width % head_dim == 0 => {

@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use ndarray::ArrayD;
-
 use super::curve::Curve;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Aligned, Pair, Subject, Twins};
-use crate::engine::{Activation, Site};
+use crate::engine::{Activation, Site, Value};
 use crate::metrics::{self, Comparison};
 
 /// Scores below this are masked: engines use -1e4 and less, up to the lowest number there is.
@@ -142,7 +140,7 @@ pub(super) fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sid
         if scores {
             values.mapv_inplace(|value| if value <= MASKED { f32::NEG_INFINITY } else { value });
         }
-        Part { values, rows: aligned.rows, first_key: aligned.first_key }
+        Part { values: values.into_shared(), rows: aligned.rows, first_key: aligned.first_key }
     };
     let parts = [reference.map(|a| part(a, "reference")), candidate.map(|a| part(a, "candidate"))];
     Ok(Sides { parts, laid_out, notes })
@@ -177,7 +175,7 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
 }
 
 /// Tensors of which nothing is known but that their axes are as long.
-fn as_stored(values: &ArrayD<f32>, expected: &ArrayD<f32>, first: usize) -> Option<(Comparison, Worst, Vec<usize>)> {
+fn as_stored(values: &Value, expected: &Value, first: usize) -> Option<(Comparison, Worst, Vec<usize>)> {
     if values.shape() != expected.shape() {
         return None;
     }

@@ -62,7 +62,7 @@ fn heads(values: ArrayD<f32>, config: &Config) -> Option<Array3<f64>> {
 fn whole(own: &Own, config: &Config, layer: usize, activation: A) -> Result<Option<Array3<f64>>, dump::Error> {
     let part = own.part(layer, activation)?;
     let part = part.filter(|part| part.rows.len() == own.pair.tokens(own.forward) && part.first_key == 0);
-    Ok(part.and_then(|part| heads(part.values, config)))
+    Ok(part.and_then(|part| heads(part.values.into_owned(), config)))
 }
 
 /// The key head that a query head reads: `(query head, query heads, key heads)`, and what is unusual about it.

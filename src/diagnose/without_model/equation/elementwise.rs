@@ -1,6 +1,6 @@
 //! The MLP's activation function and product, and the norms.
 
-use ndarray::{ArrayD, Axis};
+use ndarray::{ArrayD, ArrayRef, Axis, IxDyn};
 
 use super::Residual;
 
@@ -77,11 +77,14 @@ pub(in crate::diagnose::without_model) struct FittedNorm {
 }
 
 /// A norm: what goes in, times a number per row, times a weight per channel. Both are free, so that it takes three rows.
-pub(in crate::diagnose::without_model) fn fitted_norm(out: &ArrayD<f32>, x: &ArrayD<f32>) -> Option<FittedNorm> {
+pub(in crate::diagnose::without_model) fn fitted_norm(
+    out: &ArrayRef<f32, IxDyn>,
+    x: &ArrayRef<f32, IxDyn>,
+) -> Option<FittedNorm> {
     if out.shape() != x.shape() || out.ndim() != 2 || out.len_of(Axis(0)) < 3 {
         return None;
     }
-    let at = |values: &ArrayD<f32>, row: usize, channel: usize| f64::from(values[[row, channel]]);
+    let at = |values: &ArrayRef<f32, IxDyn>, row: usize, channel: usize| f64::from(values[[row, channel]]);
     let (rows, channels) = (out.len_of(Axis(0)), out.len_of(Axis(1)));
     let root = |row: usize| {
         let squares: f64 = (0..channels).map(|channel| at(x, row, channel).powi(2)).sum();
