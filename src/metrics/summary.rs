@@ -45,7 +45,11 @@ pub fn summarise(values: ArrayViewD<f32>) -> Summary {
     let shape = values.shape().to_vec();
     let values = values.as_standard_layout();
     let values = values.as_slice().expect("standard layout");
-    let parts: Vec<Part> = values.par_chunks(CHUNK).map(Part::of).collect();
+    // To wake another thread takes longer than to describe one chunk.
+    let parts: Vec<Part> = match values.len() {
+        ..=CHUNK => vec![Part::of(values)],
+        _ => values.par_chunks(CHUNK).map(Part::of).collect(),
+    };
     let all = parts.iter().fold(Part::default(), Part::and);
     let infinite = all.positive_infinite + all.negative_infinite;
     let finite = values.len() - all.nan - infinite;
