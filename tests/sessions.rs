@@ -13,6 +13,8 @@ mod floor;
 mod kill;
 #[path = "sessions/recover.rs"]
 mod recover;
+#[path = "sessions/replaced.rs"]
+mod replaced;
 #[path = "sessions/screens.rs"]
 mod screens;
 

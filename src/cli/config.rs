@@ -14,6 +14,7 @@ use anyhow::Context;
 use super::places;
 use crate::debugger::DEFAULT_MEMORY;
 use crate::debugger::command::SETTINGS;
+use crate::session::DEFAULT_BUDGET;
 use crate::tui::{Keymap, Settings};
 
 /// Print the configuration in effect, as a file that can be read back.
@@ -35,11 +36,13 @@ pub(super) struct Config {
     pub(super) keys: Keymap,
     /// Bytes of activations that the debugger keeps.
     pub(super) memory: usize,
+    /// Bytes of tensors that a session keeps.
+    pub(super) session: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { settings: Settings::default(), keys: Keymap::default(), memory: DEFAULT_MEMORY }
+        Self { settings: Settings::default(), keys: Keymap::default(), memory: DEFAULT_MEMORY, session: DEFAULT_BUDGET }
     }
 }
 
@@ -97,10 +100,12 @@ impl Config {
             add(format!("{} = {}", spec.name, reader::written(now.words().1)));
         }
         let [memory, usual] = [self.memory, DEFAULT_MEMORY].map(bytes::written);
+        let [session, most] = [self.session, DEFAULT_BUDGET].map(bytes::written);
         let [history, lines] = [self.settings.history, Settings::default().history];
         add(format!(
             "\n[limits]\n# How much the debugger keeps of what it has computed, newest first; g computes the rest again. \
-             Default \"{usual}\".\nmemory = \"{memory}\"\n# Command lines kept from run to run. Default \
+             Default \"{usual}\".\nmemory = \"{memory}\"\n# How much a session file keeps of the tensors that were looked at. Default \
+             \"{most}\".\nsession = \"{session}\"\n# Command lines kept from run to run. Default \
              {lines}.\nhistory = {history}",
         ));
         text
@@ -130,11 +135,11 @@ mod tests {
     fn what_is_written_is_read_back() {
         let text = "[keys]\nx = 'goto \"\\ \\u0007'\nF5 = \"continue\"\ns = ''\n\"\\\\\" = \"step 2\"\n\
                     [screen]\ntheme = 'light'\ncolors = '256'\nascii = false\nmouse = false\nlayout = 'comparing'\n\
-                    [limits]\nmemory = '64 MiB'\nhistory = 5\n";
+                    [limits]\nmemory = '64 MiB'\nsession = '1 GB'\nhistory = 5\n";
         let config = reader::read("config.toml", text).expect("a configuration");
         let written = config.written();
         let again = reader::read("config.toml", &written).expect("the same configuration");
-        assert_eq!((again.settings, again.memory), (config.settings, 64 << 20));
+        assert_eq!((again.settings, again.memory, again.session), (config.settings, 64 << 20, 1_000_000_000));
         let lines = |config: &Config| {
             let mut lines: Vec<(String, String)> =
                 config.keys.lines().map(|(key, line)| (key.to_string(), line.to_string())).collect();

@@ -57,11 +57,21 @@ pub(super) struct Args {
     /// Save the session when it ends, as NAME.session and NAME.safetensors: `layerstep replay NAME` plays it.
     #[arg(long, value_name = "NAME")]
     pub(super) record: Option<PathBuf>,
+    /// Let --record replace another session of this name.
+    #[arg(long, requires = "record")]
+    pub(super) replace: bool,
     /// Go on with a session that was cut off, the last one or that of a journal file: everything that was typed is done
     /// again.
     #[arg(long, value_name = "JOURNAL", num_args = 0..=1, conflicts_with_all = ["model", "prompt", "ids", "reference", "candidate", "suspect"])]
     #[expect(clippy::option_option, reason = "not said, said alone, said with a file")]
     pub(super) recover: Option<Option<PathBuf>>,
+}
+
+impl Args {
+    /// Where the session is saved, and whether it may replace another one.
+    fn recorded(&self) -> Option<(&Path, bool)> {
+        Some((self.record.as_deref()?, self.replace))
+    }
 }
 
 /// What is debugged, and where it lies.
@@ -79,10 +89,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (args, commands) = recovered.as_ref().map_or((args, &args.commands), |again| (&again.args, &again.commands));
     let subject = open(args)?;
     if args.batch != Some(None) {
-        let shown = show(subject, config, args.record.as_deref(), commands.clone());
+        let shown = show(subject, config, args.recorded(), commands.clone());
         return shown.inspect(|_| recovered.iter().for_each(recording::Recovered::forget));
     }
-    let recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
+    let recorder = recording::recorder(subject.debugger, subject.places, &config, args.recorded())?;
     let stdin = std::io::stdin();
     let mut lines = stdin.lock();
     let script = read.then_some(("standard input", &mut lines as &mut dyn BufRead));
@@ -110,7 +120,7 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
         .args;
     let config = Config::load(args.config.as_deref())?;
     let subject = open(&args)?;
-    let recorder = recording::recorder(subject.debugger, subject.places, &config, args.record.as_deref())?;
+    let recorder = recording::recorder(subject.debugger, subject.places, &config, args.recorded())?;
     // The line stays as an empty one, so that the others keep their numbers.
     let lines: Vec<&str> =
         text.lines().enumerate().map(|(index, line)| if Some(index) == first { "" } else { line }).collect();
@@ -195,7 +205,12 @@ pub(super) fn run_demo(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     show(open(&Args::default())?, config, None, Vec::new())
 }
 
-fn show(subject: Subject, config: Config, record: Option<&Path>, commands: Vec<String>) -> anyhow::Result<ExitCode> {
+fn show(
+    subject: Subject,
+    config: Config,
+    record: Option<(&Path, bool)>,
+    commands: Vec<String>,
+) -> anyhow::Result<ExitCode> {
     let recorder = recording::recorder(subject.debugger, subject.places, &config, record)?;
     let watch = subject.watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let Config { settings, keys, .. } = config;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::config::Config;
 use super::debug::Args;
@@ -12,24 +12,24 @@ use super::input::TokenArgs;
 use super::witness::DumpArgs;
 use super::{note, places};
 use crate::debugger::Debugger;
-use crate::session::{DEFAULT_BUDGET, Journal, Places, Recorder, Text, file_of, journal};
+use crate::session::{Journal, Places, Recorder, Text, file_of, journal};
 
-/// A recorder of a debugger; what it records is saved as `record`, if that is given.
+/// A recorder of a debugger; what it records is saved as `record`, if that is given, which may replace another session.
 pub(super) fn recorder(
     mut debugger: Debugger,
     places: Places,
     config: &Config,
-    record: Option<&Path>,
+    record: Option<(&Path, bool)>,
 ) -> anyhow::Result<Arc<Mutex<Recorder>>> {
     debugger.limit_memory(config.memory);
-    let mut recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
-    if let Some(name) = record {
+    let mut recorder = Recorder::new(debugger, places, config.session);
+    if let Some((name, replace)) = record {
         let path = file_of(name);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
             bail!("--record {}: there is no folder {}", name.display(), folder.display());
         }
-        recorder.record_to(path);
+        recorder.record_to(path, replace).map_err(|sentence| anyhow!("--record {}: {sentence}", name.display()))?;
     }
     if let Some(folder) = places::journals()
         && let Err(sentence) = recorder.keep_journal(&folder)

@@ -17,7 +17,7 @@ use crate::debugger::Debugger;
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
 use crate::session::sources::digest;
-use crate::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, Text, pack, values::Values};
+use crate::session::{Places, Recorder, Recording, Replay, Tally, Text, pack, values::Values};
 use crate::tui;
 
 /// Replay a recorded session: on the screen, or with --check as a test.
@@ -123,7 +123,7 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
             debugger.limit_memory(config.memory);
             let differs = other_inputs(args, &recording, &debugger, &places)?;
             let how = format!("computed again with {}", debugger.header().model);
-            let recorder = Recorder::new(debugger, places, DEFAULT_BUDGET);
+            let recorder = Recorder::new(debugger, places, config.session);
             Ok(Ready { replay: Replay::new(recorder, recording), how, differs })
         }
         Err(why) if named => anyhow::bail!(why),
@@ -132,7 +132,7 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
                 anyhow::anyhow!("{}: {why}, and {sentence}: --model says where the model is", args.session.display())
             })?;
             let how = format!("only what was recorded: {why}");
-            let recorder = Recorder::new(debugger, Places::default(), DEFAULT_BUDGET);
+            let recorder = Recorder::new(debugger, Places::default(), config.session);
             Ok(Ready { replay: Replay::new(recorder, recording), how, differs: Vec::new() })
         }
     }

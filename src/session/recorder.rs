@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::file::{Answer, Line};
 use super::header::Header;
 use super::journal::{self, Journal};
+use super::saving;
 use super::sources::Places;
 use super::values::Event;
 use crate::debugger::view::{self, Listing, Stop};
@@ -16,6 +17,9 @@ use crate::model::Fingerprint;
 
 /// Bytes of tensors that a session keeps, where nothing else was said.
 pub const DEFAULT_BUDGET: usize = 64_000_000;
+
+/// How a recording replaces another session.
+const REPLACE: &str = "--replace records in its place";
 
 /// What may change of a comparison; numbers by their bits, so that NaN is itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +53,12 @@ pub struct Recorder {
     journal: Option<Journal>,
     /// Where it is to be saved, or was.
     pub(super) target: Option<PathBuf>,
-    /// Whether it is saved when it ends.
-    records: bool,
+    /// Whether it is saved when it ends, and may then replace another session.
+    records: Option<bool>,
     /// Lines that the file has.
     pub(super) saved: usize,
-    budget: usize,
+    /// Bytes of tensors that it keeps.
+    pub(super) budget: usize,
 }
 
 impl Recorder {
@@ -74,7 +79,7 @@ impl Recorder {
             config,
             journal: None,
             target: None,
-            records: false,
+            records: None,
             saved: 0,
             budget,
             debugger,
@@ -91,9 +96,14 @@ impl Recorder {
         Ok(())
     }
 
-    /// Saves it there when it ends.
-    pub fn record_to(&mut self, path: PathBuf) {
-        (self.target, self.records) = (Some(path), true);
+    /// Saves it there when it ends, in the place of another session where `replace` says so.
+    ///
+    /// # Errors
+    /// One sentence: what is there already.
+    pub fn record_to(&mut self, path: PathBuf, replace: bool) -> Result<(), String> {
+        saving::free(&path, replace, REPLACE)?;
+        (self.target, self.records) = (Some(path), Some(replace));
+        Ok(())
     }
 
     /// The size of the screen that it is shown on.
@@ -103,7 +113,7 @@ impl Recorder {
 
     /// The name of the file that it goes to when it ends, without its ending.
     pub fn name(&self) -> Option<String> {
-        Some(self.target.as_ref().filter(|_| self.records)?.file_stem()?.to_string_lossy().into_owned())
+        Some(self.target.as_ref().filter(|_| self.records.is_some())?.file_stem()?.to_string_lossy().into_owned())
     }
 
     /// The debugger.
@@ -222,8 +232,13 @@ impl Recorder {
     pub fn finish(&mut self) -> Result<Vec<String>, String> {
         let unsaved = self.lines.len() > self.saved;
         let mut said = Vec::new();
-        if self.records && unsaved {
-            said = self.save(None, true, &AtomicBool::new(false))?;
+        if let Some(replace) = self.records.filter(|_| unsaved) {
+            let saved = self.save(None, replace, &AtomicBool::new(false));
+            // Another session may have come there meanwhile, or the disk is full.
+            said = saved.map_err(|sentence| match &self.journal {
+                Some(_) => format!("{sentence}; nothing is lost: layerstep debug --recover goes on with it"),
+                None => sentence,
+            })?;
         } else if unsaved && self.is_marked() {
             // The lock goes with the process; the file stays.
             return Ok(vec![

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::error::shown;
 use super::file::{self, Text};
 use super::header::{Divergence, Header, ModelFacts, Tokens, Values, Verdict};
 use super::recorder::Recorder;
@@ -30,6 +31,27 @@ pub(super) fn before(values: &Path) -> PathBuf {
     name.into()
 }
 
+/// The values of a session lie beside it.
+fn values_of(session: &Path) -> PathBuf {
+    session.with_extension("safetensors")
+}
+
+/// Whether a session may be written there. Another session is replaced only where that was asked for, and what is no
+/// session never: NAME may be that of weights or of a dump.
+///
+/// # Errors
+/// One sentence: what is there; `how` it is replaced.
+pub(super) fn free(session: &Path, replace: bool, how: &str) -> Result<(), String> {
+    if session.exists() && !replace {
+        return Err(format!("{} is there already: {how}", shown(session)));
+    }
+    let values = values_of(session);
+    if values.exists() && !values::is_one(&values) {
+        return Err(format!("{} is there already and holds no session: choose another name", shown(&values)));
+    }
+    Ok(())
+}
+
 impl Recorder {
     /// Writes the session so far; without a name, to where it was saved last.
     ///
@@ -45,8 +67,8 @@ impl Recorder {
         let path = name.map(file_of).or_else(|| self.target.clone());
         let path = path.ok_or("where to? save NAME writes NAME.session and NAME.safetensors")?;
         let own = self.target.as_ref() == Some(&path) && self.saved > 0;
-        if path.exists() && !replace && !own {
-            return Err(format!("{} is there already: save! in the place of save replaces it", path.display()));
+        if !own {
+            free(&path, replace, "save! in the place of save replaces it")?;
         }
         let folder = std::path::absolute(&path).map_err(|error| error.to_string())?;
         let folder = folder.parent().ok_or_else(|| format!("{} names no file", path.display()))?;
@@ -63,7 +85,7 @@ impl Recorder {
         let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
         let left_out = looks.left_out.len();
         let (bytes, tensors) = values::to_bytes(views, looks)?;
-        let beside = path.with_extension("safetensors");
+        let beside = values_of(&path);
         let name = beside.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         header.values = Some(Values { file: name, tensors, bytes: bytes.len() as u64, left_out });
         let text = Text { header, lines: self.lines.clone() };
@@ -98,9 +120,10 @@ impl Recorder {
             size(bytes.len() as u64)
         )];
         if left_out > 0 {
+            let (tensors, budget) = (counted(left_out, "tensor"), size(self.budget as u64));
             said.push(format!(
-                "{} more looked at and left out: the values would be too large",
-                counted(left_out, "tensor")
+                "{tensors} more looked at and left out: a session keeps {budget}, which its limit in the configuration \
+                 changes"
             ));
         }
         self.target = Some(path);

@@ -12,7 +12,7 @@ use crate::debugger::view::{Header, Stop, Witness};
 use crate::debugger::{LensSeen, Look, Looks, Seen};
 use crate::diagnose::ActivationRow;
 use crate::engine::Site;
-use crate::formats;
+use crate::formats::{self, Archive};
 use crate::model::Fingerprint;
 use crate::model::fingerprint;
 
@@ -212,6 +212,11 @@ pub(super) fn rewrite(bytes: &[u8], file: &str, change: &mut dyn FnMut(&mut Stri
 /// Of the disk.
 pub fn save(path: &Path, bytes: &[u8]) -> Result<(), formats::Error> {
     formats::write_file(path, |out| out.write_all(bytes))
+}
+
+/// Whether a file holds what was looked at in a session: nothing else is ever replaced by it.
+pub(super) fn is_one(path: &Path) -> bool {
+    Archive::open(path).is_ok_and(|archive| archive.metadata().contains_key(FORMAT))
 }
 
 /// Reads a file of values.

@@ -11,7 +11,7 @@ use super::bytes;
 use crate::debugger::command::{SETTINGS, SettingSpec, listed, nearest};
 
 const SECTIONS: &[&str] = &["keys", "screen", "limits"];
-const LIMITS: &[&str] = &["memory", "history"];
+const LIMITS: &[&str] = &["memory", "session", "history"];
 /// Lines of the history at most.
 const LONGEST: usize = 1_000_000;
 
@@ -114,12 +114,15 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn size(&self, key: &Key, value: &Spanned<DeValue>) -> anyhow::Result<usize> {
+        let read = value.get_ref().as_str().and_then(bytes::read);
+        read.ok_or_else(|| self.wrong(key, value, "a size: \"4 GB\", \"500 MB\""))
+    }
+
     fn limit(&mut self, key: &Key, value: &Spanned<DeValue>) -> anyhow::Result<()> {
         match key.get_ref().as_ref() {
-            "memory" => {
-                let read = value.get_ref().as_str().and_then(bytes::read);
-                self.config.memory = read.ok_or_else(|| self.wrong(key, value, "a size: \"4 GB\", \"500 MB\""))?;
-            }
+            "memory" => self.config.memory = self.size(key, value)?,
+            "session" => self.config.session = self.size(key, value)?,
             "history" => {
                 let read = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
                 let fits = read.filter(|lines| *lines <= LONGEST);
