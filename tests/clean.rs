@@ -5,6 +5,8 @@
 mod controls;
 #[path = "clean/coverages.rs"]
 mod coverages;
+#[path = "clean/fed.rs"]
+mod fed;
 #[allow(dead_code, reason = "tests/dump.rs uses the rest")]
 #[path = "dump/fixture.rs"]
 mod fixture;

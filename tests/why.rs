@@ -88,6 +88,20 @@ fn what_was_diagnosed_makes_the_candidates_tensors() {
     assert!(error(&debugger, "2.q_rope", Witness::Reference) < 1e-6, "a second time switches it off");
 }
 
+/// What was wrong in the prefill is wrong in every decode step, for the same reason.
+#[test]
+fn a_mistake_has_its_name_in_decode_steps_too() {
+    let mut debugger = demo();
+    let mut named = Vec::new();
+    while execute(&mut debugger, Command::Continue(1)).expect("a stop") != Stop::End {
+        let name = debugger.listing().rows[debugger.listing().at.expect("an op")].short.clone();
+        let diagnosis = diagnosed(&mut debugger, Command::Diagnose(name.clone()));
+        named.push((debugger.listing().forward, name, diagnosis.suspects[0].id.clone()));
+    }
+    let of = |forward| ["2.q_rope", "2.k_rope"].map(|name| (forward, name.into(), "rope_interleaved".into()));
+    assert_eq!(named, [of(0), of(1), of(2)].concat());
+}
+
 #[test]
 fn a_switch_that_is_interrupted_changes_nothing() {
     let mut debugger = demo();

@@ -34,6 +34,15 @@ impl Pairs {
         }
     }
 
+    /// Which of Hugging Face's channels each stored channel holds.
+    pub fn held(self, head_dim: usize) -> Vec<usize> {
+        let inverse = match self {
+            Self::SideBySide => Self::HalfApart,
+            Self::HalfApart => Self::SideBySide,
+        };
+        (0..head_dim).map(|channel| inverse.stored(channel, head_dim)).collect()
+    }
+
     /// The stored channel that holds Hugging Face's channel `i`.
     fn stored(self, i: usize, head_dim: usize) -> usize {
         let half = head_dim / 2;

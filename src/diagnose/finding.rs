@@ -50,6 +50,8 @@ pub struct Finding {
     pub kind: Kind,
     /// Why it may be harmless: it is if what follows agrees.
     pub harmless: Option<Harmless>,
+    /// Whether it is what an open one before it gives: if that is wrong, this one only follows.
+    pub follows: bool,
     /// The activation whose value it has.
     pub label: Option<Site>,
     /// How far it is from what its inputs give.

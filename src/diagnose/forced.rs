@@ -72,6 +72,12 @@ impl Forced {
         }
     }
 
+    /// Puts the channels of the keys that a layer keeps of the forwards before in another order.
+    pub fn reorder_cached_keys(&mut self, layer: usize, order: &[usize]) {
+        self.exact.reorder_cached_keys(layer, order);
+        self.draws.iter_mut().for_each(|draw| draw.reorder_cached_keys(layer, order));
+    }
+
     /// Position of the current forward's first token.
     pub fn first_position(&self) -> usize {
         self.exact.first_position()

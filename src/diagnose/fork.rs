@@ -57,16 +57,30 @@ impl Trail {
     /// Decides what is open: the dump's engine went on with the dump's values, or with the right ones.
     pub(super) fn settle(&mut self, went_on_with_the_dump: bool) {
         let Some(fork) = self.fork.take() else { return };
+        let mut permuted = Vec::new();
         for (_, _, index) in &fork.open {
             let finding = &mut self.findings[*index];
             let order = |site| super::span::order(site, &self.model.config);
             // A value that only a later op can have made is right under a wrong name, whatever followed from it.
             let ahead = finding.label.is_some_and(|label| order(label).0 > order(finding.site).0);
             finding.kind = match (went_on_with_the_dump && !ahead, finding.harmless) {
+                (true, _) if finding.follows => Kind::Equivalent,
                 (true, _) => Kind::Wrong,
                 (false, Some(_)) => Kind::Equivalent,
                 (false, None) => Kind::Mislabelled,
             };
+            match (finding.kind, finding.harmless) {
+                // Nothing is rotated at position 0: whether its layout is harmless, later forwards tell.
+                (Kind::Equivalent, Some(Harmless::Permuted(_))) if self.ends[finding.step] == 1 => {}
+                // Nothing is searched for: one that is not harmless may still come.
+                (Kind::Equivalent, _) => finding.scene = None,
+                (Kind::Wrong, Some(Harmless::Permuted(_))) => permuted.push((finding.site, finding.harmless)),
+                _ => {}
+            }
+        }
+        let first = self.findings.iter_mut().filter(|finding| self.ends[finding.step] == 1);
+        for finding in first.filter(|finding| permuted.contains(&(finding.site, finding.harmless))) {
+            finding.kind = Kind::Wrong;
         }
         if went_on_with_the_dump {
             let arithmetic = self.healed.arithmetic.clone();
@@ -106,12 +120,15 @@ impl Trail {
             None => {
                 let here = self.scene(site, part);
                 let exact = reach.ops == 0;
-                suspects = if exact { self.accuse(&here) } else { Vec::new() };
+                if exact {
+                    self.narrow(&here);
+                    suspects = self.accuse(&here);
+                }
                 let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
                 let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
                 scene = (unknown && self.findings.iter().find(alike).is_none()).then(|| Arc::new(here));
             }
-            Some(Harmless::Permuted(_) | Harmless::Unmasked) if reach.ops == 0 => {
+            Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::CoarseWeights) if reach.ops == 0 => {
                 let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
                 scene = self.findings.iter().find(alike).is_none().then(|| Arc::new(self.scene(site, part)));
             }
@@ -126,6 +143,7 @@ impl Trail {
                 Kind::Open
             },
             harmless,
+            follows: false,
             label,
             noise: noise.clone(),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
@@ -149,6 +167,7 @@ impl Trail {
             site,
             step: self.spans.forward(),
             first: self.healed.first_position(),
+            right_until: self.right_until(site),
             part: Some(ours.unwrap_or_else(|| part.clone())),
             stretch: (self.spans.reach(site, &self.model.config).ops > 0)
                 .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
@@ -156,6 +175,13 @@ impl Trail {
             terms: self.terms(site, precision),
             is_reference: self.is_reference,
         }
+    }
+
+    /// The end of the last forward in which the dump has an op as it should be.
+    fn right_until(&self, site: Site) -> usize {
+        let found = |step: usize| self.findings.iter().any(|finding| finding.site == site && finding.step == step);
+        let right = |step: &usize| self.dump.planned(*step, site).is_some() && !found(*step);
+        (0..self.spans.forward()).rev().find(right).map_or(0, |step| self.ends[step])
     }
 
     /// The layout that the queries or keys of this layer have been found to have.
@@ -189,11 +215,33 @@ impl Trail {
         if self.searches > SEARCHES { Vec::new() } else { search::search(scene) }
     }
 
+    /// Of several mistakes that make a tensor, those that make it in a later forward, too, and in the same words: one token
+    /// is normed by a number, every token by another.
+    fn narrow(&mut self, scene: &Scene) {
+        let first = self.findings.iter_mut().find(|finding| finding.site == scene.site && finding.suspects.len() > 1);
+        let Some(Finding { suspects: accused, .. }) = first else { return };
+        let again = |accused: &Accused| {
+            let again = suspects::named(accused.id).and_then(|suspect| search::one(scene, suspect));
+            // What the cache holds is another thing in each step.
+            again.is_some_and(|again| again.summary == accused.summary || accused.id.starts_with("kv_cache"))
+        };
+        let in_both: Vec<Accused> = accused.iter().filter(|accused| again(accused)).cloned().collect();
+        if !in_both.is_empty() {
+            *accused = in_both;
+        }
+    }
+
     /// Opens a fork, or adds to the one that is open.
     pub(super) fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
         let index = self.note(site, &part, noise, harmless);
         let (mut followed, mut open) =
             self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
+        if let Some(Harmless::Permuted(pairs)) = harmless
+            && self.is_first_permuted_key(site, pairs, &open)
+        {
+            // Its keys of the forwards before are in its order, too: the first token's tell nothing, as it is not rotated.
+            followed.reorder_cached_keys(site.layer, &pairs.held(self.model.config.head_dim));
+        }
         match harmless {
             Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),
             _ => followed.force(site, &part),
@@ -214,6 +262,20 @@ impl Trail {
         open.push((site, part, index));
         self.fork = Some(Fork { followed, open });
         index
+    }
+
+    /// Whether `site` is the first key of its layer in this forward, and was in another order in the one before, which was
+    /// harmless.
+    fn is_first_permuted_key(&self, site: Site, pairs: Pairs, open: &[(Site, Part, usize)]) -> bool {
+        let is_key = |other: Site| {
+            let keys = [Activation::KProj, Activation::KNorm, Activation::KRope];
+            other.layer == site.layer && keys.contains(&other.activation)
+        };
+        let last = self.findings.iter().rev().find(|found| found.site == site && found.step < self.spans.forward());
+        is_key(site)
+            && !open.iter().any(|(other, ..)| is_key(*other))
+            && last
+                .is_some_and(|last| (last.kind, last.harmless) == (Kind::Equivalent, Some(Harmless::Permuted(pairs))))
     }
 
     /// Whether a tensor does not depend on what is open.

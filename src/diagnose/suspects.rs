@@ -59,9 +59,10 @@ pub struct Variant {
 }
 
 impl Suspect {
-    /// Whether everything before the forward `step` can be right.
-    pub fn may_be_first_seen_in(&self, step: usize) -> bool {
-        step == 0 || !rope::shows_in_prefill(self)
+    /// Whether it should have shown in the forwards before, where the op was right: a small one may have been too small
+    /// there, and an engine may have other code for decode steps.
+    pub fn is_late(&self, scene: &Scene) -> bool {
+        rope::shows_from(self).is_some_and(|position| position < scene.right_until)
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Trail {
     pub(super) findings: Vec<Finding>,
     /// How often suspects have been searched for.
     pub(super) searches: usize,
+    /// Positions behind the last token of each forward.
+    pub(super) ends: Vec<usize>,
 }
 
 impl Trail {
@@ -86,6 +88,7 @@ impl Trail {
             coarse: Coarse::default(),
             findings: Vec::new(),
             searches: 0,
+            ends: vec![ids.len()],
         })
     }
 
@@ -96,6 +99,7 @@ impl Trail {
             fork.followed.begin_forward(ids);
         }
         self.spans.begin_forward();
+        self.ends.push(self.ends.last().map_or(0, |end| end + ids.len()));
         self.anchor = (self.healed.clone(), Vec::new());
         self.recent.clear();
     }
@@ -190,14 +194,14 @@ impl Trail {
         self.forget_harmless(site);
         let terms = self.terms(site, precision);
         let mut noise = self.measure(site, part, self.healed.expected(), terms);
-        let mut permuted = None;
+        let (mut permuted, mut follows) = (None, false);
         if let Some(fork) = self.fork.as_ref().filter(|_| !self.is_independent()) {
             // It depends on what is open: only one of the branches can be right, unless it hardly matters.
             permuted = self.permuted(site, part, &noise, terms);
             let healed = permuted.as_ref().map_or(noise.score, |(_, noise)| noise.score);
             let followed = self.measure(site, part, fork.followed.expected(), terms).score;
             match (healed <= 1.0, followed <= 1.0) {
-                (true, true) => {}
+                (true, true) => follows = true,
                 // A layout that could be harmless is wrong only if what follows shows it.
                 (false, false) if self.is_relabelled(site, part) => self.settle(false),
                 // The same tensor once more: what follows tells about both.
@@ -247,7 +251,9 @@ impl Trail {
             look.finding = presumed.into_iter().find(here);
             look.noise = Some(noise);
         } else {
-            look.finding = Some(self.suspect(site, part.clone(), &noise, harmless));
+            let index = self.suspect(site, part.clone(), &noise, harmless);
+            self.findings[index].follows = follows;
+            look.finding = Some(index);
             look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
         }
     }

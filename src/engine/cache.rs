@@ -42,6 +42,13 @@ impl<T: Real> KvCache<T> {
         self.view(&self.values[layer])
     }
 
+    /// Puts the channels of every key of a layer in another order: channel `c` becomes what channel `order[c]` was.
+    pub fn reorder_keys(&mut self, layer: usize, order: &[usize]) {
+        let before = Arc::clone(&self.keys[layer]);
+        let heads = before.chunks_exact(self.head_dim);
+        self.keys[layer] = Arc::new(heads.flat_map(|head| order.iter().map(|channel| head[*channel])).collect());
+    }
+
     /// Forgets every position of `layer` from `positions` on.
     pub fn truncate(&mut self, layer: usize, positions: usize) {
         let length = positions * self.kv_heads * self.head_dim;

@@ -348,6 +348,11 @@ impl<T: Real> Run<T> {
         self.starts[self.starts.len() - 1]
     }
 
+    /// Puts the channels of the keys that a layer keeps in another order, of each head alike.
+    pub fn reorder_cached_keys(&mut self, layer: usize, order: &[usize]) {
+        self.cache.reorder_keys(layer, order);
+    }
+
     /// The keys and values kept so far.
     pub fn cache(&self) -> &KvCache<T> {
         &self.cache

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use layerstep::diagnose::{Report, Witnesses, walk};
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::{Compute, LogitRows, Run};
+use layerstep::engine::{Alteration, Compute, LogitRows, Run};
 use layerstep::formats::{write_npy, write_npz, write_safetensors};
 use layerstep::model::Model;
 use layerstep::ops::Rounding;
@@ -106,9 +106,20 @@ impl Subject {
 
     /// Our own engine's pass as a dump. `edit` changes an activation as it is computed: what follows is computed from that.
     pub(crate) fn recorded(&self, rounding: Rounding, edit: impl Fn(&str, &mut ArrayD<f32>)) -> Tensors {
+        self.altered(rounding, Vec::new(), edit)
+    }
+
+    /// The same of an engine that makes mistakes.
+    pub(crate) fn altered(
+        &self,
+        rounding: Rounding,
+        alterations: Vec<Alteration>,
+        edit: impl Fn(&str, &mut ArrayD<f32>),
+    ) -> Tensors {
         let compute = Compute::rounded(rounding);
         let mut run =
             Run::<f32>::with_compute(Arc::clone(&self.model), &self.ids[..self.steps[0]], LogitRows::All, compute);
+        run.alter(alterations);
         let mut tensors = Vec::new();
         for (forward, tokens) in self.steps.iter().enumerate() {
             if forward > 0 {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::scene::Scene;
-use super::search::{Accused, Apart, EXPLAINED, nearest, shown};
+use super::search::{Accused, Apart, EXPLAINED, nearest, prefer_in_time, shown};
 use super::{Suspect, Variant, all, shape};
 use crate::diagnose::forced::{Forced, through};
 use crate::diagnose::noise::{Expected, Terms, measure};
@@ -29,9 +29,8 @@ pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
     let states = stretch.anchor.states_until(scene.site, &stretch.since);
     let dumped = |site: &Site| stretch.since.iter().any(|(known, _)| known == site);
     let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(|site| !dumped(site)).collect();
-    let possible = all().filter(|suspect| suspect.may_be_first_seen_in(scene.step));
     let mut all: Vec<(usize, &'static Suspect, Vec<Trial>)> =
-        possible.enumerate().map(|(order, suspect)| (order, suspect, trials(scene, suspect, &sites))).collect();
+        all().enumerate().map(|(order, suspect)| (order, suspect, trials(scene, suspect, &sites))).collect();
     // Large families last: there may be no time for them.
     all.sort_by_key(|(_, _, trials)| trials.len());
     let mut left = MOST_OPS;
@@ -52,6 +51,7 @@ pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
     }
     found.sort_by_key(|(order, _)| *order);
     let mut found = nearest(found.into_iter().map(|(_, accused)| accused).collect(), scene.terms.least);
+    prefer_in_time(&mut found, scene);
     if found.is_empty() {
         found.extend(shape::describe(scene));
     }
@@ -78,7 +78,13 @@ fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
     });
     let variants = |place: Vec<Site>| {
         let bare = Scene::without_dump(&scene.model, place[0]);
-        let bare = Scene { is_reference: scene.is_reference, step: scene.step, first: scene.first, ..bare };
+        let bare = Scene {
+            is_reference: scene.is_reference,
+            step: scene.step,
+            first: scene.first,
+            right_until: scene.right_until,
+            ..bare
+        };
         (suspect.variants)(&bare).into_iter().map(move |variant| (place.clone(), variant))
     };
     places.into_iter().flat_map(variants).collect()

@@ -14,9 +14,7 @@ const MOST: usize = 32;
 
 /// The two mistakes that together reproduce what the dump has, if two do.
 pub(super) fn search(scene: &Scene) -> Vec<Accused> {
-    let here = |suspect: &&'static Suspect| {
-        suspect.ops.contains(&scene.site.activation) && suspect.may_be_first_seen_in(scene.step)
-    };
+    let here = |suspect: &&'static Suspect| suspect.ops.contains(&scene.site.activation);
     let ways =
         |suspect: &'static Suspect| (suspect.variants)(scene).into_iter().take(WAYS).map(move |way| (suspect, way));
     let single: Vec<(&'static Suspect, Variant)> = all().filter(here).flat_map(ways).take(MOST).collect();

@@ -183,7 +183,7 @@ fn shifts(scene: &Scene) -> Option<(Vec<i64>, Vec<i64>)> {
 fn position_offset(scene: &Scene) -> Vec<Variant> {
     let Some((found, shifts)) = shifts(scene) else { return Vec::new() };
     let constant = shifts.iter().all(|shift| *shift == shifts[0]);
-    if !constant || scene.step > 0 {
+    if !constant {
         return Vec::new();
     }
     vec![rotation(format!("positions shifted by {:+} from the first token on", shifts[0]), {
@@ -202,6 +202,9 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     let wrong = &found[from..];
     let regular = |step: i64| wrong.windows(2).all(|pair| pair[1] - pair[0] == step);
     if scene.step == 0 && (from < PREFILL || !(regular(0) || regular(1))) {
+        return Vec::new();
+    }
+    if found[from] < 0 {
         return Vec::new();
     }
     let at = (scene.first + from) as f32;
@@ -237,9 +240,15 @@ fn usual_positions(scene: &Scene) -> Vec<Variant> {
     vec![given(0.0), given(at - 1.0), given(at + 1.0)]
 }
 
-/// Whether a mistake of this kind shows in the prefill already: one that is first seen in a decode step is another.
-pub(super) fn shows_in_prefill(suspect: &Suspect) -> bool {
-    suspect.ops == ROPE && suspect.id != "kv_cache_position"
+/// The position from which on it shows, if it shows at each.
+pub(super) fn shows_from(suspect: &Suspect) -> Option<usize> {
+    match suspect.id {
+        // The prefill is right.
+        "kv_cache_position" => None,
+        "rope_position_offset" => Some(0),
+        // Nothing is rotated at position 0.
+        _ => (suspect.ops == ROPE).then_some(1),
+    }
 }
 
 fn partial(scene: &Scene) -> Vec<Variant> {

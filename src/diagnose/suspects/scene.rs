@@ -25,6 +25,8 @@ pub struct Scene {
     pub step: usize,
     /// Position of the forward's first token.
     pub first: usize,
+    /// In the forwards before, it was right up to this position, which is not one of them.
+    pub right_until: usize,
     /// What the dump has; none for an op inside a span of which the dump has only the end.
     pub part: Option<Part>,
     /// The ops before, where not all inputs were dumped.
@@ -47,6 +49,7 @@ impl Scene {
             site,
             step: 0,
             first: 0,
+            right_until: 0,
             part: None,
             stretch: None,
             precision: Precision::F32,

@@ -61,9 +61,13 @@ pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
     seen.iter().map(best).collect()
 }
 
-/// The speed of each pair, if rows stand one position apart from each other.
+/// The speed of each pair, if rows stand one position apart from each other, and not all at one.
 pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
-    let seen = correlations(scene, Pairs::Halves)?;
+    let mut seen = correlations(scene, Pairs::Halves)?;
+    if scene.first == 1 {
+        // A row at position 0 stands as it is.
+        seen.insert(0, vec![(1.0, 0.0); seen[0].len()]);
+    }
     if seen.len() < 2 {
         return None;
     }
