@@ -21,6 +21,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 COVERAGES = ("all", "blocks", "third", "logits")
 LENGTHS = (1, 12, 64)
 DECODED = "12+4"  # tokens of the prefill, then decode steps
+ONE_BY_ONE = "1+11"  # as small engines feed them
 LONG = "400"  # enough for rounded RoPE speeds to stand out of the rounding of a bf16 run
 TEXT = (
     "The lighthouse keeper wrote three letters that winter. In the first, dated 4 December 1871, he asked for lamp oil, "
@@ -124,10 +125,10 @@ def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[in
     """Adds every clean case of a model, for prompts of these lengths."""
     name = folder_name(folder)
     for precision in PRECISIONS:
-        for tokens in (*map(str, lengths), DECODED):
-            for kind in COVERAGES if tokens != DECODED else ("all", "blocks"):
+        for tokens in (*map(str, lengths), DECODED, ONE_BY_ONE):
+            for kind in COVERAGES if tokens.isdecimal() else ("all", "blocks"):
                 case = f"clean/{name}/{precision}/{kind}/{tokens}"
-                for role in ("reference", "candidate") if tokens in ("12", DECODED) else ("reference",):
+                for role in ("reference", "candidate") if tokens in ("12", DECODED, ONE_BY_ONE) else ("reference",):
                     titled = case if role == "reference" else f"{case}/candidate"
                     if book.wants(titled):
                         book.add(titled, folder, CLEAN, **{role: dumps.part(folder, precision, tokens, kind)})

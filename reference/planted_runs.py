@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from casebook import Casebook
-from clean import DECODED, DEMO, LONG, CleanDumps
+from clean import DECODED, DEMO, LONG, ONE_BY_ONE, CleanDumps
 from make_tiny import TINY
 from planted import PlantedDumps, Run, add_run
 from planting import BASIC, BUGS, Plant
@@ -25,6 +25,22 @@ def single_runs() -> Iterable[Run]:
             tokens = DECODED if bug.from_step else "12"
             beside = precision == "bfloat16" and index % 3 == 1 and (basic or index % 2 == 0)
             yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
+
+
+# What takes several tokens in one forward, or more rows than one to be told from a factor or seen at all.
+SEVERAL_TOKENS = {"late_rows", "causal_mask_missing", "mask_off_by_one", "window_off_by_one", "window_ignored", "head_merge_order"}
+SEVERAL_TOKENS |= {"embedding_row", "prefix_seen", "final_norm_eps", "norm_eps", "norm_eps_usual", "norm_eps_zero"}
+
+
+def one_by_one_runs() -> Iterable[Run]:
+    """The mistakes of engines that are fed one token after the other, the prompt as well."""
+    for index, bug in enumerate(BUGS.values()):
+        if bug.from_step or bug.id in SEVERAL_TOKENS:
+            continue
+        coarse = index % 3 == 2 and not bug.float32_only and not bug.suspect.startswith("rope")  # small at position 1
+        layer = bug.layers[index % len(bug.layers)] if bug.in_layer else None
+        precision = "bfloat16" if coarse else "float32"
+        yield Run(TINY / bug.models[index % len(bug.models)], precision, (Plant(bug.id, layer),), ("all",), ONE_BY_ONE)
 
 
 def every(bug: str) -> tuple[Plant, ...]:

@@ -14,7 +14,7 @@ from make_tiny import MODELS, TINY
 from mislabelled import LABELS
 from oracle import Oracle, program_order
 from planted import PlantedDumps, Run, add_run
-from planted_runs import IN_REFERENCE, INV_FREQ, LONG_RUNS, SMALL, TWO, other_runs, single_runs, small_runs
+from planted_runs import IN_REFERENCE, INV_FREQ, LONG_RUNS, SMALL, TWO, one_by_one_runs, other_runs, single_runs, small_runs
 from planting import BUGS, Plant
 
 SUSPECTS = {
@@ -100,7 +100,7 @@ def test_a_copy_without_mistakes_has_the_same_bits(made):
 
 
 def test_the_planned_runs_are_many_and_have_one_name_each():
-    runs = [*single_runs(), *other_runs(), *small_runs()]
+    runs = [*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs()]
     assert len({run.name for run in runs}) == len(runs)
     assert {plant.id for run in runs for plant in run.plants} == BUGS.keys()
     assert len(BUGS) >= 150 and len(TWO) >= 10 and len(SMALL) >= 10

@@ -78,6 +78,11 @@ impl Case {
         self.name.contains("-small/")
     }
 
+    /// Whether the tokens were fed one after the other.
+    pub(crate) fn is_one_by_one(&self) -> bool {
+        self.name.contains("-one-by-one/")
+    }
+
     /// The model, as the case's name has it.
     pub(crate) fn model_name(&self) -> &str {
         self.name.split('/').nth(1).unwrap_or_default()

@@ -14,7 +14,7 @@ pub(crate) fn table(answers: &[(&Case, Answer)]) -> String {
     ids.sort_unstable();
     ids.dedup();
     for id in ids {
-        let plain = |(case, _): &&(&Case, Answer)| case.suspects() == [id] && !case.is_small();
+        let plain = |(case, _): &&(&Case, Answer)| case.suspects() == [id] && !case.is_small() && !case.is_one_by_one();
         let rank = |(case, answer): &&(&Case, Answer)| {
             let coarse = case.expect.precision != "float32" || case.expect.coverage != "all";
             let named = answer.cause(id).is_some();
