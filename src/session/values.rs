@@ -6,7 +6,8 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::debugger::view::{Header, Stop, Witness};
 use crate::debugger::{LensSeen, Look, Looks, Seen};
@@ -37,12 +38,14 @@ pub struct Event {
     /// How often the dumps were read again.
     pub reads: usize,
     /// Why it stood there, or what was wrong.
+    #[serde(deserialize_with = "stop")]
     pub stop: Result<Stop, String>,
     /// What front ends are told, where that has changed.
     pub header: Option<Header>,
     /// Rows of the listing that patches change.
     pub patched: Vec<usize>,
     /// What was compared since the event before, or judged anew: row and comparison.
+    #[serde(deserialize_with = "known")]
     pub rows: Vec<(usize, ActivationRow)>,
 }
 
@@ -59,10 +62,23 @@ pub struct Views {
     /// What came of each command of the debugger.
     pub events: Vec<Event>,
     /// Pages of the lens.
+    #[serde(deserialize_with = "known")]
     pub lens: Vec<LensSeen>,
     /// Every tensor of the model, by its digest.
     pub fingerprint: Fingerprint,
+    #[serde(deserialize_with = "known")]
     seen: Vec<Entry>,
+}
+
+/// Why the debugger stood somewhere; a reason that only a newer version has is none.
+fn stop<'de, D: Deserializer<'de>>(from: D) -> Result<Result<Stop, String>, D::Error> {
+    Ok(ciborium::Value::deserialize(from)?.deserialized().unwrap_or(Ok(Stop::Done)))
+}
+
+/// A list without what only a newer version has.
+fn known<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
+    let all = Vec::<ciborium::Value>::deserialize(from)?;
+    Ok(all.into_iter().filter_map(|one| one.deserialized().ok()).collect())
 }
 
 impl Views {
@@ -256,7 +272,8 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
         if tensor.dtype() != Dtype::F32 || digest(tensor.data()) != entry.digest {
             return Err(damaged(format!("the bytes of {name} are not those that were written")));
         }
-        let site = Site::parse(&entry.site).ok_or_else(|| damaged(format!("there is no activation {}", entry.site)))?;
+        // A newer version may have more.
+        let Some(site) = Site::parse(&entry.site) else { continue };
         let look = Look { variant: entry.variant, forward: entry.forward, site, witness: entry.witness };
         let words: Vec<f32> = tensor
             .data()

@@ -1,7 +1,12 @@
 //! Sessions that were cut, edited or hit by a stray bit: one sentence that names the file and the place, and never a panic.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+use ciborium::Value;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use layerstep::session::{Recording, pack, values};
 
@@ -143,6 +148,59 @@ fn a_stray_bit_is_found_or_does_no_harm() {
     for length in (0..whole.len()).step_by(997) {
         assert!(values::from_bytes(&whole[..length], "made.safetensors").is_err(), "cut at {length}");
     }
+}
+
+/// The values of a session as a newer version of the same format may write them.
+fn newer(path: &Path) {
+    let bytes = std::fs::read(path).expect("values");
+    let file = SafeTensors::deserialize(&bytes).expect("whole");
+    let mut views: Value = ciborium::from_reader(file.tensor("views").expect("views").data()).expect("CBOR");
+    let unknown = |name: &str| Value::Map(vec![(name.into(), Value::Map(Vec::new()))]);
+    let ok = |stop| Value::Map(vec![("Ok".into(), stop)]);
+    let events = list(field(&mut views, "events"));
+    *field(&mut events[0], "stop") = ok(unknown("Teleported"));
+    for event in events.iter_mut() {
+        if let Some(Value::Array(row)) = list(field(event, "rows")).first_mut() {
+            *field(&mut row[1], "status") = "Enchanted".into();
+        }
+    }
+    let seen = list(field(&mut views, "seen"));
+    *field(&mut seen[0], "site") = "model.layers.0.hologram".into();
+    *field(&mut seen[1], "witness") = "Oracle".into();
+    views.as_map_mut().expect("a map").push(("mood".into(), "fine".into()));
+    let mut cbor = Vec::new();
+    ciborium::into_writer(&views, &mut cbor).expect("written");
+    let digest = layerstep::model::fingerprint::digest(&cbor)[..16].to_string();
+    let views = TensorView::new(Dtype::U8, vec![cbor.len()], &cbor).expect("a tensor");
+    let kept = file.tensors().into_iter().filter(|(name, _)| name != "views");
+    let metadata = HashMap::from([("layerstep.session/1".to_string(), digest)]);
+    let newer = safetensors::serialize(kept.chain([("views".to_string(), views)]), Some(metadata)).expect("written");
+    std::fs::write(path, newer).expect("written");
+}
+
+fn field<'a>(of: &'a mut Value, name: &str) -> &'a mut Value {
+    let fields = of.as_map_mut().expect("a map");
+    &mut fields.iter_mut().find(|(key, _)| key.as_text() == Some(name)).expect("a field").1
+}
+
+fn list(value: &mut Value) -> &mut Vec<Value> {
+    value.as_array_mut().expect("a list")
+}
+
+#[test]
+fn what_only_a_newer_version_has_is_left_out() {
+    let home = tempfile::tempdir().expect("a folder");
+    let session = recorded(home.path(), LINES);
+    let read = || values::read(&values_of(&session)).expect("values");
+    let before = read();
+    newer(&values_of(&session));
+    let after = read();
+    assert_eq!(after.views.events.len(), before.views.events.len());
+    assert_eq!(after.seen.len(), before.seen.len() - 2);
+    let rows = |values: &values::Values| values.views.events.iter().map(|event| event.rows.len()).sum::<usize>();
+    assert!(rows(&after) < rows(&before));
+    let output = run(home.path(), [OsStr::new("replay"), session.as_os_str(), OsStr::new("--check")]);
+    assert!(output.status.success(), "{}", all(&output));
 }
 
 #[cfg(unix)]
