@@ -2,9 +2,10 @@
 
 use layerstep::diagnose::Verdict;
 use layerstep::diagnose::suspects::all;
-use layerstep::diagnose::suspects::switch::alterations;
+use layerstep::diagnose::suspects::switch::{alterations, find};
 use layerstep::ops::Rounding;
 
+use crate::coverages::blocks;
 use crate::fixture::{Tensors, config, prefill};
 use crate::layouts::{pairs_side_by_side, pairs_twice_apart};
 use crate::subject::{Format, Subject};
@@ -76,5 +77,27 @@ fn nobody_is_accused_whatever_the_order_of_channels() {
                 assert_eq!(named(&subject, &dump), (expected, Vec::new()), "{name}, {steps:?}");
             }
         }
+    }
+}
+
+/// Where only blocks were dumped: mistakes of one op, and of several with weights of their own.
+#[test]
+fn a_mistake_is_named_over_a_span() {
+    for (model, id, way, expected) in [
+        ("llama", "gate_up_swapped", 1, &["gate_up_swapped"][..]),
+        ("qwen2", "qk_permuted", 1, &["qk_permuted"]),
+        // The same numbers: scores do not tell which of the two it was.
+        ("llama", "qk_permuted", 3, &["rope_interleaved", "qk_permuted"]),
+        ("qwen2", "rope_interleaved", 1, &["rope_interleaved", "qk_permuted"]),
+        ("qwen3", "fused_order", 1, &["fused_order"]),
+        ("qwen3", "norm_wrong_weight", 1, &["norm_wrong_weight"]),
+        ("llama", "softmax_scale", 1, &["softmax_scale"]),
+    ] {
+        let ids = prefill(model).ids();
+        let subject = Subject::fed(model, ids.clone(), vec![ids.len()]);
+        let suspect = find(id).expect("a suspect");
+        let (_, altered) = alterations(&subject.model, suspect, &[1], Some(way)).expect("it can be made");
+        let dump = blocks(&subject.altered(Rounding::None, altered, |_, _| ()));
+        assert_eq!(named(&subject, &dump), (Verdict::Diverged, vec![expected.to_vec()]), "{model}: {id} {way}");
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::scene::Scene;
 use super::search::{Accused, Apart, EXPLAINED, nearest, prefer_in_time, shown};
+use super::switch::undoes;
 use super::{Suspect, Variant, all, shape};
 use crate::diagnose::forced::{Forced, through};
 use crate::diagnose::noise::{Expected, Terms, measure};
 use crate::diagnose::part::Part;
 use crate::diagnose::span::key;
-use crate::engine::{Alteration, Run, Site};
+use crate::engine::{Alteration, Edit, Run, Site, Step};
 
 /// The ops between the last dumped residual stream and a tensor.
 #[derive(Clone, Debug)]
@@ -37,11 +38,12 @@ pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
     let mut found: Vec<(usize, Accused)> = Vec::new();
     'search: for (order, suspect, trials) in all {
         let mut best: Option<Accused> = None;
-        for (places, variant) in trials {
-            let Some(start) = states.iter().position(|(site, _)| places.contains(site)) else { continue };
+        for trial in trials {
+            let is_tried = |site: &Site| trial.iter().any(|(tried, _)| tried == site);
+            let Some(start) = states.iter().position(|(site, _)| is_tried(site)) else { continue };
             let Some(rest) = left.checked_sub(states.len() - start) else { break 'search };
             left = rest;
-            if let Some(accused) = try_on(scene, stretch, &states[start].1, suspect, &places, &variant)
+            if let Some(accused) = try_on(scene, stretch, &states[start].1, suspect, &trial)
                 && best.as_ref().is_none_or(|best| accused.residual < best.residual)
             {
                 best = Some(accused);
@@ -52,21 +54,24 @@ pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
     found.sort_by_key(|(order, _)| *order);
     let mut found = nearest(found.into_iter().map(|(_, accused)| accused).collect(), scene.terms.least);
     prefer_in_time(&mut found, scene);
+    // Where RoPE turns other pairs, the weights may as well have been permuted back twice, but hardly ever are.
+    found.sort_by_key(|accused| accused.id == "qk_permuted");
     if found.is_empty() {
         found.extend(shape::describe(scene));
     }
     found
 }
 
-/// A mistake in some ops.
-type Trial = (Vec<Site>, Variant);
+/// A mistake in some ops, in one way.
+type Trial = Vec<(Site, Variant)>;
 
 /// Where to make a mistake: in all layers of the span, in one, in one op.
 fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
     let of_suspect: Vec<Site> = sites.iter().copied().filter(|site| suspect.ops.contains(&site.activation)).collect();
-    let mut places: Vec<Vec<Site>> = vec![of_suspect.clone()];
+    let together: Vec<Site> = of_suspect.iter().copied().filter(|site| !undoes(suspect, site.activation)).collect();
+    let mut places: Vec<Vec<Site>> = vec![together.clone()];
     for site in &of_suspect {
-        let layer: Vec<Site> = of_suspect.iter().copied().filter(|other| other.layer == site.layer).collect();
+        let layer: Vec<Site> = together.iter().copied().filter(|other| other.layer == site.layer).collect();
         places.extend([layer, vec![*site]]);
     }
     let mut seen: Vec<Vec<Site>> = Vec::new();
@@ -76,18 +81,26 @@ fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
             true
         }
     });
-    let variants = |place: Vec<Site>| {
-        let bare = Scene::without_dump(&scene.model, place[0]);
-        let bare = Scene {
+    let ways = |site: &Site| {
+        let bare = Scene::without_dump(&scene.model, *site);
+        (suspect.variants)(&Scene {
             is_reference: scene.is_reference,
             step: scene.step,
             first: scene.first,
             right_until: scene.right_until,
             ..bare
-        };
-        (suspect.variants)(&bare).into_iter().map(move |variant| (place.clone(), variant))
+        })
     };
-    places.into_iter().flat_map(variants).collect()
+    let of_place = |place: Vec<Site>| {
+        let ways: Vec<(Site, Vec<Variant>)> = place.into_iter().map(|site| (site, ways(&site))).collect();
+        let most = ways.first().map_or(0, |(_, first)| first.len());
+        // Each op makes the mistake in its own way: of its own weights, for one.
+        let way = move |index: usize| {
+            ways.iter().filter_map(|(site, ways)| Some((*site, ways.get(index)?.clone()))).collect()
+        };
+        (0..most).map(way).collect::<Vec<Trial>>()
+    };
+    places.into_iter().flat_map(of_place).collect()
 }
 
 fn try_on(
@@ -95,11 +108,12 @@ fn try_on(
     stretch: &Stretch,
     before: &Run<f64>,
     suspect: &Suspect,
-    places: &[Site],
-    variant: &Variant,
+    trial: &[(Site, Variant)],
 ) -> Option<Accused> {
     let part = scene.part.as_ref()?;
-    let alterations = [Alteration { sites: Arc::from(places), edit: variant.edit.clone() }];
+    let places: Vec<Site> = trial.iter().map(|(site, _)| *site).collect();
+    let edit = together(trial)?;
+    let alterations = [Alteration { sites: Arc::from(&places[..]), edit: Arc::clone(&edit) }];
     let exact = through(before.clone(), scene.site, &stretch.since, &alterations)?;
     let model = scene.exact()?;
     if exact.shape() != model.shape() {
@@ -117,9 +131,18 @@ fn try_on(
         name: key(places[0], scene.step),
         explained: apart.explained(),
         residual: apart.residual(),
-        summary: format!("{}: {} ({})", suspect.summary, variant.words, shown(places)),
+        summary: format!("{}: {} ({})", suspect.summary, trial[0].1.words, shown(&places)),
         fix: suspect.fix,
-        edit: Some(variant.edit.clone()),
-        sites: places.to_vec(),
+        edit: Some(edit),
+        sites: places,
     })
+}
+
+/// One edit of several ops, each in its own way; others are changed as the first is.
+fn together(trial: &[(Site, Variant)]) -> Option<Edit> {
+    let (first, trial) = (trial.first()?.1.clone(), trial.to_vec());
+    Some(Arc::new(move |step: &mut Step| {
+        let own = trial.iter().find(|(site, _)| *site == step.site).map_or(&first, |(_, variant)| variant);
+        (own.edit)(step);
+    }))
 }

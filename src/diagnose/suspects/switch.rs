@@ -123,8 +123,12 @@ fn sites(model: &Model, suspect: &Suspect, layers: &[usize]) -> Vec<Site> {
             vec![Site::whole(*op)]
         }
     };
-    let undoes = |op: &Activation| UNDOING.iter().any(|(id, ops)| *id == suspect.id && ops.contains(op));
-    suspect.ops.iter().filter(|op| op.exists(&model.config) && !undoes(op)).flat_map(of_op).collect()
+    suspect.ops.iter().filter(|op| op.exists(&model.config) && !undoes(suspect, **op)).flat_map(of_op).collect()
+}
+
+/// Whether a suspect in all of its ops is none.
+pub(super) fn undoes(suspect: &Suspect, op: Activation) -> bool {
+    UNDOING.iter().any(|(id, ops)| *id == suspect.id && ops.contains(&op))
 }
 
 fn why_not(model: &Model, suspect: &Suspect) -> String {
