@@ -103,6 +103,16 @@ fn a_mistake_has_its_name_in_decode_steps_too() {
 }
 
 #[test]
+fn a_search_that_is_interrupted_has_found_nothing() {
+    let mut debugger = demo();
+    execute(&mut debugger, Command::Continue(1)).expect("a stop");
+    let diagnose = Command::Diagnose("2.q_rope".into());
+    assert_eq!(debugger.execute(&diagnose, &AtomicBool::new(true), &mut |_| {}), Ok(Stop::Interrupted));
+    assert!(execute(&mut debugger, Command::Switch(0)).is_err(), "nothing is diagnosed");
+    assert_eq!(diagnosed(&mut debugger, diagnose).suspects[0].id, "rope_interleaved");
+}
+
+#[test]
 fn a_switch_that_is_interrupted_changes_nothing() {
     let mut debugger = demo();
     execute(&mut debugger, Command::Continue(1)).expect("a stop");

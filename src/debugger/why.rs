@@ -73,7 +73,7 @@ impl Debugger {
         }
         progress(self.listing());
         let forward = self.run.forward();
-        let accused = self.walk.as_ref().map(|walk| walk.suspects(&key(site, forward))).unwrap_or_default();
+        let accused = self.walk.as_ref().map(|walk| walk.suspects(&key(site, forward), interrupt)).unwrap_or_default();
         if interrupt.load(Ordering::Relaxed) {
             return Ok(Stop::Interrupted);
         }

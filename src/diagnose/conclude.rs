@@ -1,5 +1,7 @@
 //! From findings to a verdict: which belong together, whose they are, and one sentence.
 
+use std::sync::atomic::AtomicBool;
+
 use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
@@ -111,7 +113,10 @@ fn merged(found: &[(usize, &Finding)]) -> Vec<(Divergence, Kind)> {
             }
             continue;
         }
-        merged.push((what, Divergence { suspects: suspects(finding), ..divergence(*role, finding) }));
+        merged.push((
+            what,
+            Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence(*role, finding) },
+        ));
     }
     let mut merged: Vec<(Divergence, Kind)> =
         merged.into_iter().map(|((_, kind, _), divergence)| (divergence, kind)).collect();
@@ -136,9 +141,9 @@ fn prefer_whole_layers(divergences: &mut [(Divergence, Kind)]) {
 }
 
 /// Which mistakes make the tensor.
-pub(super) fn suspects(finding: &Finding) -> Vec<Accused> {
+pub(super) fn suspects(finding: &Finding, interrupt: &AtomicBool) -> Vec<Accused> {
     match (&finding.kind, &finding.scene) {
-        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => search(scene),
+        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => search(scene, interrupt),
         (Kind::Wrong | Kind::Open | Kind::Mislabelled, _) => finding.suspects.clone(),
         _ => Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! Forks of a trail: what is open, and how what follows decides it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::arithmetic::Arithmetic;
 use super::equivalent::{Pairs, reordered};
@@ -212,7 +213,7 @@ impl Trail {
             return again;
         }
         self.searches += 1;
-        if self.searches > SEARCHES { Vec::new() } else { search::search(scene) }
+        if self.searches > SEARCHES { Vec::new() } else { search::search(scene, &AtomicBool::new(false)) }
     }
 
     /// Of several mistakes that make a tensor, those that make it in a later forward, too, and in the same words: one token

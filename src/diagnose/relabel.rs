@@ -1,5 +1,7 @@
 //! What a mislabelled tensor really is: another activation, found by its values among all of the run, or other rows.
 
+use std::sync::atomic::AtomicBool;
+
 use ndarray::Axis as NdAxis;
 
 use super::finding::{Finding, Kind, ranges};
@@ -199,7 +201,7 @@ pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Findi
         if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
             let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index]));
             let found = match (&findings[index].scene, earlier) {
-                (Some(scene), _) => search(scene),
+                (Some(scene), _) => search(scene, &AtomicBool::new(false)),
                 (None, Some(earlier)) => moved(earlier, findings[index].site),
                 (None, None) => Vec::new(),
             };

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ndarray::{ArrayView1, Axis as NdAxis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
@@ -246,11 +247,12 @@ impl Walk {
         &self.rows
     }
 
-    /// The mistakes that make the tensor of a row, best first; empty where nothing is wrong with it.
-    pub fn suspects(&self, name: &str) -> Vec<Accused> {
+    /// The mistakes that make the tensor of a row, best first; empty where nothing is wrong with it, not all of them once
+    /// `interrupt` is set.
+    pub fn suspects(&self, name: &str, interrupt: &AtomicBool) -> Vec<Accused> {
         let findings = self.trails.iter().flatten().flat_map(Trail::findings);
         let of_row = findings.filter(|finding| key(finding.site, finding.step) == name);
-        of_row.flat_map(suspects).collect()
+        of_row.flat_map(|finding| suspects(finding, interrupt)).collect()
     }
 
     /// The report of what has been compared so far. What is still open is decided by what is known: ask at the end.

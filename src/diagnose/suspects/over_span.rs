@@ -2,6 +2,7 @@
 //! tensors that were, and the span is run with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scene::Scene;
 use super::search::{Accused, Apart, EXPLAINED, nearest, prefer_in_time, shown};
@@ -26,7 +27,7 @@ pub struct Stretch {
 const MOST_OPS: usize = 12_000;
 
 /// The suspects that reproduce what the dump has at the end of the span, best first; none if none does.
-pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
+pub(super) fn search(scene: &Scene, stretch: &Stretch, interrupt: &AtomicBool) -> Vec<Accused> {
     let states = stretch.anchor.states_until(scene.site, &stretch.since);
     let dumped = |site: &Site| stretch.since.iter().any(|(known, _)| known == site);
     let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(|site| !dumped(site)).collect();
@@ -42,6 +43,9 @@ pub(super) fn search(scene: &Scene, stretch: &Stretch) -> Vec<Accused> {
             let is_tried = |site: &Site| trial.iter().any(|(tried, _)| tried == site);
             let Some(start) = states.iter().position(|(site, _)| is_tried(site)) else { continue };
             let Some(rest) = left.checked_sub(states.len() - start) else { break 'search };
+            if interrupt.load(Ordering::Relaxed) {
+                break 'search;
+            }
             left = rest;
             if let Some(accused) = try_on(scene, stretch, &states[start].1, suspect, &trial)
                 && best.as_ref().is_none_or(|best| accused.residual < best.residual)

@@ -1,6 +1,7 @@
 //! Two mistakes in one op: tried where none alone makes the tensor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scene::Scene;
 use super::search::{Accused, nearest, try_on};
@@ -13,13 +14,16 @@ const WAYS: usize = 3;
 const MOST: usize = 32;
 
 /// The two mistakes that together reproduce what the dump has, if two do.
-pub(super) fn search(scene: &Scene) -> Vec<Accused> {
+pub(super) fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
     let here = |suspect: &&'static Suspect| suspect.ops.contains(&scene.site.activation);
     let ways =
         |suspect: &'static Suspect| (suspect.variants)(scene).into_iter().take(WAYS).map(move |way| (suspect, way));
     let single: Vec<(&'static Suspect, Variant)> = all().filter(here).flat_map(ways).take(MOST).collect();
     let mut found: Vec<(Accused, &'static Suspect)> = Vec::new();
     for (index, (first, one)) in single.iter().enumerate() {
+        if interrupt.load(Ordering::Relaxed) {
+            break;
+        }
         for (second, other) in single[index + 1..].iter().filter(|(second, _)| second.id != first.id) {
             found.extend(try_on(scene, first, both(one, other)).map(|accused| (accused, *second)));
         }

@@ -4,6 +4,8 @@
 //! when the tensor is as near to the mutated op as a correct program of that op would be (its own noise floor, measured as
 //! everywhere), and when next to nothing of the error is left. Suspects that explain it equally well are one class.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ndarray::ArrayViewD;
 
 use super::scene::Scene;
@@ -71,15 +73,17 @@ impl Accused {
     }
 }
 
-/// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does.
-pub fn search(scene: &Scene) -> Vec<Accused> {
+/// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does. Once
+/// `interrupt` is set, what is found is not all.
+pub fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
     if let Some(stretch) = &scene.stretch {
-        return over_span::search(scene, stretch);
+        return over_span::search(scene, stretch, interrupt);
     }
-    let mut found = nearest(all().filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);
+    let tried = all().take_while(|_| !interrupt.load(Ordering::Relaxed));
+    let mut found = nearest(tried.filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);
     prefer_in_time(&mut found, scene);
     if found.is_empty() {
-        found = pairs::search(scene);
+        found = pairs::search(scene, interrupt);
     }
     if found.is_empty() {
         found.extend(shape::describe(scene));
