@@ -120,7 +120,7 @@ fn at(mut debugger: Debugger, name: &str) -> Debugger {
 
 /// A debugger of so many tokens and no dumps.
 fn session(model: &Arc<Model>, tokens: usize, tokenizer: Option<&Arc<Tokenizer>>) -> Debugger {
-    let vocabulary = model.config.vocab_size;
+    let vocabulary = model.spec.vocab;
     Debugger::new(Session {
         model: Arc::clone(model),
         ids: (0..tokens).map(|token| ((token * 7919 + 13) % vocabulary) as u32).collect(),

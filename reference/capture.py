@@ -12,17 +12,31 @@
 Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the values that have no module:
 
     self_attn.q_rope, k_rope    [head, token, head_dim]  what attention is given; k_rope holds the new tokens only
-    self_attn.scores            [head, query, key]       input of the softmax: scaled, masked (with finfo.min, as eager does)
+    attn.q, k, v                [token, head * head_dim] the same of a model that rotates nothing (GPT-2), of new tokens
+    self_attn.scores            [head, query, key]       input of the softmax: scaled, capped, and masked (with
+                                                         finfo.min, as eager does)
     self_attn.probs             [head, query, key]       its output
     self_attn.context           [token, head * head_dim] input of o_proj
     resid_mid                   [token, hidden]          residual stream between attention and MLP
     mlp.act_mul                 [token, intermediate]    input of down_proj
+    transformer.embeddings      [token, hidden]          what enters the first block, where it is not what the embedding
+                                                         of the token gives (GPT-2 adds wpe)
+    logits                      [token, vocab]           what the model returns, where it is not the output of the head
+                                                         (Gemma 2 caps that)
+
+and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.experts` (the weighted sum):
+
+    mlp.routing                 [token, expert]          the weight each expert is given, 0 where it is not chosen
+    mlp.experts.gate, up, act, act_mul, down
+                                [token, slot, channel]   what the chosen experts compute, by rising id of the expert;
+                                                         down is not yet multiplied by its weight
 
 Forwards after the first carry the suffix @1, @2 ... and hold only their new tokens. Their key axis is right-aligned:
 its last column is the newest token, and a sliding-window cache has already dropped the oldest. A batch of one is
-dropped from the shapes. Values keep the dtype they were computed in. Nothing is patched: the attention function and
-its mask are registered through transformers' own interfaces and do what "eager" does. The command proves it: it runs
-the model once without any hook and once with, and refuses to write unless all logits agree bit for bit.
+dropped from the shapes. Values keep the dtype they were computed in. Nothing is patched: the attention function, its
+mask and the loop over experts are registered through transformers' own interfaces and do what "eager" does. The
+command proves it: it runs the model once without any hook and once with, and refuses to write unless all logits agree
+bit for bit.
 """
 
 import argparse
@@ -44,9 +58,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM, AutoTokenizer, StaticCache
+from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import eager_mask
 
-ATTENTION = "layerstep_eager"
+ATTENTION = EXPERTS = "layerstep_eager"
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 
 
@@ -79,8 +94,13 @@ def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, att
     with _SoftmaxInput() as softmax:
         output, probs = eager(module, query, key, value, attention_mask, **kwargs)  # output: [batch, token, head, dim]
     recorder, name = _recorders[module]
-    recorder.put(f"{name}.q_rope", query)
-    recorder.put(f"{name}.k_rope", key[:, :, -query.shape[2] :])
+    new = query.shape[2]
+    if recorder.rotates:
+        recorder.put(f"{name}.q_rope", query)
+        recorder.put(f"{name}.k_rope", key[:, :, -new:])
+    else:
+        for point, heads in (("q", query), ("k", key), ("v", value)):
+            recorder.put(f"{name}.{point}", heads[:, :, -new:].transpose(1, 2).flatten(2))
     recorder.put(f"{name}.scores", softmax.scores)
     recorder.put(f"{name}.probs", probs)
     recorder.put(f"{name}.context", output.flatten(2))
@@ -89,6 +109,67 @@ def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, att
 
 AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, eager_mask)
+
+
+# --- experts --------------------------------------------------------------------------------------------------------
+
+
+class _ExpertValues(TorchFunctionMode):
+    """Keeps what each expert computes. Which one it is, and which of its matrices, the place of the weight tells."""
+
+    def __init__(self, experts: nn.Module):
+        super().__init__()
+        self.experts, self.expert = experts, -1
+        self.rows: dict[str, dict[int, Tensor]] = {point: {} for point in ("gate", "up", "act", "act_mul", "down")}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func is nn.functional.linear:
+            if (expert := _row_of(self.experts.gate_up_proj, args[1])) is not None:
+                self.expert = expert
+                self.rows["gate"][expert], self.rows["up"][expert] = output.chunk(2, dim=-1)
+            elif (expert := _row_of(self.experts.down_proj, args[1])) is not None:
+                self.rows["act_mul"][expert], self.rows["down"][expert] = args[0], output
+        return output
+
+    def activated(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+        self.rows["act"][self.expert] = output
+
+
+def _row_of(stack: Tensor, matrix: Tensor) -> int | None:
+    """Which of the matrices of a stack this is a view of."""
+    place = (matrix.data_ptr() - stack.data_ptr()) // (stack.stride(0) * stack.element_size())
+    return place if 0 <= place < len(stack) and matrix.data_ptr() == stack[place].data_ptr() else None
+
+
+def _experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """The model's own loop over experts; what goes on in it is recorded if `module` is being captured."""
+    loop = type(module).forward.__wrapped__
+    if module not in _recorders or not _has_experts(module):
+        return loop(module, hidden_states, top_k_index, top_k_weights)
+    values = _ExpertValues(module)
+    with module.act_fn.register_forward_hook(values.activated), values:
+        output = loop(module, hidden_states, top_k_index, top_k_weights)
+    recorder, name = _recorders[module]
+    none = top_k_weights.new_zeros(len(top_k_weights), len(module.gate_up_proj))
+    recorder.put_rows(f"{name.removesuffix('experts')}routing", none.scatter(1, top_k_index, top_k_weights))
+    for point, rows in values.rows.items():
+        if len(rows) == len(top_k_index.unique()):  # fewer where a model has a loop of another kind
+            recorder.put_rows(f"{name}.{point}", _in_slots(rows, top_k_index))
+    return output
+
+
+def _in_slots(rows: dict[int, Tensor], chosen: Tensor) -> Tensor:
+    """The rows of each expert as [token, slot, channel]. `chosen` [token, place] has the experts by falling weight."""
+    rising, (some, *_) = chosen.sort(-1).values, rows.values()
+    slots = some.new_empty(*chosen.shape, some.shape[-1])
+    for expert, values in rows.items():
+        _, token = torch.where(chosen.T == expert)  # the loop takes its tokens in this order
+        slots[token, (rising[token] == expert).int().argmax(-1)] = values
+    return slots
+
+
+ExpertsInterface.register(EXPERTS, _experts)
 
 
 # --- recording ------------------------------------------------------------------------------------------------------
@@ -101,21 +182,33 @@ class Recorder:
         self.model, self.save_as = model, save_as
         self.only, self.layers = list(only), None if layers is None else set(layers)
         self.unmatched = {f"pattern {glob}" for glob in self.only} | {f"layer {n}" for n in self.layers or ()}
+        self.rotates = any("rotary" in path for path, _ in model.named_modules())
         self.tensors: dict[str, Tensor] = {}
         self.ids: list[Tensor] = []
         self.positions: list[Tensor] = []
         self.steps: list[int] = []
+        self._batch = 1
+        self._last: dict[nn.Module, Tensor] = {}  # what the token embedding and the head gave in this forward
 
     def attach(self) -> list:
         """Hooks every leaf module and every block; returns the handles."""
-        handles = [self.model.register_forward_pre_hook(self._begin_forward, with_kwargs=True)]
+        handles = [
+            self.model.register_forward_pre_hook(self._begin_forward, with_kwargs=True),
+            self.model.register_forward_hook(self._end_forward),
+        ]
+        embedding = self.model.get_input_embeddings()
+        base = next((path for path, module in self.model.named_modules() if module is embedding), "").rpartition(".")[0]
         for path, module in self.model.named_modules():
             parent, _, name = path.rpartition(".")
             _recorders[module] = self, path
             leaf = not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
             block = name.isdigit() and any(module.children())
-            if (leaf and "rotary" not in name) or block:
+            inside = parent.endswith("experts")  # what runs once per expert; `_experts` records it
+            if (leaf and "rotary" not in name and not inside) or block or _has_experts(module):
                 handles.append(module.register_forward_hook(self._output_hook(path)))
+            if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
+                hook = self._embeddings_hook(f"{base}.embeddings", embedding)
+                handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
             if name == "down_proj":
                 handles.append(module.register_forward_pre_hook(self._input_hook(f"{parent}.act_mul")))
             if block and (norm := _norm_before_mlp(module)):
@@ -128,7 +221,7 @@ class Recorder:
         ids, cache, positions = (given.get(name) for name in ("input_ids", "past_key_values", "position_ids"))
         if isinstance(cache, StaticCache):
             raise CaptureError("a static cache hides which keys are new; use the default one")
-        tokens = (given["inputs_embeds"] if ids is None else ids).shape[1]
+        self._batch, tokens = (given["inputs_embeds"] if ids is None else ids).shape[:2]
         if positions is None:
             past = cache.get_seq_length() if cache is not None else 0
             positions = torch.arange(past, past + tokens)[None]
@@ -137,11 +230,31 @@ class Recorder:
         self.positions.append(positions.cpu())
         self.steps.append(tokens)
 
+    def _end_forward(self, module: nn.Module, args: tuple, output: object) -> None:
+        logits, head = getattr(output, "logits", None), module.get_output_embeddings()
+        if logits is not None and logits is not self._last.get(head):
+            self.put("logits", logits)
+        self._last.clear()
+
     def _output_hook(self, path: str):
         def hook(module, args, output):
             output = output[0] if isinstance(output, tuple) else output
-            if isinstance(output, Tensor):
+            if not isinstance(output, Tensor):
+                return
+            if module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
+                self._last[module] = output
+            if output.dim() == 2 and len(output) == self._batch * self.steps[-1]:  # a router sees no sequences
+                self.put_rows(path, output)
+            else:
                 self.put(path, self._heads_first(output) if output.dim() == 4 else output)
+
+        return hook
+
+    def _embeddings_hook(self, name: str, embedding: nn.Module):
+        def hook(block, args, kwargs):
+            entering = args[0] if args else kwargs["hidden_states"]
+            if entering is not self._last.get(embedding):
+                self.put(name, entering)
 
         return hook
 
@@ -154,6 +267,10 @@ class Recorder:
         tokens = self.steps[-1]
         by_token = value.shape[1] == tokens and (value.shape[2] != tokens or value.stride(1) > value.stride(2))
         return value.transpose(1, 2) if by_token else value
+
+    def put_rows(self, name: str, value: Tensor) -> None:
+        """Records a value that has the tokens of all sequences of the batch in one axis."""
+        self.put(name, value.unflatten(0, (self._batch, -1)))
 
     def put(self, name: str, value: Tensor) -> None:
         """Records a copy of `value`. A module that runs again within the same forward gets `name~2`, `name~3` ..."""
@@ -209,7 +326,15 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
     """Its input is resid_mid. In models that also norm after each half, post_attention_layernorm is another thing."""
     if hasattr(block, "pre_feedforward_layernorm"):
         return block.pre_feedforward_layernorm
-    return None if hasattr(block, "post_feedforward_layernorm") else getattr(block, "post_attention_layernorm", None)
+    if hasattr(block, "post_feedforward_layernorm"):
+        return None
+    return getattr(block, "post_attention_layernorm", None) or getattr(block, "ln_2", None)
+
+
+def _has_experts(module: nn.Module) -> bool:
+    """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
+    stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
+    return stacks and isinstance(getattr(module, "act_fn", None), nn.Module)
 
 
 @contextmanager
@@ -223,12 +348,14 @@ def capture(
 ) -> Iterator[Recorder]:
     """Records every forward of `model` made inside the `with`, and writes them to `path` when it ends well.
 
-    The model computes with eager attention meanwhile; whatever it had before is restored afterwards. `only` takes
-    globs over names (with or without the step suffix), `layers` keeps the blocks named (and what is in no block).
+    The model computes with eager attention, and one expert after the other, meanwhile; whatever it had before is
+    restored afterwards. `only` takes globs over names (with or without the step suffix), `layers` keeps the blocks
+    named (and what is in no block).
     """
     recorder = Recorder(model, only, layers, save_as)
-    before = model.config._attn_implementation
+    before, experts_before = model.config._attn_implementation, model.get_experts_implementation()
     model.set_attn_implementation(ATTENTION)
+    model.set_experts_implementation(EXPERTS)
     if model.config._attn_implementation != ATTENTION:
         warnings.warn(f"{type(model).__name__} has its own attention code: no q_rope, k_rope, scores, probs, context")
     handles = recorder.attach()
@@ -240,6 +367,7 @@ def capture(
         for module in model.modules():
             _recorders.pop(module, None)
         model.set_attn_implementation(before)
+        model.set_experts_implementation(experts_before)
     recorder.save(Path(path))
 
 
@@ -273,6 +401,7 @@ def capture_run(
 ) -> Recorder:
     """Captures a prefill and `decode` steps; fails unless the same run without hooks gives the same bits."""
     model.set_attn_implementation("eager")
+    model.set_experts_implementation("eager")
     _, plain = run_steps(model, ids, decode)
     with capture(model, path, **options) as recorder:
         _, hooked = run_steps(model, ids, decode)
@@ -287,7 +416,11 @@ def load_model(path: str, dtype: str = "auto", device: str = "cpu") -> transform
     transformers.utils.logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=DTYPES.get(dtype, dtype), attn_implementation="eager", local_files_only=True
+            path,
+            dtype=DTYPES.get(dtype, dtype),
+            attn_implementation="eager",
+            experts_implementation="eager",
+            local_files_only=True,
         )
         return model.to(device).eval()
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -8,7 +8,8 @@ A case is one run of `layerstep diff` and what it has to say. `corpus.json` is t
     reference   dump or null, candidate: dump or null
     ids         the tokens, where the dump itself does not say; else null
     control     true where something was changed that is no mistake
-    expect      verdicts, and what planted.py, mislabelled.py and founding.py say about the mistake
+    expect      verdicts, and what planted.py, mislabelled.py and founding.py say about the mistake; of a clean run
+                also flips, if there are any: rows that rounding sends to other experts than float32 does
 
 Paths are relative to the manifest inside the repository, absolute outside of it.
 """
@@ -27,6 +28,7 @@ from torch import Tensor
 REPOSITORY = Path(__file__).resolve().parents[1]
 JOINED = ("joined", "untold")
 UNSCORED = ("unscored", *JOINED)
+HEADS = ("lm_head", "logits")
 CLEAN = {"verdicts": ["match", "rounding"]}
 
 
@@ -100,31 +102,34 @@ def write_dump(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str])
     return path
 
 
+BLOCKS = ("model.layers", "transformer.h")
+
+
 def _blocks(layers: Iterable[int]) -> Callable[[str], bool]:
-    names = {f"model.layers.{n}" for n in layers}
+    names = {f"{blocks}.{n}" for n in layers for blocks in BLOCKS}
     return lambda name: name in names
 
 
 def coverage(kind: str, layers: int) -> Callable[[str], bool]:
     """Which activations, the step suffix aside, a dump of this coverage holds, in a model of `layers` layers.
 
-    all; blocks: every block's output; second, third: every second or third block's, of three layers the middle one's and
-    the logits; logits; attention: what attention adds to the stream; unnormed: all but the norms of q and k; unscored:
-    all but scores and probs; joined, untold: the same, which has rows of tokens (see `cut`); around-N: all of the layers
-    N - 1 to N + 1.
+    all; blocks: every block's output; second, third: every second or third block's, of up to four layers the second's
+    and the logits; logits: before and after a cap; attention: what attention adds to the stream; unnormed: all but the
+    norms of q and k; unscored: all but scores and probs; joined, untold: the same, which has rows of tokens (see
+    `cut`); around-N: all of the layers N - 1 to N + 1.
     """
     if kind.startswith("around-"):
         at = int(kind.removeprefix("around-"))
-        near = tuple(f"model.layers.{n}." for n in (at - 1, at, at + 1))
+        near = tuple(f"{blocks}.{n}." for n in (at - 1, at, at + 1) for blocks in BLOCKS)
         return lambda name: f"{name}.".startswith(near)
-    third = _blocks(range(2, layers, 3))
+    middle, third = _blocks([1]), _blocks(range(2, layers, 3))
     return {
         "all": lambda name: True,
         "blocks": _blocks(range(layers)),
         "second": _blocks(range(0, layers, 2)),
-        "third": third if layers > 4 else lambda name: name in ("model.layers.1", "lm_head"),
-        "logits": lambda name: name == "lm_head",
-        "attention": lambda name: name.endswith(".self_attn.o_proj"),
+        "third": third if layers > 4 else lambda name: middle(name) or name in HEADS,
+        "logits": lambda name: name in HEADS,
+        "attention": lambda name: name.endswith((".self_attn.o_proj", ".attn.c_proj")),
         "unnormed": lambda name: not name.endswith((".q_norm", ".k_norm")),
         **dict.fromkeys(UNSCORED, lambda name: not name.endswith((".scores", ".probs"))),
     }[kind]
@@ -138,7 +143,13 @@ def cut(tensors: dict[str, Tensor], kind: str, layers: int) -> dict[str, Tensor]
         return part
     forwards = 1 + max(int(name.partition("@")[2] or 0) for name in part)
     names = [name for name in part if "@" not in name]
-    return {name: torch.cat([part[name], *(part[f"{name}@{n}"] for n in range(1, forwards))], -2) for name in names}
+    rows = {name: [part[name], *(part[f"{name}@{n}"] for n in range(1, forwards))] for name in names}
+    return {name: torch.cat(parts, token_axis(name)) for name, parts in rows.items()}
+
+
+def token_axis(name: str) -> int:
+    """The axis of an activation that has the tokens: those of experts have another one between tokens and channels."""
+    return 0 if ".experts." in name else -2
 
 
 def told(metadata: dict[str, str], kind: str) -> dict[str, str]:

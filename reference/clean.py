@@ -12,8 +12,9 @@ import numpy as np
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
-from capture import capture_run, load_model
+from capture import capture, capture_run, load_model
 from casebook import CLEAN, JOINED, Casebook, cut, read_dump, told, write_dump
+from demo.make_dumps import feed
 from make_tiny import MODELS, TINY
 
 DEMO = Path(__file__).resolve().parent / "demo" / "model"
@@ -82,6 +83,16 @@ def recorded(run: Callable[[Path], object]) -> Dump:
         return Dump(*read_dump(path))
 
 
+def fed(model: PreTrainedModel, like: Dump) -> Dump:
+    """What a model computes for the tokens of another run, in the same forwards."""
+
+    def run(path: Path) -> None:
+        with capture(model, path):
+            feed(model, like.ids, like.steps)
+
+    return recorded(run)
+
+
 class CleanDumps:
     """Makes each correct run once, and writes the parts of it that are asked for."""
 
@@ -89,6 +100,7 @@ class CleanDumps:
         self.book = book
         self._written: set[Path] = set()
         self.dump = cache(self._run)
+        self.flips = cache(self._flips)
 
     def _run(self, folder: Path, precision: str, tokens: str) -> Dump:
         """All of a run. `tokens` is `12`, or `12+4` for twelve and four greedy steps."""
@@ -98,6 +110,20 @@ class CleanDumps:
         if bad := [name for name, tensor in dump.tensors.items() if "scores" not in name and not tensor.isfinite().all()]:
             raise ValueError(f"{folder.name} in {precision}: {bad[0]} is not finite")
         return dump
+
+    def _flips(self, folder: Path, precision: str, tokens: str) -> int:
+        """How many rows of a run are routed to other experts than in float32, for the same tokens."""
+        ours = self.dump(folder, precision, tokens)
+        routed = [name for name in ours.tensors if name.split("@")[0].endswith(".mlp.routing")]
+        if not routed:
+            return 0
+        theirs = fed(model_of(folder, "float32"), ours)
+        return sum(int(((ours.tensors[name] > 0) != (theirs.tensors[name] > 0)).any(-1).sum()) for name in routed)
+
+    def expect(self, folder: Path, precision: str, tokens: str) -> dict:
+        """What is to be said of a correct run."""
+        flips = self.flips(folder, precision, tokens)
+        return CLEAN | {"flips": flips} if flips else CLEAN
 
     def part(self, folder: Path, precision: str, tokens: str, kind: str) -> Path:
         """The file of one coverage of a run."""
@@ -111,6 +137,7 @@ class CleanDumps:
     def forget(self) -> None:
         """Frees the runs."""
         self.dump.cache_clear()
+        self.flips.cache_clear()
 
 
 def folder_name(folder: Path) -> str:
@@ -131,12 +158,14 @@ def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[in
                 for role in ("reference", "candidate") if tokens in ("12", DECODED, ONE_BY_ONE) else ("reference",):
                     titled = case if role == "reference" else f"{case}/candidate"
                     if book.wants(titled):
-                        book.add(titled, folder, CLEAN, **{role: dumps.part(folder, precision, tokens, kind)})
+                        expect = dumps.expect(folder, precision, tokens)
+                        book.add(titled, folder, expect, **{role: dumps.part(folder, precision, tokens, kind)})
         dumps.forget()
     for kind, precision in zip(JOINED, ("float32", "bfloat16"), strict=True):
         case = f"clean/{name}/{precision}/{kind}/{DECODED}"
         if book.wants(case):
-            book.add(case, folder, CLEAN, candidate=dumps.part(folder, precision, DECODED, kind))
+            expect = dumps.expect(folder, precision, DECODED)
+            book.add(case, folder, expect, candidate=dumps.part(folder, precision, DECODED, kind))
     for tokens in (str(length) for length in lengths if length > 1):
         for kind in ("all", "blocks"):
             for precision in ("bfloat16", "float16"):
@@ -145,7 +174,7 @@ def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[in
                     book.add(
                         case,
                         folder,
-                        CLEAN,
+                        dumps.expect(folder, precision, tokens),
                         reference=dumps.part(folder, "float32", tokens, kind),
                         candidate=dumps.part(folder, precision, tokens, kind),
                     )

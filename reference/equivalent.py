@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from casebook import CLEAN, Casebook, cut, write_dump
-from clean import DEMO, CleanDumps, Dump, folder_name, layers_of, model_of
+from clean import DEMO, CleanDumps, Dump, fed, folder_name, layers_of, model_of
 from make_tiny import TINY
 from oracle import relative_error
 from planted import PlantedDumps
@@ -198,7 +198,7 @@ def add_equivalents(book: Casebook, dumps: CleanDumps, table: Iterable[Equivalen
 def _run(row: Equivalent, made: PlantedDumps, folder: Path, precision: str) -> Dump:
     """What is written; a changed model's logits must be as near to float64 as the clean ones are."""
     clean = made.dumps.dump(folder, precision, TOKENS)
-    dump = made.fed(row.model(model_of(folder, precision)), clean) if row.model else clean
+    dump = fed(row.model(model_of(folder, precision)), clean) if row.model else clean
     exact = made.exact(folder, precision, TOKENS).tensors["lm_head"]
     error, usual = (relative_error(run.tensors["lm_head"], exact) for run in (dump, clean))
     assert error < row.within * usual, f"{row.id} of {folder.name} in {precision}: {error:.2g} from float64, not {usual:.2g}"

@@ -10,8 +10,10 @@ than the prompt, and RoPE scaling bites at once. A mistake anywhere changes the 
 
 import argparse
 import json
+import re
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -20,13 +22,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from capture import capture_run, greedy, load_model, run_steps
 
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY, DECODE = 13, 32, 4
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
+ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
+
+Weights = dict[str, Tensor]
 
 
 @dataclass
@@ -36,9 +41,61 @@ class Tiny:
     dtype: torch.dtype = torch.float32
     shards: int = 1
     generation: dict = field(default_factory=dict)
+    published: Callable[[Weights], Weights] | None = None  # names and parts of the weights, where files have others
 
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
+
+QWEN3_MOE = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "model_type": "qwen3_moe",
+    **SHAPE,
+    "hidden_size": 40,
+    "intermediate_size": 72,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "output_router_logits": False,
+    "router_aux_loss_coef": 0.001,
+    "attention_bias": False,
+    "max_position_embeddings": 64,
+    "max_window_layers": 3,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "use_sliding_window": False,
+    "tie_word_embeddings": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.51.0",
+}
+
+
+def without_prefix(weights: Weights) -> Weights:
+    """GPT-2 is published as its base model."""
+    return {name.removeprefix("transformer."): weight for name, weight in weights.items()}
+
+
+def one_by_one(block: str, gate: str, up: str, down: str) -> Callable[[Weights], Weights]:
+    """Experts are published with a matrix each for gate, up and down, under the name their block had then."""
+
+    def split(weights: Weights) -> Weights:
+        found = {}
+        for name, weight in weights.items():
+            name = re.sub(r"\bmlp(?=\.gate\.|\.experts\.)", block, name)
+            if not (stack := re.fullmatch(r"(.*\.experts)\.(gate_up_proj|down_proj)", name)):
+                found[name] = weight
+                continue
+            parts = (down,) if stack[2] == "down_proj" else (gate, up)
+            for expert, matrix in enumerate(weight):
+                for part, rows in zip(parts, matrix.chunk(len(parts)), strict=True):
+                    found[f"{stack[1]}.{expert}.{part}.weight"] = rows.clone()
+        return found
+
+    return split
+
 
 MODELS = {
     # Llama 3: RoPE scaling in the style of transformers 4. Of its 8 wavelengths one is kept, two blend, five are divided.
@@ -171,6 +228,124 @@ MODELS = {
         },
         generation={"eos_token_id": [1, 2], "do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95},
     ),
+    # Caps of scores and logits that bite, every other layer with a window, a scale that is not that of the heads, four
+    # norms a layer whose weight is 1 + w, scaled embeddings, and gelu by tanh.
+    "gemma2": Tiny(
+        seed=7,
+        dtype=torch.bfloat16,
+        config={
+            "architectures": ["Gemma2ForCausalLM"],
+            "model_type": "gemma2",
+            **{key: value for key, value in SHAPE.items() if key != "hidden_act"},
+            "num_hidden_layers": 4,
+            "hidden_act": "gelu_pytorch_tanh",
+            "hidden_activation": "gelu_pytorch_tanh",
+            "hidden_size": 40,
+            "intermediate_size": 72,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 2.0,
+            "sliding_window": 6,
+            "attention_bias": False,
+            "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-06,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": True,
+            "bos_token_id": 2,
+            "eos_token_id": 1,
+            "pad_token_id": 0,
+            "torch_dtype": "bfloat16",
+            "transformers_version": "4.42.4",
+        },
+        generation={"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
+    ),
+    # Learned positions, LayerNorm, one matrix for q, k and v, all matrices as [in, out], and a bias on each.
+    "gpt2": Tiny(
+        seed=13,
+        published=without_prefix,
+        config={
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            "activation_function": "gelu_new",
+            "vocab_size": 192,
+            "n_ctx": 64,
+            "n_embd": 48,
+            "n_head": 4,
+            "n_layer": 3,
+            "n_positions": 64,
+            "attn_pdrop": 0.1,
+            "embd_pdrop": 0.1,
+            "resid_pdrop": 0.1,
+            "initializer_range": 0.02,
+            "layer_norm_epsilon": 1e-05,
+            "bos_token_id": 191,
+            "eos_token_id": 191,
+        },
+    ),
+    # Six experts of which each token has two, weights that are made to sum to 1, a dense layer between two sparse ones.
+    "qwen3_moe": Tiny(
+        seed=35,
+        dtype=torch.bfloat16,
+        published=one_by_one("mlp", "gate_proj", "up_proj", "down_proj"),
+        config={
+            **QWEN3_MOE,
+            "moe_intermediate_size": 32,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "norm_topk_prob": True,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": [1],
+        },
+        generation={"eos_token_id": [1, 2], "do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95},
+    ),
+    # Five experts of which each token has three, weights that do not sum to 1, every second layer sparse.
+    "qwen3_moe_plain": Tiny(
+        seed=24,
+        dtype=torch.bfloat16,
+        published=one_by_one("mlp", "gate_proj", "up_proj", "down_proj"),
+        config={
+            **QWEN3_MOE,
+            "moe_intermediate_size": 24,
+            "num_experts": 5,
+            "num_experts_per_tok": 3,
+            "norm_topk_prob": False,
+            "decoder_sparse_step": 2,
+            "mlp_only_layers": [],
+        },
+    ),
+    # Four experts of which each token has two, under the names of Mixtral's files.
+    "mixtral": Tiny(
+        seed=9,
+        dtype=torch.bfloat16,
+        published=one_by_one("block_sparse_moe", "w1", "w3", "w2"),
+        config={
+            "architectures": ["MixtralForCausalLM"],
+            "model_type": "mixtral",
+            **SHAPE,
+            "num_hidden_layers": 2,
+            "hidden_size": 48,
+            "intermediate_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "output_router_logits": False,
+            "router_aux_loss_coef": 0.02,
+            "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 1000000.0,
+            "sliding_window": None,
+            "tie_word_embeddings": False,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "torch_dtype": "bfloat16",
+            "transformers_version": "4.36.0",
+        },
+        generation={"bos_token_id": 1, "eos_token_id": 2},
+    ),
 }
 
 
@@ -178,33 +353,38 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def random_weight(name: str, shape: tuple[int, ...], tied: bool, seed: int) -> np.ndarray:
+def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, seed: int) -> np.ndarray:
     """One tensor, from its own generator: numpy's, whose numbers are the same on every machine."""
     noise = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())])).standard_normal(shape)
-    if "norm" in name:
-        return (1.5 if "q_norm" in name or "k_norm" in name else 1.0) + 0.3 * noise
+    capped = config.model_type == "gemma2"
     if name.endswith("bias"):
         return 0.2 * noise
-    if "embed_tokens" in name:
-        return (0.4 if tied else 1.0) * noise
+    if "norm" in name or ".ln_" in name:
+        middle = 0.0 if capped else 1.5 if "q_norm" in name or "k_norm" in name else 1.0
+        return middle + 0.3 * noise
+    if "embed_tokens" in name or ".wte." in name or ".wpe." in name:
+        small = config.model_type in ("gemma2", "gpt2")  # or the tied head repeats what it is given
+        return (0.15 if small else 0.4 if config.tie_word_embeddings else 1.0) * noise
+    inputs = shape[0] if ".c_" in name else shape[-1]  # GPT-2's matrices are [in, out]
     if "lm_head" in name:
-        return 3.0 * noise / shape[1] ** 0.5
-    return (1.5 if "q_proj" in name or "k_proj" in name else 1.2) * noise / shape[1] ** 0.5
+        return 3.0 * noise / inputs**0.5
+    if "q_proj" in name or "k_proj" in name:
+        return (2.5 if capped else 1.5) * noise / inputs**0.5
+    return (2.0 if name.endswith("mlp.gate.weight") else 1.2) * noise / inputs**0.5
 
 
-def random_weights(folder: Path, tiny: Tiny) -> dict[str, Tensor]:
+def random_weights(folder: Path, tiny: Tiny) -> Weights:
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}  # a tied head is not listed
-    tied = config.tie_word_embeddings
     return {
-        name: torch.from_numpy(random_weight(name, shape, tied, tiny.seed)).to(tiny.dtype)
+        name: torch.from_numpy(random_weight(name, shape, config, tiny.seed)).to(tiny.dtype)
         for name, shape in shapes.items()
     }
 
 
-def save_weights(folder: Path, weights: dict[str, Tensor], shards: int) -> None:
+def save_weights(folder: Path, weights: Weights, shards: int) -> None:
     metadata = {"format": "pt"}
     if shards == 1:
         save_file(weights, folder / "model.safetensors", metadata)
@@ -224,11 +404,15 @@ def make(folder: Path, tiny: Tiny) -> str:
     write_json(folder / "config.json", tiny.config)
     if tiny.generation:
         write_json(folder / "generation_config.json", tiny.generation)
-    save_weights(folder, random_weights(folder, tiny), tiny.shards)
+    weights = random_weights(folder, tiny)
+    save_weights(folder, tiny.published(weights) if tiny.published else weights, tiny.shards)
 
     prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, SHAPE["vocab_size"], PROMPT).tolist()
     prompt[9] = prompt[2]  # one token twice
     model = load_model(str(folder), "float32")
+    read = dict(model.named_parameters())
+    if wrong := [name for name, weight in weights.items() if not torch.equal(read[name], weight.float())]:
+        raise SystemExit(f"{folder.name}: {wrong[0]} is read back as another one")
     fed, logits = run_steps(model, prompt, GREEDY)
     new = fed[PROMPT:]
     best = torch.stack([step[-1].topk(2).values for step in logits[:GREEDY]])
@@ -239,7 +423,23 @@ def make(folder: Path, tiny: Tiny) -> str:
         raise SystemExit(f"{folder.name}: float64 decodes other tokens, choose another seed")
     write_json(folder / "greedy.json", {"prompt": prompt, "greedy": new})
     capture_run(model, prompt, folder / "reference.safetensors", DECODE)
-    return f"{folder.name}: {len(set(new))} different tokens in {GREEDY}, smallest margin {margin:.3f}"
+    said = f"{folder.name}: {len(set(new))} different tokens in {GREEDY}, smallest margin {margin:.3f}"
+    if getattr(model.config, "num_experts_per_tok", None) is None:
+        return said
+    lead, used = routing(model, prompt)
+    if lead <= ROUTED:
+        raise SystemExit(f"{folder.name}: an expert leads by {lead:.2g}, which is too little, choose another seed")
+    return f"{said}; experts {sorted(used)}, the last chosen leads by {lead:.3f}"
+
+
+def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]:
+    """By how much the last chosen expert's logit leads over the next, at least, in the greedy run; and those chosen."""
+    with tempfile.TemporaryDirectory() as temporary:
+        recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=["*.mlp.gate"])
+    chosen = model.config.num_experts_per_tok
+    best = [logits.topk(chosen + 1) for logits in recorder.tensors.values()]
+    lead = min(float((values[:, -2] - values[:, -1]).min()) for values, _ in best)
+    return lead, {expert for _, indices in best for expert in indices[:, :chosen].flatten().tolist()}
 
 
 def difference(made: Path, kept: Path) -> float:

@@ -14,10 +14,10 @@ from pathlib import Path
 from torch import Tensor
 
 from casebook import Casebook, cut, write_dump
-from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
+from clean import DECODED, CleanDumps, Dump, fed, folder_name, layers_of, model_of
 from make_tiny import TINY
 from oracle import program_order, relative_error
-from planted import CLEAR, ROUNDING, PlantedDumps
+from planted import CLEAR, ROUNDING
 from planting import EVERY, TIED
 
 Names = dict[str, str | None]  # the activation whose value each name gets; None where the name is left out
@@ -216,7 +216,6 @@ TOKENS = (
 
 def add_other_tokens(book: Casebook, dumps: CleanDumps) -> None:
     """Adds the cases of a candidate that was fed other tokens than the reference, or than it says."""
-    made = PlantedDumps(dumps)
     for bug, change, honest, *runs in TOKENS:
         for model, precision in runs:
             folder, root = TINY / model, f"planted/{model}/{precision}/{bug}/all"
@@ -225,8 +224,8 @@ def add_other_tokens(book: Casebook, dumps: CleanDumps) -> None:
             clean = dumps.dump(folder, precision, "12")
             ids = change(clean.ids)
             assert ids != clean.ids and max(ids) < len(model_of(folder, precision).model.embed_tokens.weight)
-            fed = {"input_ids": json.dumps(ids), "steps": json.dumps([len(ids)])}
-            other = made.fed(model_of(folder, precision), Dump({}, fed))
+            like = Dump({}, {"input_ids": json.dumps(ids), "steps": json.dumps([len(ids)])})
+            other = fed(model_of(folder, precision), like)
             metadata = other.metadata if honest else clean.metadata
             candidate = write_dump(book.path(f"{root}.safetensors"), other.tensors, metadata)
             expect = {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Patch activations in PyTorch with hooks, and write the logits that come of it: what layerstep's patches must give.
 
-    python patching.py                 # write patched/NAME.safetensors for every tiny model
+    python patching.py                 # write patched/NAME.safetensors for every model
     python patching.py --check         # make them again and compare
 
 A file holds the last token's logits of each case after the 13 tokens of the tiny model's prompt, and, under `NAME@1`,
@@ -25,9 +25,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import eager_mask
 
 from capture import load_model
-from make_tiny import MODELS, PROMPT, TINY
+from make_tiny import PROMPT, TINY
 
 PATCHED = Path(__file__).resolve().parent / "patched"
+MODELS = ("llama", "llama_bias", "mistral", "qwen2", "qwen3")  # whose layers have the same parts
 ATTENTION = "layerstep_patched"
 INSIDE = ("q_rope", "scores", "probs")  # what attention has no module for
 
@@ -47,7 +48,7 @@ class Edit:
 class Case:
     edits: list[Edit]
     forwards: int = 1
-    models: tuple[str, ...] = tuple(MODELS)
+    models: tuple[str, ...] = MODELS
     token: int | None = None  # fed in the place of token 8
 
 

@@ -5,6 +5,7 @@ bit, the activation of the mistake differs, and, op by op in float64, exactly th
 own inputs. What the manifest says of a planted case, besides the verdict:
 
     bug, suspect   ids of planting.py, and of the suspect the mistake stands for ("unknown" if there is none)
+    fair           other suspects that compute the same numbers
     name           the first activation, in program order, that is wrong although its inputs are right
     or             activations that another right reading may name instead: probs for a mask, if masked scores are not compared
     all            every such activation that shows (ratio over 3), those of a second mistake and of decode steps too
@@ -22,11 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from capture import capture
-from casebook import Casebook, cut, named, told, write_dump
-from clean import DECODED, ONE_BY_ONE, CleanDumps, Dump, folder_name, layers_of, model_of, recorded
-from demo.make_dumps import feed
-from oracle import Oracle, program_order, relative_error, split_name
+from casebook import HEADS, Casebook, cut, named, told, write_dump
+from clean import DECODED, ONE_BY_ONE, CleanDumps, Dump, fed, folder_name, layers_of, model_of
+from oracle import Oracle, order_in, relative_error, split_name
 from planting import Plant, planted
 
 SHOWS = 3.0  # an op is wrong if its error is above this many times the largest clean error of its kind
@@ -83,20 +82,11 @@ class PlantedDumps:
     def run(self, run: Run) -> Dump:
         """What the model with the mistakes computes for the tokens of the clean run."""
         clean = self.dumps.dump(run.folder, run.precision, run.tokens)
-        return self.fed(planted(model_of(run.folder, run.precision), run.plants), clean)
+        return fed(planted(model_of(run.folder, run.precision), run.plants), clean)
 
     def _exact(self, folder: Path, precision: str, tokens: str) -> Dump:
         """The clean run of these tokens in float64."""
-        return self.fed(model_of(folder, "float64"), self.dumps.dump(folder, precision, tokens))
-
-    @staticmethod
-    def fed(model, like: Dump) -> Dump:
-        """What a model computes for the tokens of another run, in the same forwards."""
-        def run(path: Path) -> None:
-            with capture(model, path):
-                feed(model, like.ids, like.steps)
-
-        return recorded(run)
+        return fed(model_of(folder, "float64"), self.dumps.dump(folder, precision, tokens))
 
     def _floors(self, folder: Path, precision: str, tokens: str) -> dict[str, float]:
         """The largest error that each kind of op makes in the clean run."""
@@ -111,7 +101,8 @@ class PlantedDumps:
         """Checks that the mistakes are where they are said to be, and nowhere else."""
         clean = self.dumps.dump(run.folder, run.precision, run.tokens)
         claimed = {name for plant in run.plants for name in plant.bug.wrong(plant.layer, len(clean.steps))}
-        expected = sorted(claimed, key=program_order)
+        order = order_in(clean.tensors)
+        expected = sorted(claimed, key=order)
         first = first_difference(dump.tensors, clean.tensors)
         if run.tokens == ONE_BY_ONE:  # nothing is rotated at position 0, no window is full
             expected = expected[expected.index(first) :] if first in claimed else expected
@@ -119,7 +110,7 @@ class PlantedDumps:
         floors = self.floors(run.folder, run.precision, run.tokens)
         errors = Oracle(model_of(run.folder, run.precision), dump.tensors, dump.ids, dump.steps).local_errors()
         ratios = {name: error / floors[split_name(name)[2]] for name, error in errors.items()}
-        wrong = sorted((name for name, ratio in ratios.items() if ratio > SHOWS), key=program_order)
+        wrong = sorted((name for name, ratio in ratios.items() if ratio > SHOWS), key=order)
         assert set(wrong) <= claimed, f"{run.name}: {sorted(set(wrong) - claimed)} are wrong, too"
         if any(plant.id == "layer_skipped" for plant in run.plants):  # what is inside is not there to be computed
             wrong, ratios = expected, ratios | {first: float("inf")}
@@ -132,13 +123,15 @@ class PlantedDumps:
 
 def first_difference(tensors: dict[str, Tensor], clean: dict[str, Tensor]) -> str | None:
     """The first activation, in program order, that two dumps share and that has not the same bits."""
-    shared = sorted(tensors.keys() & clean.keys(), key=program_order)
+    names = tensors.keys() & clean.keys()
+    shared = sorted(names, key=order_in(names))
     return next((name for name in shared if not torch.equal(tensors[name], clean[name])), None)
 
 
 def logits_effect(tensors: dict[str, Tensor], clean: dict[str, Tensor]) -> float:
     """How far the logits of any forward are from the clean run's."""
-    return max(relative_error(tensors[name], clean[name]) for name in clean if name.startswith("lm_head"))
+    returned = HEADS["logits" in clean]
+    return max(relative_error(tensors[name], clean[name]) for name in clean if name.startswith(returned))
 
 
 def rounded(value: float) -> float | None:
@@ -176,7 +169,8 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
             "bug": "+".join(dict.fromkeys(plant.id for plant in run.plants)),
             "suspect": run.suspect or "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
             "name": named(finding.name, kind),
-            "or": [f"model.layers.{plant.layer}.{plant.bug.instead}" for plant in run.plants[:1] if plant.bug.instead],
+            "fair": list(dict.fromkeys(suspect for plant in run.plants for suspect in plant.bug.fair)),
+            "or": [plant.bug.name(plant.bug.instead, plant.layer) for plant in run.plants[:1] if plant.bug.instead],
             "all": list(dict.fromkeys(named(name, kind) for name in finding.all)),
             "culprit": "reference" if run.of_reference else "candidate",
             "precision": run.precision,

@@ -30,6 +30,7 @@ def single_runs() -> Iterable[Run]:
 # What takes several tokens in one forward, or more rows than one to be told from a factor or seen at all.
 SEVERAL_TOKENS = {"late_rows", "causal_mask_missing", "mask_off_by_one", "window_off_by_one", "window_ignored", "head_merge_order"}
 SEVERAL_TOKENS |= {"embedding_row", "prefix_seen", "final_norm_eps", "norm_eps", "norm_eps_usual", "norm_eps_zero"}
+SEVERAL_TOKENS |= {"gpt2_mask_missing", "window_nowhere", "ln_eps"}
 
 
 def one_by_one_runs() -> Iterable[Run]:
@@ -142,6 +143,28 @@ def other_runs() -> Iterable[Run]:
         tokens = DECODED if BUGS[bug].from_step else "12"
         coverages = ("blocks", "attention") if precision == "float32" else ("all", "blocks")  # a whole one has 1 MB in f32
         yield Run(DEMO, precision, (Plant(bug, layer),), coverages, tokens)
+
+
+# Where a family has it wrong in all layers, and two mistakes at once.
+OF_FAMILIES = (
+    ("gemma2", "float32", *(Plant("window_everywhere", layer) for layer in (1, 3))),
+    ("gemma2", "bfloat16", *(Plant("window_nowhere", layer) for layer in (0, 2))),
+    ("gemma2", "float32", *(Plant("scores_uncapped", layer) for layer in range(4))),
+    ("gemma2", "bfloat16", *(Plant("norm_plain", layer) for layer in range(4))),
+    ("gemma2", "bfloat16", Plant("embed_unscaled"), Plant("logits_uncapped")),
+    ("gpt2", "float32", *every("ln_bias_missing")),
+    ("gpt2", "bfloat16", *every("c_attn_keys_first")),
+    ("gpt2", "float32", Plant("positions_from_one"), Plant("ln_rms", 1)),
+    ("qwen3_moe", "float32", *(Plant("router_shares", layer) for layer in (0, 2))),
+    ("qwen3_moe", "bfloat16", Plant("router_top_1", 0), Plant("expert_neighbour_down", 2)),
+    ("mixtral", "float32", *(Plant("experts_gate_up", layer) for layer in range(2))),
+    ("mixtral", "bfloat16", Plant("expert_neighbour", 0), Plant("router_shares", 1)),
+)
+
+
+def family_runs() -> Iterable[Run]:
+    for model, precision, *plants in OF_FAMILIES:
+        yield Run(TINY / model, precision, tuple(plants), ("all", "blocks"))
 
 
 # Sizes are chosen so that `ratio` is 3.5 to 10 and `effect` is below `noise`; planted.py asserts both.

@@ -2,8 +2,9 @@
 
 `BUGS` is the table. Each mistake names the suspect it stands for, the activations that it makes wrong although their
 inputs are right (in program order), and the tiny models on which it shows. What computes RoPE, attention and the cache
-wrongly is in planting_rope.py and planting_attention.py, norms and the layout of weights have a file each, what no suspect
-stands for is in planting_unnamed.py, and all else in planting_layers.py.
+wrongly is in planting_rope.py and planting_attention.py, norms and the layout of weights have a file each, what only
+some families can have is in planting_families.py, what no suspect stands for in planting_unnamed.py, and all else in
+planting_layers.py.
 
     model = planted(clean, [Plant("rope_interleaved", 1), Plant("final_norm_missing")])
     with capture(model, "candidate.safetensors"):
@@ -19,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 import planting_attention as attention
+import planting_families as families
 import planting_layers as layers
 import planting_layouts as layouts
 import planting_norms as norms
@@ -38,6 +40,9 @@ NORM = ("input_layernorm",)
 QK_NORM = ("self_attn.q_norm", "self_attn.k_norm")
 LINEAR = (*layouts.QKV, "self_attn.o_proj", *layouts.GATE_UP, "mlp.down_proj")
 QKV = layouts.QKV
+GEMMA, GPT2, QWEN_MOE, PLAIN_MOE = ("gemma2",), ("gpt2",), ("qwen3_moe",), ("qwen3_moe_plain",)
+EXPERTS = tuple(f"mlp.experts.{name}" for name in ("gate", "up", "down"))
+ROUTING = ("mlp.routing",)
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,21 @@ class Bug:
     float32_only: bool = False  # in less precision it is no larger than the rounding, at 12 tokens (at more, see LONG_RUNS)
     amount: float | None = None  # given to `plant` where a mistake has a size
     instead: str | None = None  # the site that another right reading names first
+    fair: tuple[str, ...] = ()  # suspects that compute the same numbers, so that naming them is right, too
     verdicts: tuple[str, ...] = ("diverged",)
 
     @cached_property
     def in_layer(self) -> bool:
-        return not self.sites[0].startswith(("model", "lm_head"))
+        return not self.sites[0].startswith(("model", "transformer", "lm_head", "logits"))
+
+    def name(self, site: str, layer: int | None) -> str:
+        """The whole name of a site."""
+        blocks = "transformer.h" if "gpt2" in self.models else "model.layers"
+        return f"{blocks}.{layer}.{site}".rstrip(".") if self.in_layer else site
 
     def wrong(self, layer: int | None, steps: int) -> list[str]:
         """Every activation of a run of `steps` forwards that it computes wrongly from right inputs, in program order."""
-        names = [site if not self.in_layer else f"model.layers.{layer}.{site}".rstrip(".") for site in self.sites]
+        names = [self.name(site, layer) for site in self.sites]
         return [name + (f"@{step}" if step else "") for step in range(self.from_step, steps) for name in names]
 
 
@@ -111,7 +122,7 @@ def _table() -> list[Bug]:
         Bug("norm_layernorm", "norm_layernorm", "the mean taken off, as LayerNorm does", NORM, EVERY, n.center_norm(*NORM)),
         Bug("norms_exchanged", "norm_wrong_weight", "the weights of the layer's two norms exchanged", (*NORM, "post_attention_layernorm"), EVERY, n.exchange_norms),
         Bug("norm_wrong_layer", "norm_wrong_weight", "another layer's norm weight", ("post_attention_layernorm",), EVERY, n.borrow_norm),
-        Bug("norm_missing", "unknown", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
+        Bug("norm_missing", "norm_dropped", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
         Bug("low_precision_norm", "low_precision_norm", "variance in bf16", NORM, EVERY, n.round_variance, float32_only=True),
         Bug("qk_norm_missing", "qk_norm_missing", "no norm on q and k", QK_NORM, ("qwen3",), n.skip_qk_norm),
         Bug("qk_norm_exchanged", "norm_wrong_weight", "the norm weights of q and k exchanged", QK_NORM, ("qwen3",), n.exchange_qk_norm),
@@ -162,7 +173,7 @@ def _table() -> list[Bug]:
         Bug("softmax_scale_missing", "softmax_scale", "no scale", SCORES, EVERY, a.unscaled),
         Bug("softmax_scale_squared", "softmax_scale", "1 / d", SCORES, EVERY, a.scaled_twice),
         Bug("scores_scaled", "unknown", "scores times a constant", SCORES, EVERY, a.scale_scores, amount=1.2),
-        Bug("attention_softcap", "unknown", "scores capped by tanh", SCORES, EVERY, a.cap_scores, amount=2.0),
+        Bug("attention_softcap", "attn_softcap", "scores capped by tanh", SCORES, EVERY, a.cap_scores, amount=2.0),
         Bug("low_precision_scores", "low_precision_scores", "scores in bf16", SCORES, EVERY, a.round_scores, float32_only=True, verdicts=("diverged", "rounding")),
         Bug("causal_mask_missing", "causal_mask_missing", "no mask", SCORES, FULL, a.no_mask, instead=PROBS),
         Bug("mask_off_by_one", "mask_off_by_one", "the next token is seen", SCORES, FULL, a.see_next, instead=PROBS),
@@ -185,7 +196,7 @@ def _table() -> list[Bug]:
     ]  # fmt: skip
 
 
-def _families() -> list[Bug]:
+def _variants() -> list[Bug]:
     """Other values of the parameters of the mistakes above, and other places of them."""
     a, w, n, r, o = attention, layers, norms, rope, layouts
     return [
@@ -285,5 +296,56 @@ def _unnamed() -> list[Bug]:
     ]  # fmt: skip
 
 
+def _of_families() -> list[Bug]:
+    """What Gemma 2, GPT-2 and models with experts have, and other models have not."""
+    a, f, n, w = attention, families, norms, layers
+    positions = "position_embedding"
+    return [
+        # Gemma 2
+        Bug("norm_plain", "norm_offset_one", "weight for 1 + weight", NORM, GEMMA, f.plain_norm(*NORM)),
+        Bug("post_norm_plain", "norm_offset_one", "weight for 1 + weight behind the MLP", ("post_feedforward_layernorm",), GEMMA, f.plain_norm("post_feedforward_layernorm")),
+        Bug("final_norm_plain", "norm_offset_one", "weight for 1 + weight in the final norm", ("model.norm",), GEMMA, f.plain_norm("model.norm")),
+        Bug("scores_uncapped", "attn_softcap", "no cap of the scores", SCORES, GEMMA, f.uncap_scores),
+        Bug("logits_uncapped", "logit_softcap", "no cap of the logits", ("logits",), GEMMA, f.uncap_logits),
+        Bug("embed_unscaled", "embed_scale", "embeddings not times sqrt(hidden)", ("model.embed_tokens",), GEMMA, f.unscale_embeddings),
+        Bug("scale_of_head_dim", "softmax_scale", "1 / sqrt(head_dim), whatever query_pre_attn_scalar says", SCORES, GEMMA, f.scale_by_head_dim),
+        Bug("window_everywhere", "sliding_window", "a window in a layer of full attention", SCORES, GEMMA, a.window, layers=(1,), amount=6, instead=PROBS),
+        Bug("window_nowhere", "sliding_window", "no window in a layer that has one", SCORES, GEMMA, a.window, layers=(0, 2), amount=10**6, instead=PROBS),
+        Bug("gelu_exact", "activation_function", "gelu by erf for gelu by tanh", ("mlp.act_fn",), GEMMA, w.activation(nn.GELU), float32_only=True),
+        Bug("gelu_silu", "activation_function", "silu for gelu", ("mlp.act_fn",), GEMMA, w.activation(nn.SiLU)),
+        Bug("post_attention_norm_missing", "norm_dropped", "what attention adds is not normed", ("post_attention_layernorm",), GEMMA, n.skip_norm("post_attention_layernorm")),
+        Bug("post_mlp_norm_missing", "norm_dropped", "what the MLP adds is not normed", ("post_feedforward_layernorm",), GEMMA, n.skip_norm("post_feedforward_layernorm")),
+        # GPT-2
+        Bug("positions_from_one", positions, "positions from 1", ("transformer.wpe",), GPT2, f.shift_positions),
+        Bug("positions_zero", positions, "no embeddings of positions", ("transformer.wpe",), GPT2, f.zero_positions),
+        Bug("positions_left_out", positions, "positions not added", ("transformer.embeddings",), GPT2, f.leave_positions_out),
+        Bug("positions_restarted", positions, "positions start again at 0 while decoding", ("transformer.wpe",), GPT2, f.restart_positions, from_step=1, fair=("kv_cache_position",)),
+        Bug("ln_bias_missing", "norm_bias", "no bias in the norm", ("ln_1",), GPT2, w.drop_bias("ln_1")),
+        Bug("final_ln_bias_missing", "norm_bias", "no bias in the final norm", ("transformer.ln_f",), GPT2, w.drop_bias("transformer.ln_f")),
+        Bug("ln_rms", "norm_layernorm", "the mean not taken off", ("ln_2",), GPT2, f.norm_by_square),
+        Bug("ln_eps", "norm_eps", "1e-6 where it is 1e-5", ("ln_1",), GPT2, f.layer_norm_eps("ln_1"), amount=1e-6, float32_only=True),
+        Bug("gelu_new_exact", "activation_function", "gelu by erf for gelu by tanh", ("mlp.act",), GPT2, w.activation(nn.GELU, "act"), float32_only=True),
+        Bug("c_attn_keys_first", "fused_order", "[k | q | v] read", ("attn.q", "attn.k"), GPT2, f.split_keys_first),
+        Bug("c_attn_by_head", "fused_order", "q, k, v read head by head", ("attn.q", "attn.k", "attn.v"), GPT2, f.split_by_head),
+        Bug("c_attn_from_heads", "fused_order", "q, k, v written head by head, read as thirds", ("attn.c_attn",), GPT2, f.join_by_head),
+        Bug("c_attn_bias_missing", "bias_missing", "no bias on c_attn", ("attn.c_attn",), GPT2, f.zero_bias("attn.c_attn")),
+        Bug("c_proj_bias_missing", "bias_missing", "no bias on the MLP's c_proj", ("mlp.c_proj",), GPT2, f.zero_bias("mlp.c_proj")),
+        Bug("c_proj_transposed", "weight_transposed", "[in, out] read as [out, in]", ("attn.c_proj",), GPT2, f.transpose_projection),
+        Bug("gpt2_mask_missing", "causal_mask_missing", "no mask", ("attn.scores",), GPT2, a.no_mask, instead="attn.probs"),
+        # experts
+        Bug("router_shares", "router_renormalise", "the chosen weights do not sum to 1", ROUTING, (*QWEN_MOE, "mixtral"), f.use_shares, layers=(0,)),
+        Bug("router_sum_to_one", "router_renormalise", "the chosen weights sum to 1", ROUTING, PLAIN_MOE, f.make_shares_sum_to_one, layers=(1,), fair=("router_order",)),
+        Bug("router_chosen_first", "router_order", "softmax of the chosen logits", ROUTING, PLAIN_MOE, f.choose_first, layers=(1,), fair=("router_renormalise",)),
+        Bug("router_top_1", "router_top_k", "one expert for each token", ROUTING, (*QWEN_MOE, "mixtral"), f.top_k, layers=(0,), amount=1),
+        Bug("router_top_2", "router_top_k", "two experts where it is three", ROUTING, PLAIN_MOE, f.top_k, layers=(1,), amount=2),
+        Bug("experts_gate_up", "gate_up_swapped", "every expert's gate and up exchanged", EXPERTS[:2], (*QWEN_MOE, "mixtral"), f.exchange_gate_up, layers=(0,)),
+        Bug("expert_neighbour", "expert_weights", "one expert with the next one's matrices", EXPERTS, (*QWEN_MOE, "mixtral"), f.neighbour("gate_up_proj", "down_proj"), layers=(0,), amount=1),
+        Bug("expert_neighbour_down", "expert_weights", "one expert with the next one's down", EXPERTS[2:], QWEN_MOE, f.neighbour("down_proj"), layers=(0, 2), amount=4),
+        Bug("experts_from_one", "expert_weights", "every expert with the matrices of the one before", EXPERTS, (*PLAIN_MOE, "mixtral"), f.number_from_one, layers=(1,)),
+        Bug("moe_qk_norm_missing", "qk_norm_missing", "no norm on q and k", QK_NORM, QWEN_MOE, n.skip_qk_norm),
+    ]  # fmt: skip
+
+
 BASIC = [bug.id for bug in _table()]
-BUGS = {bug.id: bug for bug in (*_table(), *_families(), *_unnamed())}
+FAMILY = [bug.id for bug in _of_families()]
+BUGS = {bug.id: bug for bug in (*_table(), *_variants(), *_unnamed(), *_of_families())}

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from planting_layers import attention_of
+
 STALE_SLOT = 5
 
 
@@ -21,10 +23,12 @@ def eager_attention_forward(module: nn.Module, query: Tensor, key: Tensor, value
         return whole(module, query, key, value, attention_mask, kwargs["scaling"])
     step = lambda name, usual: module.mistakes.get(name, usual)  # noqa: E731
     tokens, same = query.shape[2], lambda tensor, *_: tensor
-    groups = module.num_key_value_groups
+    groups = getattr(module, "num_key_value_groups", 1)
     keys = step("spread_keys", _spread)(step("keys", same)(key, tokens), groups)
     values = step("spread_values", _spread)(step("values", same)(value, tokens), groups)
     scores = step("scores", same)(torch.matmul(query, keys.transpose(2, 3)) * step("scale", same)(kwargs["scaling"]))
+    if cap := step("cap", same)(kwargs.get("softcap")):
+        scores = torch.tanh(scores / cap) * cap
     scores = scores + step("mask", same)(attention_mask)
     probs = nn.functional.softmax(scores, dim=-1, dtype=torch.float32)
     probs = step("probs", same)(probs, scores).to(query.dtype)
@@ -46,13 +50,15 @@ def _forward(self, *args, **kwargs):
     file = sys.modules[usual.__module__]
     if angles := self.mistakes.get("angles"):
         kwargs["position_embeddings"] = angles(kwargs["hidden_states"], kwargs["position_ids"])
-    with patch.object(file, "apply_rotary_pos_emb", self.mistakes.get("rotation", file.apply_rotary_pos_emb)):
+    if "rotation" not in self.mistakes:
+        return usual.forward(self, *args, **kwargs)
+    with patch.object(file, "apply_rotary_pos_emb", self.mistakes["rotation"]):
         return usual.forward(self, *args, **kwargs)
 
 
 def mistake(model: PreTrainedModel, layer: int, step: str, wrong: Callable) -> None:
     """Replaces one step of a layer's attention."""
-    module = model.model.layers[layer].self_attn
+    module = attention_of(model, layer)
     if not hasattr(module, "mistakes"):
         module.mistakes = {}
         module.__class__ = type("Planted", (type(module),), {"__module__": __name__, "forward": _forward})

@@ -8,16 +8,25 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
+def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
+    return model.transformer.h if hasattr(model, "transformer") else model.model.layers
+
+
+def attention_of(model: PreTrainedModel, layer: int) -> nn.Module:
+    block = blocks_of(model)[layer]
+    return block.attn if hasattr(block, "attn") else block.self_attn
+
+
 def module_of(model: PreTrainedModel, layer: int | None, path: str) -> nn.Module:
     """A part of a layer, or, if that is None, of what is in no layer."""
     if layer is None:
         return model.get_submodule(path)
-    return model.model.layers[layer].get_submodule(path)
+    return blocks_of(model)[layer].get_submodule(path)
 
 
 def other_layer(model: PreTrainedModel, layer: int) -> int:
     """The next layer, or the first if it is the last."""
-    return (layer + 1) % len(model.model.layers)
+    return (layer + 1) % len(blocks_of(model))
 
 
 def edit(parameter: nn.Parameter, value: Tensor) -> None:
@@ -179,11 +188,11 @@ def read_stale(reader: str, source: str) -> Callable:
 # --- MLP ------------------------------------------------------------------------------------------------------------
 
 
-def activation(function: Callable[[], nn.Module]) -> Callable:
+def activation(function: Callable[[], nn.Module], name: str = "act_fn") -> Callable:
     """Another activation function."""
 
     def plant(model, layer):
-        module_of(model, layer, "mlp").act_fn = function()
+        setattr(module_of(model, layer, "mlp"), name, function())
 
     return plant
 

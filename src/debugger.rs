@@ -36,3 +36,6 @@ pub use reload::Opener;
 pub use state::{Debugger, Session};
 pub use tape::{Moment, Tape};
 pub use why::Switched;
+
+pub use crate::model::families::without_base;
+pub use crate::model::graph::in_layers;

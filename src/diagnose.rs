@@ -21,6 +21,7 @@ mod relabel;
 pub mod report;
 pub mod span;
 pub mod suspects;
+pub mod tie;
 pub mod trail;
 pub mod walk;
 pub mod without_model;

@@ -20,7 +20,7 @@ mod shape;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::Error;
 pub use ids::{Ids, IdsOrigin};
@@ -29,9 +29,8 @@ pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use read::Aligned;
 
-use crate::engine::Site;
+use crate::engine::{Graph, Site};
 use crate::formats::Archive;
-use crate::model::Config;
 
 /// How a dump is to be read.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +45,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Dump {
     archive: Archive,
-    config: Config,
+    graph: Arc<Graph>,
     batch: Option<usize>,
     /// What the names say.
     named: Vec<Planned>,
@@ -65,18 +64,21 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Opens a dump made by the model that `config` describes.
-    pub fn open(path: &Path, config: &Config, options: &Options) -> Result<Dump, Error> {
-        Dump::from_archive(Archive::open(path)?, config, options)
+    /// Opens a dump made by the model of this graph.
+    pub fn open(path: &Path, graph: &Arc<Graph>, options: &Options) -> Result<Dump, Error> {
+        Dump::from_archive(Archive::open(path)?, graph, options)
     }
 
     /// A dump whose file is open already.
-    pub fn from_archive(archive: Archive, config: &Config, options: &Options) -> Result<Dump, Error> {
-        let matched = matching::matching(&archive, config, options.map.as_ref())?;
+    pub fn from_archive(archive: Archive, graph: &Arc<Graph>, options: &Options) -> Result<Dump, Error> {
+        let matched = matching::matching(&archive, graph, options.map.as_ref());
+        if let Some(refused) = matched.refused {
+            return Err(refused);
+        }
         let notes = [archive.notes().to_vec(), matched.notes].concat();
         let mut dump = Dump {
             archive,
-            config: config.clone(),
+            graph: Arc::clone(graph),
             batch: options.batch,
             planned: matched.taken.clone(),
             named: matched.taken,
@@ -104,6 +106,11 @@ impl Dump {
     /// The file or directory.
     pub fn path(&self) -> &Path {
         self.archive.path()
+    }
+
+    /// The model that made it.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
     }
 
     /// The arrays themselves.
@@ -166,18 +173,18 @@ impl Dump {
         let Some(planned) = self.planned.get_mut(place).filter(|_| !self.places.contains_key(&(forward, to))) else {
             return false;
         };
-        if shape::Wanted::new(to, &self.config).kind != planned.wanted.kind {
+        if shape::Wanted::new(to, &self.graph).kind != planned.wanted.kind {
             return false;
         }
         (planned.site, planned.by_convention, planned.flavour) = (to, false, name::Flavour::Alias);
+        planned.activation = self.graph.name(to).to_string();
         self.index();
         true
     }
 
     /// Sorts the plan, and rebuilds the index.
     fn index(&mut self) {
-        let program = crate::engine::Program::new(&self.config);
-        self.planned.sort_by_key(|planned| (planned.forward, program.position(planned.site)));
+        self.planned.sort_by_key(|planned| (planned.forward, planned.site));
         let key = |(place, planned): (usize, &Planned)| ((planned.forward, planned.site), place);
         self.places = self.planned.iter().enumerate().map(key).collect();
     }

@@ -14,7 +14,7 @@ pub mod top;
 
 pub use attention::{HeadNumbers, head_numbers, largest_difference};
 pub use channels::{Channel, loudest_channels};
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, compare, relative_error};
 pub use distribution::{Softmax, divergence};
 pub use histogram::{Histogram, histogram};
 pub use norms::norms;

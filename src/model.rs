@@ -6,18 +6,29 @@
 
 pub mod chat;
 pub mod config;
+pub mod families;
 pub mod fingerprint;
 pub mod generation;
+pub mod graph;
 pub mod load;
 pub mod locate;
+pub mod lower;
+pub mod op;
+pub mod role;
+pub mod spec;
 pub mod tokenizer;
 pub mod weights;
 
 pub use chat::{ChatTemplate, Message};
-pub use config::{Architecture, Config, ConfigError};
+pub use config::ConfigError;
+pub use families::Family;
 pub use fingerprint::Fingerprint;
 pub use generation::GenerationDefaults;
+pub use graph::{Axis, Counts, Graph, Node, Read, Site};
 pub use load::LoadError;
 pub use locate::{HubCache, LocateError, locate};
+pub use op::Op;
+pub use role::Role;
+pub use spec::Spec;
 pub use tokenizer::{TextStream, Tokenizer};
-pub use weights::{Layer, Linear, Model, Tensor, WeightDtype};
+pub use weights::{Model, Tensor, WeightDtype};

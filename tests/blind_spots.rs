@@ -4,18 +4,18 @@
 #[allow(dead_code, reason = "every test file uses its own part of this")]
 mod fixture;
 
-use fixture::{Tensors, config, parsed, prefill, reference};
+use fixture::{Tensors, graph_of, model, parsed, prefill, reference};
 use layerstep::diagnose::{Coverage, blind_spots};
-use layerstep::engine::Activation;
+use layerstep::engine::{Counts, Role};
 use ndarray::{Axis, Slice};
 
 /// The blind spots of a comparison, each as `id: remedy`.
-fn blind(model: &str, reference: &Tensors, candidate: Option<&Tensors>) -> Vec<String> {
-    let config = config(model);
-    let (first, _folder) = reference.bound(&config);
-    let second = candidate.map(|candidate| candidate.bound(&config));
+fn blind(name: &str, reference: &Tensors, candidate: Option<&Tensors>) -> Vec<String> {
+    let model = model(name);
+    let (first, _folder) = reference.bound(&model.graph);
+    let second = candidate.map(|candidate| candidate.bound(&model.graph));
     let coverage = Coverage::between(Some(&first), second.as_ref().map(|(dump, _)| dump));
-    let found = blind_spots(&config, "MODEL", &reference.ids(), &reference.steps(), &coverage);
+    let found = blind_spots(&model, "MODEL", &reference.ids(), &reference.steps(), &coverage);
     found.into_iter().map(|spot| format!("{}: {}", spot.id, spot.remedy)).collect()
 }
 
@@ -27,17 +27,18 @@ fn check(found: &[String], expected: &[&str]) {
 
 #[test]
 fn dumps_of_the_tiny_models() {
-    for model in fixture::TINY {
+    for model in fixture::TINY.iter().chain(fixture::OTHERS) {
         check(&blind(model, &reference(model), None), &[]);
         check(&blind(model, &prefill(model), None), &["prefill_only: python reference/capture.py MODEL --ids "]);
     }
     // 13 + 4 tokens are more than mistral's window of 6; five are not.
+    let mistral = graph_of("mistral");
     let cut = |tokens: usize| {
         let mut short = prefill("mistral").rewritten(|name, values| {
-            let (_, site) = parsed(name);
+            let (_, site) = parsed(name, &mistral);
             let mut values = values.clone();
-            for (at, axis) in site.activation.row().axes.iter().enumerate() {
-                if ["token", "query", "key"].contains(&axis.name()) {
+            for (at, axis) in mistral[site].axes.iter().enumerate() {
+                if matches!(axis.counts, Counts::Rows | Counts::Keys) {
                     values.slice_axis_inplace(Axis(at), Slice::from(..tokens));
                 }
             }
@@ -54,18 +55,17 @@ fn dumps_of_the_tiny_models() {
 
 #[test]
 fn what_the_candidate_lacks_is_for_its_engine_to_write() {
-    let whole = reference("qwen3");
+    let (whole, graph) = (reference("qwen3"), graph_of("qwen3"));
     let blocks = whole.rewritten(|name, values| {
-        (parsed(name).1.activation == Activation::Block).then(|| (name.to_string(), values.clone()))
+        graph.is(parsed(name, &graph).1, Role::Block).then(|| (name.to_string(), values.clone()))
     });
     let spots = ["few_tokens: python", "no_attention_internals: layerstep inspect MODEL --names", "sparse: layerstep"];
     check(&blind("qwen3", &whole, Some(&blocks)), &spots);
     let spots = ["few_tokens: python", "no_attention_internals: python", "sparse: python"];
     check(&blind("qwen3", &blocks, Some(&whole)), &spots);
     let last = whole.rewritten(|name, values| {
-        let (forward, site) = parsed(name);
-        let axis = site.activation.row().axes.iter().position(|axis| ["token", "query"].contains(&axis.name()))?;
-        let last = values.slice_axis(Axis(axis), Slice::from(-1..)).as_standard_layout().into_owned();
+        let (forward, site) = parsed(name, &graph);
+        let last = values.slice_axis(Axis(graph[site].row_axis()), Slice::from(-1..)).as_standard_layout().into_owned();
         Some((name.to_string(), if forward == 0 { last } else { values.clone() }))
     });
     check(&blind("qwen3", &whole, Some(&last)), &["last_row_only: layerstep inspect"]);

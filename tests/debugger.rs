@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use layerstep::debugger::view::{Listing, Shown, Status, Stop, TensorPage, TensorRequest, Witness};
 use layerstep::debugger::{Command, Debugger};
 use layerstep::diagnose::Witnesses;
-use layerstep::engine::{LogitRows, Run, Site};
+use layerstep::engine::{LogitRows, Run};
 use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
 use support::sessions::{changed, demo, open, session, tiny_session};
@@ -365,8 +365,7 @@ proptest! {
 }
 
 fn request(debugger: &Debugger, name: &str) -> TensorRequest {
-    let site = Site::parse(name).expect("a name").to_string();
-    let row = debugger.listing().rows.iter().position(|row| row.name == site).expect("an op of the model");
+    let row = debugger.model().graph.parse(name).expect("an op of the model").index();
     TensorRequest { row, rows: (0, 64), columns: (0, 64), heatmap: (64, 64), ..TensorRequest::default() }
 }
 
@@ -391,13 +390,13 @@ fn a_page_has_the_numbers_of_the_engine() {
         run.begin_forward(&reference.ids[13..14]);
         let mut row = 0;
         while let Some(site) = run.step() {
-            let value = run.get(site).expect("just computed");
+            let (value, site) = (run.get(site).expect("just computed"), model.graph.name(site));
             let planes = if value.ndim() == 3 { value.shape()[0] } else { 1 };
             for plane in 0..planes {
                 let request =
                     TensorRequest { row, plane, rows: (0, 99), columns: (0, 999), ..TensorRequest::default() };
                 let page = debugger.tensor(&request).expect("a page");
-                assert_eq!((page.name.as_str(), page.planes, page.first_position), (&*site.to_string(), planes, 13));
+                assert_eq!((page.name.as_str(), page.planes, page.first_position), (site, planes, 13));
                 let lengths: Vec<usize> = page.axes.iter().map(|(_, length)| *length).collect();
                 assert_eq!(lengths, value.shape());
                 let values = if value.ndim() == 3 { value.index_axis(Axis(0), plane) } else { value.view() };

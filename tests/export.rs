@@ -23,7 +23,7 @@ fn demo() -> Debugger {
     let model = Arc::new(Model::load(&repository("reference/demo/model")).expect("the demo's model"));
     let path = repository("reference/demo/reference.safetensors");
     let reference = Reference::open(&path);
-    let mut dump = Dump::open(&path, &model.config, &Options::default()).expect("a dump");
+    let mut dump = Dump::open(&path, &model.graph, &Options::default()).expect("a dump");
     dump.bind(&reference.ids, &reference.steps).expect("its tokens");
     let dumps = Witnesses { reference: Some(Arc::new(dump)), candidate: None };
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
@@ -76,7 +76,7 @@ fn an_exported_activation_can_be_compared() {
     let path = folder.path().join("one.safetensors");
     debugger.export("3.q_rope", &path, None, false).expect("it is written");
     let model = Model::load(&repository("reference/demo/model")).expect("the demo's model");
-    Dump::open(&path, &model.config, &Options::default()).expect("a dump");
+    Dump::open(&path, &model.graph, &Options::default()).expect("a dump");
 }
 
 #[test]

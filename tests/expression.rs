@@ -11,20 +11,31 @@ use layerstep::debugger::view::{LayerErrors, Witness};
 use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::Site;
+use layerstep::engine::{Graph, Site};
 use layerstep::model::Model;
+use layerstep::model::lower::lower;
+use layerstep::model::spec::Spec;
 use ndarray::{ArrayD, Axis, IxDyn, array};
 use proptest::prelude::*;
 use support::{Reference, repository, tiny};
 
 /// Three activations of a model with four layers.
 struct Fake {
+    graph: Graph,
     here: &'static str,
     errors: Option<LayerErrors>,
 }
 
+impl Fake {
+    fn at(here: &'static str, errors: Option<LayerErrors>) -> Self {
+        let config = r#"{"model_type": "llama", "num_hidden_layers": 4}"#;
+        let (spec, _) = Spec::from_json(config, "config.json").expect("a llama");
+        Self { graph: lower(&spec), here, errors }
+    }
+}
+
 fn fake() -> Fake {
-    Fake { here: "3.q_rope", errors: Some(LayerErrors { error: Some(0.25), local: Some(1e-6), floor: Some(1e-7) }) }
+    Fake::at("3.q_rope", Some(LayerErrors { error: Some(0.25), local: Some(1e-6), floor: Some(1e-7) }))
 }
 
 const NAN: f32 = f32::NAN;
@@ -52,14 +63,19 @@ fn values(witness: Witness, site: &str) -> Option<(ArrayD<f32>, Vec<&'static str
 }
 
 impl Source for Fake {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     fn here(&self) -> Result<Site, String> {
-        Site::parse(self.here).ok_or_else(|| "there is no op here".into())
+        self.graph.parse(self.here).ok_or_else(|| "there is no op here".into())
     }
 
     fn activation(&self, witness: Witness, site: Site, forward: Option<usize>) -> Result<Tensor, String> {
-        let absent = || format!("the {} does not have {}", witness.name(), site.short());
+        let short = self.graph.short(site);
+        let absent = || format!("the {} does not have {short}", witness.name());
         let (values, axes) =
-            values(witness, &site.short()).filter(|_| forward.is_none_or(|k| k == 0)).ok_or_else(absent)?;
+            values(witness, short).filter(|_| forward.is_none_or(|k| k == 0)).ok_or_else(absent)?;
         Ok(Tensor { elements: Elements::Single(values.into_shared()), axes })
     }
 
@@ -67,8 +83,8 @@ impl Source for Fake {
         self.compares().map(|()| self.errors.unwrap_or_default())
     }
 
-    fn knows(&self, _: Witness, site: Option<Site>) -> Result<(), String> {
-        if site.is_some_and(|site| site.layer > 3) { Err("the layers are 0 to 3".into()) } else { Ok(()) }
+    fn knows(&self, _: Witness) -> Result<(), String> {
+        Ok(())
     }
 
     fn compares(&self) -> Result<(), String> {
@@ -77,7 +93,7 @@ impl Source for Fake {
 }
 
 fn evaluated(text: &str, source: &dyn Source) -> Result<Value, String> {
-    let expression = Expression::parse(text).map_err(|error| error.to_string())?;
+    let expression = Expression::parse(text, source).map_err(|error| error.to_string())?;
     expression.check(source).and_then(|()| expression.evaluate(source)).map_err(|error| error.to_string())
 }
 
@@ -292,7 +308,7 @@ fn errors() {
         3.q_rope@1                    => column 1: the engine does not have 3.q_rope
         3.q_rope@-1                   => column 10: @ stands before the number of a forward: 3.q_rope@1
         3.q_rope@0.5                  => column 10: only a whole number can stand here
-        9.q_rope                      => column 1: the layers are 0 to 3
+        9.q_rope                      => column 1: there is no layer 9: the layers are 0 to 3
         3.q_rope(1)                   => column 1: 3.q_rope is an activation, not a function: brackets take elements of it
         3(1)                          => column 2: ( is too much: an operator is missing before it
         top($, 0)                     => column 8: top gives 1 to 1000 elements: top(x, k)
@@ -308,7 +324,7 @@ fn errors() {
 #[test]
 fn without_an_op_or_a_dump() {
     check(
-        &Fake { here: "", errors: None },
+        &Fake::at("", None),
         "
         max                           => column 1: there is no op here
         $ + 1                         => column 1: there is no op here
@@ -318,7 +334,7 @@ fn without_an_op_or_a_dump() {
         ",
     );
     check(
-        &Fake { here: "3.probs", errors: Some(LayerErrors { error: None, local: Some(1e-6), floor: Some(0.0) }) },
+        &Fake::at("3.probs", Some(LayerErrors { error: None, local: Some(1e-6), floor: Some(0.0) })),
         "
         max                           => column 1: the engine does not have 3.probs
         err                           => column 1: no two witnesses have the activation here
@@ -334,7 +350,7 @@ fn conditions(source: &dyn Source, expected: &str) {
     let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = |line: &&str| {
         let text = line.split(" => ").next().unwrap_or_default().trim_end();
-        let answer = match Condition::parse(text) {
+        let answer = match Condition::parse(text, source) {
             Err(error) => error.to_string(),
             Ok(condition) => {
                 let answer = condition.holds(source).map_or_else(|error| error, |holds| holds.to_string());
@@ -412,7 +428,7 @@ fn conditions_of_an_op() {
 #[test]
 fn conditions_where_nothing_is_compared() {
     conditions(
-        &Fake { here: "2", errors: None },
+        &Fake::at("2", None),
         "
         err > 0                       => err > 0                        => false
         not err > 0                   => not err > 0                    => false
@@ -422,21 +438,21 @@ fn conditions_where_nothing_is_compared() {
         err($, ref:$) > 0             => err($, ref:$) > 0              => false
         ",
     );
-    let source = Fake { here: "2", errors: None };
+    let source = Fake::at("2", None);
     let check = |text: &str| {
-        let checked = Condition::parse(text).expect("a condition").check(&source);
+        let checked = Condition::parse(text, &source).and_then(|condition| condition.check(&source));
         checked.map_or_else(|error| error.to_string(), |()| "it can hold".into())
     };
     assert_eq!(check("max > 1 and err > 0"), "column 13: there is no dump to compare with");
-    assert_eq!(check("max(9.q_rope) > 1"), "column 5: the layers are 0 to 3");
+    assert_eq!(check("max(9.q_rope) > 1"), "column 5: there is no layer 9: the layers are 0 to 3");
     assert_eq!(check("max(3.q_rope) > 1"), "it can hold");
 }
 
 #[test]
 fn errors_say_where() {
-    let error = Expression::parse("max($) + maen($)").expect_err("maen is no function");
+    let error = Expression::parse("max($) + maen($)", &fake()).expect_err("maen is no function");
     assert_eq!((error.at(), error.sentence()), (9..13, "no function is called maen: is it mean?"));
-    let error = Expression::parse("max($").expect_err("a parenthesis is open");
+    let error = Expression::parse("max($", &fake()).expect_err("a parenthesis is open");
     assert_eq!(error.at(), 5..6);
 }
 
@@ -460,9 +476,9 @@ fn every_function_has_an_example_that_works() {
 #[test]
 fn depth_is_limited() {
     for text in ["(".repeat(5000), "-".repeat(5000), "not ".repeat(5000), "abs(".repeat(5000), "!".repeat(5000)] {
-        assert!(Expression::parse(&text).is_err());
+        assert!(Expression::parse(&text, &fake()).is_err());
     }
-    let long = |count: usize| Expression::parse(&vec!["1"; count].join(" + "));
+    let long = |count: usize| Expression::parse(&vec!["1"; count].join(" + "), &fake());
     assert!(long(5000).expect_err("too deep").to_string().contains("more than 100 parts lie inside each other"));
     let text = format!("{}1{}", "(".repeat(90), ")".repeat(90));
     assert_eq!(evaluated(&text, &fake()), Ok(Value::Number(1.0)));
@@ -530,7 +546,7 @@ fn holds_together(text: &str) {
     let source = fake();
     let (length, columns) =
         (text.chars().count(), |at: std::ops::Range<usize>, end| at.start < at.end && at.end <= end);
-    let (expression, condition) = (Expression::parse(text), Condition::parse(text));
+    let (expression, condition) = (Expression::parse(text, &source), Condition::parse(text, &source));
     if let Err(error) = &expression {
         assert!(columns(error.at(), length + 1), "{text}: {error:?}");
         assert!(condition.is_err(), "{text}");
@@ -538,7 +554,7 @@ fn holds_together(text: &str) {
     }
     let expression = expression.expect("just looked at");
     let canonical = expression.to_string();
-    let again = Expression::parse(&canonical).unwrap_or_else(|error| panic!("{text} became {canonical}: {error}"));
+    let again = Expression::parse(&canonical, &source).unwrap_or_else(|error| panic!("{text} became {canonical}: {error}"));
     assert_eq!(again.to_string(), canonical, "{text}");
     let (value, same) = (expression.evaluate(&source), again.evaluate(&source));
     match (&value, &same) {
@@ -579,7 +595,7 @@ fn session(model: Arc<Model>, folder: &str, names: [Option<&str>; 2]) -> (Debugg
     let path = |name: &str| repository(folder).join(name);
     let reference = Reference::open(&path("reference.safetensors"));
     let open = |name: &str| {
-        let mut dump = Dump::open(&path(name), &model.config, &Options::default()).expect("a dump");
+        let mut dump = Dump::open(&path(name), &model.graph, &Options::default()).expect("a dump");
         dump.bind(&reference.ids, &reference.steps).expect("its tokens");
         Arc::new(dump)
     };
@@ -603,8 +619,8 @@ fn go(debugger: &mut Debugger, command: Command) {
 fn values_of_the_demo_are_those_of_its_dump() {
     let (mut debugger, reference) = demo();
     go(&mut debugger, Command::Goto("lm_head".into()));
-    let config = Model::load(&repository("reference/demo/model")).expect("the demo's model").config;
-    let read = |name: &str| reference.read(Site::parse(name).expect("a name"), 0, &config).mapv(f64::from);
+    let graph = Arc::clone(&debugger.model().graph);
+    let read = |name: &str| reference.read(graph.parse(name).expect("a name"), 0, &graph).mapv(f64::from);
     let (q, scores, logits, norm) = (read("3.q_rope"), read("3.scores"), read("lm_head"), read("norm"));
     let seen: Vec<f64> = scores.iter().copied().filter(|score| *score > -1e30).collect();
     let last = logits.index_axis(Axis(0), logits.len_of(Axis(0)) - 1).to_owned();
@@ -684,11 +700,11 @@ fn the_debugger_is_a_source() {
     }
     assert_eq!(debugger.evaluate("2.q_rope@0[0, 3]", None), before);
     go(&mut debugger, Command::Goto("norm".into()));
-    let config = Model::load(&repository("reference/demo/model")).expect("the demo's model").config;
+    let graph = Arc::clone(&debugger.model().graph);
     for (name, forward, text) in
         [("3.k_rope", 0, "ref:3.k_rope@0"), ("3.probs", 0, "ref:3.probs@0"), ("3.probs", 1, "ref:3.probs")]
     {
-        let expected = reference.read(Site::parse(name).expect("a name"), forward, &config);
+        let expected = reference.read(graph.parse(name).expect("a name"), forward, &graph);
         let Ok(Value::Tensor(tensor)) = debugger.evaluate(text, None) else { panic!("{text} is a tensor") };
         assert_eq!(tensor.elements.single(), expected.into_shared(), "{text}");
     }

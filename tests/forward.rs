@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use layerstep::diagnose::{Part, compare_parts};
 use layerstep::engine::sampling::argmax;
-use layerstep::engine::{Activation, Compute, LogitRows, Program, Run, Site, Span, Value, evaluate};
+use layerstep::engine::{Compute, LogitRows, Run, Site, Span, Value, evaluate};
 use layerstep::model::Model;
 use support::{Reference, TINY, repository, tiny};
 
@@ -19,29 +20,30 @@ const LOCAL: f64 = 2e-6;
 const CHAINED: f64 = 5e-6;
 
 fn error(model: &Model, reference: &Reference, site: Site, forward: usize, ours: Value) -> f64 {
-    let tokens = reference.steps[forward];
-    let expected = Part::whole(reference.read(site, forward, &model.config).into_shared(), site, tokens);
-    let ours = Part::whole(ours, site, tokens);
+    let (graph, tokens) = (&model.graph, reference.steps[forward]);
+    let expected = Part::whole(reference.read(site, forward, graph).into_shared(), &graph[site], tokens);
+    let ours = Part::whole(ours, &graph[site], tokens);
     let first = reference.first(forward);
-    compare_parts(site, &model.config, first, &ours, &expected).expect("both have every row").0.error
+    compare_parts(site, graph, first, &ours, &expected).expect("both have every row").0.error
 }
 
 #[test]
 fn every_op_agrees_with_pytorch_on_its_own_inputs() {
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
+        let graph = &model.graph;
         let mut worst = (0.0, String::new());
         for (forward, tokens) in reference.steps.iter().enumerate() {
             let first = reference.first(forward);
             let span = Span { ids: &reference.ids[first..first + tokens], first };
-            for site in Program::new(&model.config).sites() {
-                let inputs = reference.inputs(*site, forward, &model.config);
+            for site in graph.sites() {
+                let inputs = reference.inputs(site, forward, graph);
                 let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
-                let ours = evaluate(&model, *site, span, &views, Compute::default());
-                let error = error(&model, &reference, *site, forward, ours);
-                assert!(error <= LOCAL, "{name}: {site}@{forward} is off by {error:.2e}");
+                let ours = evaluate(&model, site, span, &views, Compute::default());
+                let (error, key) = (error(&model, &reference, site, forward, ours), graph.key(site, forward));
+                assert!(error <= LOCAL, "{name}: {key} is off by {error:.2e}");
                 if error > worst.0 {
-                    worst = (error, format!("{site}@{forward}"));
+                    worst = (error, key);
                 }
             }
         }
@@ -54,6 +56,7 @@ fn every_activation_agrees_with_pytorch_chained() {
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let mut worst = (0.0, String::new());
+        let mut seen = BTreeSet::new();
         let mut run = Run::new(Arc::clone(&model), &reference.ids[..reference.steps[0]], LogitRows::All);
         for (forward, tokens) in reference.steps.iter().enumerate() {
             if forward > 0 {
@@ -62,13 +65,17 @@ fn every_activation_agrees_with_pytorch_chained() {
             }
             while let Some(site) = run.step() {
                 let ours = run.get(site).expect("just computed").clone();
+                let key = model.graph.key(site, forward);
                 let error = error(&model, &reference, site, forward, ours);
-                assert!(error <= CHAINED, "{name}: {site}@{forward} is off by {error:.2e}");
+                assert!(error <= CHAINED, "{name}: {key} is off by {error:.2e}");
                 if error > worst.0 {
-                    worst = (error, format!("{site}@{forward}"));
+                    worst = (error, key.clone());
                 }
+                seen.insert(key);
             }
         }
+        let others: Vec<String> = reference.names().into_iter().filter(|name| !seen.contains(name)).collect();
+        assert!(others.is_empty(), "{name}: PyTorch has what the graph does not know: {others:?}");
         println!("{name}: largest chained error {:.2e} at {}", worst.0, worst.1);
     }
 }
@@ -143,7 +150,8 @@ fn going_back_and_on_again_gives_the_same_bits() {
                 run.rewind(back);
                 assert_eq!(run.counter(), back);
                 if let Some(site) = run.last() {
-                    assert_eq!(run.get(site), Some(&straight[forward * per_forward + back - 1].1), "{name} {site}");
+                    let short = model.graph.short(site);
+                    assert_eq!(run.get(site), Some(&straight[forward * per_forward + back - 1].1), "{name} {short}");
                 }
                 let rest = record(&mut run, &reference);
                 assert!(rest == straight[forward * per_forward + back..], "{name}: from op {back} of {forward}");
@@ -157,16 +165,16 @@ fn an_activation_that_is_not_computed_is_not_there() {
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let mut run = start(&model, &reference);
-        let program = Arc::clone(run.program());
-        for counter in 0..=program.sites().len() {
-            for (position, site) in program.sites().iter().enumerate() {
-                let here = run.last().and_then(Site::in_layer);
-                let held = match site.activation {
-                    Activation::EmbedTokens | Activation::Block | Activation::FinalNorm | Activation::LmHead => true,
-                    _ => site.in_layer() == here.or((counter > 1).then(|| program.layers() - 1)),
-                };
-                let expected = position < counter && held;
-                assert_eq!(run.get(*site).is_some(), expected, "{name}: {site} after {counter} ops");
+        let graph = &model.graph;
+        for counter in 0..=graph.len() {
+            for site in graph.sites() {
+                let here = run.last().and_then(|last| graph[last].layer);
+                let entered = here.or(run.last().filter(|last| Some(last.index()) >= graph.tail()).map(|_| graph.layers() - 1));
+                // What no layer owns is there until the first is entered; what is read behind it stays.
+                let stays = graph.is_stream(site) || Some(site.index()) >= graph.tail();
+                let held = stays || graph[site].layer == entered;
+                let expected = site.index() < counter && held;
+                assert_eq!(run.get(site).is_some(), expected, "{name}: {} after {counter} ops", graph.name(site));
             }
             run.step();
         }
@@ -179,19 +187,21 @@ fn a_patch_made_while_stopped_reaches_the_model() {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let mut plain = start(&model, &reference);
         plain.finish_forward();
-        let logits = plain.get(Site::whole(Activation::LmHead)).expect("complete").clone();
-        for site in plain.program().sites().to_vec() {
+        let output = model.graph.output().expect("it has logits");
+        let logits = plain.get(output).expect("complete").clone();
+        for site in model.graph.sites() {
+            let short = model.graph.short(site);
             let mut run = start(&model, &reference);
             while run.step() != Some(site) {}
             let clone = run.clone();
             let patched = run.get(site).expect("just computed").mapv(|v| v * 0.5);
-            assert!(run.set(site, patched.into_shared()), "{name}: {site}");
+            assert!(run.set(site, patched.into_shared()), "{name}: {short}");
             let reached = |mut run: Run| {
                 run.finish_forward();
-                run.get(Site::whole(Activation::LmHead)) != Some(&logits)
+                run.get(output) != Some(&logits)
             };
-            assert!(reached(run), "{name}: a patch of {site} changes the logits");
-            assert!(!reached(clone), "{name}: a clone made before the patch of {site} does not feel it");
+            assert!(reached(run), "{name}: a patch of {short} changes the logits");
+            assert!(!reached(clone), "{name}: a clone made before the patch of {short} does not feel it");
         }
     }
 }

@@ -123,3 +123,64 @@ fn nothing_is_left_for_later_and_nothing_panics_carelessly() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Lines of code, without comments and without the tests at the end of a file.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = read(path);
+    let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = own.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    lines.map(|(number, line)| (number + 1, line.to_lowercase())).collect()
+}
+
+#[test]
+fn only_its_row_names_a_family() {
+    // llama.cpp is a program, and a reader of its dumps may name it.
+    const FAMILIES: [&str; 9] =
+        ["llama", "mistral", "mixtral", "qwen", "gemma", "gpt2", "gpt_neox", "olmo", "deepseek"];
+    let mut wrong = Vec::new();
+    for path in sources("src") {
+        let name = path.display().to_string();
+        if name.contains("model/families") {
+            continue;
+        }
+        for (number, line) in code(&path) {
+            let line = line.replace("llama.cpp", "").replace("llama2.c", "").replace("llama_cpp", "").replace("llama-cpp", "");
+            if let Some(family) = FAMILIES.iter().find(|family| line.contains(*family)) {
+                wrong.push(format!("{name}:{number}: {family}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "families are named outside of model/families:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn arithmetic_asks_for_kinds_and_never_for_roles() {
+    /// What computes: it sees ops and their facts.
+    const COMPUTES: &[&str] = &[
+        "src/engine/",
+        "src/ops/",
+        "src/metrics/",
+        "src/model/op.rs",
+        "src/model/weights.rs",
+        "src/diagnose/arithmetic.rs",
+        "src/diagnose/coarse.rs",
+        "src/diagnose/emulate.rs",
+        "src/diagnose/noise.rs",
+        "src/diagnose/part.rs",
+        "src/diagnose/precision.rs",
+        "src/diagnose/tie.rs",
+    ];
+    let mut wrong = Vec::new();
+    for path in sources("src") {
+        let name = path.display().to_string();
+        if !COMPUTES.iter().any(|computes| name.contains(computes)) {
+            continue;
+        }
+        for (number, line) in code(&path) {
+            if line.contains("role::") {
+                wrong.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "roles decide what is computed:\n{}", wrong.join("\n"));
+}

@@ -49,11 +49,11 @@ impl Opener for Files {
     fn open(&self) -> Result<Session, String> {
         let read = fs::read(&self.candidate).map_err(|error| error.to_string())?;
         let mut candidate =
-            Dump::open(&self.candidate, &self.model.config, &Options::default()).map_err(|error| error.to_string())?;
+            Dump::open(&self.candidate, &self.model.graph, &Options::default()).map_err(|error| error.to_string())?;
         let fed = candidate.ids().expect("the demo's dumps have ids").clone();
         candidate.bind(&fed.ids, &fed.steps).map_err(|error| error.to_string())?;
         let mut reference =
-            Dump::open(&demo("reference.safetensors"), &self.model.config, &Options::default()).expect("a dump");
+            Dump::open(&demo("reference.safetensors"), &self.model.graph, &Options::default()).expect("a dump");
         let whole = Reference::open(&demo("reference.safetensors"));
         let (ids, steps) = (fed.ids, fed.steps);
         reference.bind(&whole.ids, &whole.steps).expect("the demo's ids");

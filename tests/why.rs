@@ -22,7 +22,7 @@ fn demo() -> Debugger {
     let path = |name| repository("reference/demo").join(name);
     let Reference { ids, steps, .. } = Reference::open(&path("reference.safetensors"));
     let open = |name| {
-        let mut dump = Dump::open(&path(name), &model.config, &Options::default()).expect("a dump");
+        let mut dump = Dump::open(&path(name), &model.graph, &Options::default()).expect("a dump");
         dump.bind(&ids, &steps).expect("the ids fit");
         Some(Arc::new(dump))
     };

@@ -4,13 +4,34 @@
 #[allow(dead_code, reason = "every test file uses its own part of this")]
 mod fixture;
 
-use fixture::{TINY, Tensors, by_token, config, parsed, permute, prefill, reference, reshape};
+use std::sync::{Arc, LazyLock};
+
+use fixture::{TINY, Tensors, at, by_token, graph_of, head_dim, permute, prefill, reference, reshape};
 use half::{bf16, f16};
 use layerstep::diagnose::{Culprit, Report, Status, Verdict, without_model};
 use layerstep::dump::{Options, Pair};
-use layerstep::engine::{Activation as A, Site};
+use layerstep::engine::{Graph, Role as A, Site};
 use layerstep::formats::Archive;
 use ndarray::{ArrayD, Axis, Slice};
+
+/// Has every name that a tiny model has.
+static GRAPH: LazyLock<Arc<Graph>> = LazyLock::new(|| graph_of("qwen3"));
+
+fn node(layer: usize, role: A) -> Site {
+    at(&GRAPH, layer, role)
+}
+
+fn role(site: Site) -> A {
+    GRAPH[site].role.expect("every node has a role")
+}
+
+fn layer(site: Site) -> usize {
+    GRAPH[site].layer.unwrap_or(0)
+}
+
+fn parsed(name: &str) -> (usize, Site) {
+    fixture::parsed(name, &GRAPH)
+}
 
 /// Compares two dumps.
 fn compare(reference: &Tensors, candidate: &Tensors) -> Report {
@@ -75,22 +96,15 @@ fn noisy(values: &ArrayD<f32>, share: f32, seed: usize) -> ArrayD<f32> {
 
 /// Everything that is computed after `first` in program order, and that itself, is off by `share`.
 fn wrong_from(original: &Tensors, first: (usize, Site), share: f32) -> Tensors {
-    let place = |site: Site| match site.activation {
-        A::FinalNorm | A::LmHead => (usize::MAX, site.activation),
-        A::EmbedTokens => (0, site.activation),
-        activation => (1 + site.layer, activation),
-    };
-    let after = |forward: usize, site: Site| {
-        site.activation != A::EmbedTokens && (forward, place(site)) >= (first.0, place(first.1))
-    };
+    let after = |forward: usize, site: Site| role(site) != A::EmbedTokens && (forward, site) >= first;
     changed(original, |forward, site, values| {
-        let seed = 31 * forward + 7 * site.layer + site.activation as usize;
+        let seed = 31 * forward + 7 * layer(site) + role(site) as usize;
         Some(if after(forward, site) { noisy(values, share, seed) } else { values.clone() })
     })
 }
 
 fn blocks(_: usize, site: Site, values: &ArrayD<f32>) -> Option<ArrayD<f32>> {
-    (site.activation == A::Block).then(|| values.clone())
+    (role(site) == A::Block).then(|| values.clone())
 }
 
 #[test]
@@ -99,7 +113,7 @@ fn equal_dumps_match_and_rounded_ones_are_rounding() {
         let original = reference(model);
         let report = check(&original, &original, (Verdict::Match, None, &["largest error 0.0e0"]));
         assert!(report.activations.iter().all(|row| row.status == Status::Ok) && report.notes.len() == 1);
-        let last_bits = changed(&original, |_, site, values| Some(noisy(values, 2e-7, site.layer)));
+        let last_bits = changed(&original, |_, site, values| Some(noisy(values, 2e-7, layer(site))));
         check(&original, &last_bits, (Verdict::Match, None, &[]));
         let bf16s = changed(&original, |_, _, values| Some(values.mapv(|v| bf16::from_f32(v).to_f32())));
         check(&original, &bf16s, (Verdict::Rounding, None, &["as far as bf16 allows"]));
@@ -112,18 +126,18 @@ fn equal_dumps_match_and_rounded_ones_are_rounding() {
 #[test]
 fn names_and_layouts_are_matched() {
     for model in TINY {
-        let (config, original) = (config(model), reference(model));
+        let (graph, original) = (graph_of(model), reference(model));
         let renamed = original.rewritten(|name, values| {
             let (forward, site) = parsed(name);
             let suffix = if forward > 0 { format!("@{forward}") } else { String::new() };
-            let per_head = matches!(site.activation, A::QProj | A::KProj | A::VProj | A::QRope | A::KRope | A::Context);
-            let values = if per_head { by_token(values, &config) } else { values.clone().insert_axis(Axis(0)) };
-            let name = match (site.in_layer(), site.activation) {
+            let per_head = matches!(role(site), A::QProj | A::KProj | A::VProj | A::QRope | A::KRope | A::Context);
+            let values = if per_head { by_token(values, &graph) } else { values.clone().insert_axis(Axis(0)) };
+            let name = match (GRAPH[site].layer, role(site)) {
                 (Some(layer), A::Block) => format!("blocks.{layer}.hook_resid_post"),
                 (Some(layer), A::ResidMid) => format!("ffn_inp-{layer}"),
                 (Some(layer), A::DownProj) => format!("layer{layer}_mlp"),
                 (_, A::LmHead) => "final_logits".into(),
-                _ => format!("LlamaForCausalLM.{site}"),
+                _ => format!("LlamaForCausalLM.{}", GRAPH.name(site)),
             };
             Some((format!("{name}{suffix}"), values))
         });
@@ -131,7 +145,7 @@ fn names_and_layouts_are_matched() {
         assert!(report.activations.iter().all(|row| row.status == Status::Ok), "{model}: {:?}", report.notes);
 
         let last = changed(&prefill(model), |_, site, values| {
-            let axis = site.activation.row().axes.iter().position(|axis| ["token", "query"].contains(&axis.name()))?;
+            let axis = GRAPH[site].axes.iter().position(|axis| ["token", "query"].contains(&axis.name))?;
             Some(values.slice_axis(Axis(axis), Slice::from(-1..)).as_standard_layout().into_owned())
         });
         check(&prefill(model), &last, (Verdict::Match, None, &["largest error 0.0e0"]));
@@ -142,7 +156,7 @@ fn names_and_layouts_are_matched() {
 fn engines_mask_differently() {
     for masked in [f32::NEG_INFINITY, f32::MIN, -1e9, -1e4] {
         let mask = |_: usize, site: Site, values: &ArrayD<f32>| {
-            let scores = site.activation == A::Scores;
+            let scores = role(site) == A::Scores;
             Some(if scores { values.mapv(|v| if v < -1e30 { masked } else { v }) } else { values.clone() })
         };
         for model in ["mistral", "qwen3"] {
@@ -153,11 +167,11 @@ fn engines_mask_differently() {
     // Behind the softmax nobody sees where a mask, or a number for the whole row, was put.
     let original = prefill("qwen2");
     let unmasked = changed(&original, |_, site, values| {
-        let scores = site.activation == A::Scores;
+        let scores = role(site) == A::Scores;
         Some(if scores { values.mapv(|v| if v < -1e30 { 0.25 } else { v }) } else { values.clone() })
     });
     let shifted = changed(&original, |_, site, values| {
-        let scores = site.activation == A::Scores;
+        let scores = role(site) == A::Scores;
         Some(if scores { values.mapv(|v| if v < -1e30 { v } else { v + 3.0 }) } else { values.clone() })
     });
     check(&original, &unmasked, (Verdict::Match, None, &[]));
@@ -177,33 +191,32 @@ fn interleaved(values: &ArrayD<f32>, head_dim: usize) -> ArrayD<f32> {
 fn another_order_of_q_and_k_is_no_mistake() {
     let q_and_k = [A::QProj, A::KProj, A::QNorm, A::KNorm, A::QRope, A::KRope];
     for model in TINY {
-        let (config, original) = (config(model), reference(model));
+        let (width, original) = (head_dim(&graph_of(model)), reference(model));
         let permuted = changed(&original, |_, site, values| {
-            let of = q_and_k.contains(&site.activation);
-            Some(if of { interleaved(values, config.head_dim) } else { values.clone() })
+            let of = q_and_k.contains(&role(site));
+            Some(if of { interleaved(values, width) } else { values.clone() })
         });
         let report = check(&original, &permuted, (Verdict::Rounding, None, &["in another form"]));
         let equivalent = report.activations.iter().filter(|row| row.status == Status::Equivalent).count();
-        let all = original.tensors.iter().filter(|(name, _)| q_and_k.contains(&parsed(name).1.activation)).count();
+        let all = original.tensors.iter().filter(|(name, _)| q_and_k.contains(&role(parsed(name).1))).count();
         assert_eq!(equivalent, all, "{model}");
         assert!(report.notes.iter().any(|note| note.contains("side by side (2i, 2i+1)")), "{:?}", report.notes);
         // Nothing changes when no scores are there: their product is the same.
-        let without =
-            |_: usize, site: Site, values: &ArrayD<f32>| (site.activation != A::Scores).then(|| values.clone());
+        let without = |_: usize, site: Site, values: &ArrayD<f32>| (role(site) != A::Scores).then(|| values.clone());
         check(&original, &changed(&permuted, without), (Verdict::Rounding, None, &["in another form"]));
     }
     // Read half a head apart by RoPE all the same, it is one.
-    let (config, original) = (config("llama"), prefill("llama"));
-    let wrong = wrong_from(&original, (0, Site::new(1, A::QRope)), 0.3);
-    let wrong = replaced(&wrong, "model.layers.1.self_attn.q_proj", |values| interleaved(values, config.head_dim));
+    let (width, original) = (head_dim(&graph_of("llama")), prefill("llama"));
+    let wrong = wrong_from(&original, (0, node(1, A::QRope)), 0.3);
+    let wrong = replaced(&wrong, "model.layers.1.self_attn.q_proj", |values| interleaved(values, width));
     let first = ("model.layers.1.self_attn.q_proj", Culprit::Unknown, true);
     check(&original, &wrong, (Verdict::Diverged, Some(first), &["side by side"]));
     // And so it is when a port joins heads without turning them back.
-    let wrong = wrong_from(&original, (0, Site::new(1, A::OProj)), 0.3);
+    let wrong = wrong_from(&original, (0, node(1, A::OProj)), 0.3);
     let wrong = replaced(&wrong, "model.layers.1.self_attn.context", |values| {
-        let (tokens, width) = (values.shape()[0], values.shape()[1]);
-        let heads = permute(&reshape(values, &[tokens, width / config.head_dim, config.head_dim]), &[1, 0, 2]);
-        reshape(&heads, &[tokens, width])
+        let (tokens, channels) = (values.shape()[0], values.shape()[1]);
+        let heads = permute(&reshape(values, &[tokens, channels / width, width]), &[1, 0, 2]);
+        reshape(&heads, &[tokens, channels])
     });
     let first = ("model.layers.1.self_attn.context", Culprit::Candidate, true);
     check(&original, &wrong, (Verdict::Diverged, Some(first), &["heads and tokens have changed places"]));
@@ -258,11 +271,11 @@ fn a_tensor_under_a_wrong_name_is_named() {
 fn labels_that_are_one_layer_off() {
     let original = prefill("qwen3");
     let kept = changed(&original, |_, site, values| {
-        [A::EmbedTokens, A::Block, A::LmHead].contains(&site.activation).then(|| values.clone())
+        [A::EmbedTokens, A::Block, A::LmHead].contains(&role(site)).then(|| values.clone())
     });
     let late = kept.rewritten(|name, values| {
         let (_, site) = parsed(name);
-        let name = match (site.activation, site.layer) {
+        let name = match (role(site), layer(site)) {
             (A::Block, 2) => return None,
             (A::Block, layer) => format!("model.layers.{}", layer + 1),
             (A::EmbedTokens, _) => "model.layers.0".into(),
@@ -283,7 +296,7 @@ fn labels_that_are_one_layer_off() {
 fn a_last_block_after_the_final_norm() {
     for model in ["qwen2", "llama"] {
         let original = changed(&prefill(model), |forward, site, values| {
-            if site.activation == A::FinalNorm { Some(values.clone()) } else { blocks(forward, site, values) }
+            if role(site) == A::FinalNorm { Some(values.clone()) } else { blocks(forward, site, values) }
         });
         let normed = original.get("model.norm").clone();
         let wrong = replaced(&original, "model.layers.2", |_| normed.clone());
@@ -321,15 +334,15 @@ fn the_bug_of_the_demo() {
 fn what_goes_on_is_wrong_and_what_does_not_add_up_names_the_culprit() {
     let original = reference("qwen2");
     for (site, culprit) in [
-        (Site::new(1, A::QProj), Culprit::Unknown),
-        (Site::new(1, A::ResidMid), Culprit::Candidate),
-        (Site::new(0, A::ActMul), Culprit::Candidate),
-        (Site::new(2, A::Probs), Culprit::Candidate),
-        (Site::new(2, A::Context), Culprit::Candidate),
-        (Site::new(1, A::InputNorm), Culprit::Candidate),
-        (Site::whole(A::LmHead), Culprit::Unknown),
+        (node(1, A::QProj), Culprit::Unknown),
+        (node(1, A::ResidMid), Culprit::Candidate),
+        (node(0, A::ActMul), Culprit::Candidate),
+        (node(2, A::Probs), Culprit::Candidate),
+        (node(2, A::Context), Culprit::Candidate),
+        (node(1, A::InputNorm), Culprit::Candidate),
+        (node(0, A::LmHead), Culprit::Unknown),
     ] {
-        let name = site.to_string();
+        let name = GRAPH.name(site).to_string();
         let wrong = wrong_from(&original, (0, site), 0.4);
         let report = compare(&original, &wrong);
         let first = report.first_divergence().expect("a divergence");
@@ -343,7 +356,7 @@ fn what_goes_on_is_wrong_and_what_does_not_add_up_names_the_culprit() {
         );
     }
     // In a decode step only.
-    let wrong = wrong_from(&original, (2, Site::new(1, A::KRope)), 0.4);
+    let wrong = wrong_from(&original, (2, node(1, A::KRope)), 0.4);
     let report = compare(&original, &wrong);
     assert_eq!(
         report.first_divergence().map(|d| (d.name.as_str(), d.step)),
@@ -356,8 +369,8 @@ fn one_token_hides_q_and_k() {
     // Attention to one token is the same whatever q and k are: that what follows agrees does not mean they were right.
     let one = |values: &ArrayD<f32>, site: Site| {
         let mut values = values.clone();
-        for (at, axis) in site.activation.row().axes.iter().enumerate() {
-            if ["token", "query", "key"].contains(&axis.name()) {
+        for (at, axis) in GRAPH[site].axes.iter().enumerate() {
+            if ["token", "query", "key"].contains(&axis.name) {
                 values.slice_axis_inplace(Axis(at), Slice::from(..1));
             }
         }
@@ -367,7 +380,7 @@ fn one_token_hides_q_and_k() {
     original.metadata.insert("input_ids".into(), format!("{:?}", &original.ids()[..1]));
     original.metadata.insert("steps".into(), "[1]".into());
     let wrong = changed(&original, |_, site, values| {
-        let of = site.layer == 1 && [A::KProj, A::KRope, A::Scores].contains(&site.activation);
+        let of = layer(site) == 1 && [A::KProj, A::KRope, A::Scores].contains(&role(site));
         Some(if of { unrelated(values) } else { values.clone() })
     });
     let first = ("model.layers.1.self_attn.k_proj", Culprit::Unknown, true);
@@ -379,21 +392,21 @@ fn noise_from_the_first_product_on_is_no_accusation() {
     let original = reference("llama");
     let name = "model.layers.0.self_attn.q_proj";
     for share in [5e-4, 1e-2, 8e-2] {
-        let noise = wrong_from(&original, (0, Site::new(0, A::QProj)), share);
+        let noise = wrong_from(&original, (0, node(0, A::QProj)), share);
         check(
             &original,
             &noise,
             (Verdict::Inconclusive, Some((name, Culprit::Unknown, false)), &["quantised weights"]),
         );
         // A mistake above the noise is found.
-        let wrong = wrong_from(&noise, (0, Site::new(2, A::QRope)), 1.5);
+        let wrong = wrong_from(&noise, (0, node(2, A::QRope)), 1.5);
         let report = compare(&original, &wrong);
         assert_eq!((report.verdict, report.divergences[0].layer), (Verdict::Diverged, Some(2)), "{}", report.sentence);
     }
     // A bias is no noise.
-    let bias = wrong_from(&original, (0, Site::new(0, A::QRope)), 0.05);
+    let bias = wrong_from(&original, (0, node(0, A::QRope)), 0.05);
     let bias = changed(&bias, |forward, site, values| {
-        let of = forward == 0 && site.layer == 0 && [A::QProj, A::KProj, A::VProj].contains(&site.activation);
+        let of = forward == 0 && layer(site) == 0 && [A::QProj, A::KProj, A::VProj].contains(&role(site));
         let row = fixture::numbers(&[values.shape()[values.ndim() - 1]], 3) * 0.1;
         Some(if of { values + &row } else { values.clone() })
     });
@@ -408,8 +421,7 @@ fn without_evidence_nobody_is_accused() {
     let last = Some(("model.layers.2", Culprit::Unknown, false));
     check(&original, &wrong, (Verdict::Inconclusive, last, &["nothing that follows"]));
     let part = |activation| {
-        let keep =
-            move |_: usize, site: Site, values: &ArrayD<f32>| (site.activation == activation).then(|| values.clone());
+        let keep = move |_: usize, site: Site, values: &ArrayD<f32>| (role(site) == activation).then(|| values.clone());
         changed(&prefill("mistral"), keep)
     };
     check(&part(A::QProj), &part(A::KProj), (Verdict::Inconclusive, None, &["none in common"]));
@@ -438,7 +450,7 @@ fn other_tokens_are_no_divergence() {
     // Nobody says which tokens they were: the embeddings do.
     short.metadata.clear();
     check(&original, &short, (Verdict::Match, None, &[]));
-    let wrong = wrong_from(&short, (0, Site::new(0, A::InputNorm)), 0.5);
+    let wrong = wrong_from(&short, (0, node(0, A::InputNorm)), 0.5);
     let wrong = replaced(&wrong, "model.embed_tokens", |values| {
         let mut values = values.clone();
         let row = unrelated(&values.select(Axis(0), &[5]));
@@ -453,7 +465,7 @@ fn shapes_that_fit_nothing_are_compared_as_they_are() {
     let original = prefill("qwen3");
     let odd = |seed| {
         changed(&original, |_, site, values| {
-            Some(match (site.layer, site.activation) {
+            Some(match (layer(site), role(site)) {
                 (0, A::Probs | A::Scores | A::QRope) => fixture::numbers(&[13, 99], seed),
                 (1, A::Probs) => fixture::numbers(&[2, 3, 4, 5], seed),
                 (1, A::Scores | A::KProj) => fixture::numbers(&[], seed),

@@ -13,9 +13,12 @@ from torch import Tensor
 
 import make_tiny
 from capture import CaptureError, capture, capture_run, load_model, main, run_steps
+from casebook import token_axis
 
 TINY = make_tiny.TINY
 NAMES = sorted(make_tiny.MODELS)
+LLAMAS = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"]  # whose layers are put together like Llama's
+SPARSE = {"qwen3_moe": (0, 2), "qwen3_moe_plain": (1,), "mixtral": (0, 1)}  # the layers that have experts
 IDS = list(range(3, 13))
 WINDOW = make_tiny.MODELS["mistral"].config["sliding_window"]
 
@@ -31,46 +34,70 @@ def dump(tmp_path: Path, name: str, ids: list[int] = IDS, decode: int = 0, dtype
 def expected_shapes(name: str, forwards: list[int]) -> dict[str, tuple[int, ...]]:
     """Every name and shape of a dump, from the config alone."""
     config = make_tiny.MODELS[name].config
-    hidden, mlp, vocab, heads = (
-        config[key] for key in ("hidden_size", "intermediate_size", "vocab_size", "num_attention_heads")
+    layers, hidden, heads = (
+        next(config[key] for key in keys if key in config)
+        for keys in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("num_attention_heads", "n_head"))
     )
-    kv = config.get("num_key_value_heads", heads)
-    dim = config.get("head_dim", hidden // heads)
+    base, blocks = ("transformer", "transformer.h") if name == "gpt2" else ("model", "model.layers")
     shapes, past = {}, 0
     for step, t in enumerate(forwards):
-        keys = past + t if past == 0 or name != "mistral" else min(past, WINDOW - 1) + t
-        per_layer = {
-            "": (t, hidden),
-            ".input_layernorm": (t, hidden),
-            ".self_attn.q_proj": (t, heads * dim),
-            ".self_attn.k_proj": (t, kv * dim),
-            ".self_attn.v_proj": (t, kv * dim),
-            ".self_attn.q_rope": (heads, t, dim),
-            ".self_attn.k_rope": (kv, t, dim),
-            ".self_attn.scores": (heads, t, keys),
-            ".self_attn.probs": (heads, t, keys),
-            ".self_attn.context": (t, heads * dim),
-            ".self_attn.o_proj": (t, hidden),
-            ".resid_mid": (t, hidden),
-            ".post_attention_layernorm": (t, hidden),
-            ".mlp.gate_proj": (t, mlp),
-            ".mlp.up_proj": (t, mlp),
-            ".mlp.act_fn": (t, mlp),
-            ".mlp.act_mul": (t, mlp),
-            ".mlp.down_proj": (t, hidden),
-        }
-        if name == "qwen3":
-            per_layer |= {".self_attn.q_norm": (heads, t, dim), ".self_attn.k_norm": (kv, t, dim)}
         suffix = f"@{step}" if step else ""
-        shapes |= {
-            f"model.layers.{n}{key}{suffix}": shape for n in range(3) for key, shape in per_layer.items()
-        } | {
-            f"model.embed_tokens{suffix}": (t, hidden),
-            f"model.norm{suffix}": (t, hidden),
-            f"lm_head{suffix}": (t, vocab),
-        }
+        for n in range(layers):
+            windowed = name == "mistral" or (name == "gemma2" and n % 2 == 0)
+            keys = min(past, WINDOW - 1) + t if windowed and past else past + t
+            sizes = t, keys, hidden, heads
+            of_layer = layer_of_gpt2(*sizes) if name == "gpt2" else layer_of(name, n, *sizes)
+            shapes |= {f"{blocks}.{n}{key}{suffix}": shape for key, shape in of_layer.items()}
+        outside = ["wte", "wpe", "embeddings", "ln_f"] if name == "gpt2" else ["embed_tokens", "norm"]
+        shapes |= {f"{base}.{key}{suffix}": (t, hidden) for key in outside}
+        returned = ["lm_head", "logits"] if name == "gemma2" else ["lm_head"]
+        shapes |= {f"{key}{suffix}": (t, config["vocab_size"]) for key in returned}
         past += t
     return shapes
+
+
+def layer_of(name: str, n: int, t: int, keys: int, hidden: int, heads: int) -> dict[str, tuple[int, ...]]:
+    config = make_tiny.MODELS[name].config
+    mlp, kv = config["intermediate_size"], config.get("num_key_value_heads", heads)
+    dim = config.get("head_dim", hidden // heads)
+    shapes = {
+        "": (t, hidden),
+        ".input_layernorm": (t, hidden),
+        ".self_attn.q_proj": (t, heads * dim),
+        ".self_attn.k_proj": (t, kv * dim),
+        ".self_attn.v_proj": (t, kv * dim),
+        ".self_attn.q_rope": (heads, t, dim),
+        ".self_attn.k_rope": (kv, t, dim),
+        ".self_attn.scores": (heads, t, keys),
+        ".self_attn.probs": (heads, t, keys),
+        ".self_attn.context": (t, heads * dim),
+        ".self_attn.o_proj": (t, hidden),
+        ".resid_mid": (t, hidden),
+        ".post_attention_layernorm": (t, hidden),
+    }
+    if name.startswith("qwen3"):
+        shapes |= {".self_attn.q_norm": (heads, t, dim), ".self_attn.k_norm": (kv, t, dim)}
+    if name == "gemma2":
+        shapes |= {f".{key}_feedforward_layernorm": (t, hidden) for key in ("pre", "post")}
+    if n not in SPARSE.get(name, ()):
+        within = {f".mlp.{key}": (t, mlp) for key in ("gate_proj", "up_proj", "act_fn", "act_mul")}
+        return shapes | within | {".mlp.down_proj": (t, hidden)}
+    experts, slots = config.get("num_experts", config.get("num_local_experts")), config["num_experts_per_tok"]
+    width = config.get("moe_intermediate_size", mlp)
+    within = {f".mlp.experts.{key}": (t, slots, width) for key in ("gate", "up", "act", "act_mul")}
+    within |= {".mlp.experts.down": (t, slots, hidden), ".mlp.experts": (t, hidden)}
+    return shapes | within | {f".mlp.{key}": (t, experts) for key in ("gate", "routing")}
+
+
+def layer_of_gpt2(t: int, keys: int, hidden: int, heads: int) -> dict[str, tuple[int, ...]]:
+    streams = ["", ".ln_1", ".resid_mid", ".ln_2", ".mlp.c_proj"]
+    streams += [f".attn.{key}" for key in ("q", "k", "v", "context", "c_proj")]
+    wide = {".attn.c_attn": 3 * hidden, ".mlp.c_fc": 4 * hidden, ".mlp.act": 4 * hidden}
+    return (
+        {key: (t, hidden) for key in streams}
+        | {key: (t, width) for key, width in wide.items()}
+        | {f".attn.{key}": (heads, t, keys) for key in ("scores", "probs")}
+    )
 
 
 def weight(name: str, key: str) -> Tensor:
@@ -98,7 +125,7 @@ def test_metadata(tmp_path):
     assert meta["framework"].startswith("torch ") and "transformers " in meta["framework"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LLAMAS)
 def test_the_tensors_of_a_dump_agree_with_each_other(name):
     t = load_file(TINY / name / "reference.safetensors")
     for step in ("", "@4"):
@@ -117,6 +144,85 @@ def test_the_tensors_of_a_dump_agree_with_each_other(name):
             torch.testing.assert_close(out, t[f"{attention}.o_proj{step}"], rtol=1e-5, atol=1e-5)
 
 
+def test_gemma_scales_norms_what_it_adds_and_caps():
+    t, config = load_file(TINY / "gemma2" / "reference.safetensors"), make_tiny.MODELS["gemma2"].config
+    for step in ("", "@4"):
+        stream = t[f"model.embed_tokens{step}"]
+        for path in (f"model.layers.{n}" for n in range(4)):
+            assert torch.equal(stream + t[f"{path}.post_attention_layernorm{step}"], t[f"{path}.resid_mid{step}"])
+            stream = t[f"{path}.resid_mid{step}"] + t[f"{path}.post_feedforward_layernorm{step}"]
+            assert torch.equal(stream, t[f"{path}{step}"])
+        cap = config["final_logit_softcapping"]
+        assert t[f"lm_head{step}"].abs().max() > cap and t[f"logits{step}"].abs().max() < cap
+        torch.testing.assert_close(cap * torch.tanh(t[f"lm_head{step}"] / cap), t[f"logits{step}"])
+
+
+def test_gemma_caps_its_scores_before_the_mask_and_has_a_window_in_every_second_layer():
+    t, config = load_file(TINY / "gemma2" / "reference.safetensors"), make_tiny.MODELS["gemma2"].config
+    cap, query, key = config["attn_logit_softcapping"], torch.arange(13)[:, None], torch.arange(13)[None]
+    for n in range(4):
+        attention = f"model.layers.{n}.self_attn"
+        keys = t[f"{attention}.k_rope"].repeat_interleave(2, 0)
+        scores = t[f"{attention}.q_rope"] @ keys.transpose(1, 2) / config["query_pre_attn_scalar"] ** 0.5
+        seen = (key <= query) & (key > query - WINDOW) if n % 2 == 0 else key <= query
+        assert scores[:, seen].abs().max() > cap
+        capped = cap * torch.tanh(scores / cap)
+        torch.testing.assert_close(t[f"{attention}.scores"][:, seen], capped[:, seen], rtol=1e-5, atol=1e-5)
+        assert (t[f"{attention}.scores"][:, ~seen] == torch.finfo(torch.float32).min).all()
+
+
+def test_gpt2_adds_positions_and_splits_one_projection():
+    t = load_file(TINY / "gpt2" / "reference.safetensors")
+    positions = load_file(TINY / "gpt2" / "model.safetensors")["wpe.weight"]
+    for step, past in (("", 0), ("@4", 16)):
+        stream = t[f"transformer.embeddings{step}"]
+        assert torch.equal(t[f"transformer.wte{step}"] + t[f"transformer.wpe{step}"], stream)
+        assert torch.equal(t[f"transformer.wpe{step}"], positions[past : past + len(stream)])
+        for path in (f"transformer.h.{n}" for n in range(3)):
+            parts = [t[f"{path}.attn.{part}{step}"] for part in "qkv"]
+            assert torch.equal(torch.cat(parts, 1), t[f"{path}.attn.c_attn{step}"])
+            assert torch.equal(stream + t[f"{path}.attn.c_proj{step}"], t[f"{path}.resid_mid{step}"])
+            stream = t[f"{path}.resid_mid{step}"] + t[f"{path}.mlp.c_proj{step}"]
+            assert torch.equal(stream, t[f"{path}{step}"])
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_what_the_experts_compute_adds_up(name):
+    t, config = load_file(TINY / name / "reference.safetensors"), make_tiny.MODELS[name].config
+    for step in ("", "@4"):
+        for mlp in (f"model.layers.{n}.mlp" for n in SPARSE[name]):
+            routing = t[f"{mlp}.routing{step}"]
+            shares = t[f"{mlp}.gate{step}"].softmax(-1)
+            chosen = shares.topk(config["num_experts_per_tok"]).indices.sort(-1).values
+            assert torch.equal(routing.nonzero()[:, 1].reshape(chosen.shape), chosen)
+            wanted = shares.gather(1, chosen)
+            if config.get("norm_topk_prob", True):
+                wanted = wanted / wanted.sum(-1, keepdim=True)
+            torch.testing.assert_close(routing.gather(1, chosen), wanted)
+            parts = ("gate", "up", "act", "act_mul", "down")
+            gate, up, act, act_mul, down = (t[f"{mlp}.experts.{part}{step}"] for part in parts)
+            torch.testing.assert_close(torch.nn.functional.silu(gate), act)
+            assert torch.equal(act * up, act_mul)
+            torch.testing.assert_close((routing.gather(1, chosen)[..., None] * down).sum(1), t[f"{mlp}.experts{step}"])
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_slots_hold_the_experts_by_rising_id(name):
+    t, n = load_file(TINY / name / "reference.safetensors"), SPARSE[name][-1]
+    mlp = f"model.layers.{n}.mlp"
+    experts, *names = f"{mlp}.experts", "gate_proj", "up_proj", "down_proj"
+    if name == "mixtral":
+        experts, *names = f"model.layers.{n}.block_sparse_moe.experts", "w1", "w3", "w2"
+    for token in (0, 12):
+        for slot, expert in enumerate(t[f"{mlp}.routing"][token].nonzero()[:, 0].tolist()):
+            gate, up, down = (weight(name, f"{experts}.{expert}.{part}.weight") for part in names)
+            normed = t[f"model.layers.{n}.post_attention_layernorm"][token]
+            torch.testing.assert_close(gate @ normed, t[f"{mlp}.experts.gate"][token, slot], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(up @ normed, t[f"{mlp}.experts.up"][token, slot], rtol=1e-5, atol=1e-5)
+            product = t[f"{mlp}.experts.act_mul"][token, slot]
+            torch.testing.assert_close(down @ product, t[f"{mlp}.experts.down"][token, slot], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_decoding_gives_the_rows_of_one_long_prefill(tmp_path, name):
     steps = load_file(TINY / name / "reference.safetensors")
@@ -131,7 +237,7 @@ def test_decoding_gives_the_rows_of_one_long_prefill(tmp_path, name):
                 ours = tensor[:, 12 + step, 13 + step - keys : 13 + step]
                 torch.testing.assert_close(rows[step][:, 0], ours, rtol=1e-4, atol=1e-4)
         else:
-            torch.testing.assert_close(torch.cat(rows, dim=-2), tensor, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(torch.cat(rows, dim=token_axis(key)), tensor, rtol=1e-4, atol=1e-4)
 
 
 def test_the_window_masks_what_is_out_of_it():
@@ -158,9 +264,10 @@ def test_heads_come_first_when_there_are_as_many_tokens_as_heads(tmp_path):
 def test_hooks_do_not_change_a_bit(tmp_path, name, dtype):
     tensors, _ = dump(tmp_path, name, decode=3, dtype=dtype)  # raises if a logit differs
     _, plain = run_steps(load_model(str(TINY / name), dtype), IDS, 3)
+    returned = "logits" if name == "gemma2" else "lm_head"
     for step, logits in enumerate(plain):
-        assert torch.equal(logits, tensors[f"lm_head@{step}" if step else "lm_head"])
-    assert tensors["model.layers.1"].dtype == getattr(torch, dtype)
+        assert torch.equal(logits, tensors[f"{returned}@{step}" if step else returned])
+    assert tensors["transformer.h.1" if name == "gpt2" else "model.layers.1"].dtype == getattr(torch, dtype)
 
 
 def test_a_run_that_the_hooks_change_is_refused(tmp_path):
@@ -257,6 +364,16 @@ def test_context_manager_records_and_leaves_no_trace(tmp_path):
         assert json.loads(file.metadata()["input_ids"]) == IDS
 
 
+def test_another_way_to_compute_experts_comes_back(tmp_path):
+    model = load_model(str(TINY / "qwen3_moe"), "float32")
+    model.set_experts_implementation("grouped_mm")
+    with capture(model, tmp_path / "dump.safetensors") as recorder:
+        model(torch.tensor([IDS]))
+    assert recorder.tensors["model.layers.0.mlp.experts.down"].shape == (10, 2, 40)
+    assert model.config._experts_implementation == "grouped_mm"
+    assert not any(module._forward_hooks for module in model.modules())
+
+
 def test_context_manager_writes_nothing_after_an_error(tmp_path):
     model = load_model(str(TINY / "llama"))
     with pytest.raises(ZeroDivisionError), capture(model, tmp_path / "dump.safetensors"):
@@ -287,6 +404,18 @@ def test_a_batch_keeps_its_axis(tmp_path):
     assert json.loads(recorder.metadata()["input_ids"]) == [IDS, IDS[::-1]]
 
 
+def test_experts_of_a_batch_have_its_axis(tmp_path):
+    model = load_model(str(TINY / "qwen3_moe"), "float32")
+    with capture(model, tmp_path / "dump.safetensors") as both:
+        model(torch.tensor([IDS, IDS[::-1]]))
+    with capture(model, tmp_path / "dump.safetensors") as one:
+        model(torch.tensor([IDS[::-1]]))
+    for name in ("gate", "routing", "experts.act", "experts.down", "experts"):
+        alone = one.tensors[f"model.layers.2.mlp.{name}"]
+        assert both.tensors[f"model.layers.2.mlp.{name}"].shape == (2, *alone.shape)
+        torch.testing.assert_close(both.tensors[f"model.layers.2.mlp.{name}"][1], alone, rtol=1e-4, atol=1e-4)
+
+
 def test_gpt2_and_gemma_work_too(tmp_path):
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -309,6 +438,6 @@ def test_gpt2_and_gemma_work_too(tmp_path):
 
 def test_make_tiny_gives_the_committed_files():
     done = subprocess.run(
-        [sys.executable, make_tiny.__file__, "--check"], capture_output=True, text=True, timeout=120
+        [sys.executable, make_tiny.__file__, "--check"], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import make_corpus
-from casebook import Casebook, cut, named, read_dump, told
+from casebook import CLEAN, Casebook, cut, named, read_dump, told
 from clean import CleanDumps, tokens_of
 from founding import add_founding
 from make_tiny import TINY
@@ -48,6 +48,32 @@ def test_rows_of_all_forwards_in_one_tensor():
     assert not [name for name in part if "@" in name or name.endswith((".scores", ".probs"))]
     assert told(metadata, "joined") == metadata and metadata.keys() - told(metadata, "untold").keys() == {"steps", "positions"}
     assert (named(f"{name}@2", "joined"), named(f"{name}@2", "untold")) == (f"{name}@2", name)
+
+
+def test_rows_of_experts_in_one_tensor():
+    tensors, _ = read_dump(TINY / "qwen3_moe" / "reference.safetensors")
+    name = "model.layers.0.mlp.experts.down"
+    part = cut(tensors, "joined", 3)
+    assert part[name].shape == (17, 2, 40) and part[name][14].equal(tensors[f"{name}@2"][0])
+
+
+def test_coverages_of_other_names():
+    gemma, _ = read_dump(TINY / "gemma2" / "reference.safetensors")
+    gpt2, _ = read_dump(TINY / "gpt2" / "reference.safetensors")
+    held = lambda tensors, kind, layers: {name for name in cut(tensors, kind, layers) if "@" not in name}  # noqa: E731
+    assert held(gemma, "third", 4) == {"model.layers.1", "lm_head", "logits"}
+    assert held(gpt2, "blocks", 3) == {f"transformer.h.{n}" for n in range(3)}
+    assert held(gpt2, "attention", 3) == {f"transformer.h.{n}.attn.c_proj" for n in range(3)}
+
+
+def test_rows_that_rounding_sends_to_other_experts_are_counted(tmp_path):
+    dumps = CleanDumps(Casebook(tmp_path))
+    dump = dumps.dump(TINY / "mixtral", "float32", "12")
+    assert dumps.expect(TINY / "mixtral", "float32", "12") == CLEAN == dumps.expect(TINY / "llama", "bfloat16", "12")
+    name = "model.layers.1.mlp.routing"
+    dump.tensors[name][3:5] = dump.tensors[name][3:5].flip(-1) + 1e-3
+    dumps.flips.cache_clear()
+    assert dumps.expect(TINY / "mixtral", "float32", "12") == CLEAN | {"flips": 2}
 
 
 def test_no_case_is_an_error(tmp_path):

@@ -4,8 +4,8 @@ import torch
 from safetensors.torch import load_file
 
 from capture import load_model
-from make_tiny import MODELS, TINY
-from patching import PATCHED, cases, difference, patched_logits
+from make_tiny import TINY
+from patching import MODELS, PATCHED, cases, difference, patched_logits
 
 
 def test_the_committed_logits_are_made_again():

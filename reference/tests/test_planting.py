@@ -12,9 +12,11 @@ from clean import CleanDumps, model_of
 from equivalent import TABLE, add_equivalents
 from make_tiny import MODELS, TINY
 from mislabelled import LABELS
-from oracle import Oracle, program_order
+from oracle import Oracle, order_in, program_order
 from planted import PlantedDumps, Run, add_run
-from planted_runs import IN_REFERENCE, INV_FREQ, LONG_RUNS, SMALL, TWO, one_by_one_runs, other_runs, single_runs, small_runs
+from planted_runs import (
+    IN_REFERENCE, INV_FREQ, LONG_RUNS, SMALL, TWO, family_runs, one_by_one_runs, other_runs, single_runs, small_runs
+)  # fmt: skip
 from planting import BUGS, Plant
 
 SUSPECTS = {
@@ -24,7 +26,8 @@ SUSPECTS = {
     "rope_theta", "rope_scaling_missing", "rope_position_offset", "rope_partial", "rope_low_precision", "rope_missing",
     "rope_direction", "gqa_tile", "softmax_scale", "causal_mask_missing", "mask_off_by_one", "sliding_window",
     "qk_norm_missing", "qk_norm_after_rope", "head_merge_order", "kv_cache_position", "kv_cache_stale", "activation_function",
-    "low_precision_norm", "low_precision_scores", "low_precision_matmul", "stale_layer_state",
+    "low_precision_norm", "low_precision_scores", "low_precision_matmul", "stale_layer_state", "attn_softcap",
+    "norm_dropped", "position_embedding", "norm_bias", "router_renormalise", "router_order", "router_top_k", "expert_weights",
 }  # fmt: skip
 
 OF_LABELS = {"ref_post_final_norm", "ref_layer_off_by_one", "ref_wrong_point", "ref_token_rows", "duplicate_tensor"}
@@ -56,6 +59,29 @@ def test_program_order():
     ]  # fmt: skip
 
 
+def test_program_order_of_the_families():
+    def inside(name: str, blocks: str) -> list[str]:
+        tensors, _ = read_dump(TINY / name / "reference.safetensors")
+        names = [key for key in tensors if "@" not in key]
+        names.sort(key=order_in(names))
+        return [key.removeprefix(f"{blocks}.0.") for key in names if key.startswith(f"{blocks}.0")]
+
+    gemma = inside("gemma2", "model.layers")
+    assert gemma[gemma.index("self_attn.o_proj") :] == [
+        "self_attn.o_proj", "post_attention_layernorm", "resid_mid", "pre_feedforward_layernorm", "mlp.gate_proj",
+        "mlp.up_proj", "mlp.act_fn", "mlp.act_mul", "mlp.down_proj", "post_feedforward_layernorm", "model.layers.0",
+    ]  # fmt: skip
+    assert inside("gpt2", "transformer.h") == [
+        "ln_1", "attn.c_attn", "attn.q", "attn.k", "attn.v", "attn.scores", "attn.probs", "attn.context", "attn.c_proj",
+        "resid_mid", "ln_2", "mlp.c_fc", "mlp.act", "mlp.c_proj", "transformer.h.0",
+    ]  # fmt: skip
+    experts = inside("qwen3_moe", "model.layers")
+    assert experts[experts.index("mlp.gate") :] == [
+        "mlp.gate", "mlp.routing", "mlp.experts.gate", "mlp.experts.up", "mlp.experts.act", "mlp.experts.act_mul",
+        "mlp.experts.down", "mlp.experts", "model.layers.0",
+    ]  # fmt: skip
+
+
 def test_the_tables_have_every_suspect():
     assert {bug.suspect for bug in BUGS.values()} - {"unknown"} == SUSPECTS
     assert {label.suspect for label in LABELS} == OF_LABELS and {row[4] for row in IN_REFERENCE} == {INV_FREQ, None}
@@ -64,6 +90,7 @@ def test_the_tables_have_every_suspect():
         assert set(bug.models) <= MODELS.keys() and set(bug.layers) <= {0, 1, 2}
         wrong = bug.wrong(1 if bug.in_layer else None, 3)
         assert wrong == sorted(wrong, key=program_order) and wrong
+        assert set(bug.fair) <= SUSPECTS
 
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
@@ -100,7 +127,7 @@ def test_a_copy_without_mistakes_has_the_same_bits(made):
 
 
 def test_the_planned_runs_are_many_and_have_one_name_each():
-    runs = [*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs()]
+    runs = [*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs()]
     assert len({run.name for run in runs}) == len(runs)
     assert {plant.id for run in runs for plant in run.plants} == BUGS.keys()
     assert len(BUGS) >= 150 and len(TWO) >= 10 and len(SMALL) >= 10

@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Any ids will do: the time does not depend on them.
 fn ids(model: &Model, tokens: usize) -> Vec<u32> {
-    (0..tokens).map(|t| ((t * 7919 + 1) % model.config.vocab_size) as u32).collect()
+    (0..tokens).map(|t| ((t * 7919 + 1) % model.spec.vocab) as u32).collect()
 }
 
 fn timed(work: impl FnOnce()) -> f64 {

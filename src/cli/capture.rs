@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use ndarray::{ArcArray, IxDyn};
 use serde_json::json;
 
-use super::input::{Loaded, TokenArgs};
+use super::input::{Loaded, TokenArgs, check_positions};
 use crate::engine::sampling::argmax;
-use crate::engine::{self, LogitRows, Program, Run, Site, matching};
+use crate::engine::{self, Graph, LogitRows, Run, Site};
 use crate::formats;
 use crate::ops::{Real, Rounding};
 
@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let loaded = Loaded::open(&args.model)?;
     let ids = loaded.ids(&args.tokens)?.context("nothing to feed: give --prompt TEXT or --ids 1,2,3")?;
-    let wanted = wanted(args, &Program::new(&loaded.model.config))?;
+    check_positions(ids.len() + args.decode, &loaded.model, "the command line, decode steps included,")?;
+    let wanted = wanted(args, &loaded.model.graph)?;
 
     let captured = match args.compute {
         Compute::F64 => record::<f64>(args, &loaded, &ids, &wanted)?,
@@ -137,10 +138,9 @@ fn record<T: Real>(args: &Args, loaded: &Loaded, ids: &[u32], wanted: &HashSet<S
         }
         while let Some(site) = run.step() {
             if wanted.contains(&site) {
-                let name = site.to_string();
                 let value = run.get(site).context("the op was just computed")?;
                 let value = value.mapv(Real::narrow).into_shared();
-                kept.push((if forward == 0 { name } else { format!("{name}@{forward}") }, value));
+                kept.push((run.graph().key(site, forward), value));
             }
         }
     }
@@ -148,13 +148,13 @@ fn record<T: Real>(args: &Args, loaded: &Loaded, ids: &[u32], wanted: &HashSet<S
 }
 
 /// The activations that `--only` asks for; without it, all.
-fn wanted(args: &Args, program: &Program) -> anyhow::Result<HashSet<Site>> {
+fn wanted(args: &Args, graph: &Graph) -> anyhow::Result<HashSet<Site>> {
     if args.only.is_empty() {
-        return Ok(program.sites().iter().copied().collect());
+        return Ok(graph.sites().collect());
     }
     let mut wanted = HashSet::new();
     for pattern in &args.only {
-        let sites = matching(pattern, program);
+        let sites = graph.matching(pattern);
         if sites.is_empty() || pattern.is_empty() {
             bail!("--only {pattern:?} matches no activation: layerstep inspect {} --names lists them", args.model);
         }

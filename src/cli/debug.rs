@@ -168,7 +168,7 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
     places.repository = Some(loaded.model.name.clone()).filter(|name| name.contains('/'));
     let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
     if let Some(switched) = &switched {
-        note(&format!("note: our engine computes {}: {}", switched.describe(), switched.words));
+        note(&format!("note: our engine computes {}: {}", switched.describe(&loaded.model.graph), switched.words));
     }
     if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
         if args.watch {

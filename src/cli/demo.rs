@@ -28,7 +28,7 @@ pub(super) fn open() -> anyhow::Result<(Loaded, Opened)> {
     let tokenizer = Some(Arc::new(Tokenizer::from_bytes(TOKENIZER, "tokenizer.json of the demo")?));
     let dump = |name: &str, bytes: &'static [u8]| -> anyhow::Result<Option<Dump>> {
         let archive = Archive::from_safetensors_bytes(name, bytes)?;
-        Ok(Some(Dump::from_archive(archive, &model.config, &Options::default())?))
+        Ok(Some(Dump::from_archive(archive, &model.graph, &Options::default())?))
     };
     let (reference, candidate) = (dump("PyTorch", REFERENCE)?, dump("buggy port", CANDIDATE)?);
     let opened = agree(&model, None, reference, candidate)?;

@@ -10,14 +10,14 @@ use super::input::{Loaded, TokenArgs};
 use super::reports::{ReportArgs, command};
 use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::debugger::{Debugger, Session};
+use crate::debugger::{Debugger, Session, without_base};
 use crate::diagnose::conclude::times;
 use crate::diagnose::finding::ranges;
 use crate::diagnose::suspects::search::Accused;
 use crate::diagnose::{
     ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk, without_model,
 };
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Role};
 use crate::report::Document;
 
 /// Compare dumps with each other and with our engine; name the activation where an error is made.
@@ -144,8 +144,9 @@ fn check_engine(args: &Args) -> anyhow::Result<Report> {
     let loaded = Loaded::open(model)?;
     let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| {
         // Spread over the vocabulary, by a step that shares no factor with its usual sizes.
-        let vocab = loaded.model.config.vocab_size;
-        (0..OWN_TOKENS).map(|index| ((index * 7919 + 13) % vocab) as u32).collect()
+        let vocab = loaded.model.spec.vocab;
+        let tokens = loaded.model.spec.embed.learned.map_or(OWN_TOKENS, |most| OWN_TOKENS.min(most));
+        (0..tokens).map(|index| ((index * 7919 + 13) % vocab) as u32).collect()
     });
     if ids.len() < 2 {
         bail!("one token decodes nothing: give two or more");
@@ -197,7 +198,7 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], 
     Report {
         verdict: Verdict::InputsDiffer,
         sentence: sentence.to_string(),
-        divergences: embedded.then(|| wrong_tokens(sentence)).into_iter().collect(),
+        divergences: embedded.then(|| wrong_tokens(&loaded.model.graph, sentence)).into_iter().collect(),
         blind_spots: Vec::new(),
         activations: Vec::new(),
         notes: Vec::new(),
@@ -206,9 +207,9 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], 
 }
 
 /// The embedding, where other tokens than those fed come in.
-fn wrong_tokens(sentence: &str) -> Divergence {
+fn wrong_tokens(graph: &Graph, sentence: &str) -> Divergence {
+    let name = graph.whole(Role::EmbedTokens).map_or("", |site| graph.name(site)).to_string();
     Divergence {
-        name: Site::whole(Activation::EmbedTokens).to_string(),
         layers: Vec::new(),
         layer: None,
         step: 0,
@@ -217,11 +218,8 @@ fn wrong_tokens(sentence: &str) -> Divergence {
         exact: true,
         culprit: Culprit::Unknown,
         summary: sentence.to_string(),
-        suspects: vec![Accused::of_label(
-            "input_ids_differ",
-            &Site::whole(Activation::EmbedTokens).to_string(),
-            sentence.to_string(),
-        )],
+        suspects: vec![Accused::of_label("input_ids_differ", &name, sentence.to_string())],
+        name,
     }
 }
 
@@ -309,7 +307,7 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
 }
 
 fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
-    let name = row.name.strip_prefix("model.").unwrap_or(&row.name);
+    let name = without_base(&row.name);
     let local =
         |of: fn(&Local) -> f64| row.local.as_ref().map_or_else(String::new, |local| format!("{:.1e}", of(local)));
     let (error, status, worst) = (row.error, row.status.name(), row.worst.to_string());

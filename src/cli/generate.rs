@@ -83,6 +83,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             out.write_all(piece.as_bytes())?;
             out.flush()?;
         }
+        if loaded.model.spec.embed.learned.is_some_and(|most| run.ids().len() >= most) {
+            super::note(&format!("note: the text ends here, for {} has no further positions", loaded.model.name));
+            break;
+        }
         run.begin_forward(&[next]);
     }
     if !stopped {

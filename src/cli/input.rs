@@ -52,7 +52,7 @@ impl Loaded {
         if ids.is_empty() {
             bail!("the prompt has no tokens: give --prompt some text or --ids at least one id");
         }
-        check_vocabulary(&ids, &self.model, "the command line")?;
+        check_ids(&ids, &self.model, "the command line")?;
         Ok(Some(ids))
     }
 
@@ -73,11 +73,24 @@ impl Loaded {
     }
 }
 
-/// Ids of `origin` must be rows of the embedding table.
-pub(super) fn check_vocabulary(ids: &[u32], model: &Model, origin: &str) -> anyhow::Result<()> {
-    let vocab = model.config.vocab_size;
+/// Ids of `origin` must be rows of the embedding table, and where positions are learned, theirs rows of that table.
+pub(super) fn check_ids(ids: &[u32], model: &Model, origin: &str) -> anyhow::Result<()> {
+    let vocab = model.spec.vocab;
     if let Some((place, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= vocab) {
         bail!("token {place} of {origin} is {id}, but the vocabulary of {} has ids 0 to {}", model.name, vocab - 1);
     }
-    Ok(())
+    check_positions(ids.len(), model, origin)
+}
+
+/// A model whose positions are learned has no others.
+pub(super) fn check_positions(tokens: usize, model: &Model, origin: &str) -> anyhow::Result<()> {
+    match model.spec.embed.learned {
+        Some(most) if tokens > most => {
+            bail!(
+                "{origin} feeds {tokens} tokens, but the positions of {} are learned, and there are {most}",
+                model.name
+            )
+        }
+        _ => Ok(()),
+    }
 }

@@ -14,7 +14,7 @@ pub(super) fn switched(argument: &str, model: &Arc<Model>) -> anyhow::Result<Swi
     let (id, way) = suspect.split_once(':').map_or((suspect, None), |(id, way)| (id, Some(way)));
     let suspect = find(id).map_err(|sentence| anyhow!(sentence))?;
     let way = way.map(|way| way.parse().with_context(|| format!("--suspect {argument}: {way:?} is no number")));
-    let count = model.config.num_hidden_layers;
+    let count = model.graph.layers();
     let layers = layers.map_or_else(|| Ok((0..count).collect()), |layers| read_layers(layers, count));
     let layers = layers.with_context(|| format!("--suspect {argument}"))?;
     let (words, alterations) =

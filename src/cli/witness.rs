@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use ndarray::{Axis, Slice};
 
-use super::input::{Loaded, TokenArgs, check_vocabulary};
+use super::input::{Loaded, TokenArgs, check_ids};
 use crate::diagnose::Witnesses;
 use crate::dump::{Dump, Map, Options, Pair};
-use crate::engine::{Activation, Compute, Site, Span, evaluate};
+use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
 
 /// The dumps, as named on the command line.
@@ -54,7 +54,7 @@ impl DumpArgs {
         let open = |path: &Option<PathBuf>| -> anyhow::Result<Option<Dump>> {
             let Some(path) = path else { return Ok(None) };
             let options = Options { map: map.clone(), batch };
-            Ok(Some(Dump::open(path, &loaded.model.config, &options)?))
+            Ok(Some(Dump::open(path, &loaded.model.graph, &options)?))
         };
         let (reference, candidate) = (open(&self.reference)?, open(&self.candidate)?);
         agree(&loaded.model, loaded.ids(tokens)?, reference, candidate)
@@ -85,7 +85,7 @@ pub(super) fn agree(
         }
         if let Some(found) = dump.ids() {
             let origin = format!("the {role} {}", dump.name());
-            check_vocabulary(&found.ids, model, &origin)?;
+            check_ids(&found.ids, model, &origin)?;
             claims.push((origin, found.ids.clone(), found.steps.clone()));
         }
     }
@@ -140,7 +140,7 @@ pub(super) fn agree(
 
 /// Whether the dumped embedding rows are those of other ids than the dump says were fed: one sentence.
 fn embeds_others(model: &Model, dump: &Dump, ids: &[u32], role: &str) -> anyhow::Result<Option<String>> {
-    let site = Site::whole(Activation::EmbedTokens);
+    let Some(site) = model.graph.whole(Role::EmbedTokens) else { return Ok(None) };
     let span = Span { ids, first: 0 };
     let expected = evaluate::<f32>(model, site, span, &[], Compute::default());
     let Some(found) =

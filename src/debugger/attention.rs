@@ -10,9 +10,10 @@ use super::kept::{Differences, SmallMaps};
 use super::state::Debugger;
 use super::view::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity, Witness};
 use super::whole::{Whole, difference, witnesses};
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Op, Role};
 use crate::metrics::{HeadNumbers, head_numbers, largest_difference, middle_range, pool, top};
-use crate::ops::{Mask, grouped};
+use crate::model::op::Scoring;
+use crate::ops::Mask;
 
 /// Cells, rows by columns.
 type Cells = Vec<Vec<f32>>;
@@ -23,11 +24,14 @@ impl Debugger {
     /// # Errors
     /// One sentence for the user: there is no such layer, it is not computed yet, or the witness does not have it.
     pub fn attention(&self, request: &AttentionRequest) -> Result<AttentionPage, String> {
-        let config = &self.session.model.config;
-        if request.layer >= config.num_hidden_layers {
-            return Err(format!("there is no layer {}: they are 0 to {}", request.layer, config.num_hidden_layers - 1));
+        let (graph, layer) = (self.run.graph(), request.layer);
+        if layer >= graph.layers() {
+            return Err(format!("there is no layer {layer}: they are 0 to {}", graph.layers() - 1));
         }
-        let site = Site::new(request.layer, request.quantity.activation());
+        let (site, scoring) = graph
+            .in_layer(layer, request.quantity.role())
+            .zip(scoring(graph, layer))
+            .ok_or_else(|| format!("layer {layer} has no attention"))?;
         let (witness, minus) = witnesses(request.shown);
         let of = self.whole(site, witness)?;
         let minus = minus.map(|witness| self.whole(site, witness)).transpose()?;
@@ -45,7 +49,7 @@ impl Debugger {
 
         let small = self.small_maps(&patterns, request.small);
         let cells: Vec<f32> = small.1.iter().flatten().flatten().copied().collect();
-        let numbers = self.head_numbers(request.layer, witness);
+        let numbers = self.head_numbers(layer, witness);
         let differences = against.as_ref().map(|against| self.differences(&of, against));
         let line = |head: usize| HeadLine {
             numbers: numbers.as_ref().ok().and_then(|numbers| numbers.get(head).copied()),
@@ -55,14 +59,14 @@ impl Debugger {
         notes.extend(minus.iter().flat_map(|minus| minus.notes.clone()));
         notes.extend(numbers.as_ref().err().cloned());
         Ok(AttentionPage {
-            name: site.to_string(),
+            name: graph.name(site).to_string(),
             head,
-            kv_head: grouped(heads, config.num_key_value_heads).get(head).copied().unwrap_or_default(),
-            kv_heads: config.num_key_value_heads,
+            kv_head: scoring.groups.get(head).copied().unwrap_or_default(),
+            kv_heads: scoring.groups.last().map_or(0, |last| last + 1),
             first_position: self.run.first_position(),
             query_count: rows,
             key_count: columns,
-            window: config.sliding_window[request.layer],
+            window: scoring.window,
             queries: (queries.start, queries.len()),
             keys: (keys.start, keys.len()),
             heatmap,
@@ -80,7 +84,8 @@ impl Debugger {
     }
 
     fn head_numbers(&self, layer: usize, witness: Witness) -> Result<Arc<Vec<HeadNumbers>>, String> {
-        let site = Site::new(layer, Activation::Probs);
+        let site = self.run.graph().in_layer(layer, Role::Probs);
+        let site = site.ok_or_else(|| format!("layer {layer} has no attention"))?;
         let probs = self.whole(site, witness)?;
         let mask = self.mask(site);
         Ok(self.kept.heads.get_or(probs.origin.clone(), || {
@@ -217,11 +222,19 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
+/// How a layer scores keys, if it does.
+pub(super) fn scoring(graph: &Graph, layer: usize) -> Option<&Scoring> {
+    match &graph[graph.in_layer(layer, Role::Scores)?].op {
+        Op::Scores(scoring) => Some(scoring),
+        _ => None,
+    }
+}
+
 impl Quantity {
-    fn activation(self) -> Activation {
+    fn role(self) -> Role {
         match self {
-            Self::Probs => Activation::Probs,
-            Self::Scores => Activation::Scores,
+            Self::Probs => Role::Probs,
+            Self::Scores => Role::Scores,
         }
     }
 }

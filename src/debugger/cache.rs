@@ -1,28 +1,29 @@
 //! The cache page: what each layer holds for each position, and whether a dump wrote the same.
 
-use ndarray::{Array2, ArrayView3, Axis, s};
+use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::attention::others;
+use super::attention::{others, scoring};
 use super::state::Debugger;
 use super::view::{CacheHead, CacheLayer, CachePage, CacheRequest, Half, Witness};
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Read, Role, Site};
 use crate::metrics::{compare, middle_range, norms, pool};
 
 impl Debugger {
     /// The KV cache as `request` asks for it. There is always one; before the first layer it is empty.
     pub fn cache(&self, request: &CacheRequest) -> CachePage {
         self.look_at_cache();
-        let config = &self.session.model.config;
+        let graph = self.run.graph();
         let new = self.run.first_position()..self.run.first_position() + self.run.forward_ids().len();
         let cache = self.run.cache();
-        let held: Vec<ArrayView3<f32>> = (0..config.num_hidden_layers)
-            .map(|layer| match request.half {
-                Half::Keys => cache.keys(layer),
-                Half::Values => cache.values(layer),
-            })
-            .collect();
-        let filled = held.iter().take_while(|held| held.len_of(Axis(0)) == new.end).count();
+        let sites: Vec<Option<Site>> = (0..graph.layers()).map(|layer| kept(graph, layer, request.half)).collect();
+        // A layer without attention holds nothing.
+        let nothing = Array3::zeros((0, 0, 0));
+        let rows = |site: &Option<Site>| site.and_then(|site| cache.rows(site)).unwrap_or_else(|| nothing.view());
+        let held: Vec<ArrayView3<f32>> = sites.iter().map(rows).collect();
+        let complete =
+            |(site, held): &(&Option<Site>, &ArrayView3<f32>)| site.is_none() || held.len_of(Axis(0)) == new.end;
+        let filled = sites.iter().zip(&held).take_while(complete).count();
 
         let by_layer: Vec<Vec<f32>> = held.clone().into_par_iter().map(norms).collect();
         let mut all = Array2::from_elem((held.len(), new.end), f32::NEG_INFINITY);
@@ -35,17 +36,19 @@ impl Debugger {
         let against = dumps.into_iter().find(|witness| self.has(*witness));
         let layer = |(layer, held): (usize, &ArrayView3<f32>)| CacheLayer {
             positions: held.len_of(Axis(0)),
-            window: config.sliding_window[layer],
-            error: against.filter(|_| layer < filled).and_then(|against| {
-                self.error_of_new(request.half, layer, held.slice(s![new.start.., .., ..]), against)
-            }),
+            window: scoring(graph, layer).and_then(|scoring| scoring.window),
+            error: against
+                .filter(|_| layer < filled)
+                .zip(sites[layer])
+                .and_then(|(against, site)| self.error_of_new(site, held.slice(s![new.start.., .., ..]), against)),
         };
-        let words: usize = (0..held.len()).map(|layer| cache.keys(layer).len() + cache.values(layer).len()).sum();
+        let words: usize = graph.cached().filter_map(|site| cache.rows(site)).map(|rows| rows.len()).sum();
+        let (kv_heads, head_dim) = sites.iter().flatten().find_map(|site| graph[*site].heads()).unwrap_or_default();
         CachePage {
             positions: new.end,
             filled,
-            kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
+            kv_heads,
+            head_dim,
             bytes: words * size_of::<f32>(),
             range: middle_range(grid.concat().iter()),
             grid,
@@ -53,11 +56,12 @@ impl Debugger {
             layers: held.iter().enumerate().map(layer).collect(),
             against,
             head: request.head.and_then(|(layer, head)| {
-                let kv_head = head.min(config.num_key_value_heads - 1);
-                let plane = held.get(layer)?.index_axis(Axis(1), kv_head);
+                let (held, groups) = (held.get(layer)?, &scoring(graph, layer)?.groups);
+                let kv_head = head.min(held.len_of(Axis(1)).checked_sub(1)?);
+                let plane = held.index_axis(Axis(1), kv_head);
                 let (pooled, grid) = pool(plane, request.head_cells);
-                let group = config.num_attention_heads / config.num_key_value_heads;
-                let readers = kv_head * group..(kv_head + 1) * group;
+                let read = |group: &usize| *group == kv_head;
+                let readers = groups.iter().position(read)?..groups.iter().rposition(read)? + 1;
                 Some(CacheHead { layer, kv_head, readers, grid, pooled, range: middle_range(plane.iter()) })
             }),
             new,
@@ -65,8 +69,7 @@ impl Debugger {
     }
 
     /// How far what the cache was given in this forward, `[token, kv_head, head_dim]`, lies from what a dump has.
-    fn error_of_new(&self, half: Half, layer: usize, held: ArrayView3<f32>, against: Witness) -> Option<f64> {
-        let site = Site::new(layer, if half == Half::Keys { Activation::KRope } else { Activation::VProj });
+    fn error_of_new(&self, site: Site, held: ArrayView3<f32>, against: Witness) -> Option<f64> {
         let key = (
             self.origin(self.run.forward(), site, Witness::Engine),
             Some(self.origin(self.run.forward(), site, against)),
@@ -76,12 +79,22 @@ impl Debugger {
         }
         let against = self.whole(site, against).ok()?;
         let expected = against.values.view();
-        let held = match half {
-            Half::Keys => held.permuted_axes([1, 0, 2]).to_owned().into_dyn(),
-            Half::Values => held.to_owned().into_shape_with_order(expected.raw_dim()).ok()?,
+        // Heads stand side by side, or as planes.
+        let held = match self.run.graph()[site].plane_axis() {
+            Some(_) => held.permuted_axes([1, 0, 2]).to_owned().into_dyn(),
+            None => held.to_owned().into_shape_with_order(expected.raw_dim()).ok()?,
         };
         let error = compare(held.view(), expected, |row, _| against.rows.binary_search(&row).is_ok()).error;
         self.kept.errors.keep(key, error);
         Some(error)
     }
+}
+
+/// What the cache keeps of a layer's keys: what its scores read from there; of its values, what their sums by the pattern do.
+fn kept(graph: &Graph, layer: usize, half: Half) -> Option<Site> {
+    let reader = graph.in_layer(layer, if half == Half::Keys { Role::Scores } else { Role::Context })?;
+    graph[reader].reads.iter().find_map(|read| match read {
+        Read::Past(kept) => Some(*kept),
+        _ => None,
+    })
 }

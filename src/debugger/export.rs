@@ -12,7 +12,6 @@ use ndarray::{ArrayD, ArrayView2, Axis, Ix2};
 
 use super::expression::{Expression, Source, Tensor, Value};
 use super::state::Debugger;
-use crate::diagnose::span::key;
 use crate::formats::{escape, write_file, write_npy, write_safetensors};
 use picture::Picture;
 
@@ -74,8 +73,8 @@ impl Debugger {
     /// One sentence; then no file was written.
     pub fn export(&self, expression: &str, file: &Path, row: Option<usize>, replace: bool) -> Result<String, String> {
         let kind = allowed(file, replace)?;
-        let expression = Expression::parse(expression).map_err(|error| error.to_string())?;
         let scope = self.scope(row);
+        let expression = Expression::parse(expression, &scope).map_err(|error| error.to_string())?;
         let value = expression.check(&scope).and_then(|()| expression.evaluate(&scope));
         let title = expression.to_string();
         let Value::Tensor(tensor) = value.map_err(|error| error.to_string())? else {
@@ -85,7 +84,7 @@ impl Debugger {
             || Ok(title.clone()),
             |(site, forward)| -> Result<String, String> {
                 let site = site.map_or_else(|| scope.here(), Ok)?;
-                Ok(key(site, forward.unwrap_or(self.run.forward())))
+                Ok(self.run.graph().key(site, forward.unwrap_or(self.run.forward())))
             },
         )?;
         let Tensor { axes, .. } = &tensor;

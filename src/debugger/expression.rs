@@ -59,19 +59,21 @@ pub use scope::Scope;
 pub use value::{Elements, Tensor, Value};
 
 use super::view::{LayerErrors, Witness};
-use crate::engine::Site;
+use crate::engine::{Graph, Site};
 use crate::formats::escape;
 
 /// Where activations come from.
 pub trait Source {
+    /// The ops that names mean.
+    fn graph(&self) -> &Graph;
     /// The op that `$` is about.
     fn here(&self) -> Result<Site, String>;
     /// An activation of a forward, the current one where none is said. The error says why it is not there.
     fn activation(&self, witness: Witness, site: Site, forward: Option<usize>) -> Result<Tensor, String>;
     /// What the comparison says of the op here. The error says why it says nothing.
     fn errors(&self) -> Result<LayerErrors, String>;
-    /// Whether an activation of a witness can be there at all; which, if not the one here, is `site`.
-    fn knows(&self, witness: Witness, site: Option<Site>) -> Result<(), String>;
+    /// Whether activations of a witness can be there at all.
+    fn knows(&self, witness: Witness) -> Result<(), String>;
     /// Whether anything is compared.
     fn compares(&self) -> Result<(), String>;
 }
@@ -83,15 +85,15 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Reads an expression; its names are those of the ops of `source`.
     ///
     /// # Errors
     /// One sentence, and where in the text.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        parse::parse(text).map(|node| Self { node })
+    pub fn parse(text: &str, source: &dyn Source) -> Result<Self, Error> {
+        parse::parse(text, source.graph()).map(|node| Self { node })
     }
 
-    /// Whether `source` has what it names: layers of the model, witnesses, a comparison.
+    /// Whether `source` has what it names: witnesses, a comparison.
     ///
     /// # Errors
     /// What is not there, and where in the text it is named.
@@ -102,7 +104,7 @@ impl Expression {
     /// The activation, if it is one and nothing else: none is the one here; and the forward, if one is said.
     pub fn activation(&self) -> Option<(Option<Site>, Option<usize>)> {
         match &self.node.kind {
-            tree::Kind::Activation(wanted) => Some((wanted.site, wanted.forward)),
+            tree::Kind::Activation(wanted) => Some((wanted.site(), wanted.forward)),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use super::whole::Whole;
 use crate::dump::Dump;
 use crate::engine::{Site, Value};
 use crate::metrics::{Channel, HeadNumbers, Histogram, Softmax, Summary};
-use crate::model::Config;
+use crate::model::Model;
 
 /// What a tensor of a witness is made from. Two are equal when they are the same things, not when they look alike; a key
 /// keeps its things alive, so that nothing else can take their place in memory. One that is not settled equals nothing, not
@@ -130,11 +130,12 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Room for what a model of this size needs: of the lens at least one page with two witnesses.
-    pub(super) fn new(config: &Config) -> Self {
-        let page = 2 * (2 * config.num_hidden_layers + 2);
-        let lens = (LENS_BYTES / (config.vocab_size.max(1) * size_of::<f32>())).max(page);
+    pub(super) fn new(model: &Model) -> Self {
+        let layers = model.graph.layers();
+        let page = 2 * (2 * layers + 2);
+        let lens = (LENS_BYTES / (model.spec.vocab.max(1) * size_of::<f32>())).max(page);
         Self {
-            errors: Memo::new(4 * config.num_hidden_layers),
+            errors: Memo::new(4 * layers),
             histograms: Memo::new(8),
             lens: Memo::new(lens),
             tensors: Memo::new(4),

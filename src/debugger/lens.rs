@@ -12,7 +12,7 @@ use super::attention::others;
 use super::kept::{Origin, Reading};
 use super::state::Debugger;
 use super::view::{LensBeside, LensPage, LensRequest, LensRow, Token, TokenLine, Witness};
-use crate::engine::{Activation, Site, Span, Value, evaluate};
+use crate::engine::{Role, Site, Span, evaluate};
 use crate::metrics::{Softmax, divergence, rank, top};
 
 /// What a witness says at one place, or why not.
@@ -41,7 +41,7 @@ impl Debugger {
     }
 
     fn read_lens(&self, request: &LensRequest) -> Result<LensPage, String> {
-        let vocab = self.session.model.config.vocab_size;
+        let vocab = self.session.model.spec.vocab;
         if let Some(id) = request.chosen.filter(|id| *id as usize >= vocab) {
             return Err(format!("there is no token {id}: the vocabulary has ids 0 to {}", vocab - 1));
         }
@@ -62,7 +62,7 @@ impl Debugger {
         let complete = there.iter().any(|place| *place + 2 >= places.len());
         let end = complete.then(|| (last, last.softmax.probabilities(&last.logits)));
 
-        let program = Arc::clone(self.run.program());
+        let graph = self.run.graph();
         let row = |place: &usize| {
             let reading = own[*place].as_ref().ok()?;
             let other = beside.as_ref().and_then(|beside| beside[*place].as_ref().ok());
@@ -75,9 +75,9 @@ impl Debugger {
                 divergence((&last.logits, last.softmax, probabilities), (&reading.logits, reading.softmax))
             });
             Some(LensRow {
-                row: program.position(places[*place])?,
-                name: places[*place].short(),
-                layer: places[*place].in_layer(),
+                row: places[*place].index(),
+                name: graph.short(places[*place]).to_string(),
+                layer: graph[places[*place]].layer,
                 top: reading.top(request.top),
                 rank,
                 probability,
@@ -114,12 +114,11 @@ impl Debugger {
 
     /// The places of the residual stream, in order, and the logits.
     fn places(&self, mid: bool) -> Vec<Site> {
-        let wanted = |site: &&Site| match site.activation {
-            Activation::EmbedTokens | Activation::Block | Activation::LmHead => true,
-            Activation::ResidMid => mid,
-            _ => false,
+        let graph = self.run.graph();
+        let wanted = |site: &Site| {
+            graph.is_stream(*site) || graph.output() == Some(*site) || (mid && graph.is(*site, Role::ResidMid))
         };
-        self.run.program().sites().iter().filter(wanted).copied().collect()
+        graph.sites().filter(wanted).collect()
     }
 
     /// What each witness says at each place.
@@ -132,7 +131,7 @@ impl Debugger {
                 return (key, Source::Known(reading));
             }
             let source = match self.values(&key.0, token) {
-                Ok(logits) if key.0.site.activation == Activation::LmHead => {
+                Ok(logits) if Some(key.0.site) == self.run.graph().output() => {
                     Source::Known(Arc::new(Reading { softmax: Softmax::of(&logits), logits }))
                 }
                 Ok(values) => Source::Residual(values),
@@ -164,26 +163,23 @@ impl Debugger {
         if let (Witness::Engine, Some(ours)) = (witness, &origin.ours) {
             return Ok(ours.index_axis(Axis(0), token).iter().copied().collect());
         }
-        let row = self.run.program().position(site).ok_or("there is no such op")?;
-        let (part, _) = self.part(site, row, witness)?;
-        let place = part.rows.binary_search(&token);
-        let place =
-            place.map_err(|_| format!("the {} does not have this token of {}", witness.name(), site.short()))?;
+        let (part, _) = self.part(site, witness)?;
+        let (place, name) = (part.rows.binary_search(&token), self.run.graph().short(site));
+        let place = place.map_err(|_| format!("the {} does not have this token of {name}", witness.name()))?;
         Ok(part.values.index_axis(Axis(0), place).iter().copied().collect())
     }
 
-    /// The logits of rows of the residual stream, as if each were the last block's.
+    /// The logits of rows of the residual stream, as if each were the last block's: all that is behind it, in order.
     fn head(&self, residuals: &[&[f32]]) -> Vec<Arc<Reading>> {
         if residuals.is_empty() {
             return Vec::new();
         }
         let model = &self.session.model;
-        let rows = Array2::from_shape_vec((residuals.len(), model.config.hidden_size), residuals.concat());
-        let rows = rows.expect("rows of the residual stream have one length").into_dyn();
-        let span = Span { ids: &[], first: 0 };
-        let apply =
-            |activation, x: &Value| evaluate(model, Site::whole(activation), span, &[x.view()], self.run.compute());
-        let logits = apply(Activation::LmHead, &apply(Activation::FinalNorm, &rows.into_shared()));
+        let rows = Array2::from_shape_vec((residuals.len(), model.spec.hidden), residuals.concat());
+        let rows = rows.expect("rows of the residual stream have one length").into_dyn().into_shared();
+        let (graph, span) = (self.run.graph(), Span { ids: &[], first: 0 });
+        let behind = (graph.tail().unwrap_or(graph.len())..graph.len()).map(Site::at);
+        let logits = behind.fold(rows, |x, site| evaluate(model, site, span, &[x.view()], self.run.compute()));
         let reading = |row: ArrayView1<f32>| {
             let logits = row.to_vec();
             Arc::new(Reading { softmax: Softmax::of(&logits), logits })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::Debugger;
 use super::view::{LensPage, LensRequest, Witness};
-use crate::engine::{Activation, Site, Value};
+use crate::engine::{Site, Value};
 
 /// An activation of a witness, at some time of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,18 +129,16 @@ impl Debugger {
         });
     }
 
-    /// The cache shows the keys and values of every layer that has written them.
+    /// The cache shows what every layer has written to it.
     pub(super) fn look_at_cache(&self) {
         if self.looked.borrow().is_none() {
             return;
         }
         for forward in 0..=self.run.forward() {
-            let records = self.trace.forward(forward).iter().zip(self.run.program().sites());
-            for (record, site) in
-                records.filter(|(_, site)| matches!(site.activation, Activation::KRope | Activation::VProj))
-            {
-                if let Some(values) = &record.value {
-                    self.look_at_ours(forward, *site, values);
+            for site in self.run.graph().cached() {
+                let record = self.trace.forward(forward).get(site.index());
+                if let Some(values) = record.and_then(|record| record.value.as_ref()) {
+                    self.look_at_ours(forward, site, values);
                 }
             }
         }

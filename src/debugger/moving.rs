@@ -1,12 +1,13 @@
 //! Going through the pass, forwards and backwards.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command::Motion;
 use super::state::{Debugger, OPS_PER_REPORT};
 use super::view::{Listing, Stop};
 use crate::diagnose::Status;
-use crate::engine::{Activation, Site};
+use crate::engine::{Role, Site};
 
 /// What stops a run on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Debugger {
 
     /// Whether an op that was computed is not what its inputs give.
     fn diverges(&self, forward: usize, row: usize) -> bool {
-        let row = self.rows().get(forward * self.run.program().sites().len() + row);
+        let row = self.rows().get(forward * self.run.graph().len() + row);
         row.is_some_and(|row| row.status == Status::Bad)
     }
 
@@ -85,8 +86,9 @@ impl Debugger {
         if count == 0 {
             return Ok(Stop::Done);
         }
+        let graph = Arc::clone(&self.session.model.graph);
         self.run_on(interrupt, progress, Halts::Breakpoints, |_, site| {
-            let ends = matches!(site.activation, Activation::Block | Activation::LmHead) && at != Some(site);
+            let ends = (graph.is(site, Role::Block) || graph.output() == Some(site)) && at != Some(site);
             left -= usize::from(ends);
             ends && left == 0
         })
@@ -130,7 +132,7 @@ impl Debugger {
         interrupt: &AtomicBool,
         progress: Progress,
     ) -> Result<Stop, String> {
-        let length = self.run.program().sites().len();
+        let length = self.run.graph().len();
         let mut left = (forward * length + counter).saturating_sub(self.ops_done());
         if left == 0 {
             return Ok(Stop::Done);
@@ -158,7 +160,7 @@ impl Debugger {
             self.go_to(forward, counter);
             return Ok(Stop::Done);
         }
-        let length = self.run.program().sites().len();
+        let length = self.run.graph().len();
         let mut left = forward * length + counter - self.ops_done();
         self.run_on(interrupt, progress, Halts::None, |_, _| {
             left -= 1;
@@ -178,7 +180,7 @@ impl Debugger {
         }
         self.trace.truncate(forward, counter);
         // What was computed long ago may not have been kept.
-        let last = counter.checked_sub(1).and_then(|last| self.run.program().sites().get(last).copied());
+        let last = counter.checked_sub(1).and_then(|last| self.run.graph().site(last));
         if let Some(value) = last.and_then(|site| self.run.get(site)).filter(|_| self.playing.is_none()) {
             self.trace.keep_last(value);
         }
@@ -205,7 +207,7 @@ impl Debugger {
 
     /// To the last breakpoint, watch or divergence before, so many times; to the start where there is none.
     fn go_back_on(&mut self, count: usize) -> Result<Stop, String> {
-        let length = self.run.program().sites().len();
+        let length = self.run.graph().len();
         let mut left = count;
         for ops in (0..self.ops_done().saturating_sub(1)).rev() {
             let (forward, row) = (ops / length, ops % length);
@@ -226,7 +228,7 @@ impl Debugger {
     /// Goes back by `count` ops, through earlier forwards if need be. Before the first op of a decode step, the debugger
     /// stands at the last op of the forward before: as it does when it comes from there.
     pub(super) fn go_back(&mut self, count: usize) -> Stop {
-        let length = self.run.program().sites().len();
+        let length = self.run.graph().len();
         let Some(ops) = self.ops_done().checked_sub(count) else {
             self.go_to(0, 0);
             return Stop::Start;
@@ -241,28 +243,40 @@ impl Debugger {
     /// The number of ops after which the op `count` layers on is computed; past the last layer, the next op that no layer
     /// owns. At the end of a forward, the first op of the next one.
     fn layers_on(&self, count: usize) -> usize {
-        let (program, counter) = (self.run.program(), self.run.counter());
+        let (graph, counter) = (self.run.graph(), self.run.counter());
         let Some(at) = self.run.last().filter(|_| !self.run.is_complete()) else { return 1 };
-        let inside = |layer: Option<usize>| layer.filter(|layer| *layer < program.layers());
-        let wanted = match at.in_layer() {
-            Some(layer) => inside(layer.checked_add(count)).map(|layer| Site::new(layer, at.activation)),
-            None if at.activation == Activation::EmbedTokens => {
-                inside(count.checked_sub(1)).map(|layer| Site::new(layer, Activation::InputNorm))
-            }
+        let inside = |layer: Option<usize>| layer.filter(|layer| *layer < graph.layers());
+        let wanted = match graph[at].layer {
+            Some(layer) => inside(layer.checked_add(count)).map(|layer| self.same_in(layer, at)),
+            None if self.is_before_layers(at) => inside(count.checked_sub(1)).map(|layer| graph.start(layer)),
             None => None,
         };
-        let wanted = wanted.and_then(|site| program.position(site));
-        let unowned = || (counter..program.sites().len()).find(|index| program.sites()[*index].in_layer().is_none());
-        wanted.or_else(unowned).map_or(program.sites().len(), |position| position + 1)
+        let unowned = || (counter..graph.len()).find(|index| graph[Site::at(*index)].layer.is_none());
+        wanted.or_else(unowned).map_or(graph.len(), |position| position + 1)
+    }
+
+    /// Whether it is computed before the first layer.
+    fn is_before_layers(&self, site: Site) -> bool {
+        self.run.graph().tail().is_none_or(|tail| site.index() < tail)
+    }
+
+    /// The same op in another layer; the first one there where it has none.
+    fn same_in(&self, layer: usize, site: Site) -> usize {
+        let graph = self.run.graph();
+        graph.twin(site, layer).map_or_else(|| graph.start(layer), Site::index)
     }
 
     fn layers_back(&self, count: usize) -> usize {
         let Some(at) = self.run.last() else { return 0 };
-        let wanted = match at.in_layer() {
-            Some(layer) => layer.checked_sub(count).map(|layer| Site::new(layer, at.activation)),
-            None if at.activation == Activation::EmbedTokens => return 0,
-            None => self.run.program().layers().checked_sub(count).map(|layer| Site::new(layer, Activation::Block)),
+        let graph = self.run.graph();
+        let wanted = match graph[at].layer {
+            Some(layer) => layer.checked_sub(count).map(|layer| self.same_in(layer, at)),
+            None if self.is_before_layers(at) => return 0,
+            None => {
+                let layer = graph.layers().checked_sub(count);
+                layer.and_then(|layer| graph.in_layer(layer, Role::Block)).map(Site::index)
+            }
         };
-        wanted.and_then(|site| self.run.program().position(site)).map_or(1, |position| position + 1)
+        wanted.map_or(1, |position| position + 1)
     }
 }

@@ -7,7 +7,7 @@ use super::state::Debugger;
 use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
 use super::whole::MASKED;
 use crate::diagnose::{Part, compare_parts};
-use crate::engine::{Activation, Site};
+use crate::engine::{Keyed, Site};
 use crate::metrics::{middle_range, pool, summarise};
 
 impl Debugger {
@@ -31,17 +31,17 @@ impl Debugger {
     /// One sentence for the user: the activation is not computed yet, or the witness does not have it.
     ///
     /// # Panics
-    /// Never: every row of the table of activations has two or three axes.
+    /// Never: every activation has two or three axes.
     pub fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
-        let site = *self.run.program().sites().get(request.row).ok_or("there is no such op")?;
+        let graph = self.run.graph();
+        let site = graph.site(request.row).ok_or("there is no such op")?;
+        let node = &graph[site];
         let (whole, pair, mut notes) = self.shown(site, request.shown)?;
-        let axes = site.activation.row().axes;
-        let lengths = whole.shape().to_vec();
-        let planes = if lengths.len() == 3 { lengths[0] } else { 1 };
-        let plane = if lengths.len() == 3 {
-            whole.index_axis(NdAxis(0), request.plane.min(planes.saturating_sub(1)))
-        } else {
-            whole.view()
+        let names = node.axes.iter().map(|axis| axis.name);
+        let planes = node.plane_axis().map_or(1, |axis| whole.len_of(NdAxis(axis)));
+        let plane = match node.plane_axis() {
+            Some(axis) => whole.index_axis(NdAxis(axis), request.plane.min(planes.saturating_sub(1))),
+            None => whole.view(),
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
         let (heat_from, heat) = magnified(plane.view(), request);
@@ -49,15 +49,16 @@ impl Debugger {
         let around_one = matches!(request.shown, Shown::Ratio(..)).then(|| heat.mapv(|ratio| ratio - 1.0));
         let heat = around_one.as_ref().map_or(heat, |heat| heat.view());
         let (pooled, heatmap) = pool(heat, request.heatmap);
-        let (comparisons, said) = self.kept_comparisons(site, request.row);
+        let (comparisons, said) = self.kept_comparisons(site);
         notes.extend(said);
         Ok(TensorPage {
-            name: site.to_string(),
-            meaning: site.activation.row().meaning,
-            axes: axes.iter().zip(&lengths).map(|(axis, length)| (axis.name(), *length)).collect(),
+            name: node.name.clone(),
+            meaning: node.meaning,
+            axes: names.clone().zip(whole.shape().iter().copied()).collect(),
             planes,
-            row_axis: (axes[axes.len() - 2].name(), plane.nrows()),
-            column_axis: (axes[axes.len() - 1].name(), plane.ncols()),
+            plane_word: node.plane_word(),
+            row_axis: (node.axes[node.row_axis()].name, plane.nrows()),
+            column_axis: (names.last().unwrap_or_default(), plane.ncols()),
             first_position: self.run.first_position(),
             numbers: cut(plane.view(), request.rows, request.columns),
             heatmap,
@@ -75,7 +76,7 @@ impl Debugger {
     }
 
     /// The comparisons, from what is kept if all witnesses are what they were.
-    fn kept_comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {
+    fn kept_comparisons(&self, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
         let witnesses = self.header().witnesses;
         if witnesses.len() == 1 {
             return Default::default();
@@ -85,7 +86,7 @@ impl Debugger {
         if let Some(lines) = self.kept.comparisons.get(&origins) {
             return (lines, Vec::new());
         }
-        let (lines, notes) = self.comparisons(site, row);
+        let (lines, notes) = self.comparisons(site);
         // What is missing may come back, with its file.
         if notes.is_empty() {
             self.kept.comparisons.keep(origins, lines.clone());
@@ -93,12 +94,12 @@ impl Debugger {
         (lines, notes)
     }
 
-    fn comparisons(&self, site: Site, row: usize) -> (Vec<ComparisonLine>, Vec<String>) {
+    fn comparisons(&self, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
         let witnesses = self.header().witnesses;
-        let part = |witness: Witness| self.part(site, row, witness).ok();
+        let part = |witness: Witness| self.part(site, witness).ok();
         let parts: Vec<(Witness, Part)> =
             witnesses.iter().filter_map(|witness| part(*witness).map(|(part, _)| (*witness, part))).collect();
-        let config = &self.session.model.config;
+        let graph = self.run.graph();
         let mut lines = Vec::new();
         let mut pairs = [
             (Witness::Candidate, Witness::Reference),
@@ -112,15 +113,15 @@ impl Debugger {
         for (of, against) in pairs {
             let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
             let (Some(a), Some(b)) = (find(of), find(against)) else { continue };
-            let hidden = (self.is_switched() && site.activation == Activation::Scores).then(|| hidden_alike(a, b));
+            let hidden = (self.is_switched() && self.keyed(site) == Keyed::Scores).then(|| hidden_alike(a, b));
             let (a, b) = hidden.as_ref().map_or((a, b), |(a, b)| (a, b));
-            if let Some((c, worst, _)) = compare_parts(site, config, self.run.first_position(), a, b) {
+            if let Some((c, worst, _)) = compare_parts(site, graph, self.run.first_position(), a, b) {
                 let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);
                 lines.push(ComparisonLine { of, against, error, cosine, max_abs, worst: worst.to_string() });
             }
         }
         let missing = witnesses.iter().filter(|w| **w != Witness::Engine && parts.iter().all(|(have, _)| have != *w));
-        let notes = missing.map(|w| format!("the {} does not have {}", w.name(), site.short())).collect();
+        let notes = missing.map(|w| format!("the {} does not have {}", w.name(), graph.short(site))).collect();
         (lines, notes)
     }
 }

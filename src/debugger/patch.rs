@@ -140,7 +140,7 @@ impl Debugger {
         }
         let feed = self.run.feed();
         let patches = self.run.patches().iter().filter(|patch| self.touches(patch, feed));
-        patches.filter_map(|patch| self.run.program().position(patch.site)).collect()
+        patches.map(|patch| patch.site.index()).collect()
     }
 
     /// The numbers of the patches that are meant: at least one.
@@ -162,7 +162,7 @@ impl Debugger {
                 let mut gone = Vec::new();
                 for entry in list.iter().filter(|entry| entry.patches.iter().any(within)) {
                     if let Some(other) = entry.patches.iter().find(|patch| !within(patch)) {
-                        let (number, text, other) = (entry.number, &entry.request, other.site.short());
+                        let (number, text, other) = (entry.number, &entry.request, self.run.graph().short(other.site));
                         return Err(format!(
                             "patch {number}, {text}, also changes {other}: unpatch {number} takes all of it"
                         ));

@@ -34,8 +34,7 @@ impl Debugger {
 
     /// Our own activation, if it is computed and kept.
     pub fn ours(&self, forward: usize, site: Site) -> Option<&Value> {
-        let row = self.run.program().position(site)?;
-        self.trace.forward(forward).get(row)?.value.as_ref()
+        self.trace.forward(forward).get(site.index())?.value.as_ref()
     }
 
     /// What a dump has of an activation.
@@ -62,7 +61,7 @@ impl Debugger {
             self.go_to(forward, counter);
             return Ok(Stop::Done);
         }
-        let wanted = forward * self.run.program().sites().len() + counter;
+        let wanted = forward * self.run.graph().len() + counter;
         let done = self.compute_again(wanted - self.ops_done(), interrupt, progress)?;
         Ok(if done { Stop::Done } else { Stop::Interrupted })
     }

@@ -8,6 +8,7 @@ use super::moving::Halts;
 use super::state::{Debugger, OPS_PER_REPORT, Session};
 use super::view::{Listing, Stop, Witness};
 use crate::diagnose::{ActivationRow, Status};
+use crate::engine::Site;
 
 /// Opens a session's dumps again.
 pub trait Opener: fmt::Debug + Send {
@@ -113,9 +114,9 @@ impl Debugger {
 
     /// `2.q_rope`, `2.q_rope@1` in a decode step.
     pub(super) fn called(&self, row: usize) -> String {
-        let sites = self.run.program().sites();
-        let name = sites[row % sites.len()].short();
-        if row < sites.len() { name } else { format!("{name}@{}", row / sites.len()) }
+        let graph = self.run.graph();
+        let name = graph.short(Site::at(row % graph.len()));
+        if row < graph.len() { name.to_string() } else { format!("{name}@{}", row / graph.len()) }
     }
 }
 

@@ -7,6 +7,7 @@ use super::command::{COMMANDS, Group, Spec, Topic};
 use super::state::Debugger;
 use super::view::{Shown, Stop, Witness};
 use crate::diagnose::Status;
+use crate::engine::Site;
 use crate::metrics::summarise;
 
 /// Columns that printed tensors are broken at.
@@ -87,10 +88,10 @@ impl Debugger {
             return "not started: step computes the first op".into();
         };
         let mut line = self.at_name();
-        let site = self.run.program().sites()[row];
+        let site = Site::at(row);
         if let Ok((whole, pair, _)) = self.shown(site, Shown::Values(Witness::Engine)) {
-            let named = site.activation.row().axes.iter().zip(whole.shape());
-            let axes: Vec<String> = named.map(|(axis, length)| format!("{length} {}", axis.name())).collect();
+            let named = self.run.graph()[site].axes.iter().zip(whole.shape());
+            let axes: Vec<String> = named.map(|(axis, length)| format!("{length} {}", axis.name)).collect();
             let s = self.kept.summaries.get_or(pair, || summarise(whole.view()));
             let _ = write!(line, "  [{}]  rms {:.4e}  min {:.4e}  max {:.4e}", axes.join(", "), s.rms, s.min, s.max);
             if s.nan > 0 {

@@ -18,7 +18,7 @@ use super::view::{Listing, Stop, Witness};
 use super::why::{Diagnosed, Switched};
 use crate::diagnose::{self, ActivationRow, Report, Walk, Witnesses};
 use crate::dump::Dump;
-use crate::engine::{LogitRows, Run, Site, matching};
+use crate::engine::{LogitRows, Run, Site};
 use crate::model::{Model, Tokenizer};
 
 /// The dump of a witness; the engine has none.
@@ -107,7 +107,7 @@ impl Debugger {
         let mut trace = Trace::default();
         trace.begin_forward();
         let given = session.steps.len();
-        let kept = Kept::new(&session.model.config);
+        let kept = Kept::new(&session.model);
         Self {
             session,
             run,
@@ -246,7 +246,7 @@ impl Debugger {
 
     /// Ops computed, those of earlier forwards included.
     pub(super) fn ops_done(&self) -> usize {
-        self.run.forward() * self.run.program().sites().len() + self.run.counter()
+        self.run.forward() * self.run.graph().len() + self.run.counter()
     }
 
     /// Takes the comparison up to where the run stands.
@@ -299,15 +299,14 @@ impl Debugger {
 
     /// What has been compared of the current forward, up to where the run stands.
     pub(super) fn current_rows(&self) -> &[ActivationRow] {
-        let first = self.run.forward() * self.run.program().sites().len();
+        let first = self.run.forward() * self.run.graph().len();
         let rows = self.rows();
         &rows[first.min(rows.len())..self.ops_done().min(rows.len())]
     }
 
     /// The row of the first activation that a name or pattern means.
     pub(super) fn row_of(&self, name: &str) -> Result<usize, String> {
-        let site = *self.sites(name)?.first().expect("sites() returns at least one");
-        Ok(self.run.program().position(site).expect("sites() are of the program"))
+        Ok(self.sites(name)?.first().expect("sites() returns at least one").index())
     }
 
     /// The activations that a name or pattern means: at least one.
@@ -316,12 +315,13 @@ impl Debugger {
         if pattern.is_empty() {
             return Err("which activation? names look like 3.q_rope, 3, norm or *.mlp".into());
         }
-        let sites = matching(pattern, self.run.program());
+        let graph = self.run.graph();
+        let sites = graph.matching(pattern);
         if !sites.is_empty() {
             return Ok(sites);
         }
-        let layers = self.run.program().layers();
-        if Site::parse(pattern).is_some_and(|site| site.layer >= layers) {
+        let layers = graph.layers();
+        if graph.lacks(pattern).is_some_and(|(layer, _)| layer >= layers) {
             return Err(format!("there is no {pattern}: the layers are 0 to {}", layers - 1));
         }
         let near = self.complete(pattern.rsplit('.').next().unwrap_or_default());
@@ -333,9 +333,9 @@ impl Debugger {
 
     /// Short names of activations that begin with `prefix`, or contain it.
     fn complete(&self, prefix: &str) -> Vec<String> {
-        let names: Vec<String> = self.run.program().sites().iter().map(|site| site.short()).collect();
-        let begin: Vec<String> = names.iter().filter(|name| name.starts_with(prefix)).cloned().collect();
-        if begin.is_empty() { names.into_iter().filter(|name| name.contains(prefix)).collect() } else { begin }
+        let names = || self.run.graph().nodes().iter().map(|node| &node.short);
+        let begin: Vec<String> = names().filter(|name| name.starts_with(prefix)).cloned().collect();
+        if begin.is_empty() { names().filter(|name| name.contains(prefix)).cloned().collect() } else { begin }
     }
 
     /// The first activation of the current forward that is not what its inputs give.

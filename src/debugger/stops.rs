@@ -142,7 +142,7 @@ impl Debugger {
     /// # Errors
     /// A condition that cannot be evaluated there.
     pub(super) fn stop_at(&self, forward: usize, row: usize) -> Result<Option<usize>, String> {
-        let site = self.run.program().sites()[row];
+        let site = Site::at(row);
         for (index, point) in self.stops.points.iter().enumerate().filter(|(_, point)| point.covers(site)) {
             let holds = match &point.condition {
                 Some(condition) => self.unseen(|| condition.holds(&self.scope_in(forward, row)))?,

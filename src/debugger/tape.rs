@@ -104,7 +104,7 @@ impl Debugger {
         self.session.steps.clone_from(&moment.header.forwards);
         playing.now = moment;
         if changed {
-            self.kept = Kept::new(&self.session.model.config);
+            self.kept = Kept::new(&self.session.model);
         }
         if changed || target < (self.run.forward(), self.run.counter()) {
             self.begin_again();
@@ -151,9 +151,11 @@ impl Debugger {
                 let values = seen.values.clone();
                 Ok((Part { values, rows: seen.rows.clone(), first_key: seen.first_key }, seen.notes.clone()))
             }
-            None if self.has(witness) => {
-                Err(format!("{} of the {} was not recorded: nobody looked at it", site.short(), witness.name()))
-            }
+            None if self.has(witness) => Err(format!(
+                "{} of the {} was not recorded: nobody looked at it",
+                self.run.graph().short(site),
+                witness.name()
+            )),
             None => Err(format!("there is no {}", witness.name())),
         })
     }

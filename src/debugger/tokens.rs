@@ -8,7 +8,7 @@ use super::view::{Listing, Stop};
 
 impl Debugger {
     /// Goes on to the end of the last forward, then feeds the likeliest token and computes, so many times. A token that
-    /// ends the text is not fed.
+    /// ends the text is not fed, nor one that stands where the model has no position.
     pub(super) fn generate(
         &mut self,
         count: usize,
@@ -28,6 +28,10 @@ impl Debugger {
             let next = u32::try_from(next).expect("an id of the vocabulary");
             if self.session.eos.contains(&next) {
                 fed.push(format!("{} ends the text", self.token_text(next)));
+                break;
+            }
+            if let Some(most) = self.session.model.spec.embed.learned.filter(|most| self.session.ids.len() >= *most) {
+                fed.push(format!("and no more: the model has {most} positions"));
                 break;
             }
             self.session.ids.push(next);

@@ -8,7 +8,7 @@ use crate::diagnose::{Divergence, Report};
 impl Debugger {
     /// The report of the comparison; none before it has reached the end of what the dumps can know, or without a dump.
     pub fn report(&mut self) -> Option<Arc<Report>> {
-        let all = self.given * self.run.program().sites().len();
+        let all = self.given * self.run.graph().len();
         let walk = self.walk.as_mut().filter(|walk| !self.failed && walk.rows().len() == all)?;
         Some(Arc::clone(self.report.get_or_insert_with(|| Arc::new(walk.report()))))
     }

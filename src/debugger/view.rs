@@ -220,6 +220,8 @@ pub struct TensorPage {
     pub axes: Vec<(&'static str, usize)>,
     /// Number of planes: heads, or 1.
     pub planes: usize,
+    /// What a plane is: `head`, `slot`.
+    pub plane_word: &'static str,
     /// Name of the row axis and its length.
     pub row_axis: (&'static str, usize),
     /// Name of the column axis and its length.

@@ -8,7 +8,7 @@ use super::state::{Debugger, dump_of};
 use super::view::{Shown, Witness};
 use crate::diagnose::Part;
 use crate::dump::Planned;
-use crate::engine::{Activation, Axis, Site, Value};
+use crate::engine::{Keyed, Site, Value};
 use crate::ops::Mask;
 
 /// A score at or below this, where the mask hides it, was masked.
@@ -58,9 +58,8 @@ impl Debugger {
         // Ours decides how a dump's tensor is read only where its shape or its rows leave that open.
         let planned = dump.as_ref().and_then(|dump| dump.planned(forward, site));
         let open = |planned: &Planned| planned.is_ambiguous() || planned.is_partial();
-        let reads_ours = site.activation == Activation::Scores || planned.is_none_or(open);
-        let row = self.run.program().position(site).filter(|_| reads_ours);
-        let record = row.and_then(|row| self.trace.forward(forward).get(row));
+        let reads_ours = self.keyed(site) == Keyed::Scores || planned.is_none_or(open);
+        let record = self.trace.forward(forward).get(site.index()).filter(|_| reads_ours);
         let ours = record.and_then(|record| record.value.clone());
         let is_settled = !reads_ours || ours.is_some();
         Origin { forward, site, witness, dump, ours, is_settled, switched: self.is_switched() }
@@ -79,9 +78,8 @@ impl Debugger {
     /// # Errors
     /// One sentence for the user.
     pub(super) fn whole_in(&self, forward: usize, site: Site, witness: Witness) -> Result<Whole, String> {
-        let row = self.run.program().position(site).ok_or("there is no such op")?;
         let origin = self.origin(forward, site, witness);
-        let marks = origin.switched && site.activation == Activation::Scores;
+        let marks = origin.switched && self.keyed(site) == Keyed::Scores;
         if let (Witness::Engine, Some(ours), false) = (witness, &origin.ours, marks) {
             self.look_at_ours(forward, site, ours);
             let rows = (0..self.session.steps[forward]).collect();
@@ -90,7 +88,7 @@ impl Debugger {
         if let Some(whole) = self.kept.tensors.get(&origin) {
             return Ok(whole);
         }
-        let (part, mut notes) = self.part_in(forward, site, row, witness)?;
+        let (part, mut notes) = self.part_of(forward, site, witness)?;
         let rows = part.rows.clone();
         let (mut values, lacks) = self.fill(forward, site, part);
         self.mark_masked(forward, site, &mut values);
@@ -119,18 +117,14 @@ impl Debugger {
     }
 
     /// What a witness has of an activation of the current forward, and what was done to it.
-    pub(super) fn part(&self, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        self.part_in(self.run.forward(), site, row, witness)
+    pub(super) fn part(&self, site: Site, witness: Witness) -> Result<(Part, Vec<String>), String> {
+        self.part_of(self.run.forward(), site, witness)
     }
 
     /// The same of some forward.
     pub(super) fn part_of(&self, forward: usize, site: Site, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        let row = self.run.program().position(site).ok_or("there is no such op")?;
-        self.part_in(forward, site, row, witness)
-    }
-
-    fn part_in(&self, forward: usize, site: Site, row: usize, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        let record = self.trace.forward(forward).get(row);
+        let node = &self.run.graph()[site];
+        let (short, record) = (&node.short, self.trace.forward(forward).get(site.index()));
         let ours = record.and_then(|record| record.value.as_ref());
         let tokens = self.session.steps[forward];
         if witness != Witness::Engine
@@ -145,19 +139,17 @@ impl Debugger {
             return match (ours, record) {
                 (Some(ours), _) => {
                     self.look_at_ours(forward, site, ours);
-                    Ok((Part::whole(ours.clone(), site, tokens), Vec::new()))
+                    Ok((Part::whole(ours.clone(), node, tokens), Vec::new()))
                 }
-                (None, Some(_)) if self.is_taped() => {
-                    Err(format!("{} was not recorded: nobody looked at it", site.short()))
-                }
-                (None, Some(_)) => Err(format!("{} was not kept (memory budget): g goes there", site.short())),
-                (None, None) => Err(format!("{} is not computed yet: s steps, g goes there", site.short())),
+                (None, Some(_)) if self.is_taped() => Err(format!("{short} was not recorded: nobody looked at it")),
+                (None, Some(_)) => Err(format!("{short} was not kept (memory budget): g goes there")),
+                (None, None) => Err(format!("{short} is not computed yet: s steps, g goes there")),
             };
         };
         let aligned = dump
             .read(forward, site, ours.map(|ours| ours.view()))
             .map_err(|error| self.unreadable(&error))?
-            .ok_or_else(|| format!("the {} does not have {}", witness.name(), site.short()))?;
+            .ok_or_else(|| format!("the {} does not have {short}", witness.name()))?;
         // Of several readings of a shape, the notes name the one that was taken.
         let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
         let mut notes = planned.map(Planned::steps).unwrap_or_default();
@@ -177,19 +169,20 @@ impl Debugger {
     fn fill(&self, forward: usize, site: Site, part: Part) -> (Value, Vec<String>) {
         let tokens = self.session.steps[forward];
         let keys = self.first_of(forward) + tokens;
-        let shape = site.activation.shape(&self.session.model.config, tokens, keys);
+        let node = &self.run.graph()[site];
+        let shape = node.shape(tokens, keys);
         if part.values.shape() == shape {
             return (part.values, Vec::new());
         }
-        let axes = site.activation.row().axes;
+        let last = node.axes.len() - 1;
         let mut full = ArrayD::from_elem(shape, f32::NAN);
-        let row_axis = NdAxis(axes.len() - 2);
+        let row_axis = NdAxis(node.row_axis());
         for (index, row) in part.rows.iter().enumerate() {
             let mut target = full.index_axis_mut(row_axis, *row);
-            if axes[axes.len() - 1] == Axis::Key {
-                let keys = part.values.shape()[axes.len() - 1];
-                let last = NdAxis(target.ndim() - 1);
-                target.slice_axis_inplace(last, Slice::from(part.first_key..part.first_key + keys));
+            if node.has_keys() {
+                let keys = part.values.shape()[last];
+                let columns = NdAxis(target.ndim() - 1);
+                target.slice_axis_inplace(columns, Slice::from(part.first_key..part.first_key + keys));
             }
             target.assign(&part.values.index_axis(row_axis, index));
         }
@@ -197,8 +190,8 @@ impl Debugger {
         if part.rows.len() < tokens {
             notes.push(format!("{} of {tokens} rows are there; NaN stands for the others", part.rows.len()));
         }
-        if let Some(masked) = masked_value(site) {
-            let keys = part.first_key..part.first_key + part.values.shape()[axes.len() - 1];
+        if let Some(masked) = masked_value(self.keyed(site)) {
+            let keys = part.first_key..part.first_key + part.values.shape()[last];
             let mask = self.mask_in(forward, site);
             for row in part.rows {
                 for (key, mut values) in full.index_axis_mut(row_axis, row).axis_iter_mut(NdAxis(1)).enumerate() {
@@ -211,13 +204,17 @@ impl Debugger {
         (full.into_shared(), notes)
     }
 
+    /// Where the mask shows in an activation.
+    pub(super) fn keyed(&self, site: Site) -> Keyed {
+        self.run.graph()[site].op.facts().keyed
+    }
+
     pub(super) fn mask(&self, site: Site) -> Mask {
         self.mask_in(self.run.forward(), site)
     }
 
     fn mask_in(&self, forward: usize, site: Site) -> Mask {
-        let window = self.session.model.config.sliding_window[site.layer];
-        Mask::causal(self.first_of(forward), window)
+        self.run.graph().mask(site, self.first_of(forward))
     }
 
     /// Position of the first token of a forward.
@@ -229,7 +226,7 @@ impl Debugger {
     /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
     /// another mask may be at work.
     fn mark_masked(&self, forward: usize, site: Site, values: &mut Value) {
-        if site.activation != Activation::Scores {
+        if self.keyed(site) != Keyed::Scores {
             return;
         }
         let mask = self.mask_in(forward, site);
@@ -246,10 +243,10 @@ impl Debugger {
 }
 
 /// What a masked key has; `None` for activations without keys.
-fn masked_value(site: Site) -> Option<f32> {
-    match site.activation {
-        Activation::Scores => Some(f32::NEG_INFINITY),
-        Activation::Probs => Some(0.0),
-        _ => None,
+fn masked_value(keyed: Keyed) -> Option<f32> {
+    match keyed {
+        Keyed::Scores => Some(f32::NEG_INFINITY),
+        Keyed::Probs => Some(0.0),
+        Keyed::No => None,
     }
 }

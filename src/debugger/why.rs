@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::state::Debugger;
 use super::view::{Diagnosis, Listing, Stop, SuspectLine};
 use crate::diagnose::Status;
-use crate::diagnose::span::key;
 use crate::diagnose::suspects::named;
 use crate::diagnose::suspects::search::Accused;
 use crate::diagnose::suspects::switch::{place, spread};
-use crate::engine::{Activation, Alteration, LogitRows, Run, Site};
+use crate::engine::{Alteration, Graph, LogitRows, Product, Role, Run, Site};
 
 /// A mistake that our own engine makes, to be looked at.
 #[derive(Clone, Debug)]
@@ -26,8 +25,8 @@ pub struct Switched {
 
 impl Switched {
     /// `with rope_interleaved in layers 0-3`
-    pub fn describe(&self) -> String {
-        format!("with {} in {}", self.id, place(&self.alterations))
+    pub fn describe(&self, graph: &Graph) -> String {
+        format!("with {} in {}", self.id, place(&self.alterations, graph))
     }
 
     fn covers(&self, sites: &[Site]) -> bool {
@@ -59,21 +58,22 @@ impl Debugger {
         progress: &mut dyn FnMut(Listing),
     ) -> Result<Stop, String> {
         let row = self.row_of(name)?;
-        let site = self.run.program().sites()[row];
-        let short = site.short();
+        let (site, graph) = (Site::at(row), self.run.graph());
+        let short = graph.short(site);
         let bad = |status| status == Status::Bad;
         let compared = self.current_rows().get(row);
         if compared.is_none() && self.has_dumps() {
             return Err(format!("{short} is not computed yet: s steps, g goes there"));
         }
         if !compared.is_some_and(|row| bad(row.status)) {
-            let first = self.first_divergence().map(|row| self.run.program().sites()[row].short());
+            let first = self.first_divergence().map(|row| graph.short(Site::at(row)));
             let hint = first.map_or_else(String::new, |first| format!("; the first divergence is {first}"));
             return Err(format!("{short} does not diverge by itself: there is nothing to diagnose{hint}"));
         }
         progress(self.listing());
         let forward = self.run.forward();
-        let accused = self.walk.as_ref().map(|walk| walk.suspects(&key(site, forward), interrupt)).unwrap_or_default();
+        let key = graph.key(site, forward);
+        let accused = self.walk.as_ref().map(|walk| walk.suspects(&key, interrupt)).unwrap_or_default();
         if interrupt.load(Ordering::Relaxed) {
             return Ok(Stop::Interrupted);
         }
@@ -90,7 +90,7 @@ impl Debugger {
     ) -> Result<Stop, String> {
         let diagnosed = self.diagnosed.as_ref().ok_or("nothing is diagnosed yet: diagnose ACTIVATION does that")?;
         let accused = diagnosed.accused.get(index).ok_or("there is no such suspect")?;
-        let site = self.run.program().sites()[diagnosed.row];
+        let site = Site::at(diagnosed.row);
         let on = self.is_on(accused);
         let switched = if on {
             None
@@ -131,34 +131,32 @@ impl Debugger {
     /// Where else a mistake at `made`, which makes `site` wrong, is made: in every layer in which the same op, or its twin
     /// for the keys, is known to be wrong by itself.
     fn elsewhere(&self, site: Site, made: &[Site]) -> Vec<Site> {
-        use Activation as A;
-        let twin = |activation| match activation {
-            A::KRope => A::QRope,
-            A::KNorm => A::QNorm,
-            other => other,
+        let graph = self.run.graph();
+        // Where no weights are multiplied, engines have one code for queries and keys.
+        let twin = |site: Site| match graph[site].op.facts().product {
+            Product::No => graph[site].role.map(Role::of_queries),
+            _ => graph[site].role,
         };
-        let sites = self.run.program().sites();
-        let wrong = |other: &Site| {
+        let wrong = |other: Site| {
             let rows = self.rows().iter().enumerate().filter(|(_, row)| row.status == Status::Bad);
-            rows.map(|(row, _)| sites[row % sites.len()]).any(|bad| bad == *other)
+            rows.map(|(row, _)| row % graph.len()).any(|bad| bad == other.index())
         };
-        let same = |other: &Site| twin(other.activation) == twin(site.activation);
-        let others = sites.iter().filter(|other| **other != site && same(other) && wrong(other));
+        let same = |other: Site| twin(site).is_some() && twin(other) == twin(site);
+        let others = graph.sites().filter(|other| *other != site && same(*other) && wrong(*other));
         if made == [site] {
-            return others.copied().collect();
+            return others.collect();
         }
         // Over a span the mistake lies as far before the other tensor as before this one.
-        let moved = |made: &Site, other: &Site| {
-            let layer = (made.layer + other.layer).checked_sub(site.layer)?;
-            made.in_layer().filter(|_| layer < self.run.program().layers()).map(|_| Site::new(layer, made.activation))
+        let moved = |made: Site, other: Site| {
+            let layer = |site: Site| graph[site].layer;
+            graph.twin(made, (layer(made)? + layer(other)?).checked_sub(layer(site)?)?)
         };
-        others.flat_map(|other| made.iter().filter_map(move |made| moved(made, other))).collect()
+        others.flat_map(|other| made.iter().filter_map(move |made| moved(*made, other))).collect()
     }
 
     fn diagnosis(&self) -> Result<Diagnosis, String> {
         let Diagnosed { row, forward, accused } = self.diagnosed.as_ref().ok_or("nothing is diagnosed yet")?;
-        let sites = self.run.program().sites();
-        let site = sites[*row];
+        let graph = self.run.graph();
         let line = |accused: &Accused| SuspectLine {
             id: accused.id.into(),
             explained: accused.explained,
@@ -172,8 +170,8 @@ impl Debugger {
         Ok(Diagnosis {
             row: *row,
             forward: *forward,
-            name: site.short(),
-            local: self.rows().get(forward * sites.len() + row).and_then(|row| row.local),
+            name: graph.short(Site::at(*row)).to_string(),
+            local: self.rows().get(forward * graph.len() + row).and_then(|row| row.local),
             suspects: accused.iter().map(line).collect(),
         })
     }

@@ -7,74 +7,78 @@ use std::collections::BTreeMap;
 
 use super::noise::Expected;
 use super::part::Part;
-use crate::engine::{Activation, Axis, Value};
+use crate::engine::{Graph, Keyed, Node, Op, Product, Site, Value};
+use crate::model::graph::Class;
+use crate::model::op::Facts;
 use crate::ops::Operands;
 
 /// What enters the product of each op.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arithmetic(BTreeMap<Activation, Operands>);
+pub struct Arithmetic(BTreeMap<Class, Operands>);
 
-/// Ops with a matrix product of weights.
-pub const PROJECTIONS: [Activation; 8] = [
-    Activation::QProj,
-    Activation::KProj,
-    Activation::VProj,
-    Activation::OProj,
-    Activation::GateProj,
-    Activation::UpProj,
-    Activation::DownProj,
-    Activation::LmHead,
-];
+/// Whether an op multiplies rows by weights.
+pub fn is_projection(op: &Op) -> bool {
+    matches!(op.facts().product, Product::Weights | Product::ExpertWeights)
+}
 
-/// Ops with a matrix product of activations.
-pub const ATTENTION: [Activation; 2] = [Activation::Scores, Activation::Context];
+/// Whether quantised files keep the weights of an op in more bits than the others: those of the head, and of what chooses.
+pub fn is_kept_fine(site: Site, graph: &Graph) -> bool {
+    graph.is_head(site) || chooses(site, graph)
+}
+
+/// Whether an op gives what a choice is made by.
+fn chooses(site: Site, graph: &Graph) -> bool {
+    graph.readers(site).any(|reader| graph[reader].op.facts().discrete)
+}
 
 impl Arithmetic {
     /// What engines are known to do throughout: each kind of rounding, with what goes with it in attention and in the head.
-    pub fn whole() -> impl Iterator<Item = Self> {
+    pub fn whole(graph: &Graph) -> impl Iterator<Item = Self> {
         // Fused attention comes with weights of any kind.
         let kinds = Operands::ALL.into_iter().flat_map(|operands| [(operands, false), (operands, true)]);
-        kinds.map(|(operands, fused)| {
+        kinds.map(move |(operands, fused)| {
             let int8 = matches!(operands, Operands::Q8_0 | Operands::Q8_1 | Operands::Q8K);
             let attention = if int8 { Operands::F16 } else { operands };
             // Quantised files keep the head in more bits.
             let head = if int8 { Operands::Q8_0 } else { operands };
-            let mut map: BTreeMap<_, _> = PROJECTIONS.into_iter().map(|op| (op, operands)).collect();
-            map.extend(ATTENTION.map(|op| (op, attention)));
-            map.insert(Activation::LmHead, head);
-            if fused {
-                map.insert(Activation::Context, Operands::F16Sums);
-            }
-            Self(map)
+            // Patterns with values: scores are never summed up in f16.
+            let sums = if fused { Operands::F16Sums } else { attention };
+            let of = |site: Site| match graph[site].op.facts() {
+                Facts { product: Product::Activations, keyed: Keyed::No, .. } => Some(sums),
+                Facts { product: Product::Activations, .. } => Some(attention),
+                Facts { product: Product::No, .. } => None,
+                _ if graph.is_head(site) => Some(head),
+                _ if int8 && chooses(site, graph) => None,
+                _ => Some(operands),
+            };
+            Self(graph.sites().filter_map(|site| Some((graph.class(site), of(site)?))).collect())
         })
     }
 
-    /// What enters the product of `activation`.
-    pub fn of(&self, activation: Activation) -> Operands {
-        self.0.get(&activation).copied().unwrap_or_default()
+    /// What enters the product of an op.
+    pub fn of(&self, class: Class) -> Operands {
+        self.0.get(&class).copied().unwrap_or_default()
     }
 
-    /// `activation` has these operands.
-    pub fn set(&mut self, activation: Activation, operands: Operands) {
-        self.0.insert(activation, operands);
+    /// An op has these operands.
+    pub fn set(&mut self, class: Class, operands: Operands) {
+        self.0.insert(class, operands);
     }
 
-    /// What an op with this activation may have: nothing for ops without a product.
-    pub fn candidates(activation: Activation) -> &'static [Operands] {
-        if PROJECTIONS.contains(&activation) {
-            &Operands::ALL
-        } else if ATTENTION.contains(&activation) {
-            &[Operands::F16, Operands::Tf32, Operands::Bf16, Operands::F16Sums]
-        } else {
-            &[]
+    /// What an op may have: nothing for ops without a product.
+    pub fn candidates(op: &Op) -> &'static [Operands] {
+        match op.facts().product {
+            Product::Weights | Product::ExpertWeights => &Operands::ALL,
+            Product::Activations => &[Operands::F16, Operands::Tf32, Operands::Bf16, Operands::F16Sums],
+            Product::No => &[],
         }
     }
 
     /// One line for each kind of operands that is not exact.
-    pub fn describe(&self) -> Vec<String> {
+    pub fn describe(&self, graph: &Graph) -> Vec<String> {
         let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (activation, operands) in self.0.iter().filter(|(_, operands)| **operands != Operands::Exact) {
-            kinds.entry(operands.describe()).or_default().push(activation.row().short);
+        for (class, operands) in self.0.iter().filter(|(_, operands)| **operands != Operands::Exact) {
+            kinds.entry(operands.describe()).or_default().push(graph.class_label(*class));
         }
         kinds.into_iter().map(|(kind, ops)| format!("low_precision_matmul: {kind} in {}", ops.join(", "))).collect()
     }
@@ -93,11 +97,10 @@ pub struct Fit {
 
 impl Fit {
     /// Over the rows of `part`; `None` where its keys are cut.
-    pub fn of(part: &Part, expected: Expected, emulated: &Value<f32>, axes: &[Axis]) -> Option<Self> {
-        let row_axis = axes.iter().position(|axis| axis.is_row())?;
+    pub fn of(part: &Part, expected: Expected, emulated: &Value<f32>, node: &Node) -> Option<Self> {
+        let axis = ndarray::Axis(node.row_axis());
         let mut fit = Self::default();
         for (index, row) in part.rows.iter().enumerate() {
-            let axis = ndarray::Axis(row_axis);
             let (y, o, e) = (
                 part.values.index_axis(axis, index),
                 expected.exact.index_axis(axis, *row),

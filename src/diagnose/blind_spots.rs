@@ -9,8 +9,8 @@ use case::Case;
 pub use coverage::Coverage;
 
 use super::report::BlindSpot;
-use crate::engine::{Activation as A, Program};
-use crate::model::Config;
+use crate::engine::{Class, Role as A};
+use crate::model::Model;
 
 /// A row of [`TABLE`]; its summary is `None` when the dumps are not blind in this way.
 struct Row {
@@ -30,10 +30,10 @@ const TABLE: &[Row] = &[
     Row { id: "sparse", summary: sparse, remedy: remedy::everything },
 ];
 
-/// What cannot show when `ids` were fed, `steps` to each forward, and `coverage` is what was compared. `model` is its
-/// path, for the remedies.
-pub fn blind_spots(config: &Config, model: &str, ids: &[u32], steps: &[usize], coverage: &Coverage) -> Vec<BlindSpot> {
-    let case = Case { config, model, ids, steps, coverage };
+/// What cannot show when `ids` were fed, `steps` to each forward, and `coverage` is what was compared. `path` is that
+/// of the model, for the remedies.
+pub fn blind_spots(model: &Model, path: &str, ids: &[u32], steps: &[usize], coverage: &Coverage) -> Vec<BlindSpot> {
+    let case = Case { model, path, ids, steps, coverage };
     let found = TABLE.iter().filter_map(|row| {
         let summary = (row.summary)(&case)?;
         Some(BlindSpot { id: row.id, summary, remedy: (row.remedy)(&case) })
@@ -53,16 +53,18 @@ fn one_token(case: &Case) -> Option<String> {
     if case.tokens() != 1 {
         return None;
     }
-    let coverage = case.coverage;
+    let spec = &case.model.spec;
     // Queries show what made them, if they are there.
-    let shown = coverage.has_any(&[A::QRope, A::Scores]);
-    let norms = case.config.qk_norm && !shown && !coverage.has(A::QNorm);
-    let biases = case.config.qkv_bias && !shown && !coverage.has_any(&[A::QProj, A::QNorm]);
+    let shown = case.has(A::Scores) || case.query().is_some_and(|query| case.has(query));
+    let norms = case.model.graph.has(A::QNorm) && !shown && !case.has(A::QNorm);
+    let biased = spec.layers.iter().any(|layer| layer.attn.qkv_bias);
+    let biases = biased && !shown && !case.has_any(&[A::QProj, A::QNorm]);
     let blind = [
-        (true, "RoPE"),
+        (case.rope().is_some(), "RoPE"),
+        (spec.embed.learned.is_some(), "the positions of later tokens"),
         (true, "the causal mask"),
         (case.window().is_some(), "the sliding window"),
-        (!coverage.has(A::Scores), "the softmax scale"),
+        (!case.has(A::Scores), "the softmax scale"),
         (norms, "the norms of q and k"),
         (biases, "the biases of q and k"),
     ];
@@ -94,7 +96,7 @@ fn few_tokens(case: &Case) -> Option<String> {
         format!(
             "The {} scaling of RoPE turns nothing far within {tokens} tokens, so a missing one hardly shows. Feed {wanted} \
              or more.",
-            case.config.rope_type
+            case.rope().map_or("", |rope| rope.scaling.name())
         )
     });
     let said: Vec<String> = [window, tables, scaling].into_iter().flatten().collect();
@@ -111,7 +113,7 @@ fn prefill_only(case: &Case) -> Option<String> {
 
 fn last_row_only(case: &Case) -> Option<String> {
     let fed = case.steps.first().copied()?;
-    let rows = case.coverage.partial_rows(fed)?;
+    let rows = case.coverage.partial_rows(fed, &case.model.graph)?;
     let are = if rows == 1 { "row is" } else { "rows are" };
     Some(format!(
         "Only {rows} of {fed} {are} there: at which token an error starts, and whether it grows with the position, cannot \
@@ -120,28 +122,33 @@ fn last_row_only(case: &Case) -> Option<String> {
 }
 
 fn no_attention_internals(case: &Case) -> Option<String> {
-    let some_layer = case.coverage.rows.keys().any(|(_, site)| site.in_layer().is_some());
-    if case.tokens() < 2 || !some_layer || case.coverage.has_any(&[A::QRope, A::KRope, A::Scores, A::Probs]) {
+    let graph = &case.model.graph;
+    let some_layer = case.coverage.rows.keys().any(|(_, site)| graph[*site].layer.is_some());
+    let query = case.query()?;
+    let key = query.partner()?;
+    if case.tokens() < 2 || !some_layer || case.has_any(&[query, key, A::Scores, A::Probs]) {
         return None;
     }
-    let norms = if case.config.qk_norm { "the norms of q and k, " } else { "" };
+    let norms = if graph.has(A::QNorm) { "the norms of q and k, " } else { "" };
+    let (rotated, rope) = if case.rope().is_some() { ("rotated ", "RoPE, ") } else { ("", "") };
+    let [query, key] = [query, key].map(|role| graph.class_label(Class::Role(role)));
     Some(format!(
-        "No rotated q and k, scores or probabilities are there: mistakes in {norms}RoPE, scale, mask and the order of heads \
-         cannot be told apart, and hardly show where attention is flat or fixed on one token. Dump q_rope, k_rope and \
+        "No {rotated}q and k, scores or probabilities are there: mistakes in {norms}{rope}scale, mask and the order of heads \
+         cannot be told apart, and hardly show where attention is flat or fixed on one token. Dump {query}, {key} and \
          scores."
     ))
 }
 
 fn sparse(case: &Case) -> Option<String> {
     let any = !case.coverage.rows.is_empty();
-    let gaps = any.then(|| gaps::told(case.coverage, &Program::new(case.config))).flatten()?;
+    let gaps = any.then(|| gaps::told(case.coverage, &case.model.graph)).flatten()?;
     Some(format!("These ops cannot be told apart, since only the last of each is there, or none: {gaps}."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Site;
+    use crate::engine::{Graph, Site};
 
     const SIZES: &str = r#""vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "#;
@@ -153,18 +160,24 @@ mod tests {
         "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}"#;
 
     /// The blind spots of a model, at a path with a blank, when `there` says what of each forward was dumped.
-    fn blind(keys: &str, steps: &[usize], there: fn(usize, Site) -> bool, rows: Option<usize>) -> Vec<BlindSpot> {
-        let (config, _) = Config::from_json(&format!("{{{SIZES}{keys}}}"), "config.json").expect("a config");
-        let program = Program::new(&config);
-        let every = steps.iter().enumerate().flat_map(|(forward, tokens)| {
-            program.sites().iter().map(move |site| ((forward, *site), rows.unwrap_or(*tokens)))
-        });
+    fn blind(
+        keys: &str,
+        steps: &[usize],
+        there: fn(&Graph, usize, Site) -> bool,
+        rows: Option<usize>,
+    ) -> Vec<BlindSpot> {
+        let model = Model::without_weights(&format!("{{{SIZES}{keys}}}")).expect("a configuration");
+        let graph = &model.graph;
+        let every = steps
+            .iter()
+            .enumerate()
+            .flat_map(|(forward, tokens)| graph.sites().map(move |site| ((forward, site), rows.unwrap_or(*tokens))));
         let coverage = Coverage {
-            rows: every.filter(|((forward, site), _)| there(*forward, *site)).collect(),
+            rows: every.filter(|((forward, site), _)| there(graph, *forward, *site)).collect(),
             ..Coverage::default()
         };
         let ids: Vec<u32> = (0..steps.iter().sum::<usize>() as u32).collect();
-        blind_spots(&config, "my models/x", &ids, steps, &coverage)
+        blind_spots(&model, "my models/x", &ids, steps, &coverage)
     }
 
     /// Exactly the blind spots `expected`, each with words of its summary and of its remedy.
@@ -179,12 +192,12 @@ mod tests {
         }
     }
 
-    fn all(_: usize, _: Site) -> bool {
+    fn all(_: &Graph, _: usize, _: Site) -> bool {
         true
     }
 
-    fn blocks(_: usize, site: Site) -> bool {
-        site.activation == A::Block
+    fn blocks(graph: &Graph, _: usize, site: Site) -> bool {
+        graph.is(site, A::Block)
     }
 
     #[test]
@@ -220,7 +233,7 @@ mod tests {
         check(&whole, &[("few_tokens", &[window, "a text of more than 4096 tokens"], &remedy)]);
         check(&blind(MISTRAL, &[4097, 1], all, None), &[]);
 
-        let without_q = |_: usize, site: Site| site.activation != A::QRope;
+        let without_q = |graph: &Graph, _: usize, site: Site| !graph.is(site, A::QRope);
         let tables = ["rounded to bf16 hardly show within 15 tokens"];
         let found = blind(LLAMA, &[13, 1, 1], without_q, None);
         let gap = ["from q_rope to k_rope (2 ops) in layers 0-2"];
@@ -247,12 +260,12 @@ mod tests {
         ];
         check(&found, &[("no_attention_internals", &norms, &["--prompt"]), ("sparse", &gap, &["--prompt"])]);
 
-        let prefill = |forward: usize, _: Site| forward == 0;
+        let prefill = |_: &Graph, forward: usize, _: Site| forward == 0;
         check(&blind(LLAMA, &[13, 1, 1], prefill, None), &[("prefill_only", &["cache"], &remedy)]);
         check(&blind(LLAMA, &[13, 1], all, Some(1)), &[("last_row_only", &["Only 1 of 13 row is"], &remedy)]);
-        let logits = |_: usize, site: Site| site.activation == A::LmHead;
+        let logits = |graph: &Graph, _: usize, site: Site| graph.is(site, A::LmHead);
         let gap = ["from model.embed_tokens to lm_head (57 ops)"];
         check(&blind(LLAMA, &[260, 1], logits, None), &[("sparse", &gap, &["--prompt"])]);
-        check(&blind(LLAMA, &[260, 1], |_, _| false, None), &[]);
+        check(&blind(LLAMA, &[260, 1], |_, _, _| false, None), &[]);
     }
 }

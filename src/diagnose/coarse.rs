@@ -2,15 +2,18 @@
 //! pattern. One such product may as well be a mistake of that size; it is presumed, and what follows confirms or refutes
 //! it: with quantised weights all products are off, and none by far more than the others.
 
-use ndarray::{ArrayView1, Axis as NdAxis, Ix2};
+use std::collections::BTreeSet;
 
-use super::arithmetic::PROJECTIONS;
+use ndarray::{Array2, ArrayD, ArrayView1, ArrayViewD, Axis as NdAxis};
+
+use super::arithmetic::{is_kept_fine, is_projection};
 use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Harmless, Kind};
 use super::noise::Noise;
 use super::part::Part;
 use super::trail::Trail;
-use crate::engine::{Activation, Site};
+use crate::engine::Site;
+use crate::model::graph::Class;
 use crate::ops::Operands;
 
 /// What speaks for weights of fewer bits, and against them.
@@ -19,7 +22,7 @@ pub(super) struct Coarse {
     /// The finding that stands or falls with it: the first product that was off.
     pub(super) finding: Option<usize>,
     /// The products that are off, and their relative errors.
-    products: Vec<(Activation, f64)>,
+    products: Vec<(Class, f64)>,
     /// A product was exact.
     refuted: bool,
 }
@@ -50,22 +53,22 @@ impl Trail {
     /// Whether `site` is off as weights of fewer bits make it; then its noise with that. Only where all inputs were
     /// dumped, and where nothing else explains what the products of this dump are.
     pub(super) fn coarse(&mut self, site: Site, part: &Part, noise: &Noise) -> Option<Noise> {
-        let products = &self.coarse.products;
+        let (products, graph) = (&self.coarse.products, &self.model.graph);
         let largest = products.iter().map(|(_, size)| *size).reduce(f64::max);
         let size = noise.local_error;
         if self.coarse.refuted
-            || !PROJECTIONS.contains(&site.activation)
-            || self.healed.arithmetic.of(site.activation) != Operands::Exact
-            || self.spans.reach(site, &self.model.config).ops > 0
+            || !is_projection(&graph[site].op)
+            || self.healed.arithmetic.of(graph.class(site)) != Operands::Exact
+            || self.spans.reach(site, graph).ops > 0
             || !self.is_independent()
-            || (site.activation == Activation::LmHead && products.is_empty())
+            || (is_kept_fine(site, graph) && products.is_empty())
             || !SIZES.contains(&size)
             || largest.is_some_and(|largest| size > APART * largest)
             || !self.is_unstructured(part)
         {
             return None;
         }
-        self.coarse.products.push((site.activation, size));
+        self.coarse.products.push((graph.class(site), size));
         if self.coarse.finding.is_none() {
             self.coarse.finding = Some(self.note(site, part, noise, Some(Harmless::CoarseWeights)));
         }
@@ -75,12 +78,12 @@ impl Trail {
 
     /// The same of a query or key whose channels stand in another order.
     pub(super) fn coarse_permuted(&mut self, site: Site, part: &Part) -> Option<(Pairs, Noise)> {
-        if !is_query_or_key(site) {
+        if !is_query_or_key(site, &self.model.graph) {
             return None;
         }
         let terms = self.terms(site, self.typical);
         Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.config, pairs);
+            let part = reordered(part, &self.model.graph[site], pairs);
             let noise = self.measure(site, &part, self.healed.expected(), terms);
             Some((pairs, self.coarse(site, &part, &noise)?))
         })
@@ -88,8 +91,8 @@ impl Trail {
 
     /// A product that was in order with exact operands has the model's own weights, unless its noise hides the error.
     pub(super) fn weigh_coarse(&mut self, site: Site, noise: &Noise) {
-        // Quantised files keep the head in more bits.
-        if !PROJECTIONS.contains(&site.activation) || site.activation == Activation::LmHead {
+        let graph = &self.model.graph;
+        if !is_projection(&graph[site].op) || is_kept_fine(site, graph) {
             return;
         }
         let least = self.coarse.products.iter().map(|(_, size)| *size).reduce(f64::min);
@@ -113,8 +116,8 @@ impl Trail {
         self.coarse.finding.filter(|_| self.coarse.products.len() >= ENOUGH)?;
         let mut sizes: Vec<f64> = self.coarse.products.iter().map(|(_, size)| *size).collect();
         sizes.sort_by(f64::total_cmp);
-        let is_off = |op: &&Activation| self.coarse.products.iter().any(|(known, _)| known == *op);
-        let ops: Vec<&str> = PROJECTIONS.iter().filter(is_off).map(|op| op.row().short).collect();
+        let ops: BTreeSet<Class> = self.coarse.products.iter().map(|(op, _)| *op).collect();
+        let ops: Vec<&str> = ops.into_iter().map(|op| self.model.graph.class_label(op)).collect();
         let (least, middle, largest) = (sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
         Some(format!(
             "weights of fewer bits than the model's in {}: error {middle:.1e} of each product ({least:.1e} to {largest:.1e})",
@@ -125,18 +128,14 @@ impl Trail {
     /// Whether the error of `part` has no pattern: it is in all rows, as large as their inputs say, and in all channels;
     /// it is neither a multiple of the result nor the same in all rows.
     fn is_unstructured(&self, part: &Part) -> bool {
-        let (Some(input), Ok(values)) = (self.healed.input(0), part.values.view().into_dimensionality::<Ix2>()) else {
-            return false;
-        };
-        let exact = self.healed.exact().select(NdAxis(0), &part.rows);
-        let (Ok(exact), Ok(input)) = (exact.view().into_dimensionality::<Ix2>(), input.into_dimensionality::<Ix2>())
-        else {
-            return false;
-        };
-        let exact = exact.to_owned();
-        let error = &values.mapv(f64::from) - &exact;
+        let Some(input) = self.healed.input(0) else { return false };
+        let of_rows = |x: ArrayViewD<f64>| flat(x.select(NdAxis(0), &part.rows));
+        let (exact, input) = (of_rows(self.healed.exact().view()), of_rows(input));
+        let error = flat(part.values.mapv(f64::from)) - &exact;
+        // Several experts may read one row.
+        let readers = exact.nrows() / input.nrows();
         let norm = |row: ArrayView1<f64>| row.dot(&row).sqrt();
-        let of_inputs = error.rows().into_iter().zip(&part.rows).map(|(row, at)| norm(row) / norm(input.row(*at)));
+        let of_inputs = error.rows().into_iter().enumerate().map(|(at, row)| norm(row) / norm(input.row(at / readers)));
         let of_channels = error.columns().into_iter().zip(exact.columns()).map(|(e, y)| norm(e) / norm(y));
         let along = error.rows().into_iter().zip(exact.rows()).map(|(e, y)| e.dot(&y).abs() / (norm(e) * norm(y)));
         let middle = error.mean_axis(NdAxis(0)).unwrap_or_default();
@@ -148,6 +147,14 @@ impl Trail {
             && at(&channels, 0.1) * CHANNELS >= at(&channels, 0.5);
         alike && at(&sorted(along), 0.5) < ALONG && (part.rows.len() < 2 || at(&sorted(own), 0.5) > OWN)
     }
+}
+
+/// Rows of what may have slots as well.
+fn flat(x: ArrayD<f64>) -> Array2<f64> {
+    let width = x.shape()[x.ndim() - 1];
+    let rows = x.len() / width;
+    let x = if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned() };
+    x.into_shape_with_order((rows, width)).expect("as many numbers")
 }
 
 fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {

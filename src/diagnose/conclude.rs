@@ -5,10 +5,9 @@ use std::sync::atomic::AtomicBool;
 use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
-use super::span::key;
 use super::suspects::search::{Accused, search};
 use super::witnesses::{CANDIDATE, REFERENCE};
-use crate::engine::Activation;
+use crate::engine::{Class, Graph};
 
 /// The verdict, its sentence, and every independent divergence in program order.
 pub(super) fn conclude(
@@ -18,9 +17,11 @@ pub(super) fn conclude(
     hidden_arithmetic: bool,
     compared: usize,
     rows: &[ActivationRow],
+    graph: &Graph,
 ) -> (Verdict, String, Vec<Divergence>) {
     let both = precisions.iter().flatten().count() == 2;
     let ours = |role: usize, index: usize| both && shared.iter().any(|pair| pair[role] == index);
+    let ties: usize = found.iter().flatten().map(|finding| ties(&[finding]).len()).sum();
     let mut found: Vec<(usize, &Finding)> = [REFERENCE, CANDIDATE]
         .into_iter()
         .flat_map(|role| found[role].iter().enumerate().map(move |(index, finding)| (role, index, finding)))
@@ -28,8 +29,8 @@ pub(super) fn conclude(
         .map(|(role, _, finding)| (role, finding))
         .collect();
     let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
-    found.sort_by_key(|(_, finding)| place(&key(finding.site, finding.step)));
-    let divergences = merged(&found);
+    found.sort_by_key(|(_, finding)| place(&graph.key(finding.site, finding.step)));
+    let divergences = merged(&found, graph);
     let whose = |culprit: Culprit| match culprit {
         Culprit::Unknown => String::new(),
         culprit => format!("{}: ", culprit.name()),
@@ -67,7 +68,12 @@ pub(super) fn conclude(
     if hidden_arithmetic {
         sentence += "; products are rounded as the notes say";
     }
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic {
+    match ties {
+        0 => {}
+        1 => sentence += "; one token is given other experts, which is a tie",
+        more => sentence += &format!("; {more} times a token is given other experts, which is a tie"),
+    }
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 {
         Verdict::Match
     } else {
         Verdict::Rounding
@@ -76,17 +82,19 @@ pub(super) fn conclude(
 }
 
 /// What is harmless, one line for each kind.
-pub(super) fn harmless(findings: &[Finding]) -> Vec<String> {
+pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
     let mut kinds: Vec<(Harmless, Vec<&Finding>)> = Vec::new();
     for finding in findings.iter().filter(|finding| finding.kind == Kind::Equivalent) {
         let Some(harmless) = finding.harmless else { continue };
-        match kinds.iter_mut().find(|(kind, _)| *kind == harmless) {
+        let alike =
+            |kind: Harmless| kind == harmless || matches!((kind, harmless), (Harmless::Tie(_), Harmless::Tie(_)));
+        match kinds.iter_mut().find(|(kind, _)| alike(*kind)) {
             Some((_, of_kind)) => of_kind.push(finding),
             None => kinds.push((harmless, vec![finding])),
         }
     }
     let line = |(harmless, findings): (Harmless, Vec<&Finding>)| {
-        let first = key(findings[0].site, findings[0].step);
+        let first = graph.key(findings[0].site, findings[0].step);
         let which = match findings.len() {
             1 => first,
             more => format!("{first} and {} more", more - 1),
@@ -97,25 +105,50 @@ pub(super) fn harmless(findings: &[Finding]) -> Vec<String> {
             Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
             Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
             Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
+            Harmless::Tie(tie) => {
+                let [taken, lost] = tie.experts;
+                let layer =
+                    graph[findings[0].site].layer.map_or_else(String::new, |layer| format!(" in layer {layer}"));
+                let more = match ties(&findings).len() {
+                    0 | 1 => String::new(),
+                    more => format!(", and {} more", more - 1),
+                };
+                format!(
+                    "{} of token {}{layer} is a tie: experts {taken} and {lost} lie {:.1e} apart, within the noise \
+                     {:.1e}{more}",
+                    graph[findings[0].site].label, tie.token, tie.apart, tie.noise
+                )
+            }
         }
     };
     kinds.into_iter().map(line).collect()
 }
 
+/// Every tie of these findings, by its token.
+fn ties(findings: &[&Finding]) -> Vec<usize> {
+    let tied = findings.iter().filter(|finding| matches!(finding.harmless, Some(Harmless::Tie(_))));
+    tied.flat_map(|finding| finding.rows.iter().copied()).collect()
+}
+
 /// One cause over many layers or steps is one entry: findings of one kind in the same op.
-fn merged(found: &[(usize, &Finding)]) -> Vec<(Divergence, Kind)> {
-    let mut merged: Vec<((usize, Kind, Activation), Divergence)> = Vec::new();
+fn merged(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind)> {
+    let mut merged: Vec<((usize, Kind, Class), Divergence)> = Vec::new();
     for (role, finding) in found {
-        let what = (*role, finding.kind, family(finding.site.activation));
+        // Ops that share their code in any engine: a mistake in one is in the other.
+        let class = match graph.class(finding.site) {
+            Class::Role(role) => Class::Role(role.of_queries()),
+            alone => alone,
+        };
+        let what = (*role, finding.kind, class);
         if let Some((_, divergence)) = merged.iter_mut().find(|(known, _)| *known == what) {
-            if let Some(layer) = finding.site.in_layer().filter(|layer| !divergence.layers.contains(layer)) {
+            if let Some(layer) = graph[finding.site].layer.filter(|layer| !divergence.layers.contains(layer)) {
                 divergence.layers.push(layer);
             }
             continue;
         }
         merged.push((
             what,
-            Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence(*role, finding) },
+            Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence(*role, finding, graph) },
         ));
     }
     let mut merged: Vec<(Divergence, Kind)> =
@@ -149,21 +182,13 @@ pub(super) fn suspects(finding: &Finding, interrupt: &AtomicBool) -> Vec<Accused
     }
 }
 
-/// Ops that share their code in any engine: a mistake in one is in the other.
-fn family(activation: Activation) -> Activation {
-    match activation {
-        Activation::KRope => Activation::QRope,
-        Activation::KNorm => Activation::QNorm,
-        other => other,
-    }
-}
-
-fn divergence(role: usize, finding: &Finding) -> Divergence {
-    let name = key(finding.site, finding.step);
+fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
+    let name = graph.key(finding.site, finding.step);
+    let layer = graph[finding.site].layer;
     let noise = &finding.noise;
     let mut summary = match (finding.kind, finding.label) {
         (Kind::Mislabelled, Some(label)) => {
-            format!("{name} is not what its name says: its values are those of {}", key(label, finding.step))
+            format!("{name} is not what its name says: its values are those of {}", graph.key(label, finding.step))
         }
         (Kind::Mislabelled, None) => {
             format!("{name} is not what its name says: what follows was computed from the right value")
@@ -189,8 +214,8 @@ fn divergence(role: usize, finding: &Finding) -> Divergence {
     }
     Divergence {
         name,
-        layers: finding.site.in_layer().into_iter().collect(),
-        layer: finding.site.in_layer(),
+        layers: layer.into_iter().collect(),
+        layer,
         step: finding.step,
         token: finding.rows.first().copied().or(Some(finding.tokens.start)),
         last_good: finding.last_good.clone(),

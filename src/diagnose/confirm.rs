@@ -10,7 +10,7 @@ use super::finding::{Finding, Harmless, Kind, ranges};
 use super::part::{Part, compare_parts};
 use super::precision::Precision;
 use crate::dump::{self, Dump};
-use crate::engine::{Activation, Alteration, Compute, LogitRows, Run, Site, Value};
+use crate::engine::{Alteration, Compute, Graph, Keyed, LogitRows, Node, Run, Site, Value};
 use crate::model::Model;
 
 /// What a run with the mistakes gives.
@@ -45,7 +45,7 @@ pub(super) fn confirm(
     let other_layout = findings.iter().any(|finding| matches!(finding.harmless, Some(Harmless::Permuted(_))));
     let from = (first.step, first.site);
     let found = run(model, dump, (ids, steps), from, &alterations, (precision, arithmetic), other_layout)?;
-    Ok(Some(found.sentence(&switched_on(&wrong))))
+    Ok(Some(found.sentence(&switched_on(&wrong, &model.graph))))
 }
 
 fn run(
@@ -57,7 +57,7 @@ fn run(
     (precision, arithmetic): (Precision, &Arithmetic),
     other_layout: bool,
 ) -> Result<Confirmation, dump::Error> {
-    let compute = Compute::rounded(precision.rounding());
+    let (compute, graph) = (Compute::rounded(precision.rounding()), &model.graph);
     let start =
         |nudge| Run::with_compute(Arc::clone(model), &ids[..steps[0]], LogitRows::All, Compute { nudge, ..compute });
     let (mut right, mut altered, mut again): (Run, Run, Run) = (start(None), start(None), start(Some(1)));
@@ -75,23 +75,24 @@ fn run(
         fed += tokens;
         while let Some(site) = altered.next() {
             for (run, nudge) in [(&mut right, None), (&mut altered, None), (&mut again, Some(1))] {
-                run.set_compute(Compute { operands: arithmetic.of(site.activation), nudge, ..compute });
+                run.set_compute(Compute { operands: arithmetic.of(graph.class(site)), nudge, ..compute });
                 run.step();
             }
             behind |= (forward, site) == from;
             // Queries and keys in another layout are not compared: what is made of them is.
-            if !behind || (other_layout && is_query_or_key(site)) {
+            if !behind || (other_layout && is_query_or_key(site, graph)) {
                 continue;
             }
             let Some(dumped) = dump.read(forward, site, None)? else { continue };
+            let node = &graph[site];
             let dumped = Part {
-                values: seen(site, dumped.values.into_shared()),
+                values: seen(node, dumped.values.into_shared()),
                 rows: dumped.rows,
                 first_key: dumped.first_key,
             };
-            let whole = |run: &Run| Some(Part::whole(seen(site, run.get(site)?.clone()), site, *tokens));
+            let whole = |run: &Run| Some(Part::whole(seen(node, run.get(site)?.clone()), node, *tokens));
             let apart = |a: &Part, b: &Part| {
-                let (comparison, ..) = compare_parts(site, &model.config, fed - tokens, a, b)?;
+                let (comparison, ..) = compare_parts(site, graph, fed - tokens, a, b)?;
                 Some(comparison.error)
             };
             let (Some(ours), Some(other), Some(plain)) = (whole(&altered), whole(&again), whole(&right)) else {
@@ -100,7 +101,7 @@ fn run(
             let (Some(error), Some(noise)) = (apart(&dumped, &ours), apart(&other, &ours)) else { continue };
             found.later += 1;
             found.agree += usize::from(error <= allowed(noise, precision));
-            if site.activation == Activation::LmHead {
+            if graph.output() == Some(site) {
                 found.logits = apart(&dumped, &plain).map(|before| (before, error));
             }
         }
@@ -109,9 +110,9 @@ fn run(
 }
 
 /// Scores that a mistaken mask hides have no size: all of them are the same.
-fn seen(site: Site, mut values: Value) -> Value {
+fn seen(node: &Node, mut values: Value) -> Value {
     const HIDDEN: f32 = -1e4;
-    if site.activation == Activation::Scores {
+    if node.op.facts().keyed == Keyed::Scores {
         values.mapv_inplace(|v| if v <= HIDDEN { HIDDEN } else { v });
     }
     values
@@ -123,11 +124,11 @@ fn allowed(noise: f64, precision: Precision) -> f64 {
 }
 
 /// `rope_interleaved in layers 0-2`, and what else there is.
-fn switched_on(wrong: &[&Finding]) -> String {
+fn switched_on(wrong: &[&Finding], graph: &Graph) -> String {
     let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for finding in wrong {
         if let Some(suspect) = finding.suspects.first().filter(|suspect| suspect.edit.is_some()) {
-            places.entry(suspect.id).or_default().extend(suspect.sites.iter().filter_map(|site| site.in_layer()));
+            places.entry(suspect.id).or_default().extend(suspect.sites.iter().filter_map(|site| graph[*site].layer));
         }
     }
     let place = |(id, mut layers): (&str, Vec<usize>)| {

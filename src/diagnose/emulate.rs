@@ -7,7 +7,7 @@ use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
 use crate::dump;
-use crate::engine::{Activation, Site};
+use crate::engine::{Op, Site};
 use crate::ops::Operands;
 
 /// An emulation that leaves less than this share of the error comes near the tensor: chance does not.
@@ -28,21 +28,17 @@ impl Trail {
     /// layers, too: one layer alone in bf16 is a mistake, not a precision.
     pub(super) fn tell(&self, site: Site, part: &Part) -> Result<Option<Precision>, dump::Error> {
         let Some(found) = Precision::detect(part.values.view()) else { return Ok(None) };
-        if site.activation == Activation::EmbedTokens {
+        let graph = &self.model.graph;
+        if matches!(graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. }) {
             let copy = self.healed.exact().mapv(|v| v as f32);
             return Ok(Some(found).filter(|found| Precision::detect(copy.view().into_dyn()) != Some(*found)));
         }
-        if found <= self.typical || site.in_layer().is_none() {
-            return Ok(Some(found));
-        }
-        let layers = self.model.config.num_hidden_layers;
-        let mut others: Vec<usize> = (0..layers).filter(|layer| *layer != site.layer).collect();
-        others.sort_by_key(|layer| layer.abs_diff(site.layer));
+        let Some(own) = graph[site].layer.filter(|_| found > self.typical) else { return Ok(Some(found)) };
+        let mut others: Vec<usize> = (0..graph.layers()).filter(|layer| *layer != own).collect();
+        others.sort_by_key(|layer| layer.abs_diff(own));
         let (mut finer, mut asked) = (Vec::new(), 0);
-        for layer in others {
-            let Some(other) = self.dump.read(self.spans.forward(), Site::new(layer, site.activation), None)? else {
-                continue;
-            };
+        for other in others.into_iter().filter_map(|layer| graph.twin(site, layer)) {
+            let Some(other) = self.dump.read(self.spans.forward(), other, None)? else { continue };
             if let Some(other) = Precision::detect(other.values.view()) {
                 asked += 1;
                 finer.extend((other < found).then_some(other));
@@ -56,11 +52,11 @@ impl Trail {
 
     /// `site` was in order with the operands it has.
     pub(super) fn know_exact(&mut self, site: Site, noise: &Noise) {
-        if self.spans.reach(site, &self.model.config).ops > 0 {
+        if self.spans.reach(site, &self.model.graph).ops > 0 {
             self.exact_spans |= self.healed.arithmetic == Arithmetic::default();
             self.weigh_presumed(noise);
-        } else if self.healed.arithmetic.of(site.activation) == Operands::Exact {
-            self.exact_operands.insert(site.activation);
+        } else if self.healed.arithmetic.of(self.model.graph.class(site)) == Operands::Exact {
+            self.exact_operands.insert(self.model.graph.class(site));
             self.weigh_coarse(site, noise);
         }
     }
@@ -71,24 +67,24 @@ impl Trail {
         if !self.is_independent() {
             return None;
         }
-        if self.spans.reach(site, &self.model.config).ops > 0 {
+        if self.spans.reach(site, &self.model.graph).ops > 0 {
             return if self.is_open() { None } else { self.adopt_over_span(site, part, precision, terms) };
         }
-        if self.exact_operands.contains(&site.activation) {
+        let (node, class) = (&self.model.graph[site], self.model.graph.class(site));
+        if self.exact_operands.contains(&class) {
             return None;
         }
-        let axes = site.activation.row().axes;
-        let sample = part.sample(SAMPLE, site);
-        let fits = Arithmetic::candidates(site.activation).iter().filter_map(|operands| {
+        let sample = part.sample(SAMPLE, node);
+        let fits = Arithmetic::candidates(&node.op).iter().filter_map(|operands| {
             let emulated = self.healed.emulated(precision, *operands, &sample.rows)?;
-            let fit = Fit::of(&sample, self.healed.expected(), &emulated, axes)?;
+            let fit = Fit::of(&sample, self.healed.expected(), &emulated, node)?;
             fit.is_sharp().then_some((*operands, fit.left()))
         });
         // The first that is clearly better: formats of as many bits differ only where numbers are very large or small.
         let better = |best: (Operands, f64), next: (Operands, f64)| if next.1 < 0.5 * best.1 { next } else { best };
         let (operands, _) = fits.reduce(better)?;
         let mut trial = self.healed.clone();
-        trial.arithmetic.set(site.activation, operands);
+        trial.arithmetic.set(class, operands);
         trial.redraw(site, precision);
         let noise = self.take_if_in_order(trial, site, part, terms)?;
         self.share_arithmetic(site, precision);
@@ -104,12 +100,12 @@ impl Trail {
             return None;
         }
         let mut best: Option<(Forced, Noise, f64)> = None;
-        for arithmetic in Arithmetic::whole() {
+        let graph = &self.model.graph;
+        for arithmetic in Arithmetic::whole(graph) {
             let trial = self.over_span(arithmetic, site, part, precision);
-            let fit = Fit::of(part, trial.expected(), &trial.expected().draws[0], site.activation.row().axes);
+            let fit = Fit::of(part, trial.expected(), &trial.expected().draws[0], &graph[site]);
             let Some(fit) = fit else { continue };
-            let config = &self.model.config;
-            let noise = measure(site, config, trial.first_position(), part, trial.expected(), terms);
+            let noise = measure(site, graph, trial.first_position(), part, trial.expected(), terms);
             // Tensors that are rounded themselves show the precision of their engine.
             let alike = precision == Precision::F32 && noise.quietest >= ALIKE;
             if noise.is_in_order()
@@ -136,6 +132,9 @@ impl Trail {
             if at == site {
                 break;
             }
+            if let Some(choices) = self.choices.of(at) {
+                trial.choose_draws(at, choices);
+            }
             if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
                 trial.force_draws(at, part);
             }
@@ -146,8 +145,8 @@ impl Trail {
     }
 
     fn take_if_in_order(&mut self, trial: Forced, site: Site, part: &Part, terms: Terms) -> Option<Noise> {
-        let config = &self.model.config;
-        let noise = measure(site, config, trial.first_position(), part, trial.expected(), terms);
+        let graph = &self.model.graph;
+        let noise = measure(site, graph, trial.first_position(), part, trial.expected(), terms);
         noise.is_in_order().then(|| {
             self.healed = trial;
             noise

@@ -9,9 +9,7 @@ use super::noise::{Noise, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
-use crate::engine::{Activation, Site};
-use crate::model::Config;
-use crate::ops::Mask;
+use crate::engine::{Graph, Keyed, Node, Role, Site};
 
 /// An order of the channels of each head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +33,17 @@ impl Pairs {
     }
 
     /// Which of Hugging Face's channels each stored channel holds.
-    pub fn held(self, head_dim: usize) -> Vec<usize> {
+    pub fn held(self, width: usize) -> Vec<usize> {
         let inverse = match self {
             Self::SideBySide => Self::HalfApart,
             Self::HalfApart => Self::SideBySide,
         };
-        (0..head_dim).map(|channel| inverse.stored(channel, head_dim)).collect()
+        (0..width).map(|channel| inverse.stored(channel, width)).collect()
     }
 
     /// The stored channel that holds Hugging Face's channel `i`.
-    fn stored(self, i: usize, head_dim: usize) -> usize {
-        let half = head_dim / 2;
+    pub fn stored(self, i: usize, width: usize) -> usize {
+        let half = width / 2;
         match self {
             Self::SideBySide => 2 * (i % half) + i / half,
             Self::HalfApart => i / 2 + (i % 2) * half,
@@ -54,30 +52,15 @@ impl Pairs {
 }
 
 /// Whether `site` is one whose channels may be permuted: a query or key.
-pub fn is_query_or_key(site: Site) -> bool {
-    partner(site).is_some()
-}
-
-/// The key of a query, the query of a key.
-pub fn partner(site: Site) -> Option<Site> {
-    use Activation as A;
-    let other = match site.activation {
-        A::QProj => A::KProj,
-        A::KProj => A::QProj,
-        A::QNorm => A::KNorm,
-        A::KNorm => A::QNorm,
-        A::QRope => A::KRope,
-        A::KRope => A::QRope,
-        _ => return None,
-    };
-    Some(Site::new(site.layer, other))
+pub fn is_query_or_key(site: Site, graph: &Graph) -> bool {
+    graph[site].role.and_then(Role::partner).is_some()
 }
 
 /// `part`, stored with `pairs`, in Hugging Face's order of channels.
-pub fn reordered(part: &Part, config: &Config, pairs: Pairs) -> Part {
-    let d = config.head_dim;
+pub fn reordered(part: &Part, node: &Node, pairs: Pairs) -> Part {
     let last = NdAxis(part.values.ndim() - 1);
     let columns = part.values.len_of(last);
+    let d = node.heads().map_or(columns, |(_, width)| width);
     let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.stored(c % d, d)).collect();
     let values = part.values.select(last, &order).as_standard_layout().into_owned().into_shared();
     Part { values, rows: part.rows.clone(), first_key: part.first_key }
@@ -86,11 +69,11 @@ pub fn reordered(part: &Part, config: &Config, pairs: Pairs) -> Part {
 impl Trail {
     /// Whether the channels of a query or key are in order when they are taken in another order.
     pub(super) fn permuted(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<(Pairs, Noise)> {
-        if noise.is_in_order() || !is_query_or_key(site) {
+        if noise.is_in_order() || !is_query_or_key(site, &self.model.graph) {
             return None;
         }
         Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.config, pairs);
+            let part = reordered(part, &self.model.graph[site], pairs);
             let noise = self.measure(site, &part, self.healed.expected(), terms);
             noise.is_in_order().then_some((pairs, noise))
         })
@@ -104,11 +87,11 @@ impl Trail {
         precision: Precision,
         terms: Terms,
     ) -> Option<(Pairs, Noise)> {
-        if !is_query_or_key(site) {
+        if !is_query_or_key(site, &self.model.graph) {
             return None;
         }
         Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.config, pairs);
+            let part = reordered(part, &self.model.graph[site], pairs);
             Some((pairs, self.adopt(site, &part, precision, terms)?))
         })
     }
@@ -116,8 +99,8 @@ impl Trail {
     /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
     pub(super) fn is_unmasked(&self, site: Site, part: &Part) -> bool {
         const HIDDEN: f32 = -9e3;
-        let mask = Mask::causal(self.healed.first_position(), self.model.config.sliding_window[site.layer]);
-        site.activation == Activation::Scores
+        let mask = self.model.graph.mask(site, self.healed.first_position());
+        self.model.graph[site].op.facts().keyed == Keyed::Scores
             && part.values.outer_iter().any(|head| {
                 head.outer_iter().zip(&part.rows).any(|(keys, row)| {
                     let seen =

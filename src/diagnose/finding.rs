@@ -7,6 +7,7 @@ use super::equivalent::Pairs;
 use super::noise::Noise;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
+use super::tie::Tie;
 use crate::engine::Site;
 
 /// What kind of thing was found.
@@ -25,7 +26,7 @@ pub enum Kind {
 }
 
 /// Why a tensor that is not what its inputs give may be harmless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Harmless {
     /// The channels of its heads stand in another order.
     Permuted(Pairs),
@@ -37,6 +38,8 @@ pub enum Harmless {
     LowPrecision,
     /// Its error is that of weights of fewer bits.
     CoarseWeights,
+    /// Rounding decides which experts some tokens are given: the first of them.
+    Tie(Tie),
 }
 
 /// One tensor of one dump that is not what its inputs give.
@@ -79,7 +82,7 @@ impl Finding {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed) | None => {}
+            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed | Harmless::Tie(_)) | None => {}
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {

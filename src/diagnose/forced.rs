@@ -12,7 +12,7 @@ use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Activation, Alteration, Axis, Compute, Edit, LogitRows, Op, Run, Site, Value, inputs};
+use crate::engine::{Alteration, Compute, Edit, Keyed, LogitRows, Op, Run, Site, Value};
 use crate::model::Model;
 use crate::ops::{Mask, Operands, Real};
 
@@ -21,10 +21,10 @@ use crate::ops::{Mask, Operands, Real};
 pub struct Forced {
     /// What the dump's engine does to the operands of its products.
     pub arithmetic: Arithmetic,
-    exact: Run<f64>,
-    draws: [Run<f32>; DRAWS],
+    pub(super) exact: Run<f64>,
+    pub(super) draws: [Run<f32>; DRAWS],
     /// The activations computed last, one of each run.
-    expected: (Option<Value<f64>>, [Value<f32>; DRAWS]),
+    pub(super) expected: (Option<Value<f64>>, [Value<f32>; DRAWS]),
 }
 
 impl Forced {
@@ -72,10 +72,10 @@ impl Forced {
         }
     }
 
-    /// Puts the channels of the keys that a layer keeps of the forwards before in another order.
-    pub fn reorder_cached_keys(&mut self, layer: usize, order: &[usize]) {
-        self.exact.reorder_cached_keys(layer, order);
-        self.draws.iter_mut().for_each(|draw| draw.reorder_cached_keys(layer, order));
+    /// Puts the channels of each head that the cache keeps of `site` of the forwards before in another order.
+    pub fn reorder_cached(&mut self, site: Site, order: &[usize]) {
+        self.exact.reorder_cached(site, order);
+        self.draws.iter_mut().for_each(|draw| draw.reorder_cached(site, order));
     }
 
     /// Position of the current forward's first token.
@@ -98,7 +98,7 @@ impl Forced {
     /// The same; logits in `rows` only, where some are given.
     pub fn step_draws_in_rows(&mut self, precision: Precision, rows: Option<&[usize]>) -> Option<Site> {
         let site = self.draws[0].next()?;
-        let operands = self.arithmetic.of(site.activation);
+        let operands = self.operands(site);
         for (index, draw) in self.draws.iter_mut().enumerate() {
             draw.set_compute(Self::compute(index, precision, operands));
         }
@@ -107,6 +107,11 @@ impl Forced {
             *expected = draw.get(site).cloned().unwrap_or_default();
         }
         Some(site)
+    }
+
+    /// What enters the product of an op.
+    fn operands(&self, site: Site) -> Operands {
+        self.arithmetic.of(self.exact.graph().class(site))
     }
 
     fn compute(draw: usize, precision: Precision, operands: Operands) -> Compute {
@@ -122,7 +127,7 @@ impl Forced {
 
     /// Computes the draws of the op computed last again, after the arithmetic has been changed.
     pub fn redraw(&mut self, site: Site, precision: Precision) {
-        let operands = self.arithmetic.of(site.activation);
+        let operands = self.operands(site);
         let computes: [Compute; DRAWS] = std::array::from_fn(|index| Self::compute(index, precision, operands));
         for (index, value) in Run::again_together(&self.draws, &computes).into_iter().enumerate() {
             assert!(self.draws[index].set(site, value.clone()), "the op computed last can be set");
@@ -139,15 +144,15 @@ impl Forced {
 
     /// What the op computed last read, by its place among its inputs.
     pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
-        let input = *inputs(self.exact.last()?, &self.exact.model().config).get(index)?;
-        self.exact.operand(input)
+        self.exact.operand(*self.exact.graph()[self.exact.last()?].reads.get(index)?)
     }
 
     /// What the op computed last gives in f64 with a change to it, and its mask if it has one. `None` where it reads what
     /// is not there.
     pub fn altered(&self, edit: &Edit) -> Option<(Value<f64>, Option<Mask>)> {
         let step = self.exact.altered(edit)?;
-        let mask = step.ops.iter().find_map(|op| if let Op::Scores { how, .. } = op { Some(how.mask) } else { None });
+        let first = step.span.first;
+        let mask = step.ops.iter().find_map(|op| if let Op::Scores(how) = op { Some(how.mask(first)) } else { None });
         Some((self.exact.apply(&step, Compute::default())?, mask))
     }
 
@@ -156,7 +161,7 @@ impl Forced {
         let mut drawn = <[Value<f32>; DRAWS]>::default();
         for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
             let step = run.altered(edit)?;
-            *value = run.apply(&step, Self::compute(index, precision, self.arithmetic.of(step.site.activation)))?;
+            *value = run.apply(&step, Self::compute(index, precision, self.operands(step.site)))?;
         }
         Some(drawn)
     }
@@ -245,7 +250,7 @@ impl Forced {
     fn whole(&self, site: Site, part: &Part) -> Option<Value<f32>> {
         let computed = self.exact.get(site)?.shape();
         let all = part.values.shape() == computed && part.rows.iter().copied().eq(0..part.rows.len());
-        (all && site.activation != Activation::Scores).then(|| part.values.to_shared())
+        (all && self.exact.graph()[site].op.facts().keyed != Keyed::Scores).then(|| part.values.to_shared())
     }
 }
 
@@ -277,11 +282,10 @@ fn force_dumped<T: Real>(run: &mut Run<T>, at: Site, since: &[(Site, Part)]) {
 /// The run's own value of `site` with the rows and keys that `part` has.
 fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part, unmasked: bool) -> Value<T> {
     let mut value = run.get(site).expect("the op was just computed").clone();
-    let axes = site.activation.row().axes;
-    let row_axis = axes.iter().position(|axis| matches!(axis, Axis::Token | Axis::Query)).expect("a row axis");
-    let masked = site.activation == Activation::Scores && !unmasked;
-    let keyed = axes.contains(&Axis::Key);
-    let mask = Mask::causal(run.first_position(), run.model().config.sliding_window[site.layer]);
+    let node = &run.graph()[site];
+    let (row_axis, keyed) = (node.row_axis(), node.has_keys());
+    let masked = node.op.facts().keyed == Keyed::Scores && !unmasked;
+    let mask = run.graph().mask(site, run.first_position());
     for (index, row) in part.rows.iter().enumerate() {
         let mut into = value.index_axis_mut(NdAxis(row_axis), *row);
         let from = part.values.index_axis(NdAxis(row_axis), index);

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::arithmetic::Arithmetic;
-use super::equivalent::{Pairs, reordered};
+use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
 use super::noise::Noise;
 use super::part::Part;
 use super::precision::Precision;
+use super::span::layer_order;
 use super::suspects::over_span::Stretch;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::suspects::{self, search};
-use super::trail::{Trail, kernel};
-use crate::engine::{Activation, Site};
+use super::trail::Trail;
+use crate::engine::{Role, Site};
 
 /// Two ways of going on.
 #[derive(Debug)]
@@ -50,7 +51,12 @@ impl Trail {
 
     /// Past the scores, the order of the channels of queries and keys has shown or never will.
     pub(super) fn forget_harmless(&mut self, site: Site) {
-        if self.is_open() && site.activation >= Activation::Scores && self.is_harmless() && self.is_independent() {
+        let graph = &self.model.graph;
+        let past = match graph[site].layer {
+            Some(layer) => graph.in_layer(layer, Role::Scores).is_some_and(|scores| site >= scores),
+            None => layer_order(site, graph) > 0,
+        };
+        if self.is_open() && past && self.is_harmless() && self.is_independent() {
             self.settle(false);
         }
     }
@@ -61,9 +67,9 @@ impl Trail {
         let mut permuted = Vec::new();
         for (_, _, index) in &fork.open {
             let finding = &mut self.findings[*index];
-            let order = |site| super::span::order(site, &self.model.config);
+            let order = |site| layer_order(site, &self.model.graph);
             // A value that only a later op can have made is right under a wrong name, whatever followed from it.
-            let ahead = finding.label.is_some_and(|label| order(label).0 > order(finding.site).0);
+            let ahead = finding.label.is_some_and(|label| order(label) > order(finding.site));
             finding.kind = match (went_on_with_the_dump && !ahead, finding.harmless) {
                 (true, _) if finding.follows => Kind::Equivalent,
                 (true, _) => Kind::Wrong,
@@ -112,7 +118,7 @@ impl Trail {
 
     pub(super) fn note(&mut self, site: Site, part: &Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
         let index = self.findings.len();
-        let reach = self.spans.reach(site, &self.model.config);
+        let reach = self.spans.reach(site, &self.model.graph);
         let first = self.healed.first_position();
         let label = if harmless.is_none() { self.recognise(site, part) } else { None };
         let mut scene = None;
@@ -126,22 +132,19 @@ impl Trail {
                     suspects = self.accuse(&here);
                 }
                 let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
-                let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
-                scene = (unknown && self.findings.iter().find(alike).is_none()).then(|| Arc::new(here));
+                scene = (unknown && !self.has_scene(site)).then(|| Arc::new(here));
             }
             Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::CoarseWeights) if reach.ops == 0 => {
-                let alike = |finding: &&Finding| finding.site.activation == site.activation && finding.scene.is_some();
-                scene = self.findings.iter().find(alike).is_none().then(|| Arc::new(self.scene(site, part)));
+                scene = (!self.has_scene(site)).then(|| Arc::new(self.scene(site, part)));
             }
             _ => {}
         }
         self.findings.push(Finding {
             site,
             step: self.spans.forward(),
-            kind: if matches!(harmless, Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed)) {
-                Kind::Equivalent
-            } else {
-                Kind::Open
+            kind: match harmless {
+                None | Some(Harmless::Permuted(_) | Harmless::Unmasked) => Kind::Open,
+                Some(_) => Kind::Equivalent,
             },
             harmless,
             follows: false,
@@ -157,11 +160,17 @@ impl Trail {
         index
     }
 
+    /// Whether a finding in the same op of some layer has what the search of suspects needs.
+    fn has_scene(&self, site: Site) -> bool {
+        let class = |site| self.model.graph.class(site);
+        self.findings.iter().any(|finding| class(finding.site) == class(site) && finding.scene.is_some())
+    }
+
     /// What the search of suspects needs.
     fn scene(&self, site: Site, part: &Part) -> Scene {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
         // Queries and keys of another layout are looked at in ours: that is what runs are fed with, too.
-        let ours = self.layout(site).map(|pairs| reordered(part, &self.model.config, pairs));
+        let ours = self.layout(site).map(|pairs| reordered(part, &self.model.graph[site], pairs));
         Scene {
             model: Arc::clone(&self.model),
             forced: Some(self.healed.clone()),
@@ -170,7 +179,7 @@ impl Trail {
             first: self.healed.first_position(),
             right_until: self.right_until(site),
             part: Some(ours.unwrap_or_else(|| part.clone())),
-            stretch: (self.spans.reach(site, &self.model.config).ops > 0)
+            stretch: (self.spans.reach(site, &self.model.graph).ops > 0)
                 .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
             precision,
             terms: self.terms(site, precision),
@@ -187,13 +196,11 @@ impl Trail {
 
     /// The layout that the queries or keys of this layer have been found to have.
     fn layout(&self, site: Site) -> Option<Pairs> {
-        let before = match site.activation {
-            Activation::QNorm | Activation::QRope => Activation::QProj,
-            Activation::KNorm | Activation::KRope => Activation::KProj,
-            _ => return None,
-        };
-        let of_projection =
-            |finding: &&Finding| finding.site == Site::new(site.layer, before) && finding.step == self.spans.forward();
+        let graph = &self.model.graph;
+        let read =
+            |at: &Site| graph[*at].reads.first().map(|read| read.site()).filter(|at| is_query_or_key(*at, graph));
+        let before = std::iter::successors(read(&site).filter(|_| is_query_or_key(site, graph)), read).last()?;
+        let of_projection = |finding: &&Finding| finding.site == before && finding.step == self.spans.forward();
         self.findings.iter().rev().find(of_projection).and_then(|finding| match finding.harmless {
             Some(Harmless::Permuted(pairs)) => Some(pairs),
             _ => None,
@@ -203,9 +210,8 @@ impl Trail {
     /// The mistakes that make a tensor. A mistake that is in one layer is likely in the others: it is tried first there.
     fn accuse(&mut self, scene: &Scene) -> Vec<Accused> {
         const SEARCHES: usize = 16;
-        let alike = |finding: &&Finding| {
-            kernel(finding.site.activation) == kernel(scene.site.activation) && !finding.suspects.is_empty()
-        };
+        let peers = |site| self.model.graph.peers(site);
+        let alike = |finding: &&Finding| peers(finding.site) == peers(scene.site) && !finding.suspects.is_empty();
         let known = self.findings.iter().rev().find(alike).map(|finding| &finding.suspects);
         let again = known.into_iter().flatten().filter_map(|suspect| search::one(scene, suspects::named(suspect.id)?));
         let again: Vec<Accused> = again.collect();
@@ -239,9 +245,11 @@ impl Trail {
             self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
         if let Some(Harmless::Permuted(pairs)) = harmless
             && self.is_first_permuted_key(site, pairs, &open)
+            && let Some(kept) = self.model.graph.cached().find(|kept| self.is_key_beside(*kept, site))
+            && let Some((_, width)) = self.model.graph[kept].heads()
         {
             // Its keys of the forwards before are in its order, too: the first token's tell nothing, as it is not rotated.
-            followed.reorder_cached_keys(site.layer, &pairs.held(self.model.config.head_dim));
+            followed.reorder_cached(kept, &pairs.held(width));
         }
         match harmless {
             Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),
@@ -249,10 +257,8 @@ impl Trail {
         }
         if let Some(harmless) = harmless {
             let right = match harmless {
-                Harmless::Permuted(pairs) => reordered(&part, &self.model.config, pairs),
-                Harmless::Unmasked | Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed => {
-                    part.clone()
-                }
+                Harmless::Permuted(pairs) => reordered(&part, &self.model.graph[site], pairs),
+                _ => part.clone(),
             };
             self.healed.force(site, &right);
             self.ground(site, &right);
@@ -268,15 +274,18 @@ impl Trail {
     /// Whether `site` is the first key of its layer in this forward, and was in another order in the one before, which was
     /// harmless.
     fn is_first_permuted_key(&self, site: Site, pairs: Pairs, open: &[(Site, Part, usize)]) -> bool {
-        let is_key = |other: Site| {
-            let keys = [Activation::KProj, Activation::KNorm, Activation::KRope];
-            other.layer == site.layer && keys.contains(&other.activation)
-        };
+        let is_key = |other: Site| self.is_key_beside(other, site);
         let last = self.findings.iter().rev().find(|found| found.site == site && found.step < self.spans.forward());
         is_key(site)
             && !open.iter().any(|(other, ..)| is_key(*other))
             && last
                 .is_some_and(|last| (last.kind, last.harmless) == (Kind::Equivalent, Some(Harmless::Permuted(pairs))))
+    }
+
+    /// Whether an activation is a key of the layer of `site`.
+    fn is_key_beside(&self, other: Site, site: Site) -> bool {
+        let (other, site) = (&self.model.graph[other], &self.model.graph[site]);
+        other.layer == site.layer && other.role.is_some_and(|role| role != role.of_queries())
     }
 
     /// Whether a tensor does not depend on what is open.
@@ -303,10 +312,7 @@ impl Trail {
     pub(super) fn is_relabelled(&self, site: Site, part: &Part) -> bool {
         let Some(fork) = &self.fork else { return false };
         let labels: Vec<Option<Site>> = fork.open.iter().map(|(_, _, index)| self.findings[*index].label).collect();
-        let order = |site| super::span::order(site, &self.model.config);
-        let ahead = |(open, label): (&(Site, Part, usize), &Option<Site>)| {
-            label.is_some_and(|label| order(label) > order(open.0))
-        };
+        let ahead = |(open, label): (&(Site, Part, usize), &Option<Site>)| label.is_some_and(|label| label > open.0);
         let another = || self.recognise(site, part).is_some_and(|label| !labels.contains(&Some(label)));
         labels.iter().all(Option::is_some) && (fork.open.iter().zip(&labels).all(ahead) || another())
     }

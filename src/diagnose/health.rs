@@ -7,8 +7,8 @@ use super::noise::{Expected, Terms, measure};
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict};
-use super::span::key;
-use crate::engine::{Compute, LogitRows, Program, Run, Site, Value};
+use super::tie::agree;
+use crate::engine::{Compute, Counts, LogitRows, Node, Run, Site, Value};
 use crate::model::Model;
 
 /// How many times the error of the prefill, or of a nudged one, the error of a decode step may be.
@@ -16,7 +16,7 @@ const CHAINED: f64 = 8.0;
 
 /// Checks the engine on `ids`; at least two, so that something is decoded. `progress` is called with ops done and to do.
 pub fn health(model: &Arc<Model>, ids: &[u32], progress: &mut dyn FnMut(usize, usize)) -> Report {
-    let ops = Program::new(&model.config).sites().len();
+    let ops = model.graph.len();
     let total = ops * (ids.len() + 2);
     let mut health = Health {
         model: Arc::clone(model),
@@ -62,30 +62,36 @@ impl Health {
         let mut oracle: Run<f64> =
             Run::with_compute(Arc::clone(&self.model), &self.ids, LogitRows::All, Compute::default());
         let mut forced = Forced::new(&self.model, &self.ids);
+        let model = Arc::clone(&self.model);
         while let Some(site) = ours.step() {
+            let node = &model.graph[site];
             nudged.step();
             oracle.step();
             forced.step_exact();
             forced.step_draws(Precision::F32);
             let (value, exact) = (taken(&ours, site), taken(&oracle, site));
-            let part = Part::whole(value.clone(), site, self.ids.len());
+            let part = Part::whole(value.clone(), node, self.ids.len());
             // The first draw is our engine itself: only the others are noise.
             let draws = &forced.expected().draws[1..];
-            let terms =
-                Terms { limit: 3.0, kin: None, least: Precision::F32.least(site, &self.model.config, exact.shape()) };
-            let local = measure(site, &self.model.config, 0, &part, Expected { exact: forced.exact(), draws }, terms);
+            let terms = Terms { limit: 3.0, kin: None, least: Precision::F32.least(node, exact.shape()) };
+            let local = measure(site, &model.graph, 0, &part, Expected { exact: forced.exact(), draws }, terms);
+            // Rounding may choose other experts: the passes are compared with the same ones.
+            for run in [&mut ours, &mut nudged] {
+                agree(run, site, &exact, 0);
+            }
+            let part = Part::whole(taken(&ours, site), node, self.ids.len());
             forced.force(site, &part);
-            let narrow = Part::whole(exact.mapv(|v| v as f32).into_shared(), site, self.ids.len());
+            let narrow = Part::whole(exact.mapv(|v| v as f32).into_shared(), node, self.ids.len());
             let (error, worst) = self.compare(site, 0, &part, &narrow);
-            let nudge = Part::whole(taken(&nudged, site).clone(), site, self.ids.len());
+            let nudge = Part::whole(taken(&nudged, site).clone(), node, self.ids.len());
             let noise = self.compare(site, 0, &nudge, &narrow).0.error.max(error.error);
             if !local.is_in_order() {
-                let summary = format!("{site} in f32 is {:.0} times the noise from f64", local.ratio());
+                let summary = format!("{} in f32 is {:.0} times the noise from f64", node.name, local.ratio());
                 self.fault(site, 0, local.first_row.unwrap_or(0), summary);
             }
             self.rows.push(ActivationRow {
-                name: site.to_string(),
-                layer: site.in_layer(),
+                name: node.name.clone(),
+                layer: node.layer,
                 step: 0,
                 error: error.error,
                 cosine: error.cosine,
@@ -105,22 +111,26 @@ impl Health {
     fn decode(&mut self, progress: &mut dyn FnMut(usize)) {
         let mut run = Run::new(Arc::clone(&self.model), &self.ids[..1], LogitRows::All);
         let (mut done, mut largest, mut ratio) = (0, 0.0f64, 0.0f64);
+        let model = Arc::clone(&self.model);
         for position in 0..self.ids.len() {
             if position > 0 {
                 run.begin_forward(&self.ids[position..=position]);
             }
             let mut index = 0;
             while let Some(site) = run.step() {
-                let part = Part::whole(taken(&run, site).clone(), site, 1);
-                let expected = row_of(&self.prefill[index].oracle, site, position);
+                let node = &model.graph[site];
+                agree(&mut run, site, &self.prefill[index].oracle, position);
+                let part = Part::whole(taken(&run, site).clone(), node, 1);
+                let expected = row_of(&self.prefill[index].oracle, node, position);
                 let (found, _) = self.compare(site, position, &part, &expected);
-                let least = Precision::F32.least(site, &self.model.config, part.values.shape());
+                let least = Precision::F32.least(node, part.values.shape());
                 let over = found.error / self.prefill[index].noise.max(least);
                 (largest, ratio) = (largest.max(found.error), ratio.max(over));
                 if over.is_nan() || over > CHAINED * (1.0 + 4.0 / (found.count as f64).sqrt()) {
                     let error = found.error;
+                    let name = &node.name;
                     let summary =
-                        format!("{site} decoded at token {position} is not what the prefill has: {error:.1e}");
+                        format!("{name} decoded at token {position} is not what the prefill has: {error:.1e}");
                     self.fault(site, position, position, summary);
                 }
                 index += 1;
@@ -151,21 +161,23 @@ impl Health {
         } else {
             let site = self.prefill.last().expect("a program has ops").site;
             let last = self.ids.len() - 1;
-            self.fault(site, 0, last, format!("{site} has other bits with one thread than with {threads}"));
+            let name = self.model.graph.name(site);
+            self.fault(site, 0, last, format!("{name} has other bits with one thread than with {threads}"));
         }
     }
 
     fn compare(&self, site: Site, first: usize, a: &Part, b: &Part) -> (crate::metrics::Comparison, Worst) {
-        let compared = compare_parts(site, &self.model.config, first, a, b);
+        let compared = compare_parts(site, &self.model.graph, first, a, b);
         let (comparison, worst, _) = compared.expect("both have all rows");
         (comparison, worst)
     }
 
     fn fault(&mut self, site: Site, step: usize, token: usize, summary: String) {
+        let layer = self.model.graph[site].layer;
         self.faults.push(Divergence {
-            name: key(site, step),
-            layers: site.in_layer().into_iter().collect(),
-            layer: site.in_layer(),
+            name: self.model.graph.key(site, step),
+            layers: layer.into_iter().collect(),
+            layer,
             step,
             token: Some(token),
             last_good: None,
@@ -205,16 +217,14 @@ fn taken<T: crate::ops::Real>(run: &Run<T>, site: Site) -> Value<T> {
 }
 
 /// One row of the oracle's prefill, as the decode step at `position` has it: keys up to its own.
-fn row_of(oracle: &Value<f64>, site: Site, position: usize) -> Part {
-    use crate::engine::Axis;
-    let axes = site.activation.row().axes;
+fn row_of(oracle: &Value<f64>, node: &Node, position: usize) -> Part {
     let mut values = oracle.view();
-    for (axis, kind) in axes.iter().enumerate() {
-        let axis_index = ndarray::Axis(axis);
-        if kind.is_row() {
-            values.slice_axis_inplace(axis_index, ndarray::Slice::from(position..=position));
-        } else if *kind == Axis::Key {
-            values.slice_axis_inplace(axis_index, ndarray::Slice::from(..=position));
+    for (index, axis) in node.axes.iter().enumerate() {
+        let index = ndarray::Axis(index);
+        match axis.counts {
+            Counts::Rows => values.slice_axis_inplace(index, ndarray::Slice::from(position..=position)),
+            Counts::Keys => values.slice_axis_inplace(index, ndarray::Slice::from(..=position)),
+            _ => {}
         }
     }
     Part { values: values.mapv(|v| v as f32).into_shared(), rows: vec![0], first_key: 0 }

@@ -5,7 +5,7 @@ use super::noise::{Expected, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
-use crate::engine::{Activation, Axis, Site};
+use crate::engine::{Role, Site};
 
 /// Activations kept to recognise a tensor under another's name: those of two blocks.
 const RECENT: usize = 36;
@@ -13,7 +13,8 @@ const RECENT: usize = 36;
 impl Trail {
     pub(super) fn remember(&mut self, site: Site) {
         // Attention patterns and logits are large, and nothing else has their shape.
-        if site.activation.row().axes.iter().any(|axis| matches!(axis, Axis::Key | Axis::Vocab)) {
+        let graph = &self.model.graph;
+        if graph[site].has_keys() || graph.is_head(site) || graph.output() == Some(site) {
             return;
         }
         let expected = self.healed.expected();
@@ -26,8 +27,8 @@ impl Trail {
 
     /// The activation before `site`, of the same shape, whose value `part` has.
     pub(super) fn recognise(&self, site: Site, part: &Part) -> Option<Site> {
-        let axes = site.activation.row().axes;
-        let alike = self.recent.iter().rev().filter(|(known, _, _)| known.activation.row().axes == axes);
+        let graph = &self.model.graph;
+        let alike = self.recent.iter().rev().filter(|(known, _, _)| graph[*known].axes == graph[site].axes);
         let mut alike = alike.map(|(known, exact, draws)| (*known, Expected { exact, draws }));
         alike.find(|(known, expected)| self.is_value_of(*known, part, *expected)).map(|(known, _)| known)
     }
@@ -35,11 +36,11 @@ impl Trail {
     /// Whether what is open has the value of `site`, which has just been computed.
     pub(super) fn recognise_open(&mut self, site: Site) {
         let Some(fork) = &self.fork else { return };
-        let axes = site.activation.row().axes;
+        let graph = &self.model.graph;
         let mut found = Vec::new();
         for (open, part, index) in &fork.open {
             let finding = &self.findings[*index];
-            let alike = open.activation.row().axes == axes && finding.step == self.spans.forward();
+            let alike = graph[*open].axes == graph[site].axes && finding.step == self.spans.forward();
             let unknown = finding.label.is_none() && finding.harmless.is_none();
             if alike && unknown && self.is_value_of(site, part, self.healed.expected()) {
                 found.push(*index);
@@ -52,19 +53,19 @@ impl Trail {
 
     pub(super) fn is_value_of(&self, site: Site, part: &Part, expected: Expected) -> bool {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
-        let terms =
-            Terms { limit: 4.0, kin: None, least: precision.least(site, &self.model.config, expected.exact.shape()) };
+        let least = precision.least(&self.model.graph[site], expected.exact.shape());
+        let terms = Terms { limit: 4.0, kin: None, least };
         expected.exact.ndim() == part.values.ndim() && self.measure(site, part, expected, terms).is_in_order()
     }
 
     /// Hugging Face's last hidden state is after the final norm by convention; newer versions can switch that off. Then it
     /// is the last block's output, and nothing is wrong.
     pub(super) fn is_before_norm(&self, site: Site, part: &Part) -> bool {
-        let last = Site::new(self.model.config.num_hidden_layers - 1, Activation::Block);
+        let graph = &self.model.graph;
         let planned = self.dump.planned(self.spans.forward(), site);
-        site.activation == Activation::FinalNorm
+        graph.is(site, Role::FinalNorm)
             && planned.is_some_and(|planned| planned.by_convention)
-            && self.recognise(site, part) == Some(last)
+            && self.recognise(site, part).is_some_and(|found| graph.entering(graph.layers()) == Some(found))
     }
 
     /// Notes that the last hidden state is before the final norm.

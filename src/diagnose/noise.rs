@@ -10,9 +10,8 @@ use ndarray::{ArrayView1, ArrayView3, ArrayViewD, Axis as NdAxis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::part::Part;
-use crate::engine::{Activation, Axis, Site, Value};
+use crate::engine::{Graph, Keyed, Node, Site, Value};
 use crate::metrics::squared_distances;
-use crate::model::Config;
 use crate::ops::{Mask, Real};
 
 /// What the op gives on the dump's own inputs.
@@ -119,22 +118,18 @@ impl Sums {
 type Cell = [Sums; 2];
 
 /// Measures `part` against what is expected. `first` is the position of the forward's first token.
-pub fn measure(site: Site, config: &Config, first: usize, part: &Part, expected: Expected, terms: Terms) -> Noise {
-    measure_under(Mask::causal(first, config.sliding_window[site.layer]), site, config, part, expected, terms)
+pub fn measure(site: Site, graph: &Graph, first: usize, part: &Part, expected: Expected, terms: Terms) -> Noise {
+    measure_under(graph.mask(site, first), site, graph, part, expected, terms)
 }
 
 /// The same under another mask than the model's.
-pub fn measure_under(mask: Mask, site: Site, config: &Config, part: &Part, expected: Expected, terms: Terms) -> Noise {
-    let axes = site.activation.row().axes;
+pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expected: Expected, terms: Terms) -> Noise {
+    let node = &graph[site];
     // What the mask hides has no score; its probability is zero, and is compared.
-    let masked = site.activation == Activation::Scores;
-    let heads = match axes {
-        [Axis::Head | Axis::KeyHead, ..] => part.values.shape()[0],
-        [_, Axis::QueryFeature | Axis::KeyFeature] => part.values.shape()[1] / config.head_dim,
-        _ => 1,
-    };
-    let (values, exact) = (by_head(part.values.view(), heads), by_head(expected.exact.view(), heads));
-    let draws: Vec<ArrayView3<f32>> = expected.draws.iter().map(|draw| by_head(draw.view(), heads)).collect();
+    let masked = node.op.facts().keyed == Keyed::Scores;
+    let (values, exact) = (by_head(part.values.view(), node), by_head(expected.exact.view(), node));
+    let draws: Vec<ArrayView3<f32>> = expected.draws.iter().map(|draw| by_head(draw.view(), node)).collect();
+    let heads = values.len_of(NdAxis(0));
     let limit = massive_limit(exact);
     let rows = part.rows.len();
     let cells: Vec<Cell> = (0..heads * rows)
@@ -173,7 +168,10 @@ pub fn measure_under(mask: Mask, site: Site, config: &Config, part: &Part, expec
             sums
         })
         .collect();
-    Noise { massive_above: limit, ..summarise(&cells, heads, rows, terms) }
+    let noise = summarise(&cells, heads, rows, terms);
+    // The slots of experts are looked at one by one, but are no heads.
+    let heads = if node.heads().is_some() { noise.heads } else { Vec::new() };
+    Noise { massive_above: limit, heads, ..noise }
 }
 
 /// The sums of a row without massive elements, in which all numbers are finite.
@@ -231,11 +229,13 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
 }
 
 /// A view `[head, row, column]` of an activation: `[head, row, column]` as it is, `[row, head * head_dim]` split, `[row,
-/// column]` as one head.
-fn by_head<T: Real>(x: ArrayViewD<T>, heads: usize) -> ArrayView3<T> {
+/// column]` as one head, and `[row, slot, column]` with slots for heads.
+fn by_head<'a, T: Real>(mut x: ArrayViewD<'a, T>, node: &Node) -> ArrayView3<'a, T> {
     if x.ndim() == 3 {
+        x.swap_axes(1, node.row_axis());
         return x.into_dimensionality().expect("three axes");
     }
+    let heads = node.heads().map_or(1, |(heads, _)| heads);
     let (rows, columns) = (x.shape()[0], x.shape()[1]);
     x.into_shape_with_order((rows, heads, columns / heads))
         .expect("an activation is contiguous")

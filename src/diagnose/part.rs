@@ -4,10 +4,8 @@ use ndarray::{Axis as NdAxis, CowArray, IxDyn, Slice};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Axis, Site, Value};
+use crate::engine::{Counts, Graph, Node, Site, Value};
 use crate::metrics::{self, Comparison};
-use crate::model::Config;
-use crate::ops::Mask;
 
 /// Some rows, and for attention some keys, of one activation, in the layout of the table.
 #[derive(Clone, Debug)]
@@ -22,20 +20,18 @@ pub struct Part {
 
 impl Part {
     /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
-    pub fn whole(values: Value, site: Site, tokens: usize) -> Self {
-        let present = values.shape()[axis_of(site, &[Axis::Token, Axis::Query])];
+    pub fn whole(values: Value, node: &Node, tokens: usize) -> Self {
+        let present = values.shape()[node.row_axis()];
         Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
     }
-}
 
-impl Part {
     /// At most `count` of its rows, spread over all of them.
     #[must_use]
-    pub fn sample(&self, count: usize, site: Site) -> Self {
+    pub fn sample(&self, count: usize, node: &Node) -> Self {
         let every = self.rows.len().div_ceil(count).max(1);
         let picked: Vec<usize> =
             (0..self.rows.len()).rev().step_by(every).collect::<Vec<_>>().into_iter().rev().collect();
-        let values = self.values.select(NdAxis(axis_of(site, &[Axis::Token, Axis::Query])), &picked).into_shared();
+        let values = self.values.select(NdAxis(node.row_axis()), &picked).into_shared();
         Self { values, rows: picked.iter().map(|index| self.rows[*index]).collect(), first_key: self.first_key }
     }
 }
@@ -62,12 +58,6 @@ impl std::fmt::Display for Worst {
     }
 }
 
-/// The number of an activation's axis that is one of `wanted`.
-fn axis_of(site: Site, wanted: &[Axis]) -> usize {
-    let axes = site.activation.row().axes;
-    axes.iter().position(|axis| wanted.contains(axis)).expect("every activation has a row axis")
-}
-
 /// The given rows of `part`, which has them, and the keys from one on; copied only where rows are left out.
 fn cut<'a>(
     part: &'a Part,
@@ -91,36 +81,45 @@ fn cut<'a>(
 /// out. `first` is the position of the forward's first token. `None` when they have no row in common.
 pub fn compare_parts(
     site: Site,
-    config: &Config,
+    graph: &Graph,
     first: usize,
     values: &Part,
     expected: &Part,
 ) -> Option<(Comparison, Worst, Vec<usize>)> {
-    let axes = site.activation.row().axes;
-    let row_axis = axis_of(site, &[Axis::Token, Axis::Query]);
-    let key_axis = axes.iter().position(|axis| *axis == Axis::Key);
+    let node = &graph[site];
+    let (row_axis, last) = (node.row_axis(), node.axes.len() - 1);
+    let key_axis = node.has_keys().then_some(last);
     let rows: Vec<usize> = values.rows.iter().copied().filter(|row| expected.rows.binary_search(row).is_ok()).collect();
     if rows.is_empty() {
         return None;
     }
     let first_key = values.first_key.max(expected.first_key);
     let keys = key_axis.map(|axis| (NdAxis(axis), first_key));
-    let (a, b) = (cut(values, &rows, NdAxis(row_axis), keys), cut(expected, &rows, NdAxis(row_axis), keys));
-    let mask = Mask::causal(first, config.sliding_window[site.layer]);
-    let comparison = metrics::compare(a.view(), b.view(), |row, column| {
+    let (mut a, mut b) = (cut(values, &rows, NdAxis(row_axis), keys), cut(expected, &rows, NdAxis(row_axis), keys));
+    let mask = graph.mask(site, first);
+    // Rows of experts stand before their slots; errors are counted by row.
+    let before_last = last.saturating_sub(1);
+    a.swap_axes(row_axis, before_last);
+    b.swap_axes(row_axis, before_last);
+    let mut comparison = metrics::compare(a.view(), b.view(), |row, column| {
         key_axis.is_none() || mask.allows(rows[row], column + first_key)
     });
+    if let Some(worst) = &mut comparison.worst {
+        worst.swap(row_axis, before_last);
+    }
     let mut worst = Worst::default();
-    for (axis, index) in axes.iter().zip(comparison.worst.iter().flatten()) {
-        match axis {
-            Axis::Token | Axis::Query => worst.token = Some(first + rows[*index]),
-            Axis::Head | Axis::KeyHead => worst.head = Some(*index),
-            Axis::Key => worst.key = Some(first_key + index),
-            Axis::Hidden | Axis::HeadDim | Axis::Intermediate | Axis::Vocab => worst.channel = Some(*index),
-            Axis::QueryFeature | Axis::KeyFeature => {
-                worst.head = Some(index / config.head_dim);
-                worst.channel = Some(index % config.head_dim);
+    for ((place, axis), index) in node.axes.iter().enumerate().zip(comparison.worst.iter().flatten()) {
+        match axis.counts {
+            Counts::Rows => worst.token = Some(first + rows[*index]),
+            Counts::Heads(_) => worst.head = Some(*index),
+            Counts::Keys => worst.key = Some(first_key + index),
+            Counts::Joined { width, .. } => {
+                worst.head = Some(index / width);
+                worst.channel = Some(index % width);
             }
+            Counts::Channels(_) if place == last => worst.channel = Some(*index),
+            // Which slot an expert has tells nothing.
+            Counts::Channels(_) => {}
         }
     }
     Some((comparison, worst, rows))

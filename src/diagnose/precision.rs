@@ -4,9 +4,9 @@ use half::f16;
 use ndarray::ArrayViewD;
 
 use crate::dump::{self, Dump, Planned};
-use crate::engine::{Activation, Site};
-use crate::model::Config;
-use crate::ops::Rounding;
+use crate::engine::{Keyed, Node, Op};
+use crate::model::op::OneSign;
+use crate::ops::{Form, Rounding};
 
 /// A float format, from fine to coarse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,17 +38,17 @@ impl Precision {
         }
     }
 
-    /// The least relative error a correct program of this precision is allowed at `site`, an activation of `shape`: one
+    /// The least relative error a correct program of this precision is allowed at a node whose value has `shape`: one
     /// rounding of the result, and in f32 what sums that all have one sign cost (mean of squares, sum of a softmax): added
     /// up one by one, `n` of them are off by `sqrt(n)/3` roundings, all elements of a row alike; a norm takes the root.
-    pub fn least(self, site: Site, config: &Config, shape: &[usize]) -> f64 {
-        use Activation as A;
-        let sum = |n: usize| (n as f64).sqrt() / 3.0;
-        let f32s = match site.activation {
-            A::InputNorm | A::PostAttentionNorm | A::FinalNorm => 2.0 + sum(config.hidden_size) / 2.0,
-            A::QNorm | A::KNorm => 2.0 + sum(config.head_dim) / 2.0,
-            A::Probs => 2.0 + sum(shape[2]),
-            _ => 2.0,
+    pub fn least(self, node: &Node, shape: &[usize]) -> f64 {
+        let sum = shape.last().map_or(0.0, |n| (*n as f64).sqrt() / 3.0);
+        let f32s = match (node.op.facts().one_sign, &node.op) {
+            // The mean is taken off first: that is another sum.
+            (OneSign::Root, Op::Norm { how, .. }) if how.form == Form::Centred => 2.0 + sum,
+            (OneSign::Root, _) => 2.0 + sum / 2.0,
+            (OneSign::LastAxis, _) => 2.0 + sum,
+            (OneSign::No, _) => 2.0,
         };
         let own = if self == Self::F32 { 0.0 } else { 0.5 * self.unit() };
         f32s * Self::F32.unit() + own
@@ -57,8 +57,11 @@ impl Precision {
     /// What most tensors of a dump were computed in, from a few of them; f32 if they tell nothing.
     pub fn typical(dump: &Dump) -> Result<Self, dump::Error> {
         const SAMPLE: usize = 7;
+        // Rows of tables have the bits of these; many probabilities and weights of experts are 0 or 1.
         let telling = |planned: &&Planned| {
-            planned.forward == 0 && !matches!(planned.site.activation, Activation::EmbedTokens | Activation::Probs)
+            let (op, facts) = (&dump.graph()[planned.site].op, dump.graph()[planned.site].op.facts());
+            let copies = matches!(op, Op::Embed { .. } | Op::EmbedPositions { .. });
+            planned.forward == 0 && !copies && facts.keyed != Keyed::Probs && !facts.discrete
         };
         let planned: Vec<&Planned> = dump.all_planned().iter().filter(telling).collect();
         let every = planned.len().div_ceil(SAMPLE).max(1);

@@ -6,11 +6,10 @@ use ndarray::Axis as NdAxis;
 
 use super::finding::{Finding, Kind, ranges};
 use super::part::Part;
-use super::span::key;
 use super::suspects::search::{Accused, search};
 use super::trail::Trail;
 use crate::dump;
-use crate::engine::{Activation, Axis, Site, Value};
+use crate::engine::{Axis, Counts, Graph, Role, Site, Value};
 
 impl Trail {
     /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
@@ -55,20 +54,16 @@ impl Trail {
     /// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after
     /// the other.
     fn has_value_of(&self, site: Site, named: Site, part: &Part) -> bool {
-        let (to, from) = (site.activation.row().axes, named.activation.row().axes);
-        let values = if to.len() == from.len() {
-            part.values.clone()
-        } else {
-            match (from, part.values.ndim()) {
-                ([_, Axis::QueryFeature | Axis::KeyFeature], 2) => {
-                    split_heads(&part.values, self.model.config.head_dim)
-                }
-                ([.., Axis::HeadDim], 3) => join_heads(&part.values),
-                _ => return false,
-            }
+        let (to, from) = (&self.model.graph[site], &self.model.graph[named]);
+        let alike = to.axes.len() == from.axes.len() && to.row_axis() == from.row_axis();
+        let values = match (&from.axes[..], part.values.ndim()) {
+            _ if alike => part.values.clone(),
+            ([_, Axis { counts: Counts::Joined { width, .. }, .. }], 2) => split_heads(&part.values, *width),
+            ([Axis { counts: Counts::Heads(_), .. }, _, _], 3) => join_heads(&part.values),
+            _ => return false,
         };
         let exact = self.exact();
-        let row_axis = NdAxis(to.iter().position(|axis| axis.is_row()).unwrap_or_default());
+        let row_axis = NdAxis(to.row_axis());
         let same = values.ndim() == exact.ndim()
             && (0..values.ndim()).all(|axis| NdAxis(axis) == row_axis || values.shape()[axis] == exact.shape()[axis]);
         same && self.is_value_of(site, &Part { values, ..part.clone() }, self.healed.expected())
@@ -76,7 +71,8 @@ impl Trail {
 
     /// The suspects of a tensor that is not what its name says.
     fn relabelled(&self, finding: &Finding, all: &[Finding]) -> Vec<Accused> {
-        let name = key(finding.site, finding.step);
+        let graph = &self.model.graph;
+        let name = graph.key(finding.site, finding.step);
         let Some(label) = finding.label else {
             return self
                 .other_rows(finding)
@@ -84,24 +80,25 @@ impl Trail {
                 .map(|words| Accused::of_label("ref_token_rows", &name, words))
                 .collect();
         };
-        let words = format!("its values are those of {}", key(label, finding.step));
+        let words = format!("its values are those of {}", graph.key(label, finding.step));
         let accused = |id: &'static str| Accused::of_label(id, &name, words.clone());
-        if finding.site.activation == Activation::Block && label.activation == Activation::FinalNorm {
+        if graph.is(finding.site, Role::Block) && graph.is(label, Role::FinalNorm) {
             return vec![accused("ref_post_final_norm")];
         }
-        let stream = |site: Site| matches!(site.activation, Activation::Block | Activation::EmbedTokens);
-        if finding.site.activation != label.activation && !(stream(finding.site) && stream(label)) {
+        let stream = |site: Site| graph.is_stream(site);
+        if graph.class(finding.site) != graph.class(label) && !(stream(finding.site) && stream(label)) {
             return vec![accused("ref_wrong_point")];
         }
         // The same op of another layer: all of them moved by one, or one written under two names.
         let moved = |other: &&Finding| {
-            let ahead = other.label.map(|label| stream_order(label) - stream_order(other.site));
+            let ahead = other.label.map(|label| stream_order(label, graph) - stream_order(other.site, graph));
             other.kind == Kind::Mislabelled
-                && other.site.activation == finding.site.activation
-                && ahead == Some(stream_order(label) - stream_order(finding.site))
+                && graph.class(other.site) == graph.class(finding.site)
+                && ahead == Some(stream_order(label, graph) - stream_order(finding.site, graph))
         };
         let twin = self.is_twin(finding, label) && all.iter().filter(moved).count() < 2;
-        let neighbour = finding.site.layer.abs_diff(label.layer) <= 1;
+        let layer = |site: Site| graph[site].layer.unwrap_or(0);
+        let neighbour = layer(finding.site).abs_diff(layer(label)) <= 1;
         let ids: &[&'static str] = match (twin, neighbour) {
             (true, true) => &["duplicate_tensor", "ref_layer_off_by_one"],
             (true, false) => &["duplicate_tensor"],
@@ -119,12 +116,12 @@ impl Trail {
     /// Which rows a tensor has, in words, if they are those of the same activation in another order.
     fn other_rows(&self, finding: &Finding) -> Option<String> {
         let part = self.stored(finding.site, finding.step).ok()??;
-        let axis = finding.site.activation.row().axes.iter().position(|axis| axis.is_row())?;
+        let (axis, graph) = (self.model.graph[finding.site].row_axis(), &self.model.graph);
         if finding.step > 0 && part.rows.len() == 1 {
             let before = self.stored(finding.site, finding.step - 1).ok()??;
             let last = before.values.index_axis(NdAxis(axis), before.rows.len().checked_sub(1)?);
             let same = last == part.values.index_axis(NdAxis(axis), 0);
-            return same.then(|| format!("its row is that of {}", key(finding.site, finding.step - 1)));
+            return same.then(|| format!("its row is that of {}", graph.key(finding.site, finding.step - 1)));
         }
         let scene = finding.scene.as_ref()?;
         let exact = scene.exact()?;
@@ -150,21 +147,33 @@ impl Trail {
 }
 
 /// Whether one finding is likely to have the cause of another: the same op, not all of whose inputs were dumped.
-fn is_alike(one: &Finding, other: &Finding) -> bool {
-    let alike = one.site.activation == other.site.activation && !one.exact && !other.exact;
+fn is_alike(one: &Finding, other: &Finding, graph: &Graph) -> bool {
+    let alike = graph.class(one.site) == graph.class(other.site) && !one.exact && !other.exact;
     alike && one.kind == other.kind && !one.suspects.is_empty()
 }
 
 /// The same suspects in another layer: they are not searched for again, and the proof tells whether they are right.
-fn moved(earlier: &Finding, to: Site) -> Vec<Accused> {
-    let to_layer = |site: &Site| Site::new((site.layer + to.layer).saturating_sub(earlier.site.layer), site.activation);
-    let moved = |suspect: &Accused| Accused { sites: suspect.sites.iter().map(to_layer).collect(), ..suspect.clone() };
-    earlier.suspects.iter().filter(|suspect| suspect.edit.is_some()).map(moved).collect()
+fn moved(earlier: &Finding, to: Site, graph: &Graph) -> Vec<Accused> {
+    let layer = |site: Site| graph[site].layer.unwrap_or(0).cast_signed();
+    let by = layer(to) - layer(earlier.site);
+    let to_layer = |site: &Site| match graph[*site].layer {
+        Some(own) => graph.twin(*site, own.saturating_add_signed(by)),
+        None => (by == 0).then_some(*site),
+    };
+    let moved = |suspect: &Accused| {
+        let edit = suspect.edit.as_ref()?.moved(graph, by)?;
+        Some(Accused {
+            sites: suspect.sites.iter().filter_map(to_layer).collect(),
+            edit: Some(edit),
+            ..suspect.clone()
+        })
+    };
+    earlier.suspects.iter().filter_map(moved).collect()
 }
 
 /// The place of a layer, the embedding before the first.
-fn stream_order(site: Site) -> isize {
-    site.in_layer().map_or(-1, usize::cast_signed)
+fn stream_order(site: Site, graph: &Graph) -> isize {
+    graph[site].layer.map_or(-1, usize::cast_signed)
 }
 
 /// `1-11, 11`, or `11, 10, 9, ...`.
@@ -196,13 +205,14 @@ fn join_heads(values: &Value) -> Value {
 
 /// What was found, with its suspects.
 pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Finding> {
+    let graph = &trail.model.graph;
     let mut findings = trail.findings().to_vec();
     for index in 0..findings.len() {
         if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
-            let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index]));
+            let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index], graph));
             let found = match (&findings[index].scene, earlier) {
                 (Some(scene), _) => search(scene, &AtomicBool::new(false)),
-                (None, Some(earlier)) => moved(earlier, findings[index].site),
+                (None, Some(earlier)) => moved(earlier, findings[index].site, graph),
                 (None, None) => Vec::new(),
             };
             findings[index].suspects = found;

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::engine::{Activation, Site, inputs};
-use crate::model::Config;
+use crate::engine::{Graph, Site};
 
 /// The activations of one forward that are known to be right and whole, and what lies between them.
 #[derive(Debug, Default)]
@@ -47,8 +46,8 @@ impl Spans {
     }
 
     /// `site` is right; `whole`: with all rows.
-    pub fn ground(&mut self, site: Site, whole: bool) {
-        self.good.push((Some(site), key(site, self.forward)));
+    pub fn ground(&mut self, site: Site, whole: bool, graph: &Graph) {
+        self.good.push((Some(site), graph.key(site, self.forward)));
         if whole {
             self.grounded.insert(site);
         }
@@ -67,46 +66,32 @@ impl Spans {
     }
 
     /// What lies before `site`.
-    pub fn reach(&self, site: Site, config: &Config) -> Reach {
+    pub fn reach(&self, site: Site, graph: &Graph) -> Reach {
         let mut missing = HashSet::new();
-        self.visit(site, config, &mut missing);
-        let order = |site| order(site, config);
-        let first = missing.iter().copied().chain([site]).min_by_key(|site| order(*site)).unwrap_or(site);
-        let before = self.good.iter().rev().find(|(good, _)| good.is_none_or(|good| order(good) < order(first)));
+        self.visit(site, graph, &mut missing);
+        let first = missing.iter().copied().min().map_or(site, |first| first.min(site));
+        let before = self.good.iter().rev().find(|(good, _)| good.is_none_or(|good| good < first));
         // Norm and head after the last block count as part of it.
-        let layers: HashSet<usize> = missing
-            .iter()
-            .chain([&site])
-            .map(|site| layer_order(*site, config).clamp(1, config.num_hidden_layers))
-            .collect();
+        let layers: HashSet<usize> =
+            missing.iter().chain([&site]).map(|site| layer_order(*site, graph).clamp(1, graph.layers())).collect();
         Reach { ops: missing.len(), layers: layers.len(), last_good: before.map(|(_, name)| name.clone()) }
     }
 
-    fn visit(&self, site: Site, config: &Config, missing: &mut HashSet<Site>) {
-        for input in inputs(site, config) {
-            let input = input.site();
+    fn visit(&self, site: Site, graph: &Graph, missing: &mut HashSet<Site>) {
+        for read in &graph[site].reads {
+            let input = read.site();
             if !self.grounded.contains(&input) && missing.insert(input) {
-                self.visit(input, config, missing);
+                self.visit(input, graph, missing);
             }
         }
     }
 }
 
-/// The place of an activation in the program: its layer, counted from 1, and its place there.
-pub(super) fn order(site: Site, config: &Config) -> (usize, Activation) {
-    (layer_order(site, config), site.activation)
-}
-
-/// Embedding, layers, then what follows the last.
-fn layer_order(site: Site, config: &Config) -> usize {
-    match (site.in_layer(), site.activation) {
-        (Some(layer), _) => layer + 1,
-        (None, Activation::EmbedTokens) => 0,
-        (None, _) => config.num_hidden_layers + 1,
+/// The layer of an activation, counted from 1: 0 before all layers, one more than there are behind them.
+pub(super) fn layer_order(site: Site, graph: &Graph) -> usize {
+    match graph[site].layer {
+        Some(layer) => layer + 1,
+        None if graph.tail().is_some_and(|tail| site.index() >= tail) => graph.layers() + 1,
+        None => 0,
     }
-}
-
-/// The key of an activation in a dump: the canonical name, with the decode step.
-pub fn key(site: Site, forward: usize) -> String {
-    if forward == 0 { site.to_string() } else { format!("{site}@{forward}") }
 }

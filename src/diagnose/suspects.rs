@@ -2,12 +2,14 @@
 //! the one that reproduces the tensor is named.
 //!
 //! A [`Suspect`] is a declaration: an id, what people see, what to do, the ops it applies to, and the changed ops to try
-//! ([`Variant`]), which are those of the engine with another argument. [`search`] tries them; [`shape`] describes an error
-//! that none of them makes.
+//! ([`Variant`]), which are those of the graph with another constant, other weights or other inputs. [`search`] tries them;
+//! [`shape`] describes an error that none of them makes.
 
 mod attention;
 mod embedding;
+mod experts;
 mod fit;
+mod knobs;
 mod labels;
 mod layouts;
 mod mlp;
@@ -23,9 +25,8 @@ pub mod shape;
 mod spectroscopy;
 pub mod switch;
 
-use std::sync::Arc;
-
-use crate::engine::{Activation, Edit, Step};
+use crate::engine::{Edit, Role};
+pub use knobs::Back;
 use scene::Scene;
 
 /// A mistake that ports make.
@@ -35,8 +36,8 @@ pub struct Suspect {
     pub id: &'static str,
     /// What it is, in one sentence.
     pub summary: &'static str,
-    /// The activations it makes wrong; none for mistakes of a dump, which have no op.
-    pub ops: &'static [Activation],
+    /// The ops that it makes wrong, by what they are for; none for mistakes of a dump, which have no op.
+    pub ops: &'static [Role],
     /// How it shows.
     pub symptom: &'static str,
     /// How it comes about.
@@ -50,7 +51,7 @@ pub struct Suspect {
 }
 
 /// One way of making a mistake.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Variant {
     /// What is computed, and what the model wants: "theta 10000 where the model has 500000".
     pub words: String,
@@ -59,22 +60,32 @@ pub struct Variant {
 }
 
 impl Suspect {
+    /// Whether an op that is for `role` can be wrong in this way.
+    pub fn is_of(&self, role: Option<Role>) -> bool {
+        role.is_some_and(|role| self.ops.contains(&role))
+    }
+
     /// Whether it should have shown in the forwards before, where the op was right: a small one may have been too small
     /// there, and an engine may have other code for decode steps.
     pub fn is_late(&self, scene: &Scene) -> bool {
         rope::shows_from(self).is_some_and(|position| position < scene.right_until)
     }
-}
 
-impl std::fmt::Debug for Variant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.words)
+    /// What it is and what to do: models have some constants the one way or the other.
+    pub fn said(&self, scene: &Scene) -> (&'static str, &'static str) {
+        let back = self.back().filter(|back| (back.of)(scene));
+        back.map_or((self.summary, self.fix), |back| (back.summary, back.fix))
+    }
+
+    /// The same mistake the other way round, if models have it both ways.
+    pub fn back(&self) -> Option<&'static Back> {
+        knobs::BACK.iter().find(|back| back.id == self.id)
     }
 }
 
 impl Variant {
-    fn new(words: impl Into<String>, edit: impl Fn(&mut Step) + Send + Sync + 'static) -> Self {
-        Self { words: words.into(), edit: Arc::new(edit) }
+    fn new(words: impl Into<String>, edit: Edit) -> Self {
+        Self { words: words.into(), edit }
     }
 }
 
@@ -86,6 +97,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         norms::SUSPECTS,
         residual::SUSPECTS,
         mlp::SUSPECTS,
+        experts::SUSPECTS,
         layouts::SUSPECTS,
         projections::SUSPECTS,
         rope::SUSPECTS,

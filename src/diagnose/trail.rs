@@ -17,8 +17,9 @@ use super::noise::{Expected, Noise, Terms, measure};
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
+use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
-use crate::engine::{Activation, Site, Value};
+use crate::engine::{Class, Site, Value};
 use crate::model::Model;
 
 /// What a dump has of one op.
@@ -50,16 +51,18 @@ pub struct Trail {
     /// Where the last residual stream stands that was dumped, and what was dumped since.
     pub(super) anchor: (Forced, Vec<(Site, Part)>),
     /// Ops that have been in order with exact operands: their arithmetic is known.
-    pub(super) exact_operands: HashSet<Activation>,
+    pub(super) exact_operands: HashSet<Class>,
     /// Whether a span of several ops has been in order with exact operands.
     pub(super) exact_spans: bool,
     /// Ratios of error to noise of the same kernel before.
-    pub(super) kin: HashMap<Activation, Vec<f64>>,
+    pub(super) kin: HashMap<Class, Vec<f64>>,
     pub(super) recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
     /// What speaks for weights of fewer bits.
     pub(super) coarse: Coarse,
+    /// What ops that were not dumped have chosen since the anchor.
+    pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
     /// How often suspects have been searched for.
     pub(super) searches: usize,
@@ -86,6 +89,7 @@ impl Trail {
             recent: VecDeque::new(),
             presumed: None,
             coarse: Coarse::default(),
+            choices: Choices::default(),
             findings: Vec::new(),
             searches: 0,
             ends: vec![ids.len()],
@@ -101,6 +105,7 @@ impl Trail {
         self.spans.begin_forward();
         self.ends.push(self.ends.last().map_or(0, |end| end + ids.len()));
         self.anchor = (self.healed.clone(), Vec::new());
+        self.choices = Choices::default();
         self.recent.clear();
     }
 
@@ -131,7 +136,7 @@ impl Trail {
 
     /// Follows the dump by one op.
     pub fn step(&mut self) -> Result<Option<(Site, Look)>, dump::Error> {
-        if self.healed.next() == Some(Site::whole(Activation::LmHead)) {
+        if self.healed.next().is_some_and(|next| self.model.graph.is_head(next)) {
             // Logits are the largest of all: what no later op reads makes room for them.
             self.recent.clear();
             self.healed.leave_layer();
@@ -151,10 +156,11 @@ impl Trail {
             fork.followed.step_exact();
             fork.followed.step_draws(computed_in);
         }
+        let ties = self.settle_choices(site, part.as_ref(), computed_in);
         self.recognise_open(site);
         let mut look = Look { part, precision, noise: None, finding: None };
         if let Some(part) = look.part.take() {
-            self.weigh(site, &part, computed_in, &mut look);
+            self.weigh(site, &part, computed_in, &ties, &mut look);
             look.part = Some(part);
         }
         self.remember(site);
@@ -174,23 +180,23 @@ impl Trail {
     }
 
     pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {
-        let config = &self.model.config;
-        let reach = self.spans.reach(site, config);
+        let graph = &self.model.graph;
+        let reach = self.spans.reach(site, graph);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
         // times the largest ratio of error to noise of the layers before it.
-        let kin = self.kin.get(&kernel(site.activation)).filter(|kin| kin.len() >= 2 && reach.ops == 0);
+        let kin = self.kin.get(&graph.peers(site)).filter(|kin| kin.len() >= 2 && reach.ops == 0);
         Terms {
             limit: reach.limit(),
             kin: kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max)),
-            least: precision.least(site, config, self.healed.exact().shape()),
+            least: precision.least(&graph[site], self.healed.exact().shape()),
         }
     }
 
     pub(super) fn measure(&self, site: Site, part: &Part, expected: Expected, terms: Terms) -> Noise {
-        measure(site, &self.model.config, self.healed.first_position(), part, expected, terms)
+        measure(site, &self.model.graph, self.healed.first_position(), part, expected, terms)
     }
 
-    fn weigh(&mut self, site: Site, part: &Part, precision: Precision, look: &mut Look) {
+    fn weigh(&mut self, site: Site, part: &Part, precision: Precision, ties: &[Tie], look: &mut Look) {
         self.forget_harmless(site);
         let terms = self.terms(site, precision);
         let mut noise = self.measure(site, part, self.healed.expected(), terms);
@@ -213,6 +219,12 @@ impl Trail {
                 noise = self.measure(site, part, self.healed.expected(), terms);
                 permuted = None;
             }
+        }
+        let mut tied = (site, ties.to_vec());
+        if !noise.is_in_order()
+            && let Some((better, at, ties)) = self.other_choice(site, part, precision, terms, &noise)
+        {
+            (noise, tied) = (better, (at, ties));
         }
         if !noise.is_in_order() && self.is_before_norm(site, part) {
             look.noise = Some(noise);
@@ -249,6 +261,7 @@ impl Trail {
                 finding.site == site && finding.step == self.spans.forward()
             };
             look.finding = presumed.into_iter().find(here);
+            look.finding = look.finding.or_else(|| self.note_ties(tied.0, part, &noise, &tied.1));
             look.noise = Some(noise);
         } else {
             let index = self.suspect(site, part.clone(), &noise, harmless);
@@ -260,44 +273,31 @@ impl Trail {
 
     /// Goes on with the dump's value, which is what its inputs give.
     fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
-        // Nothing reads logits.
-        if site.activation != Activation::LmHead {
+        // Nothing reads what the model returns.
+        if self.model.graph.output() != Some(site) {
             self.healed.force(site, part);
             if let Some(fork) = &mut self.fork {
                 fork.followed.force(site, part);
             }
         }
-        if self.spans.reach(site, &self.model.config).ops == 0 && noise.local_error > 0.0 {
-            self.kin.entry(kernel(site.activation)).or_default().push(noise.ratio());
+        if self.spans.reach(site, &self.model.graph).ops == 0 && noise.local_error > 0.0 {
+            self.kin.entry(self.model.graph.peers(site)).or_default().push(noise.ratio());
         }
         self.ground(site, part);
     }
 
     pub(super) fn ground(&mut self, site: Site, part: &Part) {
         let whole = part.rows.len() == self.rows(site);
-        self.spans.ground(site, whole);
-        if whole && matches!(site.activation, Activation::EmbedTokens | Activation::Block) {
+        self.spans.ground(site, whole, &self.model.graph);
+        if whole && self.model.graph.is_stream(site) {
             self.anchor = (self.healed.at_residual(), Vec::new());
+            self.choices = Choices::default();
         } else {
             self.anchor.1.push((site, part.clone()));
         }
     }
 
     pub(super) fn rows(&self, site: Site) -> usize {
-        let axes = site.activation.row().axes;
-        let at = axes.iter().position(|axis| axis.is_row()).expect("every activation has a row axis");
-        self.healed.exact().shape()[at]
-    }
-}
-
-/// Ops that an engine computes with the same code, on rows of the same kind.
-pub(super) fn kernel(activation: Activation) -> Activation {
-    use Activation as A;
-    match activation {
-        A::PostAttentionNorm | A::FinalNorm => A::InputNorm,
-        A::KNorm => A::QNorm,
-        A::KRope => A::QRope,
-        A::Block => A::ResidMid,
-        other => other,
+        self.healed.exact().shape()[self.model.graph[site].row_axis()]
     }
 }

@@ -10,19 +10,19 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, suspects};
 use super::confirm::confirm;
-use super::finding::{Harmless, Kind};
+use super::finding::{Finding, Harmless, Kind};
 use super::judge::{Judge, Judgement};
 use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
 use super::relabel::describe;
 use super::report::{ActivationRow, Local, Report, Status};
-use super::span::key;
 use super::suspects::search::Accused;
+use super::tie::follow;
 use super::trail::{Look, Trail};
 use super::witnesses::{CANDIDATE, REFERENCE, Witnesses, notes, sources};
 use crate::dump::{self, Dump};
-use crate::engine::{Activation, LogitRows, Run, Site, Value};
+use crate::engine::{LogitRows, Role, Run, Site, Value};
 use crate::metrics::Comparison;
 use crate::model::Model;
 use crate::ops::Real;
@@ -113,9 +113,8 @@ impl Walk {
                 .filter_map(|(trail, index)| trail.as_ref().and_then(|trail| trail.findings().get((*index)?)));
             let Some(finding) = findings.min_by_key(|finding| finding.kind == Kind::Equivalent) else { continue };
             row.status = match (finding.kind, finding.harmless) {
-                (Kind::Equivalent, Some(Harmless::LowPrecision | Harmless::CoarseWeights)) | (Kind::Unsettled, _) => {
-                    Status::Rounding
-                }
+                (Kind::Equivalent, Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Tie(_)))
+                | (Kind::Unsettled, _) => Status::Rounding,
                 (Kind::Equivalent, _) => Status::Equivalent,
                 _ => Status::Bad,
             };
@@ -158,6 +157,16 @@ impl Walk {
         if let Some(engine) = &mut self.engine {
             at = at.or(engine.next());
             engine.step();
+            // Our own pass goes on with the dump's choice, where that is a tie.
+            for (trail, look) in self.trails.iter().zip(&looks) {
+                if let (Some(trail), Some(Look { part: Some(part), finding: Some(index), .. })) = (trail, look)
+                    && let finding = &trail.findings()[*index]
+                    && matches!(finding.harmless, Some(Harmless::Tie(_)))
+                    && at == Some(finding.site)
+                {
+                    follow(engine, finding.site, part, &finding.rows);
+                }
+            }
         }
         Ok(at.map(|site| (site, looks)))
     }
@@ -168,7 +177,7 @@ impl Walk {
         let dumped = |index: usize| looks[index].as_ref().map(|look| look.part.as_ref().map(Cow::Borrowed));
         let ours = || {
             let value = self.engine.as_ref()?.get(site)?.clone();
-            Some(Cow::Owned(Part::whole(value, site, tokens)))
+            Some(Cow::Owned(Part::whole(value, &self.model.graph[site], tokens)))
         };
         [dumped(CANDIDATE).unwrap_or_else(ours), dumped(REFERENCE).unwrap_or_else(ours)]
     }
@@ -176,16 +185,18 @@ impl Walk {
     fn row(&mut self, site: Site, looks: &Looks) -> ActivationRow {
         let [values, expected] = self.sides(site, looks);
         let first: usize = self.steps[..self.forward].iter().sum();
-        if let (Some(values), Some(expected), Activation::Block) = (&values, &expected, site.activation) {
+        let graph = Arc::clone(&self.model.graph);
+        if let (Some(values), Some(expected), true) = (&values, &expected, graph.is(site, Role::Block)) {
             let limits = looks.iter().flatten().filter_map(|look| look.noise.as_ref()).map(|noise| noise.massive_above);
             let limit = limits.fold(f64::INFINITY, f64::min);
-            self.massive.look(&key(site, self.forward), first, values, expected, limit);
+            self.massive.look(&graph.key(site, self.forward), first, values, expected, limit);
         }
         let comparison = values.zip(expected).and_then(|(values, expected)| {
-            let (comparison, worst, _) = compare_parts(site, &self.model.config, first, &values, &expected)?;
+            let (comparison, worst, _) = compare_parts(site, &graph, first, &values, &expected)?;
             Some((comparison, worst))
         });
         if let [Some(a), Some(b)] = findings_of(looks)
+            && !self.has_ties(|finding| (finding.site, finding.step) == (site, self.forward))
             && same_error(&self.trails, looks)
         {
             self.shared.push([a, b]);
@@ -198,8 +209,8 @@ impl Walk {
         let nan = Comparison { error: f64::NAN, cosine: f64::NAN, max_abs: f64::NAN, ..Comparison::default() };
         let (comparison, worst) = comparison.unwrap_or((nan, Worst::default()));
         ActivationRow {
-            name: key(site, self.forward),
-            layer: site.in_layer(),
+            name: graph.key(site, self.forward),
+            layer: graph[site].layer,
             step: self.forward,
             error: comparison.error,
             cosine: comparison.cosine,
@@ -222,11 +233,19 @@ impl Walk {
         match judgement {
             None => Status::Missing,
             Some(Judgement::OutOfLine | Judgement::Follows) if wrong_before => Status::Propagated,
+            // The two sides went on with different choices.
+            Some(Judgement::OutOfLine | Judgement::Follows) if self.has_ties(|_| true) => Status::Rounding,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.judge.coarsest() != Precision::F32 => Status::Rounding,
             Some(_) if self.trails.iter().flatten().any(|trail| trail.describe_coarse().is_some()) => Status::Rounding,
             Some(_) => Status::Ok,
         }
+    }
+
+    /// Whether some finding of that kind is a tie.
+    fn has_ties(&self, which: impl Fn(&Finding) -> bool) -> bool {
+        let mut findings = self.trails.iter().flatten().flat_map(Trail::findings);
+        findings.any(|finding| matches!(finding.harmless, Some(Harmless::Tie(_))) && which(finding))
     }
 
     fn local(&self, site: Site, looks: &Looks) -> Option<Local> {
@@ -251,7 +270,7 @@ impl Walk {
     /// `interrupt` is set.
     pub fn suspects(&self, name: &str, interrupt: &AtomicBool) -> Vec<Accused> {
         let findings = self.trails.iter().flatten().flat_map(Trail::findings);
-        let of_row = findings.filter(|finding| key(finding.site, finding.step) == name);
+        let of_row = findings.filter(|finding| self.model.graph.key(finding.site, finding.step) == name);
         of_row.flat_map(|finding| suspects(finding, interrupt)).collect()
     }
 
@@ -278,15 +297,13 @@ impl Walk {
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
         let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
         coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
-        let hidden = self
-            .trails
-            .iter()
-            .flatten()
-            .any(|trail| !trail.arithmetic().describe().is_empty() || trail.describe_coarse().is_some());
+        let hidden = self.trails.iter().flatten().any(|trail| {
+            !trail.arithmetic().describe(&self.model.graph).is_empty() || trail.describe_coarse().is_some()
+        });
         let (verdict, sentence, divergences) =
-            conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows);
+            conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
-            let name = key(finding.site, finding.step);
+            let name = self.model.graph.key(finding.site, finding.step);
             format!(
                 "both dumps are off in the same way at {name}, and {} tensors in all: the model has something that our \
                  engine does not know",
@@ -297,8 +314,8 @@ impl Walk {
             verdict,
             sentence,
             divergences,
-            blind_spots: blind_spots(&self.model.config, &path, &self.ids, &self.steps, &coverage),
-            notes: notes(&self.witnesses, &self.trails)
+            blind_spots: blind_spots(&self.model, &path, &self.ids, &self.steps, &coverage),
+            notes: notes(&self.witnesses, &self.trails, &self.model.graph)
                 .into_iter()
                 .chain(proofs)
                 .chain(unknown)
@@ -320,7 +337,7 @@ pub fn walk(
     witnesses: Witnesses,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Report, dump::Error> {
-    let total = crate::engine::Program::new(&model.config).sites().len() * steps.len();
+    let total = model.graph.len() * steps.len();
     let mut walk = Walk::new(model, ids, steps, witnesses)?;
     while walk.advance()?.is_some() {
         progress(walk.rows.len(), total);

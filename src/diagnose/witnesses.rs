@@ -7,6 +7,7 @@ use super::precision::Precision;
 use super::report::Source;
 use super::trail::Trail;
 use crate::dump::Dump;
+use crate::engine::Graph;
 use crate::model::Model;
 
 /// The dumps to compare; at least one.
@@ -30,12 +31,12 @@ impl Witnesses {
 }
 
 /// What the user should know of the dumps.
-pub(super) fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2]) -> Vec<String> {
+pub(super) fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2], graph: &Graph) -> Vec<String> {
     let mut notes = Vec::new();
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
         let learnt = trail.iter().flat_map(|trail| {
-            let learnt = trail.arithmetic().describe().into_iter().chain(trail.describe_coarse());
-            learnt.chain(harmless(trail.findings()))
+            let learnt = trail.arithmetic().describe(graph).into_iter().chain(trail.describe_coarse());
+            learnt.chain(harmless(trail.findings(), graph))
         });
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }

@@ -1,38 +1,50 @@
 //! The table of aliases: what other programs call the activations, declared once.
 //!
+//! What a family itself calls its modules comes before it. A word may stand in several rows: it means the first role that
+//! the layer has, so that `mlp` is the sum of the experts where there are any, and `post_attention_layernorm` is the norm
+//! behind attention where attention's output has one.
+//!
 //! Names are compared in a normal form: lower case, with `_` for every `.`, `/`, `-`, `[`, `]`, `:` and blank, so that
 //! `Qcur-3`, `hidden_states[3]` and `layers/3/q` need no rows of their own.
 
-use crate::engine::Activation;
+use crate::engine::Role;
 
 /// What a word says about the values beneath it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
     /// An activation of the table.
-    Is(Activation),
+    Is(Role),
     /// The residual stream as it enters the layer: the block before it, or the embeddings.
     Entering,
     /// `q kᵀ` before the scale and the mask, as ggml keeps it.
     Unscaled,
     /// A norm before its weight, as `TransformerLens` keeps it.
-    BeforeWeight(Activation),
+    BeforeWeight(Role),
+    /// What each chosen expert computes, as ggml keeps it: in the order in which the router chose them.
+    Ranked(Role),
+    /// Which experts were chosen, in that order: ids.
+    Chosen,
     /// A name that ggml gives to a projection, to the projection plus bias, and to its rotation: the repeats decide.
-    Repeated(Activation, Activation),
+    Repeated(Role, Role),
 }
 
-use Activation as A;
-use Word::{BeforeWeight, Entering, Is, Repeated, Unscaled};
+use Role as A;
+use Word::{BeforeWeight, Chosen, Entering, Is, Ranked, Repeated, Unscaled};
 
 /// Activations that no layer owns.
 #[rustfmt::skip]
 pub(super) const WHOLE: &[(Word, &[&str])] = &[
+    (Is(A::Embeddings), &["embeddings", "after_embeddings", "after_embedding", "after_embed", "inp_scaled", "inpl"]),
     (Is(A::EmbedTokens), &["model_embed_tokens", "embed_tokens", "hook_embed", "embd", "inp_embd", "embeddings",
         "embedding", "after_embeddings", "after_embedding", "after_embed", "wte", "transformer_wte", "tok_embeddings",
-        "embed", "token_embd", "token_embeddings", "inputs_embeds", "input_embeds"]),
+        "embed", "token_embd", "token_embeddings", "inputs_embeds", "input_embeds", "inp_scaled"]),
+    (Is(A::EmbedPositions), &["embed_positions", "model_embed_positions", "wpe", "transformer_wpe", "hook_pos_embed",
+        "pos_embd", "pos_embed", "position_embd"]),
     (Is(A::FinalNorm), &["model_norm", "norm", "final_norm", "result_norm", "ln_f", "transformer_ln_f",
         "final_layernorm", "output_norm", "final_rmsnorm", "after_final_norm", "after_norm", "last_hidden_state",
         "rms_final", "ln_final"]),
     (BeforeWeight(A::FinalNorm), &["ln_final_hook_normalized"]),
+    (Is(A::Logits), &["logits", "final_logits", "result_output", "output_logits", "lm_logits", "after_logits"]),
     (Is(A::LmHead), &["lm_head", "logits", "final_logits", "result_output", "output_logits", "unembed",
         "after_lm_head", "lm_logits", "after_logits"]),
 ];
@@ -45,6 +57,7 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
         "pre_attn_norm", "pre_attention_norm", "rmsnorm_pre_attn", "attn_rmsnorm", "input_rmsnorm", "rms_att",
         "attn_layernorm"]),
     (BeforeWeight(A::InputNorm), &["ln1_hook_normalized"]),
+    (Is(A::QkvProj), &["qkv_proj", "qkv", "c_attn", "bqkv", "query_key_value"]),
     (Is(A::QProj), &["q_proj", "q", "wq", "query", "q_linear"]),
     (Is(A::KProj), &["k_proj", "k", "wk", "key", "k_linear"]),
     (Is(A::VProj), &["v_proj", "v", "wv", "value", "v_linear", "v_expanded", "value_expanded"]),
@@ -64,19 +77,40 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
         "attention_weights", "kq_soft_max", "kq_soft_max_ext", "softmax", "attn_softmax"]),
     (Is(A::Context), &["context", "z", "kqv", "kqv_out", "kqv_merged", "kqv_merged_cont", "attn_context", "ctx",
         "attn_concat", "o_proj_in"]),
+    (Is(A::AttnOutNorm), &["attn_out_norm", "attn_post_norm", "post_attention_layernorm", "post_attention_norm",
+        "post_attn_norm", "post_attn_layernorm", "ln1_post", "hook_attn_out"]),
+    (BeforeWeight(A::AttnOutNorm), &["ln1_post_hook_normalized"]),
     (Is(A::OProj), &["o_proj", "self_attn", "attn", "attn_out", "attn_output", "attention", "attention_output",
         "attention_out", "self_attention", "o", "wo", "out_proj"]),
     (Is(A::ResidMid), &["resid_mid", "ffn_inp", "attn_residual", "post_attn_residual", "residual_mid", "mid_residual",
-        "resid_attn", "attn_resid", "hook_mlp_in"]),
-    (Is(A::PostAttentionNorm), &["post_attention_layernorm", "post_attention_norm", "post_attn_norm", "ffn_norm",
+        "resid_attn", "attn_resid", "hook_mlp_in", "sa_out"]),
+    (Is(A::MlpNorm), &["post_attention_layernorm", "post_attention_norm", "post_attn_norm", "ffn_norm",
         "mlp_norm", "ln2", "ln_2", "norm2", "pre_mlp_norm", "pre_ffn_norm", "rmsnorm_pre_mlp", "rmsnorm_pre_ffn",
         "rms_ffn", "post_attn_layernorm", "mlp_layernorm"]),
-    (BeforeWeight(A::PostAttentionNorm), &["ln2_hook_normalized"]),
+    (BeforeWeight(A::MlpNorm), &["ln2_hook_normalized"]),
+    (Is(A::MlpOutNorm), &["mlp_out_norm", "ffn_post_norm", "post_ffw_norm", "post_ffn_norm", "post_mlp_norm",
+        "post_feedforward_layernorm", "ln2_post", "hook_mlp_out"]),
+    (BeforeWeight(A::MlpOutNorm), &["ln2_post_hook_normalized"]),
     (Is(A::GateProj), &["gate_proj", "gate", "w1", "ffn_gate", "mlp_pre"]),
     (Is(A::UpProj), &["up_proj", "up", "w3", "ffn_up", "pre_linear"]),
     (Is(A::ActFn), &["act_fn", "act", "silu", "ffn_silu", "ffn_act", "gate_act", "act_gate", "silu_gate", "ffn_gelu"]),
     (Is(A::ActMul), &["act_mul", "ffn_swiglu", "swiglu", "ffn_gate_par", "ffn_geglu", "geglu", "mlp_post", "gated",
         "silu_mul", "gate_up"]),
+    (Is(A::RouterLogits), &["router_logits", "router", "gate_logits", "ffn_moe_logits", "gate"]),
+    (Is(A::Routing), &["routing"]),
+    (Chosen, &["ffn_moe_topk", "ffn_moe_argsort"]),
+    (Is(A::ExpertGate), &["expert_gate", "experts_gate"]),
+    (Is(A::ExpertUp), &["expert_up", "experts_up"]),
+    (Is(A::ExpertAct), &["expert_act", "experts_act"]),
+    (Is(A::ExpertActMul), &["expert_act_mul", "experts_act_mul"]),
+    (Is(A::ExpertDown), &["expert_down", "experts_down"]),
+    (Ranked(A::ExpertGate), &["ffn_moe_gate"]),
+    (Ranked(A::ExpertUp), &["ffn_moe_up"]),
+    (Ranked(A::ExpertAct), &["ffn_moe_silu", "ffn_moe_gelu"]),
+    (Ranked(A::ExpertActMul), &["ffn_moe_swiglu", "ffn_moe_geglu", "ffn_moe_gate_par"]),
+    (Ranked(A::ExpertDown), &["ffn_moe_down"]),
+    (Is(A::Experts), &["experts", "ffn_moe_out", "moe_out", "mlp", "ffn", "ffn_out", "ffn_output", "mlp_out",
+        "mlp_output", "feed_forward", "moe", "block_sparse_moe"]),
     (Is(A::DownProj), &["down_proj", "down", "w2", "mlp", "ffn", "ffn_out", "ffn_down", "ffn_output", "mlp_out",
         "mlp_output", "feed_forward"]),
     (Is(A::Block), &["", "block", "l_out", "resid_post", "layer_out", "layer_output", "block_out", "block_output",
@@ -87,7 +121,7 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
 /// Names of one sublayer's result: `after_attn` may as well be the residual stream after it, so these never follow
 /// an `after_`.
 pub(super) const SUBLAYERS: &[&str] =
-    &["attn", "self_attn", "attention", "self_attention", "mlp", "ffn", "feed_forward"];
+    &["attn", "self_attn", "attention", "self_attention", "mlp", "ffn", "feed_forward", "block_sparse_moe", "moe"];
 
 /// What may stand before a layer's number; `""` is the short form, `3.q_rope`.
 pub(super) const BEFORE: &[&str] = &[
@@ -121,6 +155,7 @@ pub(super) const INDEXED: &[(Indexed, &[&str])] = &[
     (Indexed::HiddenState, &["hidden_states_{}", "all_hidden_states_{}", "output_hidden_states_{}",
         "decoder_hidden_states_{}", "outputs_hidden_states_{}"]),
     (Indexed::Layer(A::Probs), &["attentions_{}", "all_attentions_{}", "output_attentions_{}", "outputs_attentions_{}"]),
+    (Indexed::Layer(A::RouterLogits), &["output_router_logits_{}", "outputs_router_logits_{}", "all_router_logits_{}"]),
     (Indexed::Layer(A::KRope), &["past_key_values_{}_key", "past_key_values_{}_keys", "past_key_values_{}_k",
         "past_key_values_{}_0", "past_key_values_layers_{}_keys", "past_key_values_key_cache_{}", "key_cache_{}"]),
     (Indexed::Layer(A::VProj), &["past_key_values_{}_value", "past_key_values_{}_values", "past_key_values_{}_v",
@@ -133,7 +168,7 @@ pub(super) enum Indexed {
     /// `hidden_states`: 0 is the embeddings, `i` the output of block `i - 1`, the last is after the final norm.
     HiddenState,
     /// Layers.
-    Layer(Activation),
+    Layer(Role),
 }
 
 /// Integer tensors that hold the ids fed.

@@ -1,5 +1,7 @@
 //! Puts a stored tensor into the layout of the activation table, and lets the values decide what its shape leaves open.
 
+use std::ops::Range;
+
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 
 use super::shape::{Frame, Kind, Reading, Role, Rows, Wanted};
@@ -16,7 +18,7 @@ const SAMPLE: usize = 512;
 /// A tensor in the table's layout.
 #[derive(Clone, Debug)]
 pub(super) struct Laid {
-    /// `[row, channel]`, `[head, row, head_dim]`, `[row, head * head_dim]` or `[head, row, key]`.
+    /// `[row, channel]`, `[head, row, head_dim]`, `[row, head * head_dim]`, `[row, slot, channel]` or `[head, row, key]`.
     pub(super) values: ArrayD<f32>,
     /// Key position of the first column.
     pub(super) first_key: usize,
@@ -30,7 +32,7 @@ pub(super) fn row_axis(wanted: &Wanted) -> Axis {
 }
 
 /// The stored rows of `reading` that belong to the forward; all that are stored when the values must tell.
-fn stored_rows(reading: &Reading, frame: Frame) -> std::ops::Range<usize> {
+pub(super) fn stored_rows(reading: &Reading, frame: Frame) -> Range<usize> {
     match reading.holds {
         Rows::All | Rows::Padded => 0..frame.tokens,
         Rows::Joined | Rows::Cache => frame.first..frame.first + frame.tokens,
@@ -77,6 +79,24 @@ pub(super) fn lay_out(values: &ArrayViewD<f32>, reading: &Reading, wanted: &Want
         values = values.into_shape_with_order(IxDyn(&[rows, wanted.heads * wanted.channels])).ok()?;
     }
     Some(Laid { values, first_key, heads_differ })
+}
+
+/// Sorts the slots of every row by the expert that each is of. `chosen` are experts by row, in the order of the slots.
+/// `None` when they are not of these rows.
+pub(super) fn by_expert(laid: &mut Laid, chosen: &ArrayViewD<i64>, stored: Range<usize>) -> Option<()> {
+    let width = chosen.shape().last().copied().filter(|width| *width > 0)?;
+    let chosen = chosen.to_shape((chosen.len() / width, width)).ok()?;
+    let slots = laid.values.shape().get(1).copied().filter(|slots| *slots <= width)?;
+    if chosen.nrows() < stored.end || stored.len() != laid.values.len_of(Axis(0)) {
+        return None;
+    }
+    for (mut row, experts) in laid.values.outer_iter_mut().zip(chosen.outer_iter().skip(stored.start)) {
+        let mut order: Vec<usize> = (0..slots).collect();
+        order.sort_by_key(|slot| experts[*slot]);
+        let sorted = row.select(Axis(0), &order);
+        row.assign(&sorted);
+    }
+    Some(())
 }
 
 /// Our values with the key columns of `laid` only.

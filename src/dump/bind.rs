@@ -26,7 +26,8 @@ impl Dump {
             Ok(())
         })?;
         for planned in &misfits {
-            let reason = Some(format!("does not fit {}, as far as the sizes of the model can be told", planned.site));
+            let reason =
+                Some(format!("does not fit {}, as far as the sizes of the model can be told", planned.activation));
             let (name, shape) = (planned.name.clone(), planned.stored.clone());
             self.unneeded.push(Unmatched { name, shape, reason, guesses: Vec::new() });
         }
@@ -95,8 +96,8 @@ impl Dump {
             Fit::None => format!(
                 "has shape {shape:?}, which does not fit {}: expected {}; check the ids (--ids, --prompt) and the \
                  model, or say in a --map file what it is, or \"ignore\"",
-                named.site,
-                expected(named.site, &named.wanted, frame)
+                named.activation,
+                expected(&self.graph[named.site], &named.wanted, frame)
             ),
         };
         Err(self.tensor_error(&named.name, problem))

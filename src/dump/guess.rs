@@ -1,25 +1,28 @@
 //! The sizes of a model, read from the names and shapes of its dumps, for want of the model itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Options;
 use super::error::Error;
 use super::matching::{Matched, matching};
 use super::plan::Planned;
 use super::shape::Kind;
-use crate::engine::{Activation, Axis};
+use crate::engine::{Graph, Node, Role};
 use crate::formats::Archive;
-use crate::model::Config;
+use crate::model::lower::lower;
+use crate::model::spec::{Attn, Mlp, Rope};
 
-/// More layers than any model has: every layer that a name mentions exists.
-const ANY_LAYER: usize = 1 << 12;
+mod names;
 
 /// What two dumps tell about their model.
 #[derive(Clone, Debug)]
 pub(super) struct Guess {
     /// Sizes only: its numbers that are no sizes mean nothing.
-    pub(super) config: Config,
-    /// Whether the width of a head is told; else q and k count as few heads as their widths allow.
+    pub(super) graph: Arc<Graph>,
+    /// The width of a head.
+    pub(super) head_dim: usize,
+    /// Whether that is told; else q and k count as few heads as their widths allow.
     pub(super) heads_known: bool,
     /// Tokens of the forwards of each dump.
     pub(super) steps: [Vec<usize>; 2],
@@ -42,21 +45,24 @@ impl Votes {
     }
 }
 
-/// Reads the names with every activation allowed, then lets the shapes vote.
+/// Reads the names as those of a model that has all that they ask for, then lets the shapes vote.
 pub(super) fn guess(archives: [&Archive; 2], options: &Options, typed: Option<usize>) -> Result<Guess, Error> {
-    let any = Config { num_hidden_layers: ANY_LAYER, qk_norm: true, qkv_bias: true, ..placeholder() };
-    let read = |archive: &Archive| matching(archive, &any, options.map.as_ref());
-    let matched = [read(archives[0])?, read(archives[1])?];
+    let mut spec = names::asked_for(archives, options.map.as_ref());
+    let any = lower(&spec);
+    let mut matched = archives.map(|archive| matching(archive, &any, options.map.as_ref()));
+    if let Some(refused) = matched.iter_mut().find_map(|matched| matched.refused.take()) {
+        return Err(refused);
+    }
     let steps =
         agreed([steps(archives[0], &matched[0], options, typed), steps(archives[1], &matched[1], options, typed)]);
     let taken =
         || matched.iter().zip(&steps).flat_map(|(m, steps)| m.taken.iter().map(move |planned| (planned, steps)));
 
-    let layers = archives.iter().zip(&matched).map(|(archive, matched)| layers(archive, matched)).max().unwrap_or(1);
-    let normed = |activation| matches!(activation, Activation::QNorm | Activation::KNorm);
+    let layers =
+        archives.iter().zip(&matched).map(|(archive, matched)| layers(archive, matched, &any)).max().unwrap_or(1);
     let mut widths: BTreeMap<&'static str, Votes> = BTreeMap::new();
     for (planned, steps) in taken().filter(|(planned, _)| planned.expression.is_none()) {
-        for (what, size) in sizes(planned, steps.get(planned.forward).copied()) {
+        for (what, size) in sizes(planned, &any[planned.site], steps.get(planned.forward).copied()) {
             widths.entry(what).or_default().add(size);
         }
     }
@@ -66,48 +72,53 @@ pub(super) fn guess(archives: [&Archive; 2], options: &Options, typed: Option<us
     let heads_known = head_dim.is_some();
     let head_dim = head_dim.or(key).or(query).unwrap_or(1);
     let heads = query.map_or_else(|| size("heads").unwrap_or(1), |query| (query / head_dim).max(1));
-    let config = Config {
-        num_hidden_layers: layers,
-        hidden_size: size("hidden").unwrap_or(1),
-        intermediate_size: size("intermediate").unwrap_or(1),
-        vocab_size: size("vocab").unwrap_or(u32::MAX as usize),
-        num_attention_heads: heads,
-        num_key_value_heads: key.map_or(heads, |key| (key / head_dim).max(1)),
-        head_dim,
-        sliding_window: vec![None; layers],
-        qk_norm: taken().any(|(planned, _)| normed(planned.site.activation)),
-        qkv_bias: true,
-        ..placeholder()
-    };
-    Ok(Guess { config, heads_known, steps })
+    let kv_heads = key.map_or(heads, |key| (key / head_dim).max(1));
+    let normed = taken().any(|(planned, _)| any.is(planned.site, Role::QNorm) || any.is(planned.site, Role::KNorm));
+
+    spec.hidden = size("hidden").unwrap_or(1);
+    spec.embed.scale = spec.embed.scale.map(|_| (spec.hidden as f32).sqrt());
+    spec.vocab = size("vocab").unwrap_or(u32::MAX as usize);
+    spec.layers.truncate(layers);
+    for layer in &mut spec.layers {
+        let attn = &mut layer.attn;
+        let scale = (head_dim as f64).sqrt().recip();
+        *attn = Attn { heads, kv_heads, head_dim, scale, window: None, ..attn.clone() };
+        attn.qk_norm = attn.qk_norm.filter(|_| normed);
+        attn.rope = attn.rope.map(|rope| Rope { dims: head_dim, ..rope });
+        match &mut layer.mlp {
+            Mlp::Plain(feed) | Mlp::Gated(feed) => feed.width = size("intermediate").unwrap_or(1),
+            Mlp::Experts { feed, count, router } => {
+                feed.width = size("expert width").unwrap_or(1);
+                *count = size("expert").unwrap_or(1);
+                router.top_k = size("slot").unwrap_or(1);
+            }
+        }
+    }
+    Ok(Guess { graph: Arc::new(lower(&spec)), head_dim, heads_known, steps })
 }
 
 /// Layers that the names mention. A list has no names: it is Hugging Face's `hidden_states`, with the embeddings.
-fn layers(archive: &Archive, matched: &Matched) -> usize {
+fn layers(archive: &Archive, matched: &Matched, graph: &Graph) -> usize {
     let list = archive.entries().iter().all(|entry| entry.name.parse::<usize>().is_ok());
-    let last = matched.taken.iter().filter_map(|planned| planned.site.in_layer()).max();
+    let last = matched.taken.iter().filter_map(|planned| graph[planned.site].layer).max();
     last.map_or(1, |last| if list { last.max(1) } else { last + 1 })
 }
 
-fn placeholder() -> Config {
-    let defaults = Config::from_json(r#"{"model_type": "llama"}"#, "no config.json");
-    defaults.expect("every other key has a default").0
-}
-
-/// What one tensor tells: `hidden`, `intermediate`, `vocab`, `query`, `key` (widths of a row), `head_dim`, `heads`.
-fn sizes(planned: &Planned, tokens: Option<usize>) -> Vec<(&'static str, usize)> {
-    let what = match planned.site.activation.row().axes.iter().rev().find(|axis| **axis != Axis::HeadDim) {
-        Some(Axis::Hidden) => "hidden",
-        Some(Axis::Intermediate) => "intermediate",
-        Some(Axis::Vocab) => "vocab",
-        Some(Axis::QueryFeature) => "query",
-        Some(Axis::KeyFeature) => "key",
-        _ if matches!(planned.site.activation, Activation::QNorm | Activation::QRope) => "query",
-        _ => "key",
+/// What one tensor tells: `hidden`, `intermediate`, `vocab`, `query`, `key` (widths of a row), `head_dim`, `heads`, and of
+/// experts `expert` (how many), `slot` (how many are chosen), `expert width`.
+fn sizes(planned: &Planned, node: &Node, tokens: Option<usize>) -> Vec<(&'static str, usize)> {
+    let axes = || node.axes.iter().rev().map(|axis| axis.name);
+    let what = match axes().find(|name| !["head_dim", "token"].contains(name)).unwrap_or_default() {
+        "head*head_dim" | "head" => "query",
+        "kv_head*head_dim" | "kv_head" => "key",
+        "intermediate" if planned.wanted.kind == Kind::Slots => "expert width",
+        other => other,
     };
     let count: usize = planned.stored.iter().product();
     if planned.flat {
-        let width = tokens.filter(|tokens| planned.wanted.kind != Kind::Scores && count.is_multiple_of(*tokens));
+        let width = tokens.filter(|tokens| {
+            !matches!(planned.wanted.kind, Kind::Scores | Kind::Slots) && count.is_multiple_of(*tokens)
+        });
         return width.map(|tokens| (what, count / tokens)).into_iter().collect();
     }
     let ones = planned.stored.iter().take_while(|n| **n == 1).count().min(planned.stored.len().saturating_sub(3));
@@ -118,7 +129,8 @@ fn sizes(planned: &Planned, tokens: Option<usize>) -> Vec<(&'static str, usize)>
             let row = heads.map(|heads| (what, heads * width));
             [("head_dim", *width)].into_iter().chain(row).collect()
         }
-        (Kind::Scores, _) => Vec::new(),
+        (Kind::Slots, [_, slots, width]) => vec![("slot", *slots), (what, *width)],
+        (Kind::Scores | Kind::Slots, _) => Vec::new(),
         (_, dims) => dims.last().map(|width| (what, *width)).into_iter().collect(),
     }
 }

@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use super::Dump;
 use super::error::{Error, shown};
 use super::shape::Kind;
-use crate::engine::{Activation, Compute, Site, Span, evaluate};
+use crate::engine::{Compute, Graph, Role, Span, evaluate};
 use crate::formats::Array;
 use crate::model::Model;
 
@@ -83,7 +83,12 @@ pub(super) fn find(dump: &Dump) -> Result<Option<Ids>, Error> {
     Ok(Some(Ids { ids, steps, origin: IdsOrigin::Tensor }))
 }
 
-fn integers(array: Array) -> Option<ArrayD<i64>> {
+/// Channels of an activation that no layer owns.
+fn last_axis(graph: &Graph, role: Role) -> usize {
+    graph.whole(role).and_then(|site| graph[site].axes.last()).map_or(1, |axis| axis.length(1, 1))
+}
+
+pub(super) fn integers(array: Array) -> Option<ArrayD<i64>> {
     match array {
         Array::Int(values) => Some(values),
         other => {
@@ -111,7 +116,7 @@ fn checked(dump: &Dump, ids: &[i64], what: &str) -> Result<Vec<u32>, Error> {
     if ids.is_empty() {
         return Err(dump.ids_error(format!("{what} is empty")));
     }
-    let vocab = dump.config.vocab_size;
+    let vocab = last_axis(&dump.graph, Role::LmHead);
     let id = |id: i64| u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
     let outside = ids.iter().find(|given| id(**given).is_none()).copied();
     outside.map_or_else(
@@ -172,10 +177,10 @@ impl Dump {
     /// The ids whose embedding rows were dumped, and the rows of each forward; `None` when there are no rows, or one is
     /// not of the model's table.
     pub fn embedded_ids(&self, model: &Model) -> Result<Option<Embedded>, Error> {
-        let hidden = self.config.hidden_size;
+        let Some(embed) = self.graph.whole(Role::EmbedTokens) else { return Ok(None) };
+        let hidden = last_axis(&self.graph, Role::EmbedTokens);
         let (mut rows, mut steps) = (Vec::new(), Vec::new());
         for forward in 0.. {
-            let embed = Site::whole(Activation::EmbedTokens);
             let Some(named) = self.named.iter().find(|n| n.forward == forward && n.site == embed) else { break };
             let values = self.values(named)?;
             let flat: Vec<f32> = match (self.batch, values.shape()) {
@@ -202,9 +207,7 @@ const BLOCK: usize = 1024;
 
 /// The first id of each row, all in the first precision that knows every row.
 fn lookup(model: &Model, rows: &[Vec<f32>]) -> Option<Vec<u32>> {
-    if rows.is_empty() {
-        return None;
-    }
+    let embed = model.graph.whole(Role::EmbedTokens).filter(|_| !rows.is_empty())?;
     let precisions: [fn(f32) -> f32; 3] = [|v| v, |v| bf16::from_f32(v).to_f32(), |v| f16::from_f32(v).to_f32()];
     precisions.iter().find_map(|round| {
         let bits = |row: &[f32]| -> Vec<u32> { row.iter().map(|v| round(*v).to_bits()).collect() };
@@ -214,11 +217,11 @@ fn lookup(model: &Model, rows: &[Vec<f32>]) -> Option<Vec<u32>> {
         }
         let mut wanted: HashMap<Vec<u32>, Option<u32>> = rows.iter().map(|row| (bits(row), None)).collect();
         let mut missing = wanted.len();
-        let vocab = model.config.vocab_size as u32;
+        let vocab = model.spec.vocab as u32;
         for first in (0..vocab).step_by(BLOCK) {
             let ids: Vec<u32> = (first..vocab.min(first + BLOCK as u32)).collect();
             let span = Span { ids: &ids, first: 0 };
-            let table = evaluate::<f32>(model, Site::whole(Activation::EmbedTokens), span, &[], Compute::default());
+            let table = evaluate::<f32>(model, embed, span, &[], Compute::default());
             for (id, row) in ids.iter().zip(table.outer_iter()) {
                 let row: Vec<f32> = row.iter().copied().collect();
                 if let Some(found @ None) = wanted.get_mut(&bits(&row)) {

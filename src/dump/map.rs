@@ -16,13 +16,14 @@
 //!
 //! Patterns are tried in the order of the file, before every built-in alias; `*` stands for anything.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::Path;
 
 use toml::de::DeTable;
 
 use super::error::{Error, shown};
-use crate::model::Config;
+use crate::engine::{Axis, Graph, Role};
 
 mod expression;
 mod reader;
@@ -74,7 +75,7 @@ impl Map {
 
     /// Reads the text of a map file; `path` is for its errors.
     pub fn parse(path: &Path, text: &str) -> Result<Map, Error> {
-        let reader = Reader { path: path.to_owned(), text };
+        let reader = Reader { path: path.to_owned(), text, families: OnceCell::new() };
         let table = DeTable::parse(text)
             .map_err(|e| reader.error(e.span().map_or(0, |span| span.start), shown(e.message())))?;
         let rules = table
@@ -88,7 +89,7 @@ impl Map {
     }
 
     /// What the first rule that matches makes of a name.
-    pub(super) fn find(&self, name: &str, config: &Config) -> Option<Mapped> {
+    pub(super) fn find(&self, name: &str, graph: &Graph) -> Option<Mapped> {
         self.rules.iter().find_map(|rule| {
             let numbers = captures(&rule.pattern, name)?;
             if rule.name == "ignore" {
@@ -97,7 +98,7 @@ impl Map {
             let size = |size: &Size| match size {
                 Size::Number(n) => Some(*n),
                 Size::Rest => None,
-                Size::Named(word) => Some(named_size(word, config)),
+                Size::Named(word) => Some(named_size(word, graph)),
             };
             let expression = Expression {
                 sum: rule.sum.iter().map(|other| fill(other, &numbers)).collect::<Option<_>>()?,
@@ -110,15 +111,20 @@ impl Map {
     }
 }
 
-fn named_size(word: &str, config: &Config) -> usize {
-    match word {
-        "hidden" => config.hidden_size,
-        "heads" => config.num_attention_heads,
-        "kv_heads" => config.num_key_value_heads,
-        "head_dim" => config.head_dim,
-        "intermediate" => config.intermediate_size,
-        _ => config.vocab_size,
-    }
+/// A size of the model, as the first op that has it says; 1 where none has.
+fn named_size(word: &str, graph: &Graph) -> usize {
+    let first = |roles: &[Role]| graph.nodes().iter().find(|node| node.role.is_some_and(|role| roles.contains(&role)));
+    let heads = |role| first(&[role]).and_then(crate::engine::Node::heads);
+    let width = |roles: &[Role]| first(roles)?.axes.last().map(|axis: &Axis| axis.length(1, 1));
+    let size = match word {
+        "hidden" => width(&[Role::EmbedTokens]),
+        "heads" => heads(Role::QProj).map(|(heads, _)| heads),
+        "kv_heads" => heads(Role::KProj).map(|(heads, _)| heads),
+        "head_dim" => heads(Role::QProj).map(|(_, width)| width),
+        "intermediate" => width(&[Role::ActFn, Role::ExpertAct]),
+        _ => width(&[Role::LmHead]),
+    };
+    size.unwrap_or(1)
 }
 
 /// Splits a pattern into the text before its first `{..}` or `*`, that mark, and the rest.

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::error::{Error, shown};
 use super::map::{Expression, Map, Mapped};
-use super::name::{Flavour, Meaning, Name, existing, guesses, hidden_state, meaning};
+use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning};
 use super::plan::{Planned, Unmatched};
 use super::shape::Wanted;
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Op, Site};
 use crate::formats::{Archive, Entry};
-use crate::model::Config;
 
 /// What the names of a dump say.
 #[derive(Debug, Default)]
@@ -20,6 +19,10 @@ pub(super) struct Matched {
     /// Forward and name of tensors that hold ids.
     pub(super) id_tensors: Vec<(usize, String)>,
     pub(super) notes: Vec<String>,
+    /// What the names ask for that the model does not have.
+    pub(super) absent: Vec<Absent>,
+    /// Why the first rule of the map that says what cannot be is wrong.
+    pub(super) refused: Option<Error>,
 }
 
 /// A claim on an activation; of several the smallest rank wins.
@@ -36,12 +39,13 @@ struct Claim<'a> {
 type Repeats<'a> = BTreeMap<(String, usize), (Site, Site, Vec<(usize, &'a Entry)>)>;
 
 /// Finds the activation of every tensor.
-pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) -> Result<Matched, Error> {
+pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> Matched {
     let mut matched = Matched::default();
     let mut claims: Vec<Claim> = Vec::new();
     let mut repeats: Repeats = BTreeMap::new();
+    let mut chosen: HashMap<(usize, usize), String> = HashMap::new();
     let entries = archive.entries();
-    let list = entries.len() == config.num_hidden_layers + 1
+    let list = entries.len() == graph.layers() + 1
         && entries.iter().all(|entry| entry.name.parse().is_ok_and(|index: usize| index < entries.len()));
     let ggml = entries.iter().any(|entry| GGML.contains(&Name::split(&entry.name).base.as_str()));
     for entry in entries {
@@ -51,7 +55,7 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
             continue;
         }
         let forward = name.forward.unwrap_or(0);
-        let mapped = map.and_then(|map| map.find(&entry.name, config).or_else(|| map.find(&name.base, config)));
+        let mapped = map.and_then(|map| map.find(&entry.name, graph).or_else(|| map.find(&name.base, graph)));
         match mapped {
             Some(Mapped::Ignore) => {
                 matched.spare.push(unused(entry, "the map says so".into()));
@@ -60,39 +64,46 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
             Some(Mapped::To(target, expression)) => {
                 let target = Name::split(&target);
                 let forward = target.forward.unwrap_or(forward);
-                let meaning = Site::parse(&target.base)
-                    .map_or(Meaning::Unknown(None), |site| existing(site, Flavour::Alias, config));
-                match meaning {
+                let why = match canonical(&target.base, graph) {
                     Meaning::Site(site, flavour) => {
                         claims.push(Claim { rank: 0, entry, forward, site, flavour, expression });
+                        continue;
                     }
-                    other => {
-                        let why = if let Meaning::Unknown(Some(why)) = other {
-                            why
-                        } else {
-                            "there is no such activation".into()
-                        };
-                        let problem = format!("is taken for \"{}\" by the map, but {why}", shown(&target.base));
-                        let (file, name) = (entry.file.clone(), entry.name.clone());
-                        return Err(Error::Tensor { file, name, problem });
+                    Meaning::Absent(absent) => {
+                        matched.absent.push(absent);
+                        absent.why(graph)
                     }
-                }
+                    _ => "there is no such activation".into(),
+                };
+                let problem = format!("is taken for \"{}\" by the map, but {why}", shown(&target.base));
+                let (file, name) = (entry.file.clone(), entry.name.clone());
+                matched.refused.get_or_insert(Error::Tensor { file, name, problem });
                 continue;
             }
             None => {}
         }
         let meaning = match name.base.parse() {
-            Ok(index) if list => hidden_state(index, config),
-            _ => meaning(&name.base, config),
+            Ok(index) if list => hidden_state(index, graph),
+            _ => meaning(&name.base, graph),
         };
         let integers = !entry.dtype.is_float();
         match meaning {
             Meaning::Ids => matched.id_tensors.push((forward, entry.name.clone())),
             Meaning::Ignored(why) => matched.spare.push(unused(entry, why)),
-            Meaning::Unknown(reason) => matched.unmatched.push(unmatched(entry, reason, &name.base, config)),
+            Meaning::Chosen(layer) => {
+                chosen.entry((forward, layer)).or_insert_with(|| entry.name.clone());
+                matched.spare.push(unused(entry, "ids of experts".into()));
+            }
+            Meaning::Unknown => matched.unmatched.push(unmatched(entry, None, &name.base, graph)),
+            Meaning::Absent(absent) => {
+                if !integers {
+                    matched.absent.push(absent);
+                }
+                matched.unmatched.push(unmatched(entry, Some(absent.why(graph)), &name.base, graph));
+            }
             Meaning::Site(..) | Meaning::Repeated(..) if integers => {
                 let reason = format!("it holds {}, no floating point numbers", entry.dtype.name());
-                matched.unmatched.push(unmatched(entry, Some(reason), &name.base, config));
+                matched.unmatched.push(unmatched(entry, Some(reason), &name.base, graph));
             }
             Meaning::Site(site, flavour) => {
                 let kind = if flavour == Flavour::Canonical { 1 } else { 2 + usize::from(flavour != Flavour::Alias) };
@@ -108,7 +119,7 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
     for ((_, forward), (projection, rotated, mut tensors)) in repeats {
         tensors.sort_by_key(|(repeat, _)| *repeat);
         let tensors: Vec<&Entry> = tensors.into_iter().map(|(_, entry)| entry).collect();
-        for (place, site) in repeated(&tensors, projection, rotated, config).into_iter().enumerate() {
+        for (place, site) in repeated(&tensors, projection, rotated, graph).into_iter().enumerate() {
             let Some(entry) = tensors.get(place).copied() else { continue };
             match site {
                 Some(site) => {
@@ -128,8 +139,8 @@ pub(super) fn matching(archive: &Archive, config: &Config, map: Option<&Map>) ->
                 .into(),
         );
     }
-    settle(claims, config, &mut matched);
-    Ok(matched)
+    settle(claims, graph, &chosen, &mut matched);
+    matched
 }
 
 /// Nodes that every graph of llama.cpp has and nobody else.
@@ -150,10 +161,10 @@ fn passed_over_by_ggml(base: &str) -> Option<&'static str> {
 
 /// Which activation each tensor of a repeated ggml name is. The last is after the rotation. Before it stand the product,
 /// the product plus bias where the model has one, and what else was given the name.
-fn repeated(tensors: &[&Entry], projection: Site, rotated: Site, config: &Config) -> Vec<Option<Site>> {
+fn repeated(tensors: &[&Entry], projection: Site, rotated: Site, graph: &Graph) -> Vec<Option<Site>> {
     let last = tensors.len().saturating_sub(1);
     let mut sites = vec![None; tensors.len()];
-    let biased = config.qkv_bias;
+    let biased = matches!(graph[projection].op, Op::Linear { bias: Some(_), .. });
     let (first, end) = if projection == rotated {
         (last, None)
     } else if let [only] = tensors {
@@ -173,19 +184,26 @@ fn repeated(tensors: &[&Entry], projection: Site, rotated: Site, config: &Config
 }
 
 /// Gives every activation to the best of its claims.
-fn settle(mut claims: Vec<Claim>, config: &Config, matched: &mut Matched) {
+fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize), String>, matched: &mut Matched) {
     claims.sort_by_key(|claim| claim.rank);
     let mut owners: HashMap<(usize, Site), String> = HashMap::new();
     for claim in claims {
         let Claim { entry, forward, site, flavour, expression, .. } = claim;
+        let node = &graph[site];
         if let Some(owner) = owners.get(&(forward, site)) {
-            matched.spare.push(unused(entry, format!("{} is taken for {site}", shown(owner))));
+            matched.spare.push(unused(entry, format!("{} is taken for {}", shown(owner), node.name)));
+            continue;
+        }
+        let ids = node.layer.filter(|_| flavour == Flavour::Ranked).map(|layer| chosen.get(&(forward, layer)).cloned());
+        if ids == Some(None) {
+            matched.spare.push(unused(entry, "of which experts it is, ffn_moe_topk would tell".into()));
             continue;
         }
         owners.insert((forward, site), entry.name.clone());
         matched.taken.push(Planned {
             name: entry.name.clone(),
             site,
+            activation: node.name.clone(),
             forward,
             dtype: entry.dtype,
             stored: entry.shape.clone(),
@@ -193,14 +211,17 @@ fn settle(mut claims: Vec<Claim>, config: &Config, matched: &mut Matched) {
             flat: entry.flat,
             flavour,
             expression,
-            wanted: Wanted::new(site, config),
+            chosen: ids.flatten(),
+            wanted: Wanted::new(site, graph),
             frame: None,
             readings: Vec::new(),
         });
     }
-    if let Some(last) = matched.taken.iter().find(|planned| planned.by_convention) {
-        let block = Site::new(config.num_hidden_layers.saturating_sub(1), Activation::Block);
-        let note = format!("{} is taken for model.norm, as Hugging Face has it, not for {block}", shown(&last.name));
+    if let (Some(last), Some(block)) =
+        (matched.taken.iter().find(|planned| planned.by_convention), graph.entering(graph.layers()))
+    {
+        let (taken, block) = (&last.activation, graph.name(block));
+        let note = format!("{} is taken for {taken}, as Hugging Face has it, not for {block}", shown(&last.name));
         matched.notes.push(note);
     }
 }
@@ -209,7 +230,7 @@ fn unused(entry: &Entry, reason: String) -> Unmatched {
     Unmatched { name: entry.name.clone(), shape: entry.shape.clone(), reason: Some(reason), guesses: Vec::new() }
 }
 
-fn unmatched(entry: &Entry, reason: Option<String>, base: &str, config: &Config) -> Unmatched {
-    let guesses = if reason.is_none() { guesses(base, config) } else { Vec::new() };
+fn unmatched(entry: &Entry, reason: Option<String>, base: &str, graph: &Graph) -> Unmatched {
+    let guesses = if reason.is_none() { guesses(base, graph) } else { Vec::new() };
     Unmatched { name: entry.name.clone(), shape: entry.shape.clone(), reason, guesses }
 }

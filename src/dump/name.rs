@@ -1,10 +1,11 @@
 //! Reads one name of a dump: which activation it means, of which forward, and which repeat.
 
+use std::cmp::Ordering;
+
 use super::alias::{
     BEFORE, BETWEEN, COPIES, IDS, IGNORED, INDEXED, INPUTS, Indexed, LAYER, OUTPUTS, SUBLAYERS, WHOLE, WRAPPERS, Word,
 };
-use crate::engine::{ACTIVATIONS, Activation, Input, Site, inputs};
-use crate::model::Config;
+use crate::engine::{Graph, Node, ROLES, Read, Role, Site};
 
 /// A name without its suffixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +44,40 @@ pub(super) enum Meaning {
     Repeated(Site, Site),
     /// The ids fed.
     Ids,
+    /// The experts that a layer's router chose, most weight first.
+    Chosen(usize),
     /// Known, and no activation: why.
     Ignored(String),
-    /// No rule matches, or the model has no such activation: why, if there is something to say.
-    Unknown(Option<String>),
+    /// A rule matches, and the model has no such activation.
+    Absent(Absent),
+    /// No rule matches.
+    Unknown,
+}
+
+/// What a name asks for that a model does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// A layer.
+    Layer(usize),
+    /// One of Hugging Face's `hidden_states`.
+    State(usize),
+    /// An op, in a layer or outside of all.
+    Role(Option<usize>, Role),
+}
+
+impl Absent {
+    /// In words.
+    pub(super) fn why(self, graph: &Graph) -> String {
+        match self {
+            Self::Layer(_) => format!("the model has {} layers", graph.layers()),
+            Self::State(_) => format!("the model has {} hidden states", graph.layers() + 1),
+            Self::Role(_, Role::QNorm | Role::KNorm) => {
+                "this model does not normalise queries and keys per head".into()
+            }
+            Self::Role(Some(layer), role) if graph.has(role) => format!("layer {layer} has no {}", role.short()),
+            Self::Role(_, role) => format!("this model has no {}", role.short()),
+        }
+    }
 }
 
 /// How the values under a name differ from the activation of the table.
@@ -62,16 +93,19 @@ pub(super) enum Flavour {
     Unscaled,
     /// A norm before its weight.
     BeforeWeight,
+    /// Of each chosen expert, in the order in which the router chose them.
+    Ranked,
 }
 
-/// Reads a base name.
-pub(super) fn meaning(base: &str, config: &Config) -> Meaning {
+/// Reads a base name: what the family calls its modules comes first.
+pub(super) fn meaning(base: &str, graph: &Graph) -> Meaning {
     if COPIES.iter().any(|mark| base.contains(mark)) {
         return Meaning::Ignored("a view or copy of another node".into());
     }
-    if let Some(site) = Site::parse(base) {
-        let module = ["self_attn", "mlp"].iter().any(|module| base.ends_with(module));
-        return existing(site, if module { Flavour::Alias } else { Flavour::Canonical }, config);
+    if let Some(site) = graph.parse(base) {
+        let (node, rest) = (&graph[site], graph.layered(base).map_or(base, |(_, rest)| rest));
+        let own = node.label == rest || node.name.ends_with(rest);
+        return Meaning::Site(site, if own { Flavour::Canonical } else { Flavour::Alias });
     }
     let normal = normal(base);
     if IDS.contains(&normal.as_str()) {
@@ -80,10 +114,28 @@ pub(super) fn meaning(base: &str, config: &Config) -> Meaning {
     if let Some((_, what)) = IGNORED.iter().find(|(name, _)| *name == normal) {
         return Meaning::Ignored((*what).into());
     }
-    indexed(&normal, config)
-        .or_else(|| suffixed(&normal, |name| whole(name, config)))
-        .or_else(|| suffixed(&normal, |name| in_layer(name, config)))
-        .unwrap_or(Meaning::Unknown(None))
+    indexed(&normal, graph)
+        .or_else(|| suffixed(&normal, |name| whole(name, graph)))
+        .or_else(|| suffixed(&normal, |name| in_layer(name, graph)))
+        .unwrap_or_else(|| canonical(base, graph))
+}
+
+/// Reads a canonical or short name, or what would be one if the model had the layer, or the op.
+pub(super) fn canonical(base: &str, graph: &Graph) -> Meaning {
+    if let Some(site) = graph.parse(base) {
+        return Meaning::Site(site, Flavour::Alias);
+    }
+    let (layer, rest) = graph.layered(base).map_or((None, base), |(layer, rest)| (Some(layer), rest));
+    let word = rest.rsplit('.').next().unwrap_or(rest);
+    let row = ROLES.iter().find(|row| row.per_layer == layer.is_some() && row.short == word);
+    match (layer, row) {
+        (Some(layer), _) if layer >= graph.layers() => {
+            let known = row.is_some() || graph.parse(&format!("0.{rest}")).is_some();
+            if known { Meaning::Absent(Absent::Layer(layer)) } else { Meaning::Unknown }
+        }
+        (_, Some(row)) => Meaning::Absent(Absent::Role(layer, row.role)),
+        (_, None) => Meaning::Unknown,
+    }
 }
 
 /// Lower case, every separator an underscore, wrappers and class names removed.
@@ -114,46 +166,34 @@ fn number(text: &str) -> Option<usize> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
 }
 
-/// Whether the model has a site.
-pub(super) fn existing(site: Site, flavour: Flavour, config: &Config) -> Meaning {
-    if site.layer >= config.num_hidden_layers {
-        return Meaning::Unknown(Some(format!("the model has {} layers", config.num_hidden_layers)));
-    }
-    if !site.activation.exists(config) {
-        return Meaning::Unknown(Some("this model does not normalise queries and keys per head".into()));
-    }
-    Meaning::Site(site, flavour)
-}
-
-/// The residual stream as it enters a layer.
-fn entering(layer: usize) -> Site {
-    match layer.checked_sub(1) {
-        Some(before) => Site::new(before, Activation::Block),
-        None => Site::whole(Activation::EmbedTokens),
+/// What plays a role in a layer, or outside of all.
+fn placed(layer: Option<usize>, role: Role, flavour: Flavour, graph: &Graph) -> Meaning {
+    match (graph.find(layer, role), layer) {
+        (Some(site), _) => Meaning::Site(site, flavour),
+        (None, Some(layer)) if layer >= graph.layers() => Meaning::Absent(Absent::Layer(layer)),
+        (None, _) => Meaning::Absent(Absent::Role(layer, role)),
     }
 }
 
 /// Hugging Face's `hidden_states[index]`.
-pub(super) fn hidden_state(index: usize, config: &Config) -> Meaning {
-    if index == config.num_hidden_layers {
-        return Meaning::Site(Site::whole(Activation::FinalNorm), Flavour::LastHiddenState);
+pub(super) fn hidden_state(index: usize, graph: &Graph) -> Meaning {
+    match index.cmp(&graph.layers()) {
+        Ordering::Equal => placed(None, Role::FinalNorm, Flavour::LastHiddenState, graph),
+        Ordering::Greater => Meaning::Absent(Absent::State(index)),
+        Ordering::Less => graph.entering(index).map_or(Meaning::Unknown, |site| Meaning::Site(site, Flavour::Alias)),
     }
-    if index > config.num_hidden_layers {
-        return Meaning::Unknown(Some(format!("the model has {} hidden states", config.num_hidden_layers + 1)));
-    }
-    existing(entering(index), Flavour::Alias, config)
 }
 
 /// Names that hold an index.
-fn indexed(name: &str, config: &Config) -> Option<Meaning> {
+fn indexed(name: &str, graph: &Graph) -> Option<Meaning> {
     INDEXED.iter().find_map(|(what, patterns)| {
         let index = patterns.iter().find_map(|pattern| {
             let (before, behind) = pattern.split_once("{}")?;
             number(name.strip_prefix(before)?.strip_suffix(behind)?)
         })?;
         Some(match what {
-            Indexed::HiddenState => hidden_state(index, config),
-            Indexed::Layer(activation) => existing(Site::new(index, *activation), Flavour::Alias, config),
+            Indexed::HiddenState => hidden_state(index, graph),
+            Indexed::Layer(role) => placed(Some(index), *role, Flavour::Alias, graph),
         })
     })
 }
@@ -175,94 +215,150 @@ fn suffixed(name: &str, read: impl Fn(&str) -> Option<(Meaning, Option<Site>)>) 
     given.map(|site| Meaning::Site(site, Flavour::Alias))
 }
 
-fn whole(name: &str, config: &Config) -> Option<(Meaning, Option<Site>)> {
-    let (word, _) = WHOLE.iter().find(|(_, names)| names.contains(&name))?;
-    Some(understood(*word, 0, name, config))
+fn whole(name: &str, graph: &Graph) -> Option<(Meaning, Option<Site>)> {
+    let own = graph.nodes().iter().filter(|node| node.layer.is_none());
+    let own = own.filter(|node| alike(name, &node.name) || alike(name, &node.label)).find_map(|node| node.role);
+    let mut rows = WHOLE.iter().filter(|(_, names)| names.contains(&name)).map(|(word, _)| *word);
+    let word = match own {
+        Some(role) => Word::Is(role),
+        None => rows.clone().find(|word| is_there(*word, None, graph)).or_else(|| rows.next())?,
+    };
+    Some(understood(word, None, name, graph))
 }
 
-fn in_layer(name: &str, config: &Config) -> Option<(Meaning, Option<Site>)> {
+fn in_layer(name: &str, graph: &Graph) -> Option<(Meaning, Option<Site>)> {
     let before = BEFORE.iter().find_map(|prefix| {
         let rest = name.strip_prefix(prefix)?;
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (layer, rest) = rest.split_at_checked(digits)?;
-        let word = if rest.is_empty() { rest } else { rest.strip_prefix('_')? };
-        Some(understood(layer_word(word)?, number(layer)?, word, config))
+        let (layer, word) = (number(layer)?, if rest.is_empty() { rest } else { rest.strip_prefix('_')? });
+        Some(understood(layer_word(word, layer, graph)?, Some(layer), word, graph))
     });
     before.or_else(|| {
         let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let layer = number(name.get(word.len()..)?)?;
         BETWEEN.iter().find_map(|between| {
             let word = word.strip_suffix(between).filter(|word| !word.is_empty())?;
-            Some(understood(layer_word(word)?, layer, word, config))
+            Some(understood(layer_word(word, layer, graph)?, Some(layer), word, graph))
         })
     })
 }
 
-/// Finds a word in the table, as it is or without what commonly stands before it.
-fn layer_word(word: &str) -> Option<Word> {
-    let find = |word: &str| LAYER.iter().find(|(_, words)| words.contains(&word)).map(|(found, _)| *found);
-    if let Some(found) = find(word) {
-        return Some(found);
-    }
+/// What a word says, as it is or without what commonly stands before it: the first of its meanings that the layer has.
+fn layer_word(word: &str, layer: usize, graph: &Graph) -> Option<Word> {
     let plain = word.strip_prefix("after_");
-    let plain = plain.map_or(Some(word), |rest| (!SUBLAYERS.contains(&rest)).then_some(rest))?;
-    let plain = plain.strip_prefix("hook_").unwrap_or(plain);
-    if let Some(found) = find(plain).filter(|_| !plain.is_empty()) {
-        return Some(found);
-    }
-    let inner = SUBLAYERS.iter().find_map(|sublayer| plain.strip_prefix(sublayer)?.strip_prefix('_'));
-    let inner = inner.map(|inner| inner.strip_prefix("hook_").unwrap_or(inner))?;
+    let plain = plain.map_or(Some(word), |rest| (!SUBLAYERS.contains(&rest)).then_some(rest));
+    let plain = plain.map(|plain| plain.strip_prefix("hook_").unwrap_or(plain)).filter(|plain| !plain.is_empty());
+    let inner =
+        plain.and_then(|plain| SUBLAYERS.iter().find_map(|sublayer| plain.strip_prefix(sublayer)?.strip_prefix('_')));
     // `mlp.hook_pre` is a name only behind its sublayer.
-    let found = match inner {
-        "pre" | "post" => find(&format!("mlp_{inner}")),
-        inner => find(inner).filter(|found| *found != Word::Is(Activation::Block)),
+    let inner = match inner.map(|inner| inner.strip_prefix("hook_").unwrap_or(inner)) {
+        Some("pre") => Some("mlp_pre"),
+        Some("post") => Some("mlp_post"),
+        inner => inner.filter(|inner| !inner.is_empty()),
     };
-    found.filter(|_| !inner.is_empty())
+    let layer = if layer < graph.layers() { layer } else { 0 };
+    let rows = |word: &str| {
+        let word = word.to_string();
+        LAYER.iter().filter(move |(_, words)| words.contains(&word.as_str())).map(|(found, _)| *found)
+    };
+    let ways = || [Some(word), plain, inner].into_iter().enumerate().filter_map(|(at, word)| Some((at, word?)));
+    let fits = |at: usize, found: Word| at < 2 || found != Word::Is(Role::Block);
+    let there = ways().find_map(|(at, word)| {
+        let own = own(word, layer, graph).map(Word::Is);
+        own.into_iter().chain(rows(word)).find(|found| fits(at, *found) && is_there(*found, Some(layer), graph))
+    });
+    there.or_else(|| ways().find_map(|(at, word)| rows(word).find(|found| fits(at, *found))))
+}
+
+/// The role of what the family itself calls by a word in a layer.
+fn own(word: &str, layer: usize, graph: &Graph) -> Option<Role> {
+    let block = &graph[graph.in_layer(layer, Role::Block)?];
+    let nodes = graph.nodes().iter().skip(graph.start(layer)).take_while(|node| node.layer == Some(layer));
+    let called = |node: &&Node| {
+        let path = node.name.strip_prefix(block.name.as_str()).unwrap_or_default();
+        alike(word, &node.label) || alike(word, path.trim_start_matches('.'))
+    };
+    nodes.into_iter().find(called)?.role
+}
+
+/// Whether a name is `normal` in its normal form.
+fn alike(normal: &str, name: &str) -> bool {
+    let plain = |c: char| if "._/\\-:[]".contains(c) { '_' } else { c.to_ascii_lowercase() };
+    name.len() == normal.len() && name.chars().map(plain).eq(normal.chars())
+}
+
+/// Whether a layer, or the model outside of all, has what a word means.
+fn is_there(word: Word, layer: Option<usize>, graph: &Graph) -> bool {
+    match word {
+        Word::Is(role) | Word::BeforeWeight(role) | Word::Ranked(role) | Word::Repeated(role, _) => {
+            graph.find(layer, role).is_some()
+        }
+        Word::Unscaled => graph.find(layer, Role::Scores).is_some(),
+        Word::Chosen => graph.find(layer, Role::Routing).is_some(),
+        Word::Entering => true,
+    }
 }
 
 /// The meaning of a word, and the site that feeds the module it names.
-fn understood(word: Word, layer: usize, name: &str, config: &Config) -> (Meaning, Option<Site>) {
-    let site = |activation| Site::new(layer, activation);
+fn understood(word: Word, layer: Option<usize>, name: &str, graph: &Graph) -> (Meaning, Option<Site>) {
     let meaning = match word {
-        Word::Is(activation) => existing(site(activation), Flavour::Alias, config),
-        Word::Entering if layer < config.num_hidden_layers => existing(entering(layer), Flavour::Alias, config),
-        Word::Entering => existing(site(Activation::Block), Flavour::Alias, config),
-        Word::Unscaled => existing(site(Activation::Scores), Flavour::Unscaled, config),
-        Word::BeforeWeight(activation) => existing(site(activation), Flavour::BeforeWeight, config),
-        Word::Repeated(projection, rotated) => match existing(site(projection), Flavour::Alias, config) {
-            Meaning::Site(projection, _) => Meaning::Repeated(projection, site(rotated)),
+        Word::Is(role) => placed(layer, role, Flavour::Alias, graph),
+        Word::Entering => match layer.filter(|layer| *layer < graph.layers()).and_then(|layer| graph.entering(layer)) {
+            Some(site) => Meaning::Site(site, Flavour::Alias),
+            None => placed(layer, Role::Block, Flavour::Alias, graph),
+        },
+        Word::Unscaled => placed(layer, Role::Scores, Flavour::Unscaled, graph),
+        Word::BeforeWeight(role) => placed(layer, role, Flavour::BeforeWeight, graph),
+        Word::Ranked(role) => placed(layer, role, Flavour::Ranked, graph),
+        Word::Chosen => match (placed(layer, Role::Routing, Flavour::Alias, graph), layer) {
+            (Meaning::Site(..), Some(layer)) => Meaning::Chosen(layer),
+            (other, _) => other,
+        },
+        Word::Repeated(projection, rotated) => match placed(layer, projection, Flavour::Alias, graph) {
+            Meaning::Site(projection, _) => {
+                Meaning::Repeated(projection, graph.find(layer, rotated).unwrap_or(projection))
+            }
             other => other,
         },
     };
     let given = match (&meaning, word) {
-        (Meaning::Site(..), Word::Is(Activation::Block)) => Some(entering(layer)),
-        (Meaning::Site(..), Word::Is(Activation::OProj)) if SUBLAYERS.contains(&name) => {
-            Some(site(Activation::InputNorm))
-        }
-        (Meaning::Site(..), Word::Is(Activation::DownProj)) if SUBLAYERS.contains(&name) => {
-            Some(site(Activation::PostAttentionNorm))
-        }
-        (Meaning::Site(of, _), Word::Is(_)) if of.activation != Activation::EmbedTokens => {
-            inputs(*of, config).first().and_then(|input| if let Input::Site(site) = input { Some(*site) } else { None })
+        (Meaning::Site(..), Word::Is(Role::Block)) => layer.and_then(|layer| graph.entering(layer)),
+        (Meaning::Site(of, _), Word::Is(role)) => {
+            let first = layer.filter(|_| SUBLAYERS.contains(&name)).and_then(|layer| first_inside(role, layer, graph));
+            graph[first.unwrap_or(*of)]
+                .reads
+                .first()
+                .and_then(|read| if let Read::Node(site) = read { Some(*site) } else { None })
         }
         _ => None,
     };
     (meaning, given)
 }
 
+/// The first op inside a module that gives what an op of `role` gives.
+fn first_inside(role: Role, layer: usize, graph: &Graph) -> Option<Site> {
+    let first: &[Role] = match role {
+        Role::OProj => &[Role::QkvProj, Role::QProj],
+        Role::DownProj | Role::Experts => &[Role::GateProj, Role::RouterLogits, Role::UpProj],
+        _ => &[],
+    };
+    first.iter().find_map(|role| graph.in_layer(layer, *role))
+}
+
 /// The canonical names closest to a name that no rule matched, best first.
-pub(super) fn guesses(base: &str, config: &Config) -> Vec<String> {
+pub(super) fn guesses(base: &str, graph: &Graph) -> Vec<String> {
     let wanted = normal(base);
     let digits: String = wanted.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let layer = number(&digits).filter(|layer| *layer < config.num_hidden_layers);
-    let mut found: Vec<(usize, String)> = ACTIVATIONS
+    let layer = number(&digits).filter(|layer| *layer < graph.layers());
+    let mut found: Vec<(usize, String)> = graph
+        .nodes()
         .iter()
-        .filter(|row| row.activation.exists(config) && row.activation != Activation::Block)
-        .filter_map(|row| {
-            let site = if row.per_layer { Site::new(layer?, row.activation) } else { Site::whole(row.activation) };
-            let names = [normal(&site.to_string()), normal(&site.short()), normal(row.short)];
+        .filter(|node| node.role != Some(Role::Block) && (node.layer.is_none() || node.layer == layer))
+        .filter_map(|node| {
+            let names = [normal(&node.name), normal(&node.short), normal(&node.label)];
             let distance = names.iter().map(|name| distance(&wanted, name)).min()?;
-            (distance * 2 < wanted.chars().count().max(3)).then(|| (distance, site.to_string()))
+            (distance * 2 < wanted.chars().count().max(3)).then(|| (distance, node.name.clone()))
         })
         .collect();
     found.sort();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -10,9 +11,8 @@ use super::guess::guess;
 use super::name::Name;
 use super::plan::{Planned, Unmatched};
 use super::{Aligned, Dump, Options};
-use crate::engine::{Activation, Program, Site};
+use crate::engine::{Graph, Role, Site};
 use crate::formats::{Archive, Entry};
-use crate::model::Config;
 
 /// Two dumps, and the sizes that their names and shapes tell.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ pub struct Pair {
     /// What is under suspicion.
     pub candidate: Dump,
     /// Sizes only: its numbers that are no sizes mean nothing.
-    config: Config,
+    graph: Arc<Graph>,
+    head_dim: usize,
     heads_known: bool,
     /// Tensors that fit no reading, by forward and activation: reference, candidate.
     misfits: [BTreeMap<(usize, Site), Planned>; 2],
@@ -53,9 +54,9 @@ pub struct Twins {
 
 impl Subject {
     /// The layer it belongs to.
-    pub fn layer(&self) -> Option<usize> {
+    pub fn layer(&self, graph: &Graph) -> Option<usize> {
         match self {
-            Self::Site(site) => site.in_layer(),
+            Self::Site(site) => graph[*site].layer,
             Self::Named { layer, .. } => *layer,
         }
     }
@@ -63,15 +64,6 @@ impl Subject {
     /// The activation, if it is one.
     pub fn site(&self) -> Option<Site> {
         if let Self::Site(site) = self { Some(*site) } else { None }
-    }
-}
-
-impl std::fmt::Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Site(site) => site.fmt(f),
-            Self::Named { name, .. } => f.write_str(&shown(name)),
-        }
     }
 }
 
@@ -92,7 +84,7 @@ impl Pair {
         let mut misfits = Vec::with_capacity(2);
         let mut dumps = Vec::with_capacity(2);
         for (archive, steps) in [reference, candidate].into_iter().zip(&guess.steps) {
-            let mut dump = Dump::from_archive(archive, &guess.config, options)?;
+            let mut dump = Dump::from_archive(archive, &guess.graph, options)?;
             let left = dump.bind_what_fits(steps)?;
             misfits.push(left.into_iter().map(|planned| ((planned.forward, planned.site), planned)).collect());
             dumps.push(dump);
@@ -100,12 +92,26 @@ impl Pair {
         let (Ok([reference, candidate]), Ok(misfits)) = (<[Dump; 2]>::try_from(dumps), misfits.try_into()) else {
             unreachable!("two archives were given")
         };
-        Ok(Pair { reference, candidate, config: guess.config, heads_known: guess.heads_known, misfits })
+        let (graph, head_dim, heads_known) = (guess.graph, guess.head_dim, guess.heads_known);
+        Ok(Pair { reference, candidate, graph, head_dim, heads_known, misfits })
     }
 
-    /// The sizes that names and shapes tell. Numbers that are no sizes mean nothing.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The model, as far as names and shapes tell. Numbers that are no sizes mean nothing.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The name of a subject, for a terminal.
+    pub fn name(&self, subject: &Subject) -> String {
+        match subject {
+            Subject::Site(site) => self.graph.name(*site).to_string(),
+            Subject::Named { name, .. } => shown(name),
+        }
+    }
+
+    /// The width of a head; as wide as q and k allow where it is not told.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim
     }
 
     /// Whether the width of a head is told.
@@ -127,12 +133,12 @@ impl Pair {
             sites.extend(dump.all_planned().iter().map(|planned| (planned.forward, planned.site)));
             sites.extend(misfits.keys());
         }
-        let program = Program::new(&self.config);
-        let place = |site: Site| program.position(site).map_or(usize::MAX, |place| 2 * place + 1);
+        let place = |site: Site| 2 * site.index() + 1;
         let mut found: Vec<((usize, usize), Subject)> =
             sites.into_iter().map(|(forward, site)| ((forward, place(site)), Subject::Site(site))).collect();
         for (forward, name, layer) in self.names_in_both() {
-            let place = layer.map_or(usize::MAX, |layer| place(Site::new(layer, Activation::Block)) - 1);
+            let block = layer.and_then(|layer| self.graph.in_layer(layer, Role::Block));
+            let place = block.map_or(usize::MAX, |block| place(block) - 1);
             found.push(((forward, place), Subject::Named { name, layer }));
         }
         found.sort_by_key(|(place, _)| *place);
@@ -149,7 +155,7 @@ impl Pair {
         both.map(|unknown| {
             let Name { base, forward, .. } = Name::split(&unknown.name);
             let digits = base.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
-            let layer = digits.collect::<String>().parse().ok().filter(|layer| *layer < self.config.num_hidden_layers);
+            let layer = digits.collect::<String>().parse().ok().filter(|layer| *layer < self.graph.layers());
             (forward.unwrap_or(0), base, layer)
         })
         .collect()

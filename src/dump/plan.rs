@@ -6,7 +6,7 @@ use super::error::shown;
 use super::map::Expression;
 use super::name::Flavour;
 use super::shape::{Frame, Kind, Layout, Reading, Role, Rows, Wanted};
-use crate::engine::Site;
+use crate::engine::{Node, Site};
 use crate::formats::Dtype;
 
 /// A tensor taken for an activation.
@@ -16,6 +16,8 @@ pub struct Planned {
     pub name: String,
     /// The activation.
     pub site: Site,
+    /// Its canonical name.
+    pub activation: String,
     /// The forward.
     pub forward: usize,
     /// Its type on disk.
@@ -28,6 +30,8 @@ pub struct Planned {
     pub(super) flat: bool,
     pub(super) flavour: Flavour,
     pub(super) expression: Option<Expression>,
+    /// The tensor that tells which experts were chosen, in the order of its slots.
+    pub(super) chosen: Option<String>,
     pub(super) wanted: Wanted,
     pub(super) frame: Option<Frame>,
     pub(super) readings: Vec<Reading>,
@@ -77,6 +81,7 @@ impl Planned {
             Flavour::Unscaled => steps.push("times 1/sqrt(head_dim), masked".into()),
             Flavour::LastHiddenState => steps.push("after the final norm by convention".into()),
             Flavour::BeforeWeight => steps.push("left out if it is before the norm's weight".into()),
+            Flavour::Ranked => steps.push("slots sorted by expert".into()),
             Flavour::Canonical | Flavour::Alias => {}
         }
         if let (Some(reading), Some(frame)) = (self.readings.first(), self.frame) {
@@ -93,7 +98,7 @@ impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {:?}", shown(&self.name), self.dtype.name(), self.stored)?;
         let at = if self.forward > 0 { format!("@{}", self.forward) } else { String::new() };
-        write!(f, " -> {}{at}", self.site)?;
+        write!(f, " -> {}{at}", self.activation)?;
         let steps = self.steps();
         if steps.is_empty() { Ok(()) } else { write!(f, ": {}", steps.join(", ")) }
     }
@@ -102,10 +107,11 @@ impl fmt::Display for Planned {
 /// The name of a role in an activation of this kind.
 fn role(role: Role, wanted: &Wanted) -> &'static str {
     match (role, wanted.kind) {
+        (Role::Head, Kind::Slots) => "slot",
         (Role::Head, _) => "head",
         (Role::Token, Kind::Scores) => "query",
         (Role::Token, _) => "token",
-        (Role::Channel, Kind::Rows) => "channel",
+        (Role::Channel, Kind::Rows | Kind::Slots) => "channel",
         (Role::Channel, _) => "head_dim",
         (Role::Key, _) => "key",
     }
@@ -164,15 +170,16 @@ fn describe(reading: &Reading, wanted: &Wanted, frame: Frame, stored: &[usize], 
 }
 
 /// The shapes that would have done, for an error.
-pub(super) fn expected(site: Site, wanted: &Wanted, frame: Frame) -> String {
+pub(super) fn expected(node: &Node, wanted: &Wanted, frame: Frame) -> String {
     let (t, h, d) = (frame.tokens, wanted.heads, wanted.channels);
     let keys = frame.first + t;
     let shapes = match wanted.kind {
         Kind::Rows => format!("[{t}, {d}]"),
         Kind::PerHead | Kind::Merged => format!("[{h}, {t}, {d}], [{t}, {h}, {d}] or [{t}, {}]", h * d),
+        Kind::Slots => format!("[{t}, {h}, {d}]"),
         Kind::Scores => format!("[{h}, {t}, {keys}]"),
     };
-    let axes: Vec<&str> = site.activation.row().axes.iter().map(|axis| axis.name()).collect();
+    let axes: Vec<&str> = node.axes.iter().map(|axis| axis.name).collect();
     let joined =
         frame.joined.map(|all| format!(", or {all} tokens with those of the decode steps")).unwrap_or_default();
     format!("{shapes} for {t} tokens ([{}]){joined}", axes.join(", "))

@@ -6,12 +6,15 @@ use std::sync::PoisonError;
 use ndarray::{ArrayD, ArrayViewD, Axis};
 
 use super::Dump;
-use super::align::{Chosen, Laid, choose_rows, clearly_smallest, error, lay_out, row_axis, same_keys};
+use super::align::{
+    Chosen, Laid, by_expert, choose_rows, clearly_smallest, error, lay_out, row_axis, same_keys, stored_rows,
+};
 use super::error::Error;
+use super::ids::integers;
 use super::name::Flavour;
 use super::plan::Planned;
 use super::shape::{Frame, Reading, Role, Rows};
-use crate::engine::{Activation, Site};
+use crate::engine::{Class, Graph, Op, Site};
 use crate::formats::Dtype;
 
 /// A tensor in the layout of the activation table.
@@ -33,7 +36,7 @@ pub struct Aligned {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settled {
     /// By activation and number of stored axes.
-    layouts: HashMap<(Activation, usize), Known>,
+    layouts: HashMap<(Class, usize), Known>,
     /// By forward and number of stored rows.
     rows: HashMap<(usize, usize), Vec<usize>>,
     pub(super) notes: Vec<String>,
@@ -56,14 +59,14 @@ struct Decision {
 
 impl Settled {
     /// Keeps what is decided without doubt; the first decision holds.
-    fn learn(&mut self, planned: &Planned, frame: Frame, decision: &Decision) {
+    fn learn(&mut self, graph: &Graph, planned: &Planned, frame: Frame, decision: &Decision) {
         let Some(reading) = planned.readings.get(decision.reading) else { return };
-        let layouts = (planned.site.activation, planned.stored.len());
+        let layouts = (graph.class(planned.site), planned.stored.len());
         if planned.is_ambiguous() && decision.clear && !self.layouts.contains_key(&layouts) {
             self.layouts.insert(layouts, layout(reading));
             if decision.reading > 0 {
                 let steps = planned.described(reading, frame).join(", ");
-                self.notes.push(format!("{}: {steps}, as its values say", planned.site.activation.row().short));
+                self.notes.push(format!("{}: {steps}, as its values say", graph[planned.site].label));
             }
         }
         let rows = (frame.forward, reading.rows);
@@ -103,12 +106,12 @@ impl Dump {
         let values = self.values(planned)?;
         let mut notes = Vec::new();
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = settled.layouts.get(&(site.activation, planned.stored.len()));
+        let known = settled.layouts.get(&(self.graph.class(site), planned.stored.len()));
         let known = known.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
         let open = (planned.is_ambiguous() && known.is_none()) || planned.is_partial();
         let decision = ours.as_ref().filter(|_| open).map(|ours| self.decide(planned, frame, &values, ours));
         if let Some(decision) = &decision {
-            settled.learn(planned, frame, decision);
+            settled.learn(&self.graph, planned, frame, decision);
         }
         let at = match (&decision, known) {
             (_, Some(at)) => at,
@@ -134,6 +137,13 @@ impl Dump {
         if planned.flavour == Flavour::BeforeWeight && unit_rows(&laid.values) {
             return Ok(None);
         }
+        if let Some(chosen) = &planned.chosen {
+            let ids = integers(self.archive.read(chosen)?);
+            let sorted = ids.and_then(|ids| by_expert(&mut laid, &ids.view(), stored_rows(reading, frame)));
+            if sorted.is_none() {
+                return Ok(None);
+            }
+        }
         if laid.heads_differ {
             notes.push("its repeated heads are not all alike; the first of each was taken".into());
         }
@@ -157,14 +167,14 @@ impl Dump {
         for planned in &self.planned {
             let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else { continue };
             let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-            let layout = (planned.site.activation, planned.stored.len());
+            let layout = (self.graph.class(planned.site), planned.stored.len());
             let open = planned.is_ambiguous() && !settled().layouts.contains_key(&layout);
             let rows = planned.is_partial() && !settled().rows.contains_key(&(frame.forward, first.rows));
             if (open || rows)
                 && let Some(ours) = ours(frame.forward, planned.site)
             {
                 let decision = self.decide(planned, frame, &self.values(planned)?, &ours.view());
-                settled().learn(planned, frame, &decision);
+                settled().learn(&self.graph, planned, frame, &decision);
             }
         }
         Ok(())
@@ -173,17 +183,18 @@ impl Dump {
     /// Which reading, and which rows, agree with `ours`.
     fn decide(&self, planned: &Planned, frame: Frame, values: &ArrayD<f32>, ours: &ArrayViewD<f32>) -> Decision {
         let axis = row_axis(&planned.wanted);
-        let scale = if planned.flavour == Flavour::Unscaled { Some(self.score_scale()) } else { None };
         let mut errors = Vec::with_capacity(planned.readings.len());
         let mut rows = Vec::with_capacity(planned.readings.len());
         for reading in &planned.readings {
             let laid = lay_out(&values.view(), reading, &planned.wanted, frame);
             let compared = laid.and_then(|laid| {
                 let ours = same_keys(ours, &laid, &planned.wanted)?;
-                let variants = [Some(laid.values.clone()), scale.map(|scale| laid.values * scale)];
+                let variants = match planned.flavour {
+                    Flavour::Unscaled => self.scaled(planned.site, &laid.values).to_vec(),
+                    _ => vec![laid.values],
+                };
                 variants
                     .into_iter()
-                    .flatten()
                     .map(|values| compare(&values.view(), &ours, axis, reading))
                     .reduce(|a, b| if b.0 < a.0 { b } else { a })
             });
@@ -214,11 +225,8 @@ impl Dump {
         expression.apply(values).map_err(error)
     }
 
-    fn score_scale(&self) -> f32 {
-        (self.config.head_dim as f32).sqrt().recip()
-    }
-
-    /// ggml keeps `q kᵀ` before the scale and the mask: both are applied, unless the values show the scale already.
+    /// ggml keeps `q kᵀ` before the scale, the cap and the mask: all are applied, but for a scale that the values show
+    /// already.
     fn scale_and_mask(
         &self,
         laid: &mut Laid,
@@ -228,24 +236,31 @@ impl Dump {
         ours: Option<&ArrayViewD<f32>>,
         planned: &Planned,
     ) {
-        let scaled = &laid.values * self.score_scale();
+        let [scaled, kept] = self.scaled(site, &laid.values);
         let compared = ours.and_then(|ours| same_keys(ours, laid, &planned.wanted)).map(|ours| {
             let ours = ours.select(Axis(1), rows);
-            [error(&scaled.view(), &ours.view()), error(&laid.values.view(), &ours.view())]
+            [error(&scaled.view(), &ours.view()), error(&kept.view(), &ours.view())]
         });
-        if compared.is_none_or(|errors| clearly_smallest(&errors).0 == 0) {
-            laid.values = scaled;
-        }
-        let window = self.config.sliding_window.get(site.layer).copied().flatten();
+        let is_scaled = compared.is_some_and(|errors| clearly_smallest(&errors).0 > 0);
+        laid.values = if is_scaled { kept } else { scaled };
+        let mask = self.graph.mask(site, frame.first);
         for (mut query, row) in laid.values.axis_iter_mut(Axis(1)).zip(rows) {
-            let position = frame.first + row;
             for (column, mut keys) in query.axis_iter_mut(Axis(1)).enumerate() {
-                let key = laid.first_key + column;
-                if key > position || window.is_some_and(|window| position - key >= window) {
+                if !mask.allows(*row, laid.first_key + column) {
                     keys.fill(f32::NEG_INFINITY);
                 }
             }
         }
+    }
+
+    /// Products of queries and keys as the op makes scores of them, but for the mask: with its scale, and without.
+    fn scaled(&self, site: Site, values: &ArrayD<f32>) -> [ArrayD<f32>; 2] {
+        let Op::Scores(scoring) = &self.graph[site].op else { return [values.clone(), values.clone()] };
+        let capped = |values: ArrayD<f32>| match scoring.cap {
+            Some(cap) => values.mapv(|v| (cap * (f64::from(v) / cap).tanh()) as f32),
+            None => values,
+        };
+        [capped(values * scoring.scale as f32), capped(values.clone())]
     }
 }
 

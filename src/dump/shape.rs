@@ -3,13 +3,12 @@
 //! Axes of length 1 say nothing, so they are left out of every comparison: `[1, T, D]`, `[T, D]` and, for one token, `[D]`
 //! are the same thing.
 
-use crate::engine::{Axis, Site};
-use crate::model::Config;
+use crate::engine::{Axis, Counts, Graph, Op, Site};
 
 /// What a stored axis counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Heads: query heads, or key and value heads.
+    /// Heads: query heads, or key and value heads; of experts' inner values, which of the chosen ones.
     Head,
     /// Tokens; in score matrices, queries.
     Token,
@@ -32,6 +31,7 @@ const ROWS: Layouts = [&[&[&[T], &[C]]], &[&[&[C], &[T]]]];
 const PER_HEAD: Layouts = [&[&[&[H], &[T], &[C]], &[&[T], &[H], &[C]], &[&[T], &[H, C]]], TURNED];
 const MERGED: Layouts = [&[&[&[T], &[H, C]], &[&[T], &[H], &[C]], &[&[H], &[T], &[C]]], TURNED];
 const TURNED: &[Layout] = &[&[&[H, C], &[T]], &[&[H], &[C], &[T]], &[&[C], &[T], &[H]], &[&[C], &[H], &[T]]];
+const SLOTS: Layouts = [&[&[&[T], &[H], &[C]]], &[&[&[H], &[T], &[C]]]];
 const SCORES: Layouts = [&[&[&[H], &[T], &[K]]], &[&[&[T], &[H], &[K]], &[&[H], &[K], &[T]]]];
 
 /// The layout of the table, in roles.
@@ -43,6 +43,8 @@ pub(super) enum Kind {
     PerHead,
     /// `[token, head * head_dim]`.
     Merged,
+    /// `[token, slot, channel]`.
+    Slots,
     /// `[head, query, key]`.
     Scores,
 }
@@ -58,21 +60,26 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(site: Site, config: &Config) -> Self {
-        let axes = site.activation.row().axes;
-        let length = |axis: Axis| axis.length(config, 1, 1);
-        let (query, key) = (config.num_attention_heads, config.num_key_value_heads);
-        let repeated = (key < query).then_some(query);
-        let rows = |axis| Self { kind: Kind::Rows, heads: 1, channels: length(axis), repeated: None };
-        let heads = |kind, heads, repeated| Self { kind, heads, channels: length(Axis::HeadDim), repeated };
-        match axes {
-            [Axis::Head, _, Axis::Key] => Self { channels: 1, ..heads(Kind::Scores, query, None) },
-            [Axis::Head, ..] => heads(Kind::PerHead, query, None),
-            [Axis::KeyHead, ..] => heads(Kind::PerHead, key, repeated),
-            [_, Axis::QueryFeature] => heads(Kind::Merged, query, None),
-            [_, Axis::KeyFeature] => heads(Kind::Merged, key, repeated),
-            [_, axis] => rows(*axis),
-            _ => rows(Axis::Hidden),
+    pub(super) fn new(site: Site, graph: &Graph) -> Self {
+        let node = &graph[site];
+        let query = node.layer.and_then(|layer| graph.in_layer(layer, crate::engine::Role::Scores));
+        let query = query.and_then(|scores| match &graph[scores].op {
+            Op::Scores(scoring) => Some(scoring.groups.len()),
+            _ => None,
+        });
+        let heads = |kind, heads, channels| {
+            let repeated = query.filter(|query| kind != Kind::Scores && heads < *query);
+            Self { kind, heads, channels, repeated }
+        };
+        let counts: Vec<Counts> = node.axes.iter().map(|axis: &Axis| axis.counts).collect();
+        match *counts {
+            [Counts::Heads(count), Counts::Rows, Counts::Keys] => heads(Kind::Scores, count, 1),
+            [Counts::Heads(count), Counts::Rows, Counts::Channels(width)] => heads(Kind::PerHead, count, width),
+            [Counts::Rows, Counts::Joined { heads: count, width }] => heads(Kind::Merged, count, width),
+            [Counts::Rows, Counts::Channels(slots), Counts::Channels(width)] => {
+                Self { kind: Kind::Slots, heads: slots, channels: width, repeated: None }
+            }
+            _ => Self { kind: Kind::Rows, heads: 1, channels: node.shape(1, 1).iter().product(), repeated: None },
         }
     }
 
@@ -81,6 +88,7 @@ impl Wanted {
             Kind::Rows => ROWS,
             Kind::PerHead => PER_HEAD,
             Kind::Merged => MERGED,
+            Kind::Slots => SLOTS,
             Kind::Scores => SCORES,
         }
     }
@@ -90,7 +98,7 @@ impl Wanted {
         match self.kind {
             Kind::Rows => &[T, C],
             Kind::PerHead => &[H, T, C],
-            Kind::Merged => &[T, H, C],
+            Kind::Merged | Kind::Slots => &[T, H, C],
             Kind::Scores => &[H, T, K],
         }
     }
@@ -282,7 +290,9 @@ fn holds(rows: usize, keys: usize, wanted: &Wanted, frame: Frame) -> Option<Rows
         std::cmp::Ordering::Equal if all_keys || (frame.forward > 0 && keys >= rows) => Some(Rows::All),
         std::cmp::Ordering::Less if rows > 0 && (all_keys || frame.forward > 0) => Some(Rows::Some),
         std::cmp::Ordering::Greater if scores && all_keys => Some(Rows::Padded),
-        std::cmp::Ordering::Greater if !scores && wanted.kind != Kind::Rows && rows == seen => Some(Rows::Cache),
+        std::cmp::Ordering::Greater if matches!(wanted.kind, Kind::PerHead | Kind::Merged) && rows == seen => {
+            Some(Rows::Cache)
+        }
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, Array3};
 
 use crate::model::fingerprint::digest;
 use crate::ops::{
-    Activation, Format, Frequencies, Join, Mask, Matrix, Normalisation, Rotation, Rounding, Scoring, Words, context,
+    Activation, Format, Frequencies, Join, Mask, Matrix, Normalisation, Pairs, Rotation, Rounding, Scoring, Words, context,
     linear, normalise, rope, scores, softmax,
 };
 
@@ -61,13 +61,15 @@ fn sample() -> Vec<u8> {
             }
         }
         let scale = Array1::from_vec(numbers.take(columns));
-        let y = normalise(x.view(), scale.view(), Normalisation::rms(1e-6), Rounding::None);
+        let y = normalise(x.view(), scale.view(), None, Normalisation::rms(1e-6), Rounding::None);
         keep(y.as_slice().expect("a fresh array is contiguous"));
         let y = Activation::Silu.apply((x * 9.0).view(), Rounding::None);
         keep(y.as_slice().expect("a fresh array is contiguous"));
     }
     let (q, k, v) = (numbers.heads(4, 40, 64), numbers.heads(2, 40, 64), numbers.heads(40, 2, 64));
-    let rotation = Rotation::new(Frequencies::new(1e6, 64), 100, 40);
+    let positions = (100..140).map(|position| position as f32).collect();
+    let (angles, table) = (Rounding::None, Rounding::None);
+    let rotation = Rotation { frequencies: Frequencies::new(1e6, 64), positions, pairs: Pairs::Halves, angles, table };
     let [q, k] = [q, k].map(|x| rope(x.view(), &rotation, Rounding::None));
     let how = Scoring::new(4, 2, 64, Mask::causal(0, None));
     let k = k.permuted_axes([1, 0, 2]);

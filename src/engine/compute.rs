@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayViewD, CowArray, IxDyn};
 
-use super::activation::Activation;
+use crate::model::op::{Facts, Keyed, Product, Sums};
 use crate::ops::{Operands, Real, Rounding};
 
 /// What an op does beyond the arithmetic of its number type. The default does nothing.
@@ -23,42 +23,42 @@ impl Compute {
         Self { rounding, ..Self::default() }
     }
 
-    /// Whether operands of the op that writes `activation` are not taken as they are.
-    pub(super) fn moves(self, activation: Activation) -> bool {
-        self.nudge.is_some()
-            || (self.operands != Operands::Exact && matches!(activation, Activation::Scores | Activation::Context))
+    /// Whether operands of an op with these facts are not taken as they are.
+    pub(super) fn moves(self, facts: Facts) -> bool {
+        self.nudge.is_some() || (self.operands != Operands::Exact && facts.product == Product::Activations)
     }
 
-    /// The operand `x` of the op that writes `activation`, moved if the computation is nudged.
+    /// The operand `x` of an op with these facts, moved if the computation is nudged; `salt` tells ops apart.
     ///
     /// Adding up `n` products one after the other in f32 has a random error of about `u sqrt(n/6) |x w|`, with
     /// `u = 2⁻²⁴` and `|x w|` the root of the sum of their squares; moving each `x` by `u sqrt(n/2)`, up or down, has the
     /// same effect at the cost of one product. `n` is the number of terms of a sum: 1 where nothing is summed.
     pub(super) fn operand<T: Real>(
         self,
-        activation: Activation,
+        facts: Facts,
+        salt: u64,
         index: usize,
         x: ArrayViewD<'_, T>,
     ) -> CowArray<'_, T, IxDyn> {
-        use Activation as A;
-        let x = match activation {
+        let x = match facts.product {
             // Fused attention never has the probabilities: they are not rounded.
-            A::Context if self.operands == Operands::F16Sums && index == 0 => x.into(),
-            A::Scores | A::Context => self.operands.round(x),
+            Product::Activations
+                if self.operands == Operands::F16Sums && index == 0 && facts.keyed == Keyed::No =>
+            {
+                x.into()
+            }
+            Product::Activations => self.operands.round(x),
             _ => x.into(),
         };
         let Some(seed) = self.nudge else { return x };
-        let terms = match activation {
-            A::QProj | A::KProj | A::VProj | A::OProj | A::GateProj | A::UpProj | A::DownProj | A::LmHead => {
-                x.shape()[x.ndim() - 1]
-            }
-            A::Scores | A::Context if index == 0 => x.shape()[x.ndim() - 1],
-            A::InputNorm | A::PostAttentionNorm | A::FinalNorm | A::QNorm | A::KNorm | A::ActFn | A::Probs => 1,
+        let terms = match facts.sums {
+            Sums::LastAxis if index == 0 => x.shape()[x.ndim() - 1],
+            Sums::Elements if index == 0 => 1,
             _ => return x,
         };
         let size = f64::from(f32::EPSILON / 2.0) * (terms as f64 / 2.0).sqrt().max(1.0);
         let (up, down) = (T::from_f64(1.0 + size), T::from_f64(1.0 - size));
-        let mut state = seed ^ ((activation as u64) << 32) ^ 0x9e37_79b9_7f4a_7c15;
+        let mut state = seed ^ (salt << 32) ^ 0x9e37_79b9_7f4a_7c15;
         let mut moved = x.into_owned();
         for word in &mut moved {
             // Marsaglia's xorshift: one random bit per word is all that is needed.

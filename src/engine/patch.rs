@@ -11,11 +11,9 @@ use ndarray::Axis as NdAxis;
 pub use picked::Picked;
 
 use super::Value;
-use super::activation::Axis;
-use super::name::Site;
 use super::run::Run;
-use crate::model::Config;
-use crate::ops::{Mask, Real};
+use crate::model::graph::{Counts, Graph, Site};
+use crate::ops::Real;
 
 /// A change to some elements of one activation.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,9 +106,8 @@ impl Part {
     ///
     /// # Errors
     /// One sentence.
-    pub fn check(&self, site: Site, config: &Config) -> Result<(), String> {
-        let (name, axes) = (site.short(), site.activation.row().axes);
-        let has = |wanted: &[Axis]| axes.iter().find(|axis| wanted.contains(axis));
+    pub fn check(&self, site: Site, graph: &Graph) -> Result<(), String> {
+        let (name, node) = (graph.short(site), &graph[site]);
         let within = |asked: &Option<RangeInclusive<usize>>, count: usize, word: &str| match asked {
             Some(asked) if *asked.end() >= count => {
                 Err(format!("{name} has no {word} {}: they are 0 to {}", asked.end(), count - 1))
@@ -118,22 +115,19 @@ impl Part {
             _ => Ok(()),
         };
         if self.heads.is_some() {
-            let (count, word) = match has(&[Axis::Head, Axis::KeyHead, Axis::QueryFeature, Axis::KeyFeature]) {
-                Some(Axis::Head | Axis::QueryFeature) => (config.num_attention_heads, "head"),
-                Some(_) => (config.num_key_value_heads, "key/value head"),
-                None => return Err(format!("{name} has no heads")),
-            };
-            within(&self.heads, count, word)?;
+            let Some((count, _)) = node.heads() else { return Err(format!("{name} has no heads")) };
+            let of_keys = node.axes.iter().any(|axis| axis.name.starts_with("kv_head"));
+            within(&self.heads, count, if of_keys { "key/value head" } else { "head" })?;
         }
-        if self.keys.is_some() && has(&[Axis::Key]).is_none() {
+        if self.keys.is_some() && !node.has_keys() {
             return Err(format!("{name} has no keys: only scores and probs have"));
         }
-        match axes.last() {
-            Some(Axis::Key) if self.channels.is_some() => Err(format!("{name} has keys, not channels")),
-            Some(Axis::QueryFeature | Axis::KeyFeature) if self.heads.is_some() => {
-                within(&self.channels, config.head_dim, "channel in a head")
+        match node.axes.last().map(|axis| axis.counts) {
+            Some(Counts::Keys) if self.channels.is_some() => Err(format!("{name} has keys, not channels")),
+            Some(Counts::Joined { width, .. }) if self.heads.is_some() => {
+                within(&self.channels, width, "channel in a head")
             }
-            Some(axis) => within(&self.channels, axis.length(config, 0, 0), "channel"),
+            Some(_) => within(&self.channels, node.axes[node.axes.len() - 1].length(0, 0), "channel"),
             None => Ok(()),
         }
     }
@@ -141,16 +135,17 @@ impl Part {
 
 impl Patch {
     /// The elements that it changes in a forward, of an activation of this shape.
-    fn picked_of(&self, config: &Config, feed: Feed, shape: &[usize]) -> Picked {
+    fn picked_of(&self, graph: &Graph, feed: Feed, shape: &[usize]) -> Picked {
         let Part { tokens, heads, keys, channels } = &self.part;
         let inside = |asked: &Option<RangeInclusive<usize>>, length: usize| -> Vec<usize> {
             (0..length).filter(|index| asked.as_ref().is_none_or(|asked| asked.contains(index))).collect()
         };
         let elsewhere = self.forward.is_some_and(|forward| forward != feed.forward);
-        let axes = self.site.activation.row().axes;
-        let indices = axes.iter().zip(shape).map(|(axis, length)| match axis {
+        let node = &graph[self.site];
+        let last = node.axes.len() - 1;
+        let indices = node.axes.iter().zip(shape).enumerate().map(|(place, (axis, length))| match axis.counts {
             _ if elsewhere => Vec::new(),
-            Axis::Token | Axis::Query => {
+            Counts::Rows => {
                 // Of logits the first rows may be absent.
                 let absent = feed.tokens.saturating_sub(*length);
                 let position = |row: usize| feed.first + absent + row;
@@ -161,34 +156,31 @@ impl Patch {
                 };
                 (0..*length).filter(wanted).collect()
             }
-            Axis::Head | Axis::KeyHead => inside(heads, *length),
-            Axis::Key => inside(keys, *length),
-            Axis::QueryFeature | Axis::KeyFeature => match heads {
+            Counts::Heads(_) => inside(heads, *length),
+            Counts::Keys => inside(keys, *length),
+            Counts::Joined { width, .. } => match heads {
                 None => inside(channels, *length),
                 Some(heads) => {
-                    let in_head =
-                        |index: &usize| channels.as_ref().is_none_or(|c| c.contains(&(index % config.head_dim)));
-                    let wanted = |index: &usize| heads.contains(&(index / config.head_dim)) && in_head(index);
+                    let in_head = |index: &usize| channels.as_ref().is_none_or(|c| c.contains(&(index % width)));
+                    let wanted = |index: &usize| heads.contains(&(index / width)) && in_head(index);
                     (0..*length).filter(wanted).collect()
                 }
             },
-            Axis::Hidden | Axis::HeadDim | Axis::Intermediate | Axis::Vocab => inside(channels, *length),
+            Counts::Channels(_) if place == last => inside(channels, *length),
+            Counts::Channels(_) => (0..*length).collect(),
         });
-        let seen = axes.contains(&Axis::Key).then(|| {
-            let window = config.sliding_window.get(self.site.layer).copied().flatten();
-            Mask::causal(feed.first, window)
-        });
-        Picked::new(indices.collect(), axes.iter().position(|axis| axis.is_row()).unwrap_or(0), seen)
+        let seen = node.has_keys().then(|| graph.mask(self.site, feed.first));
+        Picked::new(indices.collect(), node.row_axis(), seen)
     }
 
     /// The elements that it changes in a forward that computes every row.
-    pub fn picked(&self, config: &Config, feed: Feed) -> Picked {
-        self.picked_of(config, feed, &self.site.activation.shape(config, feed.tokens, feed.first + feed.tokens))
+    pub fn picked(&self, graph: &Graph, feed: Feed) -> Picked {
+        self.picked_of(graph, feed, &graph[self.site].shape(feed.tokens, feed.first + feed.tokens))
     }
 
     /// Makes the change to what the op gives.
-    fn apply<T: Real>(&self, value: &mut Value<T>, config: &Config, feed: Feed) {
-        let picked = self.picked_of(config, feed, value.shape());
+    fn apply<T: Real>(&self, value: &mut Value<T>, graph: &Graph, feed: Feed) {
+        let picked = self.picked_of(graph, feed, value.shape());
         match &self.change {
             Change::Zero => picked.each(value, |_, v| *v = T::zero()),
             Change::Scale(by) => picked.each(value, |_, v| *v *= T::of(*by)),
@@ -197,7 +189,7 @@ impl Patch {
             Change::Mean => picked.mean(value),
             Change::Put(from) => {
                 let absent = feed.tokens.saturating_sub(value.len_of(NdAxis(picked.row_axis())));
-                let whole = self.site.activation.shape(config, feed.tokens, feed.first + feed.tokens);
+                let whole = graph[self.site].shape(feed.tokens, feed.first + feed.tokens);
                 if from.shape() == whole {
                     picked.each(value, |at, v| *v = T::of(from[picked.moved(at, |row| row + absent).of(at)]));
                 }
@@ -226,7 +218,7 @@ impl<T: Real> Run<T> {
     /// What the op at `site` gives, patched.
     pub(super) fn patched(&self, site: Site, mut value: Value<T>) -> Value<T> {
         for patch in self.patches.iter().filter(|patch| patch.site == site) {
-            patch.apply(&mut value, &self.model().config, self.feed());
+            patch.apply(&mut value, self.graph(), self.feed());
         }
         value
     }

@@ -2,22 +2,19 @@
 
 mod rewind;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ndarray::{ArrayViewD, Axis, Slice};
 
 use super::Value;
-use super::activation::Activation;
-use super::cache::KvCache;
+use super::cache::Cache;
 use super::compute::Compute;
-use super::evaluate::{Input, Span, inputs};
-use super::name::Site;
-use super::op::{Alteration, Step};
 use super::patch::Patch;
-use super::program::Program;
+use super::step::{Alteration, Span, Step};
 use super::supply::Supply;
 use crate::model::Model;
+use crate::model::graph::{Graph, Read, Site};
 use crate::ops::Real;
 
 /// For which rows logits are computed.
@@ -29,12 +26,20 @@ pub enum LogitRows {
     Last,
 }
 
+/// What goes on from one layer to the next: where a rewind starts.
+#[derive(Clone, Debug)]
+struct Checkpoint<T> {
+    /// Ops that were computed.
+    counter: usize,
+    /// What was computed before and is read behind it: of most models, the residual stream.
+    live: Vec<(Site, Value<T>)>,
+}
+
 /// One forward after another over a growing sequence: the first is the prefill, the others are decode steps.
 /// It computes in f32; `Run<f64>` is the oracle.
 #[derive(Clone, Debug)]
 pub struct Run<T = f32> {
     model: Arc<Model>,
-    program: Arc<Program>,
     logit_rows: LogitRows,
     compute: Compute,
     ids: Vec<u32>,
@@ -43,17 +48,17 @@ pub struct Run<T = f32> {
     /// The next op of the current forward.
     counter: usize,
     /// What is computed and not stale: the activations of the current layer, and those that no layer owns.
-    slots: HashMap<Activation, Value<T>>,
+    slots: BTreeMap<Site, Value<T>>,
     /// Those of the layer before, where they are kept: alterations may read them.
-    stale: HashMap<Activation, Value<T>>,
+    stale: BTreeMap<Site, Value<T>>,
     pub(super) keeps_stale: bool,
     /// Ops that are computed otherwise than the model says.
     pub(super) alterations: Vec<Alteration>,
     /// What is changed in the results of ops.
     pub(super) patches: Arc<[Patch]>,
-    /// The residual stream at each block's entry in the current forward, and at the end: where a rewind starts.
-    checkpoints: Vec<Value<T>>,
-    cache: KvCache<T>,
+    /// One at each block's entry in the current forward, and one at the end of the last.
+    checkpoints: Vec<Checkpoint<T>>,
+    cache: Cache<T>,
     /// Where results come from, if they are not computed.
     pub(super) supply: Option<Arc<dyn Supply<T>>>,
 }
@@ -74,19 +79,16 @@ impl<T: Real> Run<T> {
     /// # Panics
     /// As [`Run::new`].
     pub fn with_compute(model: Arc<Model>, ids: &[u32], logit_rows: LogitRows, compute: Compute) -> Self {
-        let c = &model.config;
-        let cache = KvCache::new(c.num_hidden_layers, c.num_key_value_heads, c.head_dim);
-        let program = Arc::new(Program::new(c));
+        let cache = Cache::new(&model.graph);
         let mut run = Self {
             model,
-            program,
             logit_rows,
             compute,
             ids: Vec::new(),
             starts: Vec::new(),
             counter: 0,
-            slots: HashMap::new(),
-            stale: HashMap::new(),
+            slots: BTreeMap::new(),
+            stale: BTreeMap::new(),
             keeps_stale: false,
             alterations: Vec::new(),
             patches: Arc::default(),
@@ -99,7 +101,7 @@ impl<T: Real> Run<T> {
     }
 
     fn enter_forward(&mut self, ids: &[u32]) {
-        let vocab = self.model.config.vocab_size;
+        let vocab = self.model.spec.vocab;
         assert!(!ids.is_empty() && ids.iter().all(|id| (*id as usize) < vocab), "ids are checked at the door");
         self.starts.push(self.ids.len());
         self.ids.extend_from_slice(ids);
@@ -135,30 +137,29 @@ impl<T: Real> Run<T> {
 
     /// What has to happen before the op at `site`, the next one, is computed.
     pub(super) fn enter(&mut self, site: Site) {
-        if site.activation == Activation::InputNorm {
-            // On entering a layer the slots of the one before it are stale: only its output goes on.
-            let residual = self.residual(site.layer).clone();
+        let model = Arc::clone(&self.model);
+        let (graph, index) = (&model.graph, site.index());
+        let starts = graph.starts_layer(index).is_some();
+        if starts || graph.tail() == Some(index) {
+            let live = graph.live(index).filter_map(|live| Some((live, self.get(live)?.clone())));
+            self.checkpoints.push(Checkpoint { counter: index, live: live.collect() });
+        }
+        if starts {
+            // On entering a layer the slots of the one before it are stale: only what is read behind them goes on.
             let left = std::mem::take(&mut self.slots);
             if self.keeps_stale {
                 // Attention patterns are large, and no port was seen to leave them behind.
-                let is_kept = |activation: &Activation| !activation.row().axes.contains(&super::Axis::Key);
-                self.stale = left.into_iter().filter(|(activation, _)| is_kept(activation)).collect();
+                self.stale = left.into_iter().filter(|(left, _)| !graph[*left].has_keys()).collect();
             }
-            self.checkpoints.push(residual);
-        } else if site.activation == Activation::FinalNorm {
-            self.checkpoints.push(self.slots[&Activation::Block].clone());
         }
         // The cache takes keys and values in the op that reads them, so that a patch made while stopped reaches the model.
-        match site.activation {
-            Activation::Scores => {
-                let keys = &self.slots[&Activation::KRope];
-                self.cache.append_keys(site.layer, keys.view().into_dimensionality().expect("k_rope has three axes"));
+        for read in &graph[site].reads {
+            if let Read::Past(kept) = *read
+                && graph.first_past_reader(kept) == Some(index)
+            {
+                let value = self.get(kept).expect("what the cache keeps is computed when it is first read").clone();
+                self.cache.append(kept, value.view());
             }
-            Activation::Context => {
-                let values = &self.slots[&Activation::VProj];
-                self.cache.append_values(site.layer, values.view().into_dimensionality().expect("v_proj has two axes"));
-            }
-            _ => {}
         }
     }
 
@@ -168,7 +169,7 @@ impl<T: Real> Run<T> {
     }
 
     fn put(&mut self, site: Site, value: Value<T>) {
-        self.slots.insert(site.activation, value);
+        self.slots.insert(site, value);
         self.counter += 1;
     }
 
@@ -176,7 +177,9 @@ impl<T: Real> Run<T> {
     pub(super) fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
         let mut step = self.op(site);
         for alteration in self.alterations.iter().filter(|alteration| alteration.sites.contains(&site)) {
-            (alteration.edit)(&mut step);
+            if let Err(missed) = alteration.edit.apply(&mut step) {
+                panic!("an alteration is checked before it is switched on: {missed}");
+            }
         }
         let value = self.apply(&step, compute).or_else(|| self.apply(&self.op(site), compute));
         value.expect("what models read is computed when it is read")
@@ -195,14 +198,14 @@ impl<T: Real> Run<T> {
 
     /// What the op at `site` reads.
     pub(super) fn operands(&self, site: Site) -> Vec<ArrayViewD<'_, T>> {
-        let read = self.read(&inputs(site, &self.model.config), site);
+        let read = self.read(&self.graph()[site].reads, site);
         read.expect("what models read is computed when it is read")
     }
 
     /// What an op at `site` reads that has these inputs; `None` where one is not there.
-    pub(super) fn read(&self, inputs: &[Input], site: Site) -> Option<Vec<ArrayViewD<'_, T>>> {
-        let mut operands = inputs.iter().map(|input| self.operand(*input)).collect::<Option<Vec<_>>>()?;
-        if site.activation == Activation::LmHead && self.logit_rows == LogitRows::Last {
+    pub(super) fn read(&self, reads: &[Read], site: Site) -> Option<Vec<ArrayViewD<'_, T>>> {
+        let mut operands = reads.iter().map(|read| self.operand(*read)).collect::<Option<Vec<_>>>()?;
+        if self.logit_rows == LogitRows::Last && self.graph().is_head(site) {
             operands[0].slice_axis_inplace(Axis(0), Slice::from(-1..));
         }
         Some(operands)
@@ -213,23 +216,13 @@ impl<T: Real> Run<T> {
         Some(self.evaluate(self.last()?, compute))
     }
 
-    /// An input, if it is computed and still held.
-    pub fn operand(&self, input: Input) -> Option<ArrayViewD<'_, T>> {
-        match input {
-            Input::Keys(layer) => Some(self.cache.keys(layer).into_dyn()),
-            Input::Values(layer) => Some(self.cache.values(layer).into_dyn()),
-            Input::Stale(site) => self.stale.get(&site.activation).map(|value| value.view()),
-            Input::Site(site) => match site.activation {
-                Activation::EmbedTokens => self.checkpoints.first().map(|value| value.view()),
-                Activation::Block => self.checkpoints.get(site.layer + 1).map(|value| value.view()),
-                activation => self.slots.get(&activation).map(|value| value.view()),
-            },
+    /// What an op reads, if it is computed and still held.
+    pub fn operand(&self, read: Read) -> Option<ArrayViewD<'_, T>> {
+        match read {
+            Read::Past(site) => self.cache.rows(site).map(|rows| rows.into_dyn()),
+            Read::Stale(site) => self.stale.get(&site).map(|value| value.view()),
+            Read::Node(site) => self.get(site).map(|value| value.view()),
         }
-    }
-
-    /// The residual stream that enters `layer`, at the moment of entering it.
-    fn residual(&self, layer: usize) -> &Value<T> {
-        &self.slots[&if layer == 0 { Activation::EmbedTokens } else { Activation::Block }]
     }
 
     /// Runs the current forward to its end.
@@ -237,20 +230,22 @@ impl<T: Real> Run<T> {
         while self.step().is_some() {}
     }
 
-    /// Forgets the activations of the current layer, but for the residual stream.
+    /// Forgets the activations of the current layer, but for what is read behind it.
     pub fn leave_layer(&mut self) {
-        self.slots.retain(|activation, _| !activation.row().per_layer || *activation == Activation::Block);
+        let model = Arc::clone(&self.model);
+        let live: Vec<Site> = model.graph.live(self.counter).collect();
+        self.slots.retain(|site, _| model.graph[*site].layer.is_none() || live.contains(site));
         self.stale.clear();
     }
 
     /// The op that `step` computes next.
     pub fn next(&self) -> Option<Site> {
-        self.program.sites().get(self.counter).copied()
+        self.graph().site(self.counter)
     }
 
     /// The op computed last.
     pub fn last(&self) -> Option<Site> {
-        self.counter.checked_sub(1).map(|last| self.program.sites()[last])
+        self.counter.checked_sub(1).and_then(|last| self.graph().site(last))
     }
 
     /// Number of ops of the current forward that have been computed.
@@ -260,36 +255,25 @@ impl<T: Real> Run<T> {
 
     /// Whether the current forward has reached its end.
     pub fn is_complete(&self) -> bool {
-        self.counter == self.program.sites().len()
+        self.counter == self.graph().len()
     }
 
     /// An activation of the current forward, if it is computed and still held: those of the layer being computed,
-    /// those that no layer owns, and the residual stream at every block's entry.
+    /// those that no layer owns, and what goes on from one layer to the next.
     pub fn get(&self, site: Site) -> Option<&Value<T>> {
-        self.slot(site).or_else(|| match site.activation {
-            Activation::EmbedTokens => self.checkpoints.first(),
-            Activation::Block => self.checkpoints.get(site.layer + 1),
-            _ => None,
+        let live = |checkpoint: &Checkpoint<T>| checkpoint.live.iter().position(|(live, _)| *live == site);
+        self.slots.get(&site).or_else(|| {
+            self.checkpoints.iter().find_map(|checkpoint| Some(&checkpoint.live[live(checkpoint)?].1))
         })
-    }
-
-    /// The slot of `site`, unless it is stale.
-    fn slot(&self, site: Site) -> Option<&Value<T>> {
-        let current = self.last().and_then(Site::in_layer).or_else(|| self.layer_before_the_end());
-        self.slots.get(&site.activation).filter(|_| site.in_layer().is_none() || site.in_layer() == current)
-    }
-
-    fn layer_before_the_end(&self) -> Option<usize> {
-        (self.counter > 1).then(|| self.program.layers() - 1)
     }
 
     /// Puts `value` in the place of a computed activation: the ops that follow read it. Returns false, and changes
     /// nothing, when the activation is not computed, when its layer has been left, or when it has another shape.
     #[must_use]
     pub fn set(&mut self, site: Site, value: Value<T>) -> bool {
-        match self.slot(site) {
+        match self.slots.get_mut(&site) {
             Some(old) if old.shape() == value.shape() => {
-                self.slots.insert(site.activation, value);
+                *old = value;
                 true
             }
             _ => false,
@@ -298,7 +282,7 @@ impl<T: Real> Run<T> {
 
     /// The logits of the last token, once the forward is complete.
     pub fn last_logits(&self) -> Option<ndarray::ArrayView1<'_, T>> {
-        let logits = self.slots.get(&Activation::LmHead)?;
+        let logits = self.slots.get(&self.graph().output()?)?;
         let rows = logits.view().into_dimensionality::<ndarray::Ix2>().expect("logits have two axes");
         Some(rows.index_axis_move(Axis(0), logits.len_of(Axis(0)) - 1))
     }
@@ -323,9 +307,9 @@ impl<T: Real> Run<T> {
         &self.model
     }
 
-    /// The program of each forward.
-    pub fn program(&self) -> &Arc<Program> {
-        &self.program
+    /// The ops of each forward.
+    pub fn graph(&self) -> &Graph {
+        &self.model.graph
     }
 
     /// Every id fed so far, those of the current forward included.
@@ -348,13 +332,13 @@ impl<T: Real> Run<T> {
         self.starts[self.starts.len() - 1]
     }
 
-    /// Puts the channels of the keys that a layer keeps in another order, of each head alike.
-    pub fn reorder_cached_keys(&mut self, layer: usize, order: &[usize]) {
-        self.cache.reorder_keys(layer, order);
+    /// Puts the channels of what the cache keeps of a node in another order, of each head alike.
+    pub fn reorder_cached(&mut self, site: Site, order: &[usize]) {
+        self.cache.reorder(site, order);
     }
 
-    /// The keys and values kept so far.
-    pub fn cache(&self) -> &KvCache<T> {
+    /// What is kept of the forwards so far.
+    pub fn cache(&self) -> &Cache<T> {
         &self.cache
     }
 }

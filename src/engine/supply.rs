@@ -6,13 +6,13 @@ use std::sync::Arc;
 use ndarray::ArrayD;
 
 use super::Value;
-use super::name::Site;
 use super::run::Run;
+use crate::model::graph::Site;
 use crate::ops::Real;
 
 /// Where the results of a run come from instead.
 pub trait Supply<T>: fmt::Debug + Send + Sync {
-    /// The activation of a forward, in the shape of the table; `None` where it is not known.
+    /// The activation of a forward, in the shape of the graph; `None` where it is not known.
     fn value(&self, forward: usize, site: Site) -> Option<Value<T>>;
 }
 
@@ -28,7 +28,7 @@ impl<T: Real> Run<T> {
         let value = self.supply.as_ref()?.value(self.forward(), site);
         Some(value.unwrap_or_else(|| {
             let span = self.span();
-            let shape = site.activation.shape(&self.model().config, span.ids.len(), span.first + span.ids.len());
+            let shape = self.graph()[site].shape(span.ids.len(), span.first + span.ids.len());
             ArrayD::from_elem(shape, T::from_f64(f64::NAN)).into_shared()
         }))
     }

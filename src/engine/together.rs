@@ -3,12 +3,12 @@
 
 use ndarray::{ArrayViewD, Axis, Slice, concatenate};
 
-use super::activation::Activation;
+use super::Value;
 use super::compute::Compute;
-use super::evaluate::evaluate;
-use super::name::Site;
 use super::run::Run;
-use super::{Axis as Counts, Value};
+use super::step::evaluate;
+use crate::model::graph::Site;
+use crate::model::op::Product;
 use crate::ops::Real;
 
 impl<T: Real> Run<T> {
@@ -25,7 +25,7 @@ impl<T: Real> Run<T> {
             run.enter(site);
         }
         let computes: Vec<Compute> = runs.iter().map(Self::compute).collect();
-        let values = match rows.filter(|_| site.activation == Activation::LmHead) {
+        let values = match rows.filter(|_| runs[0].graph().is_head(site)) {
             None => evaluate_together(runs, site, &computes),
             Some(rows) => runs.iter().map(|run| run.in_rows(site, run.compute(), rows)).collect(),
         };
@@ -51,8 +51,13 @@ impl<T: Real> Run<T> {
         Some(self.in_rows(self.last()?, compute, rows))
     }
 
+    /// Whether the op multiplies each row by weights: then it makes no difference to a row which others stand beside it.
+    fn meets_weights(&self, site: Site) -> bool {
+        self.graph()[site].op.facts().product == Product::Weights
+    }
+
     fn in_rows(&self, site: Site, compute: Compute, rows: &[usize]) -> Value<T> {
-        if !meets_weights(site.activation) || self.is_altered() {
+        if !self.meets_weights(site) || self.is_altered() {
             return self.evaluate(site, compute);
         }
         let x = self.operands(site);
@@ -69,22 +74,17 @@ impl<T: Real> Run<T> {
     }
 }
 
-/// Whether the op multiplies each row by weights: then it makes no difference to a row which others stand beside it.
-fn meets_weights(activation: Activation) -> bool {
-    use Activation as A;
-    matches!(activation, A::QProj | A::KProj | A::VProj | A::OProj | A::GateProj | A::UpProj | A::DownProj | A::LmHead)
-}
-
 /// The op at `site` in each of `runs`, computed as `computes` say.
 fn evaluate_together<T: Real>(runs: &[Run<T>], site: Site, computes: &[Compute]) -> Vec<Value<T>> {
     let alike =
         |compute: &Compute| compute.rounding == computes[0].rounding && compute.operands == computes[0].operands;
-    if !meets_weights(site.activation) || !computes.iter().all(alike) || runs.iter().any(Run::is_altered) {
+    if !runs[0].meets_weights(site) || !computes.iter().all(alike) || runs.iter().any(Run::is_altered) {
         return runs.iter().zip(computes).map(|(run, compute)| run.evaluate(site, *compute)).collect();
     }
     let operands: Vec<_> = runs.iter().map(|run| run.operands(site)).collect();
+    let (facts, salt) = (runs[0].graph()[site].op.facts(), runs[0].graph()[site].salt());
     let moved: Vec<_> =
-        operands.iter().zip(computes).map(|(x, c)| c.operand(site.activation, 0, x[0].view())).collect();
+        operands.iter().zip(computes).map(|(x, c)| c.operand(facts, salt, 0, x[0].view())).collect();
     let views: Vec<ArrayViewD<T>> = moved.iter().map(|x| x.view()).collect();
     let stacked = concatenate(Axis(0), &views).expect("inputs of one op differ in rows only");
     // The nudge has been given already.
@@ -99,7 +99,7 @@ fn evaluate_together<T: Real>(runs: &[Run<T>], site: Site, computes: &[Compute])
         value.slice_axis_inplace(Axis(0), own);
         value
     });
-    debug_assert_eq!(site.activation.row().axes[0], Counts::Token, "rows of a product are tokens");
+    debug_assert_eq!(runs[0].graph()[site].row_axis(), 0, "rows of a product are tokens");
     rows.collect()
 }
 
@@ -129,7 +129,7 @@ mod tests {
                 let (a, b) = (&alone.get(site).expect("just computed"), &together.get(site).expect("just computed"));
                 let apart =
                     a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).filter(|d| !d.is_nan()).fold(0.0, f32::max);
-                assert!(a.shape() == b.shape() && apart < 1e-4, "{site}: {apart}");
+                assert!(a.shape() == b.shape() && apart < 1e-4, "{}: {apart}", model.graph.name(site));
             }
         }
         assert!(alone.iter().all(Run::is_complete));

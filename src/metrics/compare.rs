@@ -74,6 +74,20 @@ pub fn compare<T: Copy + Into<f64> + Sync>(
     }
 }
 
+/// Relative L2 error of values of which all count: not a number, or infinite, where one of them is.
+pub fn relative_error<'a>(
+    values: impl IntoIterator<Item = &'a f32>,
+    expected: impl IntoIterator<Item = &'a f32>,
+) -> f64 {
+    let (mut difference, mut norm) = (0.0, 0.0);
+    for (a, b) in values.into_iter().zip(expected) {
+        let (a, b) = (f64::from(*a), f64::from(*b));
+        difference += (a - b) * (a - b);
+        norm += b * b;
+    }
+    if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() }
+}
+
 /// Sums over one lane of the last axis.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lane {

@@ -8,8 +8,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::weights::{Layer, Linear, Model, Storage, Tensor};
-use crate::model::{Config, ConfigError};
+use super::families::{Family, View};
+use super::graph::{Graph, Parameter};
+use super::lower::lower;
+use super::spec::Spec;
+use super::weights::{Held, Model, Storage};
+use crate::model::ConfigError;
 
 mod account;
 mod bare;
@@ -69,21 +73,21 @@ impl Model {
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
         let config_file = dir.join("config.json");
         let text = read_text(&config_file)?;
-        let (config, notes) = Config::from_json(&text, &shown(&config_file))?;
-        Self::assemble(config, text, notes, name_of(dir), Checkpoint::open(dir)?)
+        let (spec, notes) = Spec::from_json(&text, &shown(&config_file))?;
+        Self::assemble(spec, text, notes, name_of(dir), Checkpoint::open(dir)?)
     }
 
     /// A model from the bytes of one safetensors file, for the model that is built into the program.
     pub fn from_bytes(config_json: &str, safetensors: &[u8]) -> Result<Self, LoadError> {
-        let (config, notes) = Config::from_json(config_json, "config.json")?;
+        let (spec, notes) = Spec::from_json(config_json, "config.json")?;
         let storage = Arc::new(Storage::copied(safetensors));
         let mut checkpoint = Checkpoint::default();
         checkpoint.add("model.safetensors", &storage, safetensors.len())?;
-        Self::assemble(config, config_json.to_owned(), notes, "model".to_owned(), checkpoint)
+        Self::assemble(spec, config_json.to_owned(), notes, "model".to_owned(), checkpoint)
     }
 
     fn assemble(
-        config: Config,
+        spec: Spec,
         config_json: String,
         mut notes: Vec<String>,
         name: String,
@@ -93,73 +97,30 @@ impl Model {
         if copied > 0 {
             notes.push(format!("{copied} tensor(s) of {name} are not aligned in their file and were copied to memory"));
         }
-        let mut ledger = Ledger::new(tensors.clone());
-        let c = &config;
-        let (hidden, wide) = (c.hidden_size, c.intermediate_size);
-        let (q, kv) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
-        let table = [c.vocab_size, hidden];
-
-        let only_head =
-            c.tie_word_embeddings && !ledger.has("model.embed_tokens.weight") && ledger.has("lm_head.weight");
-        let embed_tokens = ledger.take(if only_head { "lm_head.weight" } else { "model.embed_tokens.weight" }, &table);
-        if only_head {
-            notes.push(format!(
-                "{name} has no embed_tokens.weight; its lm_head.weight serves as both, as its config.json ties them"
-            ));
-        }
-        let lm_head = if !c.tie_word_embeddings {
-            ledger.take("lm_head.weight", &table)
-        } else if !only_head && ledger.has("lm_head.weight") {
-            let head = ledger.take("lm_head.weight", &table);
-            if ledger.is_clean() && (head.dtype != embed_tokens.dtype || head.bytes() != embed_tokens.bytes()) {
-                return Err(LoadError::TwoHeads { model: name });
-            }
-            notes.push(format!("{name} holds lm_head.weight and also ties it to embed_tokens.weight; both are equal"));
-            head
-        } else {
-            embed_tokens.clone()
-        };
-        let mut layers = Vec::with_capacity(c.num_hidden_layers);
-        for layer in 0..c.num_hidden_layers {
-            let path = |name: &str| format!("model.layers.{layer}.{name}");
-            let mut linear = |name: &str, out: usize, width: usize, bias: bool| Linear {
-                weight: ledger.take(&path(&format!("{name}.weight")), &[out, width]),
-                bias: bias.then(|| ledger.vector(&path(&format!("{name}.bias")), out)),
+        let graph = lower(&spec);
+        let family = Family::named(spec.family).expect("a description is made from a family's row");
+        let mut ledger = Ledger::new(tensors.clone(), family.base);
+        let mut held: Vec<Held> = Vec::with_capacity(graph.params().len());
+        for param in graph.params() {
+            let found = match param.tied {
+                Some(other) => {
+                    let table = graph.params()[other.index()].name.trim_start_matches(family.base);
+                    tied(&mut ledger, param, (table, &held[other.index()]), &name, &mut notes)?
+                }
+                None => take(&mut ledger, family, param, tied_to(&graph, held.len())),
             };
-            let (q_proj, k_proj, v_proj, o_proj) = (
-                linear("self_attn.q_proj", q, hidden, c.qkv_bias),
-                linear("self_attn.k_proj", kv, hidden, c.qkv_bias),
-                linear("self_attn.v_proj", kv, hidden, c.qkv_bias),
-                linear("self_attn.o_proj", hidden, q, c.o_bias),
-            );
-            let (gate_proj, up_proj, down_proj) = (
-                linear("mlp.gate_proj", wide, hidden, c.mlp_bias),
-                linear("mlp.up_proj", wide, hidden, c.mlp_bias),
-                linear("mlp.down_proj", hidden, wide, c.mlp_bias),
-            );
-            layers.push(Layer {
-                input_layernorm: ledger.vector(&path("input_layernorm.weight"), hidden),
-                q_proj,
-                k_proj,
-                v_proj,
-                q_norm: c.qk_norm.then(|| ledger.vector(&path("self_attn.q_norm.weight"), c.head_dim)),
-                k_norm: c.qk_norm.then(|| ledger.vector(&path("self_attn.k_norm.weight"), c.head_dim)),
-                o_proj,
-                post_attention_layernorm: ledger.vector(&path("post_attention_layernorm.weight"), hidden),
-                gate_proj,
-                up_proj,
-                down_proj,
-            });
+            held.push(found);
         }
-        let norm = ledger.vector("model.norm.weight", hidden);
         let account = ledger.close();
         if let Some(detail) = account.problems {
-            let shape = format!("{}, {} layers, hidden_size {hidden}", c.architecture.name(), c.num_hidden_layers);
+            let (hidden, layers) = (spec.hidden, spec.layers.len());
+            let shape = format!("{}, {layers} layers, {} {hidden}", spec.family, family.keys.hidden_size);
             return Err(LoadError::Tensors { model: name, shape, detail });
         }
         notes.extend(account.notes);
         Ok(Self {
-            config,
+            spec,
+            graph: Arc::new(graph),
             config_json,
             tensors: Arc::new(tensors),
             name,
@@ -167,18 +128,72 @@ impl Model {
             bytes: account.bytes,
             files,
             notes,
-            embed_tokens,
-            layers,
-            norm,
-            lm_head,
+            held,
         })
     }
+}
 
-    /// Every tensor that is a matrix, with the canonical name of the module it belongs to.
-    pub fn matrices(&self) -> impl Iterator<Item = &Tensor> {
-        let layers = self.layers.iter().flat_map(|layer| layer.linears().map(|linear| &linear.weight));
-        std::iter::once(&self.embed_tokens).chain(layers).chain(std::iter::once(&self.lm_head))
+/// The name of the parameter that is tied to the one at `index`.
+fn tied_to(graph: &Graph, index: usize) -> Option<&str> {
+    graph.params().iter().find(|param| param.tied.is_some_and(|of| of.index() == index)).map(|param| &param.name[..])
+}
+
+/// A weight: where the family's row says, else under its module's name, else under that of the one that is tied to it.
+fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&str>) -> Held {
+    let stored = family.stored.iter().find(|stored| param.name.ends_with(stored.of));
+    let tensors = match (stored, param.experts) {
+        (Some(stored), Some(count)) => {
+            let prefix = param.name.strip_suffix(stored.of).unwrap_or_default();
+            let names: Vec<String> = stored.at.iter().map(|at| format!("{prefix}{at}")).collect();
+            match names.iter().find(|name| !name.contains("{}") && ledger.has(name)) {
+                Some(stack) => ledger.stacked(stack, count, &param.shape, stored.view),
+                None => {
+                    let of = |expert: usize| names[0].replacen("{}", &expert.to_string(), 1);
+                    (0..count).map(|expert| ledger.take(&of(expert), &param.shape)).collect()
+                }
+            }
+        }
+        (Some(stored), None) => {
+            let prefix = param.name.strip_suffix(stored.of).unwrap_or_default();
+            let names = || stored.at.iter().map(|at| format!("{prefix}{at}"));
+            let name = names().find(|name| ledger.has(name)).or_else(|| names().next()).unwrap_or_default();
+            vec![match stored.view {
+                View::Transposed => ledger.transposed(&name, &param.shape),
+                View::Whole | View::Stacked { .. } => ledger.take(&name, &param.shape),
+            }]
+        }
+        _ => {
+            let other = tied.filter(|other| !ledger.has(&param.name) && ledger.has(other));
+            vec![ledger.take(other.unwrap_or(&param.name), &param.shape)]
+        }
+    };
+    let vector = if param.shape.len() == 1 { tensors[0].vector() } else { ndarray::Array1::zeros(0) };
+    Held { tensors, vector }
+}
+
+/// A weight that is another one, unless the checkpoint holds it, too: then both have to be equal.
+fn tied(
+    ledger: &mut Ledger,
+    param: &Parameter,
+    (name, other): (&str, &Held),
+    model: &str,
+    notes: &mut Vec<String>,
+) -> Result<Held, LoadError> {
+    let (own, table) = (&param.name, &other.tensors[0]);
+    if ledger.has(own) {
+        let head = ledger.take(own, &param.shape);
+        if ledger.is_clean() && (head.dtype != table.dtype || head.bytes() != table.bytes()) {
+            return Err(LoadError::TwoHeads { model: model.to_owned() });
+        }
+        notes.push(format!("{model} holds {own} and also ties it to {name}; both are equal"));
+        return Ok(Held { tensors: vec![head], ..other.clone() });
     }
+    if table.name == *own {
+        notes.push(format!(
+            "{model} has no {name}; its {own} serves as both, as its config.json ties them"
+        ));
+    }
+    Ok(other.clone())
 }
 
 /// The text of a small file.

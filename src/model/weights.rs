@@ -1,4 +1,4 @@
-//! The weights: plain structs of tensors, shape beside each field, in the dtype they have on disk.
+//! The weights, in the dtype they have on disk, and the model: a graph with its weights.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 use memmap2::Mmap;
-use ndarray::Array1;
+use ndarray::{Array1, Array2, CowArray, Ix1};
 
-use crate::model::Config;
+use super::graph::Graph;
+use super::op::{Param, Vector, Weight};
+use super::spec::Spec;
 use crate::ops::{Matrix, Words};
 
 /// The bytes of one checkpoint file.
@@ -76,6 +78,8 @@ pub struct Tensor {
     pub name: String,
     /// `[out, in]`, or `[n]`.
     pub shape: Vec<usize>,
+    /// Whether the words of the file are those of `[in, out]`: GPT-2's Conv1D.
+    pub transposed: bool,
     /// The dtype on disk.
     pub dtype: WeightDtype,
     /// The file it lies in.
@@ -92,6 +96,7 @@ impl Tensor {
         Self {
             name: name.into(),
             shape: rows.shape().to_vec(),
+            transposed: false,
             dtype: WeightDtype::F32,
             range: 0..bytes.len(),
             storage: Arc::new(Storage::copied(bytes)),
@@ -115,10 +120,28 @@ impl Tensor {
 
     /// A two-dimensional tensor as a matrix.
     pub fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.shape[0], self.shape[1], self.words())
+        let (rows, columns) = (self.shape[0], self.shape[1]);
+        if self.transposed {
+            return Matrix::transposed(rows, columns, self.words());
+        }
+        Matrix::new(rows, columns, self.words())
     }
 
-    /// All values, widened to f32.
+    /// A two-dimensional tensor, widened to f32.
+    ///
+    /// # Panics
+    /// When it has not two axes: shapes are proved when a model is loaded.
+    pub fn rows(&self) -> Array2<f32> {
+        let (rows, columns) = (self.shape[0], self.shape[1]);
+        let words = self.vector();
+        if self.transposed {
+            let stored = words.into_shape_with_order((columns, rows)).expect("a matrix of its shape");
+            return stored.reversed_axes().as_standard_layout().into_owned();
+        }
+        words.into_shape_with_order((rows, columns)).expect("a matrix of its shape")
+    }
+
+    /// All values in the order of the file, widened to f32.
     pub fn vector(&self) -> Array1<f32> {
         match self.words() {
             Words::F32(words) => words.iter().copied().collect(),
@@ -128,54 +151,22 @@ impl Tensor {
     }
 }
 
-/// `y = x Wᵀ + b`.
+/// A weight of the model.
 #[derive(Clone, Debug)]
-pub struct Linear {
-    /// `[out, in]`
-    pub weight: Tensor,
-    /// `[out]`
-    pub bias: Option<Array1<f32>>,
+pub struct Held {
+    /// The matrix, table or vector; of experts one each.
+    pub tensors: Vec<Tensor>,
+    /// A vector, widened; empty for others.
+    pub vector: Array1<f32>,
 }
 
-/// One decoder block.
-#[derive(Clone, Debug)]
-pub struct Layer {
-    /// `[hidden]`
-    pub input_layernorm: Array1<f32>,
-    /// `[heads * head_dim, hidden]`
-    pub q_proj: Linear,
-    /// `[kv_heads * head_dim, hidden]`
-    pub k_proj: Linear,
-    /// `[kv_heads * head_dim, hidden]`
-    pub v_proj: Linear,
-    /// `[head_dim]`, Qwen3
-    pub q_norm: Option<Array1<f32>>,
-    /// `[head_dim]`, Qwen3
-    pub k_norm: Option<Array1<f32>>,
-    /// `[hidden, heads * head_dim]`
-    pub o_proj: Linear,
-    /// `[hidden]`
-    pub post_attention_layernorm: Array1<f32>,
-    /// `[intermediate, hidden]`
-    pub gate_proj: Linear,
-    /// `[intermediate, hidden]`
-    pub up_proj: Linear,
-    /// `[hidden, intermediate]`
-    pub down_proj: Linear,
-}
-
-impl Layer {
-    /// All of its linear maps, in the order of the forward pass.
-    pub fn linears(&self) -> [&Linear; 7] {
-        [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj, &self.gate_proj, &self.up_proj, &self.down_proj]
-    }
-}
-
-/// A checkpoint, ready to run.
+/// A model, ready to run: the graph of its forward pass, and the weights that this needs.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The numbers of config.json.
-    pub config: Config,
+    /// What it computes.
+    pub spec: Spec,
+    /// The same as nodes and edges.
+    pub graph: Arc<Graph>,
     /// config.json itself.
     pub config_json: String,
     /// The repository id when the model lies in the Hugging Face cache, else the name of its folder.
@@ -186,17 +177,52 @@ pub struct Model {
     pub bytes: u64,
     /// The files the weights lie in; none for the built-in model.
     pub files: Vec<PathBuf>,
-    /// Every tensor of the checkpoint by its name there, also those that are kept widened below, and those that are not
-    /// used: none is copied.
+    /// Every tensor of the checkpoint by its name there, also those that are not used: none is copied.
     pub tensors: Arc<BTreeMap<String, Tensor>>,
     /// What was found in the files and has no influence on the forward pass.
     pub notes: Vec<String>,
-    /// `[vocab, hidden]`
-    pub embed_tokens: Tensor,
-    /// The blocks, in order.
-    pub layers: Vec<Layer>,
-    /// `[hidden]`
-    pub norm: Array1<f32>,
-    /// `[vocab, hidden]`; the embedding table when tied.
-    pub lm_head: Tensor,
+    /// In the order of the graph's parameters; none for a model without weights.
+    pub(super) held: Vec<Held>,
+}
+
+impl Model {
+    /// Whether its weights are there.
+    pub fn has_weights(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The matrix that an op multiplies with, or the table that it takes rows of.
+    pub fn matrix<'a>(&'a self, weight: &'a Weight) -> &'a Tensor {
+        match weight {
+            Weight::Param(param) => &self.held(*param).tensors[0],
+            Weight::Other(tensor) => tensor,
+            Weight::Each(tensors) => &tensors[0],
+        }
+    }
+
+    /// The matrices of experts.
+    pub fn matrices_of<'a>(&'a self, weight: &'a Weight) -> &'a [Tensor] {
+        match weight {
+            Weight::Param(param) => &self.held(*param).tensors,
+            Weight::Other(tensor) => std::slice::from_ref(tensor),
+            Weight::Each(tensors) => tensors,
+        }
+    }
+
+    /// A vector of numbers.
+    pub fn vector<'a>(&'a self, vector: &'a Vector) -> CowArray<'a, f32, Ix1> {
+        match vector {
+            Vector::Param(param) => self.held(*param).vector.view().into(),
+            Vector::Other(vector) => vector.view().into(),
+        }
+    }
+
+    fn held(&self, param: Param) -> &Held {
+        &self.held[param.index()]
+    }
+
+    /// Every tensor that is a matrix, each with its canonical name.
+    pub fn matrices(&self) -> impl Iterator<Item = &Tensor> {
+        self.held.iter().flat_map(|held| &held.tensors).filter(|tensor| tensor.shape.len() == 2)
+    }
 }

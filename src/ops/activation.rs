@@ -15,6 +15,8 @@ pub enum Activation {
     Gelu,
     /// The same, by `tanh`.
     GeluTanh,
+    /// The same, by `tanh` in several steps, each of which is rounded: `NewGELUActivation` of transformers.
+    GeluNew,
     /// `x · σ(1.702 x)`.
     QuickGelu,
     /// `max(x, 0)`
@@ -30,7 +32,22 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Every function there is: models have the first, the others are what ports put in its place.
+    /// The functions that config.json may name.
+    pub const NAMES: &[(&str, Self)] = &[
+        ("silu", Self::Silu),
+        ("swish", Self::Silu),
+        ("gelu", Self::Gelu),
+        ("gelu_new", Self::GeluNew),
+        ("gelu_pytorch_tanh", Self::GeluTanh),
+        ("quick_gelu", Self::QuickGelu),
+        ("relu", Self::Relu),
+        ("relu2", Self::ReluSquared),
+        ("sigmoid", Self::Sigmoid),
+        ("tanh", Self::Tanh),
+        ("linear", Self::Identity),
+    ];
+
+    /// Every function that differs from the others: what ports put in the place of the right one.
     pub const ALL: [Self; 9] = [
         Self::Silu,
         Self::Gelu,
@@ -48,7 +65,7 @@ impl Activation {
         match self {
             Self::Silu => "silu",
             Self::Gelu => "gelu",
-            Self::GeluTanh => "gelu by tanh",
+            Self::GeluTanh | Self::GeluNew => "gelu by tanh",
             Self::QuickGelu => "quick gelu, x * sigmoid(1.702 x)",
             Self::Relu => "relu",
             Self::ReluSquared => "relu squared",
@@ -56,11 +73,6 @@ impl Activation {
             Self::Tanh => "tanh",
             Self::Identity => "no function at all",
         }
-    }
-
-    /// The function whose name in config.json is `name`.
-    pub fn parse(name: &str) -> Option<Self> {
-        matches!(name, "silu" | "swish").then_some(Self::Silu)
     }
 
     /// Applies the function to every element, of any shape, and rounds the result.
@@ -77,6 +89,7 @@ impl Activation {
                         }
                     },
                 ),
+                Self::GeluNew if rounding != Rounding::None => gelu_in_steps(words, rounding),
                 other => words.iter_mut().for_each(|word| *word = T::from_f64(other.of(word.wide()))),
             }
             rounding.round(words);
@@ -92,7 +105,7 @@ impl Activation {
         match self {
             Self::Silu => x * sigmoid(x),
             Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
-            Self::GeluTanh => {
+            Self::GeluTanh | Self::GeluNew => {
                 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
             }
             Self::QuickGelu => x * sigmoid(1.702 * x),
@@ -102,6 +115,40 @@ impl Activation {
             Self::Tanh => x.tanh(),
             Self::Identity => x,
         }
+    }
+}
+
+/// `0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))`, rounded after every torch op: the cube, each product and each sum.
+fn gelu_in_steps<T: Real>(words: &mut [T], rounding: Rounding) {
+    let x = words.to_vec();
+    let mut step = |f: &dyn Fn(T, T) -> T| {
+        words.iter_mut().zip(&x).for_each(|(word, x)| *word = f(*word, *x));
+        rounding.round(words);
+    };
+    let root = T::from_f64((2.0 / std::f64::consts::PI).sqrt());
+    step(&|_, x| x * x * x);
+    step(&|word, _| T::from_f64(0.044_715) * word);
+    step(&|word, x| x + word);
+    step(&|word, _| root * word);
+    step(&|word, _| word.tanh());
+    step(&|word, _| T::one() + word);
+    step(&|word, x| T::from_f64(0.5) * x * word);
+}
+
+/// `c tanh(x / c)`, rounded after each of the three ops, as eager PyTorch does.
+pub fn cap<T: Real, D: Dimension>(x: ArrayView<T, D>, limit: f64, rounding: Rounding) -> Array<T, D> {
+    let mut y = x.as_standard_layout().into_owned();
+    cap_in_place(y.as_slice_mut().expect("standard layout"), limit, rounding);
+    y
+}
+
+pub(super) fn cap_in_place<T: Real>(words: &mut [T], limit: f64, rounding: Rounding) {
+    let limit = T::from_f64(limit);
+    for f in [|v: T, c: T| v / c, |v: T, _: T| v.tanh(), |v: T, c: T| v * c] {
+        words.par_chunks_mut(4096).for_each(|words| {
+            words.iter_mut().for_each(|word| *word = f(*word, limit));
+            rounding.round(words);
+        });
     }
 }
 

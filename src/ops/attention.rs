@@ -4,12 +4,13 @@
 //! key/value head `h · G / H` of `G`. Shapes and order of operations as in `eager_attention_forward` of transformers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-use super::activation::softmax_rows;
+use super::activation::{cap_in_place, softmax_rows};
 use super::real::{Real, Rounding};
 
 /// Which keys a query may see.
@@ -49,25 +50,27 @@ impl Mask {
 pub struct Scoring {
     /// The factor of products.
     pub scale: f64,
+    /// They pass through `c tanh(s / c)` after that.
+    pub cap: Option<f64>,
     /// Which keys are seen.
     pub mask: Mask,
     /// For each query head, the key head that it reads.
-    pub groups: Vec<usize>,
+    pub groups: Arc<[usize]>,
     /// The format of scores, if it is a coarser one.
     pub format: Rounding,
 }
 
 impl Scoring {
-    /// As models have it.
+    /// As most models have it.
     pub fn new(heads: usize, key_heads: usize, head_dim: usize, mask: Mask) -> Self {
         let scale = (head_dim as f64).sqrt().recip();
-        Self { scale, mask, groups: grouped(heads, key_heads), format: Rounding::None }
+        Self { scale, cap: None, mask, groups: grouped(heads, key_heads).into(), format: Rounding::None }
     }
 }
 
 /// For each of `heads` query heads, which of `key_heads` key heads it reads.
 pub fn grouped(heads: usize, key_heads: usize) -> Vec<usize> {
-    (0..heads).map(|head| head / (heads / key_heads)).collect()
+    (0..heads).map(|head| head / (heads / key_heads.max(1)).max(1)).collect()
 }
 
 /// How the heads' contexts are joined to one row.
@@ -83,7 +86,7 @@ pub enum Join {
 }
 
 /// `q kᵀ · scale`, -inf where masked: `q` `[head, query, head_dim]`, `keys` `[key, kv_head, head_dim]` →
-/// `[head, query, key]`. Rounded after the product and after the scale.
+/// `[head, query, key]`. Rounded after the product, after the scale, and after each step of the cap.
 pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, how: &Scoring, rounding: Rounding) -> Array3<T> {
     let (heads, queries, _) = q.dim();
     let scale = T::from_f64(how.scale);
@@ -98,6 +101,9 @@ pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, how: &Scoring, rou
         }
         how.format.round(words);
         rounding.round(words);
+        if let Some(limit) = how.cap {
+            cap_in_place(words, limit, rounding);
+        }
         for ((query, key), score) in out.indexed_iter_mut() {
             if !how.mask.allows(query, key) {
                 *score = T::neg_infinity();

@@ -18,6 +18,11 @@ pub struct Format {
 }
 
 impl Format {
+    /// Itself, if weights have to be rounded.
+    fn filter(self, rounds: bool) -> Option<Self> {
+        rounds.then_some(self)
+    }
+
     fn round_weights<T: Real>(self, words: &mut [T]) {
         self.rounding.round(words);
         self.operands.round_weights(words);
@@ -35,11 +40,14 @@ pub enum Words<'a> {
     Bf16(&'a [bf16]),
 }
 
-/// A weight matrix `[out, in]`, row-major, as PyTorch's `nn.Linear` and `nn.Embedding` store it.
+/// A weight matrix `[out, in]`: row-major, as PyTorch's `nn.Linear` and `nn.Embedding` store it, or column-major, as the
+/// `Conv1D` of transformers does.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     rows: usize,
     columns: usize,
+    /// Whether the words are those of `[in, out]`.
+    transposed: bool,
     words: Words<'a>,
 }
 
@@ -55,7 +63,15 @@ impl<'a> Matrix<'a> {
             Words::Bf16(w) => w.len(),
         };
         assert_eq!(length, rows * columns, "a [{rows}, {columns}] matrix");
-        Self { rows, columns, words }
+        Self { rows, columns, transposed: false, words }
+    }
+
+    /// The same of words that stand column after column.
+    ///
+    /// # Panics
+    /// As [`Matrix::new`].
+    pub fn transposed(rows: usize, columns: usize, words: Words<'a>) -> Self {
+        Self { transposed: true, ..Self::new(rows, columns, words) }
     }
 
     /// Output features.
@@ -70,7 +86,17 @@ impl<'a> Matrix<'a> {
 
     /// Writes the words of one row, from column `first` on, widened, into `out`. Widening is exact.
     fn widen<T: Real>(&self, row: usize, first: usize, out: &mut [T]) {
-        let start = row * self.columns + first;
+        if self.transposed {
+            for (column, out) in (first..).zip(out) {
+                self.widen_words(column * self.rows + row, std::slice::from_mut(out));
+            }
+            return;
+        }
+        self.widen_words(row * self.columns + first, out);
+    }
+
+    /// The same of words as they are stored, from one on.
+    fn widen_words<T: Real>(&self, start: usize, out: &mut [T]) {
         let range = start..start + out.len();
         match self.words {
             Words::F32(w) => T::widen_f32(&w[range], out),
@@ -130,7 +156,7 @@ pub fn linear<T: Real>(x: ArrayView2<T>, weight: &Matrix, bias: Option<ArrayView
     });
     y.axis_chunks_iter_mut(Axis(1), BLOCK_ROWS).into_par_iter().enumerate().for_each(|(index, mut y)| {
         let first = index * BLOCK_ROWS;
-        if x.nrows() <= FEW_TOKENS {
+        if x.nrows() <= FEW_TOKENS && !weight.transposed {
             matrix_vectors(x.view(), weight, first, format, &mut y);
         } else {
             matrix_matrix(x.view(), weight, first, format, &mut y);
@@ -162,6 +188,12 @@ fn add_corrections<T: Real>(corrections: ArrayView2<T>, weight: &Matrix, first: 
 fn matrix_matrix<T: Real>(x: ArrayView2<T>, weight: &Matrix, first: usize, format: Format, y: &mut ArrayViewMut2<T>) {
     let (rows, columns) = (y.ncols(), weight.columns);
     let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();
+    if weight.transposed {
+        columns_in_strips(weight, first, rows, format.filter(round), |column, strip| {
+            multiply(x.slice(s![.., column..column + strip.nrows()]), strip.t(), y, column > 0);
+        });
+        return;
+    }
     if let (Words::F32(words), false) = (weight.words, round)
         && let Some(words) = T::same(&words[first * columns..(first + rows) * columns])
     {
@@ -183,6 +215,29 @@ fn matrix_matrix<T: Real>(x: ArrayView2<T>, weight: &Matrix, first: usize, forma
             }
             let w = ArrayView2::from_shape((rows, width), scratch.as_slice()).expect("just resized");
             multiply(x.slice(s![.., column..column + width]), w, y, column > 0);
+        }
+    });
+}
+
+/// Columns of a matrix that is stored column after column, a strip at a time: `(first column, [column, row])`.
+fn columns_in_strips<T: Real>(
+    weight: &Matrix,
+    first: usize,
+    rows: usize,
+    rounded: Option<Format>,
+    mut take: impl FnMut(usize, ArrayView2<T>),
+) {
+    T::with_scratch(|scratch| {
+        for column in (0..weight.columns).step_by(STRIP_COLUMNS) {
+            let width = STRIP_COLUMNS.min(weight.columns - column);
+            scratch.resize(rows * width, T::zero());
+            for (offset, words) in scratch.chunks_exact_mut(rows).enumerate() {
+                weight.widen_words((column + offset) * weight.rows + first, words);
+                if let Some(format) = rounded {
+                    format.round_weights(words);
+                }
+            }
+            take(column, ArrayView2::from_shape((width, rows), scratch.as_slice()).expect("just resized"));
         }
     });
 }
@@ -299,9 +354,15 @@ mod tests {
                 let f32s = w.as_slice().expect("contiguous");
                 let f16s: Vec<f16> = f32s.iter().map(|v| f16::from_f32(*v)).collect();
                 let bf16s: Vec<bf16> = f32s.iter().map(|v| bf16::from_f32(*v)).collect();
-                for words in [Words::F32(f32s), Words::F16(&f16s), Words::Bf16(&bf16s)] {
-                    let y = linear(x.view(), &Matrix::new(rows, columns, words), Some(bias.view()), Format::default());
-                    assert_eq!(y, exact, "{tokens} tokens, [{rows}, {columns}], {words:?}");
+                let turned: Vec<f32> = w.t().iter().copied().collect();
+                let turned_bf16s: Vec<bf16> = turned.iter().map(|v| bf16::from_f32(*v)).collect();
+                let matrices = [Words::F32(f32s), Words::F16(&f16s), Words::Bf16(&bf16s)]
+                    .map(|words| Matrix::new(rows, columns, words))
+                    .into_iter()
+                    .chain([Words::F32(&turned), Words::Bf16(&turned_bf16s)].map(|w| Matrix::transposed(rows, columns, w)));
+                for matrix in matrices {
+                    let y = linear(x.view(), &matrix, Some(bias.view()), Format::default());
+                    assert_eq!(y, exact, "{tokens} tokens, [{rows}, {columns}], {matrix:?}");
                 }
             }
         }

@@ -1,10 +1,10 @@
-//! Root mean square normalisation.
+//! Root mean square normalisation, and layer normalisation: the same after the mean has been taken off.
 
 use ndarray::{Array, ArrayView, ArrayView1, Axis, Dimension, Zip};
 
 use super::real::{Real, Rounding};
 
-/// What a row is divided by. Models use [`Form::Rms`]; the others are what ports make of it.
+/// What a row is divided by. Models use [`Form::Rms`] and [`Form::Centred`]; the others are what ports make of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// `sqrt(mean(x²) + eps)`
@@ -12,7 +12,7 @@ pub enum Form {
     Rms,
     /// `sqrt(mean(x²)) + eps`
     EpsOutside,
-    /// As `Rms`, after the row's mean has been taken off: `LayerNorm` without its bias.
+    /// As `Rms`, after the row's mean has been taken off: `LayerNorm`.
     Centred,
     /// Nothing: the row only meets the weight.
     Identity,
@@ -25,6 +25,10 @@ pub struct Normalisation {
     pub form: Form,
     /// Added to the mean square.
     pub eps: f32,
+    /// Added to the weight: 1 where weights are stored less one.
+    pub offset: f32,
+    /// Whether the result is rounded once, at the end, and not before it meets the weight, too.
+    pub rounded_once: bool,
     /// The format that the mean square is computed in, if it is a coarser one: squares and mean are rounded.
     pub variance: Rounding,
 }
@@ -32,7 +36,7 @@ pub struct Normalisation {
 impl Normalisation {
     /// Root mean square normalisation as models have it.
     pub fn rms(eps: f32) -> Self {
-        Self { form: Form::Rms, eps, variance: Rounding::None }
+        Self { form: Form::Rms, eps, offset: 0.0, rounded_once: false, variance: Rounding::None }
     }
 
     /// The factor of a row.
@@ -63,19 +67,28 @@ impl Normalisation {
     }
 }
 
-/// `x / sqrt(mean(x²) + eps) * weight` over the last axis, of any shape ending in `weight.len()`.
+/// `x / sqrt(mean(x²) + eps) * (weight + offset) + bias` over the last axis, of any shape ending in `weight.len()`.
 ///
 /// Zhang and Sennrich, *Root Mean Square Layer Normalization*, arXiv 1910.07467; `LlamaRMSNorm` of transformers: inside
-/// nothing is rounded; the scaled row is rounded before it meets the weight, and after. The mean is accumulated in f64.
+/// nothing is rounded; the scaled row is rounded before it meets the weight, and after. `Gemma2RMSNorm` and PyTorch's
+/// `LayerNorm` (Ba et al., arXiv 1607.06450) round the result alone. The mean is accumulated in f64.
 pub fn normalise<T: Real, D: Dimension>(
     x: ArrayView<T, D>,
     weight: ArrayView1<f32>,
+    bias: Option<ArrayView1<f32>>,
     how: Normalisation,
     rounding: Rounding,
 ) -> Array<T, D> {
     let mut y = x.as_standard_layout().into_owned();
-    let mut weight: Vec<T> = weight.iter().map(|w| T::of(*w)).collect();
-    rounding.round(&mut weight);
+    let rounded = |vector: ArrayView1<f32>| {
+        let mut words: Vec<T> = vector.iter().map(|w| T::of(*w)).collect();
+        rounding.round(&mut words);
+        words
+    };
+    let (mut weight, bias) = (rounded(weight), bias.map(rounded));
+    if how.offset != 0.0 {
+        weight.iter_mut().for_each(|w| *w += T::of(how.offset));
+    }
     let last = Axis(y.ndim() - 1);
     Zip::from(y.lanes_mut(last)).par_for_each(|row| {
         let row = row.into_slice().expect("rows of a standard layout are contiguous");
@@ -89,9 +102,14 @@ pub fn normalise<T: Real, D: Dimension>(
         for v in row.iter_mut() {
             *v *= scale;
         }
-        rounding.round(row);
+        if !how.rounded_once {
+            rounding.round(row);
+        }
         for (v, w) in row.iter_mut().zip(&weight) {
             *v *= *w;
+        }
+        for (v, b) in row.iter_mut().zip(bias.iter().flatten()) {
+            *v += *b;
         }
         rounding.round(row);
     });
@@ -106,11 +124,11 @@ mod tests {
     #[test]
     fn rows_are_scaled_by_their_own_root_mean_square() {
         let x = array![[3.0f32, 4.0], [0.0, 0.0]];
-        let y = normalise(x.view(), array![1.0, 2.0].view(), Normalisation::rms(0.0), Rounding::None).row(0).to_vec();
+        let y = normalise(x.view(), array![1.0, 2.0].view(), None, Normalisation::rms(0.0), Rounding::None).row(0).to_vec();
         let rms = 12.5f32.sqrt();
         assert!((y[0] - 3.0 / rms).abs() < 1e-7 && (y[1] - 8.0 / rms).abs() < 1e-6, "{y:?}");
         assert_eq!(
-            normalise(x.view(), array![1.0, 2.0].view(), Normalisation::rms(1e-6), Rounding::None).row(1).to_vec(),
+            normalise(x.view(), array![1.0, 2.0].view(), None, Normalisation::rms(1e-6), Rounding::None).row(1).to_vec(),
             [0.0, 0.0]
         );
     }

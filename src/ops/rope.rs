@@ -3,13 +3,15 @@
 //! Su et al., *RoFormer*, arXiv 2104.09864, in the half-split form of `apply_rotary_pos_emb` of transformers: channel `i`
 //! is rotated with channel `i + d/2`, by the angle `position · ω_i`.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, Array3, ArrayView3, Axis, Zip};
 
 use super::real::{Real, Rounding};
 
 /// The rotation speeds of one head, `d/2` of them, in radians per position.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frequencies(Vec<f32>);
+pub struct Frequencies(Arc<[f32]>);
 
 impl Frequencies {
     /// `ω_i = θ^(-2i/d)`, rounded to f32 where transformers rounds: the exponent, the power, the reciprocal.
@@ -24,7 +26,7 @@ impl Frequencies {
     /// Linear position interpolation (Chen et al., arXiv 2306.15595): every speed divided by `factor`.
     #[must_use]
     pub fn linear(self, factor: f32) -> Self {
-        Self(self.0.into_iter().map(|w| w / factor).collect())
+        Self(self.0.iter().map(|w| w / factor).collect())
     }
 
     /// Llama 3.1's scaling, `_compute_llama3_parameters` of transformers: slow rotations are divided by `factor`, fast
@@ -42,7 +44,7 @@ impl Frequencies {
                 (1.0 - smooth) * w / factor + smooth * w
             }
         };
-        Self(self.0.into_iter().map(scale).collect())
+        Self(self.0.iter().copied().map(scale).collect())
     }
 
     /// The same speeds as another engine may have them: `ω_i` off by up to `i + 1` roundings of f32, in a direction that
@@ -84,7 +86,7 @@ pub enum Pairs {
 
 impl Pairs {
     /// The channels of pair `i` of `n`.
-    fn channels(self, i: usize, n: usize) -> (usize, usize) {
+    pub fn channels(self, i: usize, n: usize) -> (usize, usize) {
         match self {
             Self::Halves => (i, i + n),
             Self::Adjacent => (2 * i, 2 * i + 1),

@@ -8,6 +8,7 @@ use super::document::Document;
 use super::number;
 use super::row::Row;
 use crate::debugger::view::LayerErrors;
+use crate::debugger::{in_layers, without_base};
 
 /// The errors of one forward.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -228,7 +229,7 @@ fn grid(out: &mut String, frame: &Frame, curve: &Curve) -> std::fmt::Result {
 fn culprits(out: &mut String, frame: &Frame, curve: &Curve, document: &Document) -> std::fmt::Result {
     let here = document.divergences.iter().filter(|divergence| divergence.step == curve.step);
     for (number, divergence) in here.enumerate() {
-        let name = divergence.name.strip_prefix("model.").unwrap_or(&divergence.name);
+        let name = without_base(&divergence.name);
         let name = name.split('@').next().unwrap_or_default();
         let label = divergence.layer.map_or_else(|| name.to_string(), |layer| layer.to_string());
         let Some(index) = curve.points.iter().position(|point| point.label == label) else { continue };
@@ -237,7 +238,7 @@ fn culprits(out: &mut String, frame: &Frame, curve: &Curve, document: &Document)
         write!(out, "<line class=\"culprit\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>")?;
         if number == 0 {
             let (anchor, x) = if x > frame.width / 2.0 { ("end", x + 5.0) } else { ("start", x - 5.0) };
-            let short = name.strip_prefix("layers.").unwrap_or(name).replace("self_attn.", "").replace("mlp.", "");
+            let short = in_layers(name).unwrap_or(name).replace("self_attn.", "").replace("mlp.", "");
             let y = TOP - 4.0;
             write!(
                 out,

@@ -13,6 +13,7 @@ use super::document::Document;
 use super::number;
 use super::row::Row;
 use super::template::{context, render};
+use crate::debugger::in_layers;
 
 /// One test.
 #[derive(Serialize)]
@@ -49,7 +50,7 @@ fn case(row: &Row, document: &Document) -> Case {
     // `layers.3@1`, the output of a block, belongs to the layer as its parts do.
     let (path, step) = row.short.split_once('@').unwrap_or((&row.short, ""));
     let (class, name) = match path.rsplit_once('.') {
-        Some(("layers", _)) => (path, "output"),
+        Some(_) if in_layers(path).is_some_and(|inside| !inside.contains('.')) => (path, "output"),
         Some(parts) => parts,
         None => ("model", path),
     };

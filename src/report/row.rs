@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::clean::Cleaner;
 use super::document::Document;
+use crate::debugger::without_base;
 use crate::diagnose::{ActivationRow, Status};
 
 /// One activation.
@@ -11,7 +12,7 @@ use crate::diagnose::{ActivationRow, Status};
 pub struct Row {
     /// Canonical name; decode steps carry `@1`, `@2`, ...
     pub name: String,
-    /// The same without `model.`.
+    /// The same without `model.`, or what else all names of the family begin with.
     pub short: String,
     /// Its layer.
     pub layer: Option<usize>,
@@ -44,7 +45,7 @@ impl Row {
         let compared = |value| (row.status != Status::Missing).then_some(value);
         let name = cleaner.clean(&row.name);
         Self {
-            short: name.strip_prefix("model.").unwrap_or(&name).to_string(),
+            short: without_base(&name).to_string(),
             name,
             layer: row.layer,
             step: row.step,

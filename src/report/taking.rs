@@ -146,7 +146,8 @@ fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Resul
     };
     let mut caption = format!("Rows are {}s, columns {}. ", engine.row_axis.0, engine.column_axis.0);
     if engine.planes > 1 {
-        caption = format!("Head {plane} of {}. {caption}", engine.planes);
+        let word = if engine.plane_word == "head" { "Head" } else { "Slot" };
+        caption = format!("{word} {plane} of {}. {caption}", engine.planes);
     }
     let of = if engine.pooled == (1, 1) { "elements" } else { "cells" };
     caption += &scale_words(views.measure, of);

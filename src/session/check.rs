@@ -61,7 +61,7 @@ impl Replay {
             if error <= LIMIT * floor {
                 within += 1;
             } else {
-                let name = look.site.short();
+                let name = debugger.model().graph.short(look.site);
                 differences
                     .push(format!("{name} lies {error:.1e} from what was recorded, and noise explains {floor:.1e}"));
             }
@@ -89,7 +89,7 @@ impl Replay {
                 }
                 Ok(_) => differences.push(format!(
                     "{} of the {} is not what was recorded",
-                    look.site.short(),
+                    debugger.model().graph.short(look.site),
                     look.witness.name()
                 )),
                 Err(sentence) => differences.push(sentence),

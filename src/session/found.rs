@@ -2,9 +2,9 @@
 
 use super::header::{Divergence, Verdict};
 use super::recording::Recording;
+use crate::debugger::in_layers;
 use crate::diagnose::suspects::{named, search::Accused};
 use crate::diagnose::{self, Culprit, Report, Source};
-use crate::engine::Site;
 
 impl Recording {
     /// The report of the comparison as far as it was recorded: its verdict and its rows, without what the dumps could not
@@ -61,7 +61,7 @@ fn divergence(found: &Divergence) -> diagnose::Divergence {
     };
     diagnose::Divergence {
         name: found.name.clone(),
-        layer: Site::parse(name).and_then(Site::in_layer),
+        layer: in_layers(name).and_then(|rest| rest.split('.').next()?.parse().ok()),
         layers,
         step: step.parse().unwrap_or_default(),
         token: None,

@@ -2,6 +2,7 @@
 //! recorded alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file::Answer;
@@ -283,8 +284,9 @@ impl Replay {
         });
         self.tally.identical += identical;
         if self.same_build {
+            let graph = Arc::clone(&debugger.model().graph);
             for look in other {
-                let name = look.site.short();
+                let name = graph.short(look.site);
                 self.differs(format!(
                     "{name} has other bits than recorded, by the same build on the same kind of processor"
                 ));

@@ -1,6 +1,7 @@
 //! Writing what was recorded: NAME.session and NAME.safetensors, each whole or not at all.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::error::shown;
@@ -82,9 +83,10 @@ impl Recorder {
         header.verdict = self.verdict();
         let (id, config) = (header.id.clone(), self.config.clone());
         let views = Views::new(id, config, self.start.clone(), self.events.clone(), fingerprint);
+        let graph = Arc::clone(&self.debugger.model().graph);
         let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
         let left_out = looks.left_out.len();
-        let (bytes, tensors) = values::to_bytes(views, looks)?;
+        let (bytes, tensors) = values::to_bytes(views, looks, &graph)?;
         let beside = values_of(&path);
         let name = beside.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         header.values = Some(Values { file: name, tensors, bytes: bytes.len() as u64, left_out });

@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::debugger::view::{Header, Stop, Witness};
 use crate::debugger::{LensSeen, Look, Looks, Seen};
 use crate::diagnose::ActivationRow;
-use crate::engine::Site;
+use crate::engine::{Graph, Site};
 use crate::formats::{self, Archive};
-use crate::model::Fingerprint;
 use crate::model::fingerprint;
+use crate::model::{Fingerprint, Model};
 
 /// The one key of the metadata; its value is the digest of `views`.
 const FORMAT: &str = "layerstep.session/1";
@@ -146,17 +146,16 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// `engine/2.q_rope`, `reference/2.q_rope@1`; with the variant where there is more than one.
-fn name_of(look: &Look) -> String {
+fn name_of(look: &Look, graph: &Graph) -> String {
     let variant = if look.variant == 0 { String::new() } else { format!("+{}", look.variant) };
-    let forward = if look.forward == 0 { String::new() } else { format!("@{}", look.forward) };
-    format!("{}{variant}/{}{forward}", look.witness.name(), look.site)
+    format!("{}{variant}/{}", look.witness.name(), graph.key(look.site, look.forward))
 }
 
-/// The file: what was looked at, and `views`. Returns the bytes, and how many tensors they hold.
+/// The file: what was looked at, by the names of `graph`, and `views`. Returns the bytes, and how many tensors they hold.
 ///
 /// # Errors
 /// One sentence: the views cannot be written as CBOR.
-pub fn to_bytes(mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), String> {
+pub fn to_bytes(mut views: Views, looks: &Looks, graph: &Graph) -> Result<(Vec<u8>, usize), String> {
     let mut all: Vec<(&Look, &Seen)> = looks.seen.iter().collect();
     all.sort_by_key(|(look, _)| **look);
     let mut written: Vec<(String, Vec<u8>, Vec<usize>)> = Vec::new();
@@ -169,7 +168,7 @@ pub fn to_bytes(mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), Str
         let bytes: &[u8] = bytemuck::cast_slice(&values);
         let digest = digest(bytes);
         let place = *known.entry((look.site, look.forward, look.witness, digest.clone())).or_insert_with(|| {
-            written.push((name_of(look), bytes.to_vec(), seen.values.shape().to_vec()));
+            written.push((name_of(look, graph), bytes.to_vec(), seen.values.shape().to_vec()));
             written.len() - 1
         });
         views.seen.push(Entry {
@@ -177,7 +176,7 @@ pub fn to_bytes(mut views: Views, looks: &Looks) -> Result<(Vec<u8>, usize), Str
             digest,
             variant: look.variant,
             forward: look.forward,
-            site: look.site.to_string(),
+            site: graph.name(look.site).to_string(),
             witness: look.witness,
             rows: seen.rows.clone(),
             first_key: seen.first_key,
@@ -265,6 +264,8 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
     }
     let views: Views =
         ciborium::from_reader(cbor.data()).map_err(|error| damaged(format!("{VIEWS} cannot be read: {error}")))?;
+    // Names are those of the model's family. Without its configuration nobody asks for tensors.
+    let graph = Model::without_weights(&views.config).map(|model| model.graph).unwrap_or_default();
     let mut seen = HashMap::new();
     for entry in &views.seen {
         let name = &entry.tensor;
@@ -273,7 +274,7 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
             return Err(damaged(format!("the bytes of {name} are not those that were written")));
         }
         // A newer version may have more.
-        let Some(site) = Site::parse(&entry.site) else { continue };
+        let Some(site) = graph.parse(&entry.site) else { continue };
         let look = Look { variant: entry.variant, forward: entry.forward, site, witness: entry.witness };
         let words: Vec<f32> = tensor
             .data()

@@ -1,15 +1,17 @@
 //! Dumps in which nothing is wrong accuse nobody, whatever they are called, hold, and were computed in.
 
+use std::sync::Arc;
+
 use layerstep::diagnose::{Report, Status, Verdict};
-use layerstep::model::Config;
+use layerstep::engine::Graph;
 use layerstep::ops::Rounding;
 
-use crate::fixture::{TINY, Tensors, config, prefill, reference};
+use crate::fixture::{OTHERS, TINY, Tensors, graph_of, prefill, reference};
 use crate::subject::{Format, Subject};
 use crate::{coverages, layouts, namings};
 
-type Rewrite = fn(&Tensors, &Config) -> Tensors;
-type Coverage = fn(&Tensors) -> Tensors;
+type Rewrite = fn(&Tensors, &Arc<Graph>) -> Tensors;
+type Coverage = fn(&Tensors, &Graph) -> Tensors;
 
 const COVERAGES: &[(&str, Coverage)] = &[
     ("all", coverages::all),
@@ -56,7 +58,7 @@ fn check(subject: &Subject, dump: &Tensors, format: Format, what: &str) -> Repor
 
 #[test]
 fn whole_sessions_match() {
-    for name in TINY {
+    for name in TINY.iter().chain(OTHERS) {
         let dump = reference(name);
         let subject = Subject::of(name, &dump);
         for report in [
@@ -96,7 +98,7 @@ fn formats_change_nothing() {
 #[test]
 fn names_change_nothing() {
     for (model, naming, rename) in in_turn(NAMINGS) {
-        let dump = rename(&prefill(model), &config(model));
+        let dump = rename(&prefill(model), &graph_of(model));
         let subject = Subject::of(model, &dump);
         let report = check(&subject, &dump, Format::Safetensors, &format!("{model}, {naming}"));
         assert_eq!(report.verdict, Verdict::Match, "{model}, {naming}");
@@ -106,7 +108,7 @@ fn names_change_nothing() {
 #[test]
 fn parts_of_a_dump_are_enough() {
     for (model, coverage, part) in in_turn(COVERAGES) {
-        let dump = part(&reference(model));
+        let dump = part(&reference(model), &graph_of(model));
         let report = check(&Subject::of(model, &dump), &dump, Format::Safetensors, &format!("{model}, {coverage}"));
         assert_eq!(report.verdict, Verdict::Match, "{model}, {coverage}");
     }
@@ -117,7 +119,7 @@ fn precisions_are_told_by_their_bits() {
     for rounding in [Rounding::None, Rounding::Bf16, Rounding::F16] {
         for (model, coverage, part) in in_turn(&COVERAGES[..6]) {
             let subject = Subject::of(model, &prefill(model));
-            let dump = part(&subject.recorded(rounding, |_, _| ()));
+            let dump = part(&subject.recorded(rounding, |_, _| ()), &subject.model.graph);
             let what = format!("{model}, {coverage}, {rounding:?}");
             let report = subject.report(None, Some(&dump), Format::Safetensors);
             accuses_nobody(&report, &what);
@@ -145,7 +147,7 @@ fn two_precisions_agree() {
 #[test]
 fn masks_and_padding_change_nothing() {
     for (model, layout, rewrite) in in_turn(LAYOUTS) {
-        let dump = rewrite(&prefill(model), &config(model));
+        let dump = rewrite(&prefill(model), &graph_of(model));
         let subject = Subject::of(model, &dump);
         let report = check(&subject, &dump, Format::Safetensors, &format!("{model}, {layout}"));
         assert_eq!(report.verdict, Verdict::Match, "{model}, {layout}");
@@ -159,7 +161,7 @@ fn another_order_of_channels_is_equivalent() {
         [("side by side", layouts::pairs_side_by_side), ("twice apart", layouts::pairs_twice_apart)];
     for model in ["llama", "qwen2"] {
         for (order, rewrite) in orders {
-            let dump = rewrite(&prefill(model), &config(model));
+            let dump = rewrite(&prefill(model), &graph_of(model));
             let what = format!("{model}, {order}");
             let report = check(&Subject::of(model, &dump), &dump, Format::Safetensors, &what);
             assert_eq!(report.verdict, Verdict::Rounding, "{what}: {}", report.sentence);

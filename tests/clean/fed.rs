@@ -6,7 +6,7 @@ use layerstep::diagnose::suspects::switch::{alterations, find};
 use layerstep::ops::Rounding;
 
 use crate::coverages::blocks;
-use crate::fixture::{Tensors, config, prefill};
+use crate::fixture::{Tensors, graph_of, prefill};
 use crate::layouts::{pairs_side_by_side, pairs_twice_apart};
 use crate::subject::{Format, Subject};
 
@@ -65,13 +65,13 @@ fn a_mistake_has_one_name() {
 fn nobody_is_accused_whatever_the_order_of_channels() {
     for name in ["llama", "qwen2", "mistral"] {
         let ids = prefill(name).ids()[..TOKENS].to_vec();
-        let config = config(name);
+        let graph = graph_of(name);
         for steps in [vec![1; TOKENS], vec![1, TOKENS - 1], vec![TOKENS - 2, 1, 1]] {
             let subject = Subject::fed(name, ids.clone(), steps.clone());
             let right = subject.recorded(Rounding::None, |_, _| ());
             for (dump, expected) in [
-                (pairs_side_by_side(&right, &config), Verdict::Rounding),
-                (pairs_twice_apart(&right, &config), Verdict::Rounding),
+                (pairs_side_by_side(&right, &graph), Verdict::Rounding),
+                (pairs_twice_apart(&right, &graph), Verdict::Rounding),
                 (right, Verdict::Match),
             ] {
                 assert_eq!(named(&subject, &dump), (expected, Vec::new()), "{name}, {steps:?}");
@@ -97,7 +97,7 @@ fn a_mistake_is_named_over_a_span() {
         let subject = Subject::fed(model, ids.clone(), vec![ids.len()]);
         let suspect = find(id).expect("a suspect");
         let (_, altered) = alterations(&subject.model, suspect, &[1], Some(way)).expect("it can be made");
-        let dump = blocks(&subject.altered(Rounding::None, altered, |_, _| ()));
+        let dump = blocks(&subject.altered(Rounding::None, altered, |_, _| ()), &subject.model.graph);
         assert_eq!(named(&subject, &dump), (Verdict::Diverged, vec![expected.to_vec()]), "{model}: {id} {way}");
     }
 }

@@ -1,37 +1,38 @@
 //! What engines do differently that is no mistake: masks, padding, the order of channels.
 
-use layerstep::engine::Activation as A;
-use layerstep::model::Config;
+use std::sync::Arc;
+
+use layerstep::engine::{Graph, Role as R};
 use ndarray::{ArrayD, Axis, Slice};
 
-use crate::fixture::{Tensors, parsed};
+use crate::fixture::{Tensors, head_dim, parsed};
 
 /// Scores with `mask` of those that the mask hides: in the dumps they are the least f32.
-fn masked(original: &Tensors, mask: impl Fn(f32) -> f32) -> Tensors {
+fn masked(original: &Tensors, graph: &Graph, mask: impl Fn(f32) -> f32) -> Tensors {
     original.rewritten(|name, values| {
-        let scores = parsed(name).1.activation == A::Scores;
+        let scores = graph.is(parsed(name, graph).1, R::Scores);
         Some((name.into(), if scores { values.mapv(&mask) } else { values.clone() }))
     })
 }
 
-pub(crate) fn masked_by_infinity(original: &Tensors, _: &Config) -> Tensors {
-    masked(original, |score| if score < -1e30 { f32::NEG_INFINITY } else { score })
+pub(crate) fn masked_by_infinity(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
+    masked(original, graph, |score| if score < -1e30 { f32::NEG_INFINITY } else { score })
 }
 
-pub(crate) fn masked_by_the_least(original: &Tensors, _: &Config) -> Tensors {
-    masked(original, |score| if score < -1e30 { f32::MIN } else { score })
+pub(crate) fn masked_by_the_least(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
+    masked(original, graph, |score| if score < -1e30 { f32::MIN } else { score })
 }
 
-pub(crate) fn masked_by_a_large_number(original: &Tensors, _: &Config) -> Tensors {
-    masked(original, |score| if score < -1e30 { -1e9 } else { score })
+pub(crate) fn masked_by_a_large_number(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
+    masked(original, graph, |score| if score < -1e30 { -1e9 } else { score })
 }
 
 /// Scores and probabilities with columns for keys that are not there, as engines with a fixed cache have them.
-pub(crate) fn padded(original: &Tensors, _: &Config) -> Tensors {
+pub(crate) fn padded(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
     original.rewritten(|name, values| {
-        let padding = match parsed(name).1.activation {
-            A::Scores => f32::NEG_INFINITY,
-            A::Probs => 0.0,
+        let padding = match graph[parsed(name, graph).1].role {
+            Some(R::Scores) => f32::NEG_INFINITY,
+            Some(R::Probs) => 0.0,
             _ => return Some((name.into(), values.clone())),
         };
         let mut shape = values.shape().to_vec();
@@ -44,10 +45,10 @@ pub(crate) fn padded(original: &Tensors, _: &Config) -> Tensors {
 }
 
 /// The channels of every head in another order: `order(i)` is the channel of Hugging Face that stands at `i`.
-fn permuted(original: &Tensors, config: &Config, order: impl Fn(usize, usize) -> usize) -> Tensors {
-    let d = config.head_dim;
+fn permuted(original: &Tensors, graph: &Arc<Graph>, order: impl Fn(usize, usize) -> usize) -> Tensors {
+    let d = head_dim(graph);
     original.rewritten(|name, values| {
-        let permuted = matches!(parsed(name).1.activation, A::QProj | A::KProj | A::QRope | A::KRope);
+        let permuted = matches!(graph[parsed(name, graph).1].role, Some(R::QProj | R::KProj | R::QRope | R::KRope));
         if !permuted {
             return Some((name.into(), values.clone()));
         }
@@ -58,11 +59,11 @@ fn permuted(original: &Tensors, config: &Config, order: impl Fn(usize, usize) ->
 }
 
 /// What RoPE turns together stands side by side: channels `2i` and `2i + 1`.
-pub(crate) fn pairs_side_by_side(original: &Tensors, config: &Config) -> Tensors {
-    permuted(original, config, |at, half| at / 2 + at % 2 * half)
+pub(crate) fn pairs_side_by_side(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
+    permuted(original, graph, |at, half| at / 2 + at % 2 * half)
 }
 
 /// The other way round.
-pub(crate) fn pairs_twice_apart(original: &Tensors, config: &Config) -> Tensors {
-    permuted(original, config, |at, half| 2 * (at % half) + at / half)
+pub(crate) fn pairs_twice_apart(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
+    permuted(original, graph, |at, half| 2 * (at % half) + at / half)
 }

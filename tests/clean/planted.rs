@@ -1,12 +1,14 @@
 //! Mistakes made on purpose are named: where, whose, how much of it is certain, and in which words.
 
+use std::sync::{Arc, LazyLock};
+
 use layerstep::diagnose::{Culprit, Report, Verdict};
-use layerstep::engine::Site;
+use layerstep::engine::Graph;
 use layerstep::ops::Rounding;
 use ndarray::{ArrayD, Axis, Slice};
 
 use crate::coverages;
-use crate::fixture::{Tensors, prefill};
+use crate::fixture::{Tensors, graph_of, prefill};
 use crate::subject::{Format, Subject};
 
 /// A mistake, and what has to be said of it.
@@ -18,7 +20,7 @@ struct Planted {
     run: fn(&str, &mut ArrayD<f32>),
     /// Made in the dump alone.
     dump: fn(&mut Tensors),
-    coverage: fn(&Tensors) -> Tensors,
+    coverage: fn(&Tensors, &Graph) -> Tensors,
     verdict: Verdict,
     /// Every divergence, in short names.
     names: &'static [&'static str],
@@ -47,10 +49,13 @@ const PLANTED: Planted = Planted {
     says: &["is not what its own inputs give", "times the noise"],
 };
 
+/// Names of all models that mistakes are made in.
+static NAMES: LazyLock<Arc<Graph>> = LazyLock::new(|| graph_of("qwen3"));
+
 fn is(name: &str, short: &str) -> bool {
     let (base, forward) = name.split_once('@').unwrap_or((name, ""));
     let (short, wanted) = short.split_once('@').unwrap_or((short, ""));
-    forward == wanted && Site::parse(base) == Site::parse(short)
+    forward == wanted && NAMES.parse(base) == NAMES.parse(short)
 }
 
 /// Multiplies an activation.
@@ -70,8 +75,8 @@ fn swap(dump: &mut Tensors, one: &str, other: &str) {
 /// The key of a dump, from a short name with its step.
 pub(crate) fn key(short: &str) -> String {
     let (short, forward) = short.split_once('@').map_or((short, None), |(short, forward)| (short, Some(forward)));
-    let site = Site::parse(short).expect("a short name");
-    forward.map_or_else(|| site.to_string(), |forward| format!("{site}@{forward}"))
+    let name = NAMES.name(NAMES.parse(short).expect("a short name"));
+    forward.map_or_else(|| name.to_string(), |forward| format!("{name}@{forward}"))
 }
 
 const CASES: &[Planted] = &[
@@ -260,7 +265,7 @@ fn mistakes_are_named() {
 }
 
 fn check(case: &Planted, subject: &Subject, dump: &Tensors) {
-    let dump = (case.coverage)(dump);
+    let dump = (case.coverage)(dump, &subject.model.graph);
     for culprit in [Culprit::Candidate, Culprit::Reference] {
         let (reference, candidate) =
             if culprit == Culprit::Reference { (Some(&dump), None) } else { (None, Some(&dump)) };

@@ -47,7 +47,7 @@ fn a_mistake_of_a_decode_step_is_named_with_its_step() {
 #[test]
 fn the_founding_story() {
     let subject = Subject::fed("qwen2", vec![17], vec![1]);
-    let clean = namings::after_layers(&subject.recorded(Rounding::Bf16, |_, _| ()), &subject.model.config);
+    let clean = namings::after_layers(&subject.recorded(Rounding::Bf16, |_, _| ()), &subject.model.graph);
     let mut files = clean.clone();
     let norm = files.get("after_final_norm").clone();
     files.tensors.retain(|(name, _)| !["after_final_norm", "final_logits"].contains(&name.as_str()));

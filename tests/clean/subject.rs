@@ -96,7 +96,7 @@ impl Subject {
         let folders: Vec<TempDir> = (0..2).map(|_| tempfile::tempdir().expect("a folder")).collect();
         let open = |dump: Option<&Tensors>, folder: &TempDir| {
             let path = format.write(dump?, folder.path());
-            let mut dump = Dump::open(&path, &self.model.config, &Options::default()).expect("a dump");
+            let mut dump = Dump::open(&path, &self.model.graph, &Options::default()).expect("a dump");
             dump.bind(&self.ids, &self.steps).expect("it fits the model");
             Some(Arc::new(dump))
         };
@@ -127,7 +127,7 @@ impl Subject {
                 run.begin_forward(&self.ids[first..first + tokens]);
             }
             while let Some(site) = run.step() {
-                let name = if forward == 0 { site.to_string() } else { format!("{site}@{forward}") };
+                let name = self.model.graph.key(site, forward);
                 let computed: ArrayD<f32> = run.get(site).expect("just computed").to_owned();
                 let mut values = computed.clone();
                 edit(&name, &mut values);

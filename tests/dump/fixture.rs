@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::{Activation, Program, Site};
+use layerstep::engine::{Graph, Role, Site};
 use layerstep::formats::{Archive, write_safetensors};
-use layerstep::model::{Config, Model};
+use layerstep::model::lower::lower;
+use layerstep::model::{Model, Spec};
 use ndarray::{ArrayD, IxDyn};
 
 /// A dump in memory: tensors by name, metadata by key.
@@ -22,15 +24,29 @@ pub(crate) struct Written {
     _folder: tempfile::TempDir,
 }
 
+/// Models of one block: the same names, in all of them.
 pub(crate) const TINY: &[&str] = &["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
+
+/// Models of other blocks.
+pub(crate) const OTHERS: &[&str] = &["gemma2", "gpt2", "qwen3_moe", "qwen3_moe_plain"];
 
 pub(crate) fn tiny(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/tiny").join(name)
 }
 
-pub(crate) fn config(name: &str) -> Config {
+pub(crate) fn graph_of(name: &str) -> Arc<Graph> {
     let text = std::fs::read_to_string(tiny(name).join("config.json")).expect("config.json");
-    Config::from_json(&text, "config.json").expect("a tiny config").0
+    Arc::new(lower(&Spec::from_json(&text, "config.json").expect("a tiny config").0))
+}
+
+/// The node that plays a role, in this layer if layers have one.
+pub(crate) fn at(graph: &Graph, layer: usize, role: Role) -> Site {
+    graph.whole(role).or_else(|| graph.in_layer(layer, role)).unwrap_or_else(|| panic!("{layer}.{}", role.short()))
+}
+
+/// Width of a head.
+pub(crate) fn head_dim(graph: &Graph) -> usize {
+    graph[at(graph, 0, Role::QProj)].heads().expect("queries have heads").1
 }
 
 pub(crate) fn model(name: &str) -> Model {
@@ -69,8 +85,8 @@ impl Tensors {
         &self.tensors.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name} is there")).1
     }
 
-    pub(crate) fn of(&self, forward: usize, site: Site) -> Option<&ArrayD<f32>> {
-        let name = if forward == 0 { site.to_string() } else { format!("{site}@{forward}") };
+    pub(crate) fn of(&self, graph: &Graph, forward: usize, site: Site) -> Option<&ArrayD<f32>> {
+        let name = graph.key(site, forward);
         self.tensors.iter().find(|(known, _)| *known == name).map(|(_, values)| values)
     }
 
@@ -88,23 +104,23 @@ impl Tensors {
         Written { path, _folder: folder }
     }
 
-    pub(crate) fn open(&self, config: &Config) -> (Dump, Written) {
+    pub(crate) fn open(&self, graph: &Arc<Graph>) -> (Dump, Written) {
         let written = self.write();
-        (Dump::open(&written.path, config, &Options::default()).expect("a dump"), written)
+        (Dump::open(&written.path, graph, &Options::default()).expect("a dump"), written)
     }
 
     /// Opened, and bound to the ids of its metadata.
-    pub(crate) fn bound(&self, config: &Config) -> (Dump, Written) {
-        let (mut dump, written) = self.open(config);
+    pub(crate) fn bound(&self, graph: &Arc<Graph>) -> (Dump, Written) {
+        let (mut dump, written) = self.open(graph);
         dump.bind(&self.ids(), &self.steps()).expect("every shape fits");
         (dump, written)
     }
 }
 
 /// Splits `model.norm@2` into site and forward.
-pub(crate) fn parsed(name: &str) -> (usize, Site) {
+pub(crate) fn parsed(name: &str, graph: &Graph) -> (usize, Site) {
     let (base, forward) = name.split_once('@').map_or((name, 0), |(base, k)| (base, k.parse().expect("a number")));
-    (forward, Site::parse(base).unwrap_or_else(|| panic!("{name} is canonical")))
+    (forward, graph.parse(base).unwrap_or_else(|| panic!("{name} is canonical")))
 }
 
 pub(crate) fn bits(values: &ArrayD<f32>) -> (Vec<usize>, Vec<u32>) {
@@ -112,11 +128,11 @@ pub(crate) fn bits(values: &ArrayD<f32>) -> (Vec<usize>, Vec<u32>) {
 }
 
 /// Reads every activation of `original` out of `rewritten`, and wants the same bits; `except` may be missing.
-pub(crate) fn check(original: &Tensors, rewritten: &Tensors, config: &Config, except: &[Activation]) -> Dump {
-    let (dump, _written) = rewritten.bound(config);
+pub(crate) fn check(original: &Tensors, rewritten: &Tensors, graph: &Arc<Graph>, except: &[Role]) -> Dump {
+    let (dump, _written) = rewritten.bound(graph);
     for (name, values) in &original.tensors {
-        let (forward, site) = parsed(name);
-        if except.contains(&site.activation) {
+        let (forward, site) = parsed(name, graph);
+        if graph[site].role.is_some_and(|role| except.contains(&role)) {
             continue;
         }
         let read = dump.read(forward, site, None).expect(name).unwrap_or_else(|| panic!("{name} was recognised"));
@@ -145,21 +161,21 @@ pub(crate) fn numbers(shape: &[usize], seed: usize) -> ArrayD<f32> {
 }
 
 /// A dump of made-up numbers: every activation of a prefill of `ids`, in the table's layout.
-pub(crate) fn made_up(config: &Config, ids: &[u32]) -> Tensors {
-    let program = Program::new(config);
-    let tensors =
-        program.sites().iter().enumerate().map(|(seed, site)| {
-            (site.to_string(), numbers(&site.activation.shape(config, ids.len(), ids.len()), seed))
-        });
+pub(crate) fn made_up(graph: &Arc<Graph>, ids: &[u32]) -> Tensors {
+    let tensors = graph
+        .nodes()
+        .iter()
+        .enumerate()
+        .map(|(seed, node)| (node.name.clone(), numbers(&node.shape(ids.len(), ids.len()), seed)));
     let metadata =
         BTreeMap::from([("input_ids".into(), format!("{ids:?}")), ("steps".into(), format!("[{}]", ids.len()))]);
     Tensors { tensors: tensors.collect(), metadata }
 }
 
 /// `[head, token, dim]` or `[token, head * dim]` → `[1, token, head, dim]`.
-pub(crate) fn by_token(values: &ArrayD<f32>, config: &Config) -> ArrayD<f32> {
+pub(crate) fn by_token(values: &ArrayD<f32>, graph: &Graph) -> ArrayD<f32> {
     let values = if values.ndim() == 3 { permute(values, &[1, 0, 2]) } else { values.clone() };
-    let tokens = values.shape()[0];
-    let heads = values.len() / tokens / config.head_dim;
-    reshape(&values, &[1, tokens, heads, config.head_dim])
+    let (tokens, width) = (values.shape()[0], head_dim(graph));
+    let heads = values.len() / tokens / width;
+    reshape(&values, &[1, tokens, heads, width])
 }

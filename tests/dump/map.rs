@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use layerstep::dump::{Dump, Map, Options};
-use layerstep::engine::{Activation as A, Site};
+use layerstep::engine::Role as A;
 
-use crate::fixture::{Tensors, bits, config, numbers, parsed, permute, prefill, reference, reshape};
+use crate::fixture::{Tensors, at, bits, graph_of, numbers, parsed, permute, prefill, reference, reshape};
 
 fn options(text: &str) -> Options {
     Options { map: Some(Map::parse(Path::new("my.toml"), text).expect("a map")), batch: None }
@@ -13,11 +13,11 @@ fn options(text: &str) -> Options {
 
 #[test]
 fn a_map_renames_reshapes_transposes_and_sums() {
-    let (config, original) = (config("llama"), reference("llama"));
+    let (graph, original) = (graph_of("llama"), reference("llama"));
     let own = original.rewritten(|name, values| {
-        let (forward, site) = parsed(name);
-        let layer = site.layer + 1;
-        Some(match site.activation {
+        let (forward, site) = parsed(name, &graph);
+        let layer = graph[site].layer.unwrap_or(0) + 1;
+        Some(match graph[site].role.expect("known") {
             A::OProj => (format!("step{forward}/enc{layer}_a"), values.clone()),
             // [token, head_dim, head]: no built-in reading.
             A::QProj => {
@@ -42,7 +42,7 @@ fn a_map_renames_reshapes_transposes_and_sums() {
         reshape = [-1, "hidden"]
     "#;
     let written = own.write();
-    let mut dump = Dump::open(&written.path, &config, &options(map)).expect("a dump");
+    let mut dump = Dump::open(&written.path, &graph, &options(map)).expect("a dump");
     dump.bind(&original.ids(), &original.steps()).expect("bound");
     assert!(dump.unmatched().is_empty(), "{}", dump.plan());
     assert!(
@@ -52,11 +52,11 @@ fn a_map_renames_reshapes_transposes_and_sums() {
     );
     assert!(dump.unused().iter().all(|unused| unused.reason.as_deref() == Some("the map says so")));
     for (name, values) in &original.tensors {
-        let (forward, site) = parsed(name);
-        if !matches!(site.activation, A::OProj | A::QProj | A::Block | A::LmHead) {
+        let (forward, site) = parsed(name, &graph);
+        if !matches!(graph[site].role.expect("known"), A::OProj | A::QProj | A::Block | A::LmHead) {
             continue;
         }
-        if site.activation == A::QProj && forward == 0 {
+        if graph.is(site, A::QProj) && forward == 0 {
             assert!(
                 dump.planned(forward, site).expect(name).to_string().contains("transposed to [0, 2, 1] by the map")
             );
@@ -68,15 +68,15 @@ fn a_map_renames_reshapes_transposes_and_sums() {
 
 #[test]
 fn a_map_goes_before_the_aliases() {
-    let (config, original) = (config("llama"), prefill("llama"));
+    let (graph, original) = (graph_of("llama"), prefill("llama"));
     let both = Tensors {
         tensors: vec![("lm_head".into(), numbers(&[13, 192], 1)), ("real".into(), original.get("lm_head").clone())],
         metadata: original.metadata.clone(),
     };
     let written = both.write();
-    let mut dump = Dump::open(&written.path, &config, &options("real = \"lm_head\"")).expect("a dump");
+    let mut dump = Dump::open(&written.path, &graph, &options("real = \"lm_head\"")).expect("a dump");
     dump.bind(&original.ids(), &original.steps()).expect("bound");
-    let read = dump.read(0, Site::whole(A::LmHead), None).expect("read").expect("there");
+    let read = dump.read(0, at(&graph, 0, A::LmHead), None).expect("read").expect("there");
     assert!(bits(&read.values) == bits(original.get("lm_head")));
     assert_eq!(dump.unused()[0].to_string(), "lm_head [13, 192]: real is taken for lm_head");
 }
@@ -116,7 +116,7 @@ fn a_wrong_map_is_refused_with_its_line() {
 
 #[test]
 fn a_map_that_does_not_fit_the_dump_is_refused() {
-    let (config, original) = (config("llama"), prefill("llama"));
+    let (graph, original) = (graph_of("llama"), prefill("llama"));
     let one = Tensors {
         tensors: vec![("x7".into(), original.get("lm_head").clone()), ("small".into(), numbers(&[3], 1))],
         metadata: original.metadata.clone(),
@@ -140,9 +140,9 @@ fn a_map_that_does_not_fit_the_dump_is_refused() {
         ("x7 = \"0.q_norm\"", "tensor \"x7\" is taken for \"0.q_norm\" by the map, but this model does not normalise"),
     ];
     for (text, expected) in cases {
-        let error = Dump::open(&written.path, &config, &options(text)).and_then(|mut dump| {
+        let error = Dump::open(&written.path, &graph, &options(text)).and_then(|mut dump| {
             dump.bind(&original.ids(), &original.steps())?;
-            dump.read(0, Site::whole(A::LmHead), None)
+            dump.read(0, at(&graph, 0, A::LmHead), None)
         });
         let error = error.expect_err(text).to_string();
         assert!(error.contains(expected), "{error}");

@@ -1,36 +1,38 @@
 //! The same prefill as other programs name and shape it.
 
-use layerstep::engine::{Activation as A, Site};
-use layerstep::model::Config;
+use std::sync::Arc;
+
+use layerstep::engine::{Graph, Op, Role as A};
 use ndarray::{ArrayD, Axis};
 
-use crate::fixture::{Tensors, by_token, parsed};
+use crate::fixture::{Tensors, at, by_token, parsed};
 
 /// What llama.cpp writes, in its order, with the repeats of its names.
-pub(crate) fn ggml(original: &Tensors, config: &Config) -> Tensors {
+pub(crate) fn ggml(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
     let mut out = Tensors { tensors: Vec::new(), metadata: original.metadata.clone() };
     let mut put = |name: String, values: ArrayD<f32>| out.tensors.push((name, values));
+    let biased = matches!(graph[at(graph, 0, A::QProj)].op, Op::Linear { bias: Some(_), .. });
     put("embd".into(), original.get("model.embed_tokens").clone());
-    for layer in 0..config.num_hidden_layers {
-        let of = |activation| original.get(&Site::new(layer, activation).to_string());
+    for layer in 0..graph.layers() {
+        let of = |activation| original.get(graph.name(at(graph, layer, activation)));
         let n = |name: &str| format!("{name}-{layer}");
-        let (q, k) = (by_token(of(A::QRope), config), by_token(of(A::KRope), config));
+        let (q, k) = (by_token(of(A::QRope), graph), by_token(of(A::KRope), graph));
         put(n("norm"), of(A::InputNorm).clone());
         put(n("attn_norm"), of(A::InputNorm).clone());
         for (cur, projection, rotated) in [("Qcur", A::QProj, q), ("Kcur", A::KProj, k)] {
-            put(n(cur), if config.qkv_bias { of(projection) - 1.0 } else { of(projection).clone() });
-            if config.qkv_bias {
+            put(n(cur), if biased { of(projection) - 1.0 } else { of(projection).clone() });
+            if biased {
                 put(n(cur) + "~2", of(projection).clone());
             }
-            put(format!("{cur}-{layer} (reshaped)"), by_token(of(projection), config));
-            if config.qk_norm {
+            put(format!("{cur}-{layer} (reshaped)"), by_token(of(projection), graph));
+            if graph.has(A::QNorm) {
                 let norm = if cur == "Qcur" { A::QNorm } else { A::KNorm };
-                put(n(&format!("{cur}_normed")), by_token(of(norm), config));
+                put(n(&format!("{cur}_normed")), by_token(of(norm), graph));
             }
-            put(n(cur) + if config.qkv_bias { "~3" } else { "~2" }, rotated);
+            put(n(cur) + if biased { "~3" } else { "~2" }, rotated);
         }
-        put(n("Vcur"), if config.qkv_bias { of(A::VProj) - 1.0 } else { of(A::VProj).clone() });
-        if config.qkv_bias {
+        put(n("Vcur"), if biased { of(A::VProj) - 1.0 } else { of(A::VProj).clone() });
+        if biased {
             put(n("Vcur") + "~2", of(A::VProj).clone());
         }
         put(n("kq_soft_max"), of(A::Probs).clone());
@@ -38,7 +40,7 @@ pub(crate) fn ggml(original: &Tensors, config: &Config) -> Tensors {
             ("kqv_out", A::Context),
             ("attn_out", A::OProj),
             ("ffn_inp", A::ResidMid),
-            ("ffn_norm", A::PostAttentionNorm),
+            ("ffn_norm", A::MlpNorm),
             ("ffn_gate", A::GateProj),
             ("ffn_up", A::UpProj),
             ("ffn_silu", A::ActFn),
@@ -56,11 +58,11 @@ pub(crate) fn ggml(original: &Tensors, config: &Config) -> Tensors {
 }
 
 /// The name of a hook; `None` where `TransformerLens` keeps something else.
-fn hook(site: Site) -> Option<String> {
-    let within = match site.activation {
+fn hook(layer: Option<usize>, role: A) -> Option<String> {
+    let within = match role {
         A::EmbedTokens => return Some("hook_embed".into()),
         A::LmHead => return Some("logits".into()),
-        A::InputNorm | A::PostAttentionNorm | A::FinalNorm | A::ActFn | A::QNorm | A::KNorm => return None,
+        A::InputNorm | A::MlpNorm | A::FinalNorm | A::ActFn | A::QNorm | A::KNorm => return None,
         A::QProj => "attn.hook_q",
         A::KProj => "attn.hook_k",
         A::VProj => "attn.hook_v",
@@ -76,30 +78,31 @@ fn hook(site: Site) -> Option<String> {
         A::ActMul => "mlp.hook_post",
         A::DownProj => "hook_mlp_out",
         A::Block => "hook_resid_post",
+        _ => return None,
     };
-    Some(format!("blocks.{}.{within}", site.layer))
+    Some(format!("blocks.{}.{within}", layer?))
 }
 
 /// What `TransformerLens` writes: a batch axis, heads apart, no norms.
-pub(crate) fn transformer_lens(original: &Tensors, config: &Config) -> Tensors {
+pub(crate) fn transformer_lens(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
     original.rewritten(|name, values| {
-        let (_, site) = parsed(name);
-        let values = match site.activation {
-            A::QProj | A::KProj | A::VProj | A::QRope | A::KRope | A::Context => by_token(values, config),
+        let (_, site) = parsed(name, graph);
+        let values = match graph[site].role.expect("known") {
+            A::QProj | A::KProj | A::VProj | A::QRope | A::KRope | A::Context => by_token(values, graph),
             _ => values.clone().insert_axis(Axis(0)),
         };
-        Some((hook(site)?, values))
+        Some((hook(graph[site].layer, graph[site].role?)?, values))
     })
 }
 
 /// What Hugging Face returns with `output_hidden_states=True`: the last one is after the final norm.
-pub(crate) fn hidden_states(original: &Tensors, config: &Config) -> Tensors {
+pub(crate) fn hidden_states(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
     original.rewritten(|name, values| {
-        let (_, site) = parsed(name);
-        let index = match (site.in_layer(), site.activation) {
+        let (_, site) = parsed(name, graph);
+        let index = match (graph[site].layer, graph[site].role.expect("known")) {
             (_, A::EmbedTokens) => 0,
-            (_, A::FinalNorm) => config.num_hidden_layers,
-            (Some(layer), A::Block) if layer + 1 < config.num_hidden_layers => layer + 1,
+            (_, A::FinalNorm) => graph.layers(),
+            (Some(layer), A::Block) if layer + 1 < graph.layers() => layer + 1,
             _ => return None,
         };
         Some((format!("hidden_states.{index}"), values.clone().insert_axis(Axis(0))))
@@ -107,10 +110,10 @@ pub(crate) fn hidden_states(original: &Tensors, config: &Config) -> Tensors {
 }
 
 /// What a small engine of one's own writes.
-pub(crate) fn after_layers(original: &Tensors, _: &Config) -> Tensors {
+pub(crate) fn after_layers(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
     original.rewritten(|name, values| {
-        let (_, site) = parsed(name);
-        let name = match (site.in_layer(), site.activation) {
+        let (_, site) = parsed(name, graph);
+        let name = match (graph[site].layer, graph[site].role.expect("known")) {
             (_, A::EmbedTokens) => "after_embeddings".into(),
             (Some(layer), A::Block) => format!("after_layer_{layer}"),
             (_, A::FinalNorm) => "after_final_norm".into(),

@@ -1,15 +1,15 @@
 //! What is refused, and in which words.
 
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::{Activation as A, Site};
+use layerstep::engine::{Role as A, Site};
 use ndarray::ArrayD;
 use proptest::prelude::*;
 
-use crate::fixture::{Tensors, config, made_up, numbers, prefill};
+use crate::fixture::{Tensors, at, graph_of, made_up, numbers, prefill};
 
 #[test]
 fn shapes_that_fit_no_reading_are_refused() {
-    let (config, original) = (config("llama"), prefill("llama"));
+    let (graph, original) = (graph_of("llama"), prefill("llama"));
     let cases: &[(&str, &[usize], &str)] = &[
         (
             "model.norm",
@@ -38,7 +38,7 @@ fn shapes_that_fit_no_reading_are_refused() {
     ];
     for (name, shape, expected) in cases {
         let one = Tensors { tensors: vec![((*name).into(), numbers(shape, 1))], metadata: original.metadata.clone() };
-        let (mut dump, _written) = one.open(&config);
+        let (mut dump, _written) = one.open(&graph);
         let error = dump.bind(&original.ids(), &[13]).expect_err(name).to_string();
         assert!(error.contains(expected), "{error}");
         assert!(error.contains(&format!("dump.safetensors: tensor \"{name}\"")), "{error}");
@@ -47,12 +47,12 @@ fn shapes_that_fit_no_reading_are_refused() {
 
 #[test]
 fn a_batch_is_refused_until_one_sequence_is_chosen() {
-    let (config, original) = (config("llama"), prefill("llama"));
+    let (graph, original) = (graph_of("llama"), prefill("llama"));
     let one =
         Tensors { tensors: vec![("lm_head".into(), numbers(&[3, 13, 192], 1))], metadata: original.metadata.clone() };
     let written = one.write();
     let bind = |batch| {
-        let mut dump = Dump::open(&written.path, &config, &Options { batch, map: None }).expect("a dump");
+        let mut dump = Dump::open(&written.path, &graph, &Options { batch, map: None }).expect("a dump");
         dump.bind(&original.ids(), &[13]).map_err(|e| e.to_string())
     };
     let error = bind(None).expect_err("a batch");
@@ -66,8 +66,8 @@ fn a_batch_is_refused_until_one_sequence_is_chosen() {
 
 #[test]
 fn ids_and_forwards_must_agree() {
-    let (config, original) = (config("llama"), prefill("llama"));
-    let (mut dump, _written) = original.open(&config);
+    let (graph, original) = (graph_of("llama"), prefill("llama"));
+    let (mut dump, _written) = original.open(&graph);
     for steps in [&[12][..], &[], &[13, 0], &[usize::MAX, 14]] {
         let error = dump.bind(&original.ids(), steps).expect_err("they do not").to_string();
         assert!(error.contains("do not add up to 13 ids"), "{error}");
@@ -76,10 +76,10 @@ fn ids_and_forwards_must_agree() {
 
 #[test]
 fn tensors_of_forwards_that_were_not_run_are_set_aside() {
-    let (config, original) = (config("llama"), crate::fixture::reference("llama"));
-    let (mut dump, _written) = original.open(&config);
+    let (graph, original) = (graph_of("llama"), crate::fixture::reference("llama"));
+    let (mut dump, _written) = original.open(&graph);
     dump.bind(&original.ids()[..14], &[13, 1]).expect("bound");
-    assert!(dump.planned(1, Site::whole(A::LmHead)).is_some() && dump.planned(2, Site::whole(A::LmHead)).is_none());
+    assert!(dump.planned(1, at(&graph, 0, A::LmHead)).is_some() && dump.planned(2, at(&graph, 0, A::LmHead)).is_none());
     assert!(dump.unused().iter().any(|unused| unused.to_string() == "lm_head@2 [1, 192]: forward 2 was not run"));
 }
 
@@ -94,13 +94,13 @@ proptest! {
         batch in prop::option::of(0usize..3),
         split in any::<bool>(),
     ) {
-        let config = config("llama");
-        let mut all = made_up(&config, &[1, 2, 3, 4]);
+        let graph = graph_of("llama");
+        let mut all = made_up(&graph, &[1, 2, 3, 4]);
         all.tensors.truncate(1);
         all.tensors.push((format!("{name} "), numbers(&shape, 3)));
         all.tensors.push((name, numbers(&shape, 4)));
         let written = all.write();
-        let Ok(mut dump) = Dump::open(&written.path, &config, &Options { batch, map: None }) else { return Ok(()) };
+        let Ok(mut dump) = Dump::open(&written.path, &graph, &Options { batch, map: None }) else { return Ok(()) };
         let _ = dump.plan().to_string();
         if dump.bind(&[1, 2, 3, 4], if split { &[3, 1] } else { &[4] }).is_err() {
             return Ok(());
@@ -108,13 +108,13 @@ proptest! {
         let shape = |forward: usize, site: Site| {
             let tokens = dump.steps()[forward];
             let first: usize = dump.steps()[..forward].iter().sum();
-            site.activation.shape(&config, tokens, first + tokens)
+            graph[site].shape(tokens, first + tokens)
         };
         for planned in dump.all_planned() {
             let ours: ArrayD<f32> = numbers(&shape(planned.forward, planned.site), 9);
             for ours in [None, Some(ours.view())] {
                 if let Ok(Some(read)) = dump.read(planned.forward, planned.site, ours) {
-                    prop_assert!(read.values.ndim() == planned.site.activation.row().axes.len());
+                    prop_assert!(read.values.ndim() == graph[planned.site].axes.len());
                     prop_assert!(read.rows.windows(2).all(|pair| pair[0] < pair[1]));
                 }
             }

@@ -1,6 +1,8 @@
 //! What is read from config.json, and what is refused. Expected values are those of transformers 5.23.
 
-use layerstep::model::{Architecture, Config};
+use layerstep::model::Spec;
+use layerstep::model::spec::{Feed, Mlp, Rope, Router};
+use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
 /// A small config of this type with `changes` on top; a change to `"-"` removes the key.
@@ -18,15 +20,15 @@ fn text(model_type: &str, changes: &Value) -> String {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "callers write the value on the spot")]
-fn read(model_type: &str, changes: Value) -> (Config, Vec<String>) {
-    Config::from_json(&text(model_type, &changes), "DIR/config.json")
+fn read(model_type: &str, changes: Value) -> (Spec, Vec<String>) {
+    Spec::from_json(&text(model_type, &changes), "DIR/config.json")
         .unwrap_or_else(|error| panic!("{changes}: {error}"))
 }
 
 /// The file is refused, and the message names the file and holds every fragment.
 #[expect(clippy::needless_pass_by_value, reason = "callers write the value on the spot")]
 fn check(model_type: &str, changes: Value, fragments: &[&str]) {
-    let message = match Config::from_json(&text(model_type, &changes), "DIR/config.json") {
+    let message = match Spec::from_json(&text(model_type, &changes), "DIR/config.json") {
         Ok(_) => panic!("{changes} was accepted"),
         Err(error) => error.to_string(),
     };
@@ -44,20 +46,76 @@ fn missing_keys_have_the_defaults_of_transformers() {
         ("qwen2", 32, 2, 151_936, 22_016, 32_768, None),
         ("qwen3", 32, 128, 151_936, 22_016, 32_768, None),
     ] {
-        let (config, notes) = read(name, absent.clone());
-        assert_eq!(config.architecture, Architecture::parse(name).expect("known"));
-        assert_eq!((config.num_key_value_heads, config.head_dim), (kv, head_dim), "{name}");
-        assert_eq!((config.vocab_size, config.intermediate_size), (vocab, wide), "{name}");
-        assert_eq!((config.max_position_embeddings, config.rope_theta), (positions, 10_000.0), "{name}");
-        assert_eq!((config.rms_norm_eps, config.tie_word_embeddings), (1e-6, false), "{name}");
-        assert_eq!(config.sliding_window, [windows; 4], "{name}");
-        assert_eq!(config.qkv_bias, name == "qwen2");
-        assert_eq!((config.o_bias, config.mlp_bias, config.qk_norm), (false, false, name == "qwen3"));
+        let (spec, notes) = read(name, absent.clone());
+        let (layer, attn) = (&spec.layers[0], &spec.layers[0].attn);
+        assert_eq!(spec.family, name);
+        assert_eq!((attn.kv_heads, attn.head_dim), (kv, head_dim), "{name}");
+        assert_eq!((spec.vocab, feed(&layer.mlp).width), (vocab, wide), "{name}");
+        assert_eq!((spec.positions, rope(&spec).theta), (positions, 10_000.0), "{name}");
+        assert_eq!((spec.norm.eps, spec.head.tied), (1e-6, false), "{name}");
+        assert_eq!(windows_of(&spec), [windows; 4], "{name}");
+        assert_eq!(attn.qkv_bias, name == "qwen2");
+        assert_eq!((attn.o_bias, feed(&layer.mlp).bias, attn.qk_norm.is_some()), (false, false, name == "qwen3"));
         assert_eq!(notes, Vec::<String>::new());
     }
-    assert_eq!(read("qwen3", json!({"num_key_value_heads": null})).0.num_key_value_heads, 4);
-    assert_eq!(read("mistral", json!({"head_dim": null})).0.head_dim, 16);
-    assert_eq!(read("llama", json!({"head_dim": 24})).0.head_dim, 24);
+    let attn = |name: &str, changes: Value| read(name, changes).0.layers[0].attn.clone();
+    assert_eq!(attn("qwen3", json!({"num_key_value_heads": null})).kv_heads, 4);
+    assert_eq!(attn("mistral", json!({"head_dim": null})).head_dim, 16);
+    assert_eq!(attn("llama", json!({"head_dim": 24})).head_dim, 24);
+}
+
+/// `Gemma2Config`, `GPT2Config`, `Qwen3MoeConfig` and `MixtralConfig` with nothing but their `model_type`.
+#[test]
+fn families_have_the_defaults_of_their_own_classes() {
+    let bare = |name: &str| {
+        let (spec, notes) = Spec::from_json(&format!("{{\"model_type\": \"{name}\"}}"), "f").expect("defaults");
+        assert_eq!(notes, Vec::<String>::new());
+        spec
+    };
+    let sizes = |spec: &Spec| {
+        let attn = &spec.layers[0].attn;
+        (spec.vocab, spec.hidden, spec.layers.len(), attn.heads, attn.kv_heads, attn.head_dim, spec.positions)
+    };
+    let gemma = bare("gemma2");
+    assert_eq!(sizes(&gemma), (256_000, 2304, 26, 8, 4, 256, 8192));
+    assert_eq!(windows_of(&gemma)[..3], [Some(4096), None, Some(4096)]);
+    assert_eq!((gemma.layers[0].attn.cap, gemma.head.cap, gemma.head.tied), (Some(50.0), Some(30.0), true));
+    assert_eq!((gemma.layers[0].attn.scale, gemma.embed.scale), (1.0 / 16.0, Some(48.0)));
+    assert_eq!(*feed(&gemma.layers[0].mlp), Feed { width: 9216, act: Activation::GeluTanh, bias: false });
+    assert_eq!((gemma.norm.offset, gemma.layers[0].mlp_norms.post.is_some()), (1.0, true));
+
+    let gpt2 = bare("gpt2");
+    assert_eq!(sizes(&gpt2), (50_257, 768, 12, 12, 12, 64, 1024));
+    assert_eq!(*feed(&gpt2.layers[0].mlp), Feed { width: 3072, act: Activation::GeluNew, bias: true });
+    assert_eq!((gpt2.norm.eps, gpt2.norm.bias, gpt2.embed.learned), (1e-5, true, Some(1024)));
+    assert!(gpt2.layers.iter().all(|layer| layer.attn.rope.is_none() && layer.attn.fused));
+    let by_layer = json!({"model_type": "gpt2", "scale_attn_by_inverse_layer_idx": true}).to_string();
+    let (by_layer, _) = Spec::from_json(&by_layer, "f").expect("a config");
+    assert_eq!(by_layer.layers.iter().map(|l| 0.125 / l.attn.scale).collect::<Vec<_>>()[..3], [1.0, 2.0, 3.0]);
+
+    let moe = bare("qwen3_moe");
+    assert_eq!(sizes(&moe), (151_936, 2048, 24, 32, 4, 64, 32_768));
+    let router = Router { top_k: 8, renormalise: false, softmax_after: false, rounded: true };
+    let feed = Feed { width: 768, act: Activation::Silu, bias: false };
+    assert_eq!(moe.layers[0].mlp, Mlp::Experts { feed, count: 128, router });
+    let mixed = json!({"model_type": "qwen3_moe", "decoder_sparse_step": 2, "mlp_only_layers": [3]}).to_string();
+    let (mixed, _) = Spec::from_json(&mixed, "f").expect("a config");
+    let sparse: Vec<bool> = mixed.layers.iter().map(|layer| matches!(layer.mlp, Mlp::Experts { .. })).collect();
+    assert_eq!(sparse[..6], [false, true, false, false, false, true]);
+}
+
+fn feed(mlp: &Mlp) -> &Feed {
+    match mlp {
+        Mlp::Plain(feed) | Mlp::Gated(feed) | Mlp::Experts { feed, .. } => feed,
+    }
+}
+
+fn rope(spec: &Spec) -> Rope {
+    spec.layers[0].attn.rope.expect("it rotates")
+}
+
+fn windows_of(spec: &Spec) -> Vec<Option<usize>> {
+    spec.layers.iter().map(|layer| layer.attn.window).collect()
 }
 
 #[test]
@@ -104,16 +162,17 @@ fn rotation_speeds_are_those_of_transformers() {
         ),
     ];
     for (changes, kind, first, last) in cases {
-        let (config, _) = read("llama", changes.clone());
-        let speeds = config.frequencies.speeds();
+        let (spec, _) = read("llama", changes.clone());
+        let frequencies = rope(&spec).frequencies();
+        let speeds = frequencies.speeds();
         let pairs = speeds[..4].iter().zip(&first).chain([(&speeds[7], &last)]);
         for (speed, expected) in pairs {
             assert!((speed / expected - 1.0f32).abs() < 3e-7, "{changes}: {speed} is not {expected}");
         }
-        assert_eq!(config.rope_type, kind);
+        assert_eq!(rope(&spec).scaling.name(), kind);
     }
     let nested = json!({"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 77.0}}});
-    assert_eq!(read("qwen3", nested).0.rope_theta, 77.0);
+    assert_eq!(rope(&read("qwen3", nested).0).theta, 77.0);
 }
 
 #[test]
@@ -143,12 +202,12 @@ fn other_kinds_of_rope_are_refused_by_name() {
     let mixed = json!({"rope_parameters": two, "layer_types": both, "use_sliding_window": true});
     check("qwen3", mixed, &["rope_parameters", "one RoPE for all layers"]);
     let full = json!({"rope_parameters": two, "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"]});
-    assert_eq!(read("qwen3", full).0.rope_theta, 1.0);
+    assert_eq!(rope(&read("qwen3", full).0).theta, 1.0);
 }
 
 #[test]
 fn windows_are_those_of_transformers() {
-    let windows = |name: &str, changes: Value| read(name, changes).0.sliding_window;
+    let windows = |name: &str, changes: Value| windows_of(&read(name, changes).0);
     let none = [None; 4];
     assert_eq!(windows("mistral", json!({"sliding_window": null})), none);
     assert_eq!(windows("mistral", json!({"sliding_window": 6})), [Some(6); 4]);
@@ -183,8 +242,8 @@ fn windows_are_those_of_transformers() {
 #[test]
 fn keys_that_change_the_mathematics_are_refused_unless_neutral() {
     for (key, value, neutral) in [
-        ("hidden_act", json!("gelu"), json!("swish")),
-        ("hidden_act", json!("gelu_pytorch_tanh"), json!("silu")),
+        ("hidden_act", json!("gelu_fast"), json!("swish")),
+        ("hidden_act", json!("xielu"), json!("gelu_pytorch_tanh")),
         ("quantization_config", json!({"quant_method": "gptq"}), json!(null)),
         ("quantization", json!({"bits": 4}), json!(null)),
         ("partial_rotary_factor", json!(0.5), json!(1)),
@@ -209,10 +268,12 @@ fn keys_that_change_the_mathematics_are_refused_unless_neutral() {
     }
     check("mistral", json!({"attention_bias": true}), &["attention_bias", "model_type mistral"]);
     check("qwen3", json!({"mlp_bias": true}), &["mlp_bias"]);
-    let (config, _) = read("llama", json!({"attention_bias": true, "mlp_bias": true}));
-    assert!(config.qkv_bias && config.o_bias && config.mlp_bias);
-    let (config, _) = read("qwen3", json!({"attention_bias": true}));
-    assert!(config.qkv_bias && config.o_bias);
+    let biases = |name: &str, changes: Value| {
+        let layer = read(name, changes).0.layers[0].clone();
+        (layer.attn.qkv_bias, layer.attn.o_bias, feed(&layer.mlp).bias)
+    };
+    assert_eq!(biases("llama", json!({"attention_bias": true, "mlp_bias": true})), (true, true, true));
+    assert_eq!(biases("qwen3", json!({"attention_bias": true})), (true, true, false));
 }
 
 #[test]
@@ -252,12 +313,12 @@ fn sizes_are_checked() {
 
 #[test]
 fn other_files_and_models_are_refused() {
-    check("gpt2", json!({}), &["model_type `gpt2`", "llama, mistral, qwen2 and qwen3"]);
-    check("mixtral", json!({}), &["model_type `mixtral`"]);
+    check("bloom", json!({}), &["model_type `bloom`", "llama, mistral, qwen2, qwen3"]);
+    check("t5", json!({}), &["model_type `t5`"]);
     check("llama", json!({"model_type": "-"}), &["no `model_type`"]);
     check("llama", json!({"model_type": 3}), &["model_type", "a string"]);
     for text in ["", "[]", "{", "3", "null", "{\"model_type\": \"llama\",}", &"[".repeat(100_000)] {
-        let error = Config::from_json(text, "f").expect_err("no object").to_string();
+        let error = Spec::from_json(text, "f").expect_err("no object").to_string();
         assert!(error.starts_with("f is not a JSON object"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Files with every byte changed in turn are read or refused, and nothing panics.
 
-use layerstep::model::{ChatTemplate, Config, GenerationDefaults, Message, Model, Tokenizer};
+use layerstep::model::{ChatTemplate, GenerationDefaults, Message, Model, Spec, Tokenizer};
 
 use crate::load::{CONFIG, bytes, good};
 
@@ -34,11 +34,11 @@ fn configurations() {
         "num_hidden_layers": 2, "head_dim": 16, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1,
         "high_freq_factor": 4, "original_max_position_embeddings": 8192}, "layer_types": ["full_attention",
         "sliding_attention"], "use_sliding_window": true, "sliding_window": 5, "eos_token_id": [1, 2], "temperature": 0.6}"#;
-    assert!(Config::from_json(text, "f").is_ok());
+    assert!(Spec::from_json(text, "f").is_ok());
     for text in mutations(text.as_bytes(), usize::MAX) {
         let text = String::from_utf8_lossy(&text);
         for message in [
-            Config::from_json(&text, "f").map_err(|error| error.to_string()).err(),
+            Spec::from_json(&text, "f").map_err(|error| error.to_string()).err(),
             GenerationDefaults::from_json(&text, "f").map_err(|error| error.to_string()).err(),
         ] {
             assert!(message.is_none_or(|message| message.starts_with("f ") && !message.contains(char::is_control)));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use layerstep::model::Model;
+use layerstep::model::{Model, Op, Tensor};
 use layerstep::ops::Words;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
@@ -61,6 +61,29 @@ fn crafted(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
 }
 
+/// A matrix of the model.
+fn matrix<'a>(model: &'a Model, name: &str) -> &'a Tensor {
+    model.matrices().find(|tensor| tensor.name == name).unwrap_or_else(|| panic!("{name} is a matrix of the model"))
+}
+
+/// The tensor that the embedding takes its rows from.
+fn embedding(model: &Model) -> String {
+    model.matrices().next().expect("the table").name.clone()
+}
+
+/// The tensor that the head multiplies with.
+fn head_of(model: &Model) -> String {
+    model.matrices().last().expect("the head").name.clone()
+}
+
+/// The weight of a norm.
+fn norm(model: &Model, name: &str) -> Vec<f32> {
+    match &model.graph[model.graph.parse(name).expect("a name")].op {
+        Op::Norm { weight, .. } => model.vector(weight).to_vec(),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
 /// The notes of the model whose folder `write` fills, or its error.
 fn load(write: impl FnOnce(&Path)) -> Result<Model, String> {
     let dir = tempfile::tempdir().expect("a folder");
@@ -108,9 +131,9 @@ fn index(map: &str) -> impl FnOnce(&Path) {
 #[test]
 fn a_checkpoint_is_read_whole() {
     let model = load(changed(|_| ())).expect("loads");
-    assert_eq!(model.layers.len(), 1);
-    assert_eq!(model.layers[0].k_proj.weight.shape, [4, 8]);
-    assert_eq!(model.norm.to_vec(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    assert_eq!(model.graph.layers(), 1);
+    assert_eq!(matrix(&model, "model.layers.0.self_attn.k_proj.weight").shape, [4, 8]);
+    assert_eq!(norm(&model, "norm"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     assert_eq!(model.dtype_label, "f32");
     assert_eq!(model.bytes, good().values().map(|raw| raw.bytes.len() as u64).sum::<u64>());
     assert_eq!(model.notes, Vec::<String>::new());
@@ -124,7 +147,7 @@ fn shards_and_names_without_the_prefix_are_read() {
     let bare = |tensors: &mut Tensors| {
         *tensors = tensors.iter().map(|(k, v)| (k.strip_prefix("model.").unwrap_or(k).to_owned(), v.clone())).collect();
     };
-    assert_eq!(load(changed(bare)).expect("loads").embed_tokens.name, "embed_tokens.weight");
+    assert_eq!(embedding(&load(changed(bare)).expect("loads")), "embed_tokens.weight");
 }
 
 #[test]
@@ -151,7 +174,7 @@ fn misaligned_tensors_are_copied() {
         "{:?}",
         model.notes
     );
-    let Words::F32(words) = model.layers[0].q_proj.weight.words() else { panic!("f32 words") };
+    let Words::F32(words) = matrix(&model, "model.layers.0.self_attn.q_proj.weight").words() else { panic!("f32 words") };
     assert_eq!(words[..4], [0.0, 1.0, 2.0, 3.0]);
 }
 
@@ -166,8 +189,8 @@ fn half_precision_stays_as_it_is() {
     };
     let model = load(changed(half)).expect("loads");
     assert_eq!(model.dtype_label, "bf16 and f32");
-    assert!(matches!(model.lm_head.words(), Words::Bf16(_)));
-    assert_eq!(model.layers[0].input_layernorm[7], 7.0);
+    assert!(matches!(matrix(&model, "lm_head.weight").words(), Words::Bf16(_)));
+    assert_eq!(norm(&model, "0.input_layernorm")[7], 7.0);
 }
 
 #[test]
@@ -181,9 +204,9 @@ fn a_head_that_is_tied_may_stand_in_the_file_when_it_is_equal() {
     let both = load(tied(|_| ())).expect("loads");
     assert!(both.notes[0].contains("both are equal"), "{:?}", both.notes);
     let table = load(tied(|tensors| drop(tensors.remove("lm_head.weight")))).expect("loads");
-    assert_eq!(table.lm_head.name, "model.embed_tokens.weight");
+    assert_eq!(head_of(&table), "model.embed_tokens.weight");
     let head = load(tied(|tensors| drop(tensors.remove("model.embed_tokens.weight")))).expect("loads");
-    assert_eq!(head.embed_tokens.name, "lm_head.weight");
+    assert_eq!(embedding(&head), "lm_head.weight");
     let differ = |tensors: &mut Tensors| tensors.get_mut("lm_head.weight").expect("there").bytes[3] = 9;
     check("two heads", tied(differ), &["lm_head.weight that differs", "set `tie_word_embeddings` to false"]);
 }
@@ -278,19 +301,27 @@ fn an_index_stays_in_its_folder() {
 fn the_built_in_model_comes_from_bytes() {
     let whole = [bytes(&good()).as_slice()].concat();
     let model = Model::from_bytes(CONFIG, &whole).expect("loads");
-    assert_eq!(model.lm_head.shape, [10, 8]);
+    assert_eq!(model.matrices().last().expect("the head").shape, [10, 8]);
     assert!(Model::from_bytes(CONFIG, &whole[..50]).is_err());
 }
 
 #[test]
 fn the_tiny_models_load_at_once() {
     let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/tiny");
-    for (name, dtype) in
-        [("llama", "f32"), ("llama_bias", "f32"), ("mistral", "f16"), ("qwen2", "bf16"), ("qwen3", "f32")]
-    {
+    for (name, dtype, layers) in [
+        ("llama", "f32", 3),
+        ("llama_bias", "f32", 3),
+        ("mistral", "f16", 3),
+        ("qwen2", "bf16", 3),
+        ("qwen3", "f32", 3),
+        ("gemma2", "bf16", 4),
+        ("gpt2", "f32", 3),
+        ("qwen3_moe", "bf16", 3),
+        ("qwen3_moe_plain", "bf16", 3),
+    ] {
         let start = Instant::now();
         let model = Model::load(&tiny.join(name)).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!((model.name.as_str(), model.dtype_label.as_str(), model.layers.len()), (name, dtype, 3));
+        assert_eq!((model.name.as_str(), model.dtype_label.as_str(), model.graph.layers()), (name, dtype, layers));
         assert_eq!(model.notes, Vec::<String>::new());
         assert!(start.elapsed().as_secs() < 5);
     }

@@ -2,7 +2,8 @@
 
 use layerstep::debugger::view::{AttentionPage, AttentionRequest, CacheRequest, LensRequest, Quantity, Shown, Witness};
 use layerstep::debugger::{Command, Debugger};
-use layerstep::engine::{Activation, Site};
+use layerstep::engine::{Role, Site};
+use layerstep::model::Model;
 use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
 
@@ -22,6 +23,10 @@ fn whole(layer: usize, head: usize, shown: Shown) -> AttentionRequest {
 
 const ENGINE: Shown = Shown::Values(Witness::Engine);
 const REFERENCE: Shown = Shown::Values(Witness::Reference);
+
+fn site(model: &Model, layer: usize, role: Role) -> Site {
+    model.graph.in_layer(layer, role).expect("every layer attends")
+}
 
 /// Entropy, spread, and the mass on key 0, the own and the previous token, with loops and `ln`.
 fn naive(probs: &ArrayD<f32>, head: usize, first: usize, window: usize) -> [f64; 5] {
@@ -54,16 +59,14 @@ fn heads_in_numbers_are_those_of_pytorch() {
             let mut debugger = tiny_session(name);
             finish_forward(&mut debugger, forward);
             for layer in 0..3 {
-                let probs = reference.read(Site::new(layer, Activation::Probs), forward, &model.config);
-                let window = model.config.sliding_window[layer].unwrap_or(usize::MAX);
+                let probs = reference.read(site(&model, layer, Role::Probs), forward, &model.graph);
+                let seen = model.spec.layers[layer].attn.window;
+                let window = seen.unwrap_or(usize::MAX);
                 for shown in [ENGINE, REFERENCE] {
                     let page = page(&debugger, &whole(layer, 0, shown));
                     assert_eq!((page.lines.len(), page.small.len()), (probs.shape()[0], probs.shape()[0]));
                     assert_eq!((page.query_count, page.key_count), (probs.shape()[1], probs.shape()[2]));
-                    assert_eq!(
-                        (page.window, page.first_position),
-                        (model.config.sliding_window[layer], reference.first(forward))
-                    );
+                    assert_eq!((page.window, page.first_position), (seen, reference.first(forward)));
                     for (head, line) in page.lines.iter().enumerate() {
                         let numbers = line.numbers.expect("probabilities are there");
                         let numbers = [numbers.entropy, numbers.spread, numbers.sink, numbers.own, numbers.previous];
@@ -85,10 +88,10 @@ fn a_head_is_pooled_and_what_is_hidden_is_empty() {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let mut debugger = tiny_session(name);
         finish_forward(&mut debugger, 0);
-        let window = model.config.sliding_window[1].unwrap_or(usize::MAX);
+        let window = model.spec.layers[1].attn.window.unwrap_or(usize::MAX);
         for quantity in [Quantity::Probs, Quantity::Scores] {
-            let activation = if quantity == Quantity::Probs { Activation::Probs } else { Activation::Scores };
-            let values = reference.read(Site::new(1, activation), 0, &model.config);
+            let role = if quantity == Quantity::Probs { Role::Probs } else { Role::Scores };
+            let values = reference.read(site(&model, 1, role), 0, &model.graph);
             let request = AttentionRequest { quantity, ..whole(1, 2, ENGINE) };
             let all = page(&debugger, &request);
             assert_eq!((all.heatmap.len(), all.heatmap[0].len(), all.pooled), (13, 13, (1, 1)));
@@ -137,8 +140,8 @@ fn the_keys_of_a_query() {
     let (model, reference) = (tiny("llama"), Reference::tiny("llama"));
     let mut debugger = tiny_session("llama");
     finish_forward(&mut debugger, 0);
-    let probs = reference.read(Site::new(2, Activation::Probs), 0, &model.config);
-    let scores = reference.read(Site::new(2, Activation::Scores), 0, &model.config);
+    let probs = reference.read(site(&model, 2, Role::Probs), 0, &model.graph);
+    let scores = reference.read(site(&model, 2, Role::Scores), 0, &model.graph);
     for quantity in [Quantity::Probs, Quantity::Scores] {
         for query in [0, 5, 12, 99] {
             let request = AttentionRequest { quantity, query, top: 4, ..whole(2, 1, ENGINE) };

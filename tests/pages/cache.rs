@@ -2,8 +2,8 @@
 
 use layerstep::debugger::Command;
 use layerstep::debugger::view::{CacheRequest, Half, Witness};
-use layerstep::engine::{Activation, Site};
-use layerstep::model::Config;
+use layerstep::engine::Role;
+use layerstep::model::Model;
 use proptest::prelude::*;
 
 use crate::support::sessions::{changed, demo, tiny_session};
@@ -15,13 +15,14 @@ fn whole(half: Half) -> CacheRequest {
 }
 
 /// The vector of one position and head: `[kv_head, token, head_dim]`, or `[token, kv_head * head_dim]`.
-fn vector(reference: &Reference, config: &Config, half: Half, layer: usize, position: usize, head: usize) -> Vec<f32> {
+fn vector(reference: &Reference, model: &Model, half: Half, layer: usize, position: usize, head: usize) -> Vec<f32> {
     let mut forwards = (0..reference.steps.len()).rev();
     let forward = forwards.find(|forward| reference.first(*forward) <= position).expect("the prefill");
     let token = position - reference.first(forward);
-    let activation = if half == Half::Keys { Activation::KRope } else { Activation::VProj };
-    let values = reference.read(Site::new(layer, activation), forward, config);
-    let dim = config.head_dim;
+    let role = if half == Half::Keys { Role::KRope } else { Role::VProj };
+    let site = model.graph.in_layer(layer, role).expect("every layer attends");
+    let values = reference.read(site, forward, &model.graph);
+    let dim = model.spec.layers[layer].attn.head_dim;
     (0..dim)
         .map(|i| if half == Half::Keys { values[[head, token, i]] } else { values[[token, head * dim + i]] })
         .collect()
@@ -31,7 +32,7 @@ fn vector(reference: &Reference, config: &Config, half: Half, layer: usize, posi
 fn norms_and_heads_are_those_of_the_dump() {
     for name in ["llama", "mistral"] {
         let (model, reference) = (tiny(name), Reference::tiny(name));
-        let config = &model.config;
+        let attn = &model.spec.layers[0].attn;
         for forward in [0, 2] {
             let mut debugger = tiny_session(name);
             finish_forward(&mut debugger, forward);
@@ -40,25 +41,25 @@ fn norms_and_heads_are_those_of_the_dump() {
                 let positions = 13 + forward;
                 assert_eq!((page.positions, page.filled, page.pooled), (positions, 3, (1, 1)));
                 assert_eq!(page.new, reference.first(forward)..positions);
-                assert_eq!(page.bytes, 2 * 3 * positions * config.num_key_value_heads * config.head_dim * 4);
+                assert_eq!(page.bytes, 2 * 3 * positions * attn.kv_heads * attn.head_dim * 4);
                 for layer in 0..3 {
                     for position in 0..positions {
-                        let heads = 0..config.num_key_value_heads;
-                        let all = heads.flat_map(|head| vector(&reference, config, half, layer, position, head));
+                        let heads = 0..attn.kv_heads;
+                        let all = heads.flat_map(|head| vector(&reference, &model, half, layer, position, head));
                         let norm = all.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
                         close(f64::from(page.grid[layer][position]), norm, 1e-4, name);
                     }
                     assert_eq!(
                         (page.layers[layer].positions, page.layers[layer].window),
-                        (positions, config.sliding_window[layer])
+                        (positions, model.spec.layers[layer].attn.window)
                     );
                     assert!(page.layers[layer].error.is_some_and(|error| error < 1e-5), "{:?}", page.layers);
                 }
                 let head = page.head.expect("layer 1 is there");
-                let group = config.num_attention_heads / config.num_key_value_heads;
+                let group = attn.heads / attn.kv_heads;
                 assert_eq!((head.layer, head.kv_head, head.readers), (1, 1, group..2 * group));
                 for (position, cells) in head.grid.iter().enumerate() {
-                    for (cell, expected) in cells.iter().zip(vector(&reference, config, half, 1, position, 1)) {
+                    for (cell, expected) in cells.iter().zip(vector(&reference, &model, half, 1, position, 1)) {
                         close(f64::from(*cell), f64::from(expected), 1e-4, name);
                     }
                 }

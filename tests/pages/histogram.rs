@@ -2,7 +2,6 @@
 
 use layerstep::debugger::Debugger;
 use layerstep::debugger::view::{HistogramPage, HistogramRequest, Shown, Witness};
-use layerstep::engine::Site;
 use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
 
@@ -13,8 +12,7 @@ use crate::{any_size, close, finish_forward};
 const REFERENCE: Shown = Shown::Values(Witness::Reference);
 
 fn request(debugger: &Debugger, name: &str, shown: Shown) -> HistogramRequest {
-    let site = Site::parse(name).expect("a name").to_string();
-    let row = debugger.listing().rows.iter().position(|row| row.name == site).expect("an op of the model");
+    let row = debugger.model().graph.parse(name).expect("an op of the model").index();
     HistogramRequest { row, shown, plane: None, bins: 12, channels: 3 }
 }
 
@@ -69,7 +67,7 @@ fn distributions_of_a_dump() {
     let mut debugger = tiny_session("qwen3");
     finish_forward(&mut debugger, 0);
     for name in ["1.q_rope", "1.probs", "2.act_mul", "2", "lm_head"] {
-        let values = reference.read(Site::parse(name).expect("a name"), 0, &model.config);
+        let values = reference.read(model.graph.parse(name).expect("a name"), 0, &model.graph);
         let whole = request(&debugger, name, REFERENCE);
         check(&page(&debugger, &whole), &values);
         if values.ndim() == 3 {

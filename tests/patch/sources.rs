@@ -32,7 +32,7 @@ fn beside(name: &str, candidate: bool, change: impl Fn(&str, ArrayD<f32>) -> Opt
     write(&path, &kept, archive.metadata());
     let bytes = std::fs::read(&path).expect("just written").leak();
     let archive = Archive::from_safetensors_bytes("changed", bytes).expect("a dump");
-    let mut dump = Dump::from_archive(archive, &model.config, &Options::default()).expect("a dump");
+    let mut dump = Dump::from_archive(archive, &model.graph, &Options::default()).expect("a dump");
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
     let dump = Some(Arc::new(dump));
     let dumps = if candidate {

@@ -28,7 +28,7 @@ pub(crate) fn debugger(text: &Text) -> Debugger {
     let (ids, steps) = (header.tokens.ids.clone(), header.tokens.steps.clone());
     let dump = |role: &str| {
         let source = header.sources.iter().find(|source| source.role == role)?;
-        let mut dump = Dump::open(&folder.join(&source.file), &model.config, &Options::default()).expect("a dump");
+        let mut dump = Dump::open(&folder.join(&source.file), &model.graph, &Options::default()).expect("a dump");
         if dump.ids().is_none() {
             dump.recover_ids(&model).expect("its embedding rows");
         }

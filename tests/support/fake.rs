@@ -12,29 +12,11 @@ use layerstep::debugger::view::{
 };
 use layerstep::debugger::{Command, Motion};
 use layerstep::diagnose::Local;
+use layerstep::engine::{Node, Role};
 use layerstep::metrics::Summary;
+use layerstep::model::lower::lower;
+use layerstep::model::spec::Spec;
 use layerstep::tui::Backend;
-
-const OPS: &[(&str, &str)] = &[
-    ("input_layernorm", "input_layernorm"),
-    ("self_attn.q_proj", "q_proj"),
-    ("self_attn.k_proj", "k_proj"),
-    ("self_attn.v_proj", "v_proj"),
-    ("self_attn.q_rope", "q_rope"),
-    ("self_attn.k_rope", "k_rope"),
-    ("self_attn.scores", "scores"),
-    ("self_attn.probs", "probs"),
-    ("self_attn.context", "context"),
-    ("self_attn.o_proj", "o_proj"),
-    ("resid_mid", "resid_mid"),
-    ("post_attention_layernorm", "post_attention_layernorm"),
-    ("mlp.gate_proj", "gate_proj"),
-    ("mlp.up_proj", "up_proj"),
-    ("mlp.act_fn", "act_fn"),
-    ("mlp.act_mul", "act_mul"),
-    ("mlp.down_proj", "down_proj"),
-    ("", ""),
-];
 
 /// Tokens of the first forward.
 const PREFILL: usize = 5;
@@ -58,11 +40,19 @@ pub struct Fake {
 impl Fake {
     /// A model of so many layers, with a reference and a candidate.
     pub fn new(layers: usize) -> Self {
-        let row = |name: String, short: String, label: String, layer| ListingRow {
-            name,
-            short,
-            label,
-            layer,
+        let config = format!(
+            r#"{{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": {layers},
+            "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}}"#
+        );
+        let (spec, _) = Spec::from_json(&config, "config.json").expect("a small llama");
+        let row = |node: &Node| ListingRow {
+            name: node.name.clone(),
+            short: node.short.clone(),
+            label: match node.layer {
+                Some(layer) if node.role == Some(Role::Block) => format!("layer {layer}"),
+                _ => node.label.clone(),
+            },
+            layer: node.layer,
             status: Status::Ahead,
             error: None,
             local: None,
@@ -70,24 +60,7 @@ impl Fake {
             patched: false,
             computed: false,
         };
-        let mut rows = vec![row("model.embed_tokens".into(), "embed_tokens".into(), "embed_tokens".into(), None)];
-        for layer in 0..layers {
-            for (path, short) in OPS {
-                let name = if path.is_empty() {
-                    format!("model.layers.{layer}")
-                } else {
-                    format!("model.layers.{layer}.{path}")
-                };
-                let (short, label) = if path.is_empty() {
-                    (layer.to_string(), format!("layer {layer}"))
-                } else {
-                    (format!("{layer}.{short}"), (*short).to_string())
-                };
-                rows.push(row(name, short, label, Some(layer)));
-            }
-        }
-        rows.push(row("model.norm".into(), "norm".into(), "norm".into(), None));
-        rows.push(row("lm_head".into(), "lm_head".into(), "lm_head".into(), None));
+        let rows = lower(&spec).nodes().iter().map(row).collect();
         let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本", "."];
         Self { rows, at: None, tokens, compared: true, on: None, differing: &[], saved: None, line: String::new() }
     }
@@ -383,6 +356,7 @@ impl Fake {
             name: op.name.clone(),
             meaning: "queries, rotated by their position",
             planes,
+            plane_word: "head",
             row_axis,
             column_axis,
             first_position: 0,

@@ -6,13 +6,14 @@ pub mod sessions;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use layerstep::engine::{Activation, Input, Site, inputs};
+use layerstep::engine::{Graph, Keyed, Read, Site};
 use layerstep::formats::{Archive, Array};
-use layerstep::model::{Config, Model};
+use layerstep::model::Model;
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// Every model of `reference/tiny`, each made to be awkward in its own way.
-pub const TINY: [&str; 5] = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
+pub const TINY: [&str; 9] =
+    ["llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "qwen3_moe", "qwen3_moe_plain"];
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
@@ -54,17 +55,17 @@ impl Reference {
         self.steps[..forward].iter().sum()
     }
 
-    /// An activation in the layout of the table; the key axis is filled up on the left with what a masked key has.
-    pub fn read(&self, site: Site, forward: usize, config: &Config) -> ArrayD<f32> {
-        let name = if forward == 0 { site.to_string() } else { format!("{site}@{forward}") };
+    /// An activation in the layout of the graph; the key axis is filled up on the left with what a masked key has.
+    pub fn read(&self, site: Site, forward: usize, graph: &Graph) -> ArrayD<f32> {
+        let name = graph.key(site, forward);
         let Array::F32(mut values) = self.archive.read(&name).unwrap_or_else(|error| panic!("{error}")) else {
             panic!("{name} is not f32");
         };
         let tokens = self.steps[forward];
         let keys = self.first(forward) + tokens;
-        let shape = site.activation.shape(config, tokens, keys);
-        if let Activation::Scores | Activation::Probs = site.activation {
-            let masked = if site.activation == Activation::Scores { f32::MIN } else { 0.0 };
+        let shape = graph[site].shape(tokens, keys);
+        if graph[site].has_keys() {
+            let masked = if graph[site].op.facts().keyed == Keyed::Scores { f32::MIN } else { 0.0 };
             let mut full = ArrayD::from_elem(IxDyn(&shape), masked);
             let have = values.shape()[2];
             full.slice_axis_mut(Axis(2), Slice::from(keys - have..)).assign(&values);
@@ -75,24 +76,28 @@ impl Reference {
     }
 
     /// What the op at `site` reads, taken from the dump.
-    pub fn inputs(&self, site: Site, forward: usize, config: &Config) -> Vec<ArrayD<f32>> {
-        let all = |layer, activation| -> Vec<ArrayD<f32>> {
-            (0..=forward).map(|f| self.read(Site::new(layer, activation), f, config)).collect()
-        };
-        let stack = |parts: &[ArrayD<f32>], axis| {
-            let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-            ndarray::concatenate(Axis(axis), &views).expect("parts differ only along the token axis")
-        };
-        let read = |input| match input {
-            Input::Site(site) | Input::Stale(site) => self.read(site, forward, config),
-            Input::Keys(layer) => stack(&all(layer, Activation::KRope), 1).permuted_axes(IxDyn(&[1, 0, 2])),
-            Input::Values(layer) => {
-                let rows = stack(&all(layer, Activation::VProj), 0);
-                let positions = rows.shape()[0];
-                rows.into_shape_with_order(IxDyn(&[positions, config.num_key_value_heads, config.head_dim]))
-                    .expect("a whole number of heads")
+    pub fn inputs(&self, site: Site, forward: usize, graph: &Graph) -> Vec<ArrayD<f32>> {
+        let past = |kept: Site| {
+            let axis = graph[kept].row_axis();
+            let all: Vec<_> = (0..=forward).map(|forward| self.read(kept, forward, graph)).collect();
+            let views: Vec<_> = all.iter().map(|part| part.view()).collect();
+            let rows = ndarray::concatenate(Axis(axis), &views).expect("parts differ only along the token axis");
+            let positions = rows.shape()[axis];
+            let (heads, width) = graph[kept].heads().expect("the cache keeps heads");
+            match axis {
+                0 => rows.into_shape_with_order(IxDyn(&[positions, heads, width])).expect("a whole number of heads"),
+                _ => rows.permuted_axes(IxDyn(&[1, 0, 2])),
             }
         };
-        inputs(site, config).into_iter().map(read).collect()
+        let read = |read: &Read| match *read {
+            Read::Node(site) | Read::Stale(site) => self.read(site, forward, graph),
+            Read::Past(kept) => past(kept),
+        };
+        graph[site].reads.iter().map(read).collect()
+    }
+
+    /// Names of everything in the dump.
+    pub fn names(&self) -> Vec<String> {
+        self.archive.entries().iter().map(|entry| entry.name.clone()).collect()
     }
 }

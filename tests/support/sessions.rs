@@ -14,7 +14,7 @@ use super::{Reference, repository, tiny};
 
 /// A dump of the ids that were fed.
 pub fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {
-    let mut dump = Dump::open(path, &model.config, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    let mut dump = Dump::open(path, &model.graph, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
     Arc::new(dump)
 }
@@ -62,7 +62,7 @@ pub fn changed(name: &str, change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f
     write_safetensors(&path, &views, archive.metadata()).expect("a dump");
     let bytes = std::fs::read(&path).expect("just written").leak();
     let archive = Archive::from_safetensors_bytes("changed", bytes).expect("a dump");
-    let mut dump = Dump::from_archive(archive, &model.config, &Options::default()).expect("a dump");
+    let mut dump = Dump::from_archive(archive, &model.graph, &Options::default()).expect("a dump");
     dump.bind(&reference.ids, &reference.steps).unwrap_or_else(|error| panic!("{error}"));
     session(model, &reference, Witnesses { reference: Some(Arc::new(dump)), candidate: None })
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Args, Findings};
 use crate::cli::input::Loaded;
 use crate::dump::{Dump, Map, Options, Unmatched};
+use crate::engine::Graph;
 use crate::formats::{Archive, Entry};
 
 /// Longest metadata shown to people.
@@ -27,7 +28,7 @@ pub(super) fn inspect(args: &Args, loaded: Option<&Loaded>) -> anyhow::Result<Fi
     }
     if let Some(loaded) = loaded {
         let map = args.map.as_deref().map(Map::open).transpose()?;
-        let mut dump = Dump::from_archive(archive, &loaded.model.config, &Options { map, batch: args.batch })?;
+        let mut dump = Dump::from_archive(archive, &loaded.model.graph, &Options { map, batch: args.batch })?;
         if dump.ids().is_none() {
             dump.recover_ids(&loaded.model)?;
         }
@@ -36,7 +37,7 @@ pub(super) fn inspect(args: &Args, loaded: Option<&Loaded>) -> anyhow::Result<Fi
         if let Some((ids, steps)) = typed.or(known) {
             dump.bind(&ids, &steps)?;
         }
-        plan(&mut text, &mut json, &dump)?;
+        plan(&mut text, &mut json, &dump, &loaded.model.graph)?;
     } else {
         text.push_str("\nWith --model MODEL: which tensor is taken for which activation.\n");
     }
@@ -86,7 +87,7 @@ fn holdings(archive: &Archive) -> Value {
     })
 }
 
-fn plan(text: &mut String, json: &mut Value, dump: &Dump) -> std::fmt::Result {
+fn plan(text: &mut String, json: &mut Value, dump: &Dump, graph: &Graph) -> std::fmt::Result {
     match dump.ids() {
         Some(ids) => {
             writeln!(
@@ -113,7 +114,7 @@ fn plan(text: &mut String, json: &mut Value, dump: &Dump) -> std::fmt::Result {
         .iter()
         .map(|planned| {
             json!({
-                "name": planned.name, "forward": planned.forward, "activation": planned.site.to_string(),
+                "name": planned.name, "forward": planned.forward, "activation": graph.name(planned.site),
                 "dtype": planned.dtype.name(), "shape": planned.stored, "rows": planned.rows(), "steps": planned.steps(),
             })
         })

@@ -6,99 +6,131 @@ use serde_json::{Value, json};
 
 use super::{Args, Findings};
 use crate::cli::input::Loaded;
-use crate::engine::{Axis, Program, Site};
-use crate::model::{Config, Model};
+use crate::engine::{Axis, Counts, Graph, Node};
+use crate::model::spec::{Attn, Feed, Mlp, Spec};
 
-/// Numbers and tensors of all weights; a tied head counts once.
-fn parameters(model: &Model) -> (usize, usize) {
-    let vectors = model.layers.iter().flat_map(|layer| {
-        let biases = layer.linears().into_iter().filter_map(|linear| linear.bias.as_ref());
-        let norms = [Some(&layer.input_layernorm), Some(&layer.post_attention_layernorm)];
-        biases.chain(norms.into_iter().chain([layer.q_norm.as_ref(), layer.k_norm.as_ref()]).flatten())
-    });
-    let vectors: Vec<usize> = vectors.chain([&model.norm]).map(ndarray::Array1::len).collect();
-    let mut matrices: Vec<usize> = model.matrices().map(|matrix| matrix.shape.iter().product()).collect();
-    if model.config.tie_word_embeddings {
-        matrices.pop();
-    }
-    (matrices.iter().chain(&vectors).sum(), matrices.len() + vectors.len())
+/// Numbers and tensors of all weights; a tied head counts once, and every expert has its own.
+fn parameters(graph: &Graph) -> (usize, usize) {
+    let own = graph.params().iter().filter(|param| param.tied.is_none());
+    let count = own.map(|param| (param.shape.iter().product::<usize>(), param.experts.unwrap_or(1)));
+    count.fold((0, 0), |(numbers, tensors), (size, count)| (numbers + size * count, tensors + count))
+}
+
+/// The sizes of the first MLP of a kind: one for all tokens, or experts.
+fn feed(spec: &Spec, experts: bool) -> Option<&Feed> {
+    spec.layers.iter().find_map(|layer| match &layer.mlp {
+        Mlp::Plain(feed) | Mlp::Gated(feed) if !experts => Some(feed),
+        Mlp::Experts { feed, .. } if experts => Some(feed),
+        _ => None,
+    })
+}
+
+/// The experts: how many there are, how many of them a token gets, how wide each is, and which layers have them.
+fn experts(spec: &Spec) -> Option<(usize, usize, usize, Vec<usize>)> {
+    let of = |(index, mlp): (usize, &Mlp)| match mlp {
+        Mlp::Experts { feed, count, router } => Some((index, *count, router.top_k, feed.width)),
+        _ => None,
+    };
+    let all: Vec<_> = spec.layers.iter().map(|layer| &layer.mlp).enumerate().filter_map(of).collect();
+    let (_, count, top_k, width) = *all.first()?;
+    Some((count, top_k, width, all.into_iter().map(|(index, ..)| index).collect()))
 }
 
 pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> {
-    let (model, c) = (&loaded.model, &loaded.model.config);
-    let (parameters, tensors) = parameters(model);
-    let windows: Vec<usize> = c.sliding_window.iter().copied().flatten().collect();
+    let (model, spec) = (&loaded.model, &loaded.model.spec);
+    let (parameters, tensors) = parameters(&model.graph);
+    let attn =
+        spec.layers.first().map(|layer| &layer.attn).ok_or_else(|| anyhow::anyhow!("the model has no layers"))?;
+    let (dense, sparse, layers) = (feed(spec, false), experts(spec), spec.layers.len());
+    let mlp_bias = dense.or(feed(spec, true)).is_some_and(|feed| feed.bias);
+    let windows: Vec<Option<usize>> = spec.layers.iter().map(|layer| layer.attn.window).collect();
     let mut json = json!({
-        "schema": "layerstep.inspect/1", "kind": "model", "name": model.name, "architecture": c.architecture.name(),
+        "schema": "layerstep.inspect/1", "kind": "model", "name": model.name, "architecture": spec.family,
         "dtype": model.dtype_label, "bytes": model.bytes, "parameters": parameters, "tensors": tensors,
-        "layers": c.num_hidden_layers, "hidden_size": c.hidden_size, "intermediate_size": c.intermediate_size,
-        "heads": c.num_attention_heads, "kv_heads": c.num_key_value_heads, "head_dim": c.head_dim,
-        "vocab_size": c.vocab_size, "context": c.max_position_embeddings, "rms_norm_eps": c.rms_norm_eps,
-        "rope": { "theta": c.rope_theta, "type": c.rope_type }, "sliding_window": c.sliding_window,
-        "biases": { "qkv": c.qkv_bias, "o": c.o_bias, "mlp": c.mlp_bias }, "qk_norm": c.qk_norm,
-        "tied": c.tie_word_embeddings, "tokenizer": loaded.tokenizer.is_some(), "notes": model.notes,
+        "layers": layers, "hidden_size": spec.hidden, "intermediate_size": dense.map(|feed| feed.width),
+        "heads": attn.heads, "kv_heads": attn.kv_heads, "head_dim": attn.head_dim,
+        "vocab_size": spec.vocab, "context": spec.positions, "rms_norm_eps": spec.norm.eps,
+        "rope": attn.rope.map(|rope| json!({ "theta": rope.theta, "type": rope.scaling.name() })),
+        "sliding_window": windows,
+        "biases": { "qkv": attn.qkv_bias, "o": attn.o_bias, "mlp": mlp_bias }, "qk_norm": attn.qk_norm.is_some(),
+        "tied": spec.head.tied, "tokenizer": loaded.tokenizer.is_some(), "notes": model.notes,
     });
+    if let Some((count, top_k, width, layers)) = &sparse {
+        json["experts"] = json!({ "count": count, "per_token": top_k, "width": width, "layers": layers });
+    }
     let mut text = String::new();
     let mut line = |name: &str, value: String| writeln!(text, "{name:<14}{value}");
     line("model", model.name.clone())?;
-    line("architecture", format!("{}, {} layers", c.architecture.name(), c.num_hidden_layers))?;
+    line("architecture", format!("{}, {layers} layers", spec.family))?;
     line(
         "weights",
         format!("{}, {parameters} parameters in {tensors} tensors, {} bytes", model.dtype_label, model.bytes),
     )?;
-    line("hidden", format!("{}, MLP {}", c.hidden_size, c.intermediate_size))?;
-    let heads =
-        format!("{} of {} channels, {} for keys and values", c.num_attention_heads, c.head_dim, c.num_key_value_heads);
-    line("heads", heads)?;
     line(
-        "vocabulary",
-        format!("{}{}", c.vocab_size, if c.tie_word_embeddings { ", the head is the embedding table" } else { "" }),
+        "hidden",
+        format!("{}{}", spec.hidden, dense.map_or_else(String::new, |feed| format!(", MLP {}", feed.width))),
     )?;
-    let scaling = if c.rope_type == "default" { String::new() } else { format!(", scaled ({})", c.rope_type) };
-    line("positions", format!("{}, RoPE theta {}{scaling}", c.max_position_embeddings, c.rope_theta))?;
-    if let Some(window) = windows.first() {
-        let layers = if windows.len() == c.num_hidden_layers { "all".into() } else { windows.len().to_string() };
-        line("window", format!("{window} keys in {layers} layers"))?;
+    if let Some((count, top_k, width, of)) = &sparse {
+        let some = if of.len() == layers { String::new() } else { format!(", in {} layers", of.len()) };
+        line("experts", format!("{count} of {width} channels, {top_k} for each token{some}"))?;
+    }
+    line("heads", format!("{} of {} channels, {} for keys and values", attn.heads, attn.head_dim, attn.kv_heads))?;
+    let tied = if spec.head.tied { ", the head is the embedding table" } else { "" };
+    line("vocabulary", format!("{}{tied}", spec.vocab))?;
+    line("positions", format!("{}, {}", spec.positions, positions(attn)))?;
+    let seen: Vec<usize> = windows.into_iter().flatten().collect();
+    if let Some(window) = seen.first() {
+        let some = if seen.len() == layers { "all".into() } else { seen.len().to_string() };
+        line("window", format!("{window} keys in {some} layers"))?;
     }
     let parts = [
-        (c.qkv_bias, "bias on q, k, v"),
-        (c.o_bias, "bias on o"),
-        (c.mlp_bias, "bias in the MLP"),
-        (c.qk_norm, "q and k normalised"),
+        (attn.qkv_bias, "bias on q, k, v".to_string()),
+        (attn.o_bias, "bias on o".to_string()),
+        (mlp_bias, "bias in the MLP".to_string()),
+        (attn.qk_norm.is_some(), "q and k normalised".to_string()),
+        (attn.cap.is_some(), format!("scores capped at {}", attn.cap.unwrap_or_default())),
+        (spec.head.cap.is_some(), format!("logits capped at {}", spec.head.cap.unwrap_or_default())),
     ];
-    let parts: Vec<&str> = parts.into_iter().filter_map(|(has, what)| has.then_some(what)).collect();
+    let parts: Vec<String> = parts.into_iter().filter_map(|(has, what)| has.then_some(what)).collect();
     if !parts.is_empty() {
         line("attention", parts.join(", "))?;
     }
     line("tokenizer", if loaded.tokenizer.is_some() { "tokenizer.json" } else { "none" }.into())?;
     if args.names {
-        names(&mut text, &mut json, c, args.tokens)?;
+        names(&mut text, &mut json, &model.graph, args.tokens)?;
     }
     Ok(Findings { text, json })
 }
 
+/// How positions are told apart.
+fn positions(attn: &Attn) -> String {
+    let Some(rope) = attn.rope else { return "learned".into() };
+    let name = rope.scaling.name();
+    let scaling = if name == "default" { String::new() } else { format!(", scaled ({name})") };
+    format!("RoPE theta {}{scaling}", rope.theta)
+}
+
 /// Every activation in the order of the forward pass.
-fn names(text: &mut String, json: &mut Value, config: &Config, tokens: Option<usize>) -> std::fmt::Result {
-    let length = |axis: Axis| -> Option<usize> {
-        let rows = matches!(axis, Axis::Token | Axis::Query | Axis::Key);
-        if rows { tokens } else { Some(axis.length(config, 1, 1)) }
+fn names(text: &mut String, json: &mut Value, graph: &Graph, tokens: Option<usize>) -> std::fmt::Result {
+    let length = |axis: &Axis| match axis.counts {
+        Counts::Rows | Counts::Keys => tokens,
+        _ => Some(axis.length(1, 1)),
     };
-    let shape = |site: Site| -> Vec<String> {
-        let size = |axis: &Axis| format!("{} {}", axis.name(), length(*axis).map_or("T".into(), |n| n.to_string()));
-        site.activation.row().axes.iter().map(size).collect()
+    let shape = |node: &Node| -> String {
+        let size = |axis: &Axis| format!("{} {}", axis.name, length(axis).map_or("T".into(), |n| n.to_string()));
+        node.axes.iter().map(size).collect::<Vec<_>>().join(", ")
     };
-    let program = Program::new(config);
-    let widest = program.sites().iter().map(|site| site.to_string().len()).max().unwrap_or(0);
-    let axes = program.sites().iter().map(|site| shape(*site).join(", ").len()).max().unwrap_or(0) + 2;
-    writeln!(text, "\n{} activations, in the order of the forward pass:\n", program.sites().len())?;
+    let nodes = graph.nodes();
+    let widest = nodes.iter().map(|node| node.name.len()).max().unwrap_or(0);
+    let longest = nodes.iter().map(|node| shape(node).len()).max().unwrap_or(0) + 2;
+    writeln!(text, "\n{} activations, in the order of the forward pass:\n", nodes.len())?;
     let mut list = Vec::new();
-    for site in program.sites() {
-        let row = site.activation.row();
-        let shape = format!("[{}]", shape(*site).join(", "));
-        writeln!(text, "{:<widest$}  {shape:<axes$}  {}", site.to_string(), row.meaning)?;
+    for node in nodes {
+        let (name, shape, meaning) = (&node.name, format!("[{}]", shape(node)), node.meaning);
+        writeln!(text, "{name:<widest$}  {shape:<longest$}  {meaning}")?;
         let axes: Vec<Value> =
-            row.axes.iter().map(|axis| json!({ "name": axis.name(), "length": length(*axis) })).collect();
-        list.push(json!({ "name": site.to_string(), "short": site.short(), "axes": axes, "meaning": row.meaning }));
+            node.axes.iter().map(|axis| json!({ "name": axis.name, "length": length(axis) })).collect();
+        list.push(json!({ "name": name, "short": node.short, "axes": axes, "meaning": meaning }));
     }
     text.push_str(
         "\nThese names are the keys of a dump: .safetensors, .npz, .pt, or a directory of .npy or .bin files. The k-th forward\n\

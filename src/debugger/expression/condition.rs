@@ -17,14 +17,14 @@ impl Condition {
     ///
     /// # Errors
     /// One sentence, and where in the text; also when it is a number or a tensor, not a condition.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let expression = Expression::parse(text)?;
+    pub fn parse(text: &str, source: &dyn Source) -> Result<Self, Error> {
+        let expression = Expression::parse(text, source)?;
         decides(&expression.node)?;
         Ok(Self { expression })
     }
 
-    /// Whether `source` has what it names: layers of the model, witnesses, a comparison. A condition that names what cannot
-    /// be there would never hold.
+    /// Whether `source` has what it names: witnesses, a comparison. A condition that names what cannot be there would
+    /// never hold.
     ///
     /// # Errors
     /// What is not there, and where in the text it is named.

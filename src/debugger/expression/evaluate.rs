@@ -19,7 +19,7 @@ const TOP: (usize, usize) = (5, 1000);
 /// Whether `source` has what a node names.
 pub(super) fn check(node: &Node, source: &dyn Source) -> Result<(), Error> {
     let known = match &node.kind {
-        Kind::Activation(wanted) => source.knows(wanted.witness, wanted.site),
+        Kind::Activation(wanted) => source.knows(wanted.witness),
         Kind::Word(_) => source.compares(),
         _ => Ok(()),
     };
@@ -63,7 +63,7 @@ pub(super) fn evaluate(node: &Node, source: &dyn Source) -> Result<Value, Error>
 }
 
 fn fetch(wanted: &Wanted, at: &Range<usize>, source: &dyn Source) -> Result<Tensor, Error> {
-    let site = wanted.site.map_or_else(|| source.here(), Ok);
+    let site = wanted.site().map_or_else(|| source.here(), Ok);
     let tensor = site.and_then(|site| source.activation(wanted.witness, site, wanted.forward));
     tensor.map_err(|sentence| Error::absent(sentence, at.clone()))
 }
@@ -208,7 +208,7 @@ fn call(
     axes: &[AxisName],
     source: &dyn Source,
 ) -> Result<Value, Error> {
-    let implicit = Wanted { witness: super::Witness::Engine, site: None, forward: None };
+    let implicit = Wanted::here(super::Witness::Engine);
     let argument = |index: usize| match arguments.get(index) {
         Some(argument) => evaluate(argument, source),
         None => fetch(&implicit, &node.at, source).map(Value::Tensor),

@@ -7,18 +7,18 @@ use std::ops::Range;
 use super::function::{self, FUNCTIONS, Function, Kind as Does};
 use super::name::{is_known, nearest, unknown};
 use super::token::{Token, tokens};
-use super::tree::{Binary, COMPARISON, Kind, NOT, Node, SIGN, Wanted};
+use super::tree::{Binary, COMPARISON, Kind, NOT, Named, Node, SIGN, Wanted};
 use super::{Error, escape};
 use crate::debugger::view::Witness;
-use crate::engine::Site;
+use crate::engine::Graph;
 
 /// Parts that may lie inside each other: evaluation goes down as deep.
 const DEEPEST: usize = 100;
 
-/// Reads a whole text.
-pub(super) fn parse(text: &str) -> Result<Node, Error> {
+/// Reads a whole text; names are those of `graph`.
+pub(super) fn parse(text: &str, graph: &Graph) -> Result<Node, Error> {
     let tokens = tokens(text)?;
-    let mut parser = Parser { tokens, next: 0, depth: 0, length: text.chars().count() };
+    let mut parser = Parser { graph, tokens, next: 0, depth: 0, length: text.chars().count() };
     if parser.tokens.is_empty() {
         return Err(Error::new("there is no expression: it looks like max(3.q_rope) or rms > 100", 0..1));
     }
@@ -40,7 +40,8 @@ pub(super) fn parse(text: &str) -> Result<Node, Error> {
     }
 }
 
-struct Parser {
+struct Parser<'a> {
+    graph: &'a Graph,
     tokens: Vec<(Token, Range<usize>)>,
     next: usize,
     depth: usize,
@@ -55,7 +56,7 @@ fn shown(token: &Token) -> String {
     }
 }
 
-impl Parser {
+impl Parser<'_> {
     fn token(&self) -> Option<&Token> {
         self.tokens.get(self.next).map(|(token, _)| token)
     }
@@ -159,7 +160,7 @@ impl Parser {
         let kind = match token {
             Token::Number(value) => Kind::Number(value),
             // The bracket is read by the caller: it slices what is here.
-            Token::Symbol("[") => return Ok(Node::new(Kind::Activation(here(Witness::Engine)), at)),
+            Token::Symbol("[") => return Ok(Node::new(Kind::Activation(Wanted::here(Witness::Engine)), at)),
             Token::Symbol("(") => {
                 self.next += 1;
                 let mut node = self.expression(0)?;
@@ -169,7 +170,7 @@ impl Parser {
             }
             Token::Symbol("$") => {
                 self.next += 1;
-                let wanted = Wanted { forward: self.forward()?, ..here(Witness::Engine) };
+                let wanted = Wanted { forward: self.forward()?, ..Wanted::here(Witness::Engine) };
                 return self.build(Kind::Activation(wanted), start);
             }
             Token::Word(word) => {
@@ -187,15 +188,15 @@ impl Parser {
 
     /// What a word means; it has been read.
     fn named(&mut self, word: &str, at: &Range<usize>) -> Result<Kind, Error> {
-        if self.is(":") && !is_known(word) {
+        if self.is(":") && !is_known(self.graph, word) {
             return self.of_witness(word, at);
         }
         if self.is("(") {
             return self.call(word, at);
         }
-        if let Some(site) = Site::parse(word) {
-            let forward = self.forward()?;
-            return Ok(Kind::Activation(Wanted { witness: Witness::Engine, site: Some(site), forward }));
+        if let Some(site) = self.graph.parse(word) {
+            let named = Some(Named::of(self.graph, site));
+            return Ok(Kind::Activation(Wanted { witness: Witness::Engine, named, forward: self.forward()? }));
         }
         if let Some(word) = function::word(word) {
             return Ok(Kind::Word(word));
@@ -209,7 +210,7 @@ impl Parser {
             None if Binary::named(word).is_some() => {
                 Err(Error::new(format!("an operand is missing before {word}"), at.clone()))
             }
-            None => Err(unknown(word, at)),
+            None => Err(Error::new(unknown(self.graph, word), at.clone())),
         }
     }
 
@@ -226,9 +227,13 @@ impl Parser {
         };
         self.next += 1;
         let at = self.here();
-        let site = match self.token().cloned() {
+        let named = match self.token().cloned() {
             Some(Token::Symbol("$")) => None,
-            Some(Token::Word(name)) => Some(Site::parse(&name).ok_or_else(|| unknown(&name, &at))?),
+            Some(Token::Word(name)) => {
+                let site = self.graph.parse(&name);
+                let site = site.ok_or_else(|| Error::new(unknown(self.graph, &name), at))?;
+                Some(Named::of(self.graph, site))
+            }
             Some(Token::Number(layer)) => {
                 let sentence = format!("{layer} is a number: the output of that block is {layer}.block");
                 return Err(Error::new(sentence, at));
@@ -236,13 +241,13 @@ impl Parser {
             _ => return Err(Error::new(format!("an activation is missing after {word}:"), at)),
         };
         self.next += 1;
-        Ok(Kind::Activation(Wanted { witness, site, forward: self.forward()? }))
+        Ok(Kind::Activation(Wanted { witness, named, forward: self.forward()? }))
     }
 
     fn call(&mut self, name: &str, at: &Range<usize>) -> Result<Kind, Error> {
         let Some(function) = function::function(name) else {
             let name = escape(name);
-            let sentence = if Site::parse(&name).is_some() {
+            let sentence = if self.graph.parse(&name).is_some() {
                 format!("{name} is an activation, not a function: brackets take elements of it")
             } else {
                 let near = nearest(&name, FUNCTIONS.iter().map(|function| function.name.to_string()));
@@ -277,10 +282,6 @@ impl Parser {
         }
         Ok(Kind::Call { function, arguments, axes })
     }
-}
-
-fn here(witness: Witness) -> Wanted {
-    Wanted { witness, site: None, forward: None }
 }
 
 fn too_deep(at: Range<usize>) -> Error {

@@ -5,7 +5,7 @@ use super::{Error, Expression, Source, Tensor, Value};
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{LayerErrors, Witness};
 use crate::diagnose::Status;
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Keyed, Site};
 
 use super::value::Elements;
 
@@ -36,7 +36,8 @@ impl Debugger {
     /// # Errors
     /// One sentence, and where in the text.
     pub fn evaluate(&self, text: &str, row: Option<usize>) -> Result<Value, Error> {
-        let (expression, scope) = (Expression::parse(text)?, self.scope(row));
+        let scope = self.scope(row);
+        let expression = Expression::parse(text, &scope)?;
         expression.check(&scope)?;
         expression.evaluate(&scope)
     }
@@ -46,16 +47,21 @@ impl Debugger {
     /// # Errors
     /// One sentence, and where in the text.
     pub fn condition(&self, text: &str) -> Result<Condition, Error> {
-        let condition = Condition::parse(text)?;
-        condition.check(&self.scope(None))?;
+        let scope = self.scope(None);
+        let condition = Condition::parse(text, &scope)?;
+        condition.check(&scope)?;
         Ok(condition)
     }
 }
 
 impl Source for Scope<'_> {
+    fn graph(&self) -> &Graph {
+        self.debugger.run.graph()
+    }
+
     fn here(&self) -> Result<Site, String> {
         let row = self.row.ok_or("no op is computed yet, so there is no $: s steps")?;
-        self.debugger.run.program().sites().get(row).copied().ok_or_else(|| "there is no such op".into())
+        self.graph().site(row).ok_or_else(|| "there is no such op".into())
     }
 
     fn activation(&self, witness: Witness, site: Site, forward: Option<usize>) -> Result<Tensor, String> {
@@ -67,11 +73,12 @@ impl Source for Scope<'_> {
             let hint = if forward < forwards { "c and n go there" } else { "there is no such forward" };
             return Err(format!("forward {forward} of {forwards} is not computed yet: {hint}"));
         }
-        let axes: Vec<&'static str> = site.activation.row().axes.iter().map(|axis| axis.name()).collect();
+        let node = &self.graph()[site];
+        let axes: Vec<&'static str> = node.axes.iter().map(|axis| axis.name).collect();
         // Our own values are shared, not copied; only a suspect's scores are masked in another way.
-        if witness == Witness::Engine && (site.activation != Activation::Scores || !self.debugger.is_switched()) {
-            let row = run.program().position(site);
-            let record = row.and_then(|row| trace.forward(forward).get(row));
+        let scores = node.op.facts().keyed == Keyed::Scores;
+        if witness == Witness::Engine && (!scores || !self.debugger.is_switched()) {
+            let record = trace.forward(forward).get(site.index());
             let held = || run.get(site).filter(|_| forward == current && !self.debugger.is_taped());
             if let Some(value) = record.and_then(|record| record.value.as_ref().or_else(held)) {
                 self.debugger.look_at_ours(forward, site, value);
@@ -84,7 +91,7 @@ impl Source for Scope<'_> {
 
     fn errors(&self) -> Result<LayerErrors, String> {
         self.compares()?;
-        let first = self.forward * self.debugger.run.program().sites().len();
+        let first = self.forward * self.graph().len();
         let rows = self.debugger.rows();
         let rows = &rows[..rows.len().min(self.debugger.ops_done())];
         let row = self.row.and_then(|row| rows.get(first + row));
@@ -96,18 +103,11 @@ impl Source for Scope<'_> {
         })
     }
 
-    fn knows(&self, witness: Witness, site: Option<Site>) -> Result<(), String> {
-        let run = &self.debugger.run;
-        if !self.debugger.has(witness) {
-            return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
-        }
-        let (Some(site), layers) = (site, run.program().layers()) else { return Ok(()) };
-        match run.program().position(site) {
-            Some(_) => Ok(()),
-            None if site.layer >= layers => {
-                Err(format!("there is no layer {}: the layers are 0 to {}", site.layer, layers - 1))
-            }
-            None => Err(format!("this model has no {}", site.activation.row().short)),
+    fn knows(&self, witness: Witness) -> Result<(), String> {
+        if self.debugger.has(witness) {
+            Ok(())
+        } else {
+            Err(format!("there is no {}: give its dump as --{0}", witness.name()))
         }
     }
 

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::Error;
-use crate::engine::Site;
 
 /// One token.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +67,7 @@ fn word(rest: &[char]) -> (Token, usize) {
     (Token::Word(rest[..length].iter().collect()), length)
 }
 
-/// `3.q_rope` is a name, `3.5` a number; of `3.e5` only the table of activations can tell.
+/// `3.q_rope` is a name, `3.5` and `3.e5` are numbers.
 fn number_or_name(rest: &[char]) -> (Token, usize) {
     let count = |from: usize| rest[from..].iter().take_while(|c| c.is_ascii_digit()).count();
     let whole = count(0);
@@ -76,8 +75,7 @@ fn number_or_name(rest: &[char]) -> (Token, usize) {
     if whole > 0 && rest.get(whole) == Some(&'.') && letter(whole + 1) {
         let (token, length) = word(rest);
         let text: String = rest[..length].iter().collect();
-        let number = text.parse().ok().filter(|_| Site::parse(&text).is_none());
-        return (number.map_or(token, Token::Number), length);
+        return (text.parse().map_or(token, Token::Number), length);
     }
     let mut length = whole;
     if rest.get(length) == Some(&'.') && rest.get(length + 1) != Some(&'.') {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::function::{Function, Word};
 use crate::debugger::view::Witness;
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Role, Site};
 
 /// One part of an expression.
 #[derive(Clone, Debug)]
@@ -49,14 +49,43 @@ pub(super) enum Kind {
 }
 
 /// Whose activation, of which op and forward.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     /// Whose.
     pub(super) witness: Witness,
     /// Which; none is the one here.
-    pub(super) site: Option<Site>,
+    pub(super) named: Option<Named>,
     /// Of which forward; none is the current one.
     pub(super) forward: Option<usize>,
+}
+
+/// An activation of the model, and how it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Named {
+    /// Which.
+    pub(super) site: Site,
+    text: String,
+}
+
+impl Named {
+    /// An activation by its short name; a block's output is `2.block`, for alone, `2` is a number.
+    pub(super) fn of(graph: &Graph, site: Site) -> Self {
+        let short = graph.short(site);
+        let text = if graph.is(site, Role::Block) { format!("{short}.block") } else { short.to_string() };
+        Self { site, text }
+    }
+}
+
+impl Wanted {
+    /// The activation here.
+    pub(super) fn here(witness: Witness) -> Self {
+        Self { witness, named: None, forward: None }
+    }
+
+    /// Which op, if not the one here.
+    pub(super) fn site(&self) -> Option<Site> {
+        self.named.as_ref().map(|named| named.site)
+    }
 }
 
 /// An axis, as it is written.
@@ -156,7 +185,7 @@ impl Node {
     /// Whether its value depends on the op it is evaluated at.
     pub(super) fn is_about_here(&self) -> bool {
         let here = match &self.kind {
-            Kind::Activation(wanted) => wanted.site.is_none(),
+            Kind::Activation(wanted) => wanted.named.is_none(),
             Kind::Call { arguments, .. } => arguments.is_empty(),
             Kind::Word(_) => true,
             _ => false,
@@ -237,11 +266,9 @@ impl Display for Wanted {
             Witness::Reference => "ref:",
             Witness::Candidate => "cand:",
         })?;
-        match self.site {
+        match &self.named {
             None => f.write_char('$')?,
-            // Alone, `2` is a number.
-            Some(site) if site.activation == Activation::Block => write!(f, "{}.block", site.layer)?,
-            Some(site) => f.write_str(&site.short())?,
+            Some(named) => f.write_str(&named.text)?,
         }
         self.forward.map_or(Ok(()), |forward| write!(f, "@{forward}"))
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::counted;
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{Chance, Effect, PatchOutcome, Stop};
-use crate::engine::{Activation, LogitRows, Run, Site};
+use crate::engine::{LogitRows, Role, Run};
 
 /// Tokens named of each distribution, and those said in a line.
 const TOP: usize = 5;
@@ -29,10 +29,9 @@ impl Debugger {
         let forward = self.run.forward();
         let Some(before) = self.unpatched_logits(forward, interrupt) else { return Ok(None) };
         let mut run = self.run.clone();
-        if let Some(head) = run.program().position(Site::whole(Activation::LmHead)).filter(|head| *head < run.counter())
-        {
+        if let Some(head) = run.graph().whole(Role::LmHead).filter(|head| head.index() < run.counter()) {
             // Logits of one row, whether they are computed already or not: then equal inputs give equal bits.
-            run.rewind(head);
+            run.rewind(head.index());
         }
         let Some(after) = last_logits(&mut run, interrupt) else { return Ok(None) };
         let (p, q) = (log_softmax(&before), log_softmax(&after));

@@ -31,7 +31,7 @@ impl Debugger {
             Ok(false)
         };
         if outcome == Ok(true) {
-            let done = forward * self.run.program().sites().len() + row;
+            let done = forward * self.run.graph().len() + row;
             return Ok(Some(ops - done));
         }
         (self.run, self.trace) = before;
@@ -65,15 +65,14 @@ impl Debugger {
         };
         let rows = sites.into_iter().filter_map(|site| {
             let feed = self.computed(site).find(|feed| other(site, *feed))?;
-            Some((feed.forward, self.run.program().position(site)?))
+            Some((feed.forward, site.index()))
         });
         rows.min()
     }
 
     /// The forwards in which an op is computed.
     pub(super) fn computed(&self, site: Site) -> impl Iterator<Item = Feed> {
-        let row = self.run.program().position(site);
-        let here = usize::from(row.is_some_and(|row| row < self.run.counter()));
+        let here = usize::from(site.index() < self.run.counter());
         self.feeds().take(self.run.forward() + here)
     }
 
@@ -86,7 +85,7 @@ impl Debugger {
     }
 
     pub(super) fn touches(&self, patch: &Patch, feed: Feed) -> bool {
-        !patch.picked(&self.session.model.config, feed).is_empty()
+        !patch.picked(self.run.graph(), feed).is_empty()
     }
 
     /// The patches of `old`, for this debugger's session: values are read again.

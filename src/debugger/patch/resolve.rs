@@ -8,7 +8,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::request::{Amount, Change, PatchRequest, Place, Source};
 use crate::debugger::state::{Debugger, dump_of};
 use crate::debugger::view::Witness;
-use crate::engine::{self, Activation, Feed, Patch, Site, Tokens};
+use crate::engine::{self, Feed, Graph, Patch, Role, Site, Tokens};
 use crate::formats::Archive;
 
 /// What is changed, and what the user should know about it.
@@ -28,7 +28,7 @@ impl Debugger {
             PatchRequest::AblateHeads { heads, place } => {
                 let mut patches = Vec::new();
                 for (layer, heads) in heads {
-                    let sites = self.sites(&Site::new(*layer, Activation::Context).short())?;
+                    let sites = self.sites(&format!("{layer}.{}", Role::Context.short()))?;
                     let mut place = place.clone();
                     place.part.heads = Some(heads.clone());
                     patches.extend(self.resolve_at(sites, &place, &Change::Zero)?.0);
@@ -56,7 +56,7 @@ impl Debugger {
         };
         let (mut patches, mut notes) = (Vec::new(), Vec::new());
         for site in sites {
-            place.part.check(site, &self.session.model.config)?;
+            place.part.check(site, self.run.graph())?;
             let part = place.part.clone();
             let patch = Patch { site, forward: place.step, part, change: plain(change) };
             let feeds: Vec<Feed> = self.feeds().filter(|feed| self.touches(&patch, *feed)).collect();
@@ -80,7 +80,8 @@ impl Debugger {
                 }));
             }
             if let (Some(file), true) = (&file, patches.len() == before) {
-                return Err(format!("{} has no {site}: layerstep inspect {0} lists what it has", file.path));
+                let (path, name) = (&file.path, self.run.graph().name(site));
+                return Err(format!("{path} has no {name}: layerstep inspect {path} lists what it has"));
             }
         }
         Ok((patches, notes))
@@ -111,10 +112,10 @@ impl Debugger {
 
     /// Why a patch of indices that exist changes nothing.
     fn nothing(&self, patch: &Patch, place: &Place) -> String {
-        let name = patch.site.short();
-        let config = &self.session.model.config;
+        let graph = self.run.graph();
+        let name = graph.short(patch.site);
         match place.step.and_then(|step| self.feeds().nth(step)) {
-            Some(feed) if patch.picked(config, feed).rows().is_empty() => {
+            Some(feed) if patch.picked(graph, feed).rows().is_empty() => {
                 let last = feed.first + feed.tokens - 1;
                 format!("step {} feeds tokens {} to {last}: none of them is meant", feed.forward, feed.first)
             }
@@ -130,8 +131,8 @@ impl Debugger {
         feed: Feed,
         notes: &mut Vec<String>,
     ) -> Result<ArrayD<f32>, String> {
-        let (site, role) = (patch.site, witness.name());
-        let name = site.short();
+        let (site, role, graph) = (patch.site, witness.name(), self.run.graph());
+        let (node, name) = (&graph[site], graph.short(site));
         let at = if feed.forward == 0 { String::new() } else { format!(" in step {}", feed.forward) };
         let Some(dump) = dump_of(&self.session.dumps, witness) else {
             return Err(format!("there is no {role}: give its dump as --{role}"));
@@ -143,15 +144,14 @@ impl Debugger {
         for note in aligned.notes {
             notes.push(format!("{role}: {name}{at}: {note}"));
         }
-        let config = &self.session.model.config;
-        let picked = patch.picked(config, feed);
+        let picked = patch.picked(graph, feed);
         let lacking: Vec<usize> = picked.rows().iter().copied().filter(|row| !aligned.rows.contains(row)).collect();
         if let (Some(row), count) = (lacking.first(), lacking.len()) {
             let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             return Err(format!("the {role} does not have token {}{more} of {name}{at}", feed.first + row));
         }
-        let shape = site.activation.shape(config, feed.tokens, feed.first + feed.tokens);
-        let (last, row_axis) = (shape.len() - 1, shape.len() - 2);
+        let shape = node.shape(feed.tokens, feed.first + feed.tokens);
+        let (last, row_axis) = (shape.len() - 1, node.row_axis());
         let stored = aligned.values.shape()[last];
         let columns = aligned.first_key..aligned.first_key + stored;
         for row in picked.rows() {
@@ -170,18 +170,17 @@ impl Debugger {
 
     /// Our own values of a forward, to find a dump's rows by; `None` where they are not there, or patched.
     fn clean_value(&self, site: Site, feed: Feed) -> Option<ndarray::ArrayViewD<'_, f32>> {
-        let row = self.run.program().position(site)?;
-        let record = self.trace.current().get(row).filter(|_| feed.forward == self.run.forward())?;
+        let record = self.trace.current().get(site.index()).filter(|_| feed.forward == self.run.forward())?;
         let patched = self.run.patches().iter().any(|patch| patch.site == site);
         record.value.as_ref().filter(|_| !patched).map(|value| value.view())
     }
 
     /// What a file has for one forward of an activation; `None` where another forward or activation must be meant.
     fn file_values(&self, file: &mut File, patch: &Patch, feed: Feed) -> Result<Option<ArrayD<f32>>, String> {
-        let Some(values) = file.read(patch.site, feed)? else { return Ok(None) };
-        let config = &self.session.model.config;
-        let whole = patch.site.activation.shape(config, feed.tokens, feed.first + feed.tokens);
-        let picked = patch.picked(config, feed);
+        let graph = self.run.graph();
+        let Some(values) = file.read(graph, patch.site, feed)? else { return Ok(None) };
+        let whole = graph[patch.site].shape(feed.tokens, feed.first + feed.tokens);
+        let picked = patch.picked(graph, feed);
         // Axes of one element come and go when arrays are saved.
         let squeezed = |shape: &[usize]| shape.iter().copied().filter(|length| *length != 1).collect::<Vec<_>>();
         let found = values.shape().to_vec();
@@ -195,7 +194,7 @@ impl Debugger {
             None
         };
         fitted.map(Some).ok_or_else(|| {
-            let (path, name, part) = (&file.path, patch.site.short(), picked.shape());
+            let (path, name, part) = (&file.path, graph.short(patch.site), picked.shape());
             let or = if part == whole { String::new() } else { format!(", or {part:?} for the part") };
             format!("{path} has an array of shape {found:?} where {name} has {whole:?}{or}")
         })
@@ -229,9 +228,9 @@ impl File {
 
     /// The array that bears the activation's name, `@1` after it in the first decode step; else the only one of the file,
     /// which is that of the first forward and activation that are asked for.
-    fn read(&mut self, site: Site, feed: Feed) -> Result<Option<ArrayD<f32>>, String> {
+    fn read(&mut self, graph: &Graph, site: Site, feed: Feed) -> Result<Option<ArrayD<f32>>, String> {
         let step = if feed.forward == 0 { String::new() } else { format!("@{}", feed.forward) };
-        let names = [format!("{site}{step}"), format!("{}{step}", site.short())];
+        let names = [graph.name(site), graph.short(site)].map(|name| format!("{name}{step}"));
         let entries = self.archive.entries();
         let named = entries.iter().find(|entry| names.contains(&entry.name)).map(|entry| entry.name.clone());
         let only = || match entries {

@@ -27,6 +27,8 @@ pub struct HistogramPage {
     pub plane: Option<usize>,
     /// Number of planes: heads, or 1.
     pub planes: usize,
+    /// What a plane is: `head`, `slot`.
+    pub plane_word: &'static str,
     /// Names of the axes that a channel's place counts, outermost first: all but the last.
     pub place_axes: Vec<&'static str>,
     /// Name of the last axis: what a channel is.

@@ -1,8 +1,9 @@
 //! What a blind spot depends on: the model, the tokens, and what was compared.
 
 use super::Coverage;
-use crate::engine::Activation;
-use crate::model::Config;
+use crate::engine::Role;
+use crate::model::Model;
+use crate::model::spec::{Rope, Scaling};
 use crate::ops::Frequencies;
 
 /// From this many positions on, RoPE tables rounded to bf16 are well away from exact ones.
@@ -13,8 +14,8 @@ const TURN: f32 = 0.5;
 
 /// What the rows of the table look at.
 pub(super) struct Case<'a> {
-    pub(super) config: &'a Config,
-    pub(super) model: &'a str,
+    pub(super) model: &'a Model,
+    pub(super) path: &'a str,
     pub(super) ids: &'a [u32],
     pub(super) steps: &'a [usize],
     pub(super) coverage: &'a Coverage,
@@ -41,23 +42,48 @@ impl Case<'_> {
 
     /// The first layer with the longest sliding window, and the window.
     pub(super) fn window(&self) -> Option<(usize, usize)> {
-        let windows = self.config.sliding_window.iter().enumerate();
-        windows.rev().filter_map(|(layer, window)| Some((layer, (*window)?))).max_by_key(|(_, window)| *window)
+        let layers = self.model.spec.layers.iter().enumerate();
+        layers.rev().filter_map(|(index, layer)| Some((index, layer.attn.window?))).max_by_key(|(_, window)| *window)
+    }
+
+    /// Whether an activation is there, of any layer and any forward.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.coverage.rows.keys().any(|(_, site)| self.model.graph.is(*site, role))
+    }
+
+    /// Whether one of several is there.
+    pub(super) fn has_any(&self, roles: &[Role]) -> bool {
+        roles.iter().any(|role| self.has(*role))
+    }
+
+    /// The queries that scores are made of.
+    pub(super) fn query(&self) -> Option<Role> {
+        self.before(Role::Scores)
+    }
+
+    /// What an op reads first.
+    fn before(&self, role: Role) -> Option<Role> {
+        let graph = &self.model.graph;
+        let node = graph.nodes().iter().find(|node| node.role == Some(role))?;
+        graph[node.reads.first()?.site()].role
+    }
+
+    /// The rotation, of the first layer that has one.
+    pub(super) fn rope(&self) -> Option<Rope> {
+        self.model.spec.layers.iter().find_map(|layer| layer.attn.rope)
     }
 
     /// Whether rotations can be measured by themselves: what goes in and what comes out is there, in f32.
     pub(super) fn rope_seen(&self) -> bool {
-        let before = if self.config.qk_norm { Activation::QNorm } else { Activation::QProj };
-        self.coverage.has(Activation::QRope) && self.coverage.has(before) && !self.coverage.coarse
+        let before = self.before(Role::QRope);
+        self.has(Role::QRope) && before.is_some_and(|before| self.has(before)) && !self.coverage.coarse
     }
 
     /// How many positions the scaling of RoPE needs to show; `None` without scaling.
     pub(super) fn scaling_shows(&self) -> Option<usize> {
-        if self.config.rope_type == "default" {
-            return None;
-        }
-        let plain = Frequencies::new(self.config.rope_theta, self.config.head_dim);
-        let speeds = plain.speeds().iter().zip(self.config.frequencies.speeds());
+        let rope = self.rope().filter(|rope| rope.scaling != Scaling::Default)?;
+        let (plain, scaled) = (Frequencies::new(rope.theta, rope.dims), rope.frequencies());
+        let speeds = plain.speeds().iter().zip(scaled.speeds());
         let difference = speeds.map(|(plain, scaled)| (plain - scaled).abs()).fold(0.0, f32::max);
         (difference > 0.0).then(|| 1 + (TURN / difference).ceil() as usize)
     }
@@ -67,7 +93,7 @@ impl Case<'_> {
         let rope = |wanted: Option<usize>| wanted.filter(|_| !self.rope_seen()).and_then(few);
         Wanted {
             window: self.window().and_then(|(_, window)| few(window + 1)),
-            tables: rope(Some(TABLES_SHOW)),
+            tables: rope(self.rope().map(|_| TABLES_SHOW)),
             scaling: rope(self.scaling_shows()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::dump::Dump;
-use crate::engine::{Activation, Site};
+use crate::engine::{Graph, Op, Site};
 
 /// The activations that a dump holds, or that two dumps have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,9 @@ impl Coverage {
     pub fn of(dump: &Dump) -> Self {
         let planned = dump.all_planned();
         let rows = planned.iter().map(|planned| ((planned.forward, planned.site), planned.rows().unwrap_or(0)));
-        let coarse = |site: Site, dtype| site.activation != Activation::EmbedTokens && ["bf16", "f16"].contains(&dtype);
+        // Rows of a table have the bits of the table.
+        let copied = |site: Site| matches!(dump.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
+        let coarse = |site: Site, dtype| !copied(site) && ["bf16", "f16"].contains(&dtype);
         Self {
             rows: rows.collect(),
             coarse: planned.iter().any(|planned| coarse(planned.site, planned.dtype.name())),
@@ -51,25 +53,15 @@ impl Coverage {
         }
     }
 
-    /// Whether an activation is there, of any layer and any forward.
-    pub(super) fn has(&self, activation: Activation) -> bool {
-        self.rows.keys().any(|(_, site)| site.activation == activation)
-    }
-
-    /// Whether one of several is there.
-    pub(super) fn has_any(&self, activations: &[Activation]) -> bool {
-        activations.iter().any(|activation| self.has(*activation))
-    }
-
     /// Forwards up to the last one that is there.
     pub(super) fn forwards(&self) -> usize {
         self.rows.keys().map(|(forward, _)| forward + 1).max().unwrap_or(0)
     }
 
-    /// Rows of the first forward, when no activation before the final norm has as many as were fed. The last layers of
-    /// some engines compute the last row only, so the final norm and the logits tell nothing about the others.
-    pub(super) fn partial_rows(&self, fed: usize) -> Option<usize> {
-        let end = |site: Site| matches!(site.activation, Activation::FinalNorm | Activation::LmHead);
+    /// Rows of the first forward, when no activation before the end of the layers has as many as were fed. The last layers of
+    /// some engines compute the last row only, so what follows tells nothing about the others.
+    pub(super) fn partial_rows(&self, fed: usize, graph: &Graph) -> Option<usize> {
+        let end = |site: Site| graph.tail().is_some_and(|tail| site.index() >= tail);
         let first = || self.rows.iter().filter(|((forward, _), _)| *forward == 0);
         let most = |ends: bool| first().filter(|((_, site), _)| end(*site) == ends).map(|(_, rows)| *rows).max();
         most(false).or_else(|| most(true)).filter(|rows| *rows < fed)

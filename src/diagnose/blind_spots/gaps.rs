@@ -2,7 +2,7 @@
 
 use super::Coverage;
 use crate::diagnose::finding::ranges;
-use crate::engine::{Activation, Program, Site};
+use crate::engine::{Graph, Role, Site};
 
 /// A run of activations that are not there, and the one behind it that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +19,12 @@ struct Gap {
 const MOST: usize = 4;
 
 /// The gaps of the first forward, in words. `None` when there is none.
-pub(super) fn told(coverage: &Coverage, program: &Program) -> Option<String> {
+pub(super) fn told(coverage: &Coverage, graph: &Graph) -> Option<String> {
     // Those that are alike in several layers are told once.
     let mut alike: Vec<(Gap, Vec<usize>)> = Vec::new();
-    for gap in gaps(coverage, program) {
-        let layer = gap.from.in_layer().filter(|layer| gap.to.is_some_and(|to| to.in_layer() == Some(*layer)));
-        let ends = |gap: &Gap| (gap.from.activation, gap.to.map(|to| to.activation), gap.ops);
+    for gap in gaps(coverage, graph) {
+        let layer = graph[gap.from].layer.filter(|layer| gap.to.is_some_and(|to| graph[to].layer == Some(*layer)));
+        let ends = |gap: &Gap| (graph.class(gap.from), gap.to.map(|to| graph.class(to)), gap.ops);
         let same = |(other, layers): &&mut (Gap, Vec<usize>)| {
             layer.is_some() && !layers.is_empty() && ends(other) == ends(&gap)
         };
@@ -34,7 +34,7 @@ pub(super) fn told(coverage: &Coverage, program: &Program) -> Option<String> {
             alike.push((gap, layer.into_iter().collect()));
         }
     }
-    let mut told: Vec<String> = alike.iter().take(MOST).map(|(gap, layers)| one(gap, layers)).collect();
+    let mut told: Vec<String> = alike.iter().take(MOST).map(|(gap, layers)| one(gap, layers, graph)).collect();
     match alike.len().saturating_sub(MOST) {
         0 => {}
         more => told.push(format!("and {more} more")),
@@ -42,13 +42,13 @@ pub(super) fn told(coverage: &Coverage, program: &Program) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-fn gaps(coverage: &Coverage, program: &Program) -> Vec<Gap> {
+fn gaps(coverage: &Coverage, graph: &Graph) -> Vec<Gap> {
     let (mut gaps, mut open): (Vec<Gap>, Option<Gap>) = (Vec::new(), None);
-    for site in program.sites() {
-        let gap = open.get_or_insert(Gap { from: *site, to: None, ops: 0 });
+    for site in graph.sites() {
+        let gap = open.get_or_insert(Gap { from: site, to: None, ops: 0 });
         gap.ops += 1;
-        if coverage.rows.contains_key(&(0, *site)) {
-            gap.to = Some(*site);
+        if coverage.rows.contains_key(&(0, site)) {
+            gap.to = Some(site);
             gaps.extend(open.take().filter(|gap| gap.ops > 1));
         }
     }
@@ -56,15 +56,16 @@ fn gaps(coverage: &Coverage, program: &Program) -> Vec<Gap> {
     gaps
 }
 
-fn one(gap: &Gap, layers: &[usize]) -> String {
-    let Gap { from, to, ops } = gap;
+fn one(gap: &Gap, layers: &[usize], graph: &Graph) -> String {
+    let Gap { from, to, ops } = *gap;
+    let name = graph.name(from);
     match (to, layers) {
-        (None, _) if *ops == 1 => format!("{from}, the end"),
-        (None, _) => format!("from {from} to the end ({ops} ops)"),
-        (Some(to), [] | [_]) => format!("from {from} to {to} ({ops} ops)"),
+        (None, _) if ops == 1 => format!("{name}, the end"),
+        (None, _) => format!("from {name} to the end ({ops} ops)"),
+        (Some(to), [] | [_]) => format!("from {name} to {} ({ops} ops)", graph.name(to)),
         (Some(to), layers) => {
-            let end = if to.activation == Activation::Block { "the block's output" } else { to.activation.row().short };
-            format!("from {} to {end} ({ops} ops) in layers {}", from.activation.row().short, ranges(layers))
+            let end = if graph.is(to, Role::Block) { "the block's output" } else { &graph[to].label };
+            format!("from {} to {end} ({ops} ops) in layers {}", graph[from].label, ranges(layers))
         }
     }
 }

@@ -37,11 +37,11 @@ pub(super) fn more_tokens(case: &Case) -> String {
 
 /// The list of what an engine should write.
 fn names(case: &Case) -> String {
-    format!("layerstep inspect {} --names", quoted(case.model))
+    format!("layerstep inspect {} --names", quoted(case.path))
 }
 
 fn capture(case: &Case, tokens: &str, more: &str) -> String {
-    format!("python reference/capture.py {} {tokens} --decode 4 {more}-o ref.safetensors", quoted(case.model))
+    format!("python reference/capture.py {} {tokens} --decode 4 {more}-o ref.safetensors", quoted(case.path))
 }
 
 /// The prefill again, when its tokens are few enough to be pasted.

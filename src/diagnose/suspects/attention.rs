@@ -2,9 +2,10 @@
 
 use ndarray::{ArrayD, Axis, Ix2, Ix3};
 
-use super::{Scene, Suspect, Variant};
-use crate::engine::{Activation as A, Input, Op, Site, Step};
-use crate::ops::{Join, Mask, Rounding, Scoring, grouped};
+use super::{Scene, Suspect, Variant, knobs};
+use crate::engine::{Edit, Field, Keyed, Op, Role as A};
+use crate::model::op::{Scoring, Slot};
+use crate::ops::{Join, Rounding};
 
 /// A wrong mask is first seen in the scores, or in the probabilities where scores were dumped from before the mask.
 const MASKED: &[A] = &[A::Scores, A::Probs];
@@ -18,7 +19,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "a prefill without a causal mask; decoding needs none, so short tests pass",
         fix: "hide keys after the query",
         seen: "mlxcel #998, vmlx #185, TinyLLM #17, HF #48748",
-        variants: |_| vec![masked("no causal mask", |mask| mask.ahead = None)],
+        variants: |scene| masks(scene, [("no causal mask".into(), Field::Ahead(None))]),
     },
     Suspect {
         id: "mask_off_by_one",
@@ -58,7 +59,17 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the scale is left out, applied twice, or taken from another size",
         fix: "multiply by 1 / sqrt(head_dim), once",
         seen: "mlc #3426, HF #38290, HF #44397, llama.cpp #13951, TransformerLens #27",
-        variants: scale,
+        variants: knobs::score_scale,
+    },
+    Suspect {
+        id: "attn_softcap",
+        summary: "scores pass through c tanh(s / c) where the model has no cap, another one, or the reverse",
+        ops: &[A::Scores],
+        symptom: "large scores are too small (or too large), their order is kept",
+        cause: "attn_logit_softcapping of config.json is not read, is not supported by a fused kernel, or is another model's",
+        fix: "cap scores, after the scale and before the mask, where the model does, and only there",
+        seen: "llama.cpp #8197, vLLM #5908, lmdeploy #2842, mistral.rs 692561460",
+        variants: knobs::score_cap,
     },
     Suspect {
         id: "low_precision_scores",
@@ -68,10 +79,10 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "queries and keys are multiplied in half precision",
         fix: "accumulate and keep scores in f32",
         seen: "llama.cpp #8412, llama.cpp #7805, Qwen3 #826",
-        variants: |_| {
-            let rounded =
-                |format: Rounding, name: &str| scored(format!("scores rounded to {name}"), move |s| s.format = format);
-            vec![rounded(Rounding::Bf16, "bf16"), rounded(Rounding::F16, "f16")]
+        variants: |scene| {
+            let formats = [(Rounding::Bf16, "bf16"), (Rounding::F16, "f16")];
+            let rounded = |(format, name)| (Field::ScoreFormat(format), format!("scores rounded to {name}"));
+            knobs::others(scene, formats.map(rounded))
         },
     },
     Suspect {
@@ -82,18 +93,12 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "[head, token, head_dim] reshaped to [token, head * head_dim]",
         fix: "transpose to [token, head, head_dim] before joining",
         seen: "transformer-from-scratch #6, vLLM #11978",
-        variants: |_| {
-            let joined = |words: &str, order: Join| {
-                Variant::new(words, move |step| {
-                    if let Some(Op::Context { join, .. }) = step.ops.first_mut() {
-                        *join = order;
-                    }
-                })
-            };
-            vec![
-                joined("[head, token, channel] read as rows", Join::Untransposed),
-                joined("channels of the heads in turn", Join::Interleaved),
-            ]
+        variants: |scene| {
+            let orders = [
+                (Field::Join(Join::Untransposed), "[head, token, channel] read as rows"),
+                (Field::Join(Join::Interleaved), "channels of the heads in turn"),
+            ];
+            knobs::others(scene, orders)
         },
     },
     Suspect {
@@ -108,132 +113,101 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     },
 ];
 
-fn scored(words: impl Into<String>, change: impl Fn(&mut Scoring) + Send + Sync + 'static) -> Variant {
-    Variant::new(words, move |step| {
-        for op in &mut step.ops {
-            if let Op::Scores { how, .. } = op {
-                change(how);
-            }
-        }
-    })
+/// Other masks: on scores, or on probabilities, which are then computed from queries and keys.
+fn masks(scene: &Scene, masks: impl IntoIterator<Item = (String, Field)>) -> Vec<Variant> {
+    let of_op = |field: Field| match scene.op() {
+        Op::Softmax => Edit::Through(Box::new(Edit::Set(field))),
+        _ => Edit::Set(field),
+    };
+    masks.into_iter().map(|(words, field)| Variant::new(words, of_op(field))).collect()
 }
 
-/// Another mask: on scores, or on probabilities, which are then computed from queries and keys.
-fn masked(words: impl Into<String>, change: impl Fn(&mut Mask) + Send + Sync + 'static) -> Variant {
-    Variant::new(words, move |step: &mut Step| {
-        let config = &step.model.config;
-        let mut mask = Mask::causal(step.span.first, config.sliding_window[step.site.layer]);
-        change(&mut mask);
-        if step.site.activation == A::Probs {
-            let layer = step.site.layer;
-            step.inputs = vec![Input::Site(Site::new(layer, A::QRope)), Input::Keys(layer)];
-            let how = Scoring::new(config.num_attention_heads, config.num_key_value_heads, config.head_dim, mask);
-            step.ops = vec![Op::Scores { how, slots: Vec::new() }, Op::Softmax];
-        } else if let Some(Op::Scores { how, .. }) = step.ops.first_mut() {
-            how.mask = mask;
-        }
-    })
+/// The op that scores keys: this one, or that which it reads.
+fn scoring(scene: &Scene) -> Option<&Scoring> {
+    match (scene.op(), scene.read(0).map(|(_, node)| &node.op)) {
+        (Op::Scores(how), _) | (_, Some(Op::Scores(how))) => Some(how),
+        _ => None,
+    }
 }
 
 fn off_by_one(scene: &Scene) -> Vec<Variant> {
-    let mut variants = vec![
-        masked("a query sees the token after it", |mask| mask.ahead = Some(1)),
-        masked("a query does not see itself", |mask| mask.ahead = Some(-1)),
+    let Some(how) = scoring(scene) else { return Vec::new() };
+    let mut off = vec![
+        ("a query sees the token after it".to_string(), Field::Ahead(Some(1))),
+        ("a query does not see itself".to_string(), Field::Ahead(Some(-1))),
     ];
-    if let Some(own) = scene.config().sliding_window[scene.site.layer] {
+    if let Some(own) = how.window {
         for width in [own + 1, own.saturating_sub(1)] {
-            let words = format!("a window of {width} where the model has {own}");
-            variants.push(masked(words, move |mask| mask.window = Some(width)));
+            off.push((format!("a window of {width} where the model has {own}"), Field::Window(Some(width))));
         }
     }
-    variants
+    masks(scene, off)
 }
 
 fn window(scene: &Scene) -> Vec<Variant> {
-    let own = scene.config().sliding_window[scene.site.layer];
-    let mut variants = Vec::new();
+    let Some(own) = scoring(scene).map(|how| how.window) else { return Vec::new() };
     let have = own.map_or_else(|| "none".to_string(), |own| own.to_string());
+    let mut windows = Vec::new();
     if own.is_some() {
-        variants.push(masked(format!("no window where the model has one of {have}"), |mask| mask.window = None));
+        windows.push((format!("no window where the model has one of {have}"), Field::Window(None)));
     }
-    let seen = scene.dumped().and_then(|y| seen_keys(scene.activation(), y));
-    if let Some(width) = seen.filter(|width| Some(*width) != own) {
-        variants.push(masked(format!("a window of {width} where the model has {have}"), move |mask| {
-            mask.window = Some(width);
-        }));
+    let seen = scene.dumped().and_then(|y| seen_keys(scene.op().facts().keyed, y));
+    // Layers of one model may have different ones.
+    let of_node = |op: &Op| if let Op::Scores(how) = op { how.window } else { None };
+    let mut widths: Vec<usize> = seen.into_iter().collect();
+    for width in scene.graph().nodes().iter().filter_map(|node| of_node(&node.op)) {
+        if !widths.contains(&width) {
+            widths.push(width);
+        }
     }
-    variants
+    let other = |width: usize| (format!("a window of {width} where the model has {have}"), Field::Window(Some(width)));
+    windows.extend(widths.into_iter().filter(|width| Some(*width) != own).map(other));
+    masks(scene, windows)
 }
 
 /// How many keys the last query sees.
-fn seen_keys(activation: A, y: ArrayD<f64>) -> Option<usize> {
+fn seen_keys(keyed: Keyed, y: ArrayD<f64>) -> Option<usize> {
     let y = y.into_dimensionality::<Ix3>().ok()?;
     let last = y.index_axis(Axis(1), y.len_of(Axis(1)).checked_sub(1)?);
-    let is_seen = |value: &f64| if activation == A::Probs { *value > 0.0 } else { *value > -1e4 };
+    let is_seen = |value: &f64| if keyed == Keyed::Probs { *value > 0.0 } else { *value > -1e4 };
     last.rows().into_iter().map(|row| row.iter().filter(|value| is_seen(value)).count()).max()
 }
 
+/// For each query head the key head that it reads, and how many key heads of which width there are.
+fn heads(scene: &Scene) -> Option<(&[usize], usize, usize)> {
+    let (groups, width) = scene.read(1)?.1.heads()?;
+    match scene.op() {
+        Op::Scores(Scoring { groups: map, .. }) | Op::Context { groups: map, .. } => Some((map, groups, width)),
+        _ => None,
+    }
+}
+
 fn gqa(scene: &Scene) -> Vec<Variant> {
-    let config = scene.config();
-    let (heads, groups) = (config.num_attention_heads, config.num_key_value_heads);
+    let Some((own, groups, _)) = heads(scene) else { return Vec::new() };
+    let heads = own.len();
     let maps: [(String, Vec<usize>); 3] = [
         (format!("head h reads key head h mod {groups}"), (0..heads).map(|h| h % groups).collect()),
         ("all heads read key head 0".into(), vec![0; heads]),
         (format!("head h reads key head h / {groups}"), (0..heads).map(|h| (h / groups).min(groups - 1)).collect()),
     ];
-    let right = grouped(heads, groups);
-    let read = |(words, map): (String, Vec<usize>)| {
-        Variant::new(words, move |step| match step.ops.first_mut() {
-            Some(Op::Scores { how, .. }) => how.groups.clone_from(&map),
-            Some(Op::Context { groups, .. }) => groups.clone_from(&map),
-            _ => {}
-        })
-    };
-    maps.into_iter().filter(|(_, map)| *map != right).map(read).collect()
-}
-
-fn scale(scene: &Scene) -> Vec<Variant> {
-    let config = scene.config();
-    let (d, hidden) = (config.head_dim as f64, config.hidden_size as f64);
-    let (heads, layer) = (config.num_attention_heads as f64, scene.site.layer as f64);
-    let own = d.sqrt().recip();
-    let candidates = [
-        (1.0, "1: no scale".to_string()),
-        (1.0 / d, "1 / head_dim: applied twice".into()),
-        (d.sqrt(), "sqrt(head_dim): the inverse".into()),
-        (hidden.sqrt().recip(), "1 / sqrt(hidden)".into()),
-        ((hidden / heads).sqrt().recip(), "1 / sqrt(hidden / heads)".into()),
-        (heads.sqrt().recip(), "1 / sqrt(heads)".into()),
-        ((d / 2.0).sqrt().recip(), "1 / sqrt(head_dim / 2)".into()),
-        (own / (layer + 1.0), format!("1 / sqrt(head_dim), divided by {}", layer + 1.0)),
-        (own / std::f64::consts::LN_2, "1 / sqrt(head_dim) / ln 2, and the softmax not in powers of 2".into()),
-    ];
-    let other = |(scale, words): (f64, String)| {
-        ((scale / own - 1.0).abs() > 1e-9).then(|| scored(words, move |scoring| scoring.scale = scale))
-    };
-    candidates.into_iter().filter_map(other).collect()
+    knobs::others(scene, maps.map(|(words, map)| (Field::Groups(map.into()), words)))
 }
 
 fn cache_stale(scene: &Scene) -> Vec<Variant> {
-    let slots = match scene.activation() {
-        A::Scores => stale_keys(scene),
+    let slots = match scene.op() {
+        Op::Scores(_) => stale_keys(scene),
         _ => stale_values(scene),
     };
-    let held = |(slot, other): (usize, Option<usize>)| {
-        let what = other.map_or_else(|| "zeros".to_string(), |other| format!("what belongs to token {other}"));
-        let first = scene.first;
-        Variant::new(format!("the slot of token {slot} holds {what}"), move |step| match step.ops.first_mut() {
-            Some(Op::Scores { slots, .. } | Op::Context { slots, .. }) if step.span.first >= first => {
-                slots.push((slot, other));
-            }
-            _ => {}
-        })
+    let held = |slot: Slot| {
+        let what = slot.1.map_or_else(|| "zeros".to_string(), |other| format!("what belongs to token {other}"));
+        let edit = Edit::From { position: scene.first, edit: Box::new(Edit::Set(Field::Slot(slot))) };
+        Variant::new(format!("the slot of token {} holds {what}", slot.0), edit)
     };
     slots.unwrap_or_default().into_iter().map(held).collect()
 }
 
 /// The key whose scores are furthest off, and every slot that could stand there instead.
-fn stale_keys(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
+fn stale_keys(scene: &Scene) -> Option<Vec<Slot>> {
     let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
     let f = scene.exact()?.into_dimensionality::<Ix3>().ok()?;
     let keys = f.len_of(Axis(2));
@@ -250,20 +224,19 @@ fn stale_keys(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
 const MOST_EXCHANGES: usize = 1024;
 
 /// The value whose exchange explains the error best: the error is its probabilities times one vector per key head.
-fn stale_values(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
-    let config = scene.config();
+fn stale_values(scene: &Scene) -> Option<Vec<Slot>> {
+    let (map, groups, width) = heads(scene)?;
     let y = scene.dumped()?.into_dimensionality::<Ix2>().ok()?;
     let f = scene.exact()?.into_dimensionality::<Ix2>().ok()?;
     let probs = scene.input(0)?.into_dimensionality::<Ix3>().ok()?;
     let keys = probs.len_of(Axis(2));
-    let (rows, width) = (y.nrows(), config.head_dim);
-    let repeat = config.num_attention_heads / config.num_key_value_heads;
+    let rows = y.nrows();
     let explained = |key: usize| {
         let mut share = 0.0;
-        for group in 0..config.num_key_value_heads {
+        for group in 0..groups {
             for channel in 0..width {
                 let (mut cross, mut size) = (0.0, 0.0);
-                for head in group * repeat..(group + 1) * repeat {
+                for head in (0..map.len()).filter(|head| map[*head] == group) {
                     for row in 0..rows {
                         let weight = probs[[head, row, key]];
                         cross += weight * (y[[row, head * width + channel]] - f[[row, head * width + channel]]);
@@ -283,6 +256,6 @@ fn stale_values(scene: &Scene) -> Option<Vec<(usize, Option<usize>)>> {
     Some(alike.flat_map(|(key, _)| others(key, keys)).collect())
 }
 
-fn others(slot: usize, keys: usize) -> Vec<(usize, Option<usize>)> {
+fn others(slot: usize, keys: usize) -> Vec<Slot> {
     std::iter::once(None).chain((0..keys).filter(|key| *key != slot).map(Some)).map(|other| (slot, other)).collect()
 }

@@ -1,11 +1,10 @@
 //! Mistakes in the embedding and in the head.
 
-use std::borrow::Cow;
+use ndarray::Ix2;
 
-use half::bf16;
-
-use super::{Scene, Suspect, Variant, fit};
-use crate::engine::{Activation as A, Op};
+use super::{Scene, Suspect, Variant, knobs};
+use crate::engine::{Edit, Field, Op, Role as A};
+use crate::model::op::Weight;
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
@@ -13,10 +12,20 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         summary: "embeddings are multiplied by sqrt(hidden), or another constant of the model",
         ops: &[A::EmbedTokens],
         symptom: "the embeddings point the right way and have the wrong length",
-        cause: "Gemma's scaling is applied to a model without it, or twice",
+        cause: "Gemma's scaling is applied to a model without it, or twice, or left out of a model with it",
         fix: "take the rows of the table as they are",
         seen: "OpenTau #179, RLinf #1098, HF #29402",
-        variants: embed_scale,
+        variants: knobs::embed_factor,
+    },
+    Suspect {
+        id: "position_embedding",
+        summary: "learned positions are shifted, start again, or are not added",
+        ops: &[A::EmbedPositions, A::Embeddings],
+        symptom: "tokens are right, their sum with positions is not; decoded tokens alone are wrong where positions start again",
+        cause: "positions start at 1, or at 2 as in OPT; a decode step is not given the length of the cache; the table is left out",
+        fix: "add row p of the table to the token at position p, the first token at 0",
+        seen: "HF #20761, gpt-neox #650",
+        variants: positions,
     },
     Suspect {
         id: "head_untied",
@@ -31,58 +40,76 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "logit_softcap",
         summary: "logits pass through c tanh(z / c)",
-        ops: &[A::LmHead],
-        symptom: "large logits are too small, the order is kept",
-        cause: "final_logit_softcapping of another model",
+        ops: &[A::LmHead, A::Logits],
+        symptom: "large logits are too small (or too large), the order is kept",
+        cause: "final_logit_softcapping of another model, or not read",
         fix: "leave logits as the head gives them",
         seen: "llama.cpp #8197, unsloth #1218, ferrox #186",
-        variants: logit_softcap,
+        variants: knobs::logit_cap,
     },
 ];
 
-fn embed_scale(scene: &Scene) -> Vec<Variant> {
-    let root = (scene.config().hidden_size as f64).sqrt();
-    let rounded = bf16::from_f64(root).to_f64();
-    let constants = [
-        (root, "sqrt(hidden)"),
-        (rounded, "sqrt(hidden) rounded to bf16"),
-        (root.recip(), "1 / sqrt(hidden)"),
-        (root * root, "hidden"),
-    ];
-    let times = |(constant, name): (f64, &str)| {
-        Variant::new(format!("times {name}, {constant:.4}"), move |step| {
-            if let Some(Op::Embed { factor, .. }) = step.ops.first_mut() {
-                *factor = constant;
-            }
-        })
-    };
-    constants.into_iter().map(times).collect()
-}
-
 fn head_untied(scene: &Scene) -> Vec<Variant> {
-    let mut variants = vec![Variant::new("a head of zeros", |step| step.ops.push(Op::Sum { factors: vec![0.0] }))];
-    if !scene.config().tie_word_embeddings {
-        variants.push(Variant::new("the embedding table, where the model has a head of its own", |step| {
-            let table = &step.model.embed_tokens;
-            if let Some(Op::Linear { weight, .. }) = step.ops.first_mut() {
-                *weight = Cow::Borrowed(table);
-            }
-        }));
+    let zeros = Edit::Then(Op::Sum { factors: vec![0.0] });
+    let mut variants = vec![Variant::new("a head of zeros", zeros)];
+    let graph = scene.graph();
+    let is_tied =
+        |weight: &Weight| matches!(weight, Weight::Param(param) if graph.params()[param.index()].tied.is_some());
+    if let Op::Linear { weight, .. } = scene.op()
+        && !is_tied(weight)
+        && let Some(Op::Embed { table, .. }) = graph.whole(A::EmbedTokens).map(|site| &graph[site].op)
+    {
+        let words = "the embedding table, where the model has a head of its own";
+        variants.push(Variant::new(words, Edit::Weight(table.clone())));
     }
     variants
 }
 
-fn logit_softcap(scene: &Scene) -> Vec<Variant> {
-    let with = |limit: f64| {
-        Variant::new(format!("capped at {limit}"), move |step| {
-            if let Some(Op::Linear { cap, .. }) = step.ops.first_mut() {
-                *cap = Some(limit);
+fn positions(scene: &Scene) -> Vec<Variant> {
+    match scene.op() {
+        Op::Sum { .. } => {
+            let added = |(words, factors): (&str, [f64; 2])| (Field::Factors(factors.into()), words.to_string());
+            knobs::others(scene, [("positions not added", [1.0, 0.0]), ("positions added twice", [1.0, 2.0])].map(added))
+        }
+        Op::EmbedPositions { .. } => {
+            let mut shifts = vec![1, -1, 2];
+            shifts.extend(seen_shift(scene));
+            let start = scene.first.cast_signed();
+            if scene.step > 0 && scene.part.is_none() {
+                shifts.push(-start);
             }
-        })
-    };
-    let mut variants: Vec<Variant> = [30.0, 50.0].map(with).into();
-    if let Some(cap) = scene.dumped().and_then(|y| fit::cap(y.view(), scene.exact()?)) {
-        variants.extend([fit::rounded(cap, 1), fit::rounded(cap, 2), fit::rounded(cap, 3), cap].map(with));
+            let shifted = |by: isize| {
+                let (words, edit) = (format!("shifted by {by:+}"), Edit::Set(Field::Positions(by)));
+                if scene.right_until == 0 {
+                    return Variant::new(words, edit);
+                }
+                let words = if by == -start {
+                    format!("positions start again at 0 with token {start}")
+                } else {
+                    format!("{words} from token {start} on")
+                };
+                Variant::new(words, Edit::From { position: scene.first, edit: Box::new(edit) })
+            };
+            let zeros = Edit::Then(Op::Sum { factors: vec![0.0] });
+            shifts.into_iter().map(shifted).chain([Variant::new("zeros in the place of positions", zeros)]).collect()
+        }
+        _ => Vec::new(),
     }
-    variants
+}
+
+/// How far the rows of the table that the dump has stand from those of their positions, if all stand equally far.
+fn seen_shift(scene: &Scene) -> Option<isize> {
+    let Op::EmbedPositions { table, .. } = scene.op() else { return None };
+    let dumped = scene.dumped()?.into_dimensionality::<Ix2>().ok()?;
+    let rows = scene.model.matrix(table).rows();
+    let apart = |row: usize, seen: &ndarray::ArrayView1<f64>| {
+        rows.row(row).iter().zip(seen).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>()
+    };
+    let nearest = |(at, seen): (usize, ndarray::ArrayView1<f64>)| {
+        let found = (0..rows.nrows()).min_by(|a, b| apart(*a, &seen).total_cmp(&apart(*b, &seen)))?;
+        Some(found.cast_signed() - (scene.first + at).cast_signed())
+    };
+    let mut shifts = dumped.rows().into_iter().enumerate().map(nearest);
+    let first = shifts.next()??;
+    shifts.all(|shift| shift == Some(first)).then_some(first).filter(|shift| ![0, 1, -1, 2].contains(shift))
 }

@@ -23,7 +23,8 @@ pub(super) fn rounded(value: f64, digits: i32) -> f64 {
 
 /// The `c` of `y = c tanh(f / c)`, from the largest elements, if there is one.
 pub(super) fn cap(y: ArrayViewD<f64>, f: ArrayViewD<f64>) -> Option<f64> {
-    let mut pairs: Vec<(f64, f64)> = y.iter().copied().zip(f.iter().copied()).filter(|(y, f)| y * f > 0.0).collect();
+    let mut pairs: Vec<(f64, f64)> = y.iter().copied().zip(f.iter().copied()).collect();
+    pairs.retain(|(y, f)| y * f > 0.0 && y.is_finite() && f.is_finite());
     pairs.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
     let mut found: Vec<f64> = pairs.iter().take(9).filter_map(|(y, f)| one_cap(y.abs(), f.abs())).collect();
     found.sort_by(f64::total_cmp);

@@ -1,11 +1,9 @@
 //! Mistakes in how the rows and columns of weight matrices are laid out.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
-
-use super::projections::{LINEAR, own, with};
+use super::projections::LINEAR;
+use super::scene::width;
 use super::{Scene, Suspect, Variant};
-use crate::engine::Activation as A;
-use crate::model::{Layer, Linear, Tensor};
+use crate::engine::{Edit, Op, Role as A, Site};
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
@@ -31,7 +29,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "fused_order",
         summary: "a fused matrix is split in another order",
-        ops: &[A::QProj, A::KProj, A::VProj, A::GateProj, A::UpProj],
+        ops: &[A::QProj, A::KProj, A::VProj, A::GateProj, A::UpProj, A::QkvProj],
         symptom: "fluent nonsense without a shape error: rows of q, k and v (or gate and up) are mixed",
         cause: "q, k, v as three blocks, per head or per group, gate and up as blocks or row by row: conventions differ",
         fix: "split the matrix as the file was written: blocks [q | k | v], blocks [gate | up]",
@@ -40,134 +38,133 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     },
 ];
 
+/// The shape of a linear layer's matrix, and whether it has a bias.
+fn linear(scene: &Scene) -> Option<([usize; 2], bool)> {
+    let Op::Linear { bias, .. } = scene.op() else { return None };
+    let inner = scene.read(0).map(|(_, node)| width(node))?;
+    Some(([scene.width(), inner], bias.is_some()))
+}
+
 fn transposed(scene: &Scene) -> Vec<Variant> {
-    let Some(linear) = own(scene) else { return Vec::new() };
-    let words = format!("its words read as [{}, {}]", linear.weight.shape[1], linear.weight.shape[0]);
-    vec![with(words, |_, own| {
-        let matrix = rows(&own.weight);
-        let (out, inner) = matrix.dim();
-        let read = matrix.into_shape_with_order((inner, out)).ok()?.reversed_axes();
-        Some(Linear { weight: matrix_of(&read.view()), bias: own.bias.clone() })
-    })]
-}
-
-fn rows(weight: &Tensor) -> Array2<f32> {
-    let words = weight.vector();
-    words.into_shape_with_order((weight.shape[0], weight.shape[1])).expect("a matrix of its shape")
-}
-
-fn matrix_of(rows: &ArrayView2<f32>) -> Tensor {
-    Tensor::of_rows("changed", rows)
-}
-
-fn selected(linear: &Linear, order: &[usize], with_bias: bool) -> Linear {
-    let bias = linear.bias.as_ref().map(|bias| if with_bias { bias.select(Axis(0), order) } else { bias.clone() });
-    Linear { weight: matrix_of(&rows(&linear.weight).select(Axis(0), order).view()), bias }
+    let (Some(([out, inner], _)), Op::Linear { weight, .. }) = (linear(scene), scene.op()) else { return Vec::new() };
+    let stored_so = scene.model.has_weights() && scene.model.matrix(weight).transposed;
+    let (a, b) = if stored_so { (out, inner) } else { (inner, out) };
+    vec![Variant::new(format!("its words read as [{a}, {b}]"), Edit::Reread)]
 }
 
 fn permuted(scene: &Scene) -> Vec<Variant> {
-    let Some(linear) = own(scene) else { return Vec::new() };
-    let config = scene.config();
-    let (features, half) = (linear.weight.shape[0], config.head_dim / 2);
+    let (Some(([features, _], has_bias)), Some((own, head_dim))) = (linear(scene), scene.node().heads()) else {
+        return Vec::new();
+    };
+    let heads_of = |role| scene.beside(role).and_then(|site| scene.graph()[site].heads()).map(|(heads, _)| heads);
+    let half = head_dim / 2;
     let mut variants = Vec::new();
-    for heads in [features / config.head_dim, config.num_attention_heads, config.num_key_value_heads] {
+    for heads in [Some(own), heads_of(A::QProj), heads_of(A::KProj)].into_iter().flatten() {
         // A wrong number of heads permutes within wider or narrower blocks.
         let width = features / heads;
-        if features % heads != 0 || width % 2 != 0 || (width / 2 != half && heads == features / config.head_dim) {
+        if features % heads != 0 || width % 2 != 0 || (width / 2 != half && heads == own) {
             continue;
         }
         let to_pairs = |row: usize| (row / width) * width + (row % width) / 2 + (row % 2) * (width / 2);
         let to_halves = |row: usize| (row / width) * width + 2 * (row % (width / 2)) + (row % width) / (width / 2);
-        let of_heads = if heads == features / config.head_dim { String::new() } else { format!(", as {heads} heads") };
+        let of_heads = if heads == own { String::new() } else { format!(", as {heads} heads") };
         let orders: [(&str, Vec<usize>); 2] = [
             ("rows in pairs (2i, 2i + 1) where RoPE takes halves", (0..features).map(to_pairs).collect()),
             ("rows in halves where they were in pairs: permuted back twice", (0..features).map(to_halves).collect()),
         ];
         for (words, order) in orders {
-            for with_bias in [true, false] {
-                let without = if with_bias || linear.bias.is_none() { "" } else { ", the bias not" };
-                let order = order.clone();
-                variants.push(with(format!("{words}{of_heads}{without}"), move |_, own| {
-                    (own.weight.shape[0] == order.len()).then(|| selected(own, &order, with_bias))
-                }));
+            for bias in [true, false] {
+                let without = if bias || !has_bias { "" } else { ", the bias not" };
+                let edit = Edit::Rows { of: [scene.site].into(), order: order.clone().into(), bias };
+                variants.push(Variant::new(format!("{words}{of_heads}{without}"), edit));
             }
         }
     }
     variants
 }
 
-/// The rows of a fused matrix in the order of the file, and where an engine looks for those of one part.
+/// What may be fused with an op: the parts in the order of models, by name, and how many groups they may stand in.
+struct Fused {
+    parts: Vec<Site>,
+    names: &'static [&'static str],
+    sizes: Vec<usize>,
+    groups: usize,
+}
+
+impl Fused {
+    fn of(scene: &Scene) -> Option<Self> {
+        const ATTENTION: [A; 3] = [A::QProj, A::KProj, A::VProj];
+        const MLP: [A; 2] = [A::GateProj, A::UpProj];
+        let role = scene.role()?;
+        let in_mlp = MLP.contains(&role);
+        let (roles, names): (&[A], &'static [&'static str]) =
+            if in_mlp { (&MLP, &["gate", "up"]) } else { (&ATTENTION, &["q", "k", "v"]) };
+        let parts = roles.iter().map(|role| scene.beside(*role)).collect::<Option<Vec<Site>>>()?;
+        let graph = scene.graph();
+        let sizes: Vec<usize> = parts.iter().map(|part| width(&graph[*part])).collect();
+        let groups = if in_mlp { sizes[0] } else { graph[parts[1]].heads()?.0 };
+        Some(Self { parts, names, sizes, groups })
+    }
+
+    /// The first row of a part in the fused matrix.
+    fn start(&self, part: usize) -> usize {
+        self.sizes[..part].iter().sum()
+    }
+
+    /// Where an engine looks for the rows of each part, in the order of the file: all ways but the right one.
+    fn ways(&self) -> Vec<(String, Vec<Vec<usize>>)> {
+        let all = 0..self.parts.len();
+        let in_blocks = |order: Vec<usize>| {
+            let rows = |at: usize| {
+                let begin: usize = order.iter().take_while(|part| **part != at).map(|part| self.sizes[*part]).sum();
+                (begin..begin + self.sizes[at]).collect()
+            };
+            let words = order.iter().map(|part| self.names[*part]).collect::<Vec<_>>().join(" | ");
+            (format!("split as [{words}]"), all.clone().map(rows).collect())
+        };
+        let mut ways: Vec<(String, Vec<Vec<usize>>)> = orders(self.parts.len()).into_iter().map(in_blocks).collect();
+        // Groups in turn: [q q k v] of the first key head, then of the second.
+        let share: Vec<usize> = self.sizes.iter().map(|size| size / self.groups).collect();
+        let group: usize = share.iter().sum();
+        let in_turn = |at: usize| {
+            let before: usize = share[..at].iter().sum();
+            let share = share[at];
+            (0..self.groups).flat_map(|g| (0..share).map(move |row| g * group + before + row)).collect()
+        };
+        let names = self.names.join(", ");
+        ways.push((format!("split as if {names} stood group by group"), all.clone().map(in_turn).collect()));
+        // The reverse: a matrix in turns, split in blocks.
+        let of_group = |g: usize| {
+            let share = &share;
+            all.clone().flat_map(move |part| (0..share[part]).map(move |row| self.start(part) + g * share[part] + row))
+        };
+        let turns: Vec<usize> = (0..self.groups).flat_map(of_group).collect();
+        let blocks = all.clone().map(|at| turns[self.start(at)..self.start(at) + self.sizes[at]].to_vec()).collect();
+        ways.push((format!("{names} stand group by group, and are split as blocks"), blocks));
+        ways
+    }
+}
+
+/// The rows of a fused matrix in the order of the file, and where an engine looks for those of one part. A model that has
+/// the matrix itself can have it in another order as a whole, or take other channels of what it gives.
 fn fused(scene: &Scene) -> Vec<Variant> {
-    let Some(layer) = scene.model.layers.get(scene.site.layer) else { return Vec::new() };
-    let config = scene.config();
-    let (parts, at) = parts_of(layer, scene.activation());
-    let sizes: Vec<usize> = parts.iter().map(|part| part.weight.shape[0]).collect();
-    let picked = |words: String, order: &[usize]| {
-        let order = order.to_vec();
-        with(words, move |step, _| Some(stacked(step.model.layers.get(step.site.layer)?, step.site.activation, &order)))
-    };
-    let start: usize = sizes[..at].iter().sum();
-    let right: Vec<usize> = (start..start + sizes[at]).collect();
-    let names: &[&str] = if parts.len() == 3 { &["q", "k", "v"] } else { &["gate", "up"] };
-    let mut variants = Vec::new();
-    for order in orders(parts.len()) {
-        let begin: usize = order.iter().take_while(|part| **part != at).map(|part| sizes[*part]).sum();
-        let rows: Vec<usize> = (begin..begin + sizes[at]).collect();
-        let words = order.iter().map(|part| names[*part]).collect::<Vec<_>>().join(" | ");
-        if rows != right {
-            variants.push(picked(format!("split as [{words}]"), &rows));
+    let Some(fused) = Fused::of(scene) else { return Vec::new() };
+    let at = fused.parts.iter().position(|part| *part == scene.site);
+    let start = at.map_or(0, |at| fused.start(at));
+    let is_right = |rows: &[usize]| rows.iter().copied().eq(start..start + rows.len());
+    let edit = |rows: Vec<usize>| match (scene.op(), at) {
+        (Op::Linear { .. }, Some(_)) => {
+            Some(Edit::Rows { of: fused.parts.clone().into(), order: rows.into(), bias: true })
         }
-    }
-    // Groups in turn: [q q k v] of the first key head, then of the second.
-    let groups = if parts.len() == 3 { config.num_key_value_heads } else { sizes[0] };
-    let share: Vec<usize> = sizes.iter().map(|size| size / groups).collect();
-    let group: usize = share.iter().sum();
-    let before: usize = share[..at].iter().sum();
-    let in_turn: Vec<usize> = (0..groups)
-        .flat_map(|g| (0..share[at]).map(move |row| (g, row)))
-        .map(|(g, row)| g * group + before + row)
-        .collect();
-    variants.push(picked(format!("split as if {} stood group by group", names.join(", ")), &in_turn));
-    // The reverse: a matrix in turns, split in blocks.
-    let row_in_turns: Vec<usize> = (0..groups)
-        .flat_map(|g| (0..parts.len()).map(move |part| (g, part)))
-        .flat_map(|(g, part)| {
-            let begin: usize = sizes[..part].iter().sum();
-            (0..share[part]).map(move |row| (begin, g, part, row)).collect::<Vec<_>>()
-        })
-        .map(|(begin, g, part, row)| begin + g * share[part] + row)
-        .collect();
-    variants.push(picked(
-        format!("{} stand group by group, and are split as blocks", names.join(", ")),
-        &row_in_turns[start..start + sizes[at]],
-    ));
-    variants
-}
-
-/// The matrices that may be fused with that of `activation`, and its place among them.
-fn parts_of(layer: &Layer, activation: A) -> (Vec<&Linear>, usize) {
-    let attention = vec![&layer.q_proj, &layer.k_proj, &layer.v_proj];
-    match activation {
-        A::QProj => (attention, 0),
-        A::KProj => (attention, 1),
-        A::VProj => (attention, 2),
-        A::GateProj => (vec![&layer.gate_proj, &layer.up_proj], 0),
-        _ => (vec![&layer.gate_proj, &layer.up_proj], 1),
-    }
-}
-
-/// Rows of the fused matrix of `activation`.
-fn stacked(layer: &Layer, activation: A, order: &[usize]) -> Linear {
-    let (parts, _) = parts_of(layer, activation);
-    let matrices: Vec<Array2<f32>> = parts.iter().map(|part| rows(&part.weight)).collect();
-    let views: Vec<ArrayView2<f32>> = matrices.iter().map(|matrix| matrix.view()).collect();
-    let all = concatenate(Axis(0), &views).expect("parts of one width");
-    let biases: Option<Vec<&Array1<f32>>> = parts.iter().map(|part| part.bias.as_ref()).collect();
-    let bias = biases.map(|biases| {
-        let views: Vec<_> = biases.iter().map(|bias| bias.view()).collect();
-        concatenate(Axis(0), &views).expect("vectors").select(Axis(0), order)
-    });
-    Linear { weight: matrix_of(&all.select(Axis(0), order).view()), bias }
+        (Op::Linear { .. }, None) => Some(Edit::Rows { of: [scene.site].into(), order: rows.into(), bias: true }),
+        (Op::Columns(_), Some(_)) => Some(Edit::Channels(rows.into())),
+        _ => None,
+    };
+    let way = |(words, parts): (String, Vec<Vec<usize>>)| {
+        let rows = at.map_or_else(|| parts.concat(), |at| parts[at].clone());
+        if is_right(&rows) { None } else { Some(Variant::new(words, edit(rows)?)) }
+    };
+    fused.ways().into_iter().filter_map(way).collect()
 }
 
 /// Every order of two or three parts.

@@ -1,14 +1,22 @@
-//! Mistakes in the gated MLP.
+//! Mistakes in the MLP, with a gate or without one, alone or of many experts.
 
-use super::{Scene, Suspect, Variant};
-use crate::engine::{Activation as A, Input, Op, Site};
-use crate::ops::Activation as Function;
+use super::{Scene, Suspect, Variant, knobs};
+use crate::engine::{Edit, Op, Read, Role as A, Site};
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "gate_up_swapped",
         summary: "gate and up change places",
-        ops: &[A::GateProj, A::UpProj, A::ActFn, A::ActMul],
+        ops: &[
+            A::GateProj,
+            A::UpProj,
+            A::ActFn,
+            A::ActMul,
+            A::ExpertGate,
+            A::ExpertUp,
+            A::ExpertAct,
+            A::ExpertActMul,
+        ],
         symptom: "gate_proj holds what up_proj should, or the function is applied to up",
         cause: "a fused gate/up matrix split in the other order, or act(up) * gate for act(gate) * up",
         fix: "apply the activation function to gate_proj's output",
@@ -18,38 +26,46 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "activation_function",
         summary: "another activation function in the MLP",
-        ops: &[A::ActFn],
+        ops: &[A::ActFn, A::ExpertAct],
         symptom: "a small error near zero and around 2 or 3, none for large gates",
         cause: "gelu for silu, its approximation by tanh, or a quick form",
         fix: "use the function that hidden_act of config.json names",
         seen: "candle #900, mlx-embeddings #81, candle 1ed1e3859",
-        variants: activation_function,
+        variants: knobs::function,
     },
 ];
 
-fn gate_up_swapped(_: &Scene) -> Vec<Variant> {
-    vec![Variant::new("gate for up, and up for gate", |step| {
-        let here = |activation| Input::Site(Site::new(step.site.layer, activation));
-        let layer = &step.model.layers[step.site.layer];
-        match (step.site.activation, step.ops.first_mut()) {
-            (A::GateProj, Some(op)) => *op = Op::linear(&layer.up_proj),
-            (A::UpProj, Some(op)) => *op = Op::linear(&layer.gate_proj),
-            (A::ActFn, _) => step.inputs = vec![here(A::UpProj)],
-            (A::ActMul, _) => step.inputs = vec![here(A::ActFn), here(A::GateProj)],
-            _ => {}
-        }
-    })]
+/// A gated product.
+struct Gated {
+    gate: Site,
+    up: Site,
+    act: Site,
+    product: Site,
 }
 
-fn activation_function(scene: &Scene) -> Vec<Variant> {
-    let own = scene.config().hidden_act;
-    let others = Function::ALL.into_iter().filter(|function| *function != own);
-    let put = |function: Function| {
-        Variant::new(format!("{} for {}", function.name(), own.name()), move |step| {
-            if let Some(op) = step.ops.first_mut() {
-                *op = Op::Activate(function);
-            }
-        })
+/// The one that an op belongs to.
+fn gated(scene: &Scene) -> Option<Gated> {
+    let graph = scene.graph();
+    let of_product = |product: Site| {
+        let [Read::Node(act), Read::Node(up)] = graph[product].reads[..] else { return None };
+        match (&graph[product].op, &graph[act].op, graph[act].reads.first()) {
+            (Op::Multiply, Op::Activate(_), Some(Read::Node(gate))) => Some(Gated { gate: *gate, up, act, product }),
+            _ => None,
+        }
     };
-    others.map(put).collect()
+    let layer = scene.node().layer;
+    let is_here = |gated: &Gated| [gated.gate, gated.up, gated.act, gated.product].contains(&scene.site);
+    graph.sites().filter(|site| graph[*site].layer == layer).filter_map(of_product).find(is_here)
+}
+
+fn gate_up_swapped(scene: &Scene) -> Vec<Variant> {
+    let Some(Gated { gate, up, act, .. }) = gated(scene) else { return Vec::new() };
+    let op = |site: Site| Edit::Put(vec![scene.graph()[site].op.clone()]);
+    let edit = match scene.site {
+        site if site == gate => op(up),
+        site if site == up => op(gate),
+        site if site == act => Edit::Reads(vec![Read::Node(up)]),
+        _ => Edit::Reads(vec![Read::Node(act), Read::Node(gate)]),
+    };
+    vec![Variant::new("gate for up, and up for gate", edit)]
 }

@@ -1,14 +1,15 @@
 //! Mistakes in norms.
 
-use std::borrow::Cow;
+use ndarray::Array1;
 
-use ndarray::{Array1, Axis};
+use super::scene::width;
+use super::{Scene, Suspect, Variant, knobs};
+use crate::engine::{Edit, Field, Node, Op, Read, Role as A, Site};
+use crate::model::op::Vector;
+use crate::ops::{Form, Normalisation, Rounding};
 
-use super::{Scene, Suspect, Variant, fit};
-use crate::engine::{Activation as A, Input, Op, Site, Step};
-use crate::ops::{Form, Rotation, Rounding};
-
-const NORMS: &[A] = &[A::InputNorm, A::PostAttentionNorm, A::FinalNorm, A::QNorm, A::KNorm];
+const NORMS: &[A] =
+    &[A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
@@ -42,6 +43,16 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: qk_norm_missing,
     },
     Suspect {
+        id: "norm_dropped",
+        summary: "a norm of the block is left out",
+        ops: &[A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm],
+        symptom: "the norm's output is its input; with norms behind attention and MLP, the stream grows from block to block",
+        cause: "the port was written for an architecture without this norm, or its weight's name was not found",
+        fix: "apply every norm that the model has, also those behind attention and MLP",
+        seen: "no public thread is known to us",
+        variants: |scene| vec![Variant::new("not normalised", left_out(scene.node()))],
+    },
+    Suspect {
         id: "norm_weight_missing",
         summary: "the row is normalised but not multiplied by the weight",
         ops: NORMS,
@@ -49,37 +60,40 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the weight was not loaded and kept its initial value of one",
         fix: "multiply by the norm's weight",
         seen: "larql #253, Megatron-Bridge #4201",
-        variants: |_| {
-            vec![weight("no weight", |w| {
-                w.fill(1.0);
-            })]
+        variants: |scene| vec![Variant::new("no weight", Edit::NormWeight(ones(scene.node())))],
+    },
+    Suspect {
+        id: "norm_bias",
+        summary: "the bias of a norm is not added",
+        ops: NORMS,
+        symptom: "every token is off by the same vector behind the norm",
+        cause: "an RMSNorm in the place of a LayerNorm, or a bias that was not loaded",
+        fix: "add the norm's bias after its weight",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            Op::Norm { bias: Some(_), .. } => vec![Variant::new("no bias", Edit::Bias(None))],
+            _ => Vec::new(),
         },
     },
     Suspect {
         id: "norm_offset_one",
         summary: "one is added to the norm's weight, or taken off it",
         ops: NORMS,
-        symptom: "channels are off by a factor of (1 + w) / w",
-        cause: "Gemma's convention, in which the weight is stored minus one, is applied to a model that has another",
+        symptom: "channels are off by a factor of (1 + w) / w, or its inverse",
+        cause: "Gemma's convention, in which the weight is stored minus one, is applied to a model that has another, or not to one that has it",
         fix: "multiply by the weight as it is stored",
         seen: "Liger #74, mistral.rs c23e3d0a0, candle 9a0ced10d",
-        variants: |_| {
-            vec![
-                weight("1 + weight", |w| *w += 1.0),
-                weight("weight - 1", |w| *w -= 1.0),
-                weight("2 + weight", |w| *w += 2.0),
-            ]
-        },
+        variants: knobs::norm_offset,
     },
     Suspect {
         id: "norm_layernorm",
         summary: "LayerNorm in the place of RMSNorm: the mean is taken off",
         ops: NORMS,
         symptom: "a small error everywhere, as large as the rows' mean",
-        cause: "the library's layer norm was used",
+        cause: "the library's layer norm was used, or its RMS norm for a LayerNorm",
         fix: "divide by the root of the mean square, without taking the mean off",
         seen: "omniserve #32",
-        variants: |_| vec![how("the mean taken off", |how| how.form = Form::Centred)],
+        variants: knobs::norm_form,
     },
     Suspect {
         id: "norm_eps",
@@ -89,7 +103,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "a default of 1e-5 or 1e-6 in the place of rms_norm_eps, or eps added outside of the root",
         fix: "add rms_norm_eps of config.json to the mean square, under the root",
         seen: "candle #271, tvm #15856, lit-llama #322, HF #48762, TransformerEngine #364",
-        variants: norm_eps,
+        variants: knobs::norm_eps,
     },
     Suspect {
         id: "norm_wrong_weight",
@@ -109,146 +123,98 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the input is not widened before it is squared",
         fix: "widen the row to f32 before squaring, and round only the result",
         seen: "sglang #27540, llama #1048",
-        variants: |_| {
-            vec![
-                how("mean square in bf16", |how| how.variance = Rounding::Bf16),
-                how("mean square in f16", |how| how.variance = Rounding::F16),
-            ]
+        variants: |scene| {
+            let formats = [(Rounding::Bf16, "mean square in bf16"), (Rounding::F16, "mean square in f16")];
+            knobs::others(scene, formats.map(|(format, words)| (Field::Variance(format), words)))
         },
     },
 ];
 
-fn weight(words: &str, change: fn(&mut Array1<f32>)) -> Variant {
-    Variant::new(words, move |step| {
-        if let Some(Op::Norm { weight, .. }) = step.ops.first_mut() {
-            change(weight.to_mut());
-        }
-    })
+/// The weight with which a norm multiplies by one.
+fn ones(node: &Node) -> Vector {
+    let offset = if let Op::Norm { how, .. } = &node.op { how.offset } else { 0.0 };
+    Vector::Other(Array1::from_elem(width(node), 1.0 - offset).into())
 }
 
-fn how(words: impl Into<String>, change: impl Fn(&mut crate::ops::Normalisation) + Send + Sync + 'static) -> Variant {
-    Variant::new(words, move |step| {
-        if let Some(Op::Norm { how, .. }) = step.ops.first_mut() {
-            change(how);
-        }
-    })
+/// The same norm without its weight.
+pub(super) fn unweighted(node: &Node) -> Op {
+    let mut op = node.op.clone();
+    if let Op::Norm { weight, bias, .. } = &mut op {
+        (*weight, *bias) = (ones(node), None);
+    }
+    op
 }
 
 /// Leaves a norm out: its output is its input.
-fn leave_out(step: &mut Step) {
-    if let Some(Op::Norm { weight, how, .. }) = step.ops.first_mut() {
-        how.form = Form::Identity;
-        weight.to_mut().fill(1.0);
+fn left_out(node: &Node) -> Edit {
+    let mut op = unweighted(node);
+    if let Op::Norm { how, .. } = &mut op {
+        *how = Normalisation { form: Form::Identity, ..*how };
     }
+    Edit::Put(vec![op])
+}
+
+fn is_norm(op: &Op) -> bool {
+    matches!(op, Op::Norm { .. })
 }
 
 fn final_norm_missing(scene: &Scene) -> Vec<Variant> {
-    let last = Site::new(scene.config().num_hidden_layers - 1, A::Block);
-    let skipped = Variant::new("the last block's output as it is", move |step| match step.site.activation {
-        A::LmHead => step.inputs = vec![Input::Site(last)],
-        _ => leave_out(step),
-    });
-    vec![skipped]
+    let edit = match (scene.op(), scene.read(0)) {
+        (Op::Norm { .. }, _) => left_out(scene.node()),
+        (_, Some((_, norm))) if is_norm(&norm.op) => Edit::Reads(norm.reads.clone()),
+        _ => return Vec::new(),
+    };
+    vec![Variant::new("the last block's output as it is", edit)]
 }
 
-fn is_query(activation: A) -> bool {
-    matches!(activation, A::QNorm | A::QRope)
+/// The norm of queries or keys that is or is read by this op, and the rotation that follows it.
+fn norm_and_rotation<'a>(scene: &'a Scene) -> Option<(&'a Node, &'a Node)> {
+    let graph = scene.graph();
+    let turns = |site: &Site| matches!(graph[*site].op, Op::Rope(_));
+    match scene.op() {
+        Op::Norm { .. } => Some((scene.node(), &graph[graph.readers(scene.site).find(turns)?])),
+        _ => scene.read(0).filter(|(_, norm)| is_norm(&norm.op)).map(|(_, norm)| (norm, scene.node())),
+    }
 }
 
 fn qk_norm_missing(scene: &Scene) -> Vec<Variant> {
-    if !scene.config().qk_norm {
-        return Vec::new();
-    }
-    vec![Variant::new("not normalised", |step| match step.site.activation {
-        A::QNorm | A::KNorm => leave_out(step),
-        activation => {
-            let from = if is_query(activation) { A::QProj } else { A::KProj };
-            step.inputs = vec![Input::Site(Site::new(step.site.layer, from))];
-        }
-    })]
+    let Some((norm, _)) = norm_and_rotation(scene) else { return Vec::new() };
+    let edit = if is_norm(scene.op()) { left_out(norm) } else { Edit::Reads(norm.reads.clone()) };
+    vec![Variant::new("not normalised", edit)]
 }
 
 fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {
-    if !scene.config().qk_norm {
-        return Vec::new();
-    }
-    vec![Variant::new("rotated first, then normalised", |step| {
-        let query = is_query(step.site.activation);
-        let layer = &step.model.layers[step.site.layer];
-        let weight = if query { &layer.q_norm } else { &layer.k_norm };
-        let Some(weight) = weight else { return };
-        let config = &step.model.config;
-        let rotation = Rotation::new(config.frequencies.clone(), step.span.first, step.span.ids.len());
-        let norm = Op::Norm {
-            weight: Cow::Borrowed(weight),
-            how: crate::ops::Normalisation::rms(config.rms_norm_eps),
-            per_head: true,
-        };
-        let from = if query { A::QProj } else { A::KProj };
-        step.inputs = vec![Input::Site(Site::new(step.site.layer, from))];
-        step.ops = vec![Op::Rope(rotation), norm];
-    })]
-}
-
-fn norm_eps(scene: &Scene) -> Vec<Variant> {
-    const USUAL: [f32; 7] = [1e-5, 1e-6, 0.0, f32::EPSILON, 1e-3, 1e-8, 1e-12];
-    let own = scene.config().rms_norm_eps;
-    let with = |eps: f32| how(format!("eps {eps:e} where the model has {own:e}"), move |how| how.eps = eps);
-    let outside = |eps: f32| {
-        how(format!("eps {eps:e} added outside of the root"), move |how| {
-            (how.eps, how.form) = (eps, Form::EpsOutside);
-        })
-    };
-    let mut variants: Vec<Variant> = USUAL.into_iter().filter(|eps| (eps - own).abs() > 0.0).map(with).collect();
-    variants.extend([own, 1e-6, 1e-5].map(outside));
-    if let Some(eps) = fitted_eps(scene) {
-        variants.extend([with(fit::rounded(eps, 1) as f32), with(fit::rounded(eps, 2) as f32), with(eps as f32)]);
-    }
-    variants
-}
-
-/// The eps that the rows' factors tell, if they tell one: `y = c x w` with `c = 1 / sqrt(mean(x²) + eps)`.
-fn fitted_eps(scene: &Scene) -> Option<f64> {
-    let (y, x) = (scene.dumped()?, scene.input(0)?);
-    let (f, own) = (scene.exact()?, f64::from(scene.config().rms_norm_eps));
-    if y.ndim() != x.ndim() || y.len_of(Axis(0)) < 2 {
-        return None;
-    }
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for ((y, f), x) in y.rows().into_iter().zip(f.rows()).zip(x.rows()) {
-        let factor = fit::factor(y.iter().zip(f))?;
-        let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-        // A factor is known to the same relative error in every row: small rows tell eps best.
-        let weight = ((mean + own) / (factor * factor)).powi(-2);
-        sum += weight * ((mean + own) / (factor * factor) - mean);
-        weights += weight;
-    }
-    let eps = sum / weights;
-    (eps.is_finite() && eps > 0.0).then_some(eps)
+    let Some((norm, rotation)) = norm_and_rotation(scene) else { return Vec::new() };
+    let ops = Edit::Put(vec![rotation.op.clone(), norm.op.clone()]);
+    vec![Variant::new("rotated first, then normalised", Edit::All(vec![Edit::Reads(norm.reads.clone()), ops]))]
 }
 
 fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
-    let model = &scene.model;
-    let mut norms: Vec<(String, Array1<f32>)> = vec![("model.norm".into(), model.norm.clone())];
-    for (index, layer) in model.layers.iter().enumerate() {
-        let name = |activation| Site::new(index, activation).to_string();
-        norms.push((name(A::InputNorm), layer.input_layernorm.clone()));
-        norms.push((name(A::PostAttentionNorm), layer.post_attention_layernorm.clone()));
-        norms.extend(layer.q_norm.clone().map(|norm| (name(A::QNorm), norm)));
-        norms.extend(layer.k_norm.clone().map(|norm| (name(A::KNorm), norm)));
-    }
-    let own = scene.site.to_string();
-    let width = match scene.activation() {
-        A::QNorm | A::KNorm => scene.config().head_dim,
-        _ => scene.config().hidden_size,
+    const IN_LAYER: [A; 6] = [A::InputNorm, A::MlpNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
+    let graph = scene.graph();
+    let of_layer = |layer: usize| IN_LAYER.into_iter().filter_map(move |role| graph.in_layer(layer, role));
+    let norms = graph.whole(A::FinalNorm).into_iter().chain((0..graph.layers()).flat_map(of_layer));
+    let others = norms.filter(|site| *site != scene.site && width(&graph[*site]) == scene.width());
+    let borrowed = |site: Site| {
+        let edit = norm_of(scene.op(), &graph[site].op)?;
+        Some(Variant::new(format!("the weight of {}", graph.name(site)), edit))
     };
-    norms.retain(|(name, norm)| *name != own && norm.len() == width);
-    let borrowed = |(name, norm): (String, Array1<f32>)| {
-        Variant::new(format!("the weight of {name}"), move |step| {
-            if let Some(Op::Norm { weight, .. }) = step.ops.first_mut() {
-                *weight = Cow::Owned(norm.clone());
-            }
-        })
-    };
-    norms.into_iter().map(borrowed).collect()
+    others.filter_map(borrowed).collect()
+}
+
+/// A norm with what another one multiplies by, and adds, if both add something.
+pub(super) fn norm_of(own: &Op, other: &Op) -> Option<Edit> {
+    let (Op::Norm { bias: own, .. }, Op::Norm { weight, bias, .. }) = (own, other) else { return None };
+    let weight = Edit::NormWeight(weight.clone());
+    Some(match bias {
+        Some(_) if own.is_some() => Edit::All(vec![weight, Edit::Bias(bias.clone())]),
+        _ => weight,
+    })
+}
+
+/// The norm of the same layer that reads a node.
+pub(super) fn norm_beside(scene: &Scene, read: Read) -> Option<Site> {
+    let graph = scene.graph();
+    let layer = scene.node().layer;
+    graph.readers(read.site()).find(|reader| is_norm(&graph[*reader].op) && graph[*reader].layer == layer)
 }

@@ -11,8 +11,7 @@ use super::{Suspect, Variant, all, shape};
 use crate::diagnose::forced::{Forced, through};
 use crate::diagnose::noise::{Expected, Terms, measure};
 use crate::diagnose::part::Part;
-use crate::diagnose::span::key;
-use crate::engine::{Alteration, Edit, Run, Site, Step};
+use crate::engine::{Alteration, Edit, Run, Site};
 
 /// The ops between the last dumped residual stream and a tensor.
 #[derive(Clone, Debug)]
@@ -71,11 +70,13 @@ type Trial = Vec<(Site, Variant)>;
 
 /// Where to make a mistake: in all layers of the span, in one, in one op.
 fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
-    let of_suspect: Vec<Site> = sites.iter().copied().filter(|site| suspect.ops.contains(&site.activation)).collect();
-    let together: Vec<Site> = of_suspect.iter().copied().filter(|site| !undoes(suspect, site.activation)).collect();
+    let graph = scene.graph();
+    let of_suspect: Vec<Site> = sites.iter().copied().filter(|site| suspect.is_of(graph[*site].role)).collect();
+    let together: Vec<Site> =
+        of_suspect.iter().copied().filter(|site| !undoes(suspect, graph[*site].role)).collect();
     let mut places: Vec<Vec<Site>> = vec![together.clone()];
     for site in &of_suspect {
-        let layer: Vec<Site> = together.iter().copied().filter(|other| other.layer == site.layer).collect();
+        let layer: Vec<Site> = together.iter().copied().filter(|other| graph[*other].layer == graph[*site].layer).collect();
         places.extend([layer, vec![*site]]);
     }
     let mut seen: Vec<Vec<Site>> = Vec::new();
@@ -114,10 +115,13 @@ fn try_on(
     suspect: &Suspect,
     trial: &[(Site, Variant)],
 ) -> Option<Accused> {
-    let part = scene.part.as_ref()?;
+    let (part, graph) = (scene.part.as_ref()?, scene.graph());
     let places: Vec<Site> = trial.iter().map(|(site, _)| *site).collect();
     let edit = together(trial)?;
-    let alterations = [Alteration { sites: Arc::from(&places[..]), edit: Arc::clone(&edit) }];
+    if trial.iter().any(|(site, variant)| variant.edit.check(&scene.model, *site).is_err()) {
+        return None;
+    }
+    let alterations = [Alteration { sites: Arc::from(&places[..]), edit: edit.clone() }];
     let exact = through(before.clone(), scene.site, &stretch.since, &alterations)?;
     let model = scene.exact()?;
     if exact.shape() != model.shape() {
@@ -129,14 +133,15 @@ fn try_on(
     }
     let draws = stretch.anchor.altered_span_draws(scene.site, &stretch.since, &alterations, scene.precision)?;
     let expected = Expected { exact: &exact, draws: &draws };
-    let noise = measure(scene.site, scene.config(), scene.first, part, expected, Terms { kin: None, ..scene.terms });
+    let noise = measure(scene.site, graph, scene.first, part, expected, Terms { kin: None, ..scene.terms });
+    let (summary, fix) = suspect.said(&Scene::without_dump(&scene.model, places[0]));
     noise.is_in_order().then(|| Accused {
         id: suspect.id,
-        name: key(places[0], scene.step),
+        name: graph.key(places[0], scene.step),
         explained: apart.explained(),
         residual: apart.residual(),
-        summary: format!("{}: {} ({})", suspect.summary, trial[0].1.words, shown(&places)),
-        fix: suspect.fix,
+        summary: format!("{summary}: {} ({})", trial[0].1.words, shown(&places, graph)),
+        fix,
         edit: Some(edit),
         sites: places,
     })
@@ -144,9 +149,8 @@ fn try_on(
 
 /// One edit of several ops, each in its own way; others are changed as the first is.
 fn together(trial: &[(Site, Variant)]) -> Option<Edit> {
-    let (first, trial) = (trial.first()?.1.clone(), trial.to_vec());
-    Some(Arc::new(move |step: &mut Step| {
-        let own = trial.iter().find(|(site, _)| *site == step.site).map_or(&first, |(_, variant)| variant);
-        (own.edit)(step);
-    }))
+    if trial.iter().all(|(_, variant)| variant.edit == Edit::Keep) {
+        return None;
+    }
+    Some(Edit::ByNode(trial.iter().map(|(site, variant)| (*site, variant.edit.clone())).collect()))
 }

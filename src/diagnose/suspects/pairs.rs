@@ -1,11 +1,11 @@
 //! Two mistakes in one op: tried where none alone makes the tensor.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scene::Scene;
 use super::search::{Accused, nearest, try_on};
 use super::{Suspect, Variant, all};
+use crate::engine::Edit;
 
 /// Ways of making one mistake that are paired with others.
 const WAYS: usize = 3;
@@ -15,7 +15,7 @@ const MOST: usize = 32;
 
 /// The two mistakes that together reproduce what the dump has, if two do.
 pub(super) fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
-    let here = |suspect: &&'static Suspect| suspect.ops.contains(&scene.site.activation);
+    let here = |suspect: &&'static Suspect| suspect.is_of(scene.role());
     let ways =
         |suspect: &'static Suspect| (suspect.variants)(scene).into_iter().take(WAYS).map(move |way| (suspect, way));
     let single: Vec<(&'static Suspect, Variant)> = all().filter(here).flat_map(ways).take(MOST).collect();
@@ -38,6 +38,6 @@ pub(super) fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
 
 /// One mistake, then the other.
 fn both(one: &Variant, other: &Variant) -> Variant {
-    let edits = [Arc::clone(&one.edit), Arc::clone(&other.edit)];
-    Variant::new(format!("{}, and {}", one.words, other.words), move |step| edits.iter().for_each(|edit| edit(step)))
+    let edits = [one, other].map(|variant| variant.edit.clone());
+    Variant::new(format!("{}, and {}", one.words, other.words), Edit::All(edits.into()))
 }

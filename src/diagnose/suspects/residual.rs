@@ -1,10 +1,8 @@
 //! Mistakes in the residual stream: what is added to what.
 
-use std::borrow::Cow;
-
+use super::norms::{norm_beside, unweighted};
 use super::{Scene, Suspect, Variant, fit};
-use crate::engine::{Activation as A, Input, Op, Site, Step};
-use crate::ops::Normalisation;
+use crate::engine::{Edit, Field, Op, Read, Role as A, Site};
 
 const ADDS: &[A] = &[A::ResidMid, A::Block];
 
@@ -22,7 +20,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "parallel_residual",
         summary: "attention and MLP read the same stream and are added side by side",
-        ops: &[A::ResidMid, A::PostAttentionNorm, A::Block],
+        ops: &[A::ResidMid, A::MlpNorm, A::Block],
         symptom: "the stream between attention and MLP lacks attention's part",
         cause: "the block of GPT-J and GPT-NeoX, where the model has one after the other",
         fix: "add attention to the stream before the MLP's norm reads it",
@@ -41,66 +39,50 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     },
 ];
 
-fn here(step: &Step, activation: A) -> Input {
-    Input::Site(Site::new(step.site.layer, activation))
+fn residual_after_norm(scene: &Scene) -> Vec<Variant> {
+    let graph = scene.graph();
+    let mut variants = Vec::new();
+    if let Some(normed) = scene.node().reads.first().and_then(|stream| norm_beside(scene, *stream)) {
+        let edit = Edit::Read { index: 0, read: Read::Node(normed) };
+        variants.push(Variant::new("the norm's output and what was added to it", edit));
+    }
+    let is_norm = |site: &Site| matches!(graph[*site].op, Op::Norm { .. });
+    if let Some(next) = graph.readers(scene.site).find(is_norm) {
+        let norm = &graph[next];
+        let prepared = |op: Op| Edit::Prepare { index: 1, op };
+        variants.push(Variant::new("what is added is normed", prepared(norm.op.clone())));
+        variants.push(Variant::new("what is added is normed, without a weight", prepared(unweighted(norm))));
+        variants.push(Variant::new("the sum is normed", Edit::Then(norm.op.clone())));
+    }
+    variants
 }
 
-fn normed(step: &Step) -> Input {
-    here(step, if step.site.activation == A::ResidMid { A::InputNorm } else { A::PostAttentionNorm })
+/// What attention adds to which stream, seen from an op of the MLP's half of the layer or from their sum itself.
+fn parts(scene: &Scene) -> Option<(Read, Read)> {
+    let graph = scene.graph();
+    let sum = scene.beside(A::ResidMid)?;
+    match graph[sum].reads[..] {
+        [stream, attention] => Some((stream, attention)),
+        _ => None,
+    }
 }
 
-fn residual_after_norm(_: &Scene) -> Vec<Variant> {
-    let weight_of_next = |step: &Step| {
-        let layer = &step.model.layers[step.site.layer];
-        match step.site.activation {
-            A::ResidMid => layer.post_attention_layernorm.clone(),
-            _ => step.model.layers.get(step.site.layer + 1).map_or(&step.model.norm, |l| &l.input_layernorm).clone(),
+/// Ways of one mistake in three ops: in each way some of them stay as they are.
+fn parallel_residual(scene: &Scene) -> Vec<Variant> {
+    let Some((stream, attention)) = parts(scene) else { return Vec::new() };
+    let (at_the_end, of_input) = match (scene.role(), &scene.node().reads[..]) {
+        (Some(A::ResidMid), _) => (Edit::Set(Field::Factors(vec![1.0, 0.0])), Edit::Keep),
+        (Some(A::Block), [mid, mlp]) => {
+            let sum = Op::Sum { factors: vec![1.0; 3] };
+            (Edit::All(vec![Edit::Reads(vec![*mid, attention, *mlp]), Edit::Put(vec![sum])]), Edit::Keep)
         }
-    };
-    let norm = move |step: &Step| Op::Norm {
-        weight: Cow::Owned(weight_of_next(step)),
-        how: Normalisation::rms(step.model.config.rms_norm_eps),
-        per_head: false,
+        (Some(A::MlpNorm), _) => (Edit::Keep, Edit::Reads(vec![stream])),
+        _ => return Vec::new(),
     };
     vec![
-        Variant::new("the norm's output and what was added to it", |step| step.inputs[0] = normed(step)),
-        Variant::new("what is added is normed", move |step| step.prepare = vec![(1, norm(step))]),
-        Variant::new("what is added is normed, without a weight", move |step| {
-            let mut norm = norm(step);
-            if let Op::Norm { weight, .. } = &mut norm {
-                weight.to_mut().fill(1.0);
-            }
-            step.prepare = vec![(1, norm)];
-        }),
-        Variant::new("the sum is normed", move |step| step.ops.push(norm(step))),
+        Variant::new("attention is added at the end of the block", at_the_end),
+        Variant::new("the MLP's norm reads the block's input", of_input),
     ]
-}
-
-fn parallel_residual(_: &Scene) -> Vec<Variant> {
-    let reads_block_input =
-        Variant::new("attention is added at the end of the block", |step| match step.site.activation {
-            A::ResidMid => step.ops = vec![Op::Sum { factors: vec![1.0, 0.0] }],
-            A::Block => {
-                let attention = here(step, A::OProj);
-                step.inputs.insert(1, attention);
-                step.ops = vec![Op::Sum { factors: vec![1.0; 3] }];
-            }
-            _ => {}
-        });
-    let norm_reads_block_input = Variant::new("the MLP's norm reads the block's input", |step| {
-        if step.site.activation == A::PostAttentionNorm {
-            step.inputs = vec![residual(step)];
-        }
-    });
-    vec![reads_block_input, norm_reads_block_input]
-}
-
-/// The stream at the entry of the step's layer.
-pub(super) fn residual(step: &Step) -> Input {
-    Input::Site(match step.site.layer {
-        0 => Site::whole(A::EmbedTokens),
-        layer => Site::new(layer - 1, A::Block),
-    })
 }
 
 fn residual_scale(scene: &Scene) -> Vec<Variant> {
@@ -111,7 +93,7 @@ fn residual_scale(scene: &Scene) -> Vec<Variant> {
             [c, 1.0] => format!("the stream times {c:.6}"),
             _ => format!("the sum times {:.6}", factors[0]),
         };
-        Variant::new(words, move |step| step.ops = vec![Op::Sum { factors: factors.clone() }])
+        Variant::new(words, Edit::Set(Field::Factors(factors)))
     };
     fitted.into_iter().map(with).collect()
 }

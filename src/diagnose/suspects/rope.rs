@@ -1,9 +1,11 @@
 //! Mistakes in rotary position embedding, the most frequent family.
 
 use super::spectroscopy::{positions, speeds, theta_of};
-use super::{Scene, Suspect, Variant, fit};
-use crate::engine::{Activation as A, Op};
-use crate::ops::{Frequencies, Pairs, Rotation, Rounding};
+use super::{Scene, Suspect, Variant, fit, knobs};
+use crate::engine::{Edit, Field, Op, Role as A};
+use crate::model::op::{Places, Rotate};
+use crate::model::spec::{Rope, Scaling};
+use crate::ops::{Frequencies, Pairs, Rounding};
 
 const ROPE: &[A] = &[A::QRope, A::KRope];
 
@@ -26,7 +28,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "RoPE is left out, or the layer is taken for one without positions",
         fix: "rotate q and k of this layer",
         seen: "Camelid #535, executorch #22043, mistral.rs a1582cbff",
-        variants: |_| vec![rotation("not rotated", |r| r.frequencies = Frequencies::of_speeds([]))],
+        variants: |_| vec![with_speeds("not rotated", Frequencies::of_speeds([]))],
     },
     Suspect {
         id: "rope_interleaved",
@@ -36,11 +38,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the layout of GPT-J and of Meta's Llama files, where Hugging Face's weights are permuted for halves",
         fix: "rotate channel i with channel i + d/2",
         seen: "candle #3411, mistral.rs be3f76ad7, SharpInference #7, tt-metal #26844",
-        variants: |scene| {
-            let d = scene.config().head_dim;
-            let words = format!("pairs (2i, 2i + 1) where the model has (i, i + {})", d / 2);
-            vec![rotation(words, |r| r.pairs = Pairs::Adjacent)]
-        },
+        variants: pairs,
     },
     Suspect {
         id: "rope_direction",
@@ -50,10 +48,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the sign of the sine is exchanged",
         fix: "y_i = x_i cos - x_(i+d/2) sin, y_(i+d/2) = x_(i+d/2) cos + x_i sin",
         seen: "no public thread is known to us",
-        variants: |scene| {
-            let speeds: Vec<f32> = scene.config().frequencies.speeds().iter().map(|w| -w).collect();
-            vec![rotation("angles of the other sign", move |r| r.frequencies = Frequencies::of_speeds(speeds.clone()))]
-        },
+        variants: direction,
     },
     Suspect {
         id: "rope_scaling_missing",
@@ -117,25 +112,41 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     },
 ];
 
-fn rotation(words: impl Into<String>, change: impl Fn(&mut Rotation) + Send + Sync + 'static) -> Variant {
-    Variant::new(words, move |step| {
-        for op in &mut step.ops {
-            if let Op::Rope(rotation) = op {
-                change(rotation);
-            }
-        }
-    })
+/// The rotation that an op is.
+pub(super) fn rotation(scene: &Scene) -> Option<&Rotate> {
+    if let Op::Rope(rotate) = scene.op() { Some(rotate) } else { None }
+}
+
+fn with(words: impl Into<String>, field: Field) -> Variant {
+    Variant::new(words, Edit::Set(field))
 }
 
 fn with_speeds(words: impl Into<String>, frequencies: Frequencies) -> Variant {
-    rotation(words, move |r| r.frequencies = frequencies.clone())
+    with(words, Field::Frequencies(frequencies))
+}
+
+fn pairs(scene: &Scene) -> Vec<Variant> {
+    let Some(own) = rotation(scene) else { return Vec::new() };
+    let n = own.frequencies.speeds().len();
+    let layouts = [
+        (Pairs::Adjacent, format!("pairs (2i, 2i + 1) where the model has (i, i + {n})")),
+        (Pairs::Halves, format!("pairs (i, i + {n}) where the model has (2i, 2i + 1)")),
+    ];
+    knobs::others(scene, layouts.map(|(pairs, words)| (Field::Pairs(pairs), words)))
+}
+
+fn direction(scene: &Scene) -> Vec<Variant> {
+    let Some(own) = rotation(scene) else { return Vec::new() };
+    let speeds = own.frequencies.speeds().iter().map(|w| -w);
+    vec![with_speeds("angles of the other sign", Frequencies::of_speeds(speeds))]
 }
 
 fn scaling(scene: &Scene) -> Vec<Variant> {
-    let config = scene.config();
-    let plain = Frequencies::new(config.rope_theta, config.head_dim);
-    if plain != config.frequencies {
-        return vec![with_speeds(format!("no scaling where the model has {}", config.rope_type), plain)];
+    let Some(own) = rotation(scene) else { return Vec::new() };
+    let plain = Rope { scaling: Scaling::Default, ..own.rope }.frequencies();
+    if plain != own.frequencies {
+        let words = format!("no scaling where the model has {}", own.rope.scaling.name());
+        return vec![with_speeds(words, plain)];
     }
     let mut factors = vec![2.0f32, 4.0, 8.0];
     if let Some(speeds) = speeds(scene) {
@@ -152,23 +163,19 @@ fn scaling(scene: &Scene) -> Vec<Variant> {
 }
 
 fn theta(scene: &Scene) -> Vec<Variant> {
-    let config = scene.config();
-    let of_theta = |theta: f64| {
-        let words = format!("theta {theta} where the model has {}", config.rope_theta);
-        with_speeds(words, config.frequencies_of_theta(theta))
-    };
+    let Some(Rotate { rope, .. }) = rotation(scene) else { return Vec::new() };
+    let own = rope.theta;
+    let frequencies = |theta: f64| Rope { theta, ..*rope }.frequencies();
+    let of_theta = |theta: f64| with_speeds(format!("theta {theta} where the model has {own}"), frequencies(theta));
     let mut found = vec![1e4, 5e5, 1e6, 5e6, 1e7];
-    if let Some(theta) = speeds(scene).and_then(|speeds| theta_of(&speeds, |theta| config.frequencies_of_theta(theta)))
-    {
+    if let Some(theta) = speeds(scene).and_then(|speeds| theta_of(&speeds, frequencies)) {
         found.extend([fit::rounded(theta, 1), fit::rounded(theta, 2), fit::rounded(theta, 4), theta]);
     }
-    found.retain(|theta| (theta / config.rope_theta - 1.0).abs() > 1e-4);
+    found.retain(|theta| (theta / own - 1.0).abs() > 1e-4);
     let mut variants: Vec<Variant> = found.into_iter().map(of_theta).collect();
-    let root = config.rope_theta.sqrt();
-    variants.push(with_speeds(
-        format!("theta^(-i/d), which is theta {root} where the model has {}", config.rope_theta),
-        config.frequencies_of_theta(root),
-    ));
+    let root = own.sqrt();
+    let words = format!("theta^(-i/d), which is theta {root} where the model has {own}");
+    variants.push(with_speeds(words, frequencies(root)));
     variants
 }
 
@@ -186,10 +193,11 @@ fn position_offset(scene: &Scene) -> Vec<Variant> {
     if !constant {
         return Vec::new();
     }
-    vec![rotation(format!("positions shifted by {:+} from the first token on", shifts[0]), {
-        let shift = (found[0] - i64::try_from(scene.first).unwrap_or_default()) as f32;
-        move |r| r.positions.iter_mut().for_each(|position| *position += shift)
-    })]
+    let by = found[0] - i64::try_from(scene.first).unwrap_or_default();
+    vec![with(
+        format!("positions shifted by {:+} from the first token on", shifts[0]),
+        Field::Places(Places::Shifted(by)),
+    )]
 }
 
 /// Rows that are right before the first decode step, where both stand in one tensor.
@@ -207,23 +215,16 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     if found[from] < 0 {
         return Vec::new();
     }
-    let at = (scene.first + from) as f32;
-    let to = found[from] as f32;
-    let from_there = |words: String, position: fn(f32, f32, f32) -> f32| {
-        rotation(words, move |r| {
-            for wrong in r.positions.iter_mut().filter(|position| **position >= at) {
-                *wrong = position(*wrong, at, to);
-            }
-        })
-    };
-    let stuck = from_there(format!("from token {at} on positions stay at {to}"), |_, _, to| to);
-    let words = if to == 0.0 {
+    let (at, to) = (scene.first + from, found[from]);
+    let words = if to == 0 {
         format!("positions start again at 0 with token {at}")
     } else {
-        format!("positions shifted by {:+} from token {at} on", to - at)
+        format!("positions shifted by {:+} from token {at} on", to - at as i64)
     };
-    let shifted = from_there(words, |position, at, to| position - at + to);
-    vec![shifted, stuck]
+    vec![
+        with(words, Field::Places(Places::From { at, to })),
+        with(format!("from token {at} on positions stay at {to}"), Field::Places(Places::Stuck { at, to })),
+    ]
 }
 
 /// What a decode step may be given for a position, where the dump does not tell.
@@ -231,13 +232,11 @@ fn usual_positions(scene: &Scene) -> Vec<Variant> {
     if scene.step == 0 || scene.part.is_some() {
         return Vec::new();
     }
-    let at = scene.first as f32;
-    let given = |to: f32| {
-        rotation(format!("token {at} stands at position {to}"), move |r| {
-            r.positions.iter_mut().filter(|position| **position >= at).for_each(|position| *position += to - at);
-        })
+    let at = scene.first;
+    let given = |to: i64| {
+        with(format!("token {at} stands at position {to}"), Field::Places(Places::From { at, to }))
     };
-    vec![given(0.0), given(at - 1.0), given(at + 1.0)]
+    vec![given(0), given(at as i64 - 1), given(at as i64 + 1)]
 }
 
 /// The position from which on it shows, if it shows at each.
@@ -252,40 +251,49 @@ pub(super) fn shows_from(suspect: &Suspect) -> Option<usize> {
 }
 
 fn partial(scene: &Scene) -> Vec<Variant> {
-    let config = scene.config();
+    let Some(own) = rotation(scene) else { return Vec::new() };
+    let (head_dim, dims, theta, speeds) = (own.head_dim, own.rope.dims, own.rope.theta, own.frequencies.speeds());
     let mut variants = Vec::new();
+    if dims < head_dim {
+        let words = format!("all {head_dim} channels rotated where the model rotates {dims}");
+        variants.push(with_speeds(words, Rope { dims: head_dim, ..own.rope }.frequencies()));
+    }
     for share in [2, 4] {
-        let rotated = config.head_dim / share;
+        let rotated = dims / share;
         if rotated < 2 || !rotated.is_multiple_of(2) {
             continue;
         }
-        let words = format!("only {rotated} of {} channels rotated", config.head_dim);
-        variants.push(with_speeds(words.clone(), Frequencies::new(config.rope_theta, rotated)));
-        let every: Vec<f32> = config.frequencies.speeds().iter().copied().step_by(share).collect();
+        let words = format!("only {rotated} of {head_dim} channels rotated");
+        variants.push(with_speeds(words.clone(), Frequencies::new(theta, rotated)));
+        let every = speeds.iter().copied().step_by(share);
         variants.push(with_speeds(words.clone(), Frequencies::of_speeds(every)));
-        let first = config.frequencies.speeds().iter().copied().take(rotated / 2);
+        let first = speeds.iter().copied().take(rotated / 2);
         variants.push(with_speeds(format!("{words}, at the speeds of a whole head"), Frequencies::of_speeds(first)));
     }
     variants
 }
 
+/// Coarser formats.
+const FORMATS: [(Rounding, &str); 2] = [(Rounding::Bf16, "bf16"), (Rounding::F16, "f16")];
+
 fn rounded_speeds(scene: &Scene) -> Vec<Variant> {
-    let rounded = |rounding: Rounding, name: &str| {
-        let mut speeds = scene.config().frequencies.speeds().to_vec();
+    let Some(own) = rotation(scene) else { return Vec::new() };
+    let rounded = |(rounding, name): (Rounding, &str)| {
+        let mut speeds = own.frequencies.speeds().to_vec();
         rounding.round(&mut speeds);
         with_speeds(format!("speeds rounded to {name}"), Frequencies::of_speeds(speeds))
     };
-    vec![rounded(Rounding::Bf16, "bf16"), rounded(Rounding::F16, "f16")]
+    FORMATS.map(rounded).into()
 }
 
 fn low_precision(scene: &Scene) -> Vec<Variant> {
     let mut variants = rounded_speeds(scene);
-    for (rounding, name) in [(Rounding::Bf16, "bf16"), (Rounding::F16, "f16")] {
-        variants.push(rotation(format!("cosines and sines rounded to {name}"), move |r| r.table = rounding));
-        variants.push(rotation(format!("angles rounded to {name}"), move |r| r.angles = rounding));
-        variants.push(rotation(format!("angles, cosines and sines rounded to {name}"), move |r| {
-            (r.angles, r.table) = (rounding, rounding);
-        }));
+    for (rounding, name) in FORMATS {
+        let (table, angles) = (Field::Table(rounding), Field::Angles(rounding));
+        let both = Edit::All([angles.clone(), table.clone()].map(Edit::Set).into());
+        variants.push(with(format!("cosines and sines rounded to {name}"), table));
+        variants.push(with(format!("angles rounded to {name}"), angles));
+        variants.push(Variant::new(format!("angles, cosines and sines rounded to {name}"), both));
     }
     variants
 }

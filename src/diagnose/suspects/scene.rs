@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{Array1, ArrayD, ArrayViewD};
 
 use super::over_span::Stretch;
 use crate::diagnose::forced::Forced;
 use crate::diagnose::noise::Terms;
 use crate::diagnose::part::Part;
 use crate::diagnose::precision::Precision;
-use crate::engine::{Activation, Site};
-use crate::model::{Config, Model};
+use crate::engine::{Graph, Node, Op, Read, Role, Site};
+use crate::model::Model;
+use crate::model::op::Vector;
 
 /// An op of a dump that is not what its inputs give.
 #[derive(Clone, Debug)]
@@ -58,14 +59,45 @@ impl Scene {
         }
     }
 
-    /// The numbers of the model.
-    pub fn config(&self) -> &Config {
-        &self.model.config
+    /// The nodes of the model.
+    pub fn graph(&self) -> &Graph {
+        &self.model.graph
     }
 
-    /// Which activation.
-    pub fn activation(&self) -> Activation {
-        self.site.activation
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.graph()[self.site]
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Option<Role> {
+        self.node().role
+    }
+
+    /// What the model computes there.
+    pub fn op(&self) -> &Op {
+        &self.node().op
+    }
+
+    /// The node of the same layer that is for `role`.
+    pub fn beside(&self, role: Role) -> Option<Site> {
+        self.graph().find(self.node().layer, role)
+    }
+
+    /// The node that it reads, by its place among its inputs.
+    pub fn read(&self, index: usize) -> Option<(Site, &Node)> {
+        let site = self.node().reads.get(index).map(|read: &Read| read.site())?;
+        Some((site, &self.graph()[site]))
+    }
+
+    /// Channels of its rows.
+    pub fn width(&self) -> usize {
+        width(self.node())
+    }
+
+    /// The numbers of a vector, if there are weights.
+    pub fn vector(&self, vector: &Vector) -> Option<Array1<f32>> {
+        self.model.has_weights().then(|| self.model.vector(vector).into_owned())
     }
 
     /// What the dump has, in f64, where it has all of it.
@@ -83,4 +115,9 @@ impl Scene {
     pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
         self.forced.as_ref()?.input(index)
     }
+}
+
+/// Channels of a node's rows; 0 where the last axis counts keys.
+pub(super) fn width(node: &Node) -> usize {
+    node.axes.last().map_or(0, |axis| axis.length(0, 0))
 }

@@ -11,9 +11,8 @@ use ndarray::ArrayViewD;
 use super::scene::Scene;
 use super::{Suspect, Variant, all, named, over_span, pairs, shape};
 use crate::diagnose::noise::{Expected, Terms, measure_under};
-use crate::diagnose::span::key;
-use crate::engine::{Activation, Axis, Edit, Site, Value};
-use crate::ops::Mask;
+use crate::engine::{Edit, Graph, Keyed, Site, Value};
+use crate::model::Model;
 
 /// Less than this share of the error explained is chance.
 pub(super) const EXPLAINED: f64 = 0.99;
@@ -71,6 +70,20 @@ impl Accused {
             sites: Vec::new(),
         }
     }
+
+    /// The same mistake so many layers further on, in the ops of which it can be made there.
+    #[must_use]
+    pub fn moved(&self, model: &Model, by: isize) -> Self {
+        let graph = &model.graph;
+        let edit = self.edit.as_ref().and_then(|edit| edit.moved(graph, by));
+        let moved = |site: &Site| match graph[*site].layer {
+            Some(layer) => graph.twin(*site, layer.checked_add_signed(by)?),
+            None => (by == 0).then_some(*site),
+        };
+        let fits = |site: &Site| edit.as_ref().is_some_and(|edit| edit.check(model, *site).is_ok());
+        let sites = self.sites.iter().filter_map(moved).filter(fits).collect();
+        Self { edit, sites, ..self.clone() }
+    }
 }
 
 /// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does. Once
@@ -111,18 +124,18 @@ pub(super) fn nearest(mut found: Vec<Accused>, floor: f64) -> Vec<Accused> {
 }
 
 /// `3.q_rope, 3.k_rope`, or the first of many.
-pub(super) fn shown(sites: &[Site]) -> String {
+pub(super) fn shown(sites: &[Site], graph: &Graph) -> String {
     const MOST: usize = 4;
-    let mut names: Vec<String> = sites.iter().take(MOST).map(|site| site.short()).collect();
+    let mut names: Vec<&str> = sites.iter().take(MOST).map(|site| graph.short(*site)).collect();
     if sites.len() > MOST {
-        names.push("...".into());
+        names.push("...");
     }
     names.join(", ")
 }
 
 /// A suspect, if it reproduces what the dump has.
 pub fn one(scene: &Scene, suspect: &'static Suspect) -> Option<Accused> {
-    if !suspect.ops.contains(&scene.site.activation) {
+    if !suspect.is_of(scene.role()) {
         return None;
     }
     let tried = (suspect.variants)(scene).into_iter().filter_map(|variant| try_on(scene, suspect, variant));
@@ -131,7 +144,10 @@ pub fn one(scene: &Scene, suspect: &'static Suspect) -> Option<Accused> {
 }
 
 pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Option<Accused> {
-    let part = scene.part.as_ref()?;
+    if variant.edit == Edit::Keep {
+        return None;
+    }
+    let (part, graph) = (scene.part.as_ref()?, scene.graph());
     let forced = scene.forced.as_ref()?;
     let (exact, mask) = forced.altered(&variant.edit)?;
     if exact.shape() != forced.exact().shape() {
@@ -144,7 +160,7 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
     let draws = forced.altered_draws(&variant.edit, scene.precision)?;
     // A small mistake is no larger than the rounding of the tensor itself: both ops as the dump's precision has them are
     // nearer to it.
-    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(scene.site.activation), &part.rows) {
+    if let Some(model) = forced.emulated(scene.precision, forced.arithmetic.of(graph.class(scene.site)), &part.rows) {
         let wide = |value: &Value<f32>| value.mapv(f64::from);
         let emulated = Apart::of(scene, wide(&model).view(), wide(&draws[0]).view())?;
         if emulated.explained() > apart.explained() {
@@ -154,17 +170,18 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
     if apart.explained() <= EXPLAINED {
         return None;
     }
-    let mask = mask.unwrap_or(Mask::causal(scene.first, scene.config().sliding_window[scene.site.layer]));
+    let mask = mask.unwrap_or_else(|| graph.mask(scene.site, scene.first));
     let terms = Terms { kin: None, ..scene.terms };
     let expected = Expected { exact: &exact, draws: &draws };
-    let noise = measure_under(mask, scene.site, scene.config(), part, expected, terms);
+    let noise = measure_under(mask, scene.site, graph, part, expected, terms);
+    let (summary, fix) = suspect.said(scene);
     noise.is_in_order().then(|| Accused {
         id: suspect.id,
-        name: key(scene.site, scene.step),
+        name: graph.key(scene.site, scene.step),
         explained: apart.explained(),
         residual: apart.residual(),
-        summary: format!("{}: {}", suspect.summary, variant.words),
-        fix: suspect.fix,
+        summary: format!("{summary}: {}", variant.words),
+        fix,
         edit: Some(variant.edit),
         sites: vec![scene.site],
     })
@@ -183,8 +200,8 @@ impl Apart {
     pub(super) fn of(scene: &Scene, model: ArrayViewD<f64>, other: ArrayViewD<f64>) -> Option<Self> {
         const HIDDEN: f64 = -1e4;
         let part = scene.part.as_ref()?;
-        let axis = row_axis(scene.site);
-        let scores = scene.site.activation == Activation::Scores;
+        let axis = ndarray::Axis(scene.node().row_axis());
+        let scores = scene.op().facts().keyed == Keyed::Scores;
         let mut apart = Self::default();
         for (index, row) in part.rows.iter().enumerate() {
             let y = part.values.index_axis(axis, index);
@@ -224,13 +241,4 @@ impl Apart {
     pub(super) fn residual(&self) -> f64 {
         if self.from_other == 0.0 { 0.0 } else { (self.from_other / self.size).sqrt() }
     }
-}
-
-pub(super) fn row_axis(site: Site) -> ndarray::Axis {
-    let axes = site.activation.row().axes;
-    let at = axes
-        .iter()
-        .position(|axis| matches!(axis, Axis::Token | Axis::Query))
-        .expect("every activation has a row axis");
-    ndarray::Axis(at)
 }

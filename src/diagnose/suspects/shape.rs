@@ -1,12 +1,12 @@
 //! What can be said of an error that no suspect makes: its shape.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, Ix2, Ix3};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::fit::factor;
 use super::scene::Scene;
 use super::search::Accused;
 use crate::diagnose::finding::ranges;
-use crate::diagnose::span::key;
+use crate::engine::Read;
 
 /// A shape has to explain this share of the squared error.
 const EXPLAINED: f64 = 0.99;
@@ -15,7 +15,7 @@ const EXPLAINED: f64 = 0.99;
 pub fn describe(scene: &Scene) -> Option<Accused> {
     let mut accused = Accused {
         id: "unknown",
-        name: key(scene.site, scene.step),
+        name: scene.graph().key(scene.site, scene.step),
         explained: 0.0,
         residual: 1.0,
         summary: "no known mistake makes it".into(),
@@ -57,16 +57,18 @@ fn tables(scene: &Scene) -> Option<(Array2<f64>, Array2<f64>)> {
         }
     });
     let f = f.mapv(|v| if v.is_finite() { v } else { 0.0 });
-    Some((flat(y)?, flat(f)?))
+    let rows = scene.node().row_axis();
+    Some((flat(y, rows)?, flat(f, rows)?))
 }
 
-fn flat(x: ndarray::ArrayD<f64>) -> Option<Array2<f64>> {
-    if x.ndim() == 2 {
-        return x.into_dimensionality::<Ix2>().ok();
+/// `[row, everything else]`; `rows` is the axis of rows.
+fn flat(mut x: ndarray::ArrayD<f64>, rows: usize) -> Option<Array2<f64>> {
+    for axis in (0..rows).rev() {
+        x.swap_axes(axis, axis + 1);
     }
-    let x = x.into_dimensionality::<Ix3>().ok()?.permuted_axes([1, 0, 2]);
-    let (rows, heads, width) = x.dim();
-    x.as_standard_layout().into_owned().into_shape_with_order((rows, heads * width)).ok()
+    let count = *x.shape().first()?;
+    let others = x.len().checked_div(count)?;
+    x.as_standard_layout().into_owned().into_shape_with_order((count, others)).ok()
 }
 
 fn distance(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
@@ -79,9 +81,13 @@ fn shapes(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Vec<(String, Array
     if y.iter().all(|v| *v == 0.0) {
         shapes.push(("all zeros".into(), Array2::zeros(y.dim())));
     }
-    for (index, input) in crate::engine::inputs(scene.site, scene.config()).into_iter().enumerate() {
-        let value = scene.input(index).map(|x| x.to_owned()).and_then(flat).filter(|x| x.dim() == y.dim());
-        shapes.extend(value.map(|x| (format!("it is {}, unchanged: the op is left out", input.site()), x)));
+    let graph = scene.graph();
+    for (index, read) in scene.node().reads.iter().enumerate() {
+        // The cache has positions first.
+        let rows = if let Read::Past(_) = read { 0 } else { graph[read.site()].row_axis() };
+        let value = scene.input(index).and_then(|x| flat(x.to_owned(), rows)).filter(|x| x.dim() == y.dim());
+        let name = graph.name(read.site());
+        shapes.extend(value.map(|x| (format!("it is {name}, unchanged: the op is left out"), x)));
     }
     if let Some(c) = factor(y.iter().zip(f)) {
         shapes.push((format!("scaled by {c:.6}"), f * c));
@@ -118,12 +124,7 @@ fn factors<'a>(
 }
 
 fn scaled_heads(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Option<(String, Array2<f64>)> {
-    use crate::engine::Axis as Of;
-    let heads = match scene.site.activation.row().axes {
-        [Of::Head | Of::KeyHead, ..] => scene.exact()?.shape()[0],
-        [_, Of::QueryFeature | Of::KeyFeature] => y.ncols() / scene.config().head_dim,
-        _ => return None,
-    };
+    let (heads, _) = scene.node().heads()?;
     let width = y.ncols() / heads;
     let mut fitted = f.clone();
     let mut words = Vec::new();

@@ -6,19 +6,21 @@
 use ndarray::{ArrayView3, ArrayViewD, Ix2, Ix3};
 
 use super::Scene;
+use super::rope::rotation;
 use crate::ops::{Frequencies, Pairs};
 
 /// A complex number.
 type Complex = (f64, f64);
 
 /// Correlations of output with input, `[row][pair]`, summed over heads; none where shapes do not allow it.
-fn correlations(scene: &Scene, pairs: Pairs) -> Option<Vec<Vec<Complex>>> {
+fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
+    let own = rotation(scene)?;
     let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
     let (heads, rows, width) = y.dim();
     let x = scene.input(0)?;
     let x = by_head(x, width)?;
-    let half = width / 2;
-    let channels = |i: usize| match pairs {
+    let half = own.frequencies.speeds().len();
+    let channels = |i: usize| match own.pairs {
         Pairs::Halves => (i, i + half),
         Pairs::Adjacent => (2 * i, 2 * i + 1),
     };
@@ -46,8 +48,8 @@ fn by_head(x: ArrayViewD<'_, f64>, width: usize) -> Option<ArrayView3<'_, f64>> 
 /// The position that each row was rotated to, if the speeds are the model's.
 pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
     const FURTHER: i64 = 16;
-    let seen = correlations(scene, Pairs::Halves)?;
-    let speeds = scene.config().frequencies.speeds();
+    let seen = correlations(scene)?;
+    let speeds = rotation(scene)?.frequencies.speeds();
     let last = i64::try_from(scene.first + seen.len()).ok()?;
     let fits = |row: &[Complex], position: i64| {
         let agreement = |((re, im), speed): (&Complex, &f32)| {
@@ -63,7 +65,7 @@ pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
 
 /// The speed of each pair, if rows stand one position apart from each other, and not all at one.
 pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
-    let mut seen = correlations(scene, Pairs::Halves)?;
+    let mut seen = correlations(scene)?;
     if scene.first == 1 {
         // A row at position 0 stands as it is.
         seen.insert(0, vec![(1.0, 0.0); seen[0].len()]);

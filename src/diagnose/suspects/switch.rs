@@ -7,11 +7,12 @@ use super::scene::Scene;
 use super::search::Accused;
 use super::{Suspect, Variant, all, named};
 use crate::diagnose::finding::ranges;
-use crate::engine::{Activation, Alteration, Edit, Op, Site, Step};
+use crate::engine::{Alteration, Edit, Graph, Missed, Role, Site};
 use crate::model::Model;
 
 /// Ops that read what other ops of the same suspect have made wrong: changed as well, they would undo it.
-const UNDOING: &[(&str, &[Activation])] = &[("gate_up_swapped", &[Activation::ActFn, Activation::ActMul])];
+const UNDOING: &[(&str, &[Role])] =
+    &[("gate_up_swapped", &[Role::ActFn, Role::ActMul, Role::ExpertAct, Role::ExpertActMul])];
 
 /// Ids that are offered for one that is mistyped.
 const OFFERED: usize = 4;
@@ -56,13 +57,13 @@ pub fn alterations(
     if suspect.ops.is_empty() {
         return Err(format!("{} cannot be switched on: it is a mistake of a dump, not of an op", suspect.id));
     }
-    let ways: Vec<(Site, Vec<Variant>)> = sites(model, suspect, layers)
+    let ways: Vec<(Site, Vec<Variant>)> = sites(&model.graph, suspect, layers)
         .into_iter()
         .map(|site| (site, (suspect.variants)(&Scene::without_dump(model, site))))
         .filter(|(_, variants)| !variants.is_empty())
         .collect();
     let Some((_, most)) = ways.iter().max_by_key(|(_, variants)| variants.len()) else {
-        return Err(format!("{} cannot be switched on: {}", suspect.id, why_not(model, suspect)));
+        return Err(format!("{} cannot be switched on: {}", suspect.id, why_not(&model.graph, suspect)));
     };
     let index = which.map_or(Some(0), |which| which.checked_sub(1));
     let Some(variant) = index.and_then(|index| most.get(index)) else {
@@ -71,10 +72,13 @@ pub fn alterations(
         return Err(format!("{} has {} ways here: {}", suspect.id, most.len(), listed.join("; ")));
     };
     let chosen = || ways.iter().filter_map(|(site, variants)| Some((*site, variants.get(index?)?)));
+    let missed = |missed: Missed| format!("{} cannot be switched on: {missed}", suspect.id);
+    chosen().try_for_each(|(site, variant)| variant.edit.check(model, site)).map_err(missed)?;
     // Of weights, every layer has its own words.
     let same = chosen().all(|(_, other)| other.words == variant.words);
     let words = if same { variant.words.clone() } else { suspect.summary.to_string() };
-    Ok((words, chosen().map(|(site, variant)| on(site, &variant.edit)).collect()))
+    let changed = chosen().filter(|(_, variant)| variant.edit != Edit::Keep);
+    Ok((words, changed.map(|(site, variant)| on(site, variant.edit.clone())).collect()))
 }
 
 /// The mistake that was found in one place, made in others, too: the same op of other layers, or its twin for the keys.
@@ -87,52 +91,58 @@ pub fn spread(model: &Arc<Model>, accused: &Accused, others: &[Site]) -> Vec<Alt
         let said = format!(": {words}");
         accused.summary.ends_with(&said) || accused.summary.contains(&format!("{said} ("))
     };
+    let graph = &model.graph;
+    let layer = |site: Site| graph[site].layer.unwrap_or_default().cast_signed();
+    let from = accused.sites.first().map_or(0, |site| layer(*site));
     let altered = |site: Site| {
         let scene = Scene::without_dump(model, site);
         let mut same = suspect.map(|suspect| (suspect.variants)(&scene)).unwrap_or_default();
         same.retain(|variant| says(&variant.words));
-        match &same[..] {
-            [variant] => Some(on(site, &variant.edit)),
-            _ => (!has_weights(site)).then(|| on(site, edit)),
-        }
+        let edit = match &same[..] {
+            [variant] => variant.edit.clone(),
+            _ if scene.op().has_weights() => return None,
+            _ => edit.moved(graph, layer(site) - from)?,
+        };
+        edit.check(model, site).is_ok().then(|| on(site, edit))
     };
-    let own = accused.sites.iter().map(|site| on(*site, edit));
+    let own = accused.sites.iter().map(|site| on(*site, edit.clone()));
     let others = others.iter().filter(|site| !accused.sites.contains(site));
     own.chain(others.filter_map(|site| altered(*site))).collect()
 }
 
 /// Where alterations are: `layers 0-3, 7`, `norm`, `layers 0-3 and lm_head`.
-pub fn place(alterations: &[Alteration]) -> String {
+pub fn place(alterations: &[Alteration], graph: &Graph) -> String {
     let sites: BTreeSet<Site> = alterations.iter().flat_map(|alteration| alteration.sites.iter().copied()).collect();
-    let layers: BTreeSet<usize> = sites.iter().filter_map(|site| site.in_layer()).collect();
+    let layers: BTreeSet<usize> = sites.iter().filter_map(|site| graph[*site].layer).collect();
     let layers: Vec<usize> = layers.into_iter().collect();
     let word = match layers[..] {
         [] => None,
         [one] => Some(format!("layer {one}")),
         _ => Some(format!("layers {}", ranges(&layers))),
     };
-    let others = sites.iter().filter(|site| site.in_layer().is_none()).map(|site| site.short());
+    let others = sites.iter().filter(|site| graph[**site].layer.is_none()).map(|site| graph.short(*site).to_string());
     word.into_iter().chain(others).collect::<Vec<_>>().join(" and ")
 }
 
-fn sites(model: &Model, suspect: &Suspect, layers: &[usize]) -> Vec<Site> {
-    let of_op = |op: &Activation| -> Vec<Site> {
+fn sites(graph: &Graph, suspect: &Suspect, layers: &[usize]) -> Vec<Site> {
+    let of_op = |op: &Role| -> Vec<Site> {
         if op.row().per_layer {
-            layers.iter().map(|layer| Site::new(*layer, *op)).collect()
+            layers.iter().filter_map(|layer| graph.in_layer(*layer, *op)).collect()
         } else {
-            vec![Site::whole(*op)]
+            graph.whole(*op).into_iter().collect()
         }
     };
-    suspect.ops.iter().filter(|op| op.exists(&model.config) && !undoes(suspect, **op)).flat_map(of_op).collect()
+    suspect.ops.iter().filter(|op| !undoes(suspect, Some(**op))).flat_map(of_op).collect()
 }
 
 /// Whether a suspect in all of its ops is none.
-pub(super) fn undoes(suspect: &Suspect, op: Activation) -> bool {
-    UNDOING.iter().any(|(id, ops)| *id == suspect.id && ops.contains(&op))
+pub(super) fn undoes(suspect: &Suspect, op: Option<Role>) -> bool {
+    UNDOING.iter().any(|(id, ops)| *id == suspect.id && op.is_some_and(|op| ops.contains(&op)))
 }
 
-fn why_not(model: &Model, suspect: &Suspect) -> String {
-    let lacks: Vec<&str> = suspect.ops.iter().filter(|op| !op.exists(&model.config)).map(|op| op.row().short).collect();
+/// The ops of which a suspect comes first, where a model has none of them, say why it cannot be made.
+fn why_not(graph: &Graph, suspect: &Suspect) -> String {
+    let lacks: Vec<&str> = suspect.ops.iter().take_while(|op| !graph.has(**op)).map(|op| op.short()).collect();
     if lacks.is_empty() {
         "this model has nothing that it changes, or only a dump tells by how much (key d, at the divergence)".into()
     } else {
@@ -140,26 +150,6 @@ fn why_not(model: &Model, suspect: &Suspect) -> String {
     }
 }
 
-/// An edit at a site; where it was made for other rows than a forward has, the op stays as it is.
-fn on(site: Site, edit: &Edit) -> Alteration {
-    let edit = Arc::clone(edit);
-    let fitting = move |step: &mut Step| {
-        let right = step.clone();
-        edit(step);
-        let rows = step.span.ids.len();
-        let fits = |op: &Op| !matches!(op, Op::Rope(rotation) if rotation.positions.len() != rows);
-        if !step.ops.iter().chain(step.prepare.iter().map(|(_, op)| op)).all(fits) {
-            *step = right;
-        }
-    };
-    Alteration { sites: [site].into(), edit: Arc::new(fitting) }
-}
-
-/// Whether a changed op holds weights, which belong to one layer.
-fn has_weights(site: Site) -> bool {
-    use Activation as A;
-    !matches!(
-        site.activation,
-        A::QRope | A::KRope | A::Scores | A::Probs | A::Context | A::ResidMid | A::ActFn | A::ActMul | A::Block
-    )
+fn on(site: Site, edit: Edit) -> Alteration {
+    Alteration { sites: [site].into(), edit }
 }

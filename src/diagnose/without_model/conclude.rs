@@ -8,6 +8,7 @@ use crate::diagnose::part::Worst;
 use crate::diagnose::precision::Precision;
 use crate::diagnose::report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
 use crate::dump::{self, Pair};
+use crate::engine::Op;
 
 /// A chained error above this is more than f32 rounding.
 const UNEXPLAINED: f64 = 1e-3;
@@ -23,8 +24,8 @@ const SIDES: [&str; 2] = ["reference", "candidate"];
 /// Makes the report.
 pub(super) fn conclude(pair: &Pair, typed: Option<&[u32]>, survey: &Survey, trace: &Trace) -> Report {
     let harmless = |finding: &Finding| {
-        let activation = survey.nodes[finding.at].activation();
-        finding.fate == Fate::Heals && finding.disguise.as_ref().is_some_and(|found| found.harmless(activation))
+        let node = &survey.nodes[finding.at];
+        finding.fate == Fate::Heals && finding.disguise.as_ref().is_some_and(|found| found.harmless(node))
     };
     let (equivalent, counted): (Vec<&Finding>, Vec<&Finding>) = trace.findings.iter().partition(|f| harmless(f));
     // What nothing settles is told beside what is settled.
@@ -34,7 +35,8 @@ pub(super) fn conclude(pair: &Pair, typed: Option<&[u32]>, survey: &Survey, trac
     let deciding = counted.iter().find(|finding| finding.fate == Fate::GoesOn).or(counted.first()).copied();
     let mut notes = notes_of_dumps(pair);
     notes.extend(survey.notes.iter().take(TOLD).cloned());
-    for (side, forward, [a, b]) in survey.doubles.iter().take(TOLD) {
+    for (side, forward, two) in survey.doubles.iter().take(TOLD) {
+        let [a, b] = two.map(|site| pair.graph().name(site));
         let at = if *forward > 0 { format!("@{forward}") } else { String::new() };
         notes.push(format!("{}: {a}{at} and {b}{at} hold the same bits", SIDES[*side]));
     }
@@ -177,7 +179,7 @@ fn first_wrong(node: &Node) -> Option<usize> {
 /// Embeddings that agree in some rows and have nothing in common in others are those of other tokens.
 fn other_tokens(pair: &Pair, survey: &Survey, finding: &Finding) -> Option<String> {
     let node = &survey.nodes[finding.at];
-    let embed = node.activation() == Some(crate::engine::Activation::EmbedTokens);
+    let embed = matches!(node.op(pair.graph()), Some(Op::Embed { .. }));
     let known = pair.reference.ids().is_some() && pair.candidate.ids().is_some();
     let found = node.found.as_ref().filter(|_| embed && !known)?;
     let errors = &found.comparison.row_errors;
@@ -197,12 +199,12 @@ fn divergences(survey: &Survey, trace: &Trace, findings: &[&Finding]) -> Vec<Div
     for finding in findings {
         let node = &survey.nodes[finding.at];
         let same = |(first, _): &&mut (&Finding, Divergence)| {
-            let known = survey.nodes[first.at].activation();
+            let known = survey.nodes[first.at].class;
             let one = first.fate == finding.fate && first.culprit == finding.culprit;
-            known.is_some() && known == node.activation() && one
+            known.is_some() && known == node.class && one
         };
         if let Some((_, divergence)) = merged.iter_mut().find(same) {
-            divergence.layers.extend(node.subject.layer().filter(|layer| !divergence.layers.contains(layer)));
+            divergence.layers.extend(node.layer.filter(|layer| !divergence.layers.contains(layer)));
         } else {
             merged.push((finding, divergence(survey, trace, finding, sentence(survey, trace, finding))));
         }
@@ -215,8 +217,8 @@ fn divergence(survey: &Survey, trace: &Trace, finding: &Finding, summary: String
     let good = (0..finding.at).rev().find(|place| trace.states[*place] == State::InLine);
     Divergence {
         name: node.name(),
-        layers: node.subject.layer().into_iter().collect(),
-        layer: node.subject.layer(),
+        layers: node.layer.into_iter().collect(),
+        layer: node.layer,
         step: node.forward,
         token: first_wrong(node),
         last_good: good.map(|place| survey.nodes[place].name()),
@@ -255,7 +257,7 @@ fn rows(
         let found = node.found.as_ref();
         ActivationRow {
             name: node.name(),
-            layer: node.subject.layer(),
+            layer: node.layer,
             step: node.forward,
             error: node.error(),
             cosine: found.map_or(f64::NAN, |found| found.comparison.cosine),

@@ -4,16 +4,16 @@ use std::fmt;
 
 use ndarray::{ArrayRef, Axis, IxDyn, Zip};
 
-use crate::engine::{Activation as A, Axis as Counted, Site};
+use super::survey::Node as Compared;
+use crate::diagnose::equivalent::Pairs;
+use crate::engine::{Graph, Node, Op};
+use crate::metrics::relative_error;
 
 /// What makes the candidate's tensor equal to the reference's.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Disguise {
-    /// Pairs of channels of a head lie side by side in one, half a head apart in the other.
-    Pairs {
-        /// Whether they lie side by side in the candidate.
-        beside: bool,
-    },
+    /// Pairs of channels of a head lie side by side in one, half a head apart in the other: how the candidate has them.
+    Pairs(Pairs),
     /// Heads are in another order: where the candidate keeps each head of the reference.
     Heads(Vec<usize>),
     /// Heads and tokens have changed places.
@@ -30,26 +30,36 @@ pub(super) enum Disguise {
 
 impl Disguise {
     /// Whether an engine may keep the activation in this form, if what follows agrees.
-    pub(super) fn harmless(&self, activation: Option<A>) -> bool {
+    pub(super) fn harmless(&self, node: &Compared) -> bool {
         match self {
-            Self::Pairs { .. } | Self::Heads(_) | Self::HeadsBeforeTokens | Self::Order => true,
-            Self::Scaled(_) | Self::Shifted | Self::Mask => activation.is_some_and(before_softmax),
+            Self::Pairs(_) | Self::Heads(_) | Self::HeadsBeforeTokens | Self::Order => true,
+            Self::Scaled(_) | Self::Shifted | Self::Mask => node.before_softmax,
         }
     }
 }
 
-/// What only reaches the stream through the softmax.
-pub(super) fn before_softmax(activation: A) -> bool {
-    matches!(activation, A::QProj | A::KProj | A::QNorm | A::KNorm | A::QRope | A::KRope | A::Scores)
+/// By node: whether it only reaches the stream through a softmax.
+pub(super) fn before_softmax(graph: &Graph) -> Vec<bool> {
+    // Of its readers so far: whether there is one, and whether all are a softmax or before one.
+    let mut readers = vec![(false, true); graph.len()];
+    for site in graph.sites().rev() {
+        let (read, all) = readers[site.index()];
+        let before = matches!(graph[site].op, Op::Softmax) || (read && all);
+        for read in &graph[site].reads {
+            let (any, all) = &mut readers[read.site().index()];
+            (*any, *all) = (true, *all && before);
+        }
+    }
+    readers.into_iter().map(|(read, all)| read && all).collect()
 }
 
 impl fmt::Display for Disguise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pairs { beside: true } => f.write_str(
+            Self::Pairs(Pairs::SideBySide) => f.write_str(
                 "the candidate keeps side by side (2i, 2i+1) the channels that the reference keeps half a head apart",
             ),
-            Self::Pairs { beside: false } => f.write_str(
+            Self::Pairs(Pairs::HalfApart) => f.write_str(
                 "the candidate keeps half a head apart the channels that the reference keeps side by side (2i, 2i+1)",
             ),
             Self::Heads(order) => write!(f, "the reference's heads are the candidate's heads {order:?}"),
@@ -67,7 +77,7 @@ const SORTED: f64 = 1e-3;
 
 /// Finds the disguise under which the error is at most `limit`, other than another order of heads or of their channels.
 pub(super) fn find(
-    site: Site,
+    node: &Node,
     reference: &ArrayRef<f32, IxDyn>,
     candidate: &ArrayRef<f32, IxDyn>,
     limit: f64,
@@ -75,21 +85,16 @@ pub(super) fn find(
     if reference.shape() != candidate.shape() {
         return None;
     }
-    if site.activation.row().axes.contains(&Counted::Key) && reference.ndim() == 3 {
+    if node.has_keys() && reference.ndim() == 3 {
         return of_scores(reference, candidate, limit);
     }
-    scaled(reference, candidate, limit).or_else(|| sorted(reference, candidate, limit))
+    scaled(reference, candidate, limit)
+        .or_else(|| sorted(row_axis(node, reference.ndim())?, reference, candidate, limit))
 }
 
-/// Relative L2 error.
-pub(super) fn error<'a>(values: impl IntoIterator<Item = &'a f32>, expected: impl IntoIterator<Item = &'a f32>) -> f64 {
-    let (mut difference, mut norm) = (0.0, 0.0);
-    for (a, b) in values.into_iter().zip(expected) {
-        let (a, b) = (f64::from(*a), f64::from(*b));
-        difference += (a - b) * (a - b);
-        norm += b * b;
-    }
-    if difference == 0.0 { 0.0 } else { (difference / norm).sqrt() }
+/// The axis of the rows of values that may not stand in the layout of their node.
+pub(super) fn row_axis(node: &Node, axes: usize) -> Option<Axis> {
+    if axes == node.axes.len() { Some(Axis(node.row_axis())) } else { axes.checked_sub(2).map(Axis) }
 }
 
 fn of_scores(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>, limit: f64) -> Option<Disguise> {
@@ -104,7 +109,7 @@ fn of_scores(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>,
         }
     });
     // A triangle is masked at most, and its diagonal is not.
-    if one > 0 && both > one && error(&candidate, &reference) <= limit {
+    if one > 0 && both > one && relative_error(&candidate, &reference) <= limit {
         return Some(Disguise::Mask);
     }
     if let Some(found) = scaled(&reference, &candidate, limit) {
@@ -119,7 +124,7 @@ fn of_scores(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>,
         }
         shifted
     };
-    (error(&shift(&candidate), &shift(&reference)) <= limit).then_some(Disguise::Shifted)
+    (relative_error(&shift(&candidate), &shift(&reference)) <= limit).then_some(Disguise::Shifted)
 }
 
 /// Whether the values are those of the reference times a number that is not 1.
@@ -136,9 +141,12 @@ pub(super) fn scaled(
     (fits && (factor - 1.0).abs() > limit).then_some(Disguise::Scaled(factor))
 }
 
-fn sorted(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>, limit: f64) -> Option<Disguise> {
-    // The axis before the last is that of the rows.
-    let row = Axis(reference.ndim().checked_sub(2)?);
+fn sorted(
+    row: Axis,
+    reference: &ArrayRef<f32, IxDyn>,
+    candidate: &ArrayRef<f32, IxDyn>,
+    limit: f64,
+) -> Option<Disguise> {
     if reference.len_of(row) < 2 || reference.len() / reference.len_of(row) < 8 {
         return None;
     }
@@ -152,12 +160,14 @@ fn sorted(reference: &ArrayRef<f32, IxDyn>, candidate: &ArrayRef<f32, IxDyn>, li
             })
             .collect()
     };
-    (error(&order(candidate), &order(reference)) <= limit.min(SORTED)).then_some(Disguise::Order)
+    (relative_error(&order(candidate), &order(reference)) <= limit.min(SORTED)).then_some(Disguise::Order)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Role as A;
+    use crate::model::{Spec, lower::lower};
     use ndarray::{Array, ArrayD};
 
     /// Numbers without a pattern.
@@ -169,12 +179,32 @@ mod tests {
         })
     }
 
+    fn graph(family: &str) -> Graph {
+        let text = format!(r#"{{"model_type": "{family}", "num_hidden_layers": 1, "n_layer": 1}}"#);
+        lower(&Spec::from_json(&text, "config.json").expect("a config").0)
+    }
+
     #[track_caller]
-    fn check(activation: A, shape: &[usize], change: impl Fn(&ArrayD<f32>) -> ArrayD<f32>, expected: Option<Disguise>) {
+    fn check(role: A, shape: &[usize], change: impl Fn(&ArrayD<f32>) -> ArrayD<f32>, expected: Option<Disguise>) {
         let reference = numbers(shape);
         let candidate = change(&reference).as_standard_layout().into_owned();
-        let found = find(Site::new(0, activation), &reference, &candidate, 1e-5);
+        let graph = graph("llama");
+        let site = graph.in_layer(0, role).expect("a role of a layer");
+        let found = find(&graph[site], &reference, &candidate, 1e-5);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn queries_keys_and_scores_only_reach_the_stream_through_the_softmax() {
+        for (family, expected) in
+            [("qwen3", "q_proj k_proj q_norm k_norm q_rope k_rope scores"), ("gpt2", "q k attn.scores")]
+        {
+            let (graph, mut words) = (graph(family), expected.split(' '));
+            for (site, before) in graph.sites().zip(before_softmax(&graph)) {
+                assert!(!before || words.next().is_some_and(|word| graph[site].label.ends_with(word)), "{site:?}");
+            }
+            assert_eq!(words.next(), None, "{family}");
+        }
     }
 
     #[test]

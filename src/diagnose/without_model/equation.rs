@@ -3,13 +3,14 @@
 //! Where a number is free (the scale of the scores, the weight of a norm, the function of the MLP, the pairs of RoPE), what
 //! fits is found out, and said.
 
-use ndarray::ArrayD;
+use ndarray::{Array3, ArrayD, ArrayViewD};
 
 use super::survey::{Survey, read};
 use crate::diagnose::part::Part;
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Pair, Subject};
-use crate::engine::{Activation as A, Site};
+use crate::engine::{Op, Site};
+use crate::ops::{self, Rounding, split_heads};
 
 mod attention;
 mod elementwise;
@@ -36,17 +37,17 @@ pub(super) struct Check {
 }
 
 /// How far a tensor is from what it should be, in units of the last place of what went into it.
-pub(super) struct Residual {
+struct Residual {
     /// Relative precision that would explain the difference.
-    pub(super) unit: f64,
+    unit: f64,
     /// Whether engines do this op in a lower precision than they keep its result.
-    pub(super) loose: bool,
-    pub(super) how: Option<String>,
+    loose: bool,
+    how: Option<String>,
 }
 
 impl Residual {
     /// `pairs` are (what is there, what should be, the sum of the sizes of what went in).
-    pub(super) fn of(pairs: impl Iterator<Item = (f64, f64, f64)>) -> Self {
+    fn of(pairs: impl Iterator<Item = (f64, f64, f64)>) -> Self {
         let (mut difference, mut sizes) = (0.0, 0.0);
         for (is, should, size) in pairs.filter(|(is, should, _)| is.is_finite() && should.is_finite()) {
             difference += (is - should) * (is - should);
@@ -67,29 +68,36 @@ const FAILS: f64 = 32.0;
 const FAILS_LOOSELY: f64 = 4.0;
 
 /// The tensors of one side of one forward.
-pub(super) struct Own<'a> {
+struct Own<'a> {
     pair: &'a Pair,
     side: usize,
-    pub(super) forward: usize,
+    forward: usize,
 }
 
 impl Own<'_> {
-    pub(super) fn part(&self, layer: usize, activation: A) -> Result<Option<Part>, dump::Error> {
-        let subject = Subject::Site(Site::new(layer, activation));
-        let [reference, candidate] = read(self.pair, self.forward, &subject)?.parts;
+    fn part(&self, site: Site) -> Result<Option<Part>, dump::Error> {
+        let [reference, candidate] = read(self.pair, self.forward, &Subject::Site(site))?.parts;
         Ok(if self.side == 0 { reference } else { candidate })
     }
 
-    fn values(&self, layer: usize, activation: A) -> Result<Option<ArrayD<f32>>, dump::Error> {
-        Ok(self.part(layer, activation)?.map(|part| part.values.into_owned()))
+    fn values(&self, site: Site) -> Result<Option<ArrayD<f64>>, dump::Error> {
+        Ok(self.part(site)?.map(|part| part.values.mapv(f64::from)))
     }
 
-    /// The residual stream as it enters a layer.
-    fn entering(&self, layer: usize) -> Result<Option<ArrayD<f32>>, dump::Error> {
-        match layer.checked_sub(1) {
-            Some(before) => self.values(before, A::Block),
-            None => self.values(0, A::EmbedTokens),
-        }
+    /// `[head, token, channel]`
+    fn heads(&self, site: Site) -> Result<Option<Array3<f64>>, dump::Error> {
+        Ok(self.part(site)?.and_then(|part| self.split(site, &part)))
+    }
+
+    /// The same, if it has all rows and keys.
+    fn whole(&self, site: Site) -> Result<Option<Array3<f64>>, dump::Error> {
+        let is_whole = |part: &Part| part.rows.len() == self.pair.tokens(self.forward) && part.first_key == 0;
+        Ok(self.part(site)?.filter(is_whole).and_then(|part| self.split(site, &part)))
+    }
+
+    fn split(&self, site: Site, part: &Part) -> Option<Array3<f64>> {
+        let width = self.pair.graph()[site].heads().map_or(0, |(_, width)| width);
+        split_heads(part.values.mapv(f64::from).view(), width)
     }
 
     /// Position of the forward's first token.
@@ -107,28 +115,22 @@ pub(super) fn check(
     site: Site,
 ) -> Result<Check, dump::Error> {
     let own = Own { pair, side, forward };
-    let layer = site.layer;
-    let residual = match site.activation {
-        A::ResidMid | A::Block => sum(&own, site)?,
-        A::ActFn => elementwise::function(own.values(layer, A::ActFn)?, own.values(layer, A::GateProj)?),
-        A::ActMul => match (own.values(layer, A::ActFn)?, own.values(layer, A::UpProj)?) {
-            (Some(act), Some(up)) => elementwise::product(own.values(layer, A::ActMul)?, &act, &up),
-            (None, Some(up)) => elementwise::gated(own.values(layer, A::ActMul)?, own.values(layer, A::GateProj)?, &up),
-            _ => None,
-        },
-        A::InputNorm => elementwise::norm(own.values(layer, A::InputNorm)?, own.entering(layer)?),
-        A::PostAttentionNorm => {
-            elementwise::norm(own.values(layer, A::PostAttentionNorm)?, own.values(layer, A::ResidMid)?)
+    let graph = pair.graph();
+    let (op, reads) = (&graph[site].op, graph[site].reads.iter().map(|read| read.site()).collect::<Vec<Site>>());
+    let residual = match (op, reads.as_slice()) {
+        (Op::Sum { .. }, _) => sum(&own, site)?,
+        (Op::Activate(_), [x]) => {
+            let of = format!("of {}", graph[*x].label);
+            elementwise::function(own.values(site)?, own.values(*x)?, None, &of)
         }
-        A::FinalNorm => {
-            let last = pair.config().num_hidden_layers - 1;
-            elementwise::norm(own.values(0, A::FinalNorm)?, own.values(last, A::Block)?)
-        }
-        A::Probs => attention::softmax(own.part(layer, A::Probs)?, own.part(layer, A::Scores)?, own.first()),
+        (Op::Multiply, [a, b]) => product(&own, site, *a, *b)?,
+        (Op::Norm { head_dim: None, .. }, [x]) => elementwise::norm(op, own.values(site)?, own.values(*x)?),
+        (Op::Cap(_), [x]) => elementwise::cap(own.values(site)?, own.values(*x)?),
+        (Op::Softmax, [scores]) => attention::softmax(own.part(site)?, own.part(*scores)?, own.first()),
         _ if !pair.heads_known() => None,
-        A::QRope | A::KRope => attention::rotation(&own, pair.config(), site)?,
-        A::Scores => attention::scores(&own, pair.config(), layer)?,
-        A::Context => attention::context(&own, pair.config(), layer)?,
+        (Op::Rope(rotate), [x]) => attention::rotation(&own, rotate, site, *x)?,
+        (Op::Scores(scoring), [q, k]) if forward == 0 => attention::scores(&own, scoring, site, *q, *k)?,
+        (Op::Context { .. }, [p, v]) if forward == 0 => attention::context(&own, site, *p, *v)?,
         _ => None,
     };
     Ok(residual
@@ -151,25 +153,59 @@ fn judged(residual: Residual, own: Precision) -> Check {
     Check { closure, how }
 }
 
-/// `resid_mid` is what enters plus `o_proj`; the block's output is that plus `down_proj`.
+/// What is nearest of several things that an engine may do, its name kept if it is near at all.
+fn nearest(tried: impl Iterator<Item = Residual>) -> Option<Residual> {
+    let best = tried.min_by(|a, b| a.unit.total_cmp(&b.unit))?;
+    Some(if best.unit < 1e-2 { best } else { Residual { how: None, ..best } })
+}
+
+/// The sum of what is added up.
 fn sum(own: &Own, site: Site) -> Result<Option<Residual>, dump::Error> {
-    let Some(out) = own.values(site.layer, site.activation)? else { return Ok(None) };
-    let middle = if site.activation == A::Block { own.values(site.layer, A::ResidMid)? } else { None };
-    let mut terms = match middle {
-        Some(middle) => vec![Some(middle)],
-        None => vec![own.entering(site.layer)?, own.values(site.layer, A::OProj)?],
-    };
-    if site.activation == A::Block {
-        terms.push(own.values(site.layer, A::DownProj)?);
-    }
-    let Some(terms) = terms.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-    if terms.iter().any(|term| term.shape() != out.shape()) {
+    let (Some(out), Some(parts)) = (own.values(site)?, parts(own, site)?) else { return Ok(None) };
+    if parts.iter().any(|(part, _)| part.shape() != out.shape()) {
         return Ok(None);
     }
-    let mut terms: Vec<_> = terms.iter().map(|term| term.iter()).collect();
-    Ok(Some(Residual::of(out.iter().map(|out| {
-        let parts: Vec<f64> = terms.iter_mut().filter_map(Iterator::next).map(|term| f64::from(*term)).collect();
-        let size: f64 = parts.iter().map(|part| part.abs()).sum();
-        (f64::from(*out), parts.iter().sum(), size + f64::from(*out).abs())
-    }))))
+    let factors: Vec<f64> = parts.iter().map(|(_, factor)| *factor).collect();
+    let views: Vec<ArrayViewD<f64>> = parts.iter().map(|(part, _)| part.view()).collect();
+    let should = ops::weighted_sum(&views, &factors, Rounding::None);
+    let sizes =
+        parts.iter().fold(out.mapv(f64::abs), |sizes, (part, factor)| sizes + part.mapv(|v| (v * factor).abs()));
+    Ok(Some(Residual::of(out.iter().zip(&should).zip(&sizes).map(|((out, should), size)| (*out, *should, *size)))))
+}
+
+/// A part of a sum, and its factor.
+type Summand = (ArrayD<f64>, f64);
+
+/// What a sum adds up: in the place of a sum that was not dumped, what that adds up. The stream has to be there.
+fn parts(own: &Own, site: Site) -> Result<Option<Vec<Summand>>, dump::Error> {
+    let graph = own.pair.graph();
+    let Op::Sum { factors } = &graph[site].op else { return Ok(None) };
+    let mut found = Vec::new();
+    for (read, factor) in graph[site].reads.iter().map(|read| read.site()).zip(factors) {
+        let inner = match own.values(read)? {
+            Some(values) => vec![(values, 1.0)],
+            None if graph.is_stream(read) => return Ok(None),
+            None => match parts(own, read)? {
+                Some(inner) => inner,
+                None => return Ok(None),
+            },
+        };
+        found.extend(inner.into_iter().map(|(values, own)| (values, own * factor)));
+    }
+    Ok(Some(found))
+}
+
+/// The product of two; where the first is an activation function that was not dumped, of what that reads.
+fn product(own: &Own, site: Site, a: Site, b: Site) -> Result<Option<Residual>, dump::Error> {
+    let graph = own.pair.graph();
+    let (out, first, second) = (own.values(site)?, own.values(a)?, own.values(b)?);
+    let inner = graph[a].reads.first().filter(|_| matches!(graph[a].op, Op::Activate(_)));
+    Ok(match (first, second, inner) {
+        (Some(first), Some(second), _) => elementwise::product(out, first, second),
+        (None, Some(second), Some(x)) => {
+            let of = format!("of {}, times {}", graph[x.site()].label, graph[b].label);
+            elementwise::function(out, own.values(x.site())?, Some(second), &of)
+        }
+        _ => None,
+    })
 }

@@ -1,14 +1,15 @@
 //! One tensor that stands out: what became of it, whose it is, and what else is known about it.
 
-use super::disguise::{Disguise, before_softmax};
+use super::disguise::Disguise;
 use super::equation::{Check, Closure, check};
 use super::flow::{Fate, State};
 use super::label;
 use super::survey::{Survey, read};
 use super::trace::Trace;
+use crate::diagnose::equivalent::Pairs;
 use crate::diagnose::report::Culprit;
 use crate::dump::{self, Pair};
-use crate::engine::{Activation as A, Axis, Site, inputs};
+use crate::engine::{Graph, Op, Site};
 
 /// One tensor that stands out.
 #[derive(Debug)]
@@ -35,9 +36,9 @@ impl Trace {
         fate: Fate,
         disguise: Option<&Disguise>,
     ) -> Result<Fate, dump::Error> {
-        let harmless = disguise.is_some_and(|disguise| disguise.harmless(survey.nodes[at].activation()));
+        let harmless = disguise.is_some_and(|disguise| disguise.harmless(&survey.nodes[at]));
         match fate {
-            Fate::Open if self.turned_alike(survey, at, disguise) => Ok(Fate::Heals),
+            Fate::Open if self.turned_alike(pair, survey, at, disguise) => Ok(Fate::Heals),
             Fate::Open if disguise.is_none() && self.is_rightly_named(pair, survey, at)? => Ok(Fate::GoesOn),
             Fate::GoesOn if matched_by_rope(pair, survey, at, disguise)? => Ok(Fate::Heals),
             Fate::Heals if !harmless => self.used(pair, survey, at),
@@ -70,35 +71,28 @@ impl Trace {
     }
 
     /// Whether rotated q and k are in one and the same other order: their products are those of the reference.
-    fn turned_alike(&self, survey: &Survey, at: usize, disguise: Option<&Disguise>) -> bool {
-        let node = &survey.nodes[at];
-        let Some(layer) = node.subject.layer().filter(|_| node.activation().is_some_and(before_softmax)) else {
-            return false;
-        };
-        let order = |activation| {
-            let place = survey.compared(node.forward, Site::new(layer, activation))?;
-            self.searched.get(&place)?.as_ref()
-        };
-        let pairs = matches!(disguise, Some(Disguise::Pairs { .. }));
-        pairs && order(A::QRope) == disguise && order(A::KRope) == disguise
+    fn turned_alike(&self, pair: &Pair, survey: &Survey, at: usize, disguise: Option<&Disguise>) -> bool {
+        let (graph, node) = (pair.graph(), &survey.nodes[at]);
+        let scores = node.subject.site().and_then(|site| behind(graph, site, |op| matches!(op, Op::Scores(_))));
+        let order = |site| self.searched.get(&survey.compared(node.forward, site)?)?.as_ref();
+        let turned = |(scores, _): (Site, Site)| graph[scores].reads.iter().all(|read| order(read.site()) == disguise);
+        matches!(disguise, Some(Disguise::Pairs(_))) && scores.is_some_and(turned)
     }
 
     /// Where both q and k stand out and the scores agree, they may have been used all the same: a turn of both by one angle
     /// cancels out.
     fn used(&self, pair: &Pair, survey: &Survey, at: usize) -> Result<Fate, dump::Error> {
-        let node = &survey.nodes[at];
-        let partner = match node.activation() {
-            Some(A::QProj | A::QNorm | A::QRope) => A::KRope,
-            Some(A::KProj | A::KNorm | A::KRope) => A::QRope,
-            _ => return Ok(Fate::Heals),
-        };
-        let here = |activation| Site::new(node.subject.layer().unwrap_or(0), activation);
-        let out = survey.compared(node.forward, here(partner)).is_some_and(|place| self.states[place] == State::Out);
-        if !out {
+        let (graph, node) = (pair.graph(), &survey.nodes[at]);
+        let Some(site) = node.subject.site() else { return Ok(Fate::Heals) };
+        let scores = behind(graph, site, |op| matches!(op, Op::Scores(_)));
+        let Some((scores, own)) = scores else { return Ok(Fate::Heals) };
+        let mut partners = graph[scores].reads.iter().map(|read| read.site()).filter(|read| *read != own);
+        let out = |read| survey.compared(node.forward, read).is_some_and(|place| self.states[place] == State::Out);
+        if !partners.any(out) {
             return Ok(Fate::Heals);
         }
         for side in 0..2 {
-            match check(pair, survey, side, node.forward, here(A::Scores))?.closure {
+            match check(pair, survey, side, node.forward, scores)?.closure {
                 Closure::Holds(_) => {}
                 Closure::Fails => return Ok(Fate::Heals),
                 Closure::Unknown => return Ok(Fate::Open),
@@ -119,7 +113,7 @@ impl Trace {
         let errors = node.found.as_ref().map(|found| found.comparison.row_errors.as_slice()).unwrap_or_default();
         let agrees = |row: &usize| errors.get(*row).is_some_and(|error| *error <= self.limits[at]);
         let rows: Vec<usize> = [0, errors.len().saturating_sub(1)].into_iter().filter(agrees).collect();
-        let plain = node.subject.site().is_some_and(|site| site.activation.row().axes.first() == Some(&Axis::Token));
+        let plain = node.subject.site().is_some_and(|site| pair.graph()[site].row_axis() == 0);
         let Some(reference) = read(pair, node.forward, &node.subject)?.parts[0].take().filter(|_| plain) else {
             return Ok(!rows.is_empty());
         };
@@ -142,7 +136,11 @@ impl Trace {
             if finding.culprit == Culprit::Unknown && labels.len() == 1 {
                 finding.culprit = whose;
             }
-            finding.said.push(format!("the {own}'s {} equals the {other}'s {}", node.subject, label.really));
+            finding.said.push(format!(
+                "the {own}'s {} equals the {other}'s {}",
+                node.label,
+                pair.graph().name(label.really)
+            ));
         }
         if let Some(side) = label::before_weight(pair, survey, finding.at, limit)? {
             finding.said.push(format!("the {}'s is the norm before its weight", sides[side].0));
@@ -157,10 +155,24 @@ impl Trace {
             finding.fate = Fate::Heals;
         } else if finding.fate == Fate::Open && !labels.is_empty() {
             finding.fate = Fate::Heals;
-        } else if finding.fate == Fate::Open && node.subject.layer() == Some(pair.config().num_hidden_layers - 1) {
+        } else if finding.fate == Fate::Open && node.layer.is_some_and(|layer| layer + 1 == pair.graph().layers()) {
             finding.said.push("Hugging Face's last hidden_states is after the final norm".into());
         }
         Ok(())
+    }
+}
+
+/// The op of some kind that a query or key ends up in, and what that reads of it.
+fn behind(graph: &Graph, site: Site, wanted: impl Fn(&Op) -> bool) -> Option<(Site, Site)> {
+    let mut at = site;
+    loop {
+        let mut readers = graph.readers(at);
+        let reader = readers.next().filter(|_| readers.next().is_none())?;
+        match &graph[reader].op {
+            op if wanted(op) => return Some((reader, at)),
+            Op::Norm { .. } | Op::Rope(_) => at = reader,
+            _ => return None,
+        }
     }
 }
 
@@ -168,8 +180,8 @@ impl Trace {
 pub(super) fn blame_consumers(pair: &Pair, survey: &Survey, finding: &mut Finding) -> Result<(), dump::Error> {
     let node = &survey.nodes[finding.at];
     let Some(site) = node.subject.site() else { return Ok(()) };
-    let reads = |other: &Site| inputs(*other, pair.config()).into_iter().any(|input| input.site() == site);
     let others = survey.nodes.iter().filter(|other| other.forward == node.forward);
+    let reads = |other: &Site| pair.graph()[*other].reads.iter().any(|read| read.site() == site);
     for other in others.filter_map(|other| other.subject.site()).filter(reads) {
         let checks = [check(pair, survey, 0, node.forward, other)?, check(pair, survey, 1, node.forward, other)?];
         finding.culprit = match (finding.culprit, odd_one(&checks)) {
@@ -201,15 +213,12 @@ fn differently(checks: &[Check; 2]) -> Option<String> {
 /// Whether q or k before RoPE is kept in the order in which each side turns its pairs: then the order is no mistake.
 fn matched_by_rope(pair: &Pair, survey: &Survey, at: usize, disguise: Option<&Disguise>) -> Result<bool, dump::Error> {
     let node = &survey.nodes[at];
-    let (Some(Disguise::Pairs { beside }), Some(site)) = (disguise, node.subject.site()) else { return Ok(false) };
-    let rope = match site.activation {
-        A::QProj | A::QNorm => A::QRope,
-        A::KProj | A::KNorm => A::KRope,
-        _ => return Ok(false),
-    };
+    let (Some(Disguise::Pairs(pairs)), Some(site)) = (disguise, node.subject.site()) else { return Ok(false) };
+    let Some((rope, _)) = behind(pair.graph(), site, |op| matches!(op, Op::Rope(_))) else { return Ok(false) };
     let turns = |side| -> Result<Option<bool>, dump::Error> {
-        let check = check(pair, survey, side, node.forward, Site::new(site.layer, rope))?;
+        let check = check(pair, survey, side, node.forward, rope)?;
         Ok(check.how.map(|how| how.contains("2i")))
     };
-    Ok(turns(0)? == Some(!beside) && turns(1)? == Some(*beside))
+    let beside = *pairs == Pairs::SideBySide;
+    Ok(turns(0)? == Some(!beside) && turns(1)? == Some(beside))
 }

@@ -1,12 +1,11 @@
 //! What follows from what: whether a tensor that stands out was used by what comes after it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use super::curve::Curve;
-use super::disguise::before_softmax;
 use super::survey::{Found, Node, Survey};
 use crate::dump::{Pair, Subject};
-use crate::engine::{Activation as A, Program, Site, inputs};
+use crate::engine::{Graph, Op, Role, Site};
 
 /// What becomes of a tensor that stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,40 +35,42 @@ pub(super) enum State {
 const CLOSER: f64 = 8.0;
 
 /// The consumers of every activation.
-pub(super) struct Flow {
-    consumers: HashMap<Site, Vec<Site>>,
-    program: Program,
+pub(super) struct Flow<'a> {
+    graph: &'a Graph,
+    consumers: Vec<Vec<Site>>,
 }
 
-impl Flow {
-    pub(super) fn new(pair: &Pair) -> Self {
-        let (config, program) = (pair.config(), Program::new(pair.config()));
-        let mut consumers: HashMap<Site, Vec<Site>> = HashMap::new();
-        for site in program.sites() {
-            for input in inputs(*site, config) {
-                consumers.entry(input.site()).or_default().push(*site);
+impl<'a> Flow<'a> {
+    pub(super) fn new(pair: &'a Pair) -> Self {
+        let graph = pair.graph();
+        let mut consumers = vec![Vec::new(); graph.len()];
+        for site in graph.sites() {
+            for read in &graph[site].reads {
+                consumers[read.site().index()].push(site);
             }
         }
-        Self { consumers, program }
+        Self { graph, consumers }
     }
 
     /// What becomes of node `at`; `state` of each node.
     pub(super) fn fate(&self, survey: &Survey, state: &[State], curve: &Curve, at: usize) -> Fate {
         let node = &survey.nodes[at];
-        if node.activation() == Some(A::LmHead) {
+        let nearest = self.nearest(survey, state, at);
+        let graph = self.graph;
+        let ends = |site: Site| graph.output() == Some(site) || (graph.is_head(site) && nearest.is_empty());
+        if node.subject.site().is_some_and(ends) {
             return Fate::GoesOn;
         }
         let coarse = curve.coarse();
-        let blind = blind(node);
+        let in_stream = |site: Site| graph.is_stream(site) || graph.is(site, Role::ResidMid);
         let later = |site: &Site| survey.compared(node.forward, *site);
         let cut = |place: &usize| state[*place] == State::InLine && agrees(node, &survey.nodes[*place]);
-        if !blind
-            && (!coarse || in_stream(node.activation()))
+        if !blind(node)
+            && (!coarse || node.subject.site().is_some_and(in_stream))
             && self.cuts(&node.subject).iter().filter_map(later).any(|p| cut(&p))
         {
             return Fate::Heals;
         }
-        let nearest = self.nearest(survey, state, at);
         if nearest.iter().any(|(place, _)| state[*place] == State::Out) {
             return Fate::GoesOn;
         }
@@ -84,11 +85,11 @@ impl Flow {
         let blind = blind(node);
         let mut open: VecDeque<(Site, bool)> = match &node.subject {
             Subject::Site(site) => self.after(*site).map(|site| (site, true)).collect(),
-            Subject::Named { layer, .. } => layer.iter().map(|layer| (Site::new(*layer, A::Block), false)).collect(),
+            Subject::Named { layer, .. } => self.output(*layer).into_iter().map(|block| (block, false)).collect(),
         };
         let (mut seen, mut found) = (HashSet::new(), Vec::new());
         while let Some((site, direct)) = open.pop_front() {
-            if !seen.insert(site) || (blind && site.activation == A::Probs) {
+            if !seen.insert(site) || (blind && matches!(self.graph[site].op, Op::Softmax)) {
                 continue;
             }
             match survey.compared(node.forward, site) {
@@ -102,36 +103,36 @@ impl Flow {
     }
 
     fn after(&self, site: Site) -> impl Iterator<Item = Site> {
-        self.consumers.get(&site).cloned().unwrap_or_default().into_iter()
+        self.consumers[site.index()].iter().copied()
+    }
+
+    /// The output of a layer.
+    fn output(&self, layer: Option<usize>) -> Option<Site> {
+        self.graph.in_layer(layer?, Role::Block)
     }
 
     /// Everything that the tensor's effect must pass through: the stream behind it.
     fn cuts(&self, subject: &Subject) -> Vec<Site> {
-        let place = match subject {
-            Subject::Site(site) => self.program.position(*site),
-            Subject::Named { layer, .. } => layer.and_then(|layer| self.program.position(Site::new(layer, A::Block))),
+        let (graph, layer) = (self.graph, subject.layer(self.graph));
+        let first = match subject {
+            Subject::Site(site) => Some(site.index() + 1),
+            Subject::Named { layer, .. } => self.output(*layer).map(Site::index),
         };
-        let Some(place) = place else { return Vec::new() };
-        let layer = subject.layer();
-        let behind = self.program.sites().iter().skip(place + usize::from(subject.site().is_some())).copied();
+        let Some(first) = first else { return Vec::new() };
         // Inside its own layer, the block's output is the first point that everything has passed.
-        let all = |site: &Site| match site.activation {
-            A::ResidMid => site.in_layer() != layer,
-            A::Block | A::FinalNorm | A::LmHead => true,
-            _ => false,
+        let all = |site: &Site| {
+            graph.is_stream(*site)
+                || (graph.is(*site, Role::ResidMid) && graph[*site].layer != layer)
+                || graph.tail().is_some_and(|tail| site.index() >= tail)
         };
-        behind.filter(all).collect()
+        graph.sites().skip(first).filter(all).collect()
     }
-}
-
-fn in_stream(activation: Option<A>) -> bool {
-    matches!(activation, Some(A::EmbedTokens | A::ResidMid | A::Block))
 }
 
 /// Over a single key the softmax is 1 whatever q and k are: what follows tells nothing about them.
 fn blind(node: &Node) -> bool {
     let positions = node.found.as_ref().map(Found::wrong_rows).unwrap_or_default();
-    node.activation().is_some_and(before_softmax) && positions.iter().all(|position| *position == 0)
+    node.before_softmax && positions.iter().all(|position| *position == 0)
 }
 
 /// Whether `later` is clearly closer than `node`, in the rows where that stands out.

@@ -5,7 +5,7 @@ use ndarray::ArrayViewD;
 use super::equation::fitted_norm;
 use super::survey::{Survey, read};
 use crate::dump::{self, Pair, Subject};
-use crate::engine::{Activation, Axis, Site};
+use crate::engine::{Counts, Op, Role, Site};
 use crate::metrics;
 
 /// A tensor of one side that is another activation of the other.
@@ -23,10 +23,12 @@ pub(super) fn search(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Res
     let own = read(pair, node.forward, &node.subject)?.parts;
     // At position 0 a rotation changes nothing, so that two names rightly have one value.
     let first = pair.steps().iter().take(node.forward + 1).sum::<usize>() == 1;
-    let per_head = |site: Site| site.activation.row().axes.last() == Some(&Axis::HeadDim);
+    let graph = pair.graph();
+    let own_node = &graph[site];
+    let per_head = !own_node.has_keys() && own_node.axes.iter().any(|axis| matches!(axis.counts, Counts::Heads(_)));
     let alike = |other: &Site| {
-        let same = other.activation.row().axes == site.activation.row().axes && *other != site;
-        same && !(first && other.layer == site.layer && per_head(site))
+        let same = graph[*other].axes == own_node.axes && *other != site;
+        same && !(first && graph[*other].layer == own_node.layer && per_head)
     };
     let others = survey.nodes.iter().filter(|other| other.forward == node.forward);
     let mut best: [Option<(f64, Site)>; 2] = [None, None];
@@ -54,17 +56,17 @@ const EVEN: f64 = 0.02;
 /// after the final norm. It takes three rows, and rows of different sizes, to tell which of the two is the norm.
 pub(super) fn normed(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Option<usize>, dump::Error> {
     let node = &survey.nodes[at];
-    let last = Site::new(pair.config().num_hidden_layers - 1, Activation::Block);
-    if node.subject != Subject::Site(last) {
+    let last = pair.graph().entering(pair.graph().layers());
+    if last.is_none() || node.subject.site() != last {
         return Ok(None);
     }
     let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
     let sides = [&reference.values, &candidate.values];
+    let Some(norm) = pair.graph().whole(Role::FinalNorm) else { return Ok(None) };
     let is_norm = |side: &usize| {
-        let (out, x) = (sides[*side], sides[1 - side]);
-        let Some(fit) = fitted_norm(out, x).filter(|fit| fit.error <= limit) else { return false };
-        let sizes = x.axis_iter(ndarray::Axis(0)).map(size);
-        even(fit.scales.iter().zip(sizes).map(|(scale, size)| scale * size))
+        let fit = fitted_norm(&pair.graph()[norm].op, sides[*side], sides[1 - side]);
+        let fit = fit.filter(|fit| fit.error <= limit);
+        fit.is_some_and(|fit| even(fit.scales.iter().zip(&fit.usual).map(|(scale, usual)| scale / usual)))
     };
     let found: Vec<usize> = (0..2).filter(is_norm).collect();
     Ok(if let [side] = found.as_slice() { Some(*side) } else { None })
@@ -73,15 +75,12 @@ pub(super) fn normed(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Res
 /// The side whose norm stands before its weight: the other's is that, times one number per channel.
 pub(super) fn before_weight(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Option<usize>, dump::Error> {
     let node = &survey.nodes[at];
-    let norms = [Activation::InputNorm, Activation::PostAttentionNorm, Activation::FinalNorm];
-    if node.activation().is_none_or(|activation| !norms.contains(&activation)) {
-        return Ok(None);
-    }
+    let Some(op @ Op::Norm { head_dim: None, .. }) = node.op(pair.graph()) else { return Ok(None) };
     let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
     let sides = [&reference.values, &candidate.values];
     let unweighted = |side: &usize| {
         let (out, x) = (sides[1 - side], sides[*side]);
-        let fit = fitted_norm(out, x).filter(|fit| fit.error <= limit);
+        let fit = fitted_norm(op, out, x).filter(|fit| fit.error <= limit);
         // Every row has the same size before the weight, and another behind it.
         fit.is_some_and(|fit| even(fit.scales.into_iter())) && even(x.axis_iter(ndarray::Axis(0)).map(size))
     };

@@ -9,7 +9,7 @@ use super::survey::{Node, Survey, read};
 use super::{disguise, permutation};
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Pair};
-use crate::engine::{Activation as A, Site};
+use crate::engine::{Graph, Op, Product, Role, Site, Value};
 use crate::metrics;
 
 /// Noise in a tensor, at most, when q, k and v have it alike: weights of four bits make a tenth, of three a quarter.
@@ -32,11 +32,13 @@ pub(super) fn coarser(
     at: usize,
 ) -> Result<Option<Precision>, dump::Error> {
     let node = &survey.nodes[at];
-    let inner = |site: &Site| matches!(site.activation, A::Scores | A::Probs | A::Context | A::ActFn | A::ActMul);
-    let Some(site) = node.subject.site().filter(inner) else { return Ok(None) };
+    let inner =
+        |op: &Op| matches!(op, Op::Scores(_) | Op::Softmax | Op::Context { .. } | Op::Activate(_) | Op::Multiply);
+    let graph = pair.graph();
+    let Some(site) = node.subject.site().filter(|site| inner(&graph[*site].op)) else { return Ok(None) };
     // Who computes an op in low precision does so in every layer.
-    let compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
-    if compared.filter_map(Node::activation).any(|before| before == site.activation) {
+    let mut compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
+    if compared.any(|before| before.class == node.class) {
         return Ok(None);
     }
     let mut coarsest = curve.coarsest();
@@ -63,16 +65,18 @@ pub(super) fn from_the_first_product(
     if states.contains(&State::Out) {
         return Ok(None);
     }
-    let before = survey.nodes[..at].iter().filter(|node| node.found.is_some()).filter_map(Node::activation);
-    let mut no_product = before.map(|activation| matches!(activation, A::EmbedTokens | A::InputNorm));
-    let product = node.activation().is_some_and(|a| !matches!(a, A::EmbedTokens | A::InputNorm | A::FinalNorm));
-    if node.forward > 0 || !product || !no_product.all(|is| is) {
+    let graph = pair.graph();
+    let no_product = |site: Site| site.index() < graph.start(0) || graph.is(site, Role::InputNorm);
+    let compared = |node: &Node| node.subject.site().filter(|_| node.found.is_some());
+    let mut before = survey.nodes[..at].iter().filter_map(compared);
+    let product = |site: &Site| !no_product(*site) && !graph.is(*site, Role::FinalNorm);
+    let Some(site) = node.subject.site().filter(product) else { return Ok(None) };
+    if node.forward > 0 || !before.all(no_product) {
         return Ok(None);
     }
-    let siblings = [A::QProj, A::KProj, A::VProj];
-    let mut alike = vec![at];
-    if let Some(site) = node.subject.site().filter(|site| siblings.contains(&site.activation)) {
-        alike = siblings.iter().filter_map(|of| survey.compared(0, Site::new(site.layer, *of))).collect();
+    let mut alike: Vec<usize> = siblings(graph, site).filter_map(|site| survey.compared(0, site)).collect();
+    if alike.is_empty() {
+        alike.push(at);
     }
     let mut errors = Vec::new();
     for place in alike {
@@ -84,6 +88,14 @@ pub(super) fn from_the_first_product(
     Ok((least > curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most))
 }
 
+/// Products of what this one multiplies, itself among them; none if it is no product.
+fn siblings(graph: &Graph, site: Site) -> impl Iterator<Item = Site> {
+    let product =
+        |site: Site| matches!(graph[site].op, Op::Columns(_)) || graph[site].op.facts().product == Product::Weights;
+    let read = graph[site].reads.first().filter(|_| product(site)).map(|read| read.site());
+    read.into_iter().flat_map(|read| graph.readers(read)).filter(move |other| product(*other))
+}
+
 /// The error of a node, behind another order of heads or channels, if it has no pattern: no row is spared, rows do not
 /// differ alike, and no number makes up for it.
 fn without_pattern(pair: &Pair, survey: &Survey, at: usize) -> Result<Option<f64>, dump::Error> {
@@ -92,7 +104,16 @@ fn without_pattern(pair: &Pair, survey: &Survey, at: usize) -> Result<Option<f64
         (found.error, found.sides)
     } else {
         let [Some(a), Some(b)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
-        (node.error(), [a.values.into_owned(), b.values.into_owned()])
+        // The axis before the last is that of the rows, of experts too.
+        let by_row = |values: Value| {
+            let (axes, mut values) = (values.ndim(), values.into_owned());
+            let rows = node.subject.site().and_then(|site| disguise::row_axis(&pair.graph()[site], axes));
+            if let Some(Axis(rows)) = rows {
+                values.swap_axes(rows, axes - 2);
+            }
+            values
+        };
+        (node.error(), [by_row(a.values), by_row(b.values)])
     };
     if reference.shape() != candidate.shape() || reference.ndim() < 2 {
         return Ok(None);

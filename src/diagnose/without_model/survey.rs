@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::curve::Curve;
+use super::disguise;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Aligned, Pair, Subject, Twins};
-use crate::engine::{Activation, Site, Value};
+use crate::engine::{Class, Graph, Keyed, Op, Role, Site, Value};
 use crate::metrics::{self, Comparison};
 
 /// Scores below this are masked: engines use -1e4 and less, up to the lowest number there is.
@@ -18,6 +19,14 @@ const MASKED: f32 = -5e3;
 pub(super) struct Node {
     pub(super) forward: usize,
     pub(super) subject: Subject,
+    /// What people call it, without the forward.
+    pub(super) label: String,
+    /// The layer that it belongs to.
+    pub(super) layer: Option<usize>,
+    /// What it is in every layer, if it is an activation.
+    pub(super) class: Option<Class>,
+    /// Whether it only reaches the stream through a softmax.
+    pub(super) before_softmax: bool,
     /// `None` when only one dump has it, or when its shapes cannot be compared.
     pub(super) found: Option<Found>,
 }
@@ -49,11 +58,17 @@ pub(super) struct Survey {
 impl Node {
     /// The key of a dump: the name, with the decode step.
     pub(super) fn name(&self) -> String {
-        if self.forward == 0 { self.subject.to_string() } else { format!("{}@{}", self.subject, self.forward) }
+        if self.forward == 0 { self.label.clone() } else { format!("{}@{}", self.label, self.forward) }
     }
 
-    pub(super) fn activation(&self) -> Option<Activation> {
-        self.subject.site().map(|site| site.activation)
+    /// Whether it plays a role.
+    pub(super) fn is(&self, role: Role) -> bool {
+        self.class == Some(Class::Role(role))
+    }
+
+    /// The op that makes it, if it is an activation.
+    pub(super) fn op<'a>(&self, graph: &'a Graph) -> Option<&'a Op> {
+        self.subject.site().map(|site| &graph[site].op)
     }
 
     pub(super) fn error(&self) -> f64 {
@@ -96,6 +111,8 @@ impl Survey {
             notes: Vec::new(),
         };
         let mut prints = Prints::default();
+        let graph = pair.graph();
+        let before_softmax = disguise::before_softmax(graph);
         for (forward, subject) in pair.subjects() {
             let sides = read(pair, forward, &subject)?;
             let found = compare(pair, forward, &subject, &sides);
@@ -107,7 +124,16 @@ impl Survey {
                 prints.add(forward, site, &sides.parts);
             }
             survey.notes.extend(sides.notes);
-            survey.nodes.push(Node { forward, subject, found });
+            let site = subject.site();
+            survey.nodes.push(Node {
+                forward,
+                label: pair.name(&subject),
+                layer: subject.layer(graph),
+                class: site.map(|site| graph.class(site)),
+                before_softmax: site.is_some_and(|site| before_softmax[site.index()]),
+                subject,
+                found,
+            });
         }
         survey.doubles = prints.doubles();
         Ok(survey)
@@ -132,10 +158,11 @@ pub(super) struct Sides {
 /// Reads a subject from both dumps.
 pub(super) fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sides, dump::Error> {
     let Twins { sides: [reference, candidate], laid_out } = pair.read(forward, subject)?;
-    let scores = subject.site().is_some_and(|site| site.activation == Activation::Scores);
+    let scores = subject.site().is_some_and(|site| pair.graph()[site].op.facts().keyed == Keyed::Scores);
+    let name = pair.name(subject);
     let mut notes = Vec::new();
     let mut part = |aligned: Aligned, side: &str| {
-        notes.extend(aligned.notes.iter().map(|note| format!("{side}: {subject}: {note}")));
+        notes.extend(aligned.notes.iter().map(|note| format!("{side}: {name}: {note}")));
         let mut values = aligned.values;
         if scores {
             values.mapv_inplace(|value| if value <= MASKED { f32::NEG_INFINITY } else { value });
@@ -151,11 +178,11 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
     let first: usize = pair.steps().iter().take(forward).sum();
     let (comparison, worst, rows) = match subject.site().filter(|_| sides.laid_out) {
         Some(site) => {
-            let (comparison, mut worst, rows) = compare_parts(site, pair.config(), first, candidate, reference)?;
+            let (comparison, mut worst, rows) = compare_parts(site, pair.graph(), first, candidate, reference)?;
             if !pair.heads_known()
                 && let (Some(head), Some(channel)) = (worst.head.take(), worst.channel)
             {
-                worst.channel = Some(head * pair.config().head_dim + channel);
+                worst.channel = Some(head * pair.head_dim() + channel);
             }
             (comparison, worst, rows)
         }
@@ -164,7 +191,8 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
     let tell = |part: &Part| Precision::detect(part.values.view());
     let told = [tell(reference), tell(candidate)];
     // An embedding is a copy: its bits are those of the weights, and tell something only when one side rounded them.
-    let copied = subject.site().is_some_and(|site| site.activation == Activation::EmbedTokens);
+    let copies = |site: Site| matches!(pair.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
+    let copied = subject.site().is_some_and(copies);
     let silent = copied && (told[0] == told[1] || comparison.error <= Curve::rounding(Precision::F32));
     Some(Found {
         comparison,

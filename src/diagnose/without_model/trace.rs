@@ -10,7 +10,7 @@ use super::survey::{Survey, read};
 use super::{noise, permutation};
 use crate::diagnose::report::Culprit;
 use crate::dump::{self, Pair};
-use crate::engine::{Activation as A, Input, inputs};
+use crate::engine::{Read, Site};
 
 /// Everything that was found out.
 pub(super) struct Trace {
@@ -46,7 +46,7 @@ pub(super) fn trace(pair: &Pair, survey: &Survey) -> Result<Trace, dump::Error> 
         let disguise = trace.searched.get(&at).cloned().flatten();
         let fate = flow.fate(survey, &trace.states, &trace.curve, at);
         let fate = trace.weighed(pair, survey, at, fate, disguise.as_ref())?;
-        let harmless = disguise.as_ref().is_some_and(|d| d.harmless(survey.nodes[at].activation()));
+        let harmless = disguise.as_ref().is_some_and(|d| d.harmless(&survey.nodes[at]));
         let mut finding = trace.finding(pair, survey, at, fate, disguise)?;
         if fate != Fate::GoesOn && !harmless && labels < LABELS {
             labels += 1;
@@ -117,13 +117,13 @@ fn judged(pair: &Pair, survey: &Survey) -> Result<Trace, dump::Error> {
 impl Trace {
     /// Wrong names of one activation, in several layers, are one mistake: what is known of one is known of all.
     fn share_culprits(&mut self, survey: &Survey) {
-        let of = |finding: &Finding| survey.nodes[finding.at].activation();
+        let of = |finding: &Finding| survey.nodes[finding.at].class;
         let wrong_names = self.findings.iter().filter(|finding| finding.fate == Fate::Heals);
         let known: Vec<_> = wrong_names.map(|finding| (of(finding), finding.culprit)).collect();
         for finding in self.findings.iter_mut().filter(|finding| finding.fate == Fate::Heals) {
-            let mut same = known.iter().filter(|(activation, whose)| {
-                *activation == of(finding) && activation.is_some() && *whose != Culprit::Unknown
-            });
+            let mut same = known
+                .iter()
+                .filter(|(class, whose)| *class == of(finding) && class.is_some() && *whose != Culprit::Unknown);
             if let (Culprit::Unknown, Some((_, whose))) = (finding.culprit, same.next())
                 && same.all(|(_, other)| other == whose)
             {
@@ -134,10 +134,9 @@ impl Trace {
 
     /// The order found for the same activation in an earlier layer.
     fn order(&self, survey: &Survey, at: usize) -> Option<&Disguise> {
-        let same = |place: &usize| survey.nodes[*place].activation() == survey.nodes[at].activation();
+        let same = |place: &usize| survey.nodes[*place].class == survey.nodes[at].class;
         let earlier = (0..at).filter(same).find_map(|place| self.searched.get(&place)?.as_ref());
-        earlier
-            .filter(|found| matches!(found, Disguise::Pairs { .. } | Disguise::Heads(_) | Disguise::HeadsBeforeTokens))
+        earlier.filter(|found| matches!(found, Disguise::Pairs(_) | Disguise::Heads(_) | Disguise::HeadsBeforeTokens))
     }
 
     /// Looks for disguises of a node, and of what stands out among its nearest consumers.
@@ -161,12 +160,14 @@ impl Trace {
     fn disguise(&self, pair: &Pair, survey: &Survey, at: usize) -> Result<Option<Disguise>, dump::Error> {
         let node = &survey.nodes[at];
         // Another order of the logits is no other form of them.
-        let Some(site) = node.subject.site().filter(|site| site.activation != A::LmHead) else { return Ok(None) };
+        let graph = pair.graph();
+        let logits = |site: &Site| graph.is_head(*site) || graph.output() == Some(*site);
+        let Some(site) = node.subject.site().filter(|site| !logits(site)) else { return Ok(None) };
         let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else {
             return Ok(None);
         };
         let limit = self.limits[at].min(node.error() / 8.0);
-        Ok(disguise::find(site, &reference.values, &candidate.values, limit))
+        Ok(disguise::find(&graph[site], &reference.values, &candidate.values, limit))
     }
 
     /// Whether everything that an op reads was compared, and is in line.
@@ -174,6 +175,7 @@ impl Trace {
         let node = &survey.nodes[at];
         let good = |place: usize| matches!(self.states[place], State::InLine | State::Disguised);
         let agrees = |site| survey.compared(node.forward, site).is_some_and(good);
-        node.subject.site().is_some_and(|site| inputs(site, pair.config()).into_iter().map(Input::site).all(agrees))
+        let inputs = node.subject.site().map(|site| &pair.graph()[site].reads);
+        inputs.is_some_and(|reads| reads.iter().copied().map(Read::site).all(agrees))
     }
 }

@@ -1,6 +1,7 @@
 //! From TOML to rules, every mistake with its line.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -8,19 +9,32 @@ use toml::de::DeValue;
 
 use super::{Rule, SIZES, Size, fill, placeholders};
 use crate::dump::error::{Error, shown};
-use crate::dump::name::Name;
-use crate::engine::Site;
+use crate::dump::name::{Meaning, Name, canonical};
+use crate::engine::Graph;
+use crate::model::lower::lower;
+use crate::model::{Family, Spec};
 
 /// Where in the file things stand, for its errors.
 pub(super) struct Reader<'a> {
     pub(super) path: PathBuf,
     pub(super) text: &'a str,
+    /// A model of every family: a map is read before it is known which one is meant.
+    pub(super) families: OnceCell<Vec<Graph>>,
 }
 
 impl Reader<'_> {
     pub(super) fn error(&self, at: usize, problem: String) -> Error {
         let line = 1 + self.text.bytes().take(at).filter(|b| *b == b'\n').count();
         Error::Map { file: self.path.clone(), line, problem }
+    }
+
+    /// Whether some model may have an activation of this name.
+    fn is_a_name(&self, name: &str) -> bool {
+        let models = self.families.get_or_init(|| {
+            let spec = |family: &&Family| Spec::from_json(&format!("{{\"model_type\": \"{}\"}}", family.name), "").ok();
+            Family::ALL.iter().filter_map(spec).map(|(spec, _)| lower(&spec)).collect()
+        });
+        models.iter().any(|graph| matches!(canonical(name, graph), Meaning::Site(..) | Meaning::Absent(_)))
     }
 
     pub(super) fn rule(&self, pattern: &Spanned<Cow<str>>, value: &Spanned<DeValue>) -> Result<(usize, Rule), Error> {
@@ -59,7 +73,7 @@ impl Reader<'_> {
         }
         let ones: Vec<(&str, usize)> = known.iter().map(|name| (*name, 1)).collect();
         let example = fill(&rule.name, &ones).map(|name| Name::split(&name).base).unwrap_or_default();
-        if rule.name != "ignore" && Site::parse(&example).is_none() {
+        if rule.name != "ignore" && !self.is_a_name(&example) {
             let problem = format!(
                 "\"{}\" is no activation; names are those of `layerstep inspect MODEL --names`, or \"ignore\"",
                 shown(&rule.name)

@@ -1,12 +1,12 @@
 //! Going back: the same ops on the same inputs, so the same bits.
 
-use super::super::activation::Activation;
 use super::Run;
+use crate::model::graph::Site;
 use crate::ops::Real;
 
 impl<T: Real> Run<T> {
-    /// Goes back so that `counter` ops of the current forward are computed, by replaying from the residual at the
-    /// block's entry: the same ops on the same inputs, so the same bits.
+    /// Goes back so that `counter` ops of the current forward are computed, by replaying from a block's entry: the same ops
+    /// on the same inputs, so the same bits.
     ///
     /// # Panics
     /// When `counter` lies ahead.
@@ -15,30 +15,37 @@ impl<T: Real> Run<T> {
         if counter == self.counter {
             return;
         }
-        let layers = self.program.layers();
-        let first = self.first_position();
+        let layers = self.graph().layers();
         // The entry of the block that holds the op computed last, so that all slots of that block are filled again.
-        let block = (0..self.checkpoints.len().min(layers)).rev().find(|l| self.program.block_start(*l) < counter);
-        for layer in block.unwrap_or(0)..layers {
-            self.cache.truncate(layer, first);
-        }
+        let block = (0..self.checkpoints.len().min(layers)).rev().find(|at| self.checkpoints[*at].counter < counter);
         // An alteration may read the layer before: its slots have to be there, too.
         let block = block.map(|block| if self.alterations.is_empty() { block } else { block.saturating_sub(1) });
         let Some(block) = block else {
+            self.forget(0, self.first_position());
             self.restart_forward();
             while self.counter < counter {
                 self.step();
             }
             return;
         };
-        self.counter = self.program.block_start(block);
-        let residual = self.checkpoints[block].clone();
+        self.forget(self.checkpoints[block].counter, self.first_position());
+        self.counter = self.checkpoints[block].counter;
+        let live = self.checkpoints[block].live.clone();
         self.checkpoints.truncate(block);
-        self.slots.clear();
         self.stale.clear();
-        self.slots.insert(if block == 0 { Activation::EmbedTokens } else { Activation::Block }, residual);
+        self.slots = live.into_iter().collect();
         while self.counter < counter {
             self.step();
+        }
+    }
+
+    /// Takes from the cache what ops from `counter` on have put there of positions from `first` on.
+    fn forget(&mut self, counter: usize, first: usize) {
+        let kept: Vec<Site> = self.graph().cached().collect();
+        for site in kept {
+            if self.graph().first_past_reader(site).is_some_and(|reader| reader >= counter) {
+                self.cache.truncate(site, first);
+            }
         }
     }
 
@@ -51,9 +58,7 @@ impl<T: Real> Run<T> {
         let end = self.starts.get(forward + 1).copied().unwrap_or(self.ids.len());
         self.ids.truncate(end);
         self.starts.truncate(forward + 1);
-        for layer in 0..self.program.layers() {
-            self.cache.truncate(layer, start);
-        }
+        self.forget(0, start);
         self.restart_forward();
     }
 }

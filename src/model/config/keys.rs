@@ -2,17 +2,13 @@
 
 use serde_json::Value;
 
-use super::Architecture::{self, Llama, Mistral, Qwen2, Qwen3};
 use super::ConfigError;
 use super::read::{Reader, shown};
+use crate::model::families::Family;
 
-/// What a key means to an architecture.
+/// What a key means to a family that does not read it.
 #[derive(Clone, Copy, Debug)]
 enum Rule {
-    /// Read by these architectures; what transformers' class of another one does with it (nothing) gets a note.
-    Read(&'static [Architecture]),
-    /// Read by the first list of architectures; for the others, refused unless it has one of the values.
-    ReadOr(&'static [Architecture], &'static [Neutral]),
     /// No influence on the forward pass.
     Harmless,
     /// No influence on the forward pass, but worth a note.
@@ -44,44 +40,17 @@ impl Neutral {
     }
 }
 
-const ALL: &[Architecture] = &Architecture::ALL;
-const QWEN: &[Architecture] = &[Qwen2, Qwen3];
 const OFF: &[Neutral] = &[Neutral::Flag(false)];
 const ON: &[Neutral] = &[Neutral::Flag(true)];
 const ONE: &[Neutral] = &[Neutral::Number(1.0)];
 const NONE: &[Neutral] = &[];
 const FEW: &[Neutral] = &[Neutral::Number(0.0), Neutral::Number(1.0), Neutral::Empty, Neutral::Flag(false)];
 
-/// Every key layerstep knows. A key that is not here, and is neither text nor null, gets a note.
+/// Every key layerstep knows that no family reads, and what those mean that some do. A key that is not here, that no family
+/// reads, and that is neither text nor null, gets a note.
 const KEYS: &[(Rule, &[&str])] = &[
-    // What the mathematics is made of.
-    (
-        Rule::Read(ALL),
-        &[
-            "model_type",
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "num_key_value_heads",
-            "head_dim",
-            "vocab_size",
-            "rms_norm_eps",
-            "hidden_act",
-            "rope_theta",
-            "rope_scaling",
-            "rope_parameters",
-            "original_max_position_embeddings",
-            "max_position_embeddings",
-            "tie_word_embeddings",
-            "layer_types",
-        ],
-    ),
-    (Rule::ReadOr(&[Mistral, Qwen2, Qwen3], NONE), &["sliding_window"]),
-    (Rule::Read(QWEN), &["use_sliding_window", "max_window_layers"]),
-    // Qwen2 has biases on q, k and v whatever the file says.
-    (Rule::ReadOr(&[Llama, Qwen2, Qwen3], OFF), &["attention_bias"]),
-    (Rule::ReadOr(&[Llama], OFF), &["mlp_bias"]),
+    (Rule::Only(NONE), &["sliding_window"]),
+    (Rule::Only(OFF), &["attention_bias", "mlp_bias"]),
     // Read elsewhere in layerstep: by the tokenizer, the chat template and the sampler.
     (
         Rule::Harmless,
@@ -169,6 +138,16 @@ const KEYS: &[(Rule, &[&str])] = &[
             "model_max_length",
             "max_sequence_length",
             "seq_length",
+            "n_ctx",
+            "summary_type",
+            "summary_use_proj",
+            "summary_activation",
+            "summary_proj_to_labels",
+            "summary_first_dropout",
+            "output_router_logits",
+            "router_aux_loss_coef",
+            "router_jitter_noise",
+            "cache_implementation",
             "is_llama_config",
             "unsloth_version",
             "unsloth_fixed",
@@ -218,11 +197,12 @@ const KEYS: &[(Rule, &[&str])] = &[
             "use_bidirectional_attention",
             "is_encoder_decoder",
             "add_cross_attention",
+            "reorder_and_upcast_attn",
             "use_mla",
             "use_mrope",
         ],
     ),
-    (Rule::Only(ON), &["is_causal"]),
+    (Rule::Only(ON), &["is_causal", "scale_attn_weights"]),
     (Rule::Only(OFF), &["attention_out_bias", "o_proj_bias", "use_bias", "lm_head_bias"]),
     // Constant factors.
     (
@@ -277,24 +257,25 @@ const KEYS: &[(Rule, &[&str])] = &[
 ];
 
 /// Checks every key of the file; returns the notes.
-pub(super) fn check(reader: &Reader, architecture: Architecture) -> Result<Vec<String>, ConfigError> {
+pub(super) fn check(reader: &Reader, family: &Family) -> Result<Vec<String>, ConfigError> {
     let mut notes = Vec::new();
     let note = |key: &str, value: &Value, what: &str| {
         format!("{} has `{}`: {}, {what}", reader.file, key.escape_debug(), shown(value))
     };
     for (key, value) in &reader.keys {
         let rule = KEYS.iter().find(|(_, names)| names.contains(&key.as_str())).map(|(rule, _)| *rule);
-        let name = architecture.name();
+        let name = family.name;
         match rule {
             Some(Rule::Harmless) => {}
-            _ if value.is_null() => {}
-            Some(Rule::Read(readers) | Rule::ReadOr(readers, _)) if readers.contains(&architecture) => {}
-            Some(Rule::Read(_)) => notes.push(note(key, value, &format!("which model_type {name} does not read"))),
+            _ if value.is_null() || family.reads(key) => {}
             Some(Rule::Note(what)) => notes.push(note(key, value, what)),
-            Some(Rule::ReadOr(_, neutral) | Rule::Only(neutral)) => {
+            Some(Rule::Only(neutral)) => {
                 if !neutral.iter().any(|neutral| neutral.matches(value)) {
                     return Err(reader.unsupported(key, value, format!(" for model_type {name}")));
                 }
+            }
+            None if Family::ALL.iter().any(|other| other.reads(key)) => {
+                notes.push(note(key, value, &format!("which model_type {name} does not read")));
             }
             None if value.is_string() => {}
             None => notes.push(note(key, value, "which layerstep does not know; it is not used")),

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Architecture, ConfigError};
+use super::ConfigError;
+use crate::model::families::Family;
 use crate::ops::Activation;
 
 /// The object of a config.json, or one inside it.
@@ -61,12 +62,12 @@ impl<'a> Reader<'a> {
         ConfigError::Contradiction { file: self.file.to_owned(), detail }
     }
 
-    pub(in crate::model) fn architecture(&self) -> Result<Architecture, ConfigError> {
+    pub(in crate::model) fn family(&self) -> Result<&'static Family, ConfigError> {
         let file = self.file.to_owned();
         match self.get("model_type") {
             None => Err(ConfigError::NoModelType { file }),
-            Some(Value::String(name)) => Architecture::parse(name)
-                .ok_or_else(|| ConfigError::Architecture { file, found: name.escape_debug().to_string() }),
+            Some(Value::String(name)) => Family::named(name)
+                .ok_or_else(|| ConfigError::Family { file, found: name.escape_debug().to_string() }),
             Some(other) => Err(self.wrong("model_type", other, "a string")),
         }
     }
@@ -109,13 +110,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(in crate::model) fn activation(&self) -> Result<Activation, ConfigError> {
-        match self.keys.get("hidden_act") {
-            None => Ok(Activation::Silu),
+    /// A list of numbers of layers; empty when it is missing or null.
+    pub(in crate::model) fn integers(&self, key: &str) -> Result<Vec<u64>, ConfigError> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let list = value.as_array().and_then(|list| list.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
+        list.ok_or_else(|| self.wrong(key, value, "a list of integers of at least 0"))
+    }
+
+    pub(in crate::model) fn activation(&self, key: &str, default: &str) -> Result<Activation, ConfigError> {
+        let known = |name: &str| Activation::NAMES.iter().find(|(known, _)| *known == name).map(|(_, act)| *act);
+        match self.keys.get(key) {
+            None => Ok(known(default).expect("defaults are names of functions")),
             Some(value) => match value.as_str() {
-                None => Err(self.wrong("hidden_act", value, "the name of a function")),
-                Some(name) => Activation::parse(name).ok_or_else(|| {
-                    self.unsupported("hidden_act", value, "; the activations it has are silu and swish")
+                None => Err(self.wrong(key, value, "the name of a function")),
+                Some(name) => known(name).ok_or_else(|| {
+                    let names: Vec<&str> = Activation::NAMES.iter().map(|(name, _)| *name).collect();
+                    self.unsupported(key, value, format!("; the activations it has are {}", names.join(", ")))
                 }),
             },
         }

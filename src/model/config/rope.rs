@@ -4,43 +4,9 @@
 
 use serde_json::Value;
 
-use super::{Architecture, ConfigError, read::Reader, window};
-use crate::ops::Frequencies;
-
-/// How the rotation speeds are changed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scaling {
-    Default,
-    Linear { factor: f32 },
-    Llama3 { factor: f32, low: f32, high: f32, original: f32 },
-}
-
-impl Scaling {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Linear { .. } => "linear",
-            Self::Llama3 { .. } => "llama3",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rope {
-    pub(crate) theta: f64,
-    pub(crate) scaling: Scaling,
-}
-
-impl Rope {
-    pub(super) fn frequencies(self, head_dim: usize) -> Frequencies {
-        let plain = Frequencies::new(self.theta, head_dim);
-        match self.scaling {
-            Scaling::Default => plain,
-            Scaling::Linear { factor } => plain.linear(factor),
-            Scaling::Llama3 { factor, low, high, original } => plain.llama3(factor, low, high, original),
-        }
-    }
-}
+use super::{ConfigError, read::Reader, window};
+use crate::model::families::{Family, Windows};
+use crate::model::spec::{Rope, Scaling};
 
 /// Keys that only other types of scaling read; `mrope_section` is the multimodal one.
 const FOREIGN: [&str; 8] = [
@@ -56,9 +22,10 @@ const FOREIGN: [&str; 8] = [
 
 pub(super) fn read(
     reader: &Reader,
-    architecture: Architecture,
+    family: &Family,
     layer_types: Option<&[bool]>,
     max_position_embeddings: usize,
+    dims: usize,
 ) -> Result<Rope, ConfigError> {
     let mut found = None;
     for key in ["rope_scaling", "rope_parameters"] {
@@ -72,21 +39,21 @@ pub(super) fn read(
             Some(other) => return Err(reader.wrong(key, other, "an object or null")),
         }
     }
-    let outer = outer_theta(reader)?;
-    let Some((key, keys)) = found else { return Ok(Rope { theta: outer, scaling: Scaling::Default }) };
+    let outer = theta(reader, family.defaults.rope_theta)?;
+    let Some((key, keys)) = found else { return Ok(Rope { theta: outer, scaling: Scaling::Default, dims }) };
     let inside = reader.inside(key, keys);
     if !window::nested(keys) {
-        return one(reader, &inside, outer, max_position_embeddings);
+        return one(reader, &inside, outer, max_position_embeddings, dims);
     }
-    if matches!(architecture, Architecture::Llama | Architecture::Mistral) {
-        let hint = format!(", since layers of model_type {} have no attention types", architecture.name());
+    if !matches!(family.windows, Windows::ByLayer | Windows::Alternate) {
+        let hint = format!(", since layers of model_type {} have no attention types", family.name);
         return Err(reader.unsupported(key, &Value::Object(keys.clone()), hint));
     }
     let mut ropes = Vec::new();
     for name in window::used_types(layer_types) {
         match keys.get(name) {
             Some(Value::Object(inner)) => {
-                ropes.push(one(reader, &inside.inside(name, inner), outer, max_position_embeddings)?);
+                ropes.push(one(reader, &inside.inside(name, inner), outer, max_position_embeddings, dims)?);
             }
             // Without a list of layer types every layer may be full, and the entry for the other type may be missing.
             None if layer_types.is_none() => {}
@@ -101,10 +68,6 @@ pub(super) fn read(
     }
 }
 
-fn outer_theta(reader: &Reader) -> Result<f64, ConfigError> {
-    theta(reader, 10_000.0)
-}
-
 fn theta(reader: &Reader, default: f64) -> Result<f64, ConfigError> {
     match reader.get("rope_theta") {
         None => Ok(default),
@@ -113,7 +76,13 @@ fn theta(reader: &Reader, default: f64) -> Result<f64, ConfigError> {
 }
 
 /// One set of parameters, not nested.
-fn one(outer: &Reader, inside: &Reader, default_theta: f64, max_positions: usize) -> Result<Rope, ConfigError> {
+fn one(
+    outer: &Reader,
+    inside: &Reader,
+    default_theta: f64,
+    max_positions: usize,
+    dims: usize,
+) -> Result<Rope, ConfigError> {
     if let Some(value) = inside.get("partial_rotary_factor")
         && value.as_f64() != Some(1.0)
     {
@@ -153,7 +122,7 @@ fn one(outer: &Reader, inside: &Reader, default_theta: f64, max_positions: usize
         let value = inside.get(foreign).unwrap_or(&Value::Null);
         return Err(inside.unsupported(foreign, value, format!(" with RoPE type {name}")));
     }
-    Ok(Rope { theta: theta(inside, default_theta)?, scaling })
+    Ok(Rope { theta: theta(inside, default_theta)?, scaling, dims })
 }
 
 /// A number above zero that has no default.

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Architecture, ConfigError, MOST_POSITIONS, read::Reader};
+use super::{ConfigError, MOST_POSITIONS, read::Reader};
+use crate::model::families::{Family, Windows};
 
 const FULL: &str = "full_attention";
 const SLIDING: &str = "sliding_attention";
@@ -11,7 +12,7 @@ const SLIDING: &str = "sliding_attention";
 /// What `layer_types` says of each layer: whether it has a window. `None` when the file does not say.
 pub(super) fn layer_types(
     reader: &Reader,
-    architecture: Architecture,
+    family: &Family,
     layers: usize,
 ) -> Result<Option<Vec<bool>>, ConfigError> {
     let Some(value) = reader.get("layer_types") else { return Ok(None) };
@@ -29,19 +30,17 @@ pub(super) fn layer_types(
             _ => return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {SLIDING}"))),
         });
     }
-    // transformers' Llama and Mistral do not read the list for the mask, yet its cache does: only an agreeing list is
-    // unambiguous.
-    let ambiguous = match architecture {
-        Architecture::Llama => sliding.contains(&true),
-        Architecture::Mistral => {
-            let window =
-                reader.nullable_size("sliding_window", MOST_POSITIONS)?.is_some() || !reader.has("sliding_window");
+    // The models that do not read the list for the mask have a cache that does: only an agreeing list is unambiguous.
+    let ambiguous = match family.windows {
+        Windows::None => sliding.contains(&true),
+        Windows::All | Windows::AllIfUsed => {
+            let window = declared(reader, family)?.is_some();
             sliding.contains(&!window)
         }
-        Architecture::Qwen2 | Architecture::Qwen3 => false,
+        Windows::ByLayer | Windows::Alternate => false,
     };
     if ambiguous {
-        let hint = format!(" for model_type {}, where every layer has the same attention", architecture.name());
+        let hint = format!(" for model_type {}, where every layer has the same attention", family.name);
         return Err(reader.unsupported("layer_types", value, hint));
     }
     Ok(Some(sliding))
@@ -50,21 +49,19 @@ pub(super) fn layer_types(
 /// The window of each layer.
 pub(super) fn per_layer(
     reader: &Reader,
-    architecture: Architecture,
+    family: &Family,
     layers: usize,
     types: Option<&[bool]>,
 ) -> Result<Vec<Option<usize>>, ConfigError> {
-    let declared = || -> Result<Option<usize>, ConfigError> {
-        Ok(match reader.nullable_size("sliding_window", MOST_POSITIONS)? {
-            None if !reader.has("sliding_window") => Some(4096),
-            window => window,
-        })
-    };
-    match architecture {
-        Architecture::Llama => Ok(vec![None; layers]),
-        Architecture::Mistral => Ok(vec![declared()?; layers]),
-        Architecture::Qwen2 | Architecture::Qwen3 => {
-            let window = if reader.flag("use_sliding_window", false)? { declared()? } else { None };
+    let window = declared(reader, family)?;
+    match family.windows {
+        Windows::None => Ok(vec![None; layers]),
+        Windows::All | Windows::AllIfUsed => Ok(vec![window; layers]),
+        Windows::Alternate => {
+            let slides = |layer: usize| types.map_or(layer.is_multiple_of(2), |types| types[layer]);
+            Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
+        }
+        Windows::ByLayer => {
             if window.is_none() && types.is_some_and(|types| types.contains(&true)) {
                 return Err(reader.contradiction(format!(
                     "layer_types has {SLIDING}, but use_sliding_window is not true or sliding_window is null"
@@ -81,6 +78,18 @@ pub(super) fn per_layer(
             Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
         }
     }
+}
+
+/// The window of the layers that have one.
+fn declared(reader: &Reader, family: &Family) -> Result<Option<usize>, ConfigError> {
+    let asked = matches!(family.windows, Windows::ByLayer | Windows::AllIfUsed);
+    if family.windows == Windows::None || (asked && !reader.flag("use_sliding_window", false)?) {
+        return Ok(None);
+    }
+    Ok(match reader.nullable_size("sliding_window", MOST_POSITIONS)? {
+        None if !reader.has("sliding_window") => family.defaults.sliding_window,
+        window => window,
+    })
 }
 
 /// The names of the attention types some layer has; nested rotary parameters are looked up by them.

@@ -2,26 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::Array1;
-
 use super::shown;
+use crate::model::families::View;
 use crate::model::weights::{Storage, Tensor, WeightDtype};
 
 /// How many tensors of each kind of problem are listed by name.
 const LISTED: usize = 12;
 
 /// Tensors of a checkpoint that have no influence on the forward pass, by the end of their name.
-const HARMLESS: [&str; 3] = [
+const HARMLESS: [&str; 5] = [
     // The rotation speeds, a buffer that old versions of transformers saved; they are computed from config.json.
     ".rotary_emb.inv_freq",
     // The causal mask, saved by some conversions from GPT-style code.
     ".self_attn.masked_bias",
     ".rotary_emb.original_inv_freq",
+    // The same two of GPT-2's own checkpoints.
+    ".attn.bias",
+    ".attn.masked_bias",
 ];
 
 /// Hands out tensors by name, and remembers what went wrong. A tensor that is missing or misshapen is replaced by an
 /// empty one, so that one pass finds every problem; [`close`](Self::close) says whether the result may be used.
 pub(super) struct Ledger {
+    /// What may be left away before a name.
+    base: &'static str,
     tensors: BTreeMap<String, Tensor>,
     missing: Vec<String>,
     misshapen: Vec<String>,
@@ -38,14 +42,14 @@ pub(super) struct Account {
 }
 
 impl Ledger {
-    pub(super) fn new(tensors: BTreeMap<String, Tensor>) -> Self {
+    pub(super) fn new(tensors: BTreeMap<String, Tensor>, base: &'static str) -> Self {
         let dtypes = [WeightDtype::Bf16, WeightDtype::F16, WeightDtype::F32].map(|dtype| (dtype, 0));
-        Self { tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes }
+        Self { base, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes }
     }
 
-    /// The name under which the tensor `name` lies in the file: some checkpoints leave the `model.` away.
+    /// The name under which the tensor `name` lies in the file: some checkpoints leave the name of the base model away.
     fn key(&self, name: &str) -> Option<String> {
-        let bare = name.strip_prefix("model.").unwrap_or(name);
+        let bare = name.strip_prefix(self.base).unwrap_or(name);
         [name, bare].into_iter().find(|name| self.tensors.contains_key(*name)).map(str::to_owned)
     }
 
@@ -77,16 +81,46 @@ impl Ledger {
             None => self.missing.push(format!("{name} {shape:?}")),
         }
         let storage = std::sync::Arc::new(Storage::Owned(Vec::new()));
-        Tensor { name: name.to_owned(), shape: vec![0; shape.len()], dtype: WeightDtype::F32, storage, range: 0..0 }
+        let (name, shape) = (name.to_owned(), vec![0; shape.len()]);
+        Tensor { name, shape, transposed: false, dtype: WeightDtype::F32, storage, range: 0..0 }
     }
 
-    /// The values of the vector `name`.
-    pub(super) fn vector(&mut self, name: &str, length: usize) -> Array1<f32> {
-        self.take(name, &[length]).vector()
+    /// The matrix `name` of this shape, which is stored `[in, out]`.
+    pub(super) fn transposed(&mut self, name: &str, shape: &[usize]) -> Tensor {
+        let mut stored = shape.to_vec();
+        stored.reverse();
+        let tensor = self.take(name, &stored);
+        let mut shape = tensor.shape.clone();
+        shape.reverse();
+        Tensor { shape, transposed: true, ..tensor }
+    }
+
+    /// The matrices of experts, which are one tensor: `[expert, part * out, in]`.
+    pub(super) fn stacked(&mut self, name: &str, count: usize, shape: &[usize], view: View) -> Vec<Tensor> {
+        let (part, of) = if let View::Stacked { part, of } = view { (part, of) } else { (0, 1) };
+        let (out, inner) = (shape[0], shape[1]);
+        let Some(all) = self.key(name).and_then(|key| self.tensors.get(&key)).cloned() else { return Vec::new() };
+        // The parts of one tensor are taken one after the other: the last removes it, and finds out what is wrong.
+        if part + 1 == of {
+            self.take(name, &[count, of * out, inner]);
+        }
+        if all.shape != [count, of * out, inner] {
+            let storage = std::sync::Arc::new(Storage::Owned(Vec::new()));
+            return vec![Tensor { shape: vec![0, 0], range: 0..0, storage, ..all }; count];
+        }
+        let bytes = out * inner * all.dtype.size();
+        let start = |expert: usize| all.range.start + (expert * of + part) * bytes;
+        let one = |expert: usize| Tensor {
+            name: format!("{}[{expert}]", all.name),
+            shape: shape.to_vec(),
+            range: start(expert)..start(expert) + bytes,
+            ..all.clone()
+        };
+        (0..count).map(one).collect()
     }
 
     pub(super) fn close(self) -> Account {
-        let Self { tensors, missing, misshapen, mut dtypes } = self;
+        let Self { tensors, missing, misshapen, mut dtypes, .. } = self;
         let (harmless, unused): (Vec<_>, Vec<_>) =
             tensors.into_values().partition(|tensor| HARMLESS.iter().any(|end| tensor.name.ends_with(end)));
         let unused: Vec<String> =

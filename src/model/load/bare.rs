@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2};
-
 use super::LoadError;
-use crate::model::{Config, Model, Tensor};
+use crate::model::Model;
+use crate::model::graph::Graph;
+use crate::model::lower::lower;
+use crate::model::spec::Spec;
 
 impl Model {
     /// A model without weights: nothing can be computed with it, but the names and shapes of all activations are known.
@@ -13,10 +14,11 @@ impl Model {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn without_weights(config_json: &str) -> Result<Self, LoadError> {
-        let (config, notes) = Config::from_json(config_json, "config.json")?;
-        let nothing = Tensor::of_rows("", &Array2::zeros((0, 0)).view());
+        let (spec, notes) = Spec::from_json(config_json, "config.json")?;
+        let graph: Arc<Graph> = Arc::new(lower(&spec));
         Ok(Self {
-            config,
+            spec,
+            graph,
             config_json: config_json.to_owned(),
             name: String::new(),
             dtype_label: String::new(),
@@ -24,10 +26,7 @@ impl Model {
             files: Vec::new(),
             tensors: Arc::default(),
             notes,
-            embed_tokens: nothing.clone(),
-            layers: Vec::new(),
-            norm: Array1::zeros(0),
-            lm_head: nothing,
+            held: Vec::new(),
         })
     }
 }

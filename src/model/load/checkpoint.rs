@@ -117,7 +117,8 @@ impl Checkpoint {
             };
             let range = 8 + header + info.data_offsets.0..8 + header + info.data_offsets.1;
             let (storage, range) = self.aligned(storage, range, dtype);
-            let tensor = Tensor { name: name.clone(), shape: info.shape.clone(), dtype, storage, range };
+            let (shape, transposed) = (info.shape.clone(), false);
+            let tensor = Tensor { name: name.clone(), shape, transposed, dtype, storage, range };
             if let Some(other) = self.tensors.insert(name, tensor) {
                 return Err(wrong(format!(
                     "the tensor {} is also in another file of the checkpoint",

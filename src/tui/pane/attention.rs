@@ -9,6 +9,7 @@ use ratatui::widgets::Widget;
 
 use super::tokens::quoted;
 use crate::debugger::command::Pane;
+use crate::debugger::in_layers;
 use crate::debugger::view::{AttentionPage, KeyLine, Shown, Witness};
 use crate::tui::app::App;
 use crate::tui::text;
@@ -86,7 +87,7 @@ fn small_size(area: Rect, heads: usize) -> (u16, u16) {
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let page = app.views.attention.shown();
     let name = page.map_or("attention".to_string(), |page| {
-        let layer = page.name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()).unwrap_or_default();
+        let layer = in_layers(&page.name).and_then(|rest| rest.split('.').next()).unwrap_or_default();
         let of = page.name.rsplit('.').next().unwrap_or_default();
         let group = if page.kv_heads == page.lines.len() { String::new() } else { format!(", kv {}", page.kv_head) };
         format!("{layer}.{of} head {}/{}{group}", page.head, page.lines.len())

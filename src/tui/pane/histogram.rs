@@ -8,6 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::tokens::quoted;
 use crate::debugger::command::Pane;
+use crate::debugger::in_layers;
 use crate::debugger::view::HistogramPage;
 use crate::tui::app::App;
 use crate::tui::text;
@@ -74,15 +75,15 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 
 /// What it is a distribution of: all heads, or one; with the keys that choose.
 fn name(page: &HistogramPage, room: usize) -> String {
-    let short = match page.name.strip_prefix("model.layers.") {
+    let short = match in_layers(&page.name) {
         Some(layer) if !layer.contains('.') => &format!("layer {layer} output"),
         Some(short) => short,
         None => &page.name,
     };
     let heads = match page.plane {
         _ if page.planes == 1 => String::new(),
-        None => format!("  all {} heads [ ]", page.planes),
-        Some(head) => format!("  head {head} of {} [ ]", page.planes),
+        None => format!("  all {} {}s [ ]", page.planes, page.plane_word),
+        Some(plane) => format!("  {} {plane} of {} [ ]", page.plane_word, page.planes),
     };
     let long = format!("histogram  {short}{heads}");
     if text::width(&long) <= room {

@@ -8,6 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::tokens;
 use crate::debugger::command::Pane;
+use crate::debugger::in_layers;
 use crate::debugger::view::{ComparisonLine, Shown, TensorPage, Witness};
 use crate::tui::app::App;
 use crate::tui::layout::{self, TensorParts};
@@ -97,7 +98,7 @@ fn heat(buffer: &mut Buffer, area: Rect, gutter: u16, page: &TensorPage, app: &A
 fn name(page: &TensorPage, room: usize) -> String {
     let axes: Vec<String> = page.axes.iter().map(|(name, length)| format!("{length} {name}")).collect();
     let axes = axes.join(", ");
-    let short = page.name.strip_prefix("model.layers.").unwrap_or(&page.name);
+    let short = in_layers(&page.name).unwrap_or(&page.name);
     let last = short.rsplit('.').next().unwrap_or(short);
     let layer = short.split('.').next().unwrap_or(short);
     let candidates = [format!("{}  [{axes}]", page.name), format!("{short}  [{axes}]"), short.to_string()];

@@ -220,6 +220,7 @@ impl Fake {
             name: op.name.clone(),
             plane,
             planes,
+            plane_word: "head",
             histogram: Histogram {
                 count: 2880,
                 zeros: 17,

@@ -5,7 +5,7 @@ use crate::debugger::expression::name::{axis_names, nearest};
 use crate::debugger::expression::token::Token;
 use crate::debugger::expression::tree::{AxisName, Part};
 
-impl Parser {
+impl Parser<'_> {
     /// `@1`, if it is there.
     pub(super) fn forward(&mut self) -> Result<Option<usize>, Error> {
         if !self.take("@") {
@@ -48,13 +48,13 @@ impl Parser {
             }
             name.push('*');
         }
-        if axis_names().any(|known| known == name) {
+        if axis_names(self.graph).any(|known| known == name) {
             return Ok(AxisName::Name(name));
         }
         if name.is_empty() {
             return Err(Error::new("an axis is missing: token, head, channel and others, or a number", self.here()));
         }
-        let hint = nearest(&name, axis_names().map(ToString::to_string));
+        let hint = nearest(&name, axis_names(self.graph).map(ToString::to_string));
         let hint = hint.unwrap_or_else(|| "axes are token, head, channel and others, or numbers".into());
         Err(Error::new(format!("no axis is called {}: {hint}", escape(&name)), self.since(start)))
     }

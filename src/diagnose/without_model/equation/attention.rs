@@ -1,35 +1,32 @@
 //! Softmax, and, in the first forward, where all keys are those of the same forward, scores and context.
 
-use ndarray::{Array3, ArrayD, Axis, Ix3};
+use ndarray::{Array3, Axis, Ix3};
 
 use super::{Own, Residual};
 use crate::diagnose::part::Part;
 use crate::dump;
-use crate::engine::{Activation as A, Site};
-use crate::model::Config;
+use crate::engine::Site;
+use crate::model::op::{Rotate, Scoring};
+use crate::ops::{self, Join, Mask, Pairs, Rounding, split_heads};
 
 /// Probabilities are the softmax of the scores; none goes to a later token.
 pub(super) fn softmax(probs: Option<Part>, scores: Option<Part>, first: usize) -> Option<Residual> {
     let (probs, scores) = (probs?, scores?);
-    if probs.values.ndim() != 3
-        || probs.values.shape() != scores.values.shape()
-        || probs.first_key != scores.first_key
-        || probs.rows != scores.rows
+    if probs.values.shape() != scores.values.shape() || probs.first_key != scores.first_key || probs.rows != scores.rows
     {
         return None;
     }
+    let scores = scores.values.mapv(f64::from).into_dimensionality::<Ix3>().ok()?;
+    let exact = ops::softmax(scores.view(), Rounding::None);
     let mut terms = Vec::with_capacity(probs.values.len());
-    for (probs, scores) in probs.values.lanes(Axis(2)).into_iter().zip(scores.values.lanes(Axis(2))) {
-        let scores: Vec<f64> = scores.iter().map(|s| f64::from(*s)).collect();
-        let highest = scores.iter().copied().filter(|s| s.is_finite()).fold(f64::NEG_INFINITY, f64::max);
-        let powers: Vec<f64> = scores.iter().map(|s| (s - highest).exp()).collect();
-        let total: f64 = powers.iter().sum();
+    let rows = scores.lanes(Axis(2)).into_iter().zip(exact.lanes(Axis(2)));
+    for (probs, (scores, exact)) in probs.values.lanes(Axis(2)).into_iter().zip(rows) {
         // A score's rounding moves its own probability, and all others by its share.
-        let moved: f64 = scores.iter().zip(&powers).filter(|(_, p)| **p > 0.0).map(|(s, p)| s.abs() * p / total).sum();
-        let row = probs.iter().zip(scores.iter().zip(powers)).map(|(p, (score, power))| {
-            let (p, should) = (f64::from(*p), power / total);
-            let size = if score.is_finite() { p.max(should) * (2.0 + score.abs() + moved) } else { 0.0 };
-            (p, should, size)
+        let moved: f64 = scores.iter().zip(exact).filter(|(_, p)| **p > 0.0).map(|(s, p)| s.abs() * p).sum();
+        let row = probs.iter().zip(scores.iter().zip(exact)).map(|(p, (score, should))| {
+            let p = f64::from(*p);
+            let size = if score.is_finite() { p.max(*should) * (2.0 + score.abs() + moved) } else { 0.0 };
+            (p, *should, size)
         });
         terms.extend(row);
     }
@@ -42,29 +39,6 @@ pub(super) fn softmax(probs: Option<Part>, scores: Option<Part>, first: usize) -
     Some(if later { Residual { unit: f64::INFINITY, how, ..residual } } else { residual })
 }
 
-/// `[token, head * head_dim]` or `[head, token, head_dim]`, as the latter.
-fn heads(values: ArrayD<f32>, config: &Config) -> Option<Array3<f64>> {
-    let values = values.mapv(f64::from);
-    match values.ndim() {
-        3 => values.into_dimensionality::<Ix3>().ok(),
-        2 => {
-            let (tokens, width) = (values.len_of(Axis(0)), values.len_of(Axis(1)));
-            let d = config.head_dim;
-            let values = values.as_standard_layout().into_owned();
-            let split = values.into_shape_with_order((tokens, width / d, d)).ok()?;
-            Some(split.permuted_axes([1, 0, 2]).as_standard_layout().into_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Whole tensors of the first forward.
-fn whole(own: &Own, config: &Config, layer: usize, activation: A) -> Result<Option<Array3<f64>>, dump::Error> {
-    let part = own.part(layer, activation)?;
-    let part = part.filter(|part| part.rows.len() == own.pair.tokens(own.forward) && part.first_key == 0);
-    Ok(part.and_then(|part| heads(part.values.into_owned(), config)))
-}
-
 /// The key head that a query head reads: `(query head, query heads, key heads)`, and what is unusual about it.
 type KeyHead = (fn(usize, usize, usize) -> usize, Option<&'static str>);
 
@@ -72,28 +46,38 @@ type KeyHead = (fn(usize, usize, usize) -> usize, Option<&'static str>);
 const KEY_HEADS: [KeyHead; 2] =
     [(|h, of, kv| h * kv / of, None), (|h, _, kv| h % kv, Some("query head h reads key head h modulo their number"))];
 
-/// Scores are `q kᵀ` times a number that is found out.
-pub(super) fn scores(own: &Own, config: &Config, layer: usize) -> Result<Option<Residual>, dump::Error> {
-    if own.forward > 0 {
-        return Ok(None);
-    }
-    let get = |activation| whole(own, config, layer, activation);
-    let (Some(scores), Some(q), Some(k)) = (get(A::Scores)?, get(A::QRope)?, get(A::KRope)?) else { return Ok(None) };
+/// Scores are `q kᵀ` times a number that is found out, capped where the op says so.
+pub(super) fn scores(
+    own: &Own,
+    scoring: &Scoring,
+    site: Site,
+    q: Site,
+    k: Site,
+) -> Result<Option<Residual>, dump::Error> {
+    let (Some(scores), Some(q), Some(k)) = (own.whole(site)?, own.whole(q)?, own.whole(k)?) else { return Ok(None) };
     let (of, kv) = (q.len_of(Axis(0)), k.len_of(Axis(0)));
-    if scores.dim() != (of, q.len_of(Axis(1)), k.len_of(Axis(1))) || kv == 0 {
+    if scores.dim() != (of, q.len_of(Axis(1)), k.len_of(Axis(1))) || kv == 0 || q.len_of(Axis(2)) != k.len_of(Axis(2)) {
         return Ok(None);
     }
+    let products = |q: &Array3<f64>, k: &Array3<f64>, groups: &[usize]| {
+        let mask = Mask { first: 0, window: None, ahead: None };
+        let how = ops::Scoring { scale: 1.0, cap: None, mask, groups: groups.into(), format: Rounding::None };
+        ops::scores(q.view(), k.view().permuted_axes([1, 0, 2]), &how, Rounding::None)
+    };
+    let capped = |score: f64| scoring.cap.map_or(score, |cap| cap * (score / cap).tanh());
+    let before = |score: f64| scoring.cap.map_or(score, |cap| cap * (score / cap).atanh());
     let tried = KEY_HEADS.map(|(map, how)| {
-        let (mut dot, mut square, mut terms) = (0.0, 0.0, Vec::new());
-        for ((head, query, key), score) in scores.indexed_iter().filter(|((_, q, k), s)| k <= q && s.is_finite()) {
-            let (a, b) = (q.slice(ndarray::s![head, query, ..]), k.slice(ndarray::s![map(head, of, kv), key, ..]));
-            let product: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
-            let size: f64 = a.iter().zip(&b).map(|(a, b)| (a * b).abs()).sum();
-            (dot, square) = (dot + product * score, square + product * product);
-            terms.push((*score, product, size));
-        }
+        let groups: Vec<usize> = (0..of).map(|head| map(head, of, kv)).collect();
+        let (exact, sizes) = (products(&q, &k, &groups), products(&q.abs(), &k.abs(), &groups));
+        let terms = || {
+            let all = scores.indexed_iter().zip(exact.iter().zip(&sizes));
+            let seen = all.filter(|(((_, query, key), score), _)| key <= query && score.is_finite());
+            seen.map(|((_, score), (product, size))| (*score, *product, *size))
+        };
+        let fitted = terms().map(|(score, product, _)| (before(score), product)).filter(|(score, _)| score.is_finite());
+        let (dot, square) = fitted.fold((0.0, 0.0), |(dot, square), (s, p)| (dot + p * s, square + p * p));
         let scale: f64 = if square > 0.0 { dot / square } else { 0.0 };
-        let fit = terms.into_iter().map(|(score, product, size)| (score, scale * product, 4.0 * scale.abs() * size));
+        let fit = terms().map(|(score, product, size)| (score, capped(scale * product), 4.0 * scale.abs() * size));
         let said = format!("{scale:.4} times q·k");
         let how = how.map_or(said.clone(), |how| format!("{said}, where {how}"));
         Residual { loose: true, how: Some(how), ..Residual::of(fit) }
@@ -102,26 +86,25 @@ pub(super) fn scores(own: &Own, config: &Config, layer: usize) -> Result<Option<
 }
 
 /// Context is the values, summed by the probabilities.
-pub(super) fn context(own: &Own, config: &Config, layer: usize) -> Result<Option<Residual>, dump::Error> {
-    if own.forward > 0 {
+pub(super) fn context(own: &Own, site: Site, p: Site, v: Site) -> Result<Option<Residual>, dump::Error> {
+    let (Some(out), Some(p), Some(v)) = (own.whole(site)?, own.whole(p)?, own.whole(v)?) else { return Ok(None) };
+    let ((of, ..), (kv, tokens, width)) = (p.dim(), v.dim());
+    if out.dim() != (of, tokens, width) || p.dim() != (of, tokens, tokens) || kv == 0 {
         return Ok(None);
     }
-    let get = |activation| whole(own, config, layer, activation);
-    let (Some(out), Some(p), Some(v)) = (get(A::Context)?, get(A::Probs)?, get(A::VProj)?) else { return Ok(None) };
-    let (of, kv) = (p.len_of(Axis(0)), v.len_of(Axis(0)));
-    let tokens = v.len_of(Axis(1));
-    if out.len_of(Axis(0)) != of || p.dim() != (of, tokens, tokens) || kv == 0 {
-        return Ok(None);
-    }
+    let sums = |p: &Array3<f64>, v: &Array3<f64>, groups: &[usize]| {
+        let joined = ops::context(p.view(), v.view().permuted_axes([1, 0, 2]), groups, Join::Heads, Rounding::None);
+        split_heads(joined.view().into_dyn(), width)
+    };
     let tried = KEY_HEADS.map(|(map, how)| {
-        let terms = out.indexed_iter().map(|((head, token, channel), out)| {
-            let products = (0..tokens).map(|key| p[[head, token, key]] * v[[map(head, of, kv), key, channel]]);
-            let (sum, size) = products.fold((0.0, 0.0), |(sum, size), product| (sum + product, size + product.abs()));
-            (*out, sum, 4.0 * size + out.abs())
-        });
-        Residual { loose: true, how: how.map(String::from), ..Residual::of(terms) }
+        let groups: Vec<usize> = (0..of).map(|head| map(head, of, kv)).collect();
+        let (exact, sizes) = (sums(&p, &v, &groups)?, sums(&p.abs(), &v.abs(), &groups)?);
+        let terms = out.iter().zip(exact.iter().zip(&sizes));
+        let terms = terms.map(|(out, (sum, size))| (*out, *sum, 4.0 * size + out.abs()));
+        Some(Residual { loose: true, how: how.map(String::from), ..Residual::of(terms) })
     });
-    Ok(Some(plain_first(tried)))
+    let [usual, other] = tried;
+    Ok(usual.zip(other).map(|(usual, other)| plain_first([usual, other])))
 }
 
 /// The usual way, unless it is the other that fits: an engine that reads other heads is wrong.
@@ -130,42 +113,28 @@ fn plain_first([usual, other]: [Residual; 2]) -> Residual {
     if fits { Residual { how: other.how, ..usual } } else { usual }
 }
 
-/// The two channels of pair `i`, when half of the channels is so many.
-type Pairing = fn(usize, usize) -> (usize, usize);
-
 /// RoPE keeps the length of every pair of channels it turns; which pairs those are is found out.
-pub(super) fn rotation(own: &Own, config: &Config, site: Site) -> Result<Option<Residual>, dump::Error> {
-    let query = site.activation == A::QRope;
-    let before = match (query, config.qk_norm) {
-        (true, true) => A::QNorm,
-        (false, true) => A::KNorm,
-        (true, false) => A::QProj,
-        (false, false) => A::KProj,
-    };
-    let get = |activation| -> Result<Option<Array3<f64>>, dump::Error> {
-        Ok(own.values(site.layer, activation)?.and_then(|values| heads(values, config)))
-    };
-    let (Some(x), Some(y)) = (get(before)?, get(site.activation)?) else { return Ok(None) };
-    let half = config.head_dim / 2;
+pub(super) fn rotation(own: &Own, rotate: &Rotate, site: Site, x: Site) -> Result<Option<Residual>, dump::Error> {
+    let (Some(x), Some(y)) = (own.heads(x)?, own.heads(site)?) else { return Ok(None) };
+    let half = rotate.frequencies.speeds().len().min(x.len_of(Axis(2)) / 2);
     // At position 0 nothing is turned, so that every pairing fits.
     if x.dim() != y.dim() || half == 0 || own.first() + x.len_of(Axis(1)) < 2 {
         return Ok(None);
     }
-    let pairings: [(Pairing, String); 2] = [
-        (|i, half| (i, i + half), format!("RoPE over pairs (i, i+{half})")),
-        (|i, _| (2 * i, 2 * i + 1), "RoPE over pairs (2i, 2i+1)".into()),
+    let tried = [
+        (Pairs::Halves, format!("RoPE over pairs (i, i+{half})")),
+        (Pairs::Adjacent, "RoPE over pairs (2i, 2i+1)".into()),
     ];
-    let tried = pairings.into_iter().map(|(pairing, how)| {
+    let tried = tried.into_iter().map(|(pairs, how)| {
         let lanes = x.lanes(Axis(2)).into_iter().zip(y.lanes(Axis(2)));
         let terms = lanes.flat_map(|(x, y)| {
             (0..half).map(move |i| {
-                let (a, b) = pairing(i, half);
+                let (a, b) = pairs.channels(i, half);
                 let (before, after) = (x[a].hypot(x[b]), y[a].hypot(y[b]));
                 (after, before, 4.0 * before.max(after))
             })
         });
         Residual { how: Some(how), ..Residual::of(terms) }
     });
-    let best = tried.min_by(|a, b| a.unit.total_cmp(&b.unit));
-    Ok(best.map(|best| if best.unit < 1e-2 { best } else { Residual { how: None, ..best } }))
+    Ok(super::nearest(tried))
 }

@@ -1,0 +1,303 @@
+//! Mistakes that are another model's constant: the constants of ops, what models and ports put there, and what that is
+//! called. Each is tried against what the model itself has there, so that one row is a mistake and its inverse.
+
+use half::bf16;
+use ndarray::{ArrayD, ArrayViewD, Axis};
+
+use super::scene::width;
+use super::{Scene, Variant, fit};
+use crate::engine::{Edit, Field, Op};
+use crate::model::op::{Scoring, Vector};
+use crate::ops::{Activation, Form};
+
+/// What is said of models that have a constant the other way round than most.
+#[derive(Debug)]
+pub struct Back {
+    /// The suspect.
+    pub id: &'static str,
+    /// Which ops have it so.
+    pub of: fn(&Scene) -> bool,
+    /// What it is there.
+    pub summary: &'static str,
+    /// What to do there.
+    pub fix: &'static str,
+}
+
+/// Suspects of which a model's own constant decides what is wrong and what is to be done.
+pub(super) const BACK: &[Back] = &[
+    Back {
+        id: "embed_scale",
+        of: |scene| matches!(scene.op(), Op::Embed { rounded: true, .. }),
+        summary: "embeddings are multiplied by another constant than the model's, or by none",
+        fix: "multiply the rows of the table by the model's constant, rounded to the dtype of the weights",
+    },
+    Back {
+        id: "logit_softcap",
+        of: |scene| matches!(scene.op(), Op::Cap(_)),
+        summary: "logits are capped by another constant than the model's, or not at all",
+        fix: "logits pass through c tanh(z / c), with c = final_logit_softcapping of config.json",
+    },
+    Back {
+        id: "norm_offset_one",
+        of: |scene| matches!(scene.op(), Op::Norm { how, .. } if how.offset != 0.0),
+        summary: "the norm multiplies by the weight as it is stored, or by another sum than 1 + weight",
+        fix: "multiply by 1 + weight: the weight is stored minus one",
+    },
+    Back {
+        id: "norm_layernorm",
+        of: |scene| matches!(scene.op(), Op::Norm { how, .. } if how.form == Form::Centred),
+        summary: "RMSNorm in the place of LayerNorm: the mean is not taken off",
+        fix: "take the mean of the row off, and divide by the root of the variance",
+    },
+    Back {
+        id: "norm_eps",
+        of: |scene| matches!(scene.op(), Op::Norm { how, .. } if how.form == Form::Centred),
+        summary: "another eps in the norm",
+        fix: "add the eps of config.json to the variance, under the root",
+    },
+    Back {
+        id: "softmax_scale",
+        of: |scene| scale_of(scene).is_some_and(|(own, of_width, _)| !is_same(own, of_width)),
+        summary: "scores are multiplied by another constant",
+        fix: "multiply by the constant of the model, once",
+    },
+    Back {
+        id: "activation_function",
+        of: |scene| !matches!(scene.op(), Op::Activate(Activation::Silu)),
+        summary: "another activation function in the MLP",
+        fix: "use the function that config.json names (hidden_act, hidden_activation or activation_function)",
+    },
+];
+
+/// What an op would compute with each of these constants, where that is another one than its own.
+pub(super) fn others<W: Into<String>>(scene: &Scene, values: impl IntoIterator<Item = (Field, W)>) -> Vec<Variant> {
+    let changes = |field: &Field| {
+        let mut op = scene.op().clone();
+        field.set(&mut op) && op != *scene.op()
+    };
+    let other = |(field, words): (Field, W)| changes(&field).then(|| Variant::new(words, Edit::Set(field)));
+    values.into_iter().filter_map(other).collect()
+}
+
+fn is_same(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() <= 1e-9
+}
+
+/// The factor of the embedding.
+pub(super) fn embed_factor(scene: &Scene) -> Vec<Variant> {
+    let Op::Embed { factor: own, .. } = *scene.op() else { return Vec::new() };
+    let root = (scene.width() as f64).sqrt();
+    let rounded = bf16::from_f64(root).to_f64();
+    let constants = [
+        (root, "sqrt(hidden)"),
+        (rounded, "sqrt(hidden) rounded to bf16"),
+        (root.recip(), "1 / sqrt(hidden)"),
+        (root * root, "hidden"),
+    ];
+    let none = (Field::Factor(1.0), format!("as they are where the model multiplies by {own:.4}"));
+    let times = |(constant, name): (f64, &str)| (Field::Factor(constant), format!("times {name}, {constant:.4}"));
+    // A model's constant is one of f32.
+    let is_own = |(constant, _): &(f64, &str)| (constant / own - 1.0).abs() < 1e-6;
+    others(scene, [none].into_iter().chain(constants.into_iter().filter(|constant| !is_own(constant)).map(times)))
+}
+
+/// What is added to the weight of a norm.
+pub(super) fn norm_offset(scene: &Scene) -> Vec<Variant> {
+    let Op::Norm { weight, how, .. } = scene.op() else { return Vec::new() };
+    if how.offset != 0.0 {
+        let sums = [
+            (Field::Offset(0.0), "weight where the model has 1 + weight"),
+            (Field::Offset(-1.0), "weight - 1 where the model has 1 + weight"),
+            (Field::Offset(2.0), "2 + weight where the model has 1 + weight"),
+        ];
+        return others(scene, sums);
+    }
+    // A sum that stands in the place of the weight is rounded as that is.
+    let Some(weight) = scene.vector(weight) else { return Vec::new() };
+    let sum = |(words, offset): (&str, f32)| {
+        Variant::new(words, Edit::NormWeight(Vector::Other((&weight + offset).into())))
+    };
+    [("1 + weight", 1.0), ("weight - 1", -1.0), ("2 + weight", 2.0)].map(sum).into()
+}
+
+/// Whether the mean is taken off.
+pub(super) fn norm_form(scene: &Scene) -> Vec<Variant> {
+    let forms = [(Form::Centred, "the mean taken off"), (Form::Rms, "the mean not taken off")];
+    others(scene, forms.map(|(form, words)| (Field::Form(form), words)))
+}
+
+/// The eps of a norm.
+pub(super) fn norm_eps(scene: &Scene) -> Vec<Variant> {
+    const USUAL: [f32; 7] = [1e-5, 1e-6, 0.0, f32::EPSILON, 1e-3, 1e-8, 1e-12];
+    let Op::Norm { how, .. } = scene.op() else { return Vec::new() };
+    let own = how.eps;
+    let with = |eps: f32| (Field::Eps(eps), format!("eps {eps:e} where the model has {own:e}"));
+    let outside = |eps: f32| {
+        let edits = [Field::Eps(eps), Field::Form(Form::EpsOutside)].map(Edit::Set);
+        Variant::new(format!("eps {eps:e} added outside of the root"), Edit::All(edits.into()))
+    };
+    let mut variants = others(scene, USUAL.map(with));
+    if how.form == Form::Rms {
+        variants.extend([own, 1e-6, 1e-5].map(outside));
+    }
+    if let Some(eps) = fitted_eps(scene) {
+        variants.extend(others(scene, [fit::rounded(eps, 1), fit::rounded(eps, 2), eps].map(|eps| with(eps as f32))));
+    }
+    variants
+}
+
+/// The eps that the rows' factors tell, if they tell one: `y = c x w + b` with `c = 1 / sqrt(mean(x²) + eps)`.
+fn fitted_eps(scene: &Scene) -> Option<f64> {
+    let Op::Norm { how, bias, .. } = scene.op() else { return None };
+    let (mut y, mut x) = (scene.dumped()?, scene.input(0)?.to_owned());
+    let (mut f, own) = (scene.exact()?.to_owned(), f64::from(how.eps));
+    if y.ndim() != x.ndim() || y.len_of(Axis(0)) < 2 {
+        return None;
+    }
+    if let Some(bias) = bias {
+        let bias = scene.vector(bias)?.mapv(f64::from);
+        (y, f) = (y - &bias, f - &bias);
+    }
+    if how.form == Form::Centred {
+        for mut row in x.rows_mut() {
+            let mean = row.mean()?;
+            row -= mean;
+        }
+    }
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for ((y, f), x) in y.rows().into_iter().zip(f.rows()).zip(x.rows()) {
+        let factor = fit::factor(y.iter().zip(f))?;
+        let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+        // A factor is known to the same relative error in every row: small rows tell eps best.
+        let weight = ((mean + own) / (factor * factor)).powi(-2);
+        sum += weight * ((mean + own) / (factor * factor) - mean);
+        weights += weight;
+    }
+    let eps = sum / weights;
+    (eps.is_finite() && eps > 0.0).then_some(eps)
+}
+
+/// The function of a gate, or of an MLP without one.
+pub(super) fn function(scene: &Scene) -> Vec<Variant> {
+    let Op::Activate(own) = scene.op() else { return Vec::new() };
+    // The same function in other steps is no other one.
+    let all = Activation::ALL.into_iter().filter(|function| function.name() != own.name());
+    others(scene, all.map(|function| (Field::Function(function), format!("{} for {}", function.name(), own.name()))))
+}
+
+/// The scale of scores, that of a head's width, and this width.
+fn scale_of(scene: &Scene) -> Option<(f64, f64, f64)> {
+    let Op::Scores(how) = scene.op() else { return None };
+    let (_, width) = scene.read(0)?.1.heads()?;
+    Some((how.scale, (width as f64).sqrt().recip(), width as f64))
+}
+
+/// The scale of scores.
+pub(super) fn score_scale(scene: &Scene) -> Vec<Variant> {
+    let Some((own, of_width, d)) = scale_of(scene) else { return Vec::new() };
+    let Op::Scores(Scoring { groups, .. }) = scene.op() else { return Vec::new() };
+    let (heads, layer) = (groups.len() as f64, scene.node().layer.unwrap_or(0) as f64);
+    let hidden = scene.graph().entering(0).map_or(0, |stream| width(&scene.graph()[stream])) as f64;
+    let plain = is_same(own, of_width);
+    let name = if plain { "1 / sqrt(head_dim)".to_string() } else { format!("the model's {own:.6}") };
+    let mut candidates = vec![
+        (1.0, "1: no scale".to_string()),
+        (1.0 / d, format!("1 / head_dim{}", if plain { ": applied twice" } else { "" })),
+        (d.sqrt(), "sqrt(head_dim): the inverse".into()),
+        (hidden.sqrt().recip(), "1 / sqrt(hidden)".into()),
+        ((hidden / heads).sqrt().recip(), "1 / sqrt(hidden / heads)".into()),
+        (heads.sqrt().recip(), "1 / sqrt(heads)".into()),
+        ((d / 2.0).sqrt().recip(), "1 / sqrt(head_dim / 2)".into()),
+        (own / (layer + 1.0), format!("{name}, divided by {}", layer + 1.0)),
+        (own / std::f64::consts::LN_2, format!("{name} / ln 2, and the softmax not in powers of 2")),
+    ];
+    if !plain {
+        candidates.push((of_width, format!("1 / sqrt(head_dim) where the model has {own:.6}")));
+        candidates.push((own * own, format!("{name}, applied twice")));
+    }
+    candidates.retain(|(scale, _)| !is_same(*scale, own));
+    others(scene, candidates.into_iter().map(|(scale, words)| (Field::Scale(scale), words)))
+}
+
+/// The cap of scores.
+pub(super) fn score_cap(scene: &Scene) -> Vec<Variant> {
+    let Op::Scores(Scoring { cap: own, .. }) = scene.op() else { return Vec::new() };
+    let have = own.map_or_else(|| "caps none".to_string(), |own| format!("caps them at {own}"));
+    let with = |limit: f64| (Field::Cap(Some(limit)), format!("capped at {limit} where the model {have}"));
+    let none = (Field::Cap(None), format!("not capped where the model {have}"));
+    others(scene, [none].into_iter().chain(caps(scene, *own).into_iter().map(with)))
+}
+
+/// The cap of logits, behind the head or in the op that caps them.
+pub(super) fn logit_cap(scene: &Scene) -> Vec<Variant> {
+    match scene.op() {
+        Op::Cap(own) => {
+            let with = |limit: f64| (Field::Cap(Some(limit)), format!("capped at {limit} where the model has {own}"));
+            let none = Variant::new(format!("not capped where the model caps them at {own}"), Edit::identity());
+            [none].into_iter().chain(others(scene, caps(scene, Some(*own)).into_iter().map(with))).collect()
+        }
+        Op::Linear { .. } if !scene.graph().readers(scene.site).any(|site| is_cap(scene, site)) => {
+            let with = |limit: f64| Variant::new(format!("capped at {limit}"), Edit::Then(Op::Cap(limit)));
+            caps(scene, None).into_iter().map(with).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn is_cap(scene: &Scene, site: crate::engine::Site) -> bool {
+    matches!(scene.graph()[site].op, Op::Cap(_))
+}
+
+/// Caps of models, and that which the dump has; `own` is that of the op.
+fn caps(scene: &Scene, own: Option<f64>) -> Vec<f64> {
+    let mut caps = vec![30.0, 50.0];
+    // What the model has before its own cap, if that is not lost in it.
+    let before = |y: ArrayViewD<f64>| -> ArrayD<f64> {
+        own.map_or_else(|| y.to_owned(), |own| y.mapv(|y| own * (y / own).atanh()))
+    };
+    let fitted = || fit::cap(scene.dumped()?.view(), before(scene.exact()?).view());
+    if let Some(cap) = fitted() {
+        caps.extend([fit::rounded(cap, 1), fit::rounded(cap, 2), fit::rounded(cap, 3), cap]);
+    }
+    caps
+}
+
+/// Whether the weights of the chosen experts are divided by their sum.
+pub(super) fn renormalise(scene: &Scene) -> Vec<Variant> {
+    let Op::Route(router) = scene.op() else { return Vec::new() };
+    if router.softmax_after {
+        // They sum to 1 anyway.
+        return Vec::new();
+    }
+    let values = [
+        (Field::Renormalise(false), "not divided by their sum"),
+        (Field::Renormalise(true), "divided by their sum where the model takes their shares of all"),
+    ];
+    others(scene, values)
+}
+
+/// Whether the softmax is of the chosen logits only.
+pub(super) fn router_order(scene: &Scene) -> Vec<Variant> {
+    let Op::Route(router) = scene.op() else { return Vec::new() };
+    if router.renormalise {
+        // Both orders give the same.
+        return Vec::new();
+    }
+    let values = [
+        (Field::SoftmaxAfter(true), "the softmax of the chosen logits where the model has that of all"),
+        (Field::SoftmaxAfter(false), "the softmax of all logits where the model has that of the chosen ones"),
+    ];
+    others(scene, values)
+}
+
+/// How many experts are chosen.
+pub(super) fn top_k(scene: &Scene) -> Vec<Variant> {
+    let Op::Route(router) = scene.op() else { return Vec::new() };
+    let (own, most) = (router.top_k, scene.width());
+    let mut counts = vec![own.saturating_sub(1), own + 1, 1, most];
+    counts.sort_unstable_by_key(|count| count.abs_diff(own));
+    counts.dedup();
+    counts.retain(|count| (1..=most).contains(count));
+    let words = |count: usize| format!("{count} for each token where the model chooses {own}");
+    others(scene, counts.into_iter().map(|count| (Field::TopK(count), words(count))))
+}

@@ -1,0 +1,292 @@
+//! Changes to ops, as data: what ports compute instead of what models compute.
+//!
+//! An edit says what of an op is another one; what it does not name stays as the graph has it. It can be compared, printed
+//! and moved to another layer, and one that hits nothing says so.
+
+mod put;
+mod twin;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use put::{put_bias, put_channels, put_experts, put_norm_weight, put_reread, put_rows, put_weight};
+use twin::{moved_op, moved_read, moved_site, moved_vector, moved_weight};
+
+use super::step::{Span, Step};
+use crate::model::Model;
+use crate::model::graph::{Graph, Read, Site};
+use crate::model::op::{Op, Places, Slot, Vector, Weight};
+use crate::ops::{self, Form, Frequencies, Join, Operands, Pairs, Rounding};
+
+/// A change to an op.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    /// Nothing: some ways of making a mistake of several ops leave this one as it is.
+    Keep,
+    /// A constant, in every op that has it.
+    Set(Field),
+    /// One of the things that it reads.
+    Read {
+        /// Its place.
+        index: usize,
+        /// What is read there.
+        read: Read,
+    },
+    /// All that it reads.
+    Reads(Vec<Read>),
+    /// Its matrix or table: another one of the same shape.
+    Weight(Weight),
+    /// What it adds.
+    Bias(Option<Vector>),
+    /// What a norm multiplies with.
+    NormWeight(Vector),
+    /// The numbers of its matrix, read in the order of the other layout: `[in, out]` for `[out, in]`, or the reverse.
+    Reread,
+    /// Its matrix is made of rows of some linear layers, which stand one below the other.
+    Rows {
+        /// Which layers.
+        of: Arc<[Site]>,
+        /// Which rows.
+        order: Arc<[usize]>,
+        /// Whether biases go with them.
+        bias: bool,
+    },
+    /// It takes other channels of what it reads.
+    Channels(Arc<[usize]>),
+    /// By expert: whose matrix it takes.
+    Experts(Arc<[usize]>),
+    /// An op on one of the things that it reads, before it.
+    Prepare {
+        /// The place of what is read.
+        index: usize,
+        /// What is computed.
+        op: Op,
+    },
+    /// One more op, on what it gives.
+    Then(Op),
+    /// Other ops in its place.
+    Put(Vec<Op>),
+    /// It computes what it reads first itself, with a change to that: a mask that is seen in probabilities.
+    Through(Box<Edit>),
+    /// Only in forwards whose first token stands at this position or behind it.
+    From {
+        /// The position.
+        position: usize,
+        /// What is changed.
+        edit: Box<Edit>,
+    },
+    /// Several changes, one after the other.
+    All(Vec<Edit>),
+    /// Each node is changed in its own way, others as the first is.
+    ByNode(Vec<(Site, Edit)>),
+}
+
+/// A constant of an op.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is named as the field of the op that it is")]
+pub enum Field {
+    Factor(f64),
+    Factors(Vec<f64>),
+    Positions(isize),
+    Eps(f32),
+    Offset(f32),
+    Form(Form),
+    Variance(Rounding),
+    Scale(f64),
+    Cap(Option<f64>),
+    Window(Option<usize>),
+    Ahead(Option<isize>),
+    Groups(Arc<[usize]>),
+    ScoreFormat(Rounding),
+    Slot(Slot),
+    Frequencies(Frequencies),
+    Pairs(Pairs),
+    Places(Places),
+    Angles(Rounding),
+    Table(Rounding),
+    Join(Join),
+    Function(ops::Activation),
+    Operands(Operands),
+    TopK(usize),
+    Renormalise(bool),
+    SoftmaxAfter(bool),
+}
+
+/// An edit that hits nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{op} has nothing that {edit} changes")]
+pub struct Missed {
+    /// The kind of edit.
+    pub edit: String,
+    /// The short name of the op.
+    pub op: String,
+}
+
+impl Field {
+    /// Puts it into an op; false where that has no such constant.
+    pub fn set(&self, op: &mut Op) -> bool {
+        match (self, op) {
+            (Self::Factor(v), Op::Embed { factor, .. }) => *factor = *v,
+            (Self::Factors(v), Op::Sum { factors }) => factors.clone_from(v),
+            (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
+            (Self::Eps(v), Op::Norm { how, .. }) => how.eps = *v,
+            (Self::Offset(v), Op::Norm { how, .. }) => how.offset = *v,
+            (Self::Form(v), Op::Norm { how, .. }) => how.form = *v,
+            (Self::Variance(v), Op::Norm { how, .. }) => how.variance = *v,
+            (Self::Scale(v), Op::Scores(how)) => how.scale = *v,
+            (Self::Cap(v), Op::Scores(how)) => how.cap = *v,
+            (Self::Cap(Some(v)), Op::Cap(limit)) => *limit = *v,
+            (Self::Window(v), Op::Scores(how)) => how.window = *v,
+            (Self::Ahead(v), Op::Scores(how)) => how.ahead = *v,
+            (Self::Groups(v), Op::Scores(how)) => how.groups = Arc::clone(v),
+            (Self::Groups(v), Op::Context { groups, .. }) => *groups = Arc::clone(v),
+            (Self::ScoreFormat(v), Op::Scores(how)) => how.format = *v,
+            (Self::Slot(v), Op::Scores(how)) => how.slots.push(*v),
+            (Self::Slot(v), Op::Context { slots, .. }) => slots.push(*v),
+            (Self::Frequencies(v), Op::Rope(rotate)) => rotate.frequencies = v.clone(),
+            (Self::Pairs(v), Op::Rope(rotate)) => rotate.pairs = *v,
+            (Self::Places(v), Op::Rope(rotate)) => rotate.places = *v,
+            (Self::Angles(v), Op::Rope(rotate)) => rotate.angles = *v,
+            (Self::Table(v), Op::Rope(rotate)) => rotate.table = *v,
+            (Self::Join(v), Op::Context { join, .. }) => *join = *v,
+            (Self::Function(v), Op::Activate(function)) => *function = *v,
+            (Self::Operands(v), Op::Linear { operands, .. }) => *operands = Some(*v),
+            (Self::TopK(v), Op::Route(router)) => router.top_k = *v,
+            (Self::Renormalise(v), Op::Route(router)) => router.renormalise = *v,
+            (Self::SoftmaxAfter(v), Op::Route(router)) => router.softmax_after = *v,
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Edit {
+    /// What it reads stays what it gives.
+    pub fn identity() -> Self {
+        Self::Put(vec![Op::Sum { factors: vec![1.0] }])
+    }
+
+    /// Changes `step`, which is of no use if this fails.
+    ///
+    /// # Errors
+    /// When it hits nothing.
+    pub fn apply(&self, step: &mut Step) -> Result<(), Missed> {
+        self.hit(step, true)
+    }
+
+    /// Whether it hits something at a node; weights are not read.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check(&self, model: &Model, site: Site) -> Result<(), Missed> {
+        // No forward starts so late: edits of late forwards are looked at, too.
+        let span = Span { ids: &[], first: usize::MAX };
+        self.hit(&mut Step::of(model, site, span), false)
+    }
+
+    /// Without `make`, matrices are not made.
+    fn hit(&self, step: &mut Step, make: bool) -> Result<(), Missed> {
+        let hits = match self {
+            Self::Keep => true,
+            Self::Set(field) => {
+                // Every op is tried.
+                step.ops.to_mut().iter_mut().map(|op| field.set(op)).fold(false, |any, hit| any | hit)
+            }
+            Self::Read { index, read } => match step.reads.to_mut().get_mut(*index) {
+                Some(place) => {
+                    *place = *read;
+                    true
+                }
+                None => false,
+            },
+            Self::Reads(reads) => {
+                step.reads = Cow::Owned(reads.clone());
+                true
+            }
+            Self::Weight(other) => put_weight(step, other.clone()),
+            Self::Bias(other) => put_bias(step, other.as_ref()),
+            Self::NormWeight(other) => put_norm_weight(step, other),
+            Self::Reread => put_reread(step, make),
+            Self::Rows { of, order, bias } => put_rows(step, of, order, *bias, make),
+            Self::Channels(order) => put_channels(step, order, make),
+            Self::Experts(order) => put_experts(step, order, make),
+            Self::Prepare { index, op } => {
+                let hits = *index < step.reads.len();
+                step.prepare.push((*index, op.clone()));
+                hits
+            }
+            Self::Then(op) => {
+                step.then(op.clone());
+                true
+            }
+            Self::Put(ops) => {
+                step.put(ops.clone());
+                !ops.is_empty()
+            }
+            Self::Through(edit) => return self.through(edit, step, make),
+            Self::From { position, edit } => {
+                return if step.span.first >= *position { edit.hit(step, make) } else { Ok(()) };
+            }
+            Self::All(edits) => return edits.iter().try_for_each(|edit| edit.hit(step, make)),
+            Self::ByNode(edits) => {
+                let own = edits.iter().find(|(site, _)| *site == step.site).or_else(|| edits.first());
+                let Some((_, edit)) = own else { return Err(self.missed(step)) };
+                return edit.hit(step, make);
+            }
+        };
+        if hits { Ok(()) } else { Err(self.missed(step)) }
+    }
+
+    fn through(&self, edit: &Self, step: &mut Step, make: bool) -> Result<(), Missed> {
+        let Some(Read::Node(source)) = step.reads.first().copied() else { return Err(self.missed(step)) };
+        let mut before = Step::of(step.model, source, step.span);
+        edit.hit(&mut before, make)?;
+        step.reads = Cow::Owned(before.reads.into_owned());
+        let between = std::mem::replace(&mut step.prepare, before.prepare).into_iter().map(|(_, op)| op);
+        let own = step.ops.iter().cloned();
+        step.ops = before.ops.iter().cloned().chain(between).chain(own).collect::<Vec<_>>().into();
+        Ok(())
+    }
+
+    fn missed(&self, step: &Step) -> Missed {
+        let words = match self {
+            Self::Set(field) => format!("{field:?}"),
+            edit => format!("{edit:?}"),
+        };
+        let edit = words.chars().take_while(|c| c.is_alphanumeric()).collect();
+        Missed { edit, op: step.node().short.clone() }
+    }
+
+    /// The same change so many layers further on: it reads there what it reads here. `None` where that is not there.
+    pub fn moved(&self, graph: &Graph, by: isize) -> Option<Self> {
+        let boxed = |edit: &Self| edit.moved(graph, by).map(Box::new);
+        Some(match self {
+            Self::Read { index, read } => Self::Read { index: *index, read: moved_read(graph, *read, by)? },
+            Self::Reads(reads) => {
+                Self::Reads(reads.iter().map(|read| moved_read(graph, *read, by)).collect::<Option<_>>()?)
+            }
+            Self::Weight(weight) => Self::Weight(moved_weight(graph, weight, by)?),
+            Self::Bias(Some(bias)) => Self::Bias(Some(moved_vector(graph, bias, by)?)),
+            Self::NormWeight(weight) => Self::NormWeight(moved_vector(graph, weight, by)?),
+            Self::Rows { of, order, bias } => {
+                let of = of.iter().map(|site| moved_site(graph, *site, by)).collect::<Option<_>>()?;
+                Self::Rows { of, order: Arc::clone(order), bias: *bias }
+            }
+            Self::Prepare { index, op } => Self::Prepare { index: *index, op: moved_op(graph, op, by)? },
+            Self::Then(op) => Self::Then(moved_op(graph, op, by)?),
+            Self::Put(ops) => Self::Put(ops.iter().map(|op| moved_op(graph, op, by)).collect::<Option<_>>()?),
+            Self::Through(edit) => Self::Through(boxed(edit)?),
+            Self::From { position, edit } => Self::From { position: *position, edit: boxed(edit)? },
+            Self::All(edits) => Self::All(edits.iter().map(|edit| edit.moved(graph, by)).collect::<Option<_>>()?),
+            Self::ByNode(edits) => {
+                let of_node = |(site, edit): &(Site, Self)| {
+                    Some((moved_site(graph, *site, by)?, edit.moved(graph, by)?))
+                };
+                Self::ByNode(edits.iter().map(of_node).collect::<Option<_>>()?)
+            }
+            Self::Keep | Self::Set(_) | Self::Bias(None) | Self::Reread | Self::Channels(_) | Self::Experts(_) => {
+                self.clone()
+            }
+        })
+    }
+}

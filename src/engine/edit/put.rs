@@ -1,0 +1,165 @@
+//! Other weights, put in the place of an op's own; each says whether the op has such ones, of this shape.
+
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
+
+use crate::engine::step::Step;
+use crate::model::Tensor;
+use crate::model::graph::{Graph, Site};
+use crate::model::op::{Op, Vector, Weight};
+use crate::ops::Operands;
+
+fn shape(graph: &Graph, weight: &Weight) -> Vec<usize> {
+    match weight {
+        Weight::Param(param) => graph.params()[param.index()].shape.clone(),
+        Weight::Other(tensor) => tensor.shape.clone(),
+        Weight::Each(tensors) => tensors.first().map(|tensor| tensor.shape.clone()).unwrap_or_default(),
+    }
+}
+
+fn length(graph: &Graph, vector: &Vector) -> usize {
+    match vector {
+        Vector::Param(param) => graph.params()[param.index()].shape.iter().product(),
+        Vector::Other(vector) => vector.len(),
+    }
+}
+
+/// Its matrix or table.
+pub(super) fn put_weight(step: &mut Step, other: Weight) -> bool {
+    let graph = step.graph();
+    match step.op_mut() {
+        Op::Embed { table: own, .. }
+        | Op::EmbedPositions { table: own, .. }
+        | Op::Linear { weight: own, .. }
+        | Op::Experts { weights: own, .. }
+            if shape(graph, own) == shape(graph, &other) =>
+        {
+            *own = other;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// What it adds.
+pub(super) fn put_bias(step: &mut Step, other: Option<&Vector>) -> bool {
+    let graph = step.graph();
+    let (width, own) = match step.op_mut() {
+        Op::Linear { weight, bias, .. } => (shape(graph, weight)[0], bias),
+        Op::Norm { weight, bias, .. } => (length(graph, weight), bias),
+        _ => return false,
+    };
+    let fits = other.is_none_or(|other| length(graph, other) == width);
+    if fits {
+        *own = other.cloned();
+    }
+    fits
+}
+
+/// What a norm multiplies with.
+pub(super) fn put_norm_weight(step: &mut Step, other: &Vector) -> bool {
+    let graph = step.graph();
+    match step.op_mut() {
+        Op::Norm { weight, .. } if length(graph, weight) == length(graph, other) => {
+            *weight = other.clone();
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The numbers of its matrix in the order of the other layout.
+pub(super) fn put_reread(step: &mut Step, make: bool) -> bool {
+    let model = step.model;
+    let Op::Linear { weight, .. } = step.op_mut() else { return false };
+    if make {
+        *weight = Weight::Other(Arc::new(reread(model.matrix(weight))));
+    }
+    true
+}
+
+fn reread(own: &Tensor) -> Tensor {
+    let (rows, columns, words) = (own.shape[0], own.shape[1], own.vector());
+    let read = if own.transposed {
+        words.into_shape_with_order((rows, columns))
+    } else {
+        words.into_shape_with_order((columns, rows)).map(Array2::reversed_axes)
+    };
+    Tensor::of_rows("changed", &read.expect("a matrix of its shape").view())
+}
+
+/// Rows of several matrices in the place of its own.
+pub(super) fn put_rows(step: &mut Step, of: &[Site], order: &[usize], with_bias: bool, make: bool) -> bool {
+    let (model, graph) = (step.model, step.graph());
+    let linear = |site: &Site| match &graph[*site].op {
+        Op::Linear { weight, bias, .. } => Some((weight, bias.as_ref())),
+        _ => None,
+    };
+    let Some(parts) = of.iter().map(linear).collect::<Option<Vec<_>>>() else { return false };
+    let Op::Linear { weight: own, bias, .. } = step.op_mut() else { return false };
+    let (shape_of_own, shapes) = (shape(graph, own), parts.iter().map(|(weight, _)| shape(graph, weight)));
+    let rows: usize = shapes.clone().map(|shape| shape[0]).sum();
+    let fits = shapes.clone().all(|shape| shape[1] == shape_of_own[1])
+        && order.len() == shape_of_own[0]
+        && order.iter().all(|row| *row < rows);
+    if !fits || !make {
+        return fits;
+    }
+    let matrices: Vec<Array2<f32>> = parts.iter().map(|(weight, _)| model.matrix(weight).rows()).collect();
+    let views: Vec<ArrayView2<f32>> = matrices.iter().map(|matrix| matrix.view()).collect();
+    let all = concatenate(Axis(0), &views).expect("parts of one width");
+    *own = Weight::Other(Arc::new(Tensor::of_rows("changed", &all.select(Axis(0), order).view())));
+    if with_bias {
+        let biases: Option<Vec<_>> = parts.iter().map(|(_, bias)| Some(model.vector((*bias)?))).collect();
+        *bias = biases.map(|biases| {
+            let views: Vec<ArrayView1<f32>> = biases.iter().map(|bias| bias.view()).collect();
+            let all: Array1<f32> = concatenate(Axis(0), &views).expect("vectors");
+            Vector::Other(Arc::new(all.select(Axis(0), order)))
+        });
+    }
+    true
+}
+
+/// Other channels of what it reads: as a product with a matrix of zeros and ones where they do not stand side by side.
+pub(super) fn put_channels(step: &mut Step, order: &[usize], make: bool) -> bool {
+    let graph = step.graph();
+    let Some(width) = step.reads.first().and_then(|read| graph[read.site()].axes.last()).map(|axis| axis.length(0, 0))
+    else {
+        return false;
+    };
+    let Op::Columns(own) = step.op_mut() else { return false };
+    let fits = own.len() == order.len() && order.iter().all(|channel| *channel < width);
+    if !fits || !make {
+        return fits;
+    }
+    let start = order.first().copied().unwrap_or_default();
+    if order.iter().copied().eq(start..start + order.len()) {
+        *own = start..start + order.len();
+        return true;
+    }
+    let mut picking = Array2::zeros((order.len(), width));
+    for (to, from) in order.iter().enumerate() {
+        picking[[to, *from]] = 1.0;
+    }
+    let weight = Weight::Other(Arc::new(Tensor::of_rows("picking", &picking.view())));
+    step.put(vec![Op::Linear { weight, bias: None, operands: Some(Operands::Exact) }]);
+    true
+}
+
+/// Each expert takes the matrix of one.
+pub(super) fn put_experts(step: &mut Step, order: &[usize], make: bool) -> bool {
+    let (model, graph) = (step.model, step.graph());
+    let Op::Experts { weights, .. } = step.op_mut() else { return false };
+    let count = match &*weights {
+        Weight::Param(param) => graph.params()[param.index()].experts.unwrap_or(1),
+        Weight::Other(_) => 1,
+        Weight::Each(tensors) => tensors.len(),
+    };
+    let fits = order.len() == count && order.iter().all(|expert| *expert < count);
+    if fits && make {
+        let own = model.matrices_of(weights);
+        *weights = Weight::Each(order.iter().map(|expert| own[*expert].clone()).collect());
+    }
+    fits
+}

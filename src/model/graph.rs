@@ -1,0 +1,404 @@
+//! The forward pass of a model as a value: nodes in the order in which they are computed, each with its op, what it reads,
+//! its axes and its name.
+//!
+//! A graph knows nothing of transformers: layers are labels, roles are optional, and order is the list's. What a run has to
+//! keep follows from the edges: nodes that somebody reads as [`Read::Past`] are cached, and a checkpoint holds what is
+//! computed before an entry of a layer and read behind it.
+
+use std::collections::HashMap;
+use std::ops::Index;
+
+use super::op::{Op, Param, Product};
+use super::role::Role;
+
+mod axis;
+mod name;
+
+pub use axis::{Axis, Counts};
+pub use name::in_layers;
+
+/// A node of a graph, and so an activation: its place in the order of the forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Site(u32);
+
+impl Site {
+    /// The node at this place of the order.
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a graph has fewer nodes than a u32 counts"))
+    }
+
+    /// Its place in the order.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What an op reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// What a node gives in the same forward.
+    Node(Site),
+    /// What a node has given so far, in this forward and those before: `[position, head, channel]`, from the cache.
+    Past(Site),
+    /// What a node of the layer before has left behind: no model reads it, a port that forgets to overwrite it does.
+    Stale(Site),
+}
+
+impl Read {
+    /// The node that it is.
+    pub fn site(self) -> Site {
+        match self {
+            Self::Node(site) | Self::Past(site) | Self::Stale(site) => site,
+        }
+    }
+}
+
+/// One op of the forward pass.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it is for, if that is known.
+    pub role: Option<Role>,
+    /// The layer that it belongs to.
+    pub layer: Option<usize>,
+    /// Its canonical name: `model.layers.3.self_attn.q_rope`.
+    pub name: String,
+    /// Its short name: `3.q_rope`, `norm`; a block's output is just `3`.
+    pub short: String,
+    /// Its name inside its layer: `q_rope`; `block` for a block's output.
+    pub label: String,
+    /// One line for people.
+    pub meaning: &'static str,
+    /// What it computes.
+    pub op: Op,
+    /// What it reads, in the order in which the op takes it.
+    pub reads: Vec<Read>,
+    /// Names and lengths of its axes, outermost first.
+    pub axes: Vec<Axis>,
+}
+
+impl Node {
+    /// Its shape in a forward of `tokens` rows that sees `keys` positions.
+    pub fn shape(&self, tokens: usize, keys: usize) -> Vec<usize> {
+        self.axes.iter().map(|axis| axis.length(tokens, keys)).collect()
+    }
+
+    /// The axis of its rows.
+    ///
+    /// # Panics
+    /// When it has none: every activation of a forward has rows.
+    pub fn row_axis(&self) -> usize {
+        self.axes.iter().position(|axis| axis.is_row()).expect("every activation has a row axis")
+    }
+
+    /// Whether its last axis counts keys.
+    pub fn has_keys(&self) -> bool {
+        self.axes.last().is_some_and(|axis| axis.counts == Counts::Keys)
+    }
+
+    /// Its heads and how wide each is, where it has heads.
+    pub fn heads(&self) -> Option<(usize, usize)> {
+        let last = self.axes.last()?.counts;
+        self.axes.iter().find_map(|axis| match (axis.counts, last) {
+            (Counts::Heads(heads), Counts::Channels(width)) => Some((heads, width)),
+            (Counts::Heads(heads), _) => Some((heads, 1)),
+            (Counts::Joined { heads, width }, _) => Some((heads, width)),
+            _ => None,
+        })
+    }
+
+    /// Tells its ops' random numbers apart: those of one role are nudged alike in every layer.
+    pub fn salt(&self) -> u64 {
+        self.role.map_or(0, |role| role as u64)
+    }
+}
+
+/// Ops that an engine computes with the same code: those of one role in every layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Those that play a role.
+    Role(Role),
+    /// One op, of which nobody knows what it is for.
+    Node(Site),
+}
+
+/// A weight that the graph needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its canonical name in a checkpoint: `model.layers.3.mlp.down_proj.weight`; of experts without their numbers.
+    pub name: String,
+    /// Its layer.
+    pub layer: Option<usize>,
+    /// `[out, in]`, or `[n]`; of experts, of each.
+    pub shape: Vec<usize>,
+    /// How many experts have one; `None` for weights of one matrix.
+    pub experts: Option<usize>,
+    /// Another parameter that it is equal to, when the checkpoint does not hold it: a tied head.
+    pub tied: Option<Param>,
+}
+
+/// The nodes of a forward pass.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    params: Vec<Parameter>,
+    layers: usize,
+    /// Further names that a module's result goes by.
+    modules: HashMap<String, Site>,
+    names: HashMap<String, Site>,
+    roles: HashMap<(Option<usize>, Role), Site>,
+    /// By node: the last that reads what it gives in the same forward.
+    last_reader: Vec<usize>,
+    /// By node: the first that reads it from the cache.
+    first_past_reader: Vec<Option<usize>>,
+    /// The first op of each layer.
+    starts: Vec<usize>,
+    /// By node: the class of the first op without a product that is the same but for its weights.
+    peers: Vec<Class>,
+}
+
+impl Index<Site> for Graph {
+    type Output = Node;
+
+    fn index(&self, site: Site) -> &Node {
+        &self.nodes[site.index()]
+    }
+}
+
+impl Graph {
+    /// A graph of these nodes, each of which reads nodes before it (or itself from the cache); `modules` are further names.
+    pub fn new(nodes: Vec<Node>, params: Vec<Parameter>, modules: HashMap<String, Site>) -> Self {
+        let layers = nodes.iter().filter_map(|node| node.layer).max().map_or(0, |last| last + 1);
+        let mut graph = Self {
+            last_reader: (0..nodes.len()).collect(),
+            first_past_reader: vec![None; nodes.len()],
+            starts: vec![0; layers],
+            names: nodes.iter().enumerate().map(|(index, node)| (node.name.clone(), Site::at(index))).collect(),
+            roles: HashMap::new(),
+            peers: Vec::new(),
+            nodes,
+            params,
+            layers,
+            modules,
+        };
+        for (index, node) in graph.nodes.iter().enumerate().rev() {
+            if let Some(layer) = node.layer {
+                graph.starts[layer] = index;
+            }
+        }
+        for index in 0..graph.nodes.len() {
+            let node = &graph.nodes[index];
+            if let Some(role) = node.role {
+                graph.roles.entry((node.layer, role)).or_insert(Site::at(index));
+            }
+            for read in &node.reads {
+                match *read {
+                    Read::Node(site) => graph.last_reader[site.index()] = index,
+                    Read::Past(site) => {
+                        graph.last_reader[site.index()] = graph.last_reader[site.index()].max(index);
+                        graph.first_past_reader[site.index()].get_or_insert(index);
+                    }
+                    Read::Stale(_) => {}
+                }
+            }
+        }
+        graph.peers = graph.alike();
+        graph
+    }
+
+    fn alike(&self) -> Vec<Class> {
+        let mut seen: Vec<(Op, Class)> = Vec::new();
+        let class = |site: Site| {
+            let (own, op) = (self.class(site), &self[site].op);
+            if op.facts().product != Product::No {
+                return own;
+            }
+            let bare = op.without_weights();
+            let known = seen.iter().find(|(known, _)| *known == bare).map(|(_, class)| *class);
+            known.unwrap_or_else(|| {
+                seen.push((bare, own));
+                own
+            })
+        };
+        self.sites().map(class).collect()
+    }
+
+    /// What an op is in every layer.
+    pub fn class(&self, site: Site) -> Class {
+        self[site].role.map_or(Class::Node(site), Class::Role)
+    }
+
+    /// The name of a class: what the first of its ops is called inside its layer.
+    pub fn class_label(&self, class: Class) -> &str {
+        let first = match class {
+            Class::Role(role) => self.sites().find(|site| self.is(*site, role)),
+            Class::Node(site) => Some(site),
+        };
+        first.map_or("", |site| &self[site].label)
+    }
+
+    /// The class that an op shares with all that are the same but for their weights: norms with norms, rotations of queries
+    /// with those of keys. A product with weights is one only with those of its own role.
+    pub fn peers(&self, site: Site) -> Class {
+        self.peers[site.index()]
+    }
+
+    /// Number of ops.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Number of blocks.
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+
+    /// All nodes, in order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All nodes, in order.
+    pub fn sites(&self) -> impl DoubleEndedIterator<Item = Site> + ExactSizeIterator + Clone + use<> {
+        (0..self.nodes.len()).map(Site::at)
+    }
+
+    /// The node at a place of the order.
+    pub fn site(&self, index: usize) -> Option<Site> {
+        (index < self.nodes.len()).then(|| Site::at(index))
+    }
+
+    /// The node that plays a role in a layer, or outside of all.
+    pub fn find(&self, layer: Option<usize>, role: Role) -> Option<Site> {
+        self.roles.get(&(layer, role)).copied()
+    }
+
+    /// The node that plays a role in a layer.
+    pub fn in_layer(&self, layer: usize, role: Role) -> Option<Site> {
+        self.find(Some(layer), role)
+    }
+
+    /// The node that plays a role outside of all layers.
+    pub fn whole(&self, role: Role) -> Option<Site> {
+        self.find(None, role)
+    }
+
+    /// The node that plays the role of `site` in another layer.
+    pub fn twin(&self, site: Site, layer: usize) -> Option<Site> {
+        let node = &self[site];
+        node.layer?;
+        self.in_layer(layer, node.role?)
+    }
+
+    /// Whether a node plays a role.
+    pub fn is(&self, site: Site, role: Role) -> bool {
+        self[site].role == Some(role)
+    }
+
+    /// Whether some layer has a node of a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.nodes.iter().any(|node| node.role == Some(role))
+    }
+
+    /// What the model returns.
+    pub fn output(&self) -> Option<Site> {
+        self.whole(Role::Logits).or_else(|| self.whole(Role::LmHead))
+    }
+
+    /// Whether it is the product with the head: what it reads may be cut to the rows whose logits are wanted.
+    pub fn is_head(&self, site: Site) -> bool {
+        self.is(site, Role::LmHead)
+    }
+
+    /// The residual stream as it enters a layer; behind the last, as it leaves that.
+    pub fn entering(&self, layer: usize) -> Option<Site> {
+        match layer.checked_sub(1) {
+            Some(before) => self.in_layer(before, Role::Block),
+            None => self.whole(Role::Embeddings).or_else(|| self.whole(Role::EmbedTokens)),
+        }
+    }
+
+    /// Whether it is the residual stream between two layers.
+    pub fn is_stream(&self, site: Site) -> bool {
+        self.is(site, Role::Block) || self.entering(0) == Some(site)
+    }
+
+    /// The first op of a layer.
+    pub fn start(&self, layer: usize) -> usize {
+        self.starts[layer]
+    }
+
+    /// The layer that an op is the first of.
+    pub fn starts_layer(&self, index: usize) -> Option<usize> {
+        self.starts.iter().position(|start| *start == index)
+    }
+
+    /// The first op behind all layers.
+    pub fn tail(&self) -> Option<usize> {
+        let last = self.nodes.iter().rposition(|node| node.layer.is_some())?;
+        (last + 1 < self.nodes.len()).then_some(last + 1)
+    }
+
+    /// Nodes that are computed before the op at `index` and read by it or behind it.
+    pub fn live(&self, index: usize) -> impl Iterator<Item = Site> + '_ {
+        (0..index).filter(move |node| self.last_reader[*node] >= index).map(Site::at)
+    }
+
+    /// Nodes that somebody reads from the cache.
+    pub fn cached(&self) -> impl Iterator<Item = Site> + '_ {
+        self.first_past_reader.iter().enumerate().filter(|(_, reader)| reader.is_some()).map(|(node, _)| Site::at(node))
+    }
+
+    /// The first op that reads a node from the cache.
+    pub fn first_past_reader(&self, site: Site) -> Option<usize> {
+        self.first_past_reader[site.index()]
+    }
+
+    /// The nodes that read a node, in order.
+    pub fn readers(&self, site: Site) -> impl Iterator<Item = Site> + '_ {
+        let reads = move |node: &&Node| node.reads.iter().any(|read| read.site() == site);
+        self.sites().filter(move |other| reads(&&self[*other]))
+    }
+
+    /// The weights that it needs.
+    pub fn params(&self) -> &[Parameter] {
+        &self.params
+    }
+
+    /// What a weight of a layer is in the layer so many further on; one that no layer owns is itself.
+    pub fn twin_param(&self, param: Param, by: isize) -> Option<Param> {
+        let own = &self.params[param.index()];
+        let Some(layer) = own.layer else { return Some(param) };
+        let to = layer.checked_add_signed(by)?;
+        let rest = own.name.strip_prefix(&self.layer_prefix(layer)?)?;
+        let prefix = self.layer_prefix(to)?;
+        let found = self.params.iter().position(|other| other.name.strip_prefix(&prefix) == Some(rest))?;
+        Some(Param(u32::try_from(found).expect("a model has fewer weights than a u32 counts")))
+    }
+
+    /// What a query of a node with keys sees in a forward whose first token stands at `first`: what the op that scores them
+    /// says. Everything, for a node without keys.
+    pub fn mask(&self, site: Site, first: usize) -> crate::ops::Mask {
+        let mut at = site;
+        loop {
+            match &self[at].op {
+                Op::Scores(scoring) => return scoring.mask(first),
+                Op::Softmax => match self[at].reads.first() {
+                    Some(read) => at = read.site(),
+                    None => break,
+                },
+                _ => break,
+            }
+        }
+        crate::ops::Mask { first, window: None, ahead: None }
+    }
+
+    /// The same graph with another op at a node.
+    pub fn op_mut(&mut self, site: Site) -> &mut Op {
+        &mut self.nodes[site.index()].op
+    }
+}

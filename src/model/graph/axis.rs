@@ -1,0 +1,84 @@
+//! What the axes of an activation count.
+
+use super::Node;
+
+/// One axis of an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Axis {
+    /// The name shown beside it.
+    pub name: &'static str,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+/// What an axis counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counts {
+    /// Rows of the current forward: tokens, or queries.
+    Rows,
+    /// All positions so far, as keys.
+    Keys,
+    /// Heads.
+    Heads(usize),
+    /// Heads side by side.
+    Joined {
+        /// How many.
+        heads: usize,
+        /// How wide each is.
+        width: usize,
+    },
+    /// Anything else: channels, token ids, experts.
+    Channels(usize),
+}
+
+impl Axis {
+    /// An axis of rows.
+    pub const TOKEN: Self = Self { name: "token", counts: Counts::Rows };
+    /// The rows of a pattern.
+    pub const QUERY: Self = Self { name: "query", counts: Counts::Rows };
+    /// The columns of a pattern.
+    pub const KEY: Self = Self { name: "key", counts: Counts::Keys };
+
+    /// So many channels.
+    pub fn channels(name: &'static str, length: usize) -> Self {
+        Self { name, counts: Counts::Channels(length) }
+    }
+
+    /// So many heads.
+    pub fn heads(name: &'static str, count: usize) -> Self {
+        Self { name, counts: Counts::Heads(count) }
+    }
+
+    /// So many heads side by side.
+    pub fn joined(name: &'static str, heads: usize, width: usize) -> Self {
+        Self { name, counts: Counts::Joined { heads, width } }
+    }
+
+    /// Whether it counts the rows of a forward.
+    pub fn is_row(self) -> bool {
+        self.counts == Counts::Rows
+    }
+
+    /// Its length in a forward of `tokens` rows that sees `keys` positions.
+    pub fn length(self, tokens: usize, keys: usize) -> usize {
+        match self.counts {
+            Counts::Rows => tokens,
+            Counts::Keys => keys,
+            Counts::Heads(length) | Counts::Channels(length) => length,
+            Counts::Joined { heads, width } => heads * width,
+        }
+    }
+}
+
+impl Node {
+    /// Of three axes, the one that is neither that of rows nor the last: heads, or slots of experts. Each of its indices has
+    /// a plane of rows and columns.
+    pub fn plane_axis(&self) -> Option<usize> {
+        (self.axes.len() == 3).then(|| usize::from(self.row_axis() == 0))
+    }
+
+    /// What its planes are: `head`, `slot`.
+    pub fn plane_word(&self) -> &'static str {
+        self.plane_axis().map_or("", |axis| self.axes[axis].name.trim_start_matches("kv_"))
+    }
+}

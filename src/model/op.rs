@@ -1,0 +1,326 @@
+//! One op as data: every constant that it computes with, and the facts of its kind.
+//!
+//! A node of the graph has one; what it reads is the node's. Weights are named by [`Param`], so that an op is small, can be
+//! compared, and can be changed: that is how the mistakes of ports are tried out, by the same code as everything else.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::Array1;
+
+use super::spec::{Rope, Router};
+use super::weights::Tensor;
+use crate::ops::{self, Frequencies, Join, Normalisation, Operands, Pairs, Rounding};
+
+/// A weight of the model: its place among the graph's parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Param(pub(super) u32);
+
+impl Param {
+    /// Its place.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A matrix that an op multiplies with, or a table whose rows it takes.
+#[derive(Clone, Debug)]
+pub enum Weight {
+    /// The model's.
+    Param(Param),
+    /// Another one, put in its place.
+    Other(Arc<Tensor>),
+    /// Others, one for each expert.
+    Each(Arc<[Tensor]>),
+}
+
+/// A vector that an op adds or multiplies by channel.
+#[derive(Clone, Debug)]
+pub enum Vector {
+    /// The model's.
+    Param(Param),
+    /// Another one, put in its place.
+    Other(Arc<Array1<f32>>),
+}
+
+impl PartialEq for Weight {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Param(a), Self::Param(b)) => a == b,
+            (Self::Other(a), Self::Other(b)) => Arc::ptr_eq(a, b),
+            (Self::Each(a), Self::Each(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for Vector {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Param(a), Self::Param(b)) => a == b,
+            (Self::Other(a), Self::Other(b)) => Arc::ptr_eq(a, b) || a == b,
+            _ => false,
+        }
+    }
+}
+
+/// A slot of the cache that holds what belongs to another slot, or zeros.
+pub type Slot = (usize, Option<usize>);
+
+/// What an op computes with, beside the activations that it reads.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "fields are named as the arguments of `ops`")]
+pub enum Op {
+    /// Rows of a table, by id, times a factor; `rounded`: the factor is rounded to the format of the run first.
+    Embed { table: Weight, factor: f64, rounded: bool },
+    /// Rows of a table, by position plus an offset.
+    EmbedPositions { table: Weight, offset: isize },
+    /// A norm over the last axis; of each head where heads are `head_dim` wide.
+    Norm { weight: Vector, bias: Option<Vector>, how: Normalisation, head_dim: Option<usize> },
+    /// `x Wᵀ + b`
+    Linear { weight: Weight, bias: Option<Vector>, operands: Option<Operands> },
+    /// Some channels of a row.
+    Columns(Range<usize>),
+    /// A rotation of each head.
+    Rope(Rotate),
+    /// Queries with keys.
+    Scores(Scoring),
+    /// Over the keys.
+    Softmax,
+    /// Patterns with values.
+    Context { groups: Arc<[usize]>, join: Join, slots: Vec<Slot> },
+    /// The sum of what it reads, each times its factor.
+    Sum { factors: Vec<f64> },
+    /// An activation function.
+    Activate(ops::Activation),
+    /// The product of two.
+    Multiply,
+    /// `c tanh(x / c)`
+    Cap(f64),
+    /// From router logits to the weight of each expert.
+    Route(Router),
+    /// `x Wᵀ` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` → `[token, slot, channel]`.
+    Experts { weights: Weight, top_k: usize },
+    /// The experts' outputs times their weights, added up by rising expert id.
+    Combine,
+}
+
+/// By which angles each head is rotated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotate {
+    /// Where the speeds come from.
+    pub rope: Rope,
+    /// Radians per position, one for each pair of channels; channels beyond the pairs stay as they are.
+    pub frequencies: Frequencies,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Which channels form a pair.
+    pub pairs: Pairs,
+    /// Which position a row stands at.
+    pub places: Places,
+    /// The format of angles, if it is a coarser one.
+    pub angles: Rounding,
+    /// The format of cosines and sines, if it is a coarser one.
+    pub table: Rounding,
+}
+
+/// Which position a row is taken to stand at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// Its own, as models have it.
+    Own,
+    /// All are shifted by so much.
+    Shifted(i64),
+    /// From a position on, they go on from another one.
+    From {
+        /// The first that is wrong.
+        at: usize,
+        /// What it is taken for.
+        to: i64,
+    },
+    /// From a position on, all are taken for one.
+    Stuck {
+        /// The first that is wrong.
+        at: usize,
+        /// What all are taken for.
+        to: i64,
+    },
+}
+
+impl Places {
+    /// What position `own` is taken for.
+    pub fn of(self, own: usize) -> f32 {
+        let own = i64::try_from(own).expect("positions are limited at the door");
+        let from = |at: usize| own >= i64::try_from(at).unwrap_or(i64::MAX);
+        let taken = match self {
+            Self::Shifted(by) => own + by,
+            Self::From { at, to } if from(at) => own - i64::try_from(at).unwrap_or_default() + to,
+            Self::Stuck { at, to } if from(at) => to,
+            _ => own,
+        };
+        taken as f32
+    }
+}
+
+/// How scores are computed, beside the queries and keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scoring {
+    /// The factor of products.
+    pub scale: f64,
+    /// They pass through `c tanh(s / c)` after that.
+    pub cap: Option<f64>,
+    /// How many positions a query sees, itself counted; `None` sees all.
+    pub window: Option<usize>,
+    /// Keys further ahead than this many positions are hidden: 0 in models; `None` hides none.
+    pub ahead: Option<isize>,
+    /// For each query head, the key head that it reads.
+    pub groups: Arc<[usize]>,
+    /// The format of scores, if it is a coarser one.
+    pub format: Rounding,
+    /// Slots of the cache that hold something else.
+    pub slots: Vec<Slot>,
+}
+
+impl Scoring {
+    /// What a query sees in a forward whose first token stands at `first`.
+    pub fn mask(&self, first: usize) -> ops::Mask {
+        ops::Mask { first, window: self.window, ahead: self.ahead }
+    }
+}
+
+/// What is true of all ops of a kind. Floors, nudges, batching, peers and blind spots read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether it multiplies each row by a matrix of the model: rows of several runs can then meet the weights together,
+    /// operands may be quantised, and weights may have fewer bits than the model's.
+    pub product: Product,
+    /// How large the effect of another order of summation is.
+    pub sums: Sums,
+    /// What a sum of numbers that all have one sign costs: added up one by one, `n` of them are off by `sqrt(n)/3`
+    /// roundings, all elements of a row alike.
+    pub one_sign: OneSign,
+    /// Whether what it gives has a row for each key that the mask hides.
+    pub keyed: Keyed,
+    /// Whether a small change of what it reads can change what it gives by much: then there is no relative floor.
+    pub discrete: bool,
+}
+
+/// A product of matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// None.
+    No,
+    /// Of rows with a matrix of the model.
+    Weights,
+    /// Of rows with the matrices of some experts.
+    ExpertWeights,
+    /// Of activations with each other.
+    Activations,
+}
+
+/// What another order of summation moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// Nothing: an op that copies, or adds two numbers.
+    Nothing,
+    /// Each element of what it reads, by one rounding.
+    Elements,
+    /// The first of what it reads, by the roundings of a sum over its last axis.
+    LastAxis,
+}
+
+/// A sum of numbers of one sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OneSign {
+    /// None.
+    No,
+    /// Over the last axis.
+    LastAxis,
+    /// Its root, over the last axis.
+    Root,
+}
+
+/// Where the mask shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// Nowhere.
+    No,
+    /// Hidden keys have -inf.
+    Scores,
+    /// Hidden keys have 0.
+    Probs,
+}
+
+impl Op {
+    /// The facts of its kind.
+    pub fn facts(&self) -> Facts {
+        let plain = Facts {
+            product: Product::No,
+            sums: Sums::Nothing,
+            one_sign: OneSign::No,
+            keyed: Keyed::No,
+            discrete: false,
+        };
+        match self {
+            Self::Embed { .. } | Self::EmbedPositions { .. } | Self::Columns(_) | Self::Sum { .. } | Self::Multiply => {
+                plain
+            }
+            Self::Rope(_) => plain,
+            Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
+            Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
+            Self::Experts { .. } => Facts { product: Product::ExpertWeights, sums: Sums::LastAxis, ..plain },
+            Self::Scores(_) => {
+                Facts { product: Product::Activations, sums: Sums::LastAxis, keyed: Keyed::Scores, ..plain }
+            }
+            Self::Context { .. } => Facts { product: Product::Activations, sums: Sums::LastAxis, ..plain },
+            Self::Softmax => {
+                Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
+            }
+            Self::Activate(_) | Self::Cap(_) | Self::Combine => Facts { sums: Sums::Elements, ..plain },
+            Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
+        }
+    }
+
+    /// Whether it has weights of its own.
+    pub fn has_weights(&self) -> bool {
+        match self {
+            Self::Embed { .. }
+            | Self::EmbedPositions { .. }
+            | Self::Norm { .. }
+            | Self::Linear { .. }
+            | Self::Experts { .. } => true,
+            Self::Columns(_)
+            | Self::Rope(_)
+            | Self::Scores(_)
+            | Self::Softmax
+            | Self::Context { .. }
+            | Self::Sum { .. }
+            | Self::Activate(_)
+            | Self::Multiply
+            | Self::Cap(_)
+            | Self::Route(_)
+            | Self::Combine => false,
+        }
+    }
+
+    /// The same op without its weights: two ops that are equal without theirs are computed by the same code.
+    pub fn without_weights(&self) -> Self {
+        const NONE: Param = Param(u32::MAX);
+        let mut bare = self.clone();
+        match &mut bare {
+            Self::Embed { table: weight, .. }
+            | Self::EmbedPositions { table: weight, .. }
+            | Self::Experts { weights: weight, .. } => *weight = Weight::Param(NONE),
+            Self::Linear { weight, bias, .. } => {
+                *weight = Weight::Param(NONE);
+                *bias = bias.as_ref().map(|_| Vector::Param(NONE));
+            }
+            Self::Norm { weight, bias, .. } => {
+                *weight = Vector::Param(NONE);
+                *bias = bias.as_ref().map(|_| Vector::Param(NONE));
+            }
+            _ => {}
+        }
+        bare
+    }
+}

@@ -1,0 +1,169 @@
+//! What an op is for. Panes, the lens, aliases and blind spots ask by role; arithmetic never does.
+
+/// The part that an op plays in a transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant is described by its row of ROLES")]
+pub enum Role {
+    EmbedTokens,
+    InputNorm,
+    QProj,
+    KProj,
+    VProj,
+    QNorm,
+    KNorm,
+    QRope,
+    KRope,
+    Scores,
+    Probs,
+    Context,
+    OProj,
+    ResidMid,
+    MlpNorm,
+    GateProj,
+    UpProj,
+    ActFn,
+    ActMul,
+    DownProj,
+    Block,
+    FinalNorm,
+    LmHead,
+    EmbedPositions,
+    Embeddings,
+    QkvProj,
+    AttnOutNorm,
+    MlpOutNorm,
+    RouterLogits,
+    Routing,
+    ExpertGate,
+    ExpertUp,
+    ExpertAct,
+    ExpertActMul,
+    ExpertDown,
+    Experts,
+    Logits,
+}
+
+/// One row of [`ROLES`].
+#[derive(Debug)]
+pub struct Row {
+    /// Which role.
+    pub role: Role,
+    /// The word that means it in every family: `3.q_rope`.
+    pub short: &'static str,
+    /// Whether every layer may have one.
+    pub per_layer: bool,
+    /// One line for people.
+    pub meaning: &'static str,
+}
+
+const fn layer(role: Role, short: &'static str, meaning: &'static str) -> Row {
+    Row { role, short, per_layer: true, meaning }
+}
+
+const fn whole(role: Role, short: &'static str, meaning: &'static str) -> Row {
+    Row { role, short, per_layer: false, meaning }
+}
+
+/// Every role, in the order of the enum.
+#[rustfmt::skip]
+pub const ROLES: &[Row] = &[
+    whole(Role::EmbedTokens, "embed_tokens", "rows of the embedding table: the residual stream at its start"),
+    layer(Role::InputNorm, "attn_norm", "the residual stream, normalised for attention"),
+    layer(Role::QProj, "q_proj", "queries"),
+    layer(Role::KProj, "k_proj", "keys"),
+    layer(Role::VProj, "v_proj", "values"),
+    layer(Role::QNorm, "q_norm", "queries, normalised per head"),
+    layer(Role::KNorm, "k_norm", "keys, normalised per head"),
+    layer(Role::QRope, "q_rope", "queries, rotated by their position"),
+    layer(Role::KRope, "k_rope", "keys, rotated by their position: what the cache keeps"),
+    layer(Role::Scores, "scores", "q kᵀ / sqrt(head_dim), -inf where masked"),
+    layer(Role::Probs, "probs", "softmax of the scores: the attention pattern"),
+    layer(Role::Context, "context", "values summed by the pattern: the input of o_proj"),
+    layer(Role::OProj, "o_proj", "what attention adds to the residual stream"),
+    layer(Role::ResidMid, "resid_mid", "the residual stream between attention and MLP"),
+    layer(Role::MlpNorm, "mlp_norm", "the residual stream, normalised for the MLP"),
+    layer(Role::GateProj, "gate_proj", "gate of the MLP"),
+    layer(Role::UpProj, "up_proj", "what the gate lets through"),
+    layer(Role::ActFn, "act_fn", "activation function of the gate"),
+    layer(Role::ActMul, "act_mul", "act(gate) * up: the input of down_proj"),
+    layer(Role::DownProj, "down_proj", "what the MLP adds to the residual stream"),
+    layer(Role::Block, "block", "the residual stream after the block"),
+    whole(Role::FinalNorm, "norm", "the residual stream, normalised for the head"),
+    whole(Role::LmHead, "lm_head", "logits: one score per token id"),
+    whole(Role::EmbedPositions, "embed_positions", "rows of the table of learned positions"),
+    whole(Role::Embeddings, "embeddings", "the residual stream at its start: tokens and positions"),
+    layer(Role::QkvProj, "qkv_proj", "queries, keys and values side by side"),
+    layer(Role::AttnOutNorm, "attn_out_norm", "attention's output, normalised before it is added"),
+    layer(Role::MlpOutNorm, "mlp_out_norm", "the MLP's output, normalised before it is added"),
+    layer(Role::RouterLogits, "router_logits", "the router's score of each expert"),
+    layer(Role::Routing, "routing", "the weight of each expert, 0 where it is not chosen"),
+    layer(Role::ExpertGate, "expert_gate", "gate of each chosen expert, by rising expert id"),
+    layer(Role::ExpertUp, "expert_up", "what the gate of each chosen expert lets through"),
+    layer(Role::ExpertAct, "expert_act", "activation function of the experts' gates"),
+    layer(Role::ExpertActMul, "expert_act_mul", "act(gate) * up of each chosen expert"),
+    layer(Role::ExpertDown, "expert_down", "what each chosen expert gives, before it is weighted"),
+    layer(Role::Experts, "experts", "the experts' outputs, weighted and added: what the MLP adds to the residual stream"),
+    whole(Role::Logits, "logits", "what the model returns: logits after what follows the head"),
+];
+
+/// What is done to queries, and the same of keys.
+const PARTNERS: [(Role, Role); 3] =
+    [(Role::QProj, Role::KProj), (Role::QNorm, Role::KNorm), (Role::QRope, Role::KRope)];
+
+impl Role {
+    /// Its row of the table.
+    pub fn row(self) -> &'static Row {
+        &ROLES[self as usize]
+    }
+
+    /// The word that means it in every family.
+    pub fn short(self) -> &'static str {
+        self.row().short
+    }
+
+    /// Queries for keys and keys for queries: what is done to one has to be done to the other.
+    pub fn partner(self) -> Option<Self> {
+        PARTNERS.iter().find_map(|(q, k)| match self {
+            role if role == *q => Some(*k),
+            role if role == *k => Some(*q),
+            _ => None,
+        })
+    }
+
+    /// The same of queries, for what is done to keys: engines have one code for both.
+    #[must_use]
+    pub fn of_queries(self) -> Self {
+        PARTNERS.iter().find(|(_, k)| *k == self).map_or(self, |(q, _)| *q)
+    }
+}
+
+/// What transformers calls the modules of a family, and what the functional values between them are called.
+#[derive(Debug, PartialEq)]
+pub struct Names {
+    /// What stands before the number of a layer: `model.layers`.
+    pub layers: &'static str,
+    /// Paths by role, the first that has one: of a layer's roles what follows its number, of the others the whole path.
+    pub paths: &'static [&'static [(Role, &'static str)]],
+    /// Further names of modules whose result is that of an op inside: `self_attn` gives what `o_proj` gives.
+    pub modules: &'static [(Role, &'static str)],
+}
+
+impl Names {
+    /// The path of a role; the role's own word where the family has no name for it.
+    pub fn path(&self, role: Role) -> &'static str {
+        let named = self.paths.iter().flat_map(|paths| paths.iter()).find(|(of, _)| *of == role);
+        named.map_or(role.short(), |(_, path)| path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_enum() {
+        for (index, row) in ROLES.iter().enumerate() {
+            assert_eq!(row.role as usize, index, "{}", row.short);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Heads side by side in a row, and heads one after the other.
+
+use ndarray::{Array2, Array3, ArrayView3, ArrayViewD, Ix3};
+
+/// `[token, head * width]` → `[head, token, width]`; three axes stay as they are. `None` when rows hold no whole number of
+/// heads.
+pub fn split_heads<T: Clone>(x: ArrayViewD<T>, width: usize) -> Option<Array3<T>> {
+    match *x.shape() {
+        [_, _, _] => x.to_owned().into_dimensionality::<Ix3>().ok(),
+        [tokens, channels] if width > 0 && channels % width == 0 => {
+            let rows = x.as_standard_layout().into_owned();
+            let split = rows.into_shape_with_order((tokens, channels / width, width)).ok()?;
+            Some(split.permuted_axes([1, 0, 2]).as_standard_layout().into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// `[head, token, width]` → `[token, head * width]`.
+pub fn join_heads<T: Clone>(x: ArrayView3<T>) -> Array2<T> {
+    let (heads, tokens, width) = x.dim();
+    let by_token = x.permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
+    by_token.into_shape_with_order((tokens, heads * width)).expect("as many words as before")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_heads_are_split_again() {
+        let x = Array3::from_shape_fn((4, 3, 2), |(head, token, channel)| 100 * head + 10 * token + channel);
+        let joined = join_heads(x.view());
+        assert_eq!(joined.row(1).to_vec(), [10, 11, 110, 111, 210, 211, 310, 311]);
+        assert_eq!(split_heads(joined.view().into_dyn(), 2), Some(x.clone()));
+        assert_eq!(split_heads(x.view().into_dyn(), 9), Some(x));
+        assert_eq!(split_heads(joined.view().into_dyn(), 3), None);
+    }
+}
