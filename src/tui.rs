@@ -13,11 +13,12 @@
 //! | `app`, `input`, `mouse`, `obey`, `asking` | the state, and all that changes it: keys, the mouse, commands, the line being typed |
 //! | `answering` | what the debugger's answers do to the state |
 //! | `player`, `playing` | a recording that is played, and how its lines are obeyed |
-//! | `arranging`, `scrolling` | what commands do to the panes, and within one |
-//! | `outline`, `tensor`, `diagnosis`, `prompt`, `history`, `log` | parts of the state: folds, scroll offsets, the line being typed, what was typed |
-//! | `slot`, `views` | the pages that panes show, and what of them |
+//! | `arranging` | what commands do to the panes, and within one |
+//! | `outline`, `prompt`, `history` | parts of the state: folds, the line being typed, what was typed |
+//! | `slot` | the pages that panes show: asked for, and taken in |
 //! | `keymap`, `theme`, `layout` | names of keys, every colour and glyph, every area |
 //! | `settings` | what the user has chosen of them |
+//! | `pane` | all that the screen knows of a pane, as one row: a new pane is a row here, and `pane/NAME` with what it draws and keeps |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
 //! | `headless` | the same without a terminal, for tests |
 
@@ -25,13 +26,11 @@ mod answering;
 mod app;
 mod arranging;
 mod asking;
-mod diagnosis;
 mod headless;
 mod history;
 mod input;
 mod keymap;
 mod layout;
-mod log;
 mod manual;
 mod message;
 mod mouse;
@@ -42,14 +41,11 @@ mod player;
 mod playing;
 mod prompt;
 mod recorded;
-mod scrolling;
 mod settings;
 mod slot;
-mod tensor;
 mod terminal;
 mod text;
 mod theme;
-mod views;
 mod widget;
 mod worker;
 

@@ -20,3 +20,5 @@ mod planted;
 mod stories;
 #[path = "clean/subject.rs"]
 mod subject;
+#[path = "clean/ties.rs"]
+mod ties;

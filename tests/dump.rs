@@ -2,6 +2,8 @@
 //!
 //! Most tests rewrite the dump of a tiny model, made by `PyTorch`, in other names and layouts, and want the same bits back.
 
+#[path = "dump/families.rs"]
+mod families;
 #[path = "dump/fixture.rs"]
 mod fixture;
 #[path = "dump/ggml.rs"]

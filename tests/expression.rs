@@ -74,8 +74,7 @@ impl Source for Fake {
     fn activation(&self, witness: Witness, site: Site, forward: Option<usize>) -> Result<Tensor, String> {
         let short = self.graph.short(site);
         let absent = || format!("the {} does not have {short}", witness.name());
-        let (values, axes) =
-            values(witness, short).filter(|_| forward.is_none_or(|k| k == 0)).ok_or_else(absent)?;
+        let (values, axes) = values(witness, short).filter(|_| forward.is_none_or(|k| k == 0)).ok_or_else(absent)?;
         Ok(Tensor { elements: Elements::Single(values.into_shared()), axes })
     }
 
@@ -554,7 +553,8 @@ fn holds_together(text: &str) {
     }
     let expression = expression.expect("just looked at");
     let canonical = expression.to_string();
-    let again = Expression::parse(&canonical, &source).unwrap_or_else(|error| panic!("{text} became {canonical}: {error}"));
+    let again =
+        Expression::parse(&canonical, &source).unwrap_or_else(|error| panic!("{text} became {canonical}: {error}"));
     assert_eq!(again.to_string(), canonical, "{text}");
     let (value, same) = (expression.evaluate(&source), again.evaluate(&source));
     match (&value, &same) {

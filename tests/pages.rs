@@ -18,14 +18,22 @@ use proptest::prelude::*;
 
 /// Computes up to the last op of a forward.
 fn finish_forward(debugger: &mut Debugger, forward: usize) {
-    go(debugger, forward, "lm_head");
+    let output = output(debugger);
+    go(debugger, forward, &output);
+}
+
+/// The name of what the model returns.
+fn output(debugger: &Debugger) -> String {
+    let graph = &debugger.model().graph;
+    graph.short(graph.output().expect("a head")).to_string()
 }
 
 /// Goes to an op of a forward that lies ahead.
 fn go(debugger: &mut Debugger, forward: usize, name: &str) {
     execute(debugger, Command::Step(1));
     while debugger.listing().forward < forward {
-        execute(debugger, Command::Goto("lm_head".into()));
+        let output = output(debugger);
+        execute(debugger, Command::Goto(output));
         execute(debugger, Command::Step(1));
     }
     execute(debugger, Command::Goto(name.into()));

@@ -146,7 +146,7 @@ fn every_suspect_can_be_made() {
     let mut nothing = Vec::new();
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
-        let layers: Vec<usize> = (0..model.config.num_hidden_layers).collect();
+        let layers: Vec<usize> = (0..model.graph.layers()).collect();
         let logits = |altered: Vec<layerstep::engine::Alteration>| {
             let mut run = Run::new(Arc::clone(&model), &reference.ids[..reference.steps[0]], LogitRows::All);
             run.alter(altered);
@@ -162,7 +162,7 @@ fn every_suspect_can_be_made() {
                 let Ok((words, altered)) = alterations(&model, suspect, &layers, Some(way)) else { break };
                 let wrong = logits(altered.clone());
                 if wrong == right && !MAY_BE_NOTHING.contains(&suspect.id) {
-                    nothing.push(format!("{name}: {} in {}: {words}", suspect.id, place(&altered)));
+                    nothing.push(format!("{name}: {} in {}: {words}", suspect.id, place(&altered, &model.graph)));
                 }
                 made += 1;
             }

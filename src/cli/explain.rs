@@ -57,8 +57,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Ids and what they are, in the order in which they are tried.
-fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
-    all().map(|suspect| (suspect.id, suspect.summary)).chain([(UNKNOWN, UNKNOWN_SUMMARY)])
+fn entries() -> impl Iterator<Item = (&'static str, String)> {
+    let sentence = |suspect: &Suspect| {
+        let reverse = suspect.back().is_some_and(|back| back.summary != suspect.summary);
+        format!("{}{}", suspect.summary, if reverse { "; or the reverse" } else { "" })
+    };
+    all().map(move |suspect| (suspect.id, sentence(suspect))).chain([(UNKNOWN, UNKNOWN_SUMMARY.to_string())])
 }
 
 fn list() -> String {
@@ -81,14 +85,14 @@ fn explanation(suspect: &Suspect) -> String {
     } else {
         (ops.join(", "), format!("layerstep debug MODEL --prompt TEXT --suspect {}", suspect.id))
     };
-    let rows = [
+    let back = suspect.back().map(|back| ("or", format!("{}: {}", back.summary, back.fix)));
+    let mut rows = vec![
         ("shows", suspect.symptom.to_string()),
         ("cause", suspect.cause.to_string()),
         ("fix", suspect.fix.to_string()),
-        ("ops", ops),
-        ("seen", suspect.seen.to_string()),
-        ("look", look),
     ];
+    rows.extend(back);
+    rows.extend([("ops", ops), ("seen", suspect.seen.to_string()), ("look", look)]);
     entry(suspect.id, suspect.summary, &rows)
 }
 

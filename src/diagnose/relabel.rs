@@ -9,7 +9,9 @@ use super::part::Part;
 use super::suspects::search::{Accused, search};
 use super::trail::Trail;
 use crate::dump;
-use crate::engine::{Axis, Counts, Graph, Role, Site, Value};
+use crate::engine::{Axis, Counts, Graph, Role, Site};
+use crate::model::Model;
+use crate::ops::{join_heads, split_heads};
 
 impl Trail {
     /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
@@ -57,11 +59,16 @@ impl Trail {
         let (to, from) = (&self.model.graph[site], &self.model.graph[named]);
         let alike = to.axes.len() == from.axes.len() && to.row_axis() == from.row_axis();
         let values = match (&from.axes[..], part.values.ndim()) {
-            _ if alike => part.values.clone(),
-            ([_, Axis { counts: Counts::Joined { width, .. }, .. }], 2) => split_heads(&part.values, *width),
-            ([Axis { counts: Counts::Heads(_), .. }, _, _], 3) => join_heads(&part.values),
-            _ => return false,
+            _ if alike => Some(part.values.clone()),
+            ([_, Axis { counts: Counts::Joined { width, .. }, .. }], 2) => {
+                split_heads(part.values.view(), *width).map(|split| split.into_dyn().into_shared())
+            }
+            ([Axis { counts: Counts::Heads(_), .. }, _, _], 3) => {
+                join_heads(part.values.view()).map(|joined| joined.into_dyn().into_shared())
+            }
+            _ => None,
         };
+        let Some(values) = values else { return false };
         let exact = self.exact();
         let row_axis = NdAxis(to.row_axis());
         let same = values.ndim() == exact.ndim()
@@ -153,22 +160,10 @@ fn is_alike(one: &Finding, other: &Finding, graph: &Graph) -> bool {
 }
 
 /// The same suspects in another layer: they are not searched for again, and the proof tells whether they are right.
-fn moved(earlier: &Finding, to: Site, graph: &Graph) -> Vec<Accused> {
-    let layer = |site: Site| graph[site].layer.unwrap_or(0).cast_signed();
+fn moved(earlier: &Finding, to: Site, model: &Model) -> Vec<Accused> {
+    let layer = |site: Site| model.graph[site].layer.unwrap_or(0).cast_signed();
     let by = layer(to) - layer(earlier.site);
-    let to_layer = |site: &Site| match graph[*site].layer {
-        Some(own) => graph.twin(*site, own.saturating_add_signed(by)),
-        None => (by == 0).then_some(*site),
-    };
-    let moved = |suspect: &Accused| {
-        let edit = suspect.edit.as_ref()?.moved(graph, by)?;
-        Some(Accused {
-            sites: suspect.sites.iter().filter_map(to_layer).collect(),
-            edit: Some(edit),
-            ..suspect.clone()
-        })
-    };
-    earlier.suspects.iter().filter_map(moved).collect()
+    earlier.suspects.iter().map(|suspect| suspect.moved(model, by)).filter(|moved| moved.edit.is_some()).collect()
 }
 
 /// The place of a layer, the embedding before the first.
@@ -190,19 +185,6 @@ fn described(order: &[usize]) -> String {
     words.join(", ")
 }
 
-fn split_heads(values: &Value, head_dim: usize) -> Value {
-    let (rows, features) = (values.shape()[0], values.shape()[1]);
-    let parts = values.as_standard_layout().into_owned();
-    let parts = parts.into_shape_with_order((rows, features / head_dim, head_dim)).expect("a whole number of heads");
-    parts.permuted_axes([1, 0, 2]).as_standard_layout().into_owned().into_dyn().into_shared()
-}
-
-fn join_heads(values: &Value) -> Value {
-    let (heads, rows, width) = (values.shape()[0], values.shape()[1], values.shape()[2]);
-    let moved = values.view().permuted_axes(ndarray::IxDyn(&[1, 0, 2])).as_standard_layout().into_owned();
-    moved.into_shape_with_order((rows, heads * width)).expect("as many words").into_dyn().into_shared()
-}
-
 /// What was found, with its suspects.
 pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Finding> {
     let graph = &trail.model.graph;
@@ -212,7 +194,7 @@ pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Findi
             let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index], graph));
             let found = match (&findings[index].scene, earlier) {
                 (Some(scene), _) => search(scene, &AtomicBool::new(false)),
-                (None, Some(earlier)) => moved(earlier, findings[index].site, graph),
+                (None, Some(earlier)) => moved(earlier, findings[index].site, &trail.model),
                 (None, None) => Vec::new(),
             };
             findings[index].suspects = found;

@@ -20,6 +20,8 @@ pub(super) enum Word {
     Unscaled,
     /// A norm before its weight, as `TransformerLens` keeps it.
     BeforeWeight(Role),
+    /// Rows of the embedding table, before the factor that some models give them.
+    BeforeFactor,
     /// What each chosen expert computes, as ggml keeps it: in the order in which the router chose them.
     Ranked(Role),
     /// Which experts were chosen, in that order: ids.
@@ -29,15 +31,16 @@ pub(super) enum Word {
 }
 
 use Role as A;
-use Word::{BeforeWeight, Chosen, Entering, Is, Ranked, Repeated, Unscaled};
+use Word::{BeforeFactor, BeforeWeight, Chosen, Entering, Is, Ranked, Repeated, Unscaled};
 
 /// Activations that no layer owns.
 #[rustfmt::skip]
 pub(super) const WHOLE: &[(Word, &[&str])] = &[
     (Is(A::Embeddings), &["embeddings", "after_embeddings", "after_embedding", "after_embed", "inp_scaled", "inpl"]),
-    (Is(A::EmbedTokens), &["model_embed_tokens", "embed_tokens", "hook_embed", "embd", "inp_embd", "embeddings",
+    (Is(A::EmbedTokens), &["model_embed_tokens", "embed_tokens", "hook_embed", "embeddings",
         "embedding", "after_embeddings", "after_embedding", "after_embed", "wte", "transformer_wte", "tok_embeddings",
-        "embed", "token_embd", "token_embeddings", "inputs_embeds", "input_embeds", "inp_scaled"]),
+        "embed", "token_embd", "token_embeddings", "inp_scaled"]),
+    (BeforeFactor, &["embd", "inp_embd", "inputs_embeds", "input_embeds"]),
     (Is(A::EmbedPositions), &["embed_positions", "model_embed_positions", "wpe", "transformer_wpe", "hook_pos_embed",
         "pos_embd", "pos_embed", "position_embd"]),
     (Is(A::FinalNorm), &["model_norm", "norm", "final_norm", "result_norm", "ln_f", "transformer_ln_f",
@@ -92,10 +95,11 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
         "post_feedforward_layernorm", "ln2_post", "hook_mlp_out"]),
     (BeforeWeight(A::MlpOutNorm), &["ln2_post_hook_normalized"]),
     (Is(A::GateProj), &["gate_proj", "gate", "w1", "ffn_gate", "mlp_pre"]),
-    (Is(A::UpProj), &["up_proj", "up", "w3", "ffn_up", "pre_linear"]),
+    (Is(A::UpProj), &["up_proj", "up", "w3", "ffn_up", "pre_linear", "c_fc", "mlp_pre"]),
     (Is(A::ActFn), &["act_fn", "act", "silu", "ffn_silu", "ffn_act", "gate_act", "act_gate", "silu_gate", "ffn_gelu"]),
     (Is(A::ActMul), &["act_mul", "ffn_swiglu", "swiglu", "ffn_gate_par", "ffn_geglu", "geglu", "mlp_post", "gated",
         "silu_mul", "gate_up"]),
+    (Is(A::ActFn), &["mlp_post"]),
     (Is(A::RouterLogits), &["router_logits", "router", "gate_logits", "ffn_moe_logits", "gate"]),
     (Is(A::Routing), &["routing"]),
     (Chosen, &["ffn_moe_topk", "ffn_moe_argsort"]),

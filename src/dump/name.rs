@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::alias::{
     BEFORE, BETWEEN, COPIES, IDS, IGNORED, INDEXED, INPUTS, Indexed, LAYER, OUTPUTS, SUBLAYERS, WHOLE, WRAPPERS, Word,
 };
-use crate::engine::{Graph, Node, ROLES, Read, Role, Site};
+use crate::engine::{Graph, Node, Op, ROLES, Read, Role, Site};
 
 /// A name without its suffixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,7 +296,7 @@ fn is_there(word: Word, layer: Option<usize>, graph: &Graph) -> bool {
         }
         Word::Unscaled => graph.find(layer, Role::Scores).is_some(),
         Word::Chosen => graph.find(layer, Role::Routing).is_some(),
-        Word::Entering => true,
+        Word::Entering | Word::BeforeFactor => true,
     }
 }
 
@@ -307,6 +307,12 @@ fn understood(word: Word, layer: Option<usize>, name: &str, graph: &Graph) -> (M
         Word::Entering => match layer.filter(|layer| *layer < graph.layers()).and_then(|layer| graph.entering(layer)) {
             Some(site) => Meaning::Site(site, Flavour::Alias),
             None => placed(layer, Role::Block, Flavour::Alias, graph),
+        },
+        Word::BeforeFactor => match placed(layer, Role::EmbedTokens, Flavour::Alias, graph) {
+            Meaning::Site(site, _) if matches!(graph[site].op, Op::Embed { factor, .. } if factor != 1.0) => {
+                Meaning::Ignored("before the factor of the embeddings".into())
+            }
+            other => other,
         },
         Word::Unscaled => placed(layer, Role::Scores, Flavour::Unscaled, graph),
         Word::BeforeWeight(role) => placed(layer, role, Flavour::BeforeWeight, graph),

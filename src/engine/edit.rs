@@ -279,9 +279,8 @@ impl Edit {
             Self::From { position, edit } => Self::From { position: *position, edit: boxed(edit)? },
             Self::All(edits) => Self::All(edits.iter().map(|edit| edit.moved(graph, by)).collect::<Option<_>>()?),
             Self::ByNode(edits) => {
-                let of_node = |(site, edit): &(Site, Self)| {
-                    Some((moved_site(graph, *site, by)?, edit.moved(graph, by)?))
-                };
+                let of_node =
+                    |(site, edit): &(Site, Self)| Some((moved_site(graph, *site, by)?, edit.moved(graph, by)?));
                 Self::ByNode(edits.iter().map(of_node).collect::<Option<_>>()?)
             }
             Self::Keep | Self::Set(_) | Self::Bias(None) | Self::Reread | Self::Channels(_) | Self::Experts(_) => {

@@ -1,6 +1,6 @@
 //! Heads side by side in a row, and heads one after the other.
 
-use ndarray::{Array2, Array3, ArrayView3, ArrayViewD, Ix3};
+use ndarray::{Array2, Array3, ArrayViewD, Ix3};
 
 /// `[token, head * width]` → `[head, token, width]`; three axes stay as they are. `None` when rows hold no whole number of
 /// heads.
@@ -16,11 +16,11 @@ pub fn split_heads<T: Clone>(x: ArrayViewD<T>, width: usize) -> Option<Array3<T>
     }
 }
 
-/// `[head, token, width]` → `[token, head * width]`.
-pub fn join_heads<T: Clone>(x: ArrayView3<T>) -> Array2<T> {
-    let (heads, tokens, width) = x.dim();
-    let by_token = x.permuted_axes([1, 0, 2]).as_standard_layout().into_owned();
-    by_token.into_shape_with_order((tokens, heads * width)).expect("as many words as before")
+/// `[head, token, width]` → `[token, head * width]`. `None` for anything but three axes.
+pub fn join_heads<T: Clone>(x: ArrayViewD<T>) -> Option<Array2<T>> {
+    let x = x.into_dimensionality::<Ix3>().ok()?.permuted_axes([1, 0, 2]);
+    let (tokens, heads, width) = x.dim();
+    x.as_standard_layout().into_owned().into_shape_with_order((tokens, heads * width)).ok()
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn joined_heads_are_split_again() {
         let x = Array3::from_shape_fn((4, 3, 2), |(head, token, channel)| 100 * head + 10 * token + channel);
-        let joined = join_heads(x.view());
+        let joined = join_heads(x.view().into_dyn()).expect("three axes");
         assert_eq!(joined.row(1).to_vec(), [10, 11, 110, 111, 210, 211, 310, 311]);
         assert_eq!(split_heads(joined.view().into_dyn(), 2), Some(x.clone()));
         assert_eq!(split_heads(x.view().into_dyn(), 9), Some(x));

@@ -3,6 +3,7 @@
 use super::app::{App, Message};
 use super::message::{Reply, Request};
 use super::outline;
+use super::pane;
 use super::text;
 use crate::debugger::Command;
 use crate::debugger::view::{Curve, Listing, Stop};
@@ -38,8 +39,7 @@ impl App {
     fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve, requests: &mut Vec<Request>) {
         let before = std::mem::replace(&mut self.listing, listing);
         self.curve = curve;
-        self.tensor.slot.stale = true;
-        self.views.stale();
+        self.outdate_pages();
         let Some(mut running) = self.running.take() else { return };
         if let Command::Toggle(_) = running.command {
             if let Some(text) = breakpoints_changed(&before, &self.listing).filter(|_| result.is_ok()) {
@@ -48,7 +48,7 @@ impl App {
         } else if !running.command.stays() {
             self.outline.offset = running.offset;
             self.follow_program();
-            self.views.follow();
+            pane::specs().for_each(|spec| (spec.follow)(&mut self.panes));
         }
         requests.extend(running.meanwhile.drain(..).map(Request::Obeyed));
         if let Some(player) = self.player.as_mut().filter(|_| running.feeds && running.interrupted) {

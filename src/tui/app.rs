@@ -2,26 +2,25 @@
 
 use std::collections::VecDeque;
 
-use super::diagnosis::DiagnosisView;
+use ratatui::layout::Rect;
+
 use super::history::History;
 use super::input::Held;
 use super::keymap::Keymap;
-use super::layout::{self, Areas, Arrangement, Shown, TensorParts};
-use super::log::Log;
+use super::layout::{self, Areas, Arrangement, Shown};
 use super::message::{Msg, Request};
 use super::outline::{self, Outline};
+use super::pane::{Log, Panes};
 use super::player::Player;
 use super::prompt::Prompt;
 use super::settings::Settings;
-use super::tensor::TensorView;
-use super::theme::Theme;
-use super::views::Views;
+use super::theme::{Ink, Theme};
 use crate::debugger::Command;
 use crate::debugger::command::{Layout, Pane, Setting};
 use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status};
 
 /// The screen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct App {
     /// Colours and glyphs.
     pub(crate) theme: Theme,
@@ -45,12 +44,10 @@ pub(crate) struct App {
     pub(crate) arranged: Arrangement,
     /// Folds, selection and scroll of the program.
     pub(crate) outline: Outline,
-    /// What of the tensor is shown.
-    pub(crate) tensor: TensorView,
     /// What of the other panes is shown.
-    pub(crate) views: Views,
-    /// Why an op is wrong, while that is open.
-    pub(crate) diagnosis: Option<DiagnosisView>,
+    pub(crate) panes: Panes,
+    /// Pages that are on their way.
+    pub(crate) awaited: usize,
     /// What covers the panes.
     pub(crate) overlay: Option<Overlay>,
     /// What is being typed.
@@ -137,36 +134,7 @@ impl Running {
 impl App {
     /// The screen at the start of a session.
     pub(crate) fn new(theme: Theme, size: (u16, u16), header: Header, listing: Listing, curve: Curve) -> Self {
-        let mut app = Self {
-            theme,
-            detected: theme,
-            settings: Settings::default(),
-            size,
-            header,
-            listing,
-            curve,
-            keys: Keymap::default(),
-            focus: Pane::Program,
-            arranged: Arrangement::default(),
-            outline: Outline::default(),
-            tensor: TensorView::default(),
-            views: Views::default(),
-            diagnosis: None,
-            overlay: None,
-            prompt: None,
-            history: History::default(),
-            search: String::new(),
-            message: None,
-            count: None,
-            reload_due: false,
-            log: Log::default(),
-            script: Vec::new(),
-            sourced: 0,
-            running: None,
-            player: None,
-            parting: None,
-            held: VecDeque::new(),
-        };
+        let mut app = Self { theme, detected: theme, size, header, listing, curve, ..Self::default() };
         app.outline.follow(&app.listing);
         app
     }
@@ -217,19 +185,30 @@ impl App {
 
     /// The areas of a screen of another size.
     pub(crate) fn areas_of(&self, columns: u16, rows: u16) -> Areas {
-        let shown = Shown { curve: self.listing.compared, diagnosis: self.diagnosis.is_some() };
+        let shown = Shown { curve: self.listing.compared, diagnosis: self.panes.diagnosis.is_some() };
         layout::areas(columns, rows, self.focus, self.arranged, shown)
     }
 
-    /// The parts of the tensor pane, if it is on screen.
-    pub(crate) fn tensor_parts(&self) -> Option<TensorParts> {
-        let pane = self.areas().of(Pane::Tensor)?;
-        Some(layout::tensor_parts(layout::inside(pane), self.header.witnesses.len()))
+    /// The inside of a pane, if it is on screen.
+    pub(crate) fn inside(&self, pane: Pane) -> Option<Rect> {
+        self.areas().of(pane).map(layout::inside)
+    }
+
+    /// Values of a heatmap that an area has room for: rows and columns.
+    pub(crate) fn cells(&self, area: Rect) -> (usize, usize) {
+        let high = if self.theme.ink() == Ink::HalfBlocks { 2 } else { 1 };
+        (usize::from(area.height) * high, usize::from(area.width))
     }
 
     /// The row of the listing whose tensor is shown.
     pub(crate) fn selected_row(&self) -> Option<usize> {
         outline::row_of(self.outline.selected, &self.listing)
+    }
+
+    /// The layer that is looked at: that of the selected op; without one, that of the op computed last.
+    pub(crate) fn layer(&self) -> usize {
+        let layer = |row: Option<usize>| row.and_then(|row| outline::layer_of(&self.listing, row));
+        layer(self.selected_row()).or_else(|| layer(self.listing.at)).unwrap_or(0)
     }
 
     /// The op computed last.
@@ -283,6 +262,7 @@ impl App {
         if self.running.is_some() {
             return;
         }
+        self.panes.tensor.turn_to(self.listing.forward, self.selected_row());
         self.ask_pages(requests);
     }
 
@@ -290,9 +270,8 @@ impl App {
     /// scrolls depends on the way there.
     pub(crate) fn keep_in_sight(&mut self) {
         self.focus_something();
-        if let Some(pane) = self.areas().of(Pane::Program) {
-            let height = usize::from(layout::inside(pane).height);
-            self.outline.scroll_to_selection(height, &self.listing);
+        if let Some(inside) = self.inside(Pane::Program) {
+            self.outline.scroll_to_selection(usize::from(inside.height), &self.listing);
         }
     }
 }

@@ -1,24 +1,25 @@
-//! Which panes are shown, where, and which of them has the keys.
+//! Which panes are shown, where, and which of them has the keys; moving within one.
 
-use super::app::App;
+use super::app::{App, Overlay};
 use super::layout;
-use crate::debugger::command::{Count, Layout, Pane};
+use super::pane::{Place, overlaid, spec};
+use crate::debugger::command::{Count, Direction, Extent, Layout, Pane};
 
 impl App {
     /// Shows a pane in the large place and gives it the keys; once more, and the tensor is back.
     pub(crate) fn show_pane(&mut self, pane: Pane) {
-        if matches!(pane, Pane::Divergence | Pane::Curve) && !self.listing.compared {
-            return self.complain("there are no errors: nothing to compare with was given");
+        let spec = spec(pane);
+        if let Some(sentence) = (spec.missing)(self) {
+            return self.complain(sentence);
         }
-        let visible = self.areas().of(pane).is_some();
-        match pane {
-            Pane::Diagnosis if self.diagnosis.is_none() => self.complain("nothing is diagnosed: d does that"),
-            Pane::Program | Pane::Diagnosis => self.focus = pane,
-            _ if visible && self.focus == pane && self.arranged.large == pane && pane != Pane::Tensor => {
+        let (visible, large) = (self.areas().of(pane).is_some(), self.arranged.large == pane);
+        match spec.place {
+            Place::Fixed => self.focus = pane,
+            _ if visible && large && self.focus == pane && pane != Pane::Tensor => {
                 self.arranged.large = Pane::Tensor;
                 self.focus = Pane::Program;
             }
-            _ if visible && self.arranged.large != pane && pane != Pane::Tokens => self.focus = pane,
+            Place::Large if visible && !large => self.focus = pane,
             _ => {
                 self.arranged.large = pane;
                 self.focus = pane;
@@ -52,7 +53,7 @@ impl App {
     fn turning(&self) -> Vec<Pane> {
         let arranged = layout::Arrangement { zoomed: false, ..self.arranged };
         let (columns, rows) = (self.size.0.max(80), self.size.1.max(24));
-        let shown = layout::Shown { curve: false, diagnosis: self.diagnosis.is_some() };
+        let shown = layout::Shown { curve: false, diagnosis: self.panes.diagnosis.is_some() };
         let areas = layout::areas(columns, rows, self.focus, arranged, shown);
         areas.panes.iter().map(|(pane, _)| *pane).collect()
     }
@@ -79,12 +80,47 @@ impl App {
 
     pub(crate) fn resize_pane(&mut self, by: isize) {
         let by = i16::try_from(by.clamp(-200, 200)).unwrap_or(0);
-        match self.focus {
-            Pane::Program => self.arranged.program = (self.arranged.program + 2 * by).clamp(-200, 200),
-            Pane::Diagnosis | Pane::Curve | Pane::Lens => {
-                self.arranged.below = (self.arranged.below + by).clamp(-200, 200);
-            }
-            _ => self.arranged.program = (self.arranged.program - 2 * by).clamp(-200, 200),
+        let (program, below) = spec(self.focus).resize;
+        self.arranged.program = (self.arranged.program + program * by).clamp(-200, 200);
+        self.arranged.below = (self.arranged.below + below * by).clamp(-200, 200);
+    }
+
+    /// Scrolls what covers the panes.
+    pub(crate) fn scroll_overlay(&mut self, overlay: Overlay, direction: Direction, extent: Extent, count: usize) {
+        let page = usize::from(self.size.1).saturating_sub(4).max(1);
+        let last = overlaid(self, overlay.kind).1.len().saturating_sub(page);
+        let by = match extent {
+            Extent::Line => count,
+            Extent::Page => page.saturating_mul(count),
+            Extent::End => usize::MAX,
+        };
+        let scroll = match direction {
+            Direction::Down => overlay.scroll.saturating_add(by),
+            Direction::Up => overlay.scroll.saturating_sub(by),
+            Direction::Left | Direction::Right => overlay.scroll,
+        };
+        self.overlay = Some(Overlay { scroll: scroll.min(last), ..overlay });
+    }
+
+    /// Moves within the pane that has the keys.
+    pub(crate) fn scroll(&mut self, direction: Direction, extent: Extent, count: usize) {
+        let count = count.cast_signed();
+        let by = match extent {
+            Extent::Line => count,
+            Extent::Page => count.saturating_mul(self.page_height(self.focus)),
+            Extent::End => isize::MAX,
+        };
+        let pane = spec(self.focus);
+        if matches!(direction, Direction::Left | Direction::Right) && extent == Extent::End && !pane.sideways {
+            return;
         }
+        let (rows, columns) = direction.rows_and_columns(by);
+        (pane.scroll)(self, rows, columns);
+    }
+
+    /// Rows that a pane shows at once.
+    pub(crate) fn page_height(&self, pane: Pane) -> isize {
+        let height = self.inside(pane).map_or(1, |inside| (spec(pane).rows)(self, inside));
+        isize::from(height.max(1).cast_signed())
     }
 }

@@ -4,10 +4,9 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use super::app::App;
 use super::keymap;
-use super::layout;
 use super::message::Request;
 use crate::debugger::Command;
-use crate::debugger::command::{Pane, ScreenCommand};
+use crate::debugger::command::ScreenCommand;
 
 /// Keys and clicks held at most while they cannot be obeyed.
 const HELD: usize = 512;
@@ -121,14 +120,5 @@ impl App {
         // Where it is open already, the key closes it.
         let closes = self.is_diagnosed() && matches!(Command::parse(&line), Ok(Some(Command::Diagnose(_))));
         self.obey_line(if closes { "escape" } else { &line }, requests);
-    }
-
-    /// Rows that a pane shows at once.
-    pub(crate) fn page_height(&self, pane: Pane) -> isize {
-        let height = match pane {
-            Pane::Tensor => self.tensor_parts().map_or(1, |parts| parts.grid.height.saturating_sub(1)),
-            _ => self.areas().of(pane).map_or(1, |area| layout::inside(area).height),
-        };
-        isize::from(height.max(1).cast_signed())
     }
 }

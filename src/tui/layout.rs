@@ -100,7 +100,7 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Pane, arranged: Arrangement,
     let [program, right] = Split::horizontal([Constraint::Length(program), Constraint::Min(0)]).areas(body);
     let mut panes = vec![(Pane::Program, program)];
     match arranged.layout {
-        Layout::Stepping => panes.extend(stepping(right, columns, rows, wide, arranged, shown)),
+        Layout::Stepping => panes.extend(stepping(right, columns, rows, arranged, shown)),
         Layout::Comparing => {
             let half = resized(right.height / 2, arranged.below, 6, right.height - 6);
             let [above, below] = Split::vertical([Constraint::Min(0), Constraint::Length(half)]).areas(right);
@@ -127,14 +127,8 @@ fn other(large: Pane, placed: Pane) -> Pane {
     if large == placed { Pane::Tensor } else { large }
 }
 
-fn stepping(
-    right: Rect,
-    columns: u16,
-    rows: u16,
-    wide: bool,
-    arranged: Arrangement,
-    shown: Shown,
-) -> Vec<(Pane, Rect)> {
+fn stepping(right: Rect, columns: u16, rows: u16, arranged: Arrangement, shown: Shown) -> Vec<(Pane, Rect)> {
+    let wide = columns >= 120;
     let large = arranged.large;
     let side = if columns < 150 { 27 } else { (columns / 5).min(40) };
     let curve = shown.curve && large != Pane::Divergence;
@@ -184,61 +178,4 @@ pub(crate) fn inside(pane: Rect) -> Rect {
         pane.width.saturating_sub(2),
         pane.height.saturating_sub(2),
     )
-}
-
-/// The parts of the tensor pane, top to bottom; any may be empty.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TensorParts {
-    /// What the activation means.
-    pub(crate) meaning: Rect,
-    /// Statistics.
-    pub(crate) statistics: Rect,
-    /// One witness against another.
-    pub(crate) comparisons: Rect,
-    /// Which part of the tensor the numbers are.
-    pub(crate) place: Rect,
-    /// Numbers with their headers.
-    pub(crate) grid: Rect,
-    /// What the colours mean.
-    pub(crate) caption: Rect,
-    /// The heatmap.
-    pub(crate) heatmap: Rect,
-    /// Columns of a number.
-    pub(crate) number: u16,
-    /// Columns of the headers of rows.
-    pub(crate) gutter: u16,
-}
-
-/// Divides the inside of the tensor pane. `witnesses` says how many comparisons there can be.
-pub(crate) fn tensor_parts(inside: Rect, witnesses: usize) -> TensorParts {
-    let tall = inside.height >= 22;
-    let comparisons = match witnesses {
-        0 | 1 => 0,
-        2 => 1,
-        _ if tall => 3,
-        _ => 1,
-    };
-    let meaning = u16::from(tall);
-    let gaps = u16::from(tall);
-    let free = inside.height.saturating_sub(meaning + 2 + comparisons + 1 + 3 * gaps);
-    // Numbers without a picture say more than a picture without numbers.
-    let (caption, heatmap) = if free < 6 { (0, 0) } else { (1, free / 2) };
-    let grid = free - caption - heatmap;
-    let rows = [meaning, 2, comparisons, gaps, 1, grid, gaps, caption, heatmap, gaps];
-    let [meaning, statistics, comparisons, _, place, grid, _, caption, heatmap, _] =
-        Split::vertical(rows.map(Constraint::Length)).areas(inside);
-    let (number, gutter) = match inside.width {
-        0..54 => (6, (inside.width / 4).min(11)),
-        54..100 => (7, 15),
-        _ => (8, 18),
-    };
-    TensorParts { meaning, statistics, comparisons, place, grid, caption, heatmap, number, gutter }
-}
-
-impl TensorParts {
-    /// Rows and columns of numbers that fit.
-    pub(crate) fn numbers(&self) -> (usize, usize) {
-        let columns = self.grid.width.saturating_sub(self.gutter) / (self.number + 1);
-        (usize::from(self.grid.height.saturating_sub(1)), usize::from(columns))
-    }
 }

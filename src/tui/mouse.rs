@@ -7,6 +7,7 @@ use super::app::App;
 use super::layout;
 use super::message::Request;
 use super::outline::Line;
+use super::pane::spec;
 use super::prompt::Purpose;
 use crate::debugger::Command;
 use crate::debugger::command::Pane;
@@ -55,55 +56,16 @@ impl App {
         let hit = |(_, area): &&(Pane, Rect)| area.contains(Position::new(mouse.column, mouse.row));
         let areas = self.areas();
         let Some((pane, area)) = areas.panes.iter().find(hit).copied() else { return Vec::new() };
+        let spec = spec(pane);
         if let Some(direction) = wheel {
-            // The small curve shows the layers of the program, and scrolls that.
-            let pane = if pane == Pane::Curve { Pane::Program } else { pane };
-            return vec![format!("scroll {} {direction} {WHEEL}", pane.name())];
+            return vec![format!("scroll {} {direction} {WHEEL}", spec.part_of.unwrap_or(pane).name())];
         }
         let mut lines = Vec::new();
-        if !matches!(pane, Pane::Curve) && self.focus != pane {
+        if spec.part_of.is_none() && self.focus != pane {
             lines.push(format!("focus {}", pane.name()));
         }
-        lines.extend(self.click(pane, layout::inside(area), (mouse.column, mouse.row)));
+        lines.extend((spec.click)(self, layout::inside(area), (mouse.column, mouse.row)));
         lines
-    }
-
-    /// What a click into a pane does beyond giving it the keys.
-    fn click(&self, pane: Pane, inside: Rect, (column, row): (u16, u16)) -> Vec<String> {
-        let hit = match pane {
-            Pane::Program => self.line_at(inside, row),
-            Pane::Curve => super::pane::layer_at(inside, column, self.curve.layers.len()).map(Line::Layer),
-            Pane::Divergence => super::pane::divergence_hit(inside, column, row, self),
-            Pane::Lens => return self.click_lens(inside, row),
-            _ => None,
-        };
-        let again = hit == Some(self.outline.selected);
-        match (pane, hit) {
-            (_, None) => Vec::new(),
-            (Pane::Program, Some(Line::Layer(_))) if again => vec!["enter".to_string()],
-            (Pane::Program, Some(Line::Op(_))) if again => Vec::new(),
-            (Pane::Program, Some(line)) => vec![self.selecting(line)],
-            // Errors lead to their layer or op, and once more goes there.
-            (_, Some(Line::Op(row))) if again => self.going_to(row).into_iter().collect(),
-            (_, Some(line @ Line::Op(_))) => vec![self.selecting(line)],
-            (_, Some(line @ Line::Layer(_))) => vec![self.selecting(line), "scroll program right".to_string()],
-        }
-    }
-
-    fn click_lens(&self, inside: Rect, row: u16) -> Vec<String> {
-        let hit = super::pane::lens_row_at(inside, row, self).zip(self.views.lens.shown());
-        let Some((row, page)) = hit else { return Vec::new() };
-        let selected = super::pane::lens_selected(page, self);
-        match row.cast_signed() - selected.cast_signed() {
-            0 => Vec::new(),
-            by if by > 0 => vec![format!("scroll lens down {by}")],
-            by => vec![format!("scroll lens up {}", by.unsigned_abs())],
-        }
-    }
-
-    fn line_at(&self, inside: Rect, row: u16) -> Option<Line> {
-        let below = row.checked_sub(inside.y).filter(|below| *below < inside.height)?;
-        self.outline.lines(&self.listing).get(self.outline.offset + usize::from(below)).copied()
     }
 
     /// The command that selects a line of the program.

@@ -3,10 +3,10 @@
 use super::app::{App, Overlay, OverlayKind};
 use super::message::Request;
 use super::outline::Line;
+use super::pane::spec;
 use super::prompt::Purpose;
 use crate::debugger::Command;
-use crate::debugger::command::{Count, Pane, ScreenCommand, Whose};
-use crate::debugger::view::Half;
+use crate::debugger::command::{Count, Pane, ScreenCommand};
 
 /// Scripts that one line runs at most: more call each other in a circle.
 const MOST_SCRIPTS: usize = 1000;
@@ -105,7 +105,7 @@ impl App {
             S::ScrollPane(pane, direction, count) => {
                 let by = isize::try_from(count).unwrap_or(isize::MAX);
                 let (rows, columns) = direction.rows_and_columns(by);
-                self.scroll_pane(pane, rows, columns);
+                (spec(pane).scroll)(self, rows, columns);
             }
             S::Focus(count) => self.turn_focus(count),
             S::FocusOn(pane) => self.focus_on(pane),
@@ -115,15 +115,10 @@ impl App {
             S::Resize(by) => self.resize_pane(by),
             S::Head(count) => self.turn_head(count),
             S::Token(count) => self.turn_token(count),
-            S::Slice(parts) => {
-                let visible = self.tensor_parts().map(|parts| parts.numbers());
-                if let Err(sentence) = self.tensor.slice(&parts, visible) {
-                    self.complain(sentence);
-                }
-            }
-            S::Magnify(count) => self.tensor.magnify = magnified(self.tensor.magnify.max(1), count),
+            S::Slice(parts) => self.slice(&parts),
+            S::Magnify(count) => self.panes.tensor.magnify = magnified(self.panes.tensor.magnify.max(1), count),
             S::Follow(token) => self.follow(token.as_deref()),
-            S::Show(whose) => self.show(whose),
+            S::Show(whose) => (spec(self.focus).show)(self, whose),
             S::Set(setting) => self.change(setting, requests),
             S::Search(None) => self.open_prompt(Purpose::Search, ""),
             S::Search(Some(text)) => self.search_for(&text),
@@ -143,7 +138,7 @@ impl App {
         if card.is_some() {
             return;
         }
-        if self.arranged.zoomed || self.diagnosis.is_some() {
+        if self.arranged.zoomed || self.panes.diagnosis.is_some() {
             self.record(line, requests);
         }
         if self.arranged.zoomed {
@@ -155,33 +150,8 @@ impl App {
 
     /// Another head in every pane that shows one.
     pub(crate) fn turn_head(&mut self, count: Count) {
-        let areas = self.areas();
-        let shown = |pane: Pane| areas.of(pane).is_some();
-        let views = &mut self.views;
-        // Before a page has come nobody knows how many heads there are; the page shows the last one instead of none.
-        if shown(Pane::Attention) || shown(Pane::Lens) {
-            let heads = views.attention.shown().map_or(usize::MAX, |page| page.lines.len());
-            views.head = count.of(views.head, heads);
-        }
-        if shown(Pane::Cache) {
-            let heads = views.cache.shown().map_or(usize::MAX, |page| page.kv_heads);
-            views.kv_head = count.of(views.kv_head, heads);
-        }
-        if shown(Pane::Histogram) {
-            views.turn_plane(count);
-        }
-        if shown(Pane::Tensor) {
-            self.tensor.turn_plane(count);
-        }
-    }
-
-    fn show(&mut self, whose: Whose) {
-        if self.focus == Pane::Cache {
-            self.views.half = if self.views.half == Half::Keys { Half::Values } else { Half::Keys };
-            return;
-        }
-        if !self.tensor.choose(whose, &self.header) {
-            self.complain("there is no such dump: --reference DUMP and --candidate DUMP give them");
+        for (pane, _) in self.areas().panes {
+            (spec(pane).head)(self, count);
         }
     }
 
@@ -205,46 +175,23 @@ impl App {
                 self.scroll_overlay(overlay, *direction, *extent, *count);
                 true
             }
-            Command::Screen(ScreenCommand::Escape) | Command::Quit => {
-                self.overlay = None;
-                true
-            }
-            Command::Help(None) => {
-                let closes = overlay.kind == OverlayKind::Help;
-                self.overlay = None;
-                closes
-            }
-            Command::Screen(ScreenCommand::Information) => {
-                let closes = overlay.kind == OverlayKind::Information;
-                self.overlay = None;
-                closes
-            }
             _ => {
                 self.overlay = None;
-                false
+                match command {
+                    Command::Screen(ScreenCommand::Escape) | Command::Quit => true,
+                    Command::Help(None) => overlay.kind == OverlayKind::Help,
+                    Command::Screen(ScreenCommand::Information) => overlay.kind == OverlayKind::Information,
+                    _ => false,
+                }
             }
         }
     }
 
     /// What goes somewhere or tries something is a line of its own, and recorded as that.
     fn enter(&mut self, line: &str, requests: &mut Vec<Request>) {
-        let of_lens = || {
-            let page = self.views.lens.shown()?;
-            page.rows.get(super::pane::lens_selected(page, self)).map(|row| row.row)
-        };
-        let goes = match (self.focus, self.outline.selected) {
-            (Pane::Diagnosis, _) => self.trying(),
-            (Pane::Lens, _) => of_lens().and_then(|row| self.going_to(row)),
-            (Pane::Program | Pane::Divergence, Line::Op(row)) => self.going_to(row),
-            _ => None,
-        };
-        match (goes, self.outline.selected) {
-            (Some(goes), _) => self.obey_line(&goes, requests),
-            (None, Line::Layer(layer)) if matches!(self.focus, Pane::Program | Pane::Divergence) => {
-                self.record(line, requests);
-                self.outline.toggle(layer, &self.listing);
-            }
-            (None, _) => self.record(line, requests),
+        match (spec(self.focus).enter)(self) {
+            Some(goes) => self.obey_line(&goes, requests),
+            None => self.record(line, requests),
         }
     }
 
@@ -259,7 +206,7 @@ impl App {
             _ => return false,
         };
         let moves = self.running.as_ref().is_some_and(|running| !running.command.stays());
-        moves && !matches!(pane, Pane::Tensor | Pane::Log | Pane::Diagnosis)
+        moves && !spec(pane).keeps
     }
 }
 

@@ -25,15 +25,115 @@ use ratatui::widgets::{Block, Clear, Widget};
 
 use super::app::{App, OverlayKind};
 use super::layout;
+use super::slot::{Feed, Slot};
 use super::theme::{Role, Theme};
-use crate::debugger::command::Pane;
+use crate::debugger::command::{Count, Pane, Whose};
+use crate::debugger::view::{Page, PageRequest};
 
-pub(crate) use attention::parts as attention_parts;
-pub(crate) use cache::{parts as cache_parts, selected as cache_selected};
-pub(crate) use errors::hit as divergence_hit;
-pub(crate) use histogram::{LOUDEST, bins as histogram_bins};
-pub(crate) use lens::{TOKENS as LENS_TOKENS, row_at as lens_row_at, selected as lens_selected};
-pub(crate) use tokens::scrolled as tokens_scrolled;
+pub(crate) use log::Log;
+
+/// What the screen knows of a pane: its row stands with its drawing.
+pub(crate) struct PaneSpec {
+    /// Draws it.
+    draw: fn(&mut Buffer, Rect, &App),
+    /// The pages that it shows.
+    pub(crate) pages: &'static [Feed],
+    /// What a page does that has come.
+    pub(crate) came: fn(&mut App, &PageRequest),
+    /// Looks at where the debugger stands now, not where the user had moved to.
+    pub(crate) follow: fn(&mut Panes),
+    /// Moves by so many rows and columns.
+    pub(crate) scroll: fn(&mut App, isize, isize),
+    /// Whether there is a first and a last column to go to.
+    pub(crate) sideways: bool,
+    /// Rows that its inside shows at once.
+    pub(crate) rows: fn(&App, Rect) -> u16,
+    /// The lines that a click stands for, at a column and row of its inside, beyond giving it the keys.
+    pub(crate) click: fn(&App, Rect, (u16, u16)) -> Vec<String>,
+    /// Does what the selected line is for; or gives the line that does.
+    pub(crate) enter: fn(&mut App) -> Option<String>,
+    /// Shows another head.
+    pub(crate) head: fn(&mut App, Count),
+    /// Shows other values.
+    pub(crate) show: fn(&mut App, Whose),
+    /// Whether it is where the user has moved to even when the debugger has moved.
+    pub(crate) keeps: bool,
+    /// Why it cannot be shown.
+    pub(crate) missing: fn(&App) -> Option<&'static str>,
+    /// Where a command shows it.
+    pub(crate) place: Place,
+    /// The pane that it is a part of: that scrolls, and has the keys.
+    pub(crate) part_of: Option<Pane>,
+    /// Columns that the program has more, and rows that the small pane has more, when it is made larger by one.
+    pub(crate) resize: (i16, i16),
+}
+
+/// Where a command shows a pane.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// Where it is already; else in the large place.
+    Large,
+    /// In the large place, even if it is small already.
+    Enlarged,
+    /// Where it always is.
+    Fixed,
+}
+
+impl PaneSpec {
+    const PLAIN: Self = Self {
+        draw: |_, _, _| {},
+        pages: &[],
+        came: |_, _| {},
+        follow: |_| {},
+        scroll: |_, _, _| {},
+        sideways: true,
+        rows: |_, inside| inside.height,
+        click: |_, _, _| Vec::new(),
+        enter: |_| None,
+        head: |_, _| {},
+        show: App::show_whose,
+        keeps: false,
+        missing: |_| None,
+        place: Place::Large,
+        part_of: None,
+        resize: (-2, 0),
+    };
+}
+
+/// The row of a pane.
+pub(crate) fn spec(pane: Pane) -> &'static PaneSpec {
+    match pane {
+        Pane::Program => &program::SPEC,
+        Pane::Tensor => &tensor::SPEC,
+        Pane::Histogram => &histogram::SPEC,
+        Pane::Attention => &attention::SPEC,
+        Pane::Divergence => &errors::SPEC,
+        Pane::Lens => &lens::SPEC,
+        Pane::Cache => &cache::SPEC,
+        Pane::Tokens => &tokens::SPEC,
+        Pane::Diagnosis => &diagnosis::SPEC,
+        Pane::Log => &log::SPEC,
+        Pane::Curve => &curve::SPEC,
+    }
+}
+
+/// The rows of all panes that have a name.
+pub(crate) fn specs() -> impl Iterator<Item = &'static PaneSpec> {
+    Pane::NAMED.iter().map(|(_, pane)| spec(*pane))
+}
+
+/// What the panes show, and where in it the user is.
+#[derive(Debug, Default)]
+pub(crate) struct Panes {
+    pub(crate) tensor: tensor::TensorView,
+    histogram: histogram::State,
+    attention: attention::State,
+    lens: lens::State,
+    cache: cache::State,
+    tokens: tokens::State,
+    /// While it is open.
+    pub(crate) diagnosis: Option<diagnosis::DiagnosisView>,
+}
 
 /// Draws the screen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
@@ -41,19 +141,7 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
     let buffer = frame.buffer_mut();
     status::draw(buffer, areas.status, app);
     for (pane, area) in areas.panes {
-        match pane {
-            Pane::Program => program::draw(buffer, area, app),
-            Pane::Tensor => tensor::draw(buffer, area, app),
-            Pane::Divergence => errors::draw(buffer, area, app),
-            Pane::Diagnosis => diagnosis::draw(buffer, area, app),
-            Pane::Curve => curve::draw(buffer, area, app),
-            Pane::Tokens => tokens::draw(buffer, area, app),
-            Pane::Log => log::draw(buffer, area, app),
-            Pane::Attention => attention::draw(buffer, area, app),
-            Pane::Lens => lens::draw(buffer, area, app),
-            Pane::Cache => cache::draw(buffer, area, app),
-            Pane::Histogram => histogram::draw(buffer, area, app),
-        }
+        (spec(pane).draw)(buffer, area, app);
     }
     if let (Some(_), Some(bottom)) = (app.overlay, areas.bottom) {
         let area = Rect { y: 1, height: bottom.y - 1, ..frame.area() };
@@ -66,38 +154,37 @@ pub(crate) fn draw(frame: &mut Frame, app: &App) {
     }
 }
 
-/// The lines of the diagnosis, in so many columns, and where each suspect begins.
-pub(crate) fn diagnosis_lines(app: &App, width: usize) -> (Vec<Line<'static>>, Vec<usize>) {
-    diagnosis::lines(app, width)
-}
-
-/// The layer whose bar stands in a column of the small curve.
-pub(crate) fn layer_at(inside: Rect, column: u16, layers: usize) -> Option<usize> {
-    super::widget::curve::layer_at(inside, column, layers)
-}
-
-/// The lines of an overlay.
-pub(crate) fn overlay_lines(app: &App, kind: OverlayKind) -> Vec<Line<'static>> {
+/// What an overlay is called, and its lines.
+pub(crate) fn overlaid(app: &App, kind: OverlayKind) -> (&'static str, Vec<Line<'static>>) {
     match kind {
-        OverlayKind::Help => help::lines(app),
-        OverlayKind::Information => information::lines(app),
-        OverlayKind::Output => log::output(app),
+        OverlayKind::Help => ("help", help::lines(app)),
+        OverlayKind::Information => ("information", information::lines(app)),
+        OverlayKind::Output => ("output", log::output(app)),
     }
 }
 
 fn overlay(buffer: &mut Buffer, area: Rect, app: &App) {
     let Some(overlay) = app.overlay else { return };
-    let lines = overlay_lines(app, overlay.kind);
-    let title = match overlay.kind {
-        OverlayKind::Help => "help: j k scroll, esc closes",
-        OverlayKind::Information => "information: j k scroll, esc closes",
-        OverlayKind::Output => "output: j k scroll, esc closes",
-    };
+    let (name, lines) = overlaid(app, overlay.kind);
     Clear.render(area, buffer);
-    let inside = framed(buffer, area, app.theme, vec![Line::raw(title)], true);
-    for (line, y) in lines.iter().skip(overlay.scroll).zip(inside.top()..inside.bottom()) {
-        buffer.set_line(inside.x, y, line, inside.width);
+    let titles = vec![Line::raw(format!("{name}: j k scroll, esc closes"))];
+    let inside = framed(buffer, area, app.theme, titles, true);
+    put(buffer, inside, lines.into_iter().skip(overlay.scroll));
+}
+
+/// Writes lines, as many as there is room for.
+fn put<'a>(buffer: &mut Buffer, area: Rect, lines: impl IntoIterator<Item = Line<'a>>) {
+    for (line, y) in lines.into_iter().zip(area.top()..area.bottom()) {
+        buffer.set_line(area.x, y, &line, area.width);
     }
+}
+
+/// The page of a slot; where there is none, it is said why.
+fn page<'a>(buffer: &mut Buffer, inside: Rect, slot: &'a Slot, app: &App) -> Option<&'a Page> {
+    if let Some(Err(sentence)) = &slot.page {
+        tensor::paragraph(buffer, inside, sentence, app);
+    }
+    slot.shown()
 }
 
 /// Draws the frame of a pane with its titles, the first at the left and the second at the right; gives its inside.
@@ -111,13 +198,7 @@ fn framed(buffer: &mut Buffer, area: Rect, theme: Theme, titles: Vec<Line>, focu
     layout::inside(area)
 }
 
-/// Says in the frame how much lies above and below, where not all lines fit.
-fn more(buffer: &mut Buffer, area: Rect, app: &App, first: usize, lines: usize) {
-    let height = usize::from(area.height.saturating_sub(2));
-    shown(buffer, area, app, (first, height), lines);
-}
-
-/// The same for a list that is not as high as its pane.
+/// Says in the frame how much lies above and below, where not all lines fit a height.
 fn shown(buffer: &mut Buffer, area: Rect, app: &App, (first, height): (usize, usize), lines: usize) {
     if lines <= height || area.width < 24 || area.height < 2 {
         return;
@@ -127,8 +208,9 @@ fn shown(buffer: &mut Buffer, area: Rect, app: &App, (first, height): (usize, us
     buffer.set_stringn(x, area.bottom() - 1, &text, text.len(), app.theme.style(Role::Dim));
 }
 
-/// A title with a space on each side, and a mark on the pane that has the keys.
-fn title(app: &App, pane: Pane, text: &str) -> String {
-    let mark = if app.focus == pane { app.theme.glyph("▪ ", "* ") } else { "" };
-    format!(" {mark}{text} ")
+/// Draws the frame of a pane: its name, with a mark where it has the keys, and what stands at the right.
+fn frame<'a>(buffer: &mut Buffer, area: Rect, app: &App, pane: Pane, name: &str, right: impl Into<Line<'a>>) -> Rect {
+    let focused = app.focus == pane;
+    let mark = if focused { app.theme.glyph("▪ ", "* ") } else { "" };
+    framed(buffer, area, app.theme, vec![Line::raw(format!(" {mark}{name} ")), right.into()], focused)
 }

@@ -1,36 +1,38 @@
-//! The page that a pane shows: asked for once, shown until the next has come.
+//! The pages that panes show: each asked for once, shown until the next has come.
+
+use super::app::App;
+use super::message::Request;
+use super::pane::{self, Panes};
+use crate::debugger::view::{Page, PageRequest};
+
+/// A page of a pane: what it wants now, and where the answer goes.
+pub(crate) struct Feed {
+    /// The page that is to be shown; nothing while it is not on the screen.
+    pub(crate) wanted: fn(&App) -> Option<PageRequest>,
+    /// Where it is kept.
+    pub(crate) slot: fn(&mut Panes) -> &mut Slot,
+}
 
 /// A page and the request it answers.
-#[derive(Debug)]
-pub(crate) struct Slot<R, P> {
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
     /// The page that came last, or a sentence why there is none.
-    pub(crate) page: Option<Result<P, String>>,
+    pub(crate) page: Option<Result<Page, String>>,
     /// Whether one is on its way.
-    pub(crate) waiting: bool,
+    waiting: bool,
     /// Whether the debugger has moved since.
-    pub(crate) stale: bool,
-    asked: Option<R>,
+    stale: bool,
+    asked: Option<PageRequest>,
 }
 
-impl<R, P> Default for Slot<R, P> {
-    fn default() -> Self {
-        Self { page: None, waiting: false, stale: false, asked: None }
-    }
-}
-
-impl<R: PartialEq + Clone, P> Slot<R, P> {
+impl Slot {
     /// The page on screen.
-    pub(crate) fn shown(&self) -> Option<&P> {
+    pub(crate) fn shown(&self) -> Option<&Page> {
         self.page.as_ref()?.as_ref().ok()
     }
 
-    /// Whether this is what was asked for last.
-    pub(crate) fn is_asked(&self, request: &R) -> bool {
-        self.waiting && self.asked.as_ref() == Some(request)
-    }
-
     /// What to ask for so that the page of `wanted` comes; nothing if it is there or on its way.
-    pub(crate) fn ask(&mut self, wanted: Option<R>) -> Option<R> {
+    fn ask(&mut self, wanted: Option<PageRequest>) -> Option<PageRequest> {
         let wanted = wanted?;
         if self.waiting || (!self.stale && self.asked.as_ref() == Some(&wanted)) {
             return None;
@@ -40,14 +42,42 @@ impl<R: PartialEq + Clone, P> Slot<R, P> {
         self.stale = false;
         Some(wanted)
     }
+}
 
-    /// Takes a page in; whether it is the one that was asked for last.
-    pub(crate) fn receive(&mut self, request: &R, page: Result<P, String>) -> bool {
-        self.waiting = false;
-        let wanted = self.asked.as_ref() == Some(request);
-        if wanted {
-            self.page = Some(page);
+impl App {
+    /// Asks for the pages that are now to be shown.
+    pub(crate) fn ask_pages(&mut self, requests: &mut Vec<Request>) {
+        for feed in pane::specs().flat_map(|spec| spec.pages) {
+            let wanted = (feed.wanted)(self);
+            let asked = (feed.slot)(&mut self.panes).ask(wanted);
+            self.awaited += usize::from(asked.is_some());
+            requests.extend(asked.map(Request::Page));
         }
-        wanted
+    }
+
+    /// Whether pages are on their way.
+    pub(crate) fn awaits_pages(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// Takes in a page. Where two were asked for with the same words, the first that waits has it.
+    pub(crate) fn receive(&mut self, request: &PageRequest, page: Result<Page, String>) {
+        self.awaited = self.awaited.saturating_sub(1);
+        for spec in pane::specs() {
+            let mut slots = spec.pages.iter().map(|feed| feed.slot);
+            let asked = |slot: &Slot| slot.waiting && slot.asked.as_ref() == Some(request);
+            if let Some(slot) = slots.find(|slot| asked(slot(&mut self.panes))) {
+                let slot = slot(&mut self.panes);
+                (slot.page, slot.waiting) = (Some(page), false);
+                return (spec.came)(self, request);
+            }
+        }
+    }
+
+    /// The debugger has moved: what is shown is to be asked for again.
+    pub(crate) fn outdate_pages(&mut self) {
+        for feed in pane::specs().flat_map(|spec| spec.pages) {
+            (feed.slot)(&mut self.panes).stale = true;
+        }
     }
 }

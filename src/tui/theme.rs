@@ -22,6 +22,12 @@ pub struct Theme {
     pub ascii: bool,
 }
 
+impl Default for Theme {
+    fn default() -> Self {
+        Self { palette: Palette::default(), colors: Colors::None, ascii: false }
+    }
+}
+
 /// What a piece of the screen says; the theme knows how it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {

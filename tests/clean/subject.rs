@@ -87,8 +87,12 @@ impl Subject {
 
     /// With these tokens, so many to each forward.
     pub(crate) fn fed(model: &str, ids: Vec<u32>, steps: Vec<usize>) -> Self {
-        let model = Arc::new(Model::load(&tiny(model)).expect("a tiny model"));
-        Self { model, ids, steps }
+        Self::with(Model::load(&tiny(model)).expect("a tiny model"), ids, steps)
+    }
+
+    /// A model of its own.
+    pub(crate) fn with(model: Model, ids: Vec<u32>, steps: Vec<usize>) -> Self {
+        Self { model: Arc::new(model), ids, steps }
     }
 
     /// What the walk over a reference and a candidate reports.

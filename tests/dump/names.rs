@@ -129,7 +129,7 @@ fn hidden_states_are_blocks_and_the_last_is_normed() {
         [at(&graph, 0, A::EmbedTokens), at(&graph, 0, A::Block), at(&graph, 1, A::Block), at(&graph, 0, A::FinalNorm)];
     for pattern in ["hidden_states.{}", "hidden_states_{}", "hidden_states[{}]", "outputs.hidden_states.{}", "{}"] {
         let mut states = Tensors { metadata: original.metadata.clone(), ..Tensors::default() };
-        for (index, site) in sites.iter().enumerate() {
+        for (index, site) in sites.into_iter().enumerate() {
             let values = original.get(graph.name(site)).clone().insert_axis(ndarray::Axis(0));
             states.tensors.push((pattern.replace("{}", &index.to_string()), values));
         }

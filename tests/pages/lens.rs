@@ -5,7 +5,6 @@ use std::sync::Arc;
 use layerstep::debugger::view::{LensPage, LensRequest, Witness};
 use layerstep::debugger::{Debugger, Session};
 use layerstep::diagnose::Witnesses;
-use layerstep::engine::Role;
 use layerstep::formats::Archive;
 use layerstep::model::{Model, Tokenizer};
 use ndarray::{ArrayD, Axis, Slice};
@@ -68,7 +67,7 @@ fn the_last_block_says_what_the_logits_say() {
         for forward in [0, 3] {
             let mut debugger = tiny_session(name);
             finish_forward(&mut debugger, forward);
-            let logits = reference.read(model.graph.whole(Role::LmHead).expect("a head"), forward, &model.graph);
+            let logits = reference.read(model.graph.output().expect("a head"), forward, &model.graph);
             for token in [0, 4, 99] {
                 let request = LensRequest { token, top: 1, ..LensRequest::default() };
                 let page = page(&debugger, &request);

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use layerstep::debugger::Debugger;
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
+use layerstep::engine::Op;
 use layerstep::formats::{Archive, write_npy, write_safetensors};
 use ndarray::{ArrayD, Axis, Slice, s};
 
-use crate::subject::{
-    CHAINED, CHANGED, alone, apart, debugger, effect, finish, go, logits, patch, row_of, state, values,
-};
+use crate::subject::{CHAINED, CHANGED, alone, apart, debugger, effect, finish, go, logits, patch, state, values};
 use crate::support::{Reference, TINY, repository, tiny};
 
 /// A tiny model beside `PyTorch`'s dump as `change` makes it: 13 tokens and four decode steps.
@@ -62,14 +61,19 @@ fn what_was_ablated_is_healed() {
             finish(&mut clean, forward);
             let mut debugger = beside(name, false, |_, values| Some(values));
             finish(&mut debugger, forward);
-            patch(&mut debugger, &format!("patch {activation} scale 0.25")).expect("a patch");
+            let graph = Arc::clone(&debugger.model().graph);
+            let Some(site) = graph.parse(activation) else { continue };
+            // A norm behind it takes a factor off again.
+            let normed = graph.readers(site).any(|reader| matches!(graph[reader].op, Op::Norm { .. }));
+            let change = if normed && !graph.is_stream(site) { "add 1" } else { "scale 0.25" };
+            patch(&mut debugger, &format!("patch {activation} {change}")).expect("a patch");
             let broken = apart(&logits(&debugger), &logits(&clean));
             assert!(broken > CHANGED, "{name}: {activation} changes {broken:.2e}");
             patch(&mut debugger, &format!("heal {activation}")).expect("a patch");
             let healed = apart(&logits(&debugger), &logits(&clean));
             assert!(healed <= CHAINED, "{name}: {activation} is off by {healed:.2e}");
             // The values are the dump's own.
-            let row = row_of(&debugger, &activation.replace("mlp", "down_proj"));
+            let row = site.index();
             let step = if forward == 0 { String::new() } else { format!("@{forward}") };
             let stored = archive(name).read(&format!("{}{step}", debugger.listing().rows[row].name)).expect("a tensor");
             let mut stored = stored.into_f32();

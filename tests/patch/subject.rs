@@ -72,11 +72,13 @@ pub(crate) fn go(debugger: &mut Debugger, name: &str) {
 
 /// To the end of a forward.
 pub(crate) fn finish(debugger: &mut Debugger, forward: usize) {
+    let graph = Arc::clone(&debugger.model().graph);
+    let output = graph.short(graph.output().expect("a head"));
     while debugger.listing().forward < forward {
-        go(debugger, "lm_head");
+        go(debugger, output);
         execute(debugger, &Command::Step(1));
     }
-    go(debugger, "lm_head");
+    go(debugger, output);
 }
 
 pub(crate) fn row_of(debugger: &Debugger, name: &str) -> usize {
@@ -105,7 +107,8 @@ pub(crate) fn state(debugger: &Debugger) -> (usize, Vec<Vec<u32>>) {
 
 /// The last token's logits at the end of a forward.
 pub(crate) fn logits(debugger: &Debugger) -> Vec<f32> {
-    values(debugger, row_of(debugger, "lm_head"), 0).pop().expect("a row")
+    let output = debugger.model().graph.output().expect("a head");
+    values(debugger, output.index(), 0).pop().expect("a row")
 }
 
 pub(crate) fn apart(a: &[f32], b: &[f32]) -> f64 {

@@ -200,7 +200,7 @@ impl Backend for Fake {
         self.line = line.to_string();
         let last = self.rows.len() - 1;
         let next = self.at.map_or(0, |at| at + 1);
-        let per_layer = OPS.len();
+        let per_layer = self.rows.iter().filter(|row| row.layer == Some(0)).count();
         match command {
             Command::Step(_) | Command::Next(_) | Command::Finish(_) | Command::Continue(_) if next > last => {
                 return Ok(Stop::End);

@@ -1,7 +1,7 @@
 //! Commands that only a screen obeys: what is shown, where, and how much of it. Scripts may hold them; without a screen
 //! they do nothing.
 
-use super::Setting;
+use super::{Key, Setting};
 
 /// What only a screen does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,10 +200,28 @@ impl Pane {
         ("log", Self::Log),
     ];
 
+    /// Those that a command shows: the diagnosis comes by itself.
+    pub(super) const SHOWN: &[&'static str] =
+        &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
+
+    /// What help says of them.
+    pub(super) const DOC: &str = "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, tokens, log.";
+
+    /// Their keys, in the order of the hints.
+    #[rustfmt::skip]
+    pub(super) const KEYS: &[Key] = &[
+        shows("e", "pane divergence", "errors"), shows("a", "pane attention", "attention"), shows("L", "pane lens", "lens"),
+        shows("K", "pane cache", ""), shows("H", "pane histogram", ""), shows("o", "pane tokens", ""), shows("m", "pane log", ""),
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         Self::NAMED.iter().find(|(_, pane)| *pane == self).map_or("curve", |(name, _)| name)
     }
+}
+
+const fn shows(key: &'static str, line: &'static str, hint: &'static str) -> Key {
+    Key { key, line, hint }
 }
 
 /// An arrangement of panes.

@@ -37,10 +37,6 @@ pub(super) const WHOSE: &[(&str, Whose)] = &[
     ("previous", Whose::On(-1)),
 ];
 
-/// The panes that a command shows.
-pub(super) const PANES: &[&str] =
-    &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
-
 /// The ways to scroll.
 pub(super) const DIRECTIONS: &[(&str, Direction)] =
     &[("down", Direction::Down), ("up", Direction::Up), ("left", Direction::Left), ("right", Direction::Right)];

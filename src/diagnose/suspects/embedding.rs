@@ -69,7 +69,10 @@ fn positions(scene: &Scene) -> Vec<Variant> {
     match scene.op() {
         Op::Sum { .. } => {
             let added = |(words, factors): (&str, [f64; 2])| (Field::Factors(factors.into()), words.to_string());
-            knobs::others(scene, [("positions not added", [1.0, 0.0]), ("positions added twice", [1.0, 2.0])].map(added))
+            knobs::others(
+                scene,
+                [("positions not added", [1.0, 0.0]), ("positions added twice", [1.0, 2.0])].map(added),
+            )
         }
         Op::EmbedPositions { .. } => {
             let mut shifts = vec![1, -1, 2];

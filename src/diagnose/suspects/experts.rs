@@ -61,9 +61,8 @@ fn neighbours(scene: &Scene) -> Vec<Variant> {
     };
     let before = |expert: usize| (expert + count - 1) % count;
     let after = |expert: usize| (expert + 1) % count;
-    let all = |words: &str, of: &dyn Fn(usize) -> usize| {
-        Variant::new(words, Edit::Experts((0..count).map(of).collect()))
-    };
+    let all =
+        |words: &str, of: &dyn Fn(usize) -> usize| Variant::new(words, Edit::Experts((0..count).map(of).collect()));
     let mut variants = vec![
         all("every expert has the matrices of the one before", &before),
         all("every expert has the matrices of the next one", &after),

@@ -114,9 +114,8 @@ pub(super) fn norm_offset(scene: &Scene) -> Vec<Variant> {
     }
     // A sum that stands in the place of the weight is rounded as that is.
     let Some(weight) = scene.vector(weight) else { return Vec::new() };
-    let sum = |(words, offset): (&str, f32)| {
-        Variant::new(words, Edit::NormWeight(Vector::Other((&weight + offset).into())))
-    };
+    let sum =
+        |(words, offset): (&str, f32)| Variant::new(words, Edit::NormWeight(Vector::Other((&weight + offset).into())));
     [("1 + weight", 1.0), ("weight - 1", -1.0), ("2 + weight", 2.0)].map(sum).into()
 }
 

@@ -7,16 +7,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "gate_up_swapped",
         summary: "gate and up change places",
-        ops: &[
-            A::GateProj,
-            A::UpProj,
-            A::ActFn,
-            A::ActMul,
-            A::ExpertGate,
-            A::ExpertUp,
-            A::ExpertAct,
-            A::ExpertActMul,
-        ],
+        ops: &[A::GateProj, A::UpProj, A::ActFn, A::ActMul, A::ExpertGate, A::ExpertUp, A::ExpertAct, A::ExpertActMul],
         symptom: "gate_proj holds what up_proj should, or the function is applied to up",
         cause: "a fused gate/up matrix split in the other order, or act(up) * gate for act(gate) * up",
         fix: "apply the activation function to gate_proj's output",

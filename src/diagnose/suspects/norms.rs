@@ -8,8 +8,7 @@ use crate::engine::{Edit, Field, Node, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
 use crate::ops::{Form, Normalisation, Rounding};
 
-const NORMS: &[A] =
-    &[A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
+const NORMS: &[A] = &[A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {

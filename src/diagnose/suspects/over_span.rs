@@ -72,11 +72,11 @@ type Trial = Vec<(Site, Variant)>;
 fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
     let graph = scene.graph();
     let of_suspect: Vec<Site> = sites.iter().copied().filter(|site| suspect.is_of(graph[*site].role)).collect();
-    let together: Vec<Site> =
-        of_suspect.iter().copied().filter(|site| !undoes(suspect, graph[*site].role)).collect();
+    let together: Vec<Site> = of_suspect.iter().copied().filter(|site| !undoes(suspect, graph[*site].role)).collect();
     let mut places: Vec<Vec<Site>> = vec![together.clone()];
     for site in &of_suspect {
-        let layer: Vec<Site> = together.iter().copied().filter(|other| graph[*other].layer == graph[*site].layer).collect();
+        let layer: Vec<Site> =
+            together.iter().copied().filter(|other| graph[*other].layer == graph[*site].layer).collect();
         places.extend([layer, vec![*site]]);
     }
     let mut seen: Vec<Vec<Site>> = Vec::new();

@@ -8,17 +8,8 @@ use crate::engine::{Edit, Field, Graph, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
 use crate::ops::Operands;
 
-pub(super) const LINEAR: &[A] = &[
-    A::QProj,
-    A::KProj,
-    A::VProj,
-    A::OProj,
-    A::GateProj,
-    A::UpProj,
-    A::DownProj,
-    A::QkvProj,
-    A::RouterLogits,
-];
+pub(super) const LINEAR: &[A] =
+    &[A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {

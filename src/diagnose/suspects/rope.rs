@@ -233,9 +233,7 @@ fn usual_positions(scene: &Scene) -> Vec<Variant> {
         return Vec::new();
     }
     let at = scene.first;
-    let given = |to: i64| {
-        with(format!("token {at} stands at position {to}"), Field::Places(Places::From { at, to }))
-    };
+    let given = |to: i64| with(format!("token {at} stands at position {to}"), Field::Places(Places::From { at, to }));
     vec![given(0), given(at as i64 - 1), given(at as i64 + 1)]
 }
 

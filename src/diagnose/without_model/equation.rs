@@ -126,6 +126,8 @@ pub(super) fn check(
         (Op::Multiply, [a, b]) => product(&own, site, *a, *b)?,
         (Op::Norm { head_dim: None, .. }, [x]) => elementwise::norm(op, own.values(site)?, own.values(*x)?),
         (Op::Cap(_), [x]) => elementwise::cap(own.values(site)?, own.values(*x)?),
+        (Op::Columns(columns), [x]) => elementwise::columns(own.values(site)?, own.values(*x)?, columns),
+        (Op::Combine, [x, routing]) => combined(own.values(site)?, own.values(*x)?, own.values(*routing)?),
         (Op::Softmax, [scores]) => attention::softmax(own.part(site)?, own.part(*scores)?, own.first()),
         _ if !pair.heads_known() => None,
         (Op::Rope(rotate), [x]) => attention::rotation(&own, rotate, site, *x)?,
@@ -193,6 +195,20 @@ fn parts(own: &Own, site: Site) -> Result<Option<Vec<Summand>>, dump::Error> {
         found.extend(inner.into_iter().map(|(values, own)| (values, own * factor)));
     }
     Ok(Some(found))
+}
+
+/// The experts' outputs, weighted and added up.
+fn combined(out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>, routing: Option<ArrayD<f64>>) -> Option<Residual> {
+    let (out, x, routing) = (out?, x?, routing?);
+    let ([tokens, _, width], [rows, _]) = (x.shape(), routing.shape()) else { return None };
+    if out.shape() != [*tokens, *width] || tokens != rows {
+        return None;
+    }
+    let combine = |x: &ArrayD<f64>, routing: &ArrayD<f64>| ops::combine(x.view(), routing.view(), Rounding::None);
+    let (exact, sizes) = (combine(&x, &routing), combine(&x.abs(), &routing.abs()));
+    let terms = out.iter().zip(exact.iter().zip(&sizes));
+    let terms = terms.map(|(out, (sum, size))| (*out, *sum, 4.0 * size + out.abs()));
+    Some(Residual { loose: true, ..Residual::of(terms) })
 }
 
 /// The product of two; where the first is an activation function that was not dumped, of what that reads.

@@ -88,12 +88,12 @@ pub(super) fn from_the_first_product(
     Ok((least > curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most))
 }
 
-/// Products of what this one multiplies, itself among them; none if it is no product.
+/// The products that make heads of what this one makes heads of, itself among them: q, k and v. None if it makes none.
 fn siblings(graph: &Graph, site: Site) -> impl Iterator<Item = Site> {
-    let product =
-        |site: Site| matches!(graph[site].op, Op::Columns(_)) || graph[site].op.facts().product == Product::Weights;
-    let read = graph[site].reads.first().filter(|_| product(site)).map(|read| read.site());
-    read.into_iter().flat_map(|read| graph.readers(read)).filter(move |other| product(*other))
+    let product = |op: &Op| matches!(op, Op::Columns(_)) || op.facts().product == Product::Weights;
+    let makes_heads = move |site: Site| graph[site].heads().is_some() && product(&graph[site].op);
+    let read = graph[site].reads.first().filter(|_| makes_heads(site)).map(|read| read.site());
+    read.into_iter().flat_map(|read| graph.readers(read)).filter(move |other| makes_heads(*other))
 }
 
 /// The error of a node, behind another order of heads or channels, if it has no pattern: no row is spared, rows do not

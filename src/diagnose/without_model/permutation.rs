@@ -82,8 +82,10 @@ fn half_apart(_: &Array3<f32>, candidate: &Array3<f32>, _: f64) -> Tried {
 
 fn paired(candidate: &Array3<f32>, pairs: Pairs) -> Tried {
     let width = candidate.dim().2;
-    let order: Vec<usize> = (0..width).map(|channel| pairs.stored(channel, width)).collect();
-    width.is_multiple_of(2).then(|| (Disguise::Pairs(pairs), candidate.select(Axis(2), &order)))
+    width.is_multiple_of(2).then(|| {
+        let order: Vec<usize> = (0..width).map(|channel| pairs.stored(channel, width)).collect();
+        (Disguise::Pairs(pairs), candidate.select(Axis(2), &order))
+    })
 }
 
 fn other_heads(reference: &Array3<f32>, candidate: &Array3<f32>, limit: f64) -> Tried {

@@ -8,7 +8,7 @@ use super::disguise;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Aligned, Pair, Subject, Twins};
-use crate::engine::{Class, Graph, Keyed, Op, Role, Site, Value};
+use crate::engine::{Class, Graph, Keyed, Op, Site, Value};
 use crate::metrics::{self, Comparison};
 
 /// Scores below this are masked: engines use -1e4 and less, up to the lowest number there is.
@@ -59,11 +59,6 @@ impl Node {
     /// The key of a dump: the name, with the decode step.
     pub(super) fn name(&self) -> String {
         if self.forward == 0 { self.label.clone() } else { format!("{}@{}", self.label, self.forward) }
-    }
-
-    /// Whether it plays a role.
-    pub(super) fn is(&self, role: Role) -> bool {
-        self.class == Some(Class::Role(role))
     }
 
     /// The op that makes it, if it is an activation.

@@ -7,11 +7,13 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use super::PaneSpec;
 use super::tokens::quoted;
-use crate::debugger::command::Pane;
+use crate::debugger::command::{Count, Pane};
 use crate::debugger::in_layers;
-use crate::debugger::view::{AttentionPage, KeyLine, Shown, Witness};
+use crate::debugger::view::{AttentionPage, AttentionRequest, KeyLine, Page, PageRequest, Shown, Witness};
 use crate::tui::app::App;
+use crate::tui::slot::{Feed, Slot};
 use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::heatmap::Heatmap;
@@ -23,37 +25,70 @@ const ABOVE: u16 = 4;
 /// Columns of the list of keys.
 const KEYS: u16 = 30;
 
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    pages: &[
+        Feed { wanted: |app| wanted(app).0, slot: |panes| &mut panes.attention.slot },
+        Feed { wanted: |app| wanted(app).1, slot: |panes| &mut panes.attention.beside },
+    ],
+    scroll: |app, rows, columns| {
+        app.turn_token(Count::On(rows));
+        app.turn_head(Count::On(columns));
+    },
+    head: turn_head,
+    ..PaneSpec::PLAIN
+};
+
+/// The attention of the selected layer.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    slot: Slot,
+    /// The other witness beside it.
+    beside: Slot,
+    head: usize,
+}
+
+fn shown(app: &App) -> Option<&AttentionPage> {
+    if let Page::Attention(page) = app.panes.attention.slot.shown()? { Some(page) } else { None }
+}
+
+/// Shows another head. Before a page has come nobody knows how many there are; the page shows the last one instead of
+/// none.
+pub(super) fn turn_head(app: &mut App, count: Count) {
+    let heads = shown(app).map_or(usize::MAX, |page| page.lines.len());
+    app.panes.attention.head = count.of(app.panes.attention.head, heads);
+}
+
 /// The parts of the pane; any may be empty.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AttentionParts {
+struct Parts {
     /// What the head does, in numbers.
-    pub(crate) numbers: Rect,
+    numbers: Rect,
     /// Columns of the labels beside a row, and rows of those above the columns.
-    pub(crate) labels: (u16, u16),
+    labels: (u16, u16),
     /// The head, without its labels.
-    pub(crate) heatmap: Rect,
+    heatmap: Rect,
     /// The other witness, without its labels, where there is room.
-    pub(crate) beside: Option<Rect>,
+    beside: Option<Rect>,
     /// The keys of the selected query.
-    pub(crate) keys: Rect,
+    keys: Rect,
     /// Where the small ones stand.
-    pub(crate) heads: Rect,
+    heads: Rect,
     /// Columns and rows of a small one.
-    pub(crate) small: (u16, u16),
+    small: (u16, u16),
 }
 
 /// Divides the inside of the pane.
-pub(crate) fn parts(inside: Rect, app: &App) -> AttentionParts {
-    let heads = app.views.attention.shown().map_or(8, |page| page.lines.len());
+fn parts(inside: Rect, app: &App) -> Parts {
+    let heads = shown(app).map_or(8, |page| page.lines.len());
     let numbers = u16::from(inside.height >= 6) + u16::from(inside.height >= 18);
     let small = if inside.height >= 14 { (inside.height / 3).clamp(4, 16) } else { 0 };
     let [numbers, middle, below] =
         Layout::vertical([Constraint::Length(numbers), Constraint::Min(0), Constraint::Length(small)]).areas(inside);
     let with_keys = if middle.width >= 58 { KEYS } else { 0 };
     let [large, keys] = Layout::horizontal([Constraint::Min(0), Constraint::Length(with_keys)]).areas(middle);
-    let two = app.header.witnesses.len() > 1
-        && large.width >= 76
-        && matches!(app.tensor.shown(&app.header), Shown::Values(_));
+    let two = app.header.witnesses.len() > 1 && large.width >= 76 && matches!(app.shown(), Shown::Values(_));
     let labels = (GUTTER.min(large.width / 3), ABOVE.min(large.height / 3));
     let labelled = |area: Rect| {
         let (gutter, above) = (labels.0.min(area.width), labels.1.min(area.height));
@@ -67,7 +102,47 @@ pub(crate) fn parts(inside: Rect, app: &App) -> AttentionParts {
         (labelled(large), None)
     };
     let small = small_size(below, heads);
-    AttentionParts { numbers, labels, heatmap, beside, keys, heads: below, small }
+    Parts { numbers, labels, heatmap, beside, keys, heads: below, small }
+}
+
+/// What is wanted, and of the other witness.
+fn wanted(app: &App) -> (Option<PageRequest>, Option<PageRequest>) {
+    let Some(inside) = app.inside(Pane::Attention) else { return (None, None) };
+    let parts = parts(inside, app);
+    let shown = app.shown().without_ratio();
+    let query = app.token_row();
+    // Magnified, the selected query stays in sight, and so do the keys next to it.
+    let magnify = app.panes.tensor.magnify.max(1);
+    let window = |at: usize, of: usize| {
+        let count = of.div_ceil(magnify);
+        ((at + 1).saturating_sub(count.div_ceil(2)).min(of.saturating_sub(count)), count)
+    };
+    let (tokens, keys) = (app.forward_tokens(), app.first_position() + app.forward_tokens());
+    let request = AttentionRequest {
+        queries: window(query, tokens),
+        keys: window(app.first_position() + query, keys),
+        layer: app.layer(),
+        shown,
+        head: app.panes.attention.head,
+        heatmap: app.cells(parts.heatmap),
+        small: app.cells(Rect::new(0, 0, parts.small.0, parts.small.1)),
+        query,
+        top: usize::from(parts.keys.height),
+        ..AttentionRequest::default()
+    };
+    // Beside a witness stands the first dump that it is not.
+    let other = match shown {
+        Shown::Values(witness) => app.header.witnesses.iter().skip(1).copied().find(|other| *other != witness),
+        Shown::Difference(..) | Shown::Ratio(..) => None,
+    };
+    let beside = parts.beside.zip(other).map(|(area, other)| AttentionRequest {
+        shown: Shown::Values(other),
+        heatmap: app.cells(area),
+        small: (0, 0),
+        top: 0,
+        ..request.clone()
+    });
+    (Some(PageRequest::Attention(request)), beside.map(PageRequest::Attention))
 }
 
 /// The largest size of a small one with which all heads fit; the smallest where none does.
@@ -84,8 +159,8 @@ fn small_size(area: Rect, heads: usize) -> (u16, u16) {
 }
 
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let page = app.views.attention.shown();
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let page = shown(app);
     let name = page.map_or("attention".to_string(), |page| {
         let layer = in_layers(&page.name).and_then(|rest| rest.split('.').next()).unwrap_or_default();
         let of = page.name.rsplit('.').next().unwrap_or_default();
@@ -95,31 +170,22 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme.style(Role::Key));
     let room = usize::from(area.width).saturating_sub(who.width() + 6);
     let name = text::fit(&name, room, app.theme.ellipsis());
-    let titles = vec![Line::raw(super::title(app, Pane::Attention, &name)), who];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Attention);
-    match &app.views.attention.page {
-        Some(Ok(page)) => self::page(buffer, inside, page, app),
-        Some(Err(sentence)) => super::tensor::paragraph(buffer, inside, sentence, app),
-        None => {}
+    let inside = super::frame(buffer, area, app, Pane::Attention, &name, who);
+    if let Some(Page::Attention(page)) = super::page(buffer, inside, &app.panes.attention.slot, app) {
+        self::page(buffer, inside, page, app);
     }
 }
 
 fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
     let parts = parts(inside, app);
-    for (line, y) in numbers(page, app).into_iter().zip(parts.numbers.top()..parts.numbers.bottom()) {
-        buffer.set_line(parts.numbers.x, y, &line, parts.numbers.width);
-    }
+    super::put(buffer, parts.numbers, numbers(page, app));
     large(buffer, parts.heatmap, parts.labels, page, app);
     if let Some(area) = parts.beside {
-        match &app.views.beside.page {
-            Some(Ok(beside)) => {
-                let whose = page.against.map_or("", Witness::name);
-                large(buffer, area, parts.labels, beside, app);
-                let x = area.x.saturating_sub(parts.labels.0);
-                buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
-            }
-            Some(Err(sentence)) => super::tensor::paragraph(buffer, area, sentence, app),
-            None => {}
+        if let Some(Page::Attention(beside)) = super::page(buffer, area, &app.panes.attention.beside, app) {
+            let whose = page.against.map_or("", Witness::name);
+            large(buffer, area, parts.labels, beside, app);
+            let x = area.x.saturating_sub(parts.labels.0);
+            buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
         }
     }
     keys(buffer, parts.keys, page, app);
@@ -235,7 +301,7 @@ fn keys(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
 }
 
 /// All heads of the layer.
-fn small(buffer: &mut Buffer, parts: &AttentionParts, page: &AttentionPage, app: &App) {
+fn small(buffer: &mut Buffer, parts: &Parts, page: &AttentionPage, app: &App) {
     let (width, height) = parts.small;
     if width == 0 {
         return;

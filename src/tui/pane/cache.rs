@@ -7,10 +7,12 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use super::PaneSpec;
 use super::tokens::quoted;
-use crate::debugger::command::Pane;
-use crate::debugger::view::{CacheHead, CachePage, Half};
+use crate::debugger::command::{Count, Pane};
+use crate::debugger::view::{CacheHead, CachePage, CacheRequest, Half, Page, PageRequest};
 use crate::tui::app::App;
+use crate::tui::slot::{Feed, Slot};
 use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::heatmap::Heatmap;
@@ -24,24 +26,73 @@ const ACROSS: usize = 8;
 /// Columns of a pane that has both pictures side by side.
 const WIDE: u16 = 100;
 
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    pages: &[Feed { wanted, slot: |panes| &mut panes.cache.slot }],
+    follow: |panes| panes.cache.layer = None,
+    scroll: |app, rows, columns| {
+        let layers = shown(app).map_or(1, |page| page.layers.len());
+        if rows != 0 {
+            app.panes.cache.layer = Some(Count::On(rows).of(selected(app), layers));
+        }
+        app.turn_head(Count::On(columns));
+    },
+    head: |app, count| {
+        let heads = shown(app).map_or(usize::MAX, |page| page.kv_heads);
+        app.panes.cache.kv_head = count.of(app.panes.cache.kv_head, heads);
+    },
+    show: |app, _| {
+        let half = &mut app.panes.cache.half;
+        *half = if *half == Half::Keys { Half::Values } else { Half::Keys };
+    },
+    ..PaneSpec::PLAIN
+};
+
+/// What of the cache is shown.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    slot: Slot,
+    /// Keys or values.
+    half: Half,
+    /// The layer that the user has moved to; `None`: that of the selected op.
+    layer: Option<usize>,
+    /// The key and value head.
+    kv_head: usize,
+}
+
+fn shown(app: &App) -> Option<&CachePage> {
+    if let Page::Cache(page) = app.panes.cache.slot.shown()? { Some(page) } else { None }
+}
+
+fn wanted(app: &App) -> Option<PageRequest> {
+    let parts = parts(app.inside(Pane::Cache)?, app);
+    Some(PageRequest::Cache(CacheRequest {
+        half: app.panes.cache.half,
+        cells: app.cells(parts.grid),
+        head: Some((selected(app), app.panes.cache.kv_head)),
+        head_cells: app.cells(parts.head),
+    }))
+}
+
 /// The parts of the pane; any may be empty.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CacheParts {
+struct Parts {
     /// What it holds.
     words: Rect,
     /// The positions, and which of them are new.
     above: Rect,
     /// Layers by positions, without its labels.
-    pub(crate) grid: Rect,
+    grid: Rect,
     /// Which head it is.
     head_words: Rect,
     /// The head, without its labels.
-    pub(crate) head: Rect,
+    head: Rect,
 }
 
 /// Divides the inside of the pane.
-pub(crate) fn parts(inside: Rect, app: &App) -> CacheParts {
-    let layers = app.views.cache.shown().map_or(1, |page| page.layers.len());
+fn parts(inside: Rect, app: &App) -> Parts {
+    let layers = shown(app).map_or(1, |page| page.layers.len());
     let words = 2;
     let (left, right) = if inside.width >= WIDE {
         let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Length(2), Constraint::Fill(1)]);
@@ -61,13 +112,13 @@ pub(crate) fn parts(inside: Rect, app: &App) -> CacheParts {
     let grid = beside(grid, LAYER, errors);
     let [head_words, _, head] =
         Layout::vertical([Constraint::Length(2), Constraint::Length(1), Constraint::Min(0)]).areas(right);
-    CacheParts { words, above: labels, grid, head_words, head: beside(head, TOKEN.min(right.width / 3), 0) }
+    Parts { words, above: labels, grid, head_words, head: beside(head, TOKEN.min(right.width / 3), 0) }
 }
 
 /// Lines above the grid: positions in numbers, or their tokens across where columns are wide, else downwards; and which
 /// of them are new.
 fn above(inside: Rect, app: &App) -> u16 {
-    let positions = app.views.cache.shown().map_or(0, |page| page.positions);
+    let positions = shown(app).map_or(0, |page| page.positions);
     if inside.height >= 24 && positions * ACROSS > usize::from(inside.width) { 5 } else { 2 }
 }
 
@@ -76,18 +127,18 @@ fn beside(area: Rect, left: u16, right: u16) -> Rect {
 }
 
 /// The selected layer: the one that the user has moved to, else that of the selected op.
-pub(crate) fn selected(app: &App) -> usize {
-    app.views.cache_layer.unwrap_or_else(|| app.layer())
+fn selected(app: &App) -> usize {
+    app.panes.cache.layer.unwrap_or_else(|| app.layer())
 }
 
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let filled = app.views.cache.shown().map_or(String::new(), |page| match (page.filled, page.layers.len()) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let filled = shown(app).map_or(String::new(), |page| match (page.filled, page.layers.len()) {
         (0, _) => "nothing written yet".to_string(),
         (filled, all) if filled == all => format!("all {all} layers filled"),
         (filled, all) => format!("filled to layer {} of {all}", filled - 1),
     });
-    let half = match app.views.half {
+    let half = match app.panes.cache.half {
         _ if area.width < 60 => format!(" {} ", page_half(app)),
         Half::Keys => " [keys] | values ".to_string(),
         Half::Values => " keys | [values] ".to_string(),
@@ -96,12 +147,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let long = format!("cache  {filled}");
     let name = if long.len() <= room { long } else { long.replace("  filled", "") };
     let name = text::fit(&name, room, app.theme.ellipsis());
-    let titles = vec![Line::raw(super::title(app, Pane::Cache, &name)), Line::styled(half, app.theme.style(Role::Key))];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Cache);
-    match &app.views.cache.page {
-        Some(Ok(page)) => self::page(buffer, inside, page, app),
-        Some(Err(sentence)) => super::tensor::paragraph(buffer, inside, sentence, app),
-        None => {}
+    let half = Line::styled(half, app.theme.style(Role::Key));
+    let inside = super::frame(buffer, area, app, Pane::Cache, &name, half);
+    if let Some(Page::Cache(page)) = super::page(buffer, inside, &app.panes.cache.slot, app) {
+        self::page(buffer, inside, page, app);
     }
 }
 
@@ -112,17 +161,11 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &CachePage, app: &App) {
         text::flow(words(page, app), room, app.theme.ellipsis()).into_iter().map(Line::raw).collect();
     lines.truncate(usize::from(parts.words.height).saturating_sub(1));
     lines.push(scale("norms", page.range, page.pooled, room, app));
-    put(buffer, parts.words, lines);
+    super::put(buffer, parts.words, lines);
     grid(buffer, &parts, page, app);
     match &page.head {
         Some(head) => self::head(buffer, &parts, head, page, app),
-        None => put(buffer, parts.head_words, [Line::raw(format!("there is no layer {}", selected(app)))]),
-    }
-}
-
-fn put(buffer: &mut Buffer, area: Rect, lines: impl IntoIterator<Item = Line<'static>>) {
-    for (line, y) in lines.into_iter().zip(area.top()..area.bottom()) {
-        buffer.set_line(area.x, y, &line, area.width);
+        None => super::put(buffer, parts.head_words, [Line::raw(format!("there is no layer {}", selected(app)))]),
     }
 }
 
@@ -174,7 +217,7 @@ fn bytes(bytes: usize) -> String {
 }
 
 /// Layers by positions with their labels and errors.
-fn grid(buffer: &mut Buffer, parts: &CacheParts, page: &CachePage, app: &App) {
+fn grid(buffer: &mut Buffer, parts: &Parts, page: &CachePage, app: &App) {
     let area = parts.grid.intersection(buffer.area);
     if area.is_empty() {
         return;
@@ -249,7 +292,7 @@ fn ticks(buffer: &mut Buffer, (x, y): (u16, u16), (columns, wide): (usize, usize
 }
 
 /// One head: positions by channels.
-fn head(buffer: &mut Buffer, parts: &CacheParts, head: &CacheHead, page: &CachePage, app: &App) {
+fn head(buffer: &mut Buffer, parts: &Parts, head: &CacheHead, page: &CachePage, app: &App) {
     let CacheHead { layer, kv_head, readers, .. } = head;
     let read = match readers.len() {
         1 => format!("read by head {}", readers.start),
@@ -265,7 +308,7 @@ fn head(buffer: &mut Buffer, parts: &CacheParts, head: &CacheHead, page: &CacheP
         0 => Line::styled("nothing written yet", app.theme.style(Role::Dim)),
         _ => scale(page_half(app), head.range, head.pooled, room, app),
     };
-    put(buffer, parts.head_words, [name, caption]);
+    super::put(buffer, parts.head_words, [name, caption]);
     let area = parts.head.intersection(buffer.area);
     if area.is_empty() || held == 0 {
         return;
@@ -289,5 +332,5 @@ fn head(buffer: &mut Buffer, parts: &CacheParts, head: &CacheHead, page: &CacheP
 }
 
 fn page_half(app: &App) -> &'static str {
-    if app.views.half == Half::Keys { "keys" } else { "values" }
+    if app.panes.cache.half == Half::Keys { "keys" } else { "values" }
 }

@@ -5,24 +5,38 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
+use super::PaneSpec;
+use crate::debugger::command::Pane;
 use crate::tui::app::App;
 use crate::tui::outline;
 use crate::tui::text;
-use crate::tui::widget::curve::Curve;
+use crate::tui::widget::curve::{Curve, layer_at};
+
+/// Its row: it shows the layers of the program.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    scroll: super::program::scroll,
+    click: |app, inside, (column, _)| {
+        let layer = layer_at(inside, column, app.curve.layers.len());
+        super::errors::leading(app, layer.map(outline::Line::Layer))
+    },
+    part_of: Some(Pane::Program),
+    resize: (0, 1),
+    ..PaneSpec::PLAIN
+};
 
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let room = usize::from(area.width).saturating_sub(2);
-    let inside = super::framed(buffer, area, app.theme, titles(app, room), false);
+    // That its scale is one of powers of ten is said where there is room.
+    let name = if " log10 ".len() + text::width(legend(app)) < room { " log10 " } else { "" };
+    let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), Line::raw(legend(app))], false);
     chart(app).render(inside, buffer);
 }
 
-/// What the signs of the chart mean; and that its scale is one of powers of ten, where there is room.
-pub(super) fn titles(app: &App, room: usize) -> Vec<Line<'static>> {
-    let legend = app.theme.glyph(" █ error ◆ local ░ floor ", " # error o local : floor ");
-    let name = " log10 ";
-    let name = if name.len() + text::width(legend) < room { name } else { "" };
-    vec![Line::raw(name), Line::raw(legend)]
+/// What the signs of the chart mean.
+pub(super) fn legend(app: &App) -> &'static str {
+    app.theme.glyph(" █ error ◆ local ░ floor ", " # error o local : floor ")
 }
 
 /// The errors over the layers.

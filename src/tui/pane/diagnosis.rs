@@ -1,4 +1,5 @@
-//! The diagnosis: the mistakes that make a tensor, how much of its error each explains, and what to do.
+//! The diagnosis: the mistakes that make a tensor, how much of its error each explains, and what to do; which of them is
+//! selected.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,6 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::information::wrapped;
+use super::{PaneSpec, Place};
 use crate::debugger::command::Pane;
 use crate::debugger::view::{Diagnosis, SuspectLine};
 use crate::tui::app::App;
@@ -17,17 +19,100 @@ const INDENT: usize = 2;
 /// Columns that a pane has before it says in words what is explained.
 const WIDE: usize = 56;
 
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    scroll: |app, rows, _| app.move_diagnosis(rows),
+    enter: App::trying,
+    keeps: true,
+    missing: |app| app.panes.diagnosis.is_none().then_some("nothing is diagnosed: d does that"),
+    place: Place::Fixed,
+    resize: (0, 1),
+    ..PaneSpec::PLAIN
+};
+
+/// The state of the diagnosis pane.
+#[derive(Debug)]
+pub(crate) struct DiagnosisView {
+    /// What was found.
+    diagnosis: Diagnosis,
+    /// Index of the selected suspect.
+    selected: usize,
+    /// Lines of the selected suspect that are scrolled away.
+    scroll: usize,
+}
+
+impl App {
+    /// Whether the diagnosis on screen is that of the selected op.
+    pub(crate) fn is_diagnosed(&self) -> bool {
+        let selected = self.selected_row();
+        let open = self.panes.diagnosis.as_ref().map(|view| &view.diagnosis);
+        open.is_some_and(|open| Some(open.row) == selected && open.forward == self.listing.forward)
+    }
+
+    /// Takes in a diagnosis, or the same one after a suspect was switched on or off.
+    pub(crate) fn diagnosed(&mut self, diagnosis: Diagnosis) {
+        match &mut self.panes.diagnosis {
+            Some(view) if (view.diagnosis.row, view.diagnosis.forward) == (diagnosis.row, diagnosis.forward) => {
+                view.diagnosis = diagnosis;
+                let makes = self.header.suspect.clone();
+                self.say(format!("our engine computes {}", makes.as_deref().unwrap_or("as the model says")));
+            }
+            _ => {
+                self.panes.diagnosis = Some(DiagnosisView { diagnosis, selected: 0, scroll: 0 });
+                self.focus = Pane::Diagnosis;
+            }
+        }
+    }
+
+    /// Closes the diagnosis; a suspect that is on stays on.
+    pub(crate) fn close_diagnosis(&mut self) {
+        self.panes.diagnosis = None;
+        if self.focus == Pane::Diagnosis {
+            self.focus = Pane::Program;
+        }
+    }
+
+    /// Selects another suspect; below the last one, scrolls.
+    fn move_diagnosis(&mut self, rows: isize) {
+        let Some(pane) = self.inside(Pane::Diagnosis) else { return };
+        let Some(view) = &self.panes.diagnosis else { return };
+        let last = view.diagnosis.suspects.len().saturating_sub(1);
+        let (lines, starts) = lines(self, usize::from(pane.width));
+        let below = lines.len().saturating_sub(usize::from(pane.height));
+        let most = below.saturating_sub(starts.get(last).copied().unwrap_or(0));
+        let Some(view) = &mut self.panes.diagnosis else { return };
+        if rows > 0 && view.selected < last {
+            (view.selected, view.scroll) = (view.selected.saturating_add_signed(rows).min(last), 0);
+        } else if rows < 0 && view.scroll == 0 {
+            view.selected = view.selected.saturating_add_signed(rows);
+        } else {
+            view.scroll = view.scroll.saturating_add_signed(rows).min(most);
+        }
+    }
+
+    /// The line that switches the selected suspect on or off.
+    fn trying(&mut self) -> Option<String> {
+        let view = self.panes.diagnosis.as_ref()?;
+        let suspect = view.diagnosis.suspects.get(view.selected)?;
+        if suspect.can_be_switched {
+            return Some(format!("try {}", view.selected + 1));
+        }
+        self.complain(format!("{} cannot be tried: it is no change of one op", suspect.id));
+        None
+    }
+}
+
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let Some(view) = &app.diagnosis else { return };
-    let title = super::title(app, Pane::Diagnosis, &format!("why {}", view.diagnosis.name));
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let Some(view) = &app.panes.diagnosis else { return };
     let enter = match view.diagnosis.suspects.get(view.selected) {
         Some(suspect) if suspect.on => " Enter: switch off ",
         Some(suspect) if suspect.can_be_switched => " Enter: try it ",
         _ => "",
     };
-    let titles = vec![Line::raw(title), Line::raw(enter)];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Diagnosis);
+    let name = format!("why {}", view.diagnosis.name);
+    let inside = super::frame(buffer, area, app, Pane::Diagnosis, &name, enter);
     let (lines, starts) = lines(app, usize::from(inside.width));
     let height = usize::from(inside.height);
     let start = starts.get(view.selected).copied().unwrap_or(0);
@@ -48,8 +133,8 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 }
 
 /// All lines, and where each suspect begins.
-pub(super) fn lines(app: &App, width: usize) -> (Vec<Line<'static>>, Vec<usize>) {
-    let Some(view) = &app.diagnosis else { return (Vec::new(), Vec::new()) };
+fn lines(app: &App, width: usize) -> (Vec<Line<'static>>, Vec<usize>) {
+    let Some(view) = &app.panes.diagnosis else { return (Vec::new(), Vec::new()) };
     let diagnosis = &view.diagnosis;
     let (mut lines, mut starts) = (Vec::new(), Vec::new());
     for (index, suspect) in diagnosis.suspects.iter().enumerate() {

@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
+use super::PaneSpec;
 use crate::debugger::command::Pane;
 use crate::debugger::view::{ListingRow, Status};
 use crate::tui::app::App;
@@ -25,21 +26,39 @@ const WORD: usize = 14;
 const NAMED: usize = 24;
 const DRAWN: usize = 12;
 
+/// Their row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    scroll: super::program::scroll,
+    sideways: false,
+    click: |app, inside, (column, row)| leading(app, hit(inside, column, row, app)),
+    enter: super::program::enter,
+    missing: |app| (!app.listing.compared).then_some("there are no errors: nothing to compare with was given"),
+    ..PaneSpec::PLAIN
+};
+
+/// Errors lead to their layer or op, and once more goes there.
+pub(super) fn leading(app: &App, hit: Option<outline::Line>) -> Vec<String> {
+    match hit {
+        None => Vec::new(),
+        Some(outline::Line::Op(row)) if hit == Some(app.outline.selected) => app.going_to(row).into_iter().collect(),
+        Some(line @ outline::Line::Op(_)) => vec![app.selecting(line)],
+        Some(line @ outline::Line::Layer(_)) => vec![app.selecting(line), "scroll program right".to_string()],
+    }
+}
+
 /// Draws them.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let room = usize::from(area.width).saturating_sub(2);
-    let legend = super::curve::titles(app, room).pop().unwrap_or_default();
-    let name = super::title(app, Pane::Divergence, if room < 40 { "log10" } else { "log10 by layer" });
-    let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), legend], app.focus == Pane::Divergence);
+    let name = if room < 40 { "log10" } else { "log10 by layer" };
+    let inside = super::frame(buffer, area, app, Pane::Divergence, name, super::curve::legend(app));
     let rows = shown_rows(app);
     let [chart, table, words] = parts(inside, rows.len());
     super::curve::chart(app).render(chart, buffer);
     self::table(buffer, table, &rows, app);
     let sentence = app.selected_row().and_then(|row| app.listing.rows.get(row)).map_or(String::new(), sentence);
     let lines = super::information::wrapped(&app.theme.text(&sentence), usize::from(words.width));
-    for (line, y) in lines.iter().zip(words.top()..words.bottom()) {
-        buffer.set_stringn(words.x, y, line, usize::from(words.width), app.theme.style(Role::Dim));
-    }
+    super::put(buffer, words, lines.into_iter().map(|line| Line::styled(line, app.theme.style(Role::Dim))));
 }
 
 /// Chart, table and words.
@@ -55,7 +74,7 @@ fn parts(inside: Rect, rows: usize) -> [Rect; 3] {
 }
 
 /// What stands at a place of the pane's inside: a layer of the chart, or an op of the table.
-pub(crate) fn hit(inside: Rect, column: u16, row: u16, app: &App) -> Option<outline::Line> {
+fn hit(inside: Rect, column: u16, row: u16, app: &App) -> Option<outline::Line> {
     let rows = shown_rows(app);
     let [chart, table, _] = parts(inside, rows.len());
     if chart.contains(Position::new(column, row)) {

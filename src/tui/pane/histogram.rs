@@ -6,17 +6,19 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use super::PaneSpec;
 use super::tokens::quoted;
-use crate::debugger::command::Pane;
+use crate::debugger::command::{Count, Pane};
 use crate::debugger::in_layers;
-use crate::debugger::view::HistogramPage;
+use crate::debugger::view::{HistogramPage, HistogramRequest, Page, PageRequest};
 use crate::tui::app::App;
+use crate::tui::slot::{Feed, Slot};
 use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::bars::Bars;
 
 /// Channels that are listed, where there is room.
-pub(crate) const LOUDEST: usize = 12;
+const LOUDEST: usize = 12;
 
 /// The names of the percentiles that a page has.
 const PERCENTILES: [&str; 7] = ["min", "1%", "25%", "median", "75%", "99%", "max"];
@@ -53,23 +55,59 @@ impl Parts {
     }
 }
 
-/// Bins of which each chart has one a column.
-pub(crate) fn bins(inside: Rect) -> usize {
-    usize::from(Parts::of(inside).charts[0].width)
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    pages: &[Feed { wanted, slot: |panes| &mut panes.histogram.slot }],
+    scroll: super::program::scroll,
+    head: turn_plane,
+    ..PaneSpec::PLAIN
+};
+
+/// The distribution of the selected activation.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    slot: Slot,
+    /// The head that it is of; `None`: all of them.
+    plane: Option<usize>,
+}
+
+fn shown(app: &App) -> Option<&HistogramPage> {
+    if let Page::Histogram(page) = app.panes.histogram.slot.shown()? { Some(page) } else { None }
+}
+
+/// Shows another head; before the first one stand all of them.
+fn turn_plane(app: &mut App, count: Count) {
+    let planes = shown(app).map_or(usize::MAX - 1, |page| page.planes);
+    let plane = &mut app.panes.histogram.plane;
+    let now = plane.map_or(0, |plane| plane.saturating_add(1).min(planes));
+    *plane = match count {
+        Count::To(_) => Some(count.of(0, planes)),
+        Count::On(_) => count.of(now, planes + 1).checked_sub(1),
+    };
+}
+
+fn wanted(app: &App) -> Option<PageRequest> {
+    let inside = app.inside(Pane::Histogram)?;
+    Some(PageRequest::Histogram(HistogramRequest {
+        row: app.selected_row()?,
+        shown: app.shown().without_ratio(),
+        plane: app.panes.histogram.plane,
+        // One a column of the chart.
+        bins: usize::from(Parts::of(inside).charts[0].width),
+        channels: LOUDEST,
+    }))
 }
 
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme.style(Role::Key));
     let room = usize::from(area.width).saturating_sub(who.width() + 6);
-    let name = app.views.histogram.shown().map_or("histogram".to_string(), |page| name(page, room));
+    let name = shown(app).map_or("histogram".to_string(), |page| name(page, room));
     let name = text::fit(&name, room, app.theme.ellipsis());
-    let titles = vec![Line::raw(super::title(app, Pane::Histogram, &name)), who];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Histogram);
-    match &app.views.histogram.page {
-        Some(Ok(page)) => self::page(buffer, inside, page, app),
-        Some(Err(sentence)) => super::tensor::paragraph(buffer, inside, sentence, app),
-        None => {}
+    let inside = super::frame(buffer, area, app, Pane::Histogram, &name, who);
+    if let Some(Page::Histogram(page)) = super::page(buffer, inside, &app.panes.histogram.slot, app) {
+        self::page(buffer, inside, page, app);
     }
 }
 
@@ -101,9 +139,7 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &HistogramPage, app: &App) {
     let median = (!page.loudest.is_empty()).then(|| format!("median channel {}", number(page.median_channel)));
     let words = words.chain(median).chain(page.notes.iter().map(|note| app.theme.text(note)));
     let words = text::flow(words, usize::from(parts.words.width), app.theme.ellipsis()).into_iter().map(Line::raw);
-    for (line, y) in std::iter::once(counts(page, app)).chain(words).zip(parts.words.top()..parts.words.bottom()) {
-        buffer.set_line(parts.words.x, y, &line, parts.words.width);
-    }
+    super::put(buffer, parts.words, std::iter::once(counts(page, app)).chain(words));
     let made = &page.histogram;
     let edge = |index: usize| made.edges.get(index).map_or(String::new(), |edge| number(*edge).trim().to_string());
     chart(buffer, parts.charts[0], "by value", &made.counts, edge, app);
@@ -120,15 +156,8 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &HistogramPage, app: &App) {
 fn counts(page: &HistogramPage, app: &App) -> Line<'static> {
     let made = &page.histogram;
     let mut spans = vec![Span::raw(format!("{} numbers  zeros {}", made.count, made.zeros))];
-    let odd = [
-        ("nan", made.nan, Role::Alert),
-        ("inf", made.positive_infinite, Role::Alert),
-        ("-inf", made.negative_infinite, Role::Dim),
-    ];
-    for (name, count, role) in odd.into_iter().filter(|(name, count, _)| *count > 0 || *name == "nan") {
-        let style = if count > 0 { app.theme.style(role) } else { Style::new() };
-        spans.extend([Span::raw("  "), Span::styled(format!("{name} {count}"), style)]);
-    }
+    let odd = (made.nan, made.positive_infinite, made.negative_infinite);
+    spans.extend(super::tensor::odd(odd, "  ", app));
     Line::from(spans)
 }
 

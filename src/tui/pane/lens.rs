@@ -5,16 +5,18 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
+use super::PaneSpec;
 use super::tokens::{quote, quoted};
-use crate::debugger::command::Pane;
-use crate::debugger::view::{LensPage, LensRow, TokenLine};
+use crate::debugger::command::{Count, Pane};
+use crate::debugger::view::{LensPage, LensRequest, LensRow, Page, PageRequest, Shown, TokenLine, Witness};
 use crate::tui::app::App;
+use crate::tui::slot::{Feed, Slot};
 use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::bars;
 
 /// Most probable tokens of a row, as many as fit the widest pane.
-pub(crate) const TOKENS: usize = 8;
+const TOKENS: usize = 8;
 
 /// Columns of the place with its mark, and of the sign of another top token after it.
 const PLACE: usize = 7;
@@ -28,18 +30,98 @@ const SHARE: usize = 4;
 /// Columns of the bar with the space before it: at least, and at most.
 const BAR: (usize, usize) = (7, 25);
 
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    pages: &[Feed { wanted, slot: |panes| &mut panes.lens.slot }],
+    follow: |panes| panes.lens.row = None,
+    scroll: |app, rows, columns| {
+        if let Some(page) = shown(app).filter(|_| rows != 0) {
+            app.panes.lens.row = Some(Count::On(rows).of(selected(page, app), page.rows.len()));
+        }
+        app.turn_token(Count::On(columns));
+    },
+    click,
+    enter: |app| {
+        let page = shown(app)?;
+        app.going_to(page.rows.get(selected(page, app))?.row)
+    },
+    // Where the attention is shown, it turns its head itself.
+    head: |app, count| {
+        if app.inside(Pane::Attention).is_none() {
+            super::attention::turn_head(app, count);
+        }
+    },
+    resize: (0, 1),
+    ..PaneSpec::PLAIN
+};
+
+/// What the lens shows.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    slot: Slot,
+    /// The token that it follows.
+    followed: Option<u32>,
+    /// The row that the user has moved to; `None`: that of the selected op.
+    row: Option<usize>,
+}
+
+fn shown(app: &App) -> Option<&LensPage> {
+    if let Page::Lens(page) = app.panes.lens.slot.shown()? { Some(page) } else { None }
+}
+
+fn wanted(app: &App) -> Option<PageRequest> {
+    app.inside(Pane::Lens)?;
+    let (shown, token, chosen) = (witness(app), app.token_row(), app.panes.lens.followed);
+    Some(PageRequest::Lens(LensRequest { token, shown, top: TOKENS, chosen, mid: false }))
+}
+
+/// Whose residual stream the lens reads: of a difference, that of the one that is looked at.
+fn witness(app: &App) -> Witness {
+    match app.shown() {
+        Shown::Values(witness) | Shown::Difference(witness, _) | Shown::Ratio(witness, _) => witness,
+    }
+}
+
+fn click(app: &App, inside: Rect, (_, line): (u16, u16)) -> Vec<String> {
+    let Some((row, page)) = row_at(inside, line, app).zip(shown(app)) else { return Vec::new() };
+    match row.cast_signed() - selected(page, app).cast_signed() {
+        0 => Vec::new(),
+        by if by > 0 => vec![format!("scroll lens down {by}")],
+        by => vec![format!("scroll lens up {}", by.unsigned_abs())],
+    }
+}
+
+impl App {
+    /// Follows a token by its id or its text; without one, the likeliest.
+    pub(crate) fn follow(&mut self, token: Option<&str>) {
+        let Some(text) = token else {
+            self.panes.lens.followed = None;
+            return;
+        };
+        let bare = text.trim_matches('"');
+        let said = shown(self).into_iter().flat_map(|page| &page.rows).flat_map(|row| &row.top);
+        let known = self.header.tokens.iter().chain(said.map(|line| &line.token));
+        let found = known.filter(|token| token.text == bare || token.text.trim() == bare).map(|token| token.id).next();
+        match found.or_else(|| text.parse().ok()) {
+            Some(id) => self.panes.lens.followed = Some(id),
+            None => {
+                self.complain(format!("no token on the screen is {text}: give its id, or a text that the lens shows"));
+            }
+        }
+    }
+}
+
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let who = format!(" {} ", app.lens_witness().name());
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let who = format!(" {} ", witness(app).name());
     let room = usize::from(area.width).saturating_sub(who.len() + 6);
-    let name = app.views.lens.shown().map_or("lens".to_string(), |page| name(page, room, app));
+    let name = shown(app).map_or("lens".to_string(), |page| name(page, room, app));
     let name = text::fit(&name, room, app.theme.ellipsis());
-    let titles = vec![Line::raw(super::title(app, Pane::Lens, &name)), Line::styled(who, app.theme.style(Role::Key))];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Lens);
-    match &app.views.lens.page {
-        Some(Ok(page)) => self::page(buffer, area, inside, page, app),
-        Some(Err(sentence)) => super::tensor::paragraph(buffer, inside, sentence, app),
-        None => {}
+    let who = Line::styled(who, app.theme.style(Role::Key));
+    let inside = super::frame(buffer, area, app, Pane::Lens, &name, who);
+    if let Some(Page::Lens(page)) = super::page(buffer, inside, &app.panes.lens.slot, app) {
+        self::page(buffer, area, inside, page, app);
     }
 }
 
@@ -53,9 +135,9 @@ fn name(page: &LensPage, room: usize, app: &App) -> String {
 }
 
 /// The row that stands out: the one that the user has moved to, else that of the op the program looks at.
-pub(crate) fn selected(page: &LensPage, app: &App) -> usize {
+fn selected(page: &LensPage, app: &App) -> usize {
     let last = page.rows.len().saturating_sub(1);
-    match app.views.lens_row {
+    match app.panes.lens.row {
         Some(row) => row.min(last),
         None => page.rows.iter().position(|row| is_here(row, app)).unwrap_or(last),
     }
@@ -95,8 +177,8 @@ impl Parts {
 }
 
 /// The row of the page that stands in a line of the screen.
-pub(crate) fn row_at(inside: Rect, line: u16, app: &App) -> Option<usize> {
-    let page = app.views.lens.shown()?;
+fn row_at(inside: Rect, line: u16, app: &App) -> Option<usize> {
+    let page = shown(app)?;
     let parts = Parts::of(inside, page, app);
     let below = usize::from(line.checked_sub(inside.y + 1)?);
     Some(parts.first + below).filter(|row| below < parts.height && *row < page.rows.len())
@@ -121,9 +203,7 @@ fn page(buffer: &mut Buffer, area: Rect, inside: Rect, page: &LensPage, app: &Ap
         }
     }
     super::shown(buffer, area, app, (parts.first, parts.height), page.rows.len());
-    for (line, y) in parts.words.iter().zip(parts.below.top()..parts.below.bottom()) {
-        buffer.set_stringn(parts.below.x, y, line, usize::from(parts.below.width), app.theme.style(Role::Dim));
-    }
+    super::put(buffer, parts.below, parts.words.iter().map(|line| Line::styled(line, app.theme.style(Role::Dim))));
 }
 
 /// All that is known of the selected row, where columns are few; and what is missing.

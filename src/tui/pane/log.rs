@@ -1,24 +1,100 @@
-//! The log: what was typed and what came of it.
+//! The log: what was typed and what came of it, a line each, the newest last.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use super::PaneSpec;
 use crate::debugger::command::Pane;
 use crate::tui::app::App;
-use crate::tui::log::{Entry, Kind};
 use crate::tui::theme::Role;
 
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    scroll: |app, rows, _| app.log.scroll(rows, app.page_height(Pane::Log).cast_unsigned()),
+    keeps: true,
+    ..PaneSpec::PLAIN
+};
+
+/// Lines kept at most.
+const LONGEST: usize = 10_000;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// What it says; not yet made harmless.
+    text: String,
+    /// Whose it is.
+    kind: Kind,
+}
+
+/// Whose a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// What was typed.
+    Command,
+    /// What came of it.
+    Answer,
+    /// What went wrong.
+    Error,
+}
+
+/// The log.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    entries: Vec<Entry>,
+    /// Index of the first line of the last answer.
+    last: usize,
+    /// Lines scrolled up from the end.
+    scroll: usize,
+}
+
+impl Log {
+    /// Notes a command.
+    pub(crate) fn command(&mut self, line: &str) {
+        self.push(line.to_string(), Kind::Command);
+    }
+
+    /// Notes what came of it.
+    pub(crate) fn answer(&mut self, lines: Vec<String>, error: bool) {
+        self.last = self.entries.len();
+        for line in lines {
+            self.push(line, if error { Kind::Error } else { Kind::Answer });
+        }
+    }
+
+    fn push(&mut self, text: String, kind: Kind) {
+        if self.entries.len() >= 2 * LONGEST {
+            self.entries.drain(..LONGEST);
+            self.last = self.last.saturating_sub(LONGEST);
+        }
+        self.entries.push(Entry { text, kind });
+        self.scroll = 0;
+    }
+
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn last_answer(&self) -> &[Entry] {
+        &self.entries[self.last.min(self.entries.len())..]
+    }
+
+    /// Scrolls; up by negative rows.
+    fn scroll(&mut self, rows: isize, height: usize) {
+        let most = self.entries.len().saturating_sub(height);
+        self.scroll = self.scroll.saturating_add_signed(rows.saturating_neg()).min(most);
+    }
+}
+
 /// Draws it: the newest line is the last.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let entries = app.log.entries();
-    let titles = vec![Line::raw(super::title(app, Pane::Log, "log")), Line::raw(format!(" {} lines ", entries.len()))];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Log);
+    let inside = super::frame(buffer, area, app, Pane::Log, "log", format!(" {} lines ", entries.len()));
     let end = entries.len() - app.log.scroll.min(entries.len());
     let first = end.saturating_sub(usize::from(inside.height));
-    for (entry, y) in entries[first..end].iter().zip(inside.top()..inside.bottom()) {
-        buffer.set_line(inside.x, y, &line(entry, app), inside.width);
-    }
+    super::put(buffer, inside, entries[first..end].iter().map(|entry| line(entry, app)));
 }
 
 /// The last answer, to be read in full.

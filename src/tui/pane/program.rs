@@ -3,8 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Line as Text;
 
+use super::{PaneSpec, Place};
 use crate::debugger::command::Pane;
 use crate::debugger::view::Status;
 use crate::tui::app::App;
@@ -35,17 +35,57 @@ struct Entry {
     ratio: Option<f64>,
 }
 
-/// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+/// Its row.
+pub(super) const SPEC: PaneSpec =
+    PaneSpec { draw, scroll, sideways: false, click, enter, place: Place::Fixed, resize: (2, 0), ..PaneSpec::PLAIN };
+
+/// Moves the selection, and opens or closes its layer.
+pub(super) fn scroll(app: &mut App, rows: isize, columns: isize) {
+    if rows != 0 {
+        app.outline.move_by(rows, &app.listing);
+    }
+    let layer = match app.outline.selected {
+        Line::Layer(layer) => Some(layer),
+        Line::Op(row) => outline::layer_of(&app.listing, row),
+    };
+    match layer {
+        Some(layer) if columns > 0 => app.outline.open(layer),
+        Some(layer) if columns < 0 => app.outline.close(layer),
+        _ => {}
+    }
+}
+
+/// Selects a line; a layer that is selected is opened or closed.
+fn click(app: &App, inside: Rect, (_, row): (u16, u16)) -> Vec<String> {
+    let below = row.checked_sub(inside.y).filter(|below| *below < inside.height);
     let lines = app.outline.lines(&app.listing);
-    let title = super::title(app, Pane::Program, "program");
+    match below.and_then(|below| lines.get(app.outline.offset + usize::from(below))) {
+        Some(line) if *line != app.outline.selected => vec![app.selecting(*line)],
+        Some(Line::Layer(_)) => vec!["enter".to_string()],
+        _ => Vec::new(),
+    }
+}
+
+/// Goes to the selected op, or opens the selected layer.
+pub(super) fn enter(app: &mut App) -> Option<String> {
+    match app.outline.selected {
+        Line::Op(row) => app.going_to(row),
+        Line::Layer(layer) => {
+            app.outline.toggle(layer, &app.listing);
+            None
+        }
+    }
+}
+
+/// Draws it.
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+    let lines = app.outline.lines(&app.listing);
     let legend = match usize::from(area.width) {
         _ if !app.listing.compared => "",
         width if width < WIDE + 2 => " error",
         _ => app.theme.glyph(" error ×floor", " error xfloor"),
     };
-    let titles = vec![Text::raw(title), Text::raw(legend)];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Program);
+    let inside = super::frame(buffer, area, app, Pane::Program, "program", legend);
     let shown = lines.iter().skip(app.outline.offset);
     for (line, y) in shown.zip(inside.top()..inside.bottom()) {
         let row = Rect { y, height: 1, ..inside };
@@ -54,7 +94,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
             buffer.set_style(row, app.theme.style(Role::Selected(app.focus == Pane::Program)));
         }
     }
-    super::more(buffer, area, app, app.outline.offset, lines.len());
+    super::shown(buffer, area, app, (app.outline.offset, usize::from(inside.height)), lines.len());
 }
 
 fn entry(line: Line, app: &App) -> Entry {

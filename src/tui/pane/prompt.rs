@@ -100,13 +100,8 @@ fn hints(app: &App, width: usize) -> Line<'static> {
     // Where space is short, going forward matters more than going back; where an error is made, why.
     let wrong = app.at().is_some_and(|op| op.status == Status::Diverges);
     let weight = |(_, word): &(String, &str)| match *word {
-        "diagnose" => {
-            if wrong {
-                0
-            } else {
-                3
-            }
-        }
+        "diagnose" if wrong => 0,
+        "diagnose" => 3,
         "step" | "next" | "continue" => 0,
         "back" | "goto" | "break" | "finish" => 1,
         _ => 2,

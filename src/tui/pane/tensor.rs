@@ -1,43 +1,56 @@
 //! The tensor: whose it is, its statistics, how the witnesses differ, its numbers, its heatmap.
 
+mod view;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::tokens;
+use super::{PaneSpec, tokens};
 use crate::debugger::command::Pane;
 use crate::debugger::in_layers;
-use crate::debugger::view::{ComparisonLine, Shown, TensorPage, Witness};
+use crate::debugger::view::{ComparisonLine, Page, Shown, TensorPage, Witness};
 use crate::tui::app::App;
-use crate::tui::layout::{self, TensorParts};
-use crate::tui::tensor::choices;
+use crate::tui::slot::Feed;
 use crate::tui::text;
 use crate::tui::theme::{Ink, Role};
 use crate::tui::widget::grid::Grid;
 use crate::tui::widget::heatmap::Heatmap;
 
+pub(crate) use view::TensorView;
+use view::{Parts, choices};
+
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    pages: &[Feed { wanted: view::wanted, slot: |panes| &mut panes.tensor.slot }],
+    came: view::came,
+    scroll: view::scroll,
+    rows: |app, inside| view::parts(inside, app.header.witnesses.len()).grid.height.saturating_sub(1),
+    head: view::turn_plane,
+    keeps: true,
+    ..PaneSpec::PLAIN
+};
+
 /// Draws it.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = who(app, usize::from(area.width));
     let room = usize::from(area.width).saturating_sub(who.width() + 7);
     let selected = app.selected_row().and_then(|row| app.listing.rows.get(row));
-    let name = match app.tensor.shown_page() {
+    let name = match view::shown(app) {
         Some(page) => name(page, room),
         None => selected.map_or(String::new(), |op| op.name.clone()),
     };
     let name = text::fit(&app.theme.text(&name), room, app.theme.ellipsis());
-    let titles = vec![Line::raw(super::title(app, Pane::Tensor, &name)), who];
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Tensor);
-    match &app.tensor.slot.page {
-        Some(Ok(page)) => self::page(buffer, &layout::tensor_parts(inside, app.header.witnesses.len()), page, app),
-        Some(Err(sentence)) => paragraph(buffer, inside, sentence, app),
-        None => {}
+    let inside = super::frame(buffer, area, app, Pane::Tensor, &name, who);
+    if let Some(Page::Tensor(page)) = super::page(buffer, inside, &app.panes.tensor.slot, app) {
+        self::page(buffer, &view::parts(inside, app.header.witnesses.len()), page, app);
     }
 }
 
-fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) {
+fn page(buffer: &mut Buffer, parts: &Parts, page: &TensorPage, app: &App) {
     let theme = app.theme;
     let dim = theme.style(Role::Dim);
     lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
@@ -49,9 +62,9 @@ fn page(buffer: &mut Buffer, parts: &TensorParts, page: &TensorPage, app: &App) 
     lines(buffer, parts.place, app, [place(page, narrow, app)]);
 
     // Few rows leave their space to the heatmap.
-    let rows = app.tensor.row.min(page.row_axis.1);
+    let rows = app.panes.tensor.row.min(page.row_axis.1);
     let row_headers: Vec<String> = (0..page.numbers.len()).map(|row| row_header(page, rows + row, app)).collect();
-    let start = app.tensor.column.min(page.column_axis.1);
+    let start = app.panes.tensor.column.min(page.column_axis.1);
     let columns = page.numbers.first().map_or(0, Vec::len);
     let column_headers: Vec<String> = (start..start + columns).map(|column| column_header(page, column, app)).collect();
     let height = parts.grid.height.min(page.numbers.len() as u16 + 1);
@@ -108,7 +121,7 @@ fn name(page: &TensorPage, room: usize) -> String {
 
 /// The choices of `t`, the one shown standing out; it alone where space is short.
 fn who(app: &App, width: usize) -> Line<'static> {
-    let shown = app.tensor.shown(&app.header);
+    let shown = app.shown();
     let choices = if width >= 110 { choices(&app.header) } else { vec![shown] };
     let alone = choices.len() == 1;
     let mut spans = vec![Span::raw(" ")];
@@ -164,17 +177,19 @@ fn statistics(page: &TensorPage, narrow: bool, app: &App) -> [Line<'static>; 2] 
         let index: Vec<String> = index.iter().map(ToString::to_string).collect();
         spans.push(Span::raw(format!("absmax {} at [{}]", value(*largest), index.join(", "))));
     }
-    let counts = [
-        ("nan", s.nan, Role::Alert),
-        ("inf", s.positive_infinite, Role::Alert),
-        ("-inf", s.negative_infinite, Role::Dim),
-    ];
-    for (what, count, role) in counts.into_iter().filter(|(what, count, _)| *count > 0 || *what == "nan") {
-        let style = if count > 0 { app.theme.style(role) } else { Style::new() };
-        spans.push(Span::raw(gap));
-        spans.push(Span::styled(format!("{what} {count}"), style));
-    }
+    spans.extend(odd((s.nan, s.positive_infinite, s.negative_infinite), gap, app));
     [Line::raw(first), Line::from(spans)]
+}
+
+/// How many numbers are none, each behind a gap: NaN always, infinities where there are any.
+pub(super) fn odd((nan, high, low): (usize, usize, usize), gap: &'static str, app: &App) -> Vec<Span<'static>> {
+    let counts = [("nan", nan, Role::Alert), ("inf", high, Role::Alert), ("-inf", low, Role::Dim)];
+    let said = counts.into_iter().filter(|(what, count, _)| *count > 0 || *what == "nan");
+    let styled = |(what, count, role)| {
+        let style = if count > 0 { app.theme.style(role) } else { Style::new() };
+        [Span::raw(gap), Span::styled(format!("{what} {count}"), style)]
+    };
+    said.flat_map(styled).collect()
 }
 
 fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
@@ -203,13 +218,13 @@ fn place(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let mut parts = Vec::new();
     if page.planes > 1 {
         let axis = page.axes.first().map_or("plane", |(name, _)| *name);
-        let plane = format!("{axis} {}{of}{}", app.tensor.plane.min(page.planes - 1), page.planes);
+        let plane = format!("{axis} {}{of}{}", app.panes.tensor.plane.min(page.planes - 1), page.planes);
         parts.push(Span::styled(plane, app.theme.style(Role::Current)));
         parts.push(Span::styled(" [ ]  ", app.theme.style(Role::Dim)));
     }
     let columns = page.numbers.first().map_or(0, Vec::len);
-    let rows = range(app.tensor.row, page.numbers.len(), page.row_axis);
-    let columns = range(app.tensor.column, columns, page.column_axis);
+    let rows = range(app.panes.tensor.row, page.numbers.len(), page.row_axis);
+    let columns = range(app.panes.tensor.column, columns, page.column_axis);
     parts.push(Span::styled(format!("{rows}  {columns}"), app.theme.style(Role::Dim)));
     Line::from(parts)
 }
@@ -224,7 +239,10 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     let notes = [
         (beyond, if narrow { "98%".to_string() } else { "98 % within".to_string() }),
         (rows * columns > 1, format!("max of {rows}x{columns}")),
-        (app.tensor.magnify > 1, format!("{}x from {}, {}", app.tensor.magnify, page.heat_from.0, page.heat_from.1)),
+        (
+            app.panes.tensor.magnify > 1,
+            format!("{}x from {}, {}", app.panes.tensor.magnify, page.heat_from.0, page.heat_from.1),
+        ),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
         spans.push(Span::styled(format!("  {note}"), app.theme.style(Role::Dim)));
@@ -279,7 +297,7 @@ fn lines(buffer: &mut Buffer, area: Rect, app: &App, lines: impl IntoIterator<It
 
 /// The word for what is shown.
 pub(super) fn shown_name(app: &App) -> String {
-    match app.tensor.shown(&app.header) {
+    match app.shown() {
         Shown::Values(witness) => called(app, witness).to_string(),
         Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
         Shown::Ratio(a, b) => format!("{} / {}", called(app, a), called(app, b)),

@@ -6,7 +6,8 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::information::wrapped;
-use crate::debugger::command::Pane;
+use super::{PaneSpec, Place};
+use crate::debugger::command::{Count, Pane};
 use crate::debugger::view::Token;
 use crate::tui::app::App;
 use crate::tui::text;
@@ -15,14 +16,64 @@ use crate::tui::theme::Role;
 /// Columns of a pane that says of each token when it is fed.
 const WIDE: u16 = 40;
 
+/// Its row.
+pub(super) const SPEC: PaneSpec = PaneSpec {
+    draw,
+    follow: |panes| panes.tokens.first = None,
+    scroll: |app, rows, _| {
+        if let Some(area) = app.areas().of(Pane::Tokens).filter(|_| rows != 0) {
+            app.panes.tokens.first = Some(scrolled(app, area, rows));
+        }
+    },
+    place: Place::Enlarged,
+    ..PaneSpec::PLAIN
+};
+
+/// Which tokens are shown.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The token that is looked at: a row of the current forward; `None` is the last one.
+    chosen: Option<usize>,
+    /// The first one of the list that the user has scrolled to; `None`: those of this forward are shown.
+    first: Option<usize>,
+}
+
+impl App {
+    /// Tokens of the current forward.
+    pub(crate) fn forward_tokens(&self) -> usize {
+        self.header.forwards.get(self.listing.forward).copied().unwrap_or(1)
+    }
+
+    /// The token that is looked at: a row of the current forward.
+    pub(crate) fn token_row(&self) -> usize {
+        let last = self.forward_tokens().saturating_sub(1);
+        self.panes.tokens.chosen.map_or(last, |token| token.min(last))
+    }
+
+    /// Looks at another token.
+    pub(crate) fn turn_token(&mut self, count: Count) {
+        let count = match count {
+            // As people count them: by their position in the sequence.
+            Count::To(position) => Count::To(position.saturating_sub(self.first_position())),
+            on @ Count::On(_) => on,
+        };
+        self.panes.tokens.chosen = Some(count.of(self.token_row(), self.forward_tokens()));
+        self.panes.tokens.first = None;
+    }
+
+    /// Position in the sequence of the first token of the current forward.
+    pub(crate) fn first_position(&self) -> usize {
+        self.header.forwards.iter().take(self.listing.forward).sum()
+    }
+}
+
 /// Draws them.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let count = app.header.tokens.len();
     let plural = if count == 1 { "" } else { "s" };
     let wide = area.width >= WIDE;
-    let mut titles = vec![Line::raw(super::title(app, Pane::Tokens, &format!("{count} token{plural}")))];
-    titles.extend(wide.then(|| Line::raw(" { } choose > ")));
-    let inside = super::framed(buffer, area, app.theme, titles, app.focus == Pane::Tokens);
+    let choose = if wide { " { } choose > " } else { "" };
+    let inside = super::frame(buffer, area, app, Pane::Tokens, &format!("{count} token{plural}"), choose);
     let (current, chosen) = (fed(app), app.first_position() + app.token_row());
     let headed = u16::from(wide && inside.height > 3);
     if headed > 0 {
@@ -55,11 +106,11 @@ fn first(app: &App, height: usize) -> usize {
     // The last tokens of the forward are the ones looked at most.
     let seen = app.first_position() + app.token_row() + 1;
     let end = fed(app).end.min(seen + height / 2);
-    app.views.first_token.unwrap_or(end.saturating_sub(height)).min(most)
+    app.panes.tokens.first.unwrap_or(end.saturating_sub(height)).min(most)
 }
 
 /// Scrolls.
-pub(crate) fn scrolled(app: &App, area: Rect, rows: isize) -> usize {
+fn scrolled(app: &App, area: Rect, rows: isize) -> usize {
     let height = usize::from(area.height.saturating_sub(2 + u16::from(area.width >= WIDE && area.height > 5)));
     let most = app.header.tokens.len().saturating_sub(height);
     first(app, height).saturating_add_signed(rows).min(most)
@@ -72,14 +123,13 @@ fn notes(buffer: &mut Buffer, area: Rect, app: &App) {
         let lines = wrapped(&app.theme.text(note), width).into_iter().enumerate();
         lines.map(|(index, line)| format!("  {} {line}", if index == 0 { "-" } else { " " }))
     });
-    for (line, y) in notes.zip(area.top() + 1..area.bottom()) {
-        buffer.set_stringn(area.x, y, line, usize::from(area.width), app.theme.style(Role::Dim));
-    }
+    let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    super::put(buffer, below, notes.map(|line| Line::styled(line, app.theme.style(Role::Dim))));
 }
 
 /// Positions of the tokens that the current forward is fed.
 fn fed(app: &App) -> std::ops::Range<usize> {
-    let before: usize = app.header.forwards.iter().take(app.listing.forward).sum();
+    let before = app.first_position();
     before..before + app.header.forwards.get(app.listing.forward).copied().unwrap_or(0)
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::argument::Arguments;
 use super::super::spec::{Completes, Group, Key, Spec};
-use super::super::words::{DIRECTIONS, PANES, WHOSE, mark, played, scrolled, slice, speed};
+use super::super::words::{DIRECTIONS, WHOSE, mark, played, scrolled, slice, speed};
 use super::super::{Command, Direction, Extent, Layout, Pane, SETTINGS, ScreenCommand};
 use super::{PLAIN, hint, key};
 
@@ -45,7 +45,7 @@ pub(super) const SCREEN: &[Spec] = &[
         }, ..OF_SCREEN
     },
     Spec {
-        name: "scroll", arguments: "PANE down|up|left|right [N]", completes: Completes::Words(PANES),
+        name: "scroll", arguments: "PANE down|up|left|right [N]", completes: Completes::Words(Pane::SHOWN),
         doc: "Scroll a pane, whether it has the keys or not, as the wheel does.",
         parse: |a| {
             let (pane, rest) = a.choice(Pane::NAMED)?;
@@ -75,12 +75,8 @@ pub(super) const SCREEN: &[Spec] = &[
         }, ..OF_SCREEN
     },
     Spec {
-        name: "pane", arguments: "NAME", completes: Completes::Words(PANES),
-        keys: &[
-            hint("e", "pane divergence", "errors"), hint("a", "pane attention", "attention"), hint("L", "pane lens", "lens"),
-            key("K", "pane cache"), key("H", "pane histogram"), key("o", "pane tokens"), key("m", "pane log"),
-        ],
-        doc: "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, tokens, log.",
+        name: "pane", arguments: "NAME", completes: Completes::Words(Pane::SHOWN),
+        keys: Pane::KEYS, doc: Pane::DOC,
         parse: |a| {
             let (pane, rest) = a.choice(Pane::NAMED)?;
             rest.none().map(|()| Command::Screen(ScreenCommand::Pane(pane)))

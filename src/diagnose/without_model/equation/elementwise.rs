@@ -1,5 +1,7 @@
 //! The MLP's activation function and product, the norms, and caps.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayD, ArrayRef, Axis, Ix2, IxDyn};
 
 use super::Residual;
@@ -32,6 +34,16 @@ pub(super) fn function(
     }))
 }
 
+/// Some channels of what goes in, as they are.
+pub(super) fn columns(out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>, columns: &Range<usize>) -> Option<Residual> {
+    let (out, x) = (out?.into_dimensionality::<Ix2>().ok()?, x?.into_dimensionality::<Ix2>().ok()?);
+    if out.dim() != (x.nrows(), columns.len()) || columns.end > x.ncols() {
+        return None;
+    }
+    let part = x.slice(ndarray::s![.., columns.clone()]);
+    Some(Residual::of(out.iter().zip(&part).map(|(out, x)| (*out, *x, out.abs().max(x.abs())))))
+}
+
 /// The element-wise product.
 pub(super) fn product(out: Option<ArrayD<f64>>, a: ArrayD<f64>, b: ArrayD<f64>) -> Option<Residual> {
     let out = out?;
@@ -61,7 +73,8 @@ pub(super) fn cap(out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>) -> Option<Re
     }
     let exact = ops::cap(x.view(), high, Rounding::None);
     let terms = out.iter().zip(exact.iter().zip(&x)).map(|(out, (y, x))| (*out, *y, 4.0 * out.abs().max(x.abs())));
-    Some(Residual { loose: true, how: Some(format!("a cap of {high:.4}")), ..Residual::of(terms) })
+    let how = if high > 1e3 * at { "no cap".into() } else { format!("a cap of {high:.0}") };
+    Some(Residual { loose: true, how: Some(how), ..Residual::of(terms) })
 }
 
 /// Rounds of fitting one weight per channel and one scale per row in turn.
@@ -181,7 +194,7 @@ mod tests {
         let x = numbers(&[4, 50], 1) * 40.0;
         let out = ops::cap(x.view(), 30.0, Rounding::None);
         let found = cap(Some(out), Some(x.clone())).expect("of one shape");
-        assert!(found.unit < 1e-12 && found.how.as_deref() == Some("a cap of 30.0000"), "{:?}", found.how);
+        assert!(found.unit < 1e-12 && found.how.as_deref() == Some("a cap of 30"), "{:?}", found.how);
         assert!(cap(Some(x.mapv(|v| v.clamp(-30.0, 30.0))), Some(x)).expect("of one shape").unit > 1e-3);
     }
 }
