@@ -58,7 +58,7 @@ impl Debugger {
             planes,
             plane_word: node.plane_word(),
             row_axis: (node.axes[node.row_axis()].name, plane.nrows()),
-            column_axis: (names.last().unwrap_or_default(), plane.ncols()),
+            column_axis: (node.axes.last().map_or("", |axis| axis.name), plane.ncols()),
             first_position: self.run.first_position(),
             numbers: cut(plane.view(), request.rows, request.columns),
             heatmap,

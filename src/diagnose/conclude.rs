@@ -71,7 +71,10 @@ pub(super) fn conclude(
     match ties {
         0 => {}
         1 => sentence += "; one token is given other experts, which is a tie",
-        more => sentence += &format!("; {more} times a token is given other experts, which is a tie"),
+        more => {
+            let words = format!("; {more} times a token is given other experts, which is a tie");
+            sentence.push_str(&words);
+        }
     }
     let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 {
         Verdict::Match
@@ -137,7 +140,7 @@ fn merged(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind)>
         // Ops that share their code in any engine: a mistake in one is in the other.
         let class = match graph.class(finding.site) {
             Class::Role(role) => Class::Role(role.of_queries()),
-            alone => alone,
+            alone @ Class::Node(_) => alone,
         };
         let what = (*role, finding.kind, class);
         if let Some((_, divergence)) = merged.iter_mut().find(|(known, _)| *known == what) {

@@ -192,7 +192,7 @@ impl Forced {
             let tie = Tie { token: self.first_position() + row, experts: [*taken, *lost], apart, noise: noise[*row] };
             (apart <= noise[*row]).then_some(((*row, found), tie))
         };
-        Some(part.rows.iter().enumerate().map(|(index, row)| (index, row)).filter_map(tie).collect())
+        Some(part.rows.iter().enumerate().filter_map(tie).collect())
     }
 
     /// The rows in which the last expert that is chosen and the first that is not tie.

@@ -116,6 +116,22 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             }
         }
     }
+    settle_repeats(repeats, graph, &mut claims, &mut matched);
+    if list {
+        matched.notes.push("a list of one more tensor than layers: read as Hugging Face's hidden_states".into());
+    }
+    if claims.iter().any(|claim| claim.entry.name.contains("hook_")) {
+        matched.notes.push(
+            "names of TransformerLens: from_pretrained folds norm weights into the matrices, use from_pretrained_no_processing"
+                .into(),
+        );
+    }
+    settle(claims, graph, &chosen, &mut matched);
+    matched
+}
+
+/// Gives each tensor of a repeated name its activation.
+fn settle_repeats<'a>(repeats: Repeats<'a>, graph: &Graph, claims: &mut Vec<Claim<'a>>, matched: &mut Matched) {
     for ((_, forward), (projection, rotated, mut tensors)) in repeats {
         tensors.sort_by_key(|(repeat, _)| *repeat);
         let tensors: Vec<&Entry> = tensors.into_iter().map(|(_, entry)| entry).collect();
@@ -130,17 +146,6 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             }
         }
     }
-    if list {
-        matched.notes.push("a list of one more tensor than layers: read as Hugging Face's hidden_states".into());
-    }
-    if claims.iter().any(|claim| claim.entry.name.contains("hook_")) {
-        matched.notes.push(
-            "names of TransformerLens: from_pretrained folds norm weights into the matrices, use from_pretrained_no_processing"
-                .into(),
-        );
-    }
-    settle(claims, graph, &chosen, &mut matched);
-    matched
 }
 
 /// Nodes that every graph of llama.cpp has and nobody else.

@@ -219,7 +219,7 @@ impl<T: Real> Run<T> {
     /// What an op reads, if it is computed and still held.
     pub fn operand(&self, read: Read) -> Option<ArrayViewD<'_, T>> {
         match read {
-            Read::Past(site) => self.cache.rows(site).map(|rows| rows.into_dyn()),
+            Read::Past(site) => self.cache.rows(site).map(ndarray::ArrayBase::into_dyn),
             Read::Stale(site) => self.stale.get(&site).map(|value| value.view()),
             Read::Node(site) => self.get(site).map(|value| value.view()),
         }

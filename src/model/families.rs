@@ -16,6 +16,7 @@ use super::role::Names;
 use crate::ops::Form;
 
 /// A family of models.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Debug)]
 pub struct Family {
     /// Its `model_type` in config.json.

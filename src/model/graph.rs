@@ -99,9 +99,10 @@ impl Node {
     pub fn heads(&self) -> Option<(usize, usize)> {
         let last = self.axes.last()?.counts;
         self.axes.iter().find_map(|axis| match (axis.counts, last) {
-            (Counts::Heads(heads), Counts::Channels(width)) => Some((heads, width)),
+            (Counts::Heads(heads), Counts::Channels(width)) | (Counts::Joined { heads, width }, _) => {
+                Some((heads, width))
+            }
             (Counts::Heads(heads), _) => Some((heads, 1)),
-            (Counts::Joined { heads, width }, _) => Some((heads, width)),
             _ => None,
         })
     }

@@ -145,12 +145,11 @@ fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&s
         (Some(stored), Some(count)) => {
             let prefix = param.name.strip_suffix(stored.of).unwrap_or_default();
             let names: Vec<String> = stored.at.iter().map(|at| format!("{prefix}{at}")).collect();
-            match names.iter().find(|name| !name.contains("{}") && ledger.has(name)) {
-                Some(stack) => ledger.stacked(stack, count, &param.shape, stored.view),
-                None => {
-                    let of = |expert: usize| names[0].replacen("{}", &expert.to_string(), 1);
-                    (0..count).map(|expert| ledger.take(&of(expert), &param.shape)).collect()
-                }
+            if let Some(stack) = names.iter().find(|name| !name.contains("{}") && ledger.has(name)) {
+                ledger.stacked(stack, count, &param.shape, stored.view)
+            } else {
+                let of = |expert: usize| names[0].replacen("{}", &expert.to_string(), 1);
+                (0..count).map(|expert| ledger.take(&of(expert), &param.shape)).collect()
             }
         }
         (Some(stored), None) => {

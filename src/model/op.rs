@@ -304,6 +304,7 @@ impl Op {
     }
 
     /// The same op without its weights: two ops that are equal without theirs are computed by the same code.
+    #[must_use]
     pub fn without_weights(&self) -> Self {
         const NONE: Param = Param(u32::MAX);
         let mut bare = self.clone();

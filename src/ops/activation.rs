@@ -146,7 +146,9 @@ pub(super) fn cap_in_place<T: Real>(words: &mut [T], limit: f64, rounding: Round
     let limit = T::from_f64(limit);
     for f in [|v: T, c: T| v / c, |v: T, _: T| v.tanh(), |v: T, c: T| v * c] {
         words.par_chunks_mut(4096).for_each(|words| {
-            words.iter_mut().for_each(|word| *word = f(*word, limit));
+            for word in words.iter_mut() {
+                *word = f(*word, limit);
+            }
             rounding.round(words);
         });
     }

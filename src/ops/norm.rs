@@ -87,7 +87,9 @@ pub fn normalise<T: Real, D: Dimension>(
     };
     let (mut weight, bias) = (rounded(weight), bias.map(rounded));
     if how.offset != 0.0 {
-        weight.iter_mut().for_each(|w| *w += T::of(how.offset));
+        for w in &mut weight {
+            *w += T::of(how.offset);
+        }
     }
     let last = Axis(y.ndim() - 1);
     Zip::from(y.lanes_mut(last)).par_for_each(|row| {

@@ -172,10 +172,6 @@ fn stepping(right: Rect, columns: u16, rows: u16, arranged: Arrangement, shown: 
 
 /// The inside of a framed pane.
 pub(crate) fn inside(pane: Rect) -> Rect {
-    Rect::new(
-        pane.x.saturating_add(1),
-        pane.y.saturating_add(1),
-        pane.width.saturating_sub(2),
-        pane.height.saturating_sub(2),
-    )
+    let (width, height) = (pane.width.saturating_sub(2), pane.height.saturating_sub(2));
+    Rect::new(pane.x.saturating_add(1), pane.y.saturating_add(1), width, height)
 }

@@ -1,7 +1,7 @@
 //! What the mouse does: each click and each turn of the wheel is a few command lines, obeyed and recorded like any.
 
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Position;
 
 use super::app::App;
 use super::layout;
@@ -10,7 +10,6 @@ use super::outline::Line;
 use super::pane::spec;
 use super::prompt::Purpose;
 use crate::debugger::Command;
-use crate::debugger::command::Pane;
 
 /// Lines a turn of the wheel moves.
 const WHEEL: usize = 3;
@@ -53,9 +52,9 @@ impl App {
         if self.overlay.is_some() {
             return vec![wheel.map_or("escape".to_string(), |direction| format!("{direction} {WHEEL}"))];
         }
-        let hit = |(_, area): &&(Pane, Rect)| area.contains(Position::new(mouse.column, mouse.row));
-        let areas = self.areas();
-        let Some((pane, area)) = areas.panes.iter().find(hit).copied() else { return Vec::new() };
+        let at = Position::new(mouse.column, mouse.row);
+        let under = self.areas().panes.into_iter().find(|(_, area)| area.contains(at));
+        let Some((pane, area)) = under else { return Vec::new() };
         let spec = spec(pane);
         if let Some(direction) = wheel {
             return vec![format!("scroll {} {direction} {WHEEL}", spec.part_of.unwrap_or(pane).name())];

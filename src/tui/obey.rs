@@ -134,8 +134,7 @@ impl App {
     }
 
     fn escape(&mut self, line: &str, requests: &mut Vec<Request>) {
-        let card = self.player.as_mut().filter(|player| !player.feeds).and_then(|player| player.card.take());
-        if card.is_some() {
+        if self.player.as_mut().filter(|player| !player.feeds).and_then(|player| player.card.take()).is_some() {
             return;
         }
         if self.arranged.zoomed || self.panes.diagnosis.is_some() {

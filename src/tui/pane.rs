@@ -69,7 +69,6 @@ pub(crate) struct PaneSpec {
 }
 
 /// Where a command shows a pane.
-#[derive(Clone, Copy)]
 pub(crate) enum Place {
     /// Where it is already; else in the large place.
     Large,

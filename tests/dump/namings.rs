@@ -62,7 +62,6 @@ fn hook(layer: Option<usize>, role: A) -> Option<String> {
     let within = match role {
         A::EmbedTokens => return Some("hook_embed".into()),
         A::LmHead => return Some("logits".into()),
-        A::InputNorm | A::MlpNorm | A::FinalNorm | A::ActFn | A::QNorm | A::KNorm => return None,
         A::QProj => "attn.hook_q",
         A::KProj => "attn.hook_k",
         A::VProj => "attn.hook_v",

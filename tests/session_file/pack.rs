@@ -6,6 +6,7 @@ use std::path::Path;
 
 use layerstep::debugger::Looks;
 use layerstep::debugger::view::Header;
+use layerstep::engine::Graph;
 use layerstep::model::Fingerprint;
 use layerstep::session::pack::{find, open, pack};
 use layerstep::session::redact::User;
@@ -22,7 +23,7 @@ const BYTES: &[u8] = b"values, which nobody looks into here: 0000000000000000000
 fn values() -> Vec<u8> {
     let start = Header { notes: vec!["the map is /home/me/maps/m.toml".into()], ..Header::default() };
     let views = Views::new("00ff".into(), "{}".into(), start, Vec::new(), Fingerprint::default());
-    to_bytes(views, &Looks::new(0)).expect("bytes").0
+    to_bytes(views, &Looks::new(0), &Graph::default()).expect("bytes").0
 }
 
 /// A session with its values.

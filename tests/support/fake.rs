@@ -41,8 +41,9 @@ impl Fake {
     /// A model of so many layers, with a reference and a candidate.
     pub fn new(layers: usize) -> Self {
         let config = format!(
-            r#"{{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": {layers},
-            "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}}"#
+            r#"{{"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": {},
+            "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}}"#,
+            layers.max(1)
         );
         let (spec, _) = Spec::from_json(&config, "config.json").expect("a small llama");
         let row = |node: &Node| ListingRow {
@@ -60,7 +61,9 @@ impl Fake {
             patched: false,
             computed: false,
         };
-        let rows = lower(&spec).nodes().iter().map(row).collect();
+        // Models have layers, but the screen must survive one without.
+        let asked = |node: &&Node| node.layer.is_none_or(|layer| layer < layers);
+        let rows = lower(&spec).nodes().iter().filter(asked).map(row).collect();
         let tokens = vec!["The", " capital", " of", "\u{1b}]0;x\u{7}", " 日本", "."];
         Self { rows, at: None, tokens, compared: true, on: None, differing: &[], saved: None, line: String::new() }
     }

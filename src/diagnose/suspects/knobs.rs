@@ -292,7 +292,8 @@ pub(super) fn router_order(scene: &Scene) -> Vec<Variant> {
 /// How many experts are chosen.
 pub(super) fn top_k(scene: &Scene) -> Vec<Variant> {
     let Op::Route(router) = scene.op() else { return Vec::new() };
-    let (own, most) = (router.top_k, scene.width());
+    // More experts than there are slots for can be seen in the router's result, and not be computed.
+    let (own, most) = (router.top_k, if scene.part.is_some() { scene.width() } else { router.top_k });
     let mut counts = vec![own.saturating_sub(1), own + 1, 1, most];
     counts.sort_unstable_by_key(|count| count.abs_diff(own));
     counts.dedup();

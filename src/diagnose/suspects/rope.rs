@@ -168,7 +168,7 @@ fn theta(scene: &Scene) -> Vec<Variant> {
     let frequencies = |theta: f64| Rope { theta, ..*rope }.frequencies();
     let of_theta = |theta: f64| with_speeds(format!("theta {theta} where the model has {own}"), frequencies(theta));
     let mut found = vec![1e4, 5e5, 1e6, 5e6, 1e7];
-    if let Some(theta) = speeds(scene).and_then(|speeds| theta_of(&speeds, frequencies)) {
+    if let Some(theta) = speeds(scene).map(|speeds| theta_of(&speeds, frequencies)) {
         found.extend([fit::rounded(theta, 1), fit::rounded(theta, 2), fit::rounded(theta, 4), theta]);
     }
     found.retain(|theta| (theta / own - 1.0).abs() > 1e-4);

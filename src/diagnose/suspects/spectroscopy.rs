@@ -7,6 +7,7 @@ use ndarray::{ArrayView3, ArrayViewD, Ix2, Ix3};
 
 use super::Scene;
 use super::rope::rotation;
+use crate::metrics;
 use crate::ops::{Frequencies, Pairs};
 
 /// A complex number.
@@ -98,7 +99,7 @@ pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
 }
 
 /// The theta whose speeds come nearest to the measured ones: on a grid, then by golden section.
-pub(super) fn theta_of(measured: &[f64], speeds: impl Fn(f64) -> Frequencies) -> Option<f64> {
+pub(super) fn theta_of(measured: &[f64], speeds: impl Fn(f64) -> Frequencies) -> f64 {
     const LOWEST: f64 = 2.0;
     const HIGHEST: f64 = 20.0;
     const GRID: u32 = 600;
@@ -107,18 +108,5 @@ pub(super) fn theta_of(measured: &[f64], speeds: impl Fn(f64) -> Frequencies) ->
         let of_theta = speeds(logarithm.exp());
         measured.iter().zip(of_theta.speeds()).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>()
     };
-    let step = (HIGHEST - LOWEST) / f64::from(GRID);
-    let at = |index: u32| LOWEST + f64::from(index) * step;
-    let nearest = (0..=GRID).map(at).min_by(|a, b| apart(*a).total_cmp(&apart(*b)))?;
-    let golden = (5f64.sqrt() - 1.0) / 2.0;
-    let (mut low, mut high) = (nearest - step, nearest + step);
-    for _ in 0..60 {
-        let (a, b) = (high - golden * (high - low), low + golden * (high - low));
-        if apart(a) < apart(b) {
-            high = b;
-        } else {
-            low = a;
-        }
-    }
-    Some(f64::midpoint(low, high).exp())
+    metrics::least(LOWEST, HIGHEST, GRID, apart).exp()
 }

@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn queries_keys_and_scores_only_reach_the_stream_through_the_softmax() {
         for (family, expected) in
-            [("qwen3", "q_proj k_proj q_norm k_norm q_rope k_rope scores"), ("gpt2", "q k attn.scores")]
+            [("qwen3", "q_proj k_proj q_norm k_norm q_rope k_rope scores"), ("gpt2", "q k scores")]
         {
             let (graph, mut words) = (graph(family), expected.split(' '));
             for (site, before) in graph.sites().zip(before_softmax(&graph)) {

@@ -7,6 +7,7 @@ use super::disguise::Disguise;
 use super::survey::{Survey, read};
 use crate::diagnose::equivalent::Pairs;
 use crate::dump::{self, Pair};
+use crate::engine::Node;
 use crate::metrics::relative_error;
 use crate::ops::split_heads;
 
@@ -42,7 +43,7 @@ pub(super) fn of_node(
     let node = &survey.nodes[at];
     let large = node.error() > LEAST && pair.heads_known();
     let of_heads = node.subject.site().map(|site| &pair.graph()[site]).filter(|node| large && !node.has_keys());
-    let Some((_, width)) = of_heads.and_then(|node| node.heads()) else { return Ok(None) };
+    let Some((_, width)) = of_heads.and_then(Node::heads) else { return Ok(None) };
     let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
     let search = |limit| search(&reference.values, &candidate.values, width, limit);
     let sure = search(MOST.min(node.error() / CLOSER));

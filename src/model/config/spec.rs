@@ -15,9 +15,10 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
-    let rope = match family.rope {
-        true => Some(rope::read(reader, family, types.as_deref(), positions, head_dim)?),
-        false => None,
+    let rope = if family.rope {
+        Some(rope::read(reader, family, types.as_deref(), positions, head_dim)?)
+    } else {
+        None
     };
     let norm = Norm {
         form: family.norm.form,
@@ -94,7 +95,7 @@ fn key_heads(reader: &Reader, family: &Family, heads: usize) -> Result<usize, Co
         None if reader.has(key) => heads,
         None => family.defaults.num_key_value_heads.unwrap_or(heads),
     };
-    if heads % found != 0 {
+    if !heads.is_multiple_of(found) {
         return Err(reader.contradiction(format!(
             "{} ({heads}) is not a multiple of {key} ({found}), so query heads cannot share key heads evenly",
             family.keys.num_attention_heads

@@ -286,18 +286,12 @@ fn keys(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
     let position = page.first_position + page.query;
     let title = text::fit(&format!(" {position} {} looks at", quoted(app, position)), usize::from(area.width), "");
     buffer.set_stringn(area.x, area.y, title, usize::from(area.width), app.theme.style(Role::Current));
-    for (line, y) in page.top.iter().zip(area.top() + 1..area.bottom()) {
-        let KeyLine { key, probability, against, .. } = line;
+    let lines = page.top.iter().map(|KeyLine { key, probability, against, .. }| {
         let against = against.map_or(String::new(), |against| format!(" {}", text::number(against, 5)));
         let line = format!(" {}{against} {key:>4} {}", text::number(*probability, 5), quoted(app, *key));
-        buffer.set_stringn(
-            area.x,
-            y,
-            text::fit(&line, usize::from(area.width), app.theme.ellipsis()),
-            usize::from(area.width),
-            Style::new(),
-        );
-    }
+        Line::raw(text::fit(&line, usize::from(area.width), app.theme.ellipsis()))
+    });
+    super::put(buffer, Rect { y: area.y + 1, height: area.height - 1, ..area }, lines);
 }
 
 /// All heads of the layer.

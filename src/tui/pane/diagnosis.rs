@@ -45,9 +45,8 @@ pub(crate) struct DiagnosisView {
 impl App {
     /// Whether the diagnosis on screen is that of the selected op.
     pub(crate) fn is_diagnosed(&self) -> bool {
-        let selected = self.selected_row();
-        let open = self.panes.diagnosis.as_ref().map(|view| &view.diagnosis);
-        open.is_some_and(|open| Some(open.row) == selected && open.forward == self.listing.forward)
+        let of = |view: &DiagnosisView| (Some(view.diagnosis.row), view.diagnosis.forward);
+        self.panes.diagnosis.as_ref().map(of) == Some((self.selected_row(), self.listing.forward))
     }
 
     /// Takes in a diagnosis, or the same one after a suspect was switched on or off.

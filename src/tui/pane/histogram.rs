@@ -2,7 +2,6 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
@@ -201,12 +200,13 @@ fn loudest(buffer: &mut Buffer, area: Rect, page: &HistogramPage, app: &App) {
     let times = app.theme.glyph("×median", "xmedian");
     let heading = format!("channel  largest {times} at");
     buffer.set_stringn(area.x, area.y, text::fit(&heading, width, ""), width, app.theme.style(Role::Label));
-    for (channel, y) in page.loudest.iter().zip(area.top() + 1..area.bottom()) {
+    let lines = page.loudest.iter().map(|channel| {
         let (value, ratio) = (text::number(channel.value, 8), text::ratio(channel.ratio));
         let place = place(page, &channel.place, app);
         let line = format!("{:>7} {value:>8} {ratio:>7} {place}", channel.channel);
-        buffer.set_stringn(area.x, y, text::fit(&line, width, app.theme.ellipsis()), width, Style::new());
-    }
+        Line::raw(text::fit(&line, width, app.theme.ellipsis()))
+    });
+    super::put(buffer, Rect { y: area.y + 1, height: area.height - 1, ..area }, lines);
 }
 
 /// `token 0 head 3 "The"`: the innermost axis first, the text of the token last.

@@ -96,8 +96,7 @@ impl App {
     /// Follows a token by its id or its text; without one, the likeliest.
     pub(crate) fn follow(&mut self, token: Option<&str>) {
         let Some(text) = token else {
-            self.panes.lens.followed = None;
-            return;
+            return self.panes.lens.followed = None;
         };
         let bare = text.trim_matches('"');
         let said = shown(self).into_iter().flat_map(|page| &page.rows).flat_map(|row| &row.top);
@@ -187,13 +186,7 @@ fn row_at(inside: Rect, line: u16, app: &App) -> Option<usize> {
 fn page(buffer: &mut Buffer, area: Rect, inside: Rect, page: &LensPage, app: &App) {
     let parts = Parts::of(inside, page, app);
     let columns = Columns::of(usize::from(inside.width), page);
-    buffer.set_stringn(
-        inside.x,
-        inside.y,
-        columns.headings(page),
-        usize::from(parts.table.width),
-        app.theme.style(Role::Label),
-    );
+    super::put(buffer, parts.table, [Line::styled(columns.headings(page), app.theme.style(Role::Label))]);
     let rows = page.rows.iter().enumerate().skip(parts.first).take(parts.height);
     for ((index, row), y) in rows.zip(inside.y + 1..) {
         let line = Rect { y, height: 1, ..parts.table };

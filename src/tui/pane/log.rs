@@ -20,15 +20,6 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
 /// Lines kept at most.
 const LONGEST: usize = 10_000;
 
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    /// What it says; not yet made harmless.
-    text: String,
-    /// Whose it is.
-    kind: Kind,
-}
-
 /// Whose a line of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -43,7 +34,8 @@ enum Kind {
 /// The log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    entries: Vec<Entry>,
+    /// Each line, not yet made harmless.
+    entries: Vec<(Kind, String)>,
     /// Index of the first line of the last answer.
     last: usize,
     /// Lines scrolled up from the end.
@@ -69,16 +61,8 @@ impl Log {
             self.entries.drain(..LONGEST);
             self.last = self.last.saturating_sub(LONGEST);
         }
-        self.entries.push(Entry { text, kind });
+        self.entries.push((kind, text));
         self.scroll = 0;
-    }
-
-    fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    fn last_answer(&self) -> &[Entry] {
-        &self.entries[self.last.min(self.entries.len())..]
     }
 
     /// Scrolls; up by negative rows.
@@ -90,7 +74,7 @@ impl Log {
 
 /// Draws it: the newest line is the last.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let entries = app.log.entries();
+    let entries = &app.log.entries;
     let inside = super::frame(buffer, area, app, Pane::Log, "log", format!(" {} lines ", entries.len()));
     let end = entries.len() - app.log.scroll.min(entries.len());
     let first = end.saturating_sub(usize::from(inside.height));
@@ -99,12 +83,12 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 
 /// The last answer, to be read in full.
 pub(super) fn output(app: &App) -> Vec<Line<'static>> {
-    app.log.last_answer().iter().map(|entry| line(entry, app)).collect()
+    app.log.entries[app.log.last.min(app.log.entries.len())..].iter().map(|entry| line(entry, app)).collect()
 }
 
-fn line(entry: &Entry, app: &App) -> Line<'static> {
-    let text = app.theme.text(&entry.text);
-    match entry.kind {
+fn line((kind, text): &(Kind, String), app: &App) -> Line<'static> {
+    let text = app.theme.text(text);
+    match kind {
         Kind::Command => Line::from(vec![
             Span::styled(":", app.theme.style(Role::Key)),
             Span::styled(text, app.theme.style(Role::Current)),

@@ -39,7 +39,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = who(app, usize::from(area.width));
     let room = usize::from(area.width).saturating_sub(who.width() + 7);
     let selected = app.selected_row().and_then(|row| app.listing.rows.get(row));
-    let name = match view::shown(app) {
+    let name = match app.panes.tensor.shown() {
         Some(page) => name(page, room),
         None => selected.map_or(String::new(), |op| op.name.clone()),
     };
@@ -129,15 +129,7 @@ fn who(app: &App, width: usize) -> Line<'static> {
         if index > 0 {
             spans.push(Span::raw(" | "));
         }
-        let text = match choice {
-            Shown::Values(witness) => called(app, witness).to_string(),
-            Shown::Difference(a, b) if width < 60 => {
-                format!("{}{}{}", abbreviated(app, a), minus(app), abbreviated(app, b))
-            }
-            Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
-            Shown::Ratio(a, b) if width < 60 => format!("{}/{}", abbreviated(app, a), abbreviated(app, b)),
-            Shown::Ratio(a, b) => format!("{} / {}", called(app, a), called(app, b)),
-        };
+        let text = named(app, choice, width < 60);
         let style = app.theme.style(if choice == shown { Role::Key } else { Role::Dim });
         spans.push(Span::styled(if choice == shown && !alone { format!("[{text}]") } else { text }, style));
     }
@@ -145,8 +137,15 @@ fn who(app: &App, width: usize) -> Line<'static> {
     Line::from(spans)
 }
 
-fn minus(app: &App) -> &'static str {
-    app.theme.glyph("−", "-")
+/// The words for what is shown.
+fn named(app: &App, shown: Shown, short: bool) -> String {
+    let (gap, minus) = (if short { "" } else { " " }, app.theme.glyph("−", "-"));
+    let of = |witness| if short { abbreviated(app, witness) } else { called(app, witness) };
+    match shown {
+        Shown::Values(witness) => called(app, witness).to_string(),
+        Shown::Difference(a, b) => format!("{}{gap}{minus}{gap}{}", of(a), of(b)),
+        Shown::Ratio(a, b) => format!("{}{gap}/{gap}{}", of(a), of(b)),
+    }
 }
 
 /// The word for a witness; our engine is not itself while it makes a mistake.
@@ -297,11 +296,7 @@ fn lines(buffer: &mut Buffer, area: Rect, app: &App, lines: impl IntoIterator<It
 
 /// The word for what is shown.
 pub(super) fn shown_name(app: &App) -> String {
-    match app.shown() {
-        Shown::Values(witness) => called(app, witness).to_string(),
-        Shown::Difference(a, b) => format!("{} {} {}", called(app, a), minus(app), called(app, b)),
-        Shown::Ratio(a, b) => format!("{} / {}", called(app, a), called(app, b)),
-    }
+    named(app, app.shown(), false)
 }
 
 /// A sentence over as many lines as it takes.

@@ -22,7 +22,9 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
     follow: |panes| panes.tokens.first = None,
     scroll: |app, rows, _| {
         if let Some(area) = app.areas().of(Pane::Tokens).filter(|_| rows != 0) {
-            app.panes.tokens.first = Some(scrolled(app, area, rows));
+            let height = usize::from(area.height.saturating_sub(2 + u16::from(area.width >= WIDE && area.height > 5)));
+            let most = app.header.tokens.len().saturating_sub(height);
+            app.panes.tokens.first = Some(first(app, height).saturating_add_signed(rows).min(most));
         }
     },
     place: Place::Enlarged,
@@ -107,13 +109,6 @@ fn first(app: &App, height: usize) -> usize {
     let seen = app.first_position() + app.token_row() + 1;
     let end = fed(app).end.min(seen + height / 2);
     app.panes.tokens.first.unwrap_or(end.saturating_sub(height)).min(most)
-}
-
-/// Scrolls.
-fn scrolled(app: &App, area: Rect, rows: isize) -> usize {
-    let height = usize::from(area.height.saturating_sub(2 + u16::from(area.width >= WIDE && area.height > 5)));
-    let most = app.header.tokens.len().saturating_sub(height);
-    first(app, height).saturating_add_signed(rows).min(most)
 }
 
 /// What the loader and the dumps had to say, where the tokens leave room.

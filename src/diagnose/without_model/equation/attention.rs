@@ -6,6 +6,7 @@ use super::{Own, Residual};
 use crate::diagnose::part::Part;
 use crate::dump;
 use crate::engine::Site;
+use crate::metrics;
 use crate::model::op::{Rotate, Scoring};
 use crate::ops::{self, Join, Mask, Pairs, Rounding, split_heads};
 
@@ -64,8 +65,6 @@ pub(super) fn scores(
         let how = ops::Scoring { scale: 1.0, cap: None, mask, groups: groups.into(), format: Rounding::None };
         ops::scores(q.view(), k.view().permuted_axes([1, 0, 2]), &how, Rounding::None)
     };
-    let capped = |score: f64| scoring.cap.map_or(score, |cap| cap * (score / cap).tanh());
-    let before = |score: f64| scoring.cap.map_or(score, |cap| cap * (score / cap).atanh());
     let tried = KEY_HEADS.map(|(map, how)| {
         let groups: Vec<usize> = (0..of).map(|head| map(head, of, kv)).collect();
         let (exact, sizes) = (products(&q, &k, &groups), products(&q.abs(), &k.abs(), &groups));
@@ -74,15 +73,42 @@ pub(super) fn scores(
             let seen = all.filter(|(((_, query, key), score), _)| key <= query && score.is_finite());
             seen.map(|((_, score), (product, size))| (*score, *product, *size))
         };
-        let fitted = terms().map(|(score, product, _)| (before(score), product)).filter(|(score, _)| score.is_finite());
-        let (dot, square) = fitted.fold((0.0, 0.0), |(dot, square), (s, p)| (dot + p * s, square + p * p));
-        let scale: f64 = if square > 0.0 { dot / square } else { 0.0 };
-        let fit = terms().map(|(score, product, size)| (score, capped(scale * product), 4.0 * scale.abs() * size));
+        let cap = scoring.cap.map_or(f64::INFINITY, |_| cap_of(&terms().map(|(s, p, _)| (s, p)).collect::<Vec<_>>()));
+        let scale = scale_of(terms().map(|(score, product, _)| (score, product)), cap);
+        let fit = terms().map(|(score, product, size)| (score, capped(scale * product, cap), 4.0 * scale.abs() * size));
         let said = format!("{scale:.4} times q·k");
+        let shows = terms().any(|(score, ..)| score.abs() * 100.0 > cap);
+        let said = if shows { format!("{said}, capped at {cap:.0}") } else { said };
         let how = how.map_or(said.clone(), |how| format!("{said}, where {how}"));
         Residual { loose: true, how: Some(how), ..Residual::of(fit) }
     });
     Ok(Some(plain_first(tried)))
+}
+
+fn capped(score: f64, cap: f64) -> f64 {
+    if cap.is_finite() { cap * (score / cap).tanh() } else { score }
+}
+
+/// What products are multiplied by before the cap.
+fn scale_of(pairs: impl Iterator<Item = (f64, f64)>, cap: f64) -> f64 {
+    let before = |score: f64| if cap.is_finite() { cap * (score / cap).atanh() } else { score };
+    let pairs = pairs.map(|(score, product)| (before(score), product)).filter(|(score, _)| score.is_finite());
+    let (dot, square) = pairs.fold((0.0, 0.0), |(dot, square), (s, p)| (dot + p * s, square + p * p));
+    if square > 0.0 { dot / square } else { 0.0 }
+}
+
+/// The cap with which scores come nearest to their products.
+fn cap_of(pairs: &[(f64, f64)]) -> f64 {
+    const SAMPLE: usize = 4096;
+    const HIGHEST: f64 = 1e3;
+    let sample: Vec<(f64, f64)> = pairs.iter().copied().step_by(pairs.len().div_ceil(SAMPLE).max(1)).collect();
+    let largest = sample.iter().map(|(score, _)| score.abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let apart = |logarithm: f64| {
+        let cap = logarithm.exp();
+        let scale = scale_of(sample.iter().copied(), cap);
+        sample.iter().map(|(score, product)| (score - capped(scale * product, cap)).powi(2)).sum::<f64>()
+    };
+    metrics::least(largest.ln(), (HIGHEST * largest).ln(), 100, apart).exp()
 }
 
 /// Context is the values, summed by the probabilities.

@@ -44,13 +44,9 @@ pub(crate) fn choices(header: &Header) -> Vec<Shown> {
     choices
 }
 
-/// The page on screen.
-pub(super) fn shown(app: &App) -> Option<&TensorPage> {
-    app.panes.tensor.shown()
-}
-
 impl TensorView {
-    fn shown(&self) -> Option<&TensorPage> {
+    /// The page on screen.
+    pub(super) fn shown(&self) -> Option<&TensorPage> {
         if let Page::Tensor(page) = self.slot.shown()? { Some(page) } else { None }
     }
 
@@ -105,7 +101,7 @@ impl App {
 
     /// Shows a slice: head, first row, first column; `None` leaves one as it is.
     pub(crate) fn slice(&mut self, parts: &[Option<usize>]) {
-        let axes = shown(self).map_or(parts.len().max(2), |page| page.axes.len());
+        let axes = self.panes.tensor.shown().map_or(parts.len().max(2), |page| page.axes.len());
         if parts.len() > axes {
             return self.complain(format!("the activation has {axes} axes, the slice {}", parts.len()));
         }
@@ -133,7 +129,7 @@ pub(super) fn scroll(app: &mut App, rows: isize, columns: isize) {
 
 /// Shows another head.
 pub(super) fn turn_plane(app: &mut App, head: Count) {
-    let planes = shown(app).map_or(usize::MAX, |page| page.planes);
+    let planes = app.panes.tensor.shown().map_or(usize::MAX, |page| page.planes);
     app.panes.tensor.plane = head.of(app.panes.tensor.plane, planes);
     app.panes.tensor.choose_place();
 }
