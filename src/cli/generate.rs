@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     let mut run = Run::new(loaded.model.clone(), &prompt, LogitRows::Last);
     let mut new = Vec::new();
-    let mut stopped = false;
+    let (mut stopped, mut at_end) = (false, false);
     while new.len() < args.max_tokens && !stopped {
         run.finish_forward();
         let logits = run.last_logits().context("a complete forward has logits")?.to_vec();
@@ -83,8 +83,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             out.write_all(piece.as_bytes())?;
             out.flush()?;
         }
-        if loaded.model.spec.embed.learned.is_some_and(|most| run.ids().len() >= most) {
-            super::note(&format!("note: the text ends here, for {} has no further positions", loaded.model.name));
+        at_end = loaded.model.spec.embed.learned.is_some_and(|most| run.ids().len() >= most);
+        if at_end {
             break;
         }
         run.begin_forward(&[next]);
@@ -101,6 +101,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(&mut out, &document).map_err(std::io::Error::from)?;
     }
     writeln!(out)?;
+    if at_end && !stopped {
+        super::note(&format!("note: the text ends here, for {} has no further positions", loaded.model.name));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

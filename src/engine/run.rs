@@ -10,6 +10,7 @@ use ndarray::{ArrayViewD, Axis, Slice};
 use super::Value;
 use super::cache::Cache;
 use super::compute::Compute;
+use super::edit::Edit;
 use super::patch::Patch;
 use super::step::{Alteration, Span, Step};
 use super::supply::Supply;
@@ -176,9 +177,15 @@ impl<T: Real> Run<T> {
     /// The op at `site` on what is computed now.
     pub(super) fn evaluate(&self, site: Site, compute: Compute) -> Value<T> {
         let mut step = self.op(site);
-        for alteration in self.alterations.iter().filter(|alteration| alteration.sites.contains(&site)) {
-            if let Err(missed) = alteration.edit.apply(&mut step) {
-                panic!("an alteration is checked before it is switched on: {missed}");
+        let here = |alteration: &&Alteration| alteration.sites.contains(&site);
+        let edits: Vec<&Edit> = self.alterations.iter().filter(here).map(|alteration| &alteration.edit).collect();
+        for (index, edit) in edits.iter().enumerate().filter(|(index, edit)| !edits[..*index].contains(edit)) {
+            let before = (index > 0).then(|| step.clone());
+            if let Err(missed) = edit.apply(&mut step) {
+                // The edits before it may have left nothing of what it changes.
+                let alone = edit.check(&self.model, site);
+                assert!(alone.is_ok(), "an alteration is checked before it is switched on: {missed}");
+                step = before.unwrap_or_else(|| self.op(site));
             }
         }
         let value = self.apply(&step, compute).or_else(|| self.apply(&self.op(site), compute));

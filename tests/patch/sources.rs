@@ -7,7 +7,7 @@ use std::sync::Arc;
 use layerstep::debugger::Debugger;
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::Op;
+use layerstep::engine::Role;
 use layerstep::formats::{Archive, write_npy, write_safetensors};
 use ndarray::{ArrayD, Axis, Slice, s};
 
@@ -63,9 +63,9 @@ fn what_was_ablated_is_healed() {
             finish(&mut debugger, forward);
             let graph = Arc::clone(&debugger.model().graph);
             let Some(site) = graph.parse(activation) else { continue };
-            // A norm behind it takes a factor off again.
-            let normed = graph.readers(site).any(|reader| matches!(graph[reader].op, Op::Norm { .. }));
-            let change = if normed && !graph.is_stream(site) { "add 1" } else { "scale 0.25" };
+            // A norm behind attention or MLP takes a factor of what they give off again.
+            let factor_is_lost = graph.has(Role::MlpOutNorm) && ["0.mlp", "1.v_proj", "1.probs"].contains(&activation);
+            let change = if factor_is_lost { "add 1" } else { "scale 0.25" };
             patch(&mut debugger, &format!("patch {activation} {change}")).expect("a patch");
             let broken = apart(&logits(&debugger), &logits(&clean));
             assert!(broken > CHANGED, "{name}: {activation} changes {broken:.2e}");

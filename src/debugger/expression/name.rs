@@ -31,10 +31,13 @@ pub(super) fn unknown(graph: &Graph, word: &str) -> String {
         };
     }
     let word = escape(word);
-    if !word.starts_with(|c: char| c.is_ascii_digit())
-        && let Some(label) = every_layer(graph, &word)
-    {
-        return format!("{word} is an activation of every layer: write 3.{label}");
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        if let Some(label) = in_some_layer(graph, &word) {
+            return format!("{word} is an activation of every layer: write 3.{label}");
+        }
+        if ROLES.iter().any(|row| row.short == word) {
+            return format!("this model has no {word}");
+        }
     }
     let layer = word.split_once('.').map_or("3", |(layer, _)| layer);
     let words = WORDS.iter().map(|word| word.name).chain(FUNCTIONS.iter().map(|function| function.name));
@@ -54,11 +57,10 @@ pub(super) fn unknown(graph: &Graph, word: &str) -> String {
 }
 
 /// What an activation is called inside its layer, which a word, or its last part, means in some layer.
-fn every_layer<'a>(graph: &'a Graph, word: &str) -> Option<&'a str> {
+fn in_some_layer<'a>(graph: &'a Graph, word: &str) -> Option<&'a str> {
     let last = word.rsplit('.').next().filter(|last| !last.is_empty())?;
     let in_layer = |layer: usize| [word, last].into_iter().find_map(|name| graph.parse(&format!("{layer}.{name}")));
-    let known = (0..graph.layers()).find_map(in_layer).map(|site| &graph[site].label[..]);
-    known.or_else(|| ROLES.iter().find(|row| row.per_layer && row.short == last).map(|row| row.short))
+    (0..graph.layers()).find_map(in_layer).map(|site| &graph[site].label[..])
 }
 
 /// `is it mean?`
