@@ -49,7 +49,10 @@ fn cases(group: &str) -> Vec<Case> {
     let wanted = CASES.iter().find(|(known, _)| *known == group).map(|(_, count)| *count);
     // A corpus of SmolLM2 alone, made by hand, is as large as one likes.
     let by_hand = tiny == 0 && !cases.is_empty();
-    assert!(by_hand || Some(tiny) == wanted, "{tiny} cases of the group {group}, {wanted:?} expected: is the corpus new?");
+    assert!(
+        by_hand || Some(tiny) == wanted,
+        "{tiny} cases of the group {group}, {wanted:?} expected: is the corpus new?"
+    );
     cases
 }
 

@@ -115,14 +115,8 @@ fn every_node_is_drawn_by_every_pane_that_can() {
             go(&mut debugger, Command::Step(1));
             for shown in [Shown::Values(Witness::Engine), Shown::Difference(Witness::Engine, Witness::Reference)] {
                 let all = (0, usize::MAX);
-                let request = TensorRequest {
-                    row,
-                    shown,
-                    rows: all,
-                    columns: all,
-                    heatmap: (8, 8),
-                    ..TensorRequest::default()
-                };
+                let request =
+                    TensorRequest { row, shown, rows: all, columns: all, heatmap: (8, 8), ..TensorRequest::default() };
                 let page = debugger.page(&PageRequest::Tensor(request));
                 let Ok(Page::Tensor(page)) = page else { panic!("{name}: {}: {page:?}", node.name) };
                 assert_eq!(page.numbers.len(), 13, "{name}: {}: rows are tokens", node.name);
@@ -133,7 +127,8 @@ fn every_node_is_drawn_by_every_pane_that_can() {
             }
         }
         for layer in 0..model.graph.layers() {
-            let request = AttentionRequest { layer, heatmap: (4, 4), small: (2, 2), top: 3, ..AttentionRequest::default() };
+            let request =
+                AttentionRequest { layer, heatmap: (4, 4), small: (2, 2), top: 3, ..AttentionRequest::default() };
             let page = debugger.page(&PageRequest::Attention(request));
             assert!(page.is_ok(), "{name}: attention of layer {layer}: {page:?}");
         }
@@ -142,11 +137,16 @@ fn every_node_is_drawn_by_every_pane_that_can() {
             panic!("{name}: no lens")
         };
         assert_eq!(page.rows.len(), model.graph.layers() + 2, "{name}: the start, each block, the logits");
-        let Ok(Page::Cache(page)) = debugger.page(&PageRequest::Cache(CacheRequest { cells: (4, 4), ..CacheRequest::default() }))
+        let Ok(Page::Cache(page)) =
+            debugger.page(&PageRequest::Cache(CacheRequest { cells: (4, 4), ..CacheRequest::default() }))
         else {
             panic!("{name}: no cache")
         };
         assert_eq!((page.filled, page.layers.len()), (model.graph.layers(), model.graph.layers()), "{name}");
-        assert!(page.layers.iter().all(|layer| layer.error.is_some_and(|error| error < 5e-6)), "{name}: {:?}", page.layers);
+        assert!(
+            page.layers.iter().all(|layer| layer.error.is_some_and(|error| error < 5e-6)),
+            "{name}: {:?}",
+            page.layers
+        );
     }
 }

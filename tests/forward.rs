@@ -169,7 +169,8 @@ fn an_activation_that_is_not_computed_is_not_there() {
         for counter in 0..=graph.len() {
             for site in graph.sites() {
                 let here = run.last().and_then(|last| graph[last].layer);
-                let entered = here.or(run.last().filter(|last| Some(last.index()) >= graph.tail()).map(|_| graph.layers() - 1));
+                let entered =
+                    here.or(run.last().filter(|last| Some(last.index()) >= graph.tail()).map(|_| graph.layers() - 1));
                 // What no layer owns is there until the first is entered; what is read behind it stays.
                 let stays = graph.is_stream(site) || Some(site.index()) >= graph.tail();
                 let held = stays || graph[site].layer == entered;

@@ -134,6 +134,8 @@ fn code(path: &Path) -> Vec<(usize, String)> {
 
 #[test]
 fn only_its_row_names_a_family() {
+    // What a suspect tells people says who made the mistake and whose convention it is; it decides nothing.
+    const TOLD: [&str; 4] = ["seen:", "cause:", "symptom:", "fix:"];
     // llama.cpp is a program, and a reader of its dumps may name it.
     const FAMILIES: [&str; 9] =
         ["llama", "mistral", "mixtral", "qwen", "gemma", "gpt2", "gpt_neox", "olmo", "deepseek"];
@@ -143,8 +145,12 @@ fn only_its_row_names_a_family() {
         if name.contains("model/families") {
             continue;
         }
-        for (number, line) in code(&path) {
-            let line = line.replace("llama.cpp", "").replace("llama2.c", "").replace("llama_cpp", "").replace("llama-cpp", "");
+        let told = |line: &str| {
+            name.contains("diagnose/suspects") && TOLD.iter().any(|field| line.trim_start().starts_with(field))
+        };
+        for (number, line) in code(&path).into_iter().filter(|(_, line)| !told(line)) {
+            let line =
+                line.replace("llama.cpp", "").replace("llama2.c", "").replace("llama_cpp", "").replace("llama-cpp", "");
             if let Some(family) = FAMILIES.iter().find(|family| line.contains(*family)) {
                 wrong.push(format!("{name}:{number}: {family}"));
             }

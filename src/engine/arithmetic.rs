@@ -9,8 +9,8 @@ use ndarray::{Array1, Array2, Array3};
 
 use crate::model::fingerprint::digest;
 use crate::ops::{
-    Activation, Format, Frequencies, Join, Mask, Matrix, Normalisation, Pairs, Rotation, Rounding, Scoring, Words, context,
-    linear, normalise, rope, scores, softmax,
+    Activation, Format, Frequencies, Join, Mask, Matrix, Normalisation, Pairs, Rotation, Rounding, Scoring, Words,
+    context, linear, normalise, rope, scores, softmax,
 };
 
 /// A digest, 16 hexadecimal digits, of what our kernels make of some fixed numbers. Where it is the same, a run gives

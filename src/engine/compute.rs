@@ -42,9 +42,7 @@ impl Compute {
     ) -> CowArray<'_, T, IxDyn> {
         let x = match facts.product {
             // Fused attention never has the probabilities: they are not rounded.
-            Product::Activations
-                if self.operands == Operands::F16Sums && index == 0 && facts.keyed == Keyed::No =>
-            {
+            Product::Activations if self.operands == Operands::F16Sums && index == 0 && facts.keyed == Keyed::No => {
                 x.into()
             }
             Product::Activations => self.operands.round(x),

@@ -269,9 +269,9 @@ impl<T: Real> Run<T> {
     /// those that no layer owns, and what goes on from one layer to the next.
     pub fn get(&self, site: Site) -> Option<&Value<T>> {
         let live = |checkpoint: &Checkpoint<T>| checkpoint.live.iter().position(|(live, _)| *live == site);
-        self.slots.get(&site).or_else(|| {
-            self.checkpoints.iter().find_map(|checkpoint| Some(&checkpoint.live[live(checkpoint)?].1))
-        })
+        self.slots
+            .get(&site)
+            .or_else(|| self.checkpoints.iter().find_map(|checkpoint| Some(&checkpoint.live[live(checkpoint)?].1)))
     }
 
     /// Puts `value` in the place of a computed activation: the ops that follow read it. Returns false, and changes

@@ -83,8 +83,7 @@ fn evaluate_together<T: Real>(runs: &[Run<T>], site: Site, computes: &[Compute])
     }
     let operands: Vec<_> = runs.iter().map(|run| run.operands(site)).collect();
     let (facts, salt) = (runs[0].graph()[site].op.facts(), runs[0].graph()[site].salt());
-    let moved: Vec<_> =
-        operands.iter().zip(computes).map(|(x, c)| c.operand(facts, salt, 0, x[0].view())).collect();
+    let moved: Vec<_> = operands.iter().zip(computes).map(|(x, c)| c.operand(facts, salt, 0, x[0].view())).collect();
     let views: Vec<ArrayViewD<T>> = moved.iter().map(|x| x.view()).collect();
     let stacked = concatenate(Axis(0), &views).expect("inputs of one op differ in rows only");
     // The nudge has been given already.

@@ -188,9 +188,7 @@ fn tied(
         return Ok(Held { tensors: vec![head], ..other.clone() });
     }
     if table.name == *own {
-        notes.push(format!(
-            "{model} has no {name}; its {own} serves as both, as its config.json ties them"
-        ));
+        notes.push(format!("{model} has no {name}; its {own} serves as both, as its config.json ties them"));
     }
     Ok(other.clone())
 }

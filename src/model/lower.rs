@@ -50,8 +50,7 @@ impl Build<'_> {
         let tokens = self.node(R::EmbedTokens, op, [], self.stream());
         let Some(rows) = embed.learned else { return tokens };
         let table = Weight::Param(self.weight(R::EmbedPositions, &[rows, spec.hidden]));
-        let positions =
-            self.node(R::EmbedPositions, Op::EmbedPositions { table, offset: 0 }, [], self.stream());
+        let positions = self.node(R::EmbedPositions, Op::EmbedPositions { table, offset: 0 }, [], self.stream());
         self.sum(R::Embeddings, tokens, positions)
     }
 
@@ -123,11 +122,7 @@ impl Build<'_> {
         }
         let all = self.linear(R::QkvProj, h, Axis::channels("q+k+v", q + 2 * kv), a.qkv_bias);
         let mut part = |role, columns, axis| self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, axis]);
-        (
-            part(R::QProj, 0..q, query),
-            part(R::KProj, q..q + kv, key),
-            part(R::VProj, q + kv..q + 2 * kv, key),
-        )
+        (part(R::QProj, 0..q, query), part(R::KProj, q..q + kv, key), part(R::VProj, q + kv..q + 2 * kv, key))
     }
 
     /// `down(act(up(x)))`

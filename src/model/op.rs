@@ -273,9 +273,7 @@ impl Op {
                 Facts { product: Product::Activations, sums: Sums::LastAxis, keyed: Keyed::Scores, ..plain }
             }
             Self::Context { .. } => Facts { product: Product::Activations, sums: Sums::LastAxis, ..plain },
-            Self::Softmax => {
-                Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
-            }
+            Self::Softmax => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain },
             Self::Activate(_) | Self::Cap(_) | Self::Combine => Facts { sums: Sums::Elements, ..plain },
             Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }

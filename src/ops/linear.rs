@@ -359,7 +359,9 @@ mod tests {
                 let matrices = [Words::F32(f32s), Words::F16(&f16s), Words::Bf16(&bf16s)]
                     .map(|words| Matrix::new(rows, columns, words))
                     .into_iter()
-                    .chain([Words::F32(&turned), Words::Bf16(&turned_bf16s)].map(|w| Matrix::transposed(rows, columns, w)));
+                    .chain(
+                        [Words::F32(&turned), Words::Bf16(&turned_bf16s)].map(|w| Matrix::transposed(rows, columns, w)),
+                    );
                 for matrix in matrices {
                     let y = linear(x.view(), &matrix, Some(bias.view()), Format::default());
                     assert_eq!(y, exact, "{tokens} tokens, [{rows}, {columns}], {matrix:?}");

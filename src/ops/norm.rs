@@ -126,11 +126,14 @@ mod tests {
     #[test]
     fn rows_are_scaled_by_their_own_root_mean_square() {
         let x = array![[3.0f32, 4.0], [0.0, 0.0]];
-        let y = normalise(x.view(), array![1.0, 2.0].view(), None, Normalisation::rms(0.0), Rounding::None).row(0).to_vec();
+        let y =
+            normalise(x.view(), array![1.0, 2.0].view(), None, Normalisation::rms(0.0), Rounding::None).row(0).to_vec();
         let rms = 12.5f32.sqrt();
         assert!((y[0] - 3.0 / rms).abs() < 1e-7 && (y[1] - 8.0 / rms).abs() < 1e-6, "{y:?}");
         assert_eq!(
-            normalise(x.view(), array![1.0, 2.0].view(), None, Normalisation::rms(1e-6), Rounding::None).row(1).to_vec(),
+            normalise(x.view(), array![1.0, 2.0].view(), None, Normalisation::rms(1e-6), Rounding::None)
+                .row(1)
+                .to_vec(),
             [0.0, 0.0]
         );
     }

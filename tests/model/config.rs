@@ -21,8 +21,7 @@ fn text(model_type: &str, changes: &Value) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "callers write the value on the spot")]
 fn read(model_type: &str, changes: Value) -> (Spec, Vec<String>) {
-    Spec::from_json(&text(model_type, &changes), "DIR/config.json")
-        .unwrap_or_else(|error| panic!("{changes}: {error}"))
+    Spec::from_json(&text(model_type, &changes), "DIR/config.json").unwrap_or_else(|error| panic!("{changes}: {error}"))
 }
 
 /// The file is refused, and the message names the file and holds every fragment.

@@ -174,7 +174,9 @@ fn misaligned_tensors_are_copied() {
         "{:?}",
         model.notes
     );
-    let Words::F32(words) = matrix(&model, "model.layers.0.self_attn.q_proj.weight").words() else { panic!("f32 words") };
+    let Words::F32(words) = matrix(&model, "model.layers.0.self_attn.q_proj.weight").words() else {
+        panic!("f32 words")
+    };
     assert_eq!(words[..4], [0.0, 1.0, 2.0, 3.0]);
 }
 

@@ -167,7 +167,7 @@ fn final_norm_missing(scene: &Scene) -> Vec<Variant> {
 }
 
 /// The norm of queries or keys that is or is read by this op, and the rotation that follows it.
-fn norm_and_rotation<'a>(scene: &'a Scene) -> Option<(&'a Node, &'a Node)> {
+fn norm_and_rotation(scene: &Scene) -> Option<(&Node, &Node)> {
     let graph = scene.graph();
     let turns = |site: &Site| matches!(graph[*site].op, Op::Rope(_));
     match scene.op() {

@@ -136,7 +136,9 @@ fn bias_missing(scene: &Scene) -> Vec<Variant> {
         if !channels.is_empty() && channels.len() < bias.len() {
             let words = format!("no bias in channels {}", crate::diagnose::finding::ranges(&channels));
             let mut partial = bias;
-            channels.iter().for_each(|channel| partial[*channel] = 0.0);
+            for channel in channels {
+                partial[channel] = 0.0;
+            }
             variants.push(Variant::new(words, Edit::Bias(Some(Vector::Other(partial.into())))));
         }
     }

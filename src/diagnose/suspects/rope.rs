@@ -219,12 +219,17 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     let words = if to == 0 {
         format!("positions start again at 0 with token {at}")
     } else {
-        format!("positions shifted by {:+} from token {at} on", to - at as i64)
+        format!("positions shifted by {:+} from token {at} on", to - place(at))
     };
     vec![
         with(words, Field::Places(Places::From { at, to })),
         with(format!("from token {at} on positions stay at {to}"), Field::Places(Places::Stuck { at, to })),
     ]
+}
+
+/// A position, which a mistake may move below 0.
+fn place(position: usize) -> i64 {
+    i64::try_from(position).expect("positions are far below i64's end")
 }
 
 /// What a decode step may be given for a position, where the dump does not tell.
@@ -234,7 +239,7 @@ fn usual_positions(scene: &Scene) -> Vec<Variant> {
     }
     let at = scene.first;
     let given = |to: i64| with(format!("token {at} stands at position {to}"), Field::Places(Places::From { at, to }));
-    vec![given(0), given(at as i64 - 1), given(at as i64 + 1)]
+    vec![given(0), given(place(at) - 1), given(place(at) + 1)]
 }
 
 /// The position from which on it shows, if it shows at each.

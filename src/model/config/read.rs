@@ -66,8 +66,9 @@ impl<'a> Reader<'a> {
         let file = self.file.to_owned();
         match self.get("model_type") {
             None => Err(ConfigError::NoModelType { file }),
-            Some(Value::String(name)) => Family::named(name)
-                .ok_or_else(|| ConfigError::Family { file, found: name.escape_debug().to_string() }),
+            Some(Value::String(name)) => {
+                Family::named(name).ok_or_else(|| ConfigError::Family { file, found: name.escape_debug().to_string() })
+            }
             Some(other) => Err(self.wrong("model_type", other, "a string")),
         }
     }

@@ -15,11 +15,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
-    let rope = if family.rope {
-        Some(rope::read(reader, family, types.as_deref(), positions, head_dim)?)
-    } else {
-        None
-    };
+    let rope =
+        if family.rope { Some(rope::read(reader, family, types.as_deref(), positions, head_dim)?) } else { None };
     let norm = Norm {
         form: family.norm.form,
         eps: reader.number(keys.eps, defaults.eps, 0.0)? as f32,
@@ -145,7 +142,9 @@ impl Mlps {
         };
         let feed = Feed { width, act: reader.activation(keys.act, defaults.act)?, bias: on(reader, family.mlp_bias)? };
         let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
-        let Some(row) = family.experts else { return Ok(Self { dense, sparse: None, step: 1, dense_layers: Vec::new() }) };
+        let Some(row) = family.experts else {
+            return Ok(Self { dense, sparse: None, step: 1, dense_layers: Vec::new() });
+        };
         let (names, default) = row.count;
         let key = names.iter().copied().find(|key| reader.has(key)).unwrap_or(names[0]);
         let count = reader.size(key, default, MOST_LAYERS)?;

@@ -10,11 +10,7 @@ const FULL: &str = "full_attention";
 const SLIDING: &str = "sliding_attention";
 
 /// What `layer_types` says of each layer: whether it has a window. `None` when the file does not say.
-pub(super) fn layer_types(
-    reader: &Reader,
-    family: &Family,
-    layers: usize,
-) -> Result<Option<Vec<bool>>, ConfigError> {
+pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Result<Option<Vec<bool>>, ConfigError> {
     let Some(value) = reader.get("layer_types") else { return Ok(None) };
     let Some(names) = value.as_array() else { return Err(reader.wrong("layer_types", value, "a list of strings")) };
     if names.len() != layers {

@@ -27,11 +27,8 @@ const PATHS: &[(Role, &str)] = &[
     (Role::FinalNorm, "transformer.ln_f"),
 ];
 
-const NAMES: Names = Names {
-    layers: "transformer.h",
-    paths: &[PATHS],
-    modules: &[(Role::OProj, "attn"), (Role::DownProj, "mlp")],
-};
+const NAMES: Names =
+    Names { layers: "transformer.h", paths: &[PATHS], modules: &[(Role::OProj, "attn"), (Role::DownProj, "mlp")] };
 
 const fn conv1d(of: &'static str, at: &'static [&'static str]) -> Stored {
     Stored { of, at, view: View::Transposed }

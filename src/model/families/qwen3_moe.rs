@@ -29,7 +29,7 @@ pub(super) const fn experts(of: &'static str, at: &'static [&'static str], part:
 
 pub(super) const QWEN3_MOE: Family = Family {
     name: "qwen3_moe",
-    reads: &["use_sliding_window"],
+    reads: &["use_sliding_window", "max_window_layers"],
     defaults: Defaults {
         hidden_size: 2048,
         intermediate_size: Some(6144),

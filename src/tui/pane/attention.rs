@@ -180,13 +180,13 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
     let parts = parts(inside, app);
     super::put(buffer, parts.numbers, numbers(page, app));
     large(buffer, parts.heatmap, parts.labels, page, app);
-    if let Some(area) = parts.beside {
-        if let Some(Page::Attention(beside)) = super::page(buffer, area, &app.panes.attention.beside, app) {
-            let whose = page.against.map_or("", Witness::name);
-            large(buffer, area, parts.labels, beside, app);
-            let x = area.x.saturating_sub(parts.labels.0);
-            buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
-        }
+    if let Some(area) = parts.beside
+        && let Some(Page::Attention(beside)) = super::page(buffer, area, &app.panes.attention.beside, app)
+    {
+        let whose = page.against.map_or("", Witness::name);
+        large(buffer, area, parts.labels, beside, app);
+        let x = area.x.saturating_sub(parts.labels.0);
+        buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
     }
     keys(buffer, parts.keys, page, app);
     small(buffer, &parts, page, app);
