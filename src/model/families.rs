@@ -8,6 +8,7 @@ mod gemma2;
 mod gpt2;
 mod llama;
 mod mistral;
+mod mixtral;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
@@ -195,6 +196,7 @@ impl Family {
     pub const ALL: &'static [&'static Self] = &[
         &llama::LLAMA,
         &mistral::MISTRAL,
+        &mixtral::MIXTRAL,
         &qwen2::QWEN2,
         &qwen3::QWEN3,
         &gemma2::GEMMA2,
