@@ -56,6 +56,8 @@ pub struct Dump {
     steps: Vec<usize>,
     spare: Vec<Unmatched>,
     unneeded: Vec<Unmatched>,
+    /// Tensors whose sizes say that another number of experts was chosen.
+    set_aside: Vec<Unmatched>,
     unmatched: Vec<Unmatched>,
     id_tensors: Vec<(usize, String)>,
     ids: Option<Ids>,
@@ -86,6 +88,7 @@ impl Dump {
             steps: Vec::new(),
             spare: matched.spare,
             unneeded: Vec::new(),
+            set_aside: Vec::new(),
             unmatched: matched.unmatched,
             id_tensors: matched.id_tensors,
             ids: None,
@@ -145,13 +148,18 @@ impl Dump {
 
     /// Tensors that were understood and not needed, and why.
     pub fn unused(&self) -> Vec<&Unmatched> {
-        self.spare.iter().chain(&self.unneeded).collect()
+        self.spare.iter().chain(&self.unneeded).chain(&self.set_aside).collect()
     }
 
     /// What a user should know about how the dump is read.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
         notes.extend(self.settled.lock().unwrap_or_else(PoisonError::into_inner).notes.iter().cloned());
+        if let Some(first) = self.set_aside.first() {
+            let (count, reason) = (self.set_aside.len(), first.reason.as_deref().unwrap_or_default());
+            let more = if count > 1 { format!("; {} more like it", count - 1) } else { String::new() };
+            notes.push(format!("{} {reason}, so it is not compared{more}", error::shown(&first.name)));
+        }
         if !self.unmatched.is_empty() {
             let names: Vec<String> = self.unmatched.iter().take(3).map(|u| error::shown(&u.name)).collect();
             let more = if self.unmatched.len() > names.len() { ", ..." } else { "" };

@@ -136,7 +136,8 @@ fn code(path: &Path) -> Vec<(usize, String)> {
 fn only_its_row_names_a_family() {
     // What a suspect tells people says who made the mistake and whose convention it is; it decides nothing.
     const TOLD: [&str; 4] = ["seen:", "cause:", "symptom:", "fix:"];
-    // llama.cpp is a program, and a reader of its dumps may name it.
+    // Programs that readers of their dumps name, and the published name of a RoPE scaling.
+    const NOT_FAMILIES: [&str; 5] = ["llama.cpp", "llama2.c", "llama_cpp", "llama-cpp", "llama3"];
     const FAMILIES: [&str; 9] =
         ["llama", "mistral", "mixtral", "qwen", "gemma", "gpt2", "gpt_neox", "olmo", "deepseek"];
     let mut wrong = Vec::new();
@@ -149,8 +150,7 @@ fn only_its_row_names_a_family() {
             name.contains("diagnose/suspects") && TOLD.iter().any(|field| line.trim_start().starts_with(field))
         };
         for (number, line) in code(&path).into_iter().filter(|(_, line)| !told(line)) {
-            let line =
-                line.replace("llama.cpp", "").replace("llama2.c", "").replace("llama_cpp", "").replace("llama-cpp", "");
+            let line = NOT_FAMILIES.iter().fold(line, |line, name| line.replace(name, ""));
             if let Some(family) = FAMILIES.iter().find(|family| line.contains(*family)) {
                 wrong.push(format!("{name}:{number}: {family}"));
             }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::Dump;
 use super::error::Error;
 use super::plan::{Planned, Unmatched, expected};
-use super::shape::{Fit, Frame, Rows, readings};
+use super::shape::{Fit, Frame, Kind, Rows, Wanted, readings};
 
 impl Dump {
     /// Fixes the ids: `steps` tokens in each forward. Refuses a tensor whose shape fits no reading.
@@ -40,7 +40,7 @@ impl Dump {
         mut misfit: impl FnMut(&Planned, Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut planned = Vec::new();
-        let mut unneeded = Vec::new();
+        let (mut unneeded, mut set_aside) = (Vec::new(), Vec::new());
         for named in &self.named {
             let Some(frame) = frame(named.forward, steps, false) else {
                 let reason = format!("forward {} was not run", named.forward);
@@ -55,7 +55,17 @@ impl Dump {
             let first = match self.fitted(named, frame) {
                 Ok(first) => first,
                 Err(error) => {
-                    misfit(named, error)?;
+                    if let Some(slots) = self.other_slots(named, frame) {
+                        let reason = format!(
+                            "holds {slots} {} for each token, where the model chooses {}",
+                            if slots == 1 { "expert" } else { "experts" },
+                            named.wanted.heads
+                        );
+                        let (name, shape) = (named.name.clone(), named.stored.clone());
+                        set_aside.push(Unmatched { name, shape, reason: Some(reason), guesses: Vec::new() });
+                    } else {
+                        misfit(named, error)?;
+                    }
                     continue;
                 }
             };
@@ -69,6 +79,7 @@ impl Dump {
         }
         self.planned = planned;
         self.unneeded = unneeded;
+        self.set_aside = set_aside;
         self.steps = steps.to_vec();
         self.settled = Mutex::default();
         self.index();
@@ -101,6 +112,18 @@ impl Dump {
             ),
         };
         Err(self.tensor_error(&named.name, problem))
+    }
+
+    /// How many experts a tensor has values of for each token, where the model chooses another number. Such values have no
+    /// counterpart; the router, of which every expert has a value, still shows who chooses otherwise.
+    fn other_slots(&self, named: &Planned, frame: Frame) -> Option<usize> {
+        let [.., slots, width] = *named.stored.as_slice() else { return None };
+        if named.wanted.kind != Kind::Slots || width != named.wanted.channels || slots == named.wanted.heads {
+            return None;
+        }
+        let wanted = Wanted { heads: slots, ..named.wanted };
+        let Fit::Readings(found) = readings(&named.stored, named.flat, &wanted, frame, self.batch) else { return None };
+        found.iter().any(|reading| matches!(reading.holds, Rows::All | Rows::Joined)).then_some(slots)
     }
 
     pub(super) fn tensor_error(&self, name: &str, problem: String) -> Error {

@@ -99,7 +99,8 @@ impl Answer {
         let mut wrong = Vec::new();
         // What is named has to be right, whatever else is not; several ways to say it are one class.
         for class in found.iter().filter(|class| !class.is_empty()) {
-            let right = class.iter().any(|(id, _)| *id == "unknown" || wanted.contains(id));
+            let right =
+                class.iter().any(|(id, _)| *id == "unknown" || wanted.iter().any(|wanted| case.is_fair(id, wanted)));
             if !right {
                 wrong.push(format!("{} is accused", class[0].0));
             }
@@ -116,8 +117,8 @@ impl Answer {
             return wrong;
         }
         for wanted in wanted {
-            let first = found.iter().filter_map(|class| class.first()).find(|(id, _)| *id == wanted);
-            let tied = found.iter().flatten().any(|(id, _)| *id == wanted);
+            let first = found.iter().filter_map(|class| class.first()).find(|(id, _)| case.is_fair(id, wanted));
+            let tied = found.iter().flatten().any(|(id, _)| case.is_fair(id, wanted));
             match first {
                 _ if case.expect.precision != "float32" && tied => {}
                 None => wrong.push(format!("{wanted} is not named first: {found:?}")),

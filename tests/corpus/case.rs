@@ -28,6 +28,9 @@ pub(crate) struct Expect {
     pub(crate) bug: String,
     #[serde(default)]
     pub(crate) suspect: String,
+    /// Suspects that compute the same numbers.
+    #[serde(default)]
+    pub(crate) fair: Vec<String>,
     /// Its error over the largest clean error of that op.
     pub(crate) ratio: Option<f64>,
     #[serde(default)]
@@ -71,6 +74,11 @@ impl Case {
     /// The mistakes to be named, in the order of the program; empty where there is none.
     pub(crate) fn suspects(&self) -> Vec<&str> {
         self.expect.suspect.split('+').filter(|suspect| !suspect.is_empty()).collect()
+    }
+
+    /// Whether naming `id` says what `wanted` says.
+    pub(crate) fn is_fair(&self, id: &str, wanted: &str) -> bool {
+        id == wanted || self.suspects().contains(&wanted) && self.expect.fair.iter().any(|fair| fair == id)
     }
 
     /// Whether the mistake is below the noise that comes in: it is located, and need not be told from others.

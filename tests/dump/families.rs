@@ -112,6 +112,26 @@ fn experts_are_read_in_every_layout() {
     }
 }
 
+/// An engine that chooses another number of experts has values that nothing of ours stands against: the rest is read.
+#[test]
+fn another_number_of_experts_is_set_aside() {
+    let graph = graph_of("qwen3_moe");
+    let original = made_up(&graph, &[7, 1, 99]);
+    let (up, router) = (at(&graph, 0, A::ExpertUp), at(&graph, 0, A::Routing));
+    let x = original.get(graph.name(up));
+    for slots in [1, 3] {
+        let chosen: Vec<usize> = (0..slots).map(|slot| slot % x.shape()[1]).collect();
+        let tensors = vec![
+            (graph.name(up).into(), x.select(Axis(1), &chosen)),
+            (graph.name(router).into(), original.get(graph.name(router)).clone()),
+        ];
+        let (dump, _written) = Tensors { tensors, metadata: original.metadata.clone() }.bound(&graph);
+        assert!(dump.planned(0, up).is_none() && dump.planned(0, router).is_some(), "{}", dump.plan());
+        let noted = dump.notes().iter().any(|note| note.contains("where the model chooses 2, so it is not compared"));
+        assert!(noted && dump.unused().len() == 1, "{:?}", dump.notes());
+    }
+}
+
 /// ggml has the slots in the order in which the router chose the experts, and says which they are.
 #[test]
 fn slots_of_ggml_are_sorted_by_expert() {

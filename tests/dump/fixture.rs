@@ -28,7 +28,7 @@ pub(crate) struct Written {
 pub(crate) const TINY: &[&str] = &["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
 
 /// Models of other blocks.
-pub(crate) const OTHERS: &[&str] = &["gemma2", "gpt2", "qwen3_moe", "qwen3_moe_plain"];
+pub(crate) const OTHERS: &[&str] = &["gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain"];
 
 pub(crate) fn tiny(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/tiny").join(name)

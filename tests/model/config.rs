@@ -312,7 +312,11 @@ fn sizes_are_checked() {
 
 #[test]
 fn other_files_and_models_are_refused() {
-    check("bloom", json!({}), &["model_type `bloom`", "llama, mistral, qwen2, qwen3"]);
+    check(
+        "bloom",
+        json!({}),
+        &["model_type `bloom`", "layerstep runs llama, mistral, mixtral, qwen2, qwen3, gemma2, gpt2 and qwen3_moe"],
+    );
     check("t5", json!({}), &["model_type `t5`"]);
     check("llama", json!({"model_type": "-"}), &["no `model_type`"]);
     check("llama", json!({"model_type": 3}), &["model_type", "a string"]);

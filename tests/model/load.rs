@@ -318,6 +318,7 @@ fn the_tiny_models_load_at_once() {
         ("qwen3", "f32", 3),
         ("gemma2", "bf16", 4),
         ("gpt2", "f32", 3),
+        ("mixtral", "bf16", 2),
         ("qwen3_moe", "bf16", 3),
         ("qwen3_moe_plain", "bf16", 3),
     ] {

@@ -19,7 +19,12 @@ pub(super) const MIXTRAL: Family = Family {
     names: &NAMES,
     stored: &[
         Stored { of: "mlp.gate.weight", at: &["block_sparse_moe.gate.weight", "mlp.gate.weight"], view: View::Whole },
-        experts("mlp.experts.gate.weight", &["block_sparse_moe.experts.{}.w1.weight", "mlp.experts.gate_up_proj"], 0, 2),
+        experts(
+            "mlp.experts.gate.weight",
+            &["block_sparse_moe.experts.{}.w1.weight", "mlp.experts.gate_up_proj"],
+            0,
+            2,
+        ),
         experts("mlp.experts.up.weight", &["block_sparse_moe.experts.{}.w3.weight", "mlp.experts.gate_up_proj"], 1, 2),
         experts("mlp.experts.down.weight", &["block_sparse_moe.experts.{}.w2.weight", "mlp.experts.down_proj"], 0, 1),
     ],

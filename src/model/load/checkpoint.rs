@@ -153,7 +153,7 @@ fn beside(dir: &Path) -> String {
         ("adapter_model.safetensors", "a LoRA adapter, which must be merged into its base model first"),
         (
             "consolidated.safetensors",
-            "weights under Mistral's own names; the Hugging Face version of the repository is wanted",
+            "weights under its makers' own names; the Hugging Face version of the repository is wanted",
         ),
         ("pytorch_model.bin", "PyTorch weights; load them with transformers and save them with save_pretrained"),
         (
