@@ -81,10 +81,10 @@ impl Answer {
     }
 
     /// What is named first where this suspect is wanted: id, share of the error explained, residual.
-    pub(crate) fn cause(&self, wanted: &str) -> Option<(&str, f64, f64)> {
+    pub(crate) fn cause(&self, case: &Case, wanted: &str) -> Option<(&str, f64, f64)> {
         let divergences = self.document["divergences"].as_array().into_iter().flatten();
         let mut first = divergences.filter_map(|divergence| divergence["suspects"].get(0));
-        let suspect = first.find(|suspect| suspect["id"] == wanted)?;
+        let suspect = first.find(|suspect| suspect["id"].as_str().is_some_and(|id| case.is_fair(id, wanted)))?;
         Some((
             suspect["id"].as_str()?,
             contract::number(&suspect["explained"])?,

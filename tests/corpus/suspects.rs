@@ -17,7 +17,7 @@ pub(crate) fn table(answers: &[(&Case, Answer)]) -> String {
         let plain = |(case, _): &&(&Case, Answer)| case.suspects() == [id] && !case.is_small() && !case.is_one_by_one();
         let rank = |(case, answer): &&(&Case, Answer)| {
             let coarse = case.expect.precision != "float32" || case.expect.coverage != "all";
-            let named = answer.cause(id).is_some();
+            let named = answer.cause(case, id).is_some();
             (!named, coarse, case.expect.bug != id, case.candidate.is_none(), case.name.clone())
         };
         let Some((case, answer)) = answers.iter().filter(plain).min_by_key(rank) else { continue };
@@ -29,7 +29,7 @@ pub(crate) fn table(answers: &[(&Case, Answer)]) -> String {
 fn line(id: &str, case: &Case, answer: &Answer) -> String {
     let dump = format!("{}, {}", case.model_name(), case.expect.precision.replace("float", "f"));
     let located = format!("`{}`", answer.located());
-    let Some((named, explained, residual)) = answer.cause(id) else {
+    let Some((named, explained, residual)) = answer.cause(case, id) else {
         return format!("| {} | {dump} | {located} | - | - | - |", case.expect.bug);
     };
     // Digits of noise differ from machine to machine: the power of ten above it does not.
