@@ -136,8 +136,9 @@ fn code(path: &Path) -> Vec<(usize, String)> {
 fn only_its_row_names_a_family() {
     // What a suspect tells people says who made the mistake and whose convention it is; it decides nothing.
     const TOLD: [&str; 4] = ["seen:", "cause:", "symptom:", "fix:"];
-    // Programs that readers of their dumps name, and the published name of a RoPE scaling.
-    const NOT_FAMILIES: [&str; 5] = ["llama.cpp", "llama2.c", "llama_cpp", "llama-cpp", "llama3"];
+    // Programs that readers of their dumps name, a module's path, and published names of a RoPE scaling and of a setting.
+    const NOT_FAMILIES: [&str; 7] =
+        ["llama.cpp", "llama2.c", "llama_cpp", "llama-cpp", "llama3", "gpt_neox_layers_", "is_llama_config"];
     const FAMILIES: [&str; 9] =
         ["llama", "mistral", "mixtral", "qwen", "gemma", "gpt2", "gpt_neox", "olmo", "deepseek"];
     let mut wrong = Vec::new();

@@ -58,7 +58,7 @@ fn heads_in_numbers_are_those_of_pytorch() {
         for forward in [0, 2] {
             let mut debugger = tiny_session(name);
             finish_forward(&mut debugger, forward);
-            for layer in 0..3 {
+            for layer in 0..model.graph.layers() {
                 let probs = reference.read(site(&model, layer, Role::Probs), forward, &model.graph);
                 let seen = model.spec.layers[layer].attn.window;
                 let window = seen.unwrap_or(usize::MAX);

@@ -54,7 +54,7 @@ fn it_is_what_the_logits_say() {
 fn nothing_is_changed_without_patches() {
     for name in TINY {
         let mut debugger = alone(name);
-        for (forward, place) in [(0, "embed_tokens"), (0, "1.probs"), (0, "lm_head"), (1, "2.mlp"), (1, "lm_head")] {
+        for (forward, place) in [(0, "embed_tokens"), (0, "1.probs"), (0, "lm_head"), (1, "1.mlp"), (1, "lm_head")] {
             finish(&mut debugger, forward);
             go(&mut debugger, place);
             let found = effect(&mut debugger);
