@@ -7,7 +7,7 @@ use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::suspects::search::{Accused, search};
 use super::witnesses::{CANDIDATE, REFERENCE};
-use crate::engine::{Class, Graph};
+use crate::engine::{Class, Graph, Product};
 
 /// The verdict, its sentence, and every independent divergence in program order.
 pub(super) fn conclude(
@@ -137,10 +137,12 @@ fn ties(findings: &[&Finding]) -> Vec<usize> {
 fn merged(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind)> {
     let mut merged: Vec<((usize, Kind, Class), Divergence)> = Vec::new();
     for (role, finding) in found {
-        // Ops that share their code in any engine: a mistake in one is in the other.
+        // Ops that share their code in any engine, and have no matrices of their own: a mistake in one is in the other.
         let class = match graph.class(finding.site) {
-            Class::Role(role) => Class::Role(role.of_queries()),
-            alone @ Class::Node(_) => alone,
+            Class::Role(role) if graph[finding.site].op.facts().product == Product::No => {
+                Class::Role(role.of_queries())
+            }
+            other => other,
         };
         let what = (*role, finding.kind, class);
         if let Some((_, divergence)) = merged.iter_mut().find(|(known, _)| *known == what) {

@@ -9,6 +9,7 @@ use super::equivalent::is_query_or_key;
 use super::finding::{Finding, Harmless, Kind, ranges};
 use super::part::{Part, compare_parts};
 use super::precision::Precision;
+use super::suspects::search::Accused;
 use crate::dump::{self, Dump};
 use crate::engine::{Alteration, Compute, Graph, Keyed, LogitRows, Node, Run, Site, Value};
 use crate::model::Model;
@@ -34,18 +35,28 @@ pub(super) fn confirm(
     (precision, arithmetic): (Precision, &Arithmetic),
 ) -> Result<Option<String>, dump::Error> {
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.kind == Kind::Wrong).collect();
-    let alterations: Vec<Alteration> = wrong
-        .iter()
-        .filter_map(|finding| {
-            let suspect = finding.suspects.first()?;
-            Some(Alteration { sites: Arc::from(&suspect.sites[..]), edit: suspect.edit.clone()? })
-        })
-        .collect();
-    let (Some(first), false) = (wrong.first(), alterations.is_empty()) else { return Ok(None) };
+    let (Some(first), false) = (wrong.first(), alterations(&wrong, 0).is_empty()) else { return Ok(None) };
     let other_layout = findings.iter().any(|finding| matches!(finding.harmless, Some(Harmless::Permuted(_))));
     let from = (first.step, first.site);
-    let found = run(model, dump, (ids, steps), from, &alterations, (precision, arithmetic), other_layout)?;
+    let found = run(model, dump, (ids, steps), from, &wrong, (precision, arithmetic), other_layout)?;
     Ok(Some(found.sentence(&switched_on(&wrong, &model.graph))))
+}
+
+/// The mistakes of a forward. One that is found again in a later forward is made there as it is found there: positions
+/// that are stuck are shifted by more each time.
+fn alterations(wrong: &[&Finding], forward: usize) -> Vec<Alteration> {
+    let mut made: Vec<&Accused> = Vec::new();
+    for finding in wrong {
+        let Some(suspect) = finding.suspects.first().filter(|suspect| suspect.edit.is_some()) else { continue };
+        match made.iter_mut().find(|known| known.id == suspect.id && known.sites == suspect.sites) {
+            Some(known) if finding.step <= forward => *known = suspect,
+            Some(_) => {}
+            None => made.push(suspect),
+        }
+    }
+    let alteration =
+        |suspect: &Accused| Some(Alteration { sites: Arc::from(&suspect.sites[..]), edit: suspect.edit.clone()? });
+    made.into_iter().filter_map(alteration).collect()
 }
 
 fn run(
@@ -53,7 +64,7 @@ fn run(
     dump: &Dump,
     (ids, steps): (&[u32], &[usize]),
     from: (usize, Site),
-    alterations: &[Alteration],
+    wrong: &[&Finding],
     (precision, arithmetic): (Precision, &Arithmetic),
     other_layout: bool,
 ) -> Result<Confirmation, dump::Error> {
@@ -61,9 +72,6 @@ fn run(
     let start =
         |nudge| Run::with_compute(Arc::clone(model), &ids[..steps[0]], LogitRows::All, Compute { nudge, ..compute });
     let (mut right, mut altered, mut again): (Run, Run, Run) = (start(None), start(None), start(Some(1)));
-    for run in [&mut altered, &mut again] {
-        run.alter(alterations.to_vec());
-    }
     let mut found = Confirmation::default();
     let (mut fed, mut behind) = (0, false);
     for (forward, tokens) in steps.iter().enumerate() {
@@ -71,6 +79,9 @@ fn run(
             for run in [&mut right, &mut altered, &mut again] {
                 run.begin_forward(&ids[fed..fed + tokens]);
             }
+        }
+        for run in [&mut altered, &mut again] {
+            run.alter(alterations(wrong, forward));
         }
         fed += tokens;
         while let Some(site) = altered.next() {

@@ -3,6 +3,8 @@
 use layerstep::diagnose::Verdict;
 use layerstep::diagnose::suspects::all;
 use layerstep::diagnose::suspects::switch::{alterations, find};
+use layerstep::engine::{Alteration, Edit, Field, Role, Site};
+use layerstep::model::op::Places;
 use layerstep::ops::Rounding;
 
 use crate::coverages::blocks;
@@ -99,5 +101,34 @@ fn a_mistake_is_named_over_a_span() {
         let (_, altered) = alterations(&subject.model, suspect, &[1], Some(way)).expect("it can be made");
         let dump = blocks(&subject.altered(Rounding::None, altered, |_, _| ()), &subject.model.graph);
         assert_eq!(named(&subject, &dump), (Verdict::Diverged, vec![expected.to_vec()]), "{model}: {id} {way}");
+    }
+}
+
+/// Queries and keys have matrices of their own: what is wrong with both is said of both.
+#[test]
+fn a_mistake_of_several_matrices_is_said_of_each() {
+    let ids = prefill("llama_bias").ids();
+    let subject = Subject::fed("llama_bias", ids.clone(), vec![ids.len()]);
+    let wrong: Vec<Site> = [Role::QProj, Role::KProj, Role::VProj].map(|role| subject.site(1, role)).to_vec();
+    let altered = vec![Alteration { sites: wrong.clone().into(), edit: Edit::Bias(None) }];
+    let report = subject.report(None, Some(&subject.altered(Rounding::None, altered, |_, _| ())), Format::Safetensors);
+    let found: Vec<&str> = report.divergences.iter().map(|divergence| divergence.name.as_str()).collect();
+    let graph = &subject.model.graph;
+    assert_eq!(found, wrong.iter().map(|site| graph.name(*site)).collect::<Vec<_>>());
+}
+
+/// Positions that are wrong in each decode step: the run with the mistakes makes them as each step has them.
+#[test]
+fn the_proof_makes_the_mistake_of_each_step() {
+    let ids = prefill("llama").ids()[..TOKENS].to_vec();
+    let subject = Subject::fed("llama", ids, vec![TOKENS - 3, 1, 1, 1]);
+    let at = TOKENS - 3;
+    for places in [Places::From { at, to: 5 }, Places::From { at, to: 0 }, Places::Stuck { at, to: 4 }] {
+        let sites = [Role::QRope, Role::KRope].map(|role| subject.site(1, role)).to_vec();
+        let altered = vec![Alteration { sites: sites.into(), edit: Edit::Set(Field::Places(places)) }];
+        let dump = subject.altered(Rounding::None, altered, |_, _| ());
+        let report = subject.report(None, Some(&dump), Format::Safetensors);
+        let proven = |note: &String| note.contains("kv_cache_position") && note.contains("our engine gives all ");
+        assert!(report.notes.iter().any(proven), "{places:?}: {:?}", report.notes);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use layerstep::diagnose::{Report, Witnesses, walk};
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::{Alteration, Compute, LogitRows, Run};
+use layerstep::engine::{Alteration, Compute, LogitRows, Role, Run, Site};
 use layerstep::formats::{write_npy, write_npz, write_safetensors};
 use layerstep::model::Model;
 use layerstep::ops::Rounding;
@@ -93,6 +93,11 @@ impl Subject {
     /// A model of its own.
     pub(crate) fn with(model: Model, ids: Vec<u32>, steps: Vec<usize>) -> Self {
         Self { model: Arc::new(model), ids, steps }
+    }
+
+    /// The op that plays a role in a layer.
+    pub(crate) fn site(&self, layer: usize, role: Role) -> Site {
+        self.model.graph.in_layer(layer, role).expect("the layer has one")
     }
 
     /// What the walk over a reference and a candidate reports.
