@@ -39,7 +39,10 @@ impl<T: Real> Cache<T> {
         let Some(kept) = self.kept.get_mut(&site) else { return };
         let rows = Arc::make_mut(&mut kept.rows);
         for row in value.axis_iter(Axis(kept.row_axis)) {
-            rows.extend(row.iter());
+            // By lanes, which are contiguous: an iterator over any number of axes is ten times slower.
+            for lane in row.rows() {
+                rows.extend(lane.iter());
+            }
         }
     }
 

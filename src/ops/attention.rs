@@ -104,10 +104,10 @@ pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, how: &Scoring, rou
         if let Some(limit) = how.cap {
             cap_in_place(words, limit, rounding);
         }
-        for ((query, key), score) in out.indexed_iter_mut() {
-            if !how.mask.allows(query, key) {
-                *score = T::neg_infinity();
-            }
+        for (query, mut row) in out.outer_iter_mut().enumerate() {
+            let seen = how.mask.seen(query, row.len());
+            row.slice_mut(s![..seen.start]).fill(T::neg_infinity());
+            row.slice_mut(s![seen.end..]).fill(T::neg_infinity());
         }
     });
     out

@@ -145,7 +145,8 @@ impl Worker {
         thread::Builder::new().name("debugger".to_string()).spawn(move || {
             for request in inbox {
                 // The screen is gone when nobody hears us: the loop then ends with its inbox.
-                serve(&mut backend, request, &flag, &mut |reply| drop(outbox.send(reply)));
+                // On a thread of the pool: outside it, this one would be woken after every op.
+                rayon::scope(|_| serve(&mut backend, request, &flag, &mut |reply| drop(outbox.send(reply))));
             }
         })?;
         Ok(Self { requests, replies, interrupt })
