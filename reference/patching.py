@@ -5,7 +5,7 @@
     python patching.py --check         # make them again and compare
 
 A file holds the last token's logits of each case after the 13 tokens of the tiny model's prompt, and, under `NAME@1`,
-after one more token, which is fed with the cache. tests/patch.rs has the commands that stand for the cases.
+after one more token, which is fed with the cache. tests/debugger/patch.rs has the commands that stand for the cases.
 """
 
 import argparse

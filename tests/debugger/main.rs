@@ -1,0 +1,11 @@
+//! The debugger without a screen: commands in, views out.
+
+mod commands;
+mod export;
+mod expression;
+mod pages;
+mod patch;
+mod reload;
+#[path = "../support/mod.rs"]
+mod support;
+mod why;

@@ -1,0 +1,174 @@
+//! Dumps in which nothing is wrong accuse nobody, whatever they are called, hold, and were computed in.
+
+use std::sync::Arc;
+
+use layerstep::diagnose::{Report, Status, Verdict};
+use layerstep::engine::Graph;
+use layerstep::ops::Rounding;
+
+use super::subject::{Format, Subject};
+use super::{coverages, layouts};
+use crate::fixture::{OTHERS, TINY, Tensors, graph_of, prefill, reference};
+use crate::namings;
+
+type Rewrite = fn(&Tensors, &Arc<Graph>) -> Tensors;
+type Coverage = fn(&Tensors, &Graph) -> Tensors;
+
+const COVERAGES: &[(&str, Coverage)] = &[
+    ("all", coverages::all),
+    ("blocks", coverages::blocks),
+    ("every second block", coverages::second_blocks),
+    ("a block and the logits", coverages::middle_block_and_logits),
+    ("logits", coverages::logits),
+    ("attention", coverages::attention),
+    ("the last row and the cache", coverages::last_rows),
+    ("the last row", coverages::last_rows_only),
+];
+
+const NAMINGS: &[(&str, Rewrite)] = &[
+    ("ggml", namings::ggml),
+    ("TransformerLens", namings::transformer_lens),
+    ("hidden states", namings::hidden_states),
+    ("after_layer_N", namings::after_layers),
+];
+
+const LAYOUTS: &[(&str, Rewrite)] = &[
+    ("masked by -inf", layouts::masked_by_infinity),
+    ("masked by the least f32", layouts::masked_by_the_least),
+    ("masked by -1e9", layouts::masked_by_a_large_number),
+    ("padded", layouts::padded),
+];
+
+/// Nothing is accused, and something was compared.
+#[track_caller]
+fn accuses_nobody(report: &Report, what: &str) {
+    assert!(report.verdict.agrees() && report.divergences.is_empty(), "{what}: {}", report.sentence);
+    let wrong = |status| matches!(status, Status::Bad | Status::Propagated);
+    let accused = report.activations.iter().find(|row| wrong(row.status));
+    assert!(accused.is_none(), "{what}: {accused:?}");
+    assert!(report.activations.iter().any(|row| row.status != Status::Missing), "{what}: nothing was compared");
+}
+
+/// The dump as reference.
+#[track_caller]
+fn check(subject: &Subject, dump: &Tensors, format: Format, what: &str) -> Report {
+    let report = subject.report(Some(dump), None, format);
+    accuses_nobody(&report, what);
+    report
+}
+
+#[test]
+fn whole_sessions_match() {
+    for name in TINY.iter().chain(OTHERS) {
+        let dump = reference(name);
+        let subject = Subject::of(name, &dump);
+        for report in [
+            subject.report(Some(&dump), None, Format::Safetensors),
+            subject.report(None, Some(&dump), Format::Safetensors),
+            subject.report(Some(&dump), Some(&dump), Format::Safetensors),
+        ] {
+            accuses_nobody(&report, name);
+            assert_eq!(report.verdict, Verdict::Match, "{name}: {}", report.sentence);
+            assert!(report.activations.iter().all(|row| row.status == Status::Ok), "{name}");
+        }
+    }
+}
+
+/// Every rewriting, of two of the models in turn.
+fn in_turn<'a, T>(table: &'a [(&'static str, T)]) -> impl Iterator<Item = (&'static str, &'static str, &'a T)> {
+    let models = |index: usize| [TINY[index % TINY.len()], TINY[(index + 2) % TINY.len()]];
+    table
+        .iter()
+        .enumerate()
+        .flat_map(move |(index, (what, rewrite))| models(index).map(move |model| (model, *what, rewrite)))
+}
+
+#[test]
+fn formats_change_nothing() {
+    let dump = prefill("llama");
+    let subject = Subject::of("llama", &dump);
+    let expected = subject.report(Some(&dump), None, Format::Safetensors);
+    for format in Format::ALL {
+        let report = check(&subject, &dump, format, &format!("{format:?}"));
+        assert_eq!(report.verdict, Verdict::Match, "{format:?}");
+        let errors = |report: &Report| report.activations.iter().map(|row| row.error.to_bits()).collect::<Vec<_>>();
+        assert_eq!(errors(&report), errors(&expected), "{format:?}");
+    }
+}
+
+#[test]
+fn names_change_nothing() {
+    for (model, naming, rename) in in_turn(NAMINGS) {
+        let dump = rename(&prefill(model), &graph_of(model));
+        let subject = Subject::of(model, &dump);
+        let report = check(&subject, &dump, Format::Safetensors, &format!("{model}, {naming}"));
+        assert_eq!(report.verdict, Verdict::Match, "{model}, {naming}");
+    }
+}
+
+#[test]
+fn parts_of_a_dump_are_enough() {
+    for (model, coverage, part) in in_turn(COVERAGES) {
+        let dump = part(&reference(model), &graph_of(model));
+        let report = check(&Subject::of(model, &dump), &dump, Format::Safetensors, &format!("{model}, {coverage}"));
+        assert_eq!(report.verdict, Verdict::Match, "{model}, {coverage}");
+    }
+}
+
+#[test]
+fn precisions_are_told_by_their_bits() {
+    for rounding in [Rounding::None, Rounding::Bf16, Rounding::F16] {
+        for (model, coverage, part) in in_turn(&COVERAGES[..6]) {
+            let subject = Subject::of(model, &prefill(model));
+            let dump = part(&subject.recorded(rounding, |_, _| ()), &subject.model.graph);
+            let what = format!("{model}, {coverage}, {rounding:?}");
+            let report = subject.report(None, Some(&dump), Format::Safetensors);
+            accuses_nobody(&report, &what);
+            let expected = if rounding == Rounding::None { Verdict::Match } else { Verdict::Rounding };
+            assert_eq!(report.verdict, expected, "{what}: {}", report.sentence);
+        }
+    }
+}
+
+/// A reference in f32 beside a candidate in bf16, and the other way round.
+#[test]
+fn two_precisions_agree() {
+    for (model, rounding) in [("llama", Rounding::Bf16), ("mistral", Rounding::F16), ("qwen3", Rounding::Bf16)] {
+        let dump = prefill(model);
+        let subject = Subject::of(model, &dump);
+        let coarse = subject.recorded(rounding, |_, _| ());
+        for (reference, candidate) in [(&dump, &coarse), (&coarse, &dump)] {
+            let report = subject.report(Some(reference), Some(candidate), Format::Safetensors);
+            accuses_nobody(&report, model);
+            assert_eq!(report.verdict, Verdict::Rounding, "{model}: {}", report.sentence);
+        }
+    }
+}
+
+#[test]
+fn masks_and_padding_change_nothing() {
+    for (model, layout, rewrite) in in_turn(LAYOUTS) {
+        let dump = rewrite(&prefill(model), &graph_of(model));
+        let subject = Subject::of(model, &dump);
+        let report = check(&subject, &dump, Format::Safetensors, &format!("{model}, {layout}"));
+        assert_eq!(report.verdict, Verdict::Match, "{model}, {layout}");
+    }
+}
+
+/// llama.cpp keeps the channels of queries and keys in an order of its own.
+#[test]
+fn another_order_of_channels_is_equivalent() {
+    let orders: [(&str, Rewrite); 2] =
+        [("side by side", layouts::pairs_side_by_side), ("twice apart", layouts::pairs_twice_apart)];
+    for model in ["llama", "qwen2"] {
+        for (order, rewrite) in orders {
+            let dump = rewrite(&prefill(model), &graph_of(model));
+            let what = format!("{model}, {order}");
+            let report = check(&Subject::of(model, &dump), &dump, Format::Safetensors, &what);
+            assert_eq!(report.verdict, Verdict::Rounding, "{what}: {}", report.sentence);
+            let equivalent = report.activations.iter().filter(|row| row.status == Status::Equivalent).count();
+            assert_eq!(equivalent, 3 * 4, "{what}");
+            assert!(report.sentence.contains("which changes nothing"), "{what}: {}", report.sentence);
+        }
+    }
+}
