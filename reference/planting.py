@@ -114,7 +114,7 @@ def _table() -> list[Bug]:
         Bug("final_norm_wrong_weight", "norm_wrong_weight", "final norm with the last layer's norm weight", ("model.norm",), EVERY, n.exchange_final_norm),
         Bug("final_norm_eps", "norm_eps", "final norm with another eps", ("model.norm",), EVERY, n.norm_eps("model.norm"), amount=0.3),
         Bug("logit_softcap", "logit_softcap", "logits capped by tanh", ("lm_head",), EVERY, w.cap_logits, amount=5.0),
-        Bug("logits_scaled", "unknown", "logits times a constant", ("lm_head",), EVERY, w.scale_logits, amount=1.5),
+        Bug("logits_scaled", "logit_scale", "logits times a constant", ("lm_head",), EVERY, w.scale_logits, amount=1.5),
         # norms
         Bug("norm_eps", "norm_eps", "another eps", NORM, EVERY, n.norm_eps(*NORM), amount=0.5),
         Bug("norm_offset_one", "norm_offset_one", "1 + weight", NORM, EVERY, n.offset_norm(*NORM)),

@@ -166,6 +166,11 @@ impl Edit {
         Self::Put(vec![Op::Sum { factors: vec![1.0] }])
     }
 
+    /// What it gives, times a constant.
+    pub fn times(factor: f64) -> Self {
+        Self::Then(Op::Sum { factors: vec![factor] })
+    }
+
     /// Changes `step`, which is of no use if this fails.
     ///
     /// # Errors

@@ -47,11 +47,20 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         seen: "llama.cpp #8197, unsloth #1218, ferrox #186",
         variants: knobs::logit_cap,
     },
+    Suspect {
+        id: "logit_scale",
+        summary: "logits are multiplied by a constant",
+        ops: &[A::LmHead, A::Logits],
+        symptom: "the order of logits is kept, all are too large or too small by one factor",
+        cause: "logit_scale or logits_scaling of another model, a temperature, or a table scaled in place that the head is tied to",
+        fix: "leave logits as the head gives them",
+        seen: "tensai #248, mistral.rs 308f27bd8, llama.cpp #21390",
+        variants: |scene| knobs::times(scene, knobs::constants_of(knobs::hidden(scene))),
+    },
 ];
 
 fn head_untied(scene: &Scene) -> Vec<Variant> {
-    let zeros = Edit::Then(Op::Sum { factors: vec![0.0] });
-    let mut variants = vec![Variant::new("a head of zeros", zeros)];
+    let mut variants = vec![Variant::new("a head of zeros", Edit::times(0.0))];
     let graph = scene.graph();
     let is_tied =
         |weight: &Weight| matches!(weight, Weight::Param(param) if graph.params()[param.index()].tied.is_some());
@@ -93,8 +102,8 @@ fn positions(scene: &Scene) -> Vec<Variant> {
                 };
                 Variant::new(words, Edit::From { position: scene.first, edit: Box::new(edit) })
             };
-            let zeros = Edit::Then(Op::Sum { factors: vec![0.0] });
-            shifts.into_iter().map(shifted).chain([Variant::new("zeros in the place of positions", zeros)]).collect()
+            let zeros = Variant::new("zeros in the place of positions", Edit::times(0.0));
+            shifts.into_iter().map(shifted).chain([zeros]).collect()
         }
         _ => Vec::new(),
     }

@@ -83,17 +83,38 @@ fn is_same(a: f64, b: f64) -> bool {
     (a / b - 1.0).abs() <= 1e-9
 }
 
+/// Constants that a width gives, with their names.
+pub(super) fn constants_of(width: usize) -> [(f64, &'static str); 4] {
+    let root = (width as f64).sqrt();
+    [
+        (root, "sqrt(hidden)"),
+        (bf16::from_f64(root).to_f64(), "sqrt(hidden) rounded to bf16"),
+        (root.recip(), "1 / sqrt(hidden)"),
+        (root * root, "hidden"),
+    ]
+}
+
+/// What an op gives, times one of some constants or the one that the dump has.
+pub(super) fn times<W: Into<String>>(scene: &Scene, constants: impl IntoIterator<Item = (f64, W)>) -> Vec<Variant> {
+    let named =
+        constants.into_iter().map(|(constant, name)| (constant, format!("times {}, {constant:.4}", name.into())));
+    let told = || fit::factor(scene.dumped()?.iter().zip(scene.exact()?)).filter(|told| told.is_normal());
+    let told = told()
+        .map_or_else(Vec::new, |told| vec![fit::rounded(told, 1), fit::rounded(told, 2), fit::rounded(told, 3), told]);
+    let told =
+        told.into_iter().filter(|constant| !is_same(*constant, 1.0)).map(|told| (told, format!("times {told:.6}")));
+    named.chain(told).map(|(constant, words)| Variant::new(words, Edit::times(constant))).collect()
+}
+
+/// The width of the residual stream.
+pub(super) fn hidden(scene: &Scene) -> usize {
+    scene.graph().entering(0).map_or(0, |stream| width(&scene.graph()[stream]))
+}
+
 /// The factor of the embedding.
 pub(super) fn embed_factor(scene: &Scene) -> Vec<Variant> {
     let Op::Embed { factor: own, .. } = *scene.op() else { return Vec::new() };
-    let root = (scene.width() as f64).sqrt();
-    let rounded = bf16::from_f64(root).to_f64();
-    let constants = [
-        (root, "sqrt(hidden)"),
-        (rounded, "sqrt(hidden) rounded to bf16"),
-        (root.recip(), "1 / sqrt(hidden)"),
-        (root * root, "hidden"),
-    ];
+    let constants = constants_of(scene.width());
     let none = (Field::Factor(1.0), format!("as they are where the model multiplies by {own:.4}"));
     let times = |(constant, name): (f64, &str)| (Field::Factor(constant), format!("times {name}, {constant:.4}"));
     // A model's constant is one of f32.
@@ -196,7 +217,7 @@ pub(super) fn score_scale(scene: &Scene) -> Vec<Variant> {
     let Some((own, of_width, d)) = scale_of(scene) else { return Vec::new() };
     let Op::Scores(Scoring { groups, .. }) = scene.op() else { return Vec::new() };
     let (heads, layer) = (groups.len() as f64, scene.node().layer.unwrap_or(0) as f64);
-    let hidden = scene.graph().entering(0).map_or(0, |stream| width(&scene.graph()[stream])) as f64;
+    let hidden = hidden(scene) as f64;
     let plain = is_same(own, of_width);
     let name = if plain { "1 / sqrt(head_dim)".to_string() } else { format!("the model's {own:.6}") };
     let mut candidates = vec![
