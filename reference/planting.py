@@ -289,7 +289,7 @@ def _unnamed() -> list[Bug]:
         Bug("product_clipped", "unknown", "act(gate) * up clipped", ("mlp.act_mul",), EVERY, u.clip_product, amount=0.3),
         Bug("dropout_left_on", "unknown", "dropout of the block's output", ("",), EVERY, u.drop_out_block, amount=0.1),
         Bug("rope_odd_heads", "unknown", "every second query head turned by other angles", ROPE[:1], EVERY, r.rope_odd_heads),
-        Bug("rope_amplified", "unknown", "cos and sin times a constant", ROPE, EVERY, r.amplify, amount=1.2),
+        Bug("rope_amplified", "rope_attention_factor", "cos and sin times a constant", ROPE, EVERY, r.amplify, amount=1.2),
         Bug("prefix_seen", "unknown", "the first 4 tokens see each other", SCORES, FULL, u.see_prefix, instead=PROBS),
         Bug("head_temperature", "unknown", "the softmax of one head with a temperature", (PROBS,), EVERY, u.heat_head, amount=1.4),
         Bug("heads_exchanged", "unknown", "two heads exchanged", CONTEXT, EVERY, u.exchange_heads),

@@ -9,6 +9,9 @@ use crate::ops::{Frequencies, Pairs, Rounding};
 
 const ROPE: &[A] = &[A::QRope, A::KRope];
 
+/// By how much models lengthen their context with YaRN.
+const YARN: [f64; 6] = [2.0, 4.0, 8.0, 16.0, 32.0, 40.0];
+
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "kv_cache_position",
@@ -89,6 +92,18 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         fix: "rotate all channels of a head",
         seen: "pie #603, mlx-lm #1698, maxtext #4616, lmdeploy #3861",
         variants: partial,
+    },
+    Suspect {
+        id: "rope_attention_factor",
+        summary: "rotated queries and keys are multiplied by a constant",
+        ops: ROPE,
+        symptom: "every row turns as it should and is longer or shorter by one factor, scores by its square",
+        cause: "the attention factor of YaRN or LongRoPE (mscale) of another model, or of a scaling that is not in use",
+        fix: "rotate with cosines and sines as they are",
+        seen: "mobius #548, HF #47435, Megatron #1429, llama.cpp #17945, vLLM #27722",
+        variants: |scene| {
+            knobs::times(scene, YARN.map(|by| (0.1 * by.ln() + 1.0, format!("YaRN's factor for {by} contexts"))))
+        },
     },
     Suspect {
         id: "ref_inv_freq_low_precision",
