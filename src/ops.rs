@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod attention;
+mod exp;
 pub mod experts;
 pub mod heads;
 pub mod linear;

@@ -80,7 +80,7 @@ impl Real for f32 {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a loop over it becomes vector code only when it is inlined")]
     fn exponential(self) -> Self {
-        super::activation::exp(self)
+        super::exp::exp(self)
     }
     fn round_to(words: &mut [Self], format: Rounding) {
         match format {
