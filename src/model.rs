@@ -16,6 +16,7 @@ pub mod lower;
 pub mod op;
 pub mod role;
 pub mod spec;
+pub mod tensor;
 pub mod tokenizer;
 pub mod weights;
 
@@ -30,5 +31,6 @@ pub use locate::{HubCache, LocateError, locate};
 pub use op::Op;
 pub use role::Role;
 pub use spec::Spec;
+pub use tensor::{Tensor, WeightDtype};
 pub use tokenizer::{TextStream, Tokenizer};
-pub use weights::{Model, Tensor, WeightDtype};
+pub use weights::Model;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::load::shown;
-use super::weights::{Model, Tensor};
+use super::tensor::Tensor;
+use super::weights::Model;
 
 pub use cache::Cache;
 

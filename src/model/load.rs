@@ -12,7 +12,8 @@ use super::families::{Family, View};
 use super::graph::{Graph, Parameter};
 use super::lower::lower;
 use super::spec::Spec;
-use super::weights::{Held, Model, Storage};
+use super::tensor::Storage;
+use super::weights::{Held, Model};
 use crate::model::ConfigError;
 
 mod account;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ndarray::Array1;
 
 use super::spec::{Rope, Router};
-use super::weights::Tensor;
+use super::tensor::Tensor;
 use crate::ops::{self, Frequencies, Join, Normalisation, Operands, Pairs, Rounding};
 
 /// A weight of the model: its place among the graph's parameters.

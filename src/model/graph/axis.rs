@@ -1,7 +1,5 @@
 //! What the axes of an activation count.
 
-use super::Node;
-
 /// One axis of an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Axis {
@@ -67,18 +65,5 @@ impl Axis {
             Counts::Heads(length) | Counts::Channels(length) => length,
             Counts::Joined { heads, width } => heads * width,
         }
-    }
-}
-
-impl Node {
-    /// Of three axes, the one that is neither that of rows nor the last: heads, or slots of experts. Each of its indices has
-    /// a plane of rows and columns.
-    pub fn plane_axis(&self) -> Option<usize> {
-        (self.axes.len() == 3).then(|| usize::from(self.row_axis() == 0))
-    }
-
-    /// What its planes are: `head`, `slot`.
-    pub fn plane_word(&self) -> &'static str {
-        self.plane_axis().map_or("", |axis| self.axes[axis].name.trim_start_matches("kv_"))
     }
 }

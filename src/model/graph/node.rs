@@ -64,6 +64,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// Of three axes, the one that is neither that of rows nor the last: heads, or slots of experts. Each of its indices has
+    /// a plane of rows and columns.
+    pub fn plane_axis(&self) -> Option<usize> {
+        (self.axes.len() == 3).then(|| usize::from(self.row_axis() == 0))
+    }
+
+    /// What its planes are: `head`, `slot`.
+    pub fn plane_word(&self) -> &'static str {
+        self.plane_axis().map_or("", |axis| self.axes[axis].name.trim_start_matches("kv_"))
+    }
+
     /// Its shape in a forward of `tokens` rows that sees `keys` positions.
     pub fn shape(&self, tokens: usize, keys: usize) -> Vec<usize> {
         self.axes.iter().map(|axis| axis.length(tokens, keys)).collect()

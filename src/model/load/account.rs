@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::shown;
 use crate::model::families::View;
-use crate::model::weights::{Storage, Tensor, WeightDtype};
+use crate::model::tensor::{Storage, Tensor, WeightDtype};
 
 /// How many tensors of each kind of problem are listed by name.
 const LISTED: usize = 12;

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::{LoadError, header, read_text, shown};
-use crate::model::weights::{Storage, Tensor, WeightDtype};
+use crate::model::tensor::{Storage, Tensor, WeightDtype};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
