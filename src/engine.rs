@@ -13,7 +13,6 @@ pub mod patch;
 pub mod run;
 pub mod sampling;
 pub mod step;
-pub mod supply;
 pub mod together;
 
 pub use crate::model::graph::{Axis, Class, Counts, Graph, Node, Read, Site};
@@ -21,12 +20,11 @@ pub use crate::model::op::{Keyed, Op, Product};
 pub use crate::model::role::{ROLES, Role};
 pub use arithmetic::arithmetic;
 pub use compute::Compute;
-pub use edit::{Edit, Field, Missed};
+pub use edit::{Alteration, Edit, Field, Missed};
 pub use patch::{Change, Feed, Part, Patch, Picked, Tokens};
-pub use run::{LogitRows, Run};
+pub use run::{LogitRows, Run, Supply};
 pub use sampling::{Sampler, Sampling};
-pub use step::{Alteration, Span, Step, evaluate};
-pub use supply::Supply;
+pub use step::{Span, Step, evaluate};
 
 /// An activation: shared, so that recording one costs a reference count, and copied on the first write.
 pub type Value<T = f32> = ndarray::ArcArray<T, ndarray::IxDyn>;

@@ -81,6 +81,15 @@ pub enum Edit {
     ByNode(Vec<(Site, Edit)>),
 }
 
+/// A change to the ops of some sites.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alteration {
+    /// Where.
+    pub sites: Arc<[Site]>,
+    /// What is changed.
+    pub edit: Edit,
+}
+
 /// A constant of an op.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each is named as the field of the op that it is")]

@@ -4,14 +4,12 @@
 mod picked;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use ndarray::Axis as NdAxis;
 
 pub use picked::Picked;
 
 use super::Value;
-use super::run::Run;
 use crate::model::graph::{Counts, Graph, Site};
 use crate::ops::Real;
 
@@ -179,7 +177,7 @@ impl Patch {
     }
 
     /// Makes the change to what the op gives.
-    fn apply<T: Real>(&self, value: &mut Value<T>, graph: &Graph, feed: Feed) {
+    pub(super) fn apply<T: Real>(&self, value: &mut Value<T>, graph: &Graph, feed: Feed) {
         let picked = self.picked_of(graph, feed, value.shape());
         match &self.change {
             Change::Zero => picked.each(value, |_, v| *v = T::zero()),
@@ -195,31 +193,5 @@ impl Patch {
                 }
             }
         }
-    }
-}
-
-impl<T: Real> Run<T> {
-    /// The patches of the ops that follow, in the order in which they are made; those before are forgotten. What is
-    /// computed already stays: to patch it, go back first.
-    pub fn patch(&mut self, patches: impl Into<Arc<[Patch]>>) {
-        self.patches = patches.into();
-    }
-
-    /// The patches of the ops that follow.
-    pub fn patches(&self) -> &Arc<[Patch]> {
-        &self.patches
-    }
-
-    /// The tokens of the current forward, by their places.
-    pub fn feed(&self) -> Feed {
-        Feed { forward: self.forward(), first: self.first_position(), tokens: self.forward_ids().len() }
-    }
-
-    /// What the op at `site` gives, patched.
-    pub(super) fn patched(&self, site: Site, mut value: Value<T>) -> Value<T> {
-        for patch in self.patches.iter().filter(|patch| patch.site == site) {
-            patch.apply(&mut value, self.graph(), self.feed());
-        }
-        value
     }
 }

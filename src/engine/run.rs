@@ -1,19 +1,20 @@
 //! A run: where we are, and what has been computed. A run is a value: it can be cloned, kept, and rewound.
 
+mod change;
 mod rewind;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use change::Supply;
 use ndarray::{ArrayViewD, Axis, Slice};
 
 use super::Value;
 use super::cache::Cache;
 use super::compute::Compute;
-use super::edit::Edit;
+use super::edit::{Alteration, Edit};
 use super::patch::Patch;
-use super::step::{Alteration, Span, Step};
-use super::supply::Supply;
+use super::step::{Span, Step};
 use crate::model::Model;
 use crate::model::graph::{Graph, Read, Site};
 use crate::ops::Real;

@@ -5,14 +5,11 @@
 
 use std::borrow::Cow;
 use std::slice::from_ref;
-use std::sync::Arc;
 
 use ndarray::{ArrayViewD, CowArray, IxDyn};
 
 use super::Value;
 use super::compute::Compute;
-use super::edit::Edit;
-use super::run::Run;
 use crate::model::Model;
 use crate::model::graph::{Graph, Node, Read, Site};
 use crate::model::op::Op;
@@ -42,15 +39,6 @@ pub struct Step<'a> {
     pub prepare: Vec<(usize, Op)>,
     /// What it computes: models have one op, which takes all inputs; further ones take what the one before gives.
     pub ops: Cow<'a, [Op]>,
-}
-
-/// A change to the ops of some sites.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Alteration {
-    /// Where.
-    pub sites: Arc<[Site]>,
-    /// What is changed.
-    pub edit: Edit,
 }
 
 /// Runs the op at `site` on `values`, which stand in the order of what it reads; shapes are those of the graph.
@@ -128,38 +116,5 @@ impl<'a> Step<'a> {
             y = op.apply(self.model, self.span, &[y.view()], compute);
         }
         y
-    }
-}
-
-impl<T: Real> Run<T> {
-    /// The op computed last, with a change to it: for [`Run::apply`]. `None` where that hits nothing.
-    pub fn altered(&self, edit: &Edit) -> Option<Step<'_>> {
-        let mut step = self.op(self.last()?);
-        edit.apply(&mut step).ok()?;
-        Some(step)
-    }
-
-    /// What an op gives on what is computed now; `None` where it reads what is not there. The run stays as it is.
-    pub fn apply(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
-        let operands = self.read(&step.reads, step.site)?;
-        Some(step.apply(&operands, compute))
-    }
-
-    /// Ops of some sites are computed otherwise from here on. An alteration that reads what is not there (an earlier layer
-    /// of the first) leaves the op as it is; one that hits nothing is a mistake of the program, which stops at that op:
-    /// [`Edit::check`] tells before.
-    pub fn alter(&mut self, alterations: Vec<Alteration>) {
-        self.keep_stale();
-        self.alterations = alterations;
-    }
-
-    /// Keeps what a layer leaves behind until the next one is left, for [`Read::Stale`].
-    pub fn keep_stale(&mut self) {
-        self.keeps_stale = true;
-    }
-
-    /// Whether some ops are computed otherwise than the model says.
-    pub fn is_altered(&self) -> bool {
-        !self.alterations.is_empty()
     }
 }

@@ -1,0 +1,95 @@
+//! What a run does otherwise than the model says: ops that are altered, values that are patched, and results that are
+//! supplied, not computed: a recorded forward pass is gone through without its weights.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+
+use super::Run;
+use crate::engine::Value;
+use crate::engine::compute::Compute;
+use crate::engine::edit::{Alteration, Edit};
+use crate::engine::patch::{Feed, Patch};
+use crate::engine::step::Step;
+use crate::model::graph::Site;
+use crate::ops::Real;
+
+/// Where the results of a run come from instead.
+pub trait Supply<T>: fmt::Debug + Send + Sync {
+    /// The activation of a forward, in the shape of the graph; `None` where it is not known.
+    fn value(&self, forward: usize, site: Site) -> Option<Value<T>>;
+}
+
+impl<T: Real> Run<T> {
+    /// The op computed last, with a change to it: for [`Run::apply`]. `None` where that hits nothing.
+    pub fn altered(&self, edit: &Edit) -> Option<Step<'_>> {
+        let mut step = self.op(self.last()?);
+        edit.apply(&mut step).ok()?;
+        Some(step)
+    }
+
+    /// What an op gives on what is computed now; `None` where it reads what is not there. The run stays as it is.
+    pub fn apply(&self, step: &Step, compute: Compute) -> Option<Value<T>> {
+        let operands = self.read(&step.reads, step.site)?;
+        Some(step.apply(&operands, compute))
+    }
+
+    /// Ops of some sites are computed otherwise from here on. An alteration that reads what is not there (an earlier layer
+    /// of the first) leaves the op as it is; one that hits nothing is a mistake of the program, which stops at that op:
+    /// [`Edit::check`] tells before.
+    pub fn alter(&mut self, alterations: Vec<Alteration>) {
+        self.keep_stale();
+        self.alterations = alterations;
+    }
+
+    /// Keeps what a layer leaves behind until the next one is left, for [`Read::Stale`].
+    pub fn keep_stale(&mut self) {
+        self.keeps_stale = true;
+    }
+
+    /// Whether some ops are computed otherwise than the model says.
+    pub fn is_altered(&self) -> bool {
+        !self.alterations.is_empty()
+    }
+
+    /// The patches of the ops that follow, in the order in which they are made; those before are forgotten. What is
+    /// computed already stays: to patch it, go back first.
+    pub fn patch(&mut self, patches: impl Into<Arc<[Patch]>>) {
+        self.patches = patches.into();
+    }
+
+    /// The patches of the ops that follow.
+    pub fn patches(&self) -> &Arc<[Patch]> {
+        &self.patches
+    }
+
+    /// The tokens of the current forward, by their places.
+    pub fn feed(&self) -> Feed {
+        Feed { forward: self.forward(), first: self.first_position(), tokens: self.forward_ids().len() }
+    }
+
+    /// What the op at `site` gives, patched.
+    pub(super) fn patched(&self, site: Site, mut value: Value<T>) -> Value<T> {
+        for patch in self.patches.iter().filter(|patch| patch.site == site) {
+            patch.apply(&mut value, self.graph(), self.feed());
+        }
+        value
+    }
+
+    /// Takes the results of the ops that follow from `supply`; patches and alterations have been made there. Where it knows
+    /// none, the run holds NaN, and whoever shows values has to ask the supply whether there is one.
+    pub fn supplied_by(&mut self, supply: Arc<dyn Supply<T>>) {
+        self.supply = Some(supply);
+    }
+
+    /// What is supplied for the op at `site`, the next one; `None` for a run that computes.
+    pub(super) fn supplied(&self, site: Site) -> Option<Value<T>> {
+        let value = self.supply.as_ref()?.value(self.forward(), site);
+        Some(value.unwrap_or_else(|| {
+            let span = self.span();
+            let shape = self.graph()[site].shape(span.ids.len(), span.first + span.ids.len());
+            ArrayD::from_elem(shape, T::from_f64(f64::NAN)).into_shared()
+        }))
+    }
+}
