@@ -18,12 +18,22 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
     scroll: super::program::scroll,
     click: |app, inside, (column, _)| {
         let layer = layer_at(inside, column, app.curve.layers.len());
-        super::errors::leading(app, layer.map(outline::Line::Layer))
+        leading(app, layer.map(outline::Line::Layer))
     },
     part_of: Some(Pane::Program),
     resize: (0, 1),
     ..PaneSpec::PLAIN
 };
+
+/// Errors lead to their layer or op, and once more goes there.
+pub(super) fn leading(app: &App, hit: Option<outline::Line>) -> Vec<String> {
+    match hit {
+        None => Vec::new(),
+        Some(outline::Line::Op(row)) if hit == Some(app.outline.selected) => app.going_to(row).into_iter().collect(),
+        Some(line @ outline::Line::Op(_)) => vec![app.selecting(line)],
+        Some(line @ outline::Line::Layer(_)) => vec![app.selecting(line), "scroll program right".to_string()],
+    }
+}
 
 /// Draws it.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {

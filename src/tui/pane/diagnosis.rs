@@ -6,12 +6,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::information::wrapped;
 use super::{PaneSpec, Place};
 use crate::debugger::command::Pane;
 use crate::debugger::view::{Diagnosis, SuspectLine};
 use crate::tui::app::App;
 use crate::tui::text;
+use crate::tui::text::wrapped;
 use crate::tui::theme::Role;
 
 /// Columns of the text of a suspect before which nothing stands.

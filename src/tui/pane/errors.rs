@@ -31,21 +31,11 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
     draw,
     scroll: super::program::scroll,
     sideways: false,
-    click: |app, inside, (column, row)| leading(app, hit(inside, column, row, app)),
+    click: |app, inside, (column, row)| super::curve::leading(app, hit(inside, column, row, app)),
     enter: super::program::enter,
     missing: |app| (!app.listing.compared).then_some("there are no errors: nothing to compare with was given"),
     ..PaneSpec::PLAIN
 };
-
-/// Errors lead to their layer or op, and once more goes there.
-pub(super) fn leading(app: &App, hit: Option<outline::Line>) -> Vec<String> {
-    match hit {
-        None => Vec::new(),
-        Some(outline::Line::Op(row)) if hit == Some(app.outline.selected) => app.going_to(row).into_iter().collect(),
-        Some(line @ outline::Line::Op(_)) => vec![app.selecting(line)],
-        Some(line @ outline::Line::Layer(_)) => vec![app.selecting(line), "scroll program right".to_string()],
-    }
-}
 
 /// Draws them.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
@@ -57,7 +47,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     super::curve::chart(app).render(chart, buffer);
     self::table(buffer, table, &rows, app);
     let sentence = app.selected_row().and_then(|row| app.listing.rows.get(row)).map_or(String::new(), sentence);
-    let lines = super::information::wrapped(&app.theme.text(&sentence), usize::from(words.width));
+    let lines = text::wrapped(&app.theme.text(&sentence), usize::from(words.width));
     super::put(buffer, words, lines.into_iter().map(|line| Line::styled(line, app.theme.style(Role::Dim))));
 }
 

@@ -2,12 +2,12 @@
 
 use ratatui::text::{Line, Span};
 
-use super::information::wrapped;
 use crate::debugger::view::Status;
 use crate::debugger::{COMMANDS, Group, Spec};
 use crate::tui::app::App;
 use crate::tui::keymap::readable;
 use crate::tui::text;
+use crate::tui::text::wrapped;
 use crate::tui::theme::Role;
 
 /// Columns of the keys, and of the commands.

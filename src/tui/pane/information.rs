@@ -4,6 +4,7 @@ use ratatui::text::{Line, Span};
 
 use crate::debugger::view::Witness;
 use crate::tui::app::App;
+use crate::tui::text::wrapped;
 use crate::tui::theme::Role;
 
 /// The lines.
@@ -28,20 +29,5 @@ pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
     }
     lines.push(heading("Tokens: position, id, text"));
     lines.extend((0..app.header.tokens.len()).map(|index| Line::raw(super::tokens::line(app, index))));
-    lines
-}
-
-/// Breaks text at spaces.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_string()),
-        }
-    }
     lines
 }

@@ -5,12 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
-use super::information::wrapped;
 use crate::debugger::{COMMANDS, Command, Group};
 use crate::tui::app::App;
 use crate::tui::keymap::readable;
 use crate::tui::player::{CardKind, Doing, Player};
 use crate::tui::text;
+use crate::tui::text::wrapped;
 use crate::tui::theme::Role;
 
 /// Columns between the parts of the bar.

@@ -5,13 +5,13 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
-use super::information::wrapped;
 use crate::debugger::view::Status;
 use crate::debugger::{COMMANDS, Group};
 use crate::tui::app::App;
 use crate::tui::keymap::readable;
 use crate::tui::prompt::Prompt;
 use crate::tui::text;
+use crate::tui::text::wrapped;
 use crate::tui::theme::Role;
 
 /// Lines of a message at most.

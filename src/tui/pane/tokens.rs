@@ -5,7 +5,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::information::wrapped;
 use super::{PaneSpec, Place};
 use crate::debugger::command::{Count, Pane};
 use crate::debugger::view::Token;
@@ -115,7 +114,7 @@ fn first(app: &App, height: usize) -> usize {
 fn notes(buffer: &mut Buffer, area: Rect, app: &App) {
     let width = usize::from(area.width).saturating_sub(4).max(1);
     let notes = app.header.notes.iter().flat_map(|note| {
-        let lines = wrapped(&app.theme.text(note), width).into_iter().enumerate();
+        let lines = text::wrapped(&app.theme.text(note), width).into_iter().enumerate();
         lines.map(|(index, line)| format!("  {} {line}", if index == 0 { "-" } else { " " }))
     });
     let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
