@@ -1,11 +1,14 @@
 //! `layerstep debug`: the screen. Without a command, the built-in demo.
 
+mod args;
+
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+pub(super) use args::Args;
 use clap::Parser;
 
 use super::batch::Batch;
@@ -25,54 +28,6 @@ use crate::dump::Dump;
 use crate::model::fingerprint::Cache;
 use crate::session::Places;
 use crate::tui;
-
-/// Step through a forward pass in the terminal.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct Args {
-    /// Hugging Face directory, or a repository id of the local cache; without it, the built-in demo.
-    pub(super) model: Option<String>,
-    #[command(flatten)]
-    pub(super) tokens: TokenArgs,
-    #[command(flatten)]
-    pub(super) dumps: DumpArgs,
-    /// Let our own engine make a known mistake, to look at: rope_interleaved, rope_theta@0-2,7 in some layers only,
-    /// rope_theta:2 in the second of its ways. Dumps are still compared with the right engine. `layerstep explain` lists
-    /// the mistakes.
-    #[arg(long, value_name = "ID[:N][@LAYERS]")]
-    pub(super) suspect: Option<String>,
-    /// Read the dumps again each time their files change, as the key R does.
-    #[arg(long)]
-    pub(super) watch: bool,
-    /// Begin with a command, as : takes it; repeatable: --command 'break *.probs if nan' --command continue.
-    #[arg(short, long = "command", value_name = "COMMAND")]
-    pub(super) commands: Vec<String>,
-    /// Read this configuration file, not the one in the usual place; `layerstep config` tells where that is.
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// Alone: no screen; obey --command, or the lines of standard input, and print what comes of them. With a number:
-    /// which row of a batch of the dumps to take, from 0.
-    #[arg(long, value_name = "K", num_args = 0..=1)]
-    #[expect(clippy::option_option, reason = "not said, said alone, said with a number")]
-    pub(super) batch: Option<Option<usize>>,
-    /// Save the session when it ends, as NAME.session and NAME.safetensors: `layerstep replay NAME` plays it.
-    #[arg(long, value_name = "NAME")]
-    pub(super) record: Option<PathBuf>,
-    /// Let --record replace another session of this name.
-    #[arg(long, requires = "record")]
-    pub(super) replace: bool,
-    /// Go on with a session that was cut off, the last one or that of a journal file: everything that was typed is done
-    /// again.
-    #[arg(long, value_name = "JOURNAL", num_args = 0..=1, conflicts_with_all = ["model", "prompt", "ids", "reference", "candidate", "suspect"])]
-    #[expect(clippy::option_option, reason = "not said, said alone, said with a file")]
-    pub(super) recover: Option<Option<PathBuf>>,
-}
-
-impl Args {
-    /// Where the session is saved, and whether it may replace another one.
-    fn recorded(&self) -> Option<(&Path, bool)> {
-        Some((self.record.as_deref()?, self.replace))
-    }
-}
 
 /// What is debugged, and where it lies.
 pub(super) struct Subject {
