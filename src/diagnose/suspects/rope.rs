@@ -1,8 +1,8 @@
 //! Mistakes in rotary position embedding, the most frequent family.
 
-use super::spectroscopy::{positions, speeds, theta_of};
+use super::spectroscopy::{positions, rotation, speeds, theta_of};
 use super::{Scene, Suspect, Variant, fit, knobs};
-use crate::engine::{Edit, Field, Op, Role as A};
+use crate::engine::{Edit, Field, Role as A};
 use crate::model::op::{Places, Rotate};
 use crate::model::spec::{Rope, Scaling};
 use crate::ops::{Frequencies, Pairs, Rounding};
@@ -126,11 +126,6 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: low_precision,
     },
 ];
-
-/// The rotation that an op is.
-pub(super) fn rotation(scene: &Scene) -> Option<&Rotate> {
-    if let Op::Rope(rotate) = scene.op() { Some(rotate) } else { None }
-}
 
 fn with(words: impl Into<String>, field: Field) -> Variant {
     Variant::new(words, Edit::Set(field))

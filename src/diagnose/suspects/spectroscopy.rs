@@ -6,9 +6,15 @@
 use ndarray::{ArrayView3, ArrayViewD, Ix2, Ix3};
 
 use super::Scene;
-use super::rope::rotation;
+use crate::engine::Op;
 use crate::metrics;
+use crate::model::op::Rotate;
 use crate::ops::{Frequencies, Pairs};
+
+/// The rotation that an op is.
+pub(super) fn rotation(scene: &Scene) -> Option<&Rotate> {
+    if let Op::Rope(rotate) = scene.op() { Some(rotate) } else { None }
+}
 
 /// A complex number.
 type Complex = (f64, f64);
