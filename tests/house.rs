@@ -1,6 +1,6 @@
 //! The rules of the house, held by a test: who may import whom, how long a file may be, which words are not said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -190,4 +190,157 @@ fn arithmetic_asks_for_kinds_and_never_for_roles() {
         }
     }
     assert!(wrong.is_empty(), "roles decide what is computed:\n{}", wrong.join("\n"));
+}
+
+type Module = Vec<String>;
+
+/// A file as its module: `engine::run::rewind`.
+fn module(path: &Path) -> Module {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("under src");
+    inside.with_extension("").components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+}
+
+/// The paths of a `use`: `a::{b, c::{d, e}}` is three.
+fn paths(tree: &str) -> Vec<Module> {
+    let Some((head, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default();
+        return vec![path.split("::").map(|part| part.trim().to_string()).collect()];
+    };
+    let (mut depth, mut branches) = (0, vec![String::new()]);
+    for c in rest.trim_end().trim_end_matches('}').chars() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        match branches.last_mut() {
+            Some(branch) if c != ',' || depth > 0 => branch.push(c),
+            _ => branches.push(String::new()),
+        }
+    }
+    branches
+        .iter()
+        .filter(|branch| !branch.trim().is_empty())
+        .flat_map(|branch| paths(&format!("{head}{branch}")))
+        .collect()
+}
+
+/// What a file names of the crate, by paths from its root: what it uses, and what it passes on (`pub use`).
+fn names(module: &Module, text: &str, files: &BTreeMap<Module, PathBuf>) -> [Vec<Module>; 2] {
+    let mut found = [Vec::new(), Vec::new()];
+    let mut take = |path: &[String], passed_on: bool| {
+        let mut from = module.clone();
+        let rest = match path.first().map(String::as_str) {
+            Some("crate") => {
+                from.clear();
+                &path[1..]
+            }
+            Some("super") => {
+                let up = path.iter().take_while(|part| *part == "super").count();
+                from.truncate(from.len().saturating_sub(up));
+                &path[up..]
+            }
+            Some(child) if files.contains_key(&[module.as_slice(), &[child.to_string()]].concat()) => path,
+            _ => return,
+        };
+        found[usize::from(passed_on)].push([from.as_slice(), rest].concat());
+    };
+    let mut inline = String::new();
+    for statement in text.split_inclusive(';') {
+        let last = statement.rfind("use ").filter(|at| statement[..*at].ends_with(['\n', ' ', ';']) || *at == 0);
+        match last.filter(|_| statement.ends_with(';')) {
+            Some(at) if !statement[at..].contains(['=', '(']) => {
+                let passed_on = statement[..at]
+                    .trim_end()
+                    .rsplit('\n')
+                    .next()
+                    .is_some_and(|line| line.trim_start().starts_with("pub"));
+                for path in paths(statement[at + 4..].trim_end_matches(';')) {
+                    take(&path, passed_on);
+                }
+                inline.push_str(&statement[..at]);
+            }
+            _ => inline.push_str(statement),
+        }
+    }
+    for word in inline.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
+        let path: Module = word.split("::").map(ToString::to_string).collect();
+        if path.len() > 1 && ["crate", "super"].contains(&path[0].as_str()) {
+            take(&path, false);
+        }
+    }
+    found
+}
+
+/// Files that import each other in a circle, by folder: each number may only become smaller.
+const IN_CIRCLES: &[(&str, usize)] = &[("debugger", 27), ("diagnose", 20), ("report", 3), ("session", 2), ("tui", 7)];
+
+#[test]
+fn files_import_each_other_in_one_direction() {
+    let files: BTreeMap<Module, PathBuf> = sources("src").into_iter().map(|path| (module(&path), path)).collect();
+    let named: BTreeMap<&Module, [Vec<Module>; 2]> = files
+        .iter()
+        .map(|(module, path)| {
+            let text = read(path);
+            let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code: Vec<&str> = own.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            (module, names(module, &code.join("\n"), &files))
+        })
+        .collect();
+    // The file that a path ends in, and where it is passed on, the file that it comes from.
+    let file_of = |path: &Module| {
+        let mut path = path.clone();
+        for _ in 0..6 {
+            let length = (1..=path.len()).rev().find(|length| files.contains_key(&path[..*length]))?;
+            let (file, item) = (&path[..length], path.get(length));
+            let passed_on =
+                item.and_then(|item| named[&file.to_vec()][1].iter().find(|from| from.last() == Some(item)));
+            match passed_on {
+                Some(from) => path = [from.as_slice(), &path[length + 1..]].concat(),
+                None => return Some(file.to_vec()),
+            }
+        }
+        None
+    };
+    // What a file has from the files of its own folder's name is no import: they are one.
+    let edges: BTreeMap<&Module, Vec<Module>> = named
+        .iter()
+        .map(|(module, named)| {
+            let to = named.iter().flatten().filter_map(file_of).filter(|to| !module.starts_with(to));
+            (*module, to.collect())
+        })
+        .collect();
+    let is_in_a_circle = |from: &&Module| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![*from]);
+        while let Some(module) = open.pop() {
+            open.extend(edges[module].iter().filter(|to| seen.insert(*to)));
+        }
+        seen.contains(*from)
+    };
+    let mut circles: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for module in files.keys().filter(is_in_a_circle) {
+        circles.entry(&module[0]).or_default().push(module.join("::"));
+    }
+    let counts: Vec<(&str, usize)> = circles.iter().map(|(folder, files)| (*folder, files.len())).collect();
+    assert_eq!(counts, IN_CIRCLES, "in circles: {circles:#?}");
+}
+
+/// Objects whose methods stand in more than four files, and in how many: each number may only become smaller.
+const SPREAD: &[(&str, usize)] = &[("debugger::Debugger", 24), ("diagnose::Trail", 8), ("tui::App", 14)];
+
+#[test]
+fn the_methods_of_an_object_stand_in_few_files() {
+    let mut files: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for path in sources("src") {
+        let text = read(&path);
+        for line in
+            text.lines().filter(|line| line.starts_with("impl") && line.ends_with('{') && !line.contains(" for "))
+        {
+            let words = line.trim_end_matches('{').trim_end();
+            let object = words.rsplit(' ').next().unwrap_or_default().split('<').next().unwrap_or_default();
+            files.entry(format!("{}::{object}", room(&path))).or_default().insert(path.clone());
+        }
+    }
+    let spread: Vec<(&str, usize)> = files
+        .iter()
+        .filter(|(_, files)| files.len() > 4)
+        .map(|(object, files)| (object.as_str(), files.len()))
+        .collect();
+    assert_eq!(spread, SPREAD, "{files:#?}");
 }
