@@ -9,9 +9,6 @@ use crate::ops::{Frequencies, Pairs, Rounding};
 
 const ROPE: &[A] = &[A::QRope, A::KRope];
 
-/// By how much models lengthen their context with YaRN.
-const YARN: [f64; 6] = [2.0, 4.0, 8.0, 16.0, 32.0, 40.0];
-
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "kv_cache_position",
@@ -101,9 +98,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the attention factor of YaRN or LongRoPE (mscale) of another model, or of a scaling that is not in use",
         fix: "rotate with cosines and sines as they are",
         seen: "mobius #548, HF #47435, Megatron #1429, llama.cpp #17945, vLLM #27722",
-        variants: |scene| {
-            knobs::times(scene, YARN.map(|by| (0.1 * by.ln() + 1.0, format!("YaRN's factor for {by} contexts"))))
-        },
+        variants: attention_factor,
     },
     Suspect {
         id: "ref_inv_freq_low_precision",
@@ -126,6 +121,14 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: low_precision,
     },
 ];
+
+/// Only where the rotated rows are there: in a span, a factor of scores would do as well.
+fn attention_factor(scene: &Scene) -> Vec<Variant> {
+    // By how much models lengthen their context with YaRN.
+    const CONTEXTS: [f64; 6] = [2.0, 4.0, 8.0, 16.0, 32.0, 40.0];
+    let yarn = |by: f64| (0.1 * by.ln() + 1.0, format!("YaRN's factor for {by} contexts"));
+    scene.part.as_ref().map_or_else(Vec::new, |_| knobs::times(scene, CONTEXTS.map(yarn)))
+}
 
 fn with(words: impl Into<String>, field: Field) -> Variant {
     Variant::new(words, Edit::Set(field))
