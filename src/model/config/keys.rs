@@ -46,214 +46,80 @@ const ONE: &[Neutral] = &[Neutral::Number(1.0)];
 const NONE: &[Neutral] = &[];
 const FEW: &[Neutral] = &[Neutral::Number(0.0), Neutral::Number(1.0), Neutral::Empty, Neutral::Flag(false)];
 
-/// Every key layerstep knows that no family reads, and what those mean that some do. A key that is not here, that no family
-/// reads, and that is neither text nor null, gets a note.
-const KEYS: &[(Rule, &[&str])] = &[
-    (Rule::Only(NONE), &["sliding_window"]),
-    (Rule::Only(OFF), &["attention_bias", "mlp_bias"]),
+/// Every key layerstep knows that no family reads, and what those mean that some do; spaces stand between them. A key that is
+/// not here, that no family reads, and that is neither text nor null, gets a note.
+const KEYS: &[(Rule, &str)] = &[
+    (Rule::Only(NONE), "sliding_window"),
+    (Rule::Only(OFF), "attention_bias mlp_bias"),
     // Read elsewhere in layerstep: by the tokenizer, the chat template and the sampler.
     (
         Rule::Harmless,
-        &[
-            "bos_token_id",
-            "eos_token_id",
-            "pad_token_id",
-            "unk_token_id",
-            "sep_token_id",
-            "decoder_start_token_id",
-            "tokenizer_class",
-            "do_sample",
-            "temperature",
-            "top_k",
-            "top_p",
-            "min_p",
-            "typical_p",
-            "repetition_penalty",
-            "length_penalty",
-            "no_repeat_ngram_size",
-            "encoder_no_repeat_ngram_size",
-            "num_beams",
-            "num_beam_groups",
-            "diversity_penalty",
-            "early_stopping",
-            "max_length",
-            "max_new_tokens",
-            "min_length",
-            "bad_words_ids",
-            "exponential_decay_length_penalty",
-            "forced_bos_token_id",
-            "forced_eos_token_id",
-            "suppress_tokens",
-            "begin_suppress_tokens",
-            "remove_invalid_values",
-            "num_return_sequences",
-            "return_dict_in_generate",
-            "output_scores",
-        ],
+        "bos_token_id eos_token_id pad_token_id unk_token_id sep_token_id decoder_start_token_id tokenizer_class \
+         do_sample temperature top_k top_p min_p typical_p repetition_penalty length_penalty no_repeat_ngram_size \
+         encoder_no_repeat_ngram_size num_beams num_beam_groups diversity_penalty early_stopping max_length \
+         max_new_tokens min_length bad_words_ids exponential_decay_length_penalty forced_bos_token_id \
+         forced_eos_token_id suppress_tokens begin_suppress_tokens remove_invalid_values num_return_sequences \
+         return_dict_in_generate output_scores",
     ),
     // Training, bookkeeping, other software.
     (
         Rule::Harmless,
-        &[
-            "_name_or_path",
-            "name_or_path",
-            "_commit_hash",
-            "architectures",
-            "transformers_version",
-            "transformers.js_config",
-            "dtype",
-            "torch_dtype",
-            "use_bfloat16",
-            "torchscript",
-            "tf_legacy_loss",
-            "initializer_range",
-            "attention_dropout",
-            "attention_probs_dropout_prob",
-            "hidden_dropout",
-            "hidden_dropout_prob",
-            "classifier_dropout",
-            "resid_pdrop",
-            "embd_pdrop",
-            "attn_pdrop",
-            "gradient_checkpointing",
-            "use_cache",
-            "output_attentions",
-            "output_hidden_states",
-            "tie_last_hidden_states",
-            "return_dict",
-            "use_return_dict",
-            "chunk_size_feed_forward",
-            "_attn_implementation",
-            "_attn_implementation_autoset",
-            "attn_implementation",
-            "_flash_attn_2_enabled",
-            "use_flash_attn",
-            "id2label",
-            "label2id",
-            "num_labels",
-            "problem_type",
-            "finetuning_task",
-            "task_specific_params",
-            "prefix",
-            "model_max_length",
-            "max_sequence_length",
-            "seq_length",
-            "n_ctx",
-            "summary_type",
-            "summary_use_proj",
-            "summary_activation",
-            "summary_proj_to_labels",
-            "summary_first_dropout",
-            "output_router_logits",
-            "router_aux_loss_coef",
-            "router_jitter_noise",
-            "cache_implementation",
-            "is_llama_config",
-            "unsloth_version",
-            "unsloth_fixed",
-            "unsloth_training_args",
-        ],
+        "_name_or_path name_or_path _commit_hash architectures transformers_version transformers.js_config dtype \
+         torch_dtype use_bfloat16 torchscript tf_legacy_loss initializer_range attention_dropout \
+         attention_probs_dropout_prob hidden_dropout hidden_dropout_prob classifier_dropout resid_pdrop \
+         embd_pdrop attn_pdrop gradient_checkpointing use_cache output_attentions output_hidden_states \
+         tie_last_hidden_states return_dict use_return_dict chunk_size_feed_forward _attn_implementation \
+         _attn_implementation_autoset attn_implementation _flash_attn_2_enabled use_flash_attn id2label label2id \
+         num_labels problem_type finetuning_task task_specific_params prefix model_max_length max_sequence_length \
+         seq_length n_ctx summary_type summary_use_proj summary_activation summary_proj_to_labels \
+         summary_first_dropout output_router_logits router_aux_loss_coef router_jitter_noise cache_implementation \
+         is_llama_config unsloth_version unsloth_fixed unsloth_training_args",
     ),
-    (
-        Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"),
-        &["auto_map"],
-    ),
+    (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.
-    (Rule::Only(NONE), &["quantization_config", "quantization", "compression_config"]),
+    (Rule::Only(NONE), "quantization_config quantization compression_config"),
     // RoPE of another kind.
-    (Rule::Only(ONE), &["partial_rotary_factor", "rotary_pct", "rope_pct"]),
-    (Rule::Only(NONE), &["rotary_dim", "rope_local_base_freq", "qk_rope_head_dim", "mrope_section"]),
-    (Rule::Only(OFF), &["rope_interleaved", "rope_interleave", "rotary_interleaved", "alibi", "use_alibi"]),
-    (Rule::Only(&[Neutral::Text("rope"), Neutral::Text("rotary")]), &["position_embedding_type"]),
-    (Rule::Only(&[Neutral::Empty]), &["no_rope_layers", "nope_layers"]),
-    (Rule::Only(&[Neutral::Number(0.0)]), &["no_rope_layer_interval", "nope_layer_interval"]),
+    (Rule::Only(ONE), "partial_rotary_factor rotary_pct rope_pct"),
+    (Rule::Only(NONE), "rotary_dim rope_local_base_freq qk_rope_head_dim mrope_section"),
+    (Rule::Only(OFF), "rope_interleaved rope_interleave rotary_interleaved alibi use_alibi"),
+    (Rule::Only(&[Neutral::Text("rope"), Neutral::Text("rotary")]), "position_embedding_type"),
+    (Rule::Only(&[Neutral::Empty]), "no_rope_layers nope_layers"),
+    (Rule::Only(&[Neutral::Number(0.0)]), "no_rope_layer_interval nope_layer_interval"),
     // Attention of another kind.
     (
         Rule::Only(NONE),
-        &[
-            "query_pre_attn_scalar",
-            "attn_logit_softcapping",
-            "final_logit_softcapping",
-            "attention_chunk_size",
-            "sliding_window_pattern",
-            "interleaved_sliding_window",
-            "kv_lora_rank",
-            "q_lora_rank",
-            "qk_nope_head_dim",
-            "v_head_dim",
-            "index_topk",
-            "clip_qkv",
-            "num_kv_shared_layers",
-        ],
+        "query_pre_attn_scalar attn_logit_softcapping final_logit_softcapping attention_chunk_size \
+         sliding_window_pattern interleaved_sliding_window kv_lora_rank q_lora_rank qk_nope_head_dim v_head_dim \
+         index_topk clip_qkv num_kv_shared_layers",
     ),
     (
         Rule::Only(OFF),
-        &[
-            "attn_temperature_tuning",
-            "use_qk_norm",
-            "qk_layernorm",
-            "use_parallel_residual",
-            "parallel_attn",
-            "use_bidirectional_attention",
-            "is_encoder_decoder",
-            "add_cross_attention",
-            "reorder_and_upcast_attn",
-            "use_mla",
-            "use_mrope",
-        ],
+        "attn_temperature_tuning use_qk_norm qk_layernorm use_parallel_residual parallel_attn \
+         use_bidirectional_attention is_encoder_decoder add_cross_attention reorder_and_upcast_attn use_mla \
+         use_mrope",
     ),
-    (Rule::Only(ON), &["is_causal", "scale_attn_weights"]),
-    (Rule::Only(OFF), &["attention_out_bias", "o_proj_bias", "use_bias", "lm_head_bias"]),
+    (Rule::Only(ON), "is_causal scale_attn_weights"),
+    (Rule::Only(OFF), "attention_out_bias o_proj_bias use_bias lm_head_bias"),
     // Constant factors.
     (
         Rule::Only(ONE),
-        &[
-            "embedding_multiplier",
-            "residual_multiplier",
-            "logits_scaling",
-            "logit_scale",
-            "scale_emb",
-            "scale_embeddings",
-            "lm_head_multiplier",
-            "key_multiplier",
-            "attention_out_multiplier",
-            "attention_in_multiplier",
-        ],
+        "embedding_multiplier residual_multiplier logits_scaling logit_scale scale_emb scale_embeddings \
+         lm_head_multiplier key_multiplier attention_out_multiplier attention_in_multiplier",
     ),
     (
         Rule::Only(NONE),
-        &[
-            "attention_multiplier",
-            "scale_depth",
-            "dim_model_base",
-            "mup_width_scale",
-            "mlp_multipliers",
-            "hidden_activation",
-        ],
+        "attention_multiplier scale_depth dim_model_base mup_width_scale mlp_multipliers hidden_activation",
     ),
     // Sums of another order, and experts.
-    (Rule::Only(ONE), &["pretraining_tp"]),
+    (Rule::Only(ONE), "pretraining_tp"),
     (
         Rule::Only(FEW),
-        &[
-            "num_experts",
-            "num_local_experts",
-            "n_routed_experts",
-            "n_shared_experts",
-            "num_experts_per_tok",
-            "moe_intermediate_size",
-            "moe_layers",
-            "mlp_only_layers",
-            "shared_expert_intermediate_size",
-            "decoder_sparse_step",
-        ],
+        "num_experts num_local_experts n_routed_experts n_shared_experts num_experts_per_tok \
+         moe_intermediate_size moe_layers mlp_only_layers shared_expert_intermediate_size decoder_sparse_step",
     ),
     // More, or less, than one stack of equal blocks.
-    (
-        Rule::Only(&[Neutral::Empty]),
-        &["pruned_heads", "per_layer_config", "text_config", "vision_config", "audio_config"],
-    ),
-    (Rule::Only(&[Neutral::Number(0.0)]), &["num_nextn_predict_layers", "num_mtp_layers"]),
+    (Rule::Only(&[Neutral::Empty]), "pruned_heads per_layer_config text_config vision_config audio_config"),
+    (Rule::Only(&[Neutral::Number(0.0)]), "num_nextn_predict_layers num_mtp_layers"),
 ];
 
 /// Checks every key of the file; returns the notes.
@@ -263,7 +129,7 @@ pub(super) fn check(reader: &Reader, family: &Family) -> Result<Vec<String>, Con
         format!("{} has `{}`: {}, {what}", reader.file, key.escape_debug(), shown(value))
     };
     for (key, value) in &reader.keys {
-        let rule = KEYS.iter().find(|(_, names)| names.contains(&key.as_str())).map(|(rule, _)| *rule);
+        let rule = KEYS.iter().find(|(_, names)| names.split(' ').any(|name| name == key)).map(|(rule, _)| *rule);
         let name = family.name;
         match rule {
             Some(Rule::Harmless) => {}
