@@ -17,10 +17,9 @@ mod taking;
 mod template;
 
 pub use clean::printable;
-pub use curve::{Curve, Point};
-pub use document::{BlindSpot, Divergence, Document, Passage, Source, Suspect, Token, Verdict};
+pub use document::{Document, Passage};
 pub use html::html;
 pub use junit::junit;
 pub use markdown::markdown;
 pub use picture::{Figure, Picture, Plate};
-pub use row::Row;
+pub use row::Cells;

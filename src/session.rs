@@ -9,14 +9,12 @@
 //! | `values` | NAME.safetensors |
 //! | `recorder`, `saving`, `sources`, `journal` | recording: every line, what came of it, where what is debugged lies; saving; surviving a kill |
 //! | `recording`, `replay`, `check` | a recording, played by a debugger with the model or from a tape; compared |
-//! | `found` | what a recording knows of the comparison, as a report |
 //! | `pack`, `redact` | both files as one, without the paths of their user |
 
 pub mod check;
 mod error;
 pub mod escape;
 pub mod file;
-pub mod found;
 pub mod header;
 pub mod journal;
 pub mod pack;

@@ -10,15 +10,12 @@ use super::input::{Loaded, TokenArgs};
 use super::reports::{ReportArgs, command};
 use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
-use crate::debugger::{Debugger, Session, without_base};
-use crate::diagnose::conclude::times;
+use crate::debugger::{Debugger, Session};
 use crate::diagnose::finding::ranges;
 use crate::diagnose::suspects::search::Accused;
-use crate::diagnose::{
-    ActivationRow, Culprit, Divergence, Local, Report, Source, Status, Verdict, health, walk, without_model,
-};
+use crate::diagnose::{ActivationRow, Divergence, Report, Source, Status, Verdict, health, walk, without_model};
 use crate::engine::{Graph, Role};
-use crate::report::Document;
+use crate::report::{Cells, Document};
 
 /// Compare dumps with each other and with our engine; name the activation where an error is made.
 ///
@@ -179,30 +176,14 @@ fn progress_line(doing: &str, done: usize, total: usize) {
 }
 
 fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], embedded: bool) -> Report {
-    let mut sources = vec![Source {
-        role: "engine",
-        path: loaded.model.name.clone(),
-        dtype: "f32".into(),
-        ids: ids.to_vec(),
-        plan: String::new(),
-    }];
-    for (role, dump) in opened.dumps.named() {
-        sources.extend(dump.map(|dump| Source {
-            role,
-            path: dump.path().display().to_string(),
-            dtype: "not read".into(),
-            ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
-            plan: dump.plan().to_string(),
-        }));
-    }
+    let dumps = opened.dumps.named().into_iter();
+    let dumps = dumps.filter_map(|(role, dump)| Some(Source::dump(role, dump?, "not read")));
     Report {
         verdict: Verdict::InputsDiffer,
         sentence: sentence.to_string(),
         divergences: embedded.then(|| wrong_tokens(&loaded.model.graph, sentence)).into_iter().collect(),
-        blind_spots: Vec::new(),
-        activations: Vec::new(),
-        notes: Vec::new(),
-        sources,
+        sources: [Source::engine(&loaded.model.name, ids)].into_iter().chain(dumps).collect(),
+        ..Report::default()
     }
 }
 
@@ -210,16 +191,11 @@ fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], 
 fn wrong_tokens(graph: &Graph, sentence: &str) -> Divergence {
     let name = graph.whole(Role::EmbedTokens).map_or("", |site| graph.name(site)).to_string();
     Divergence {
-        layers: Vec::new(),
-        layer: None,
-        step: 0,
-        token: None,
-        last_good: None,
         exact: true,
-        culprit: Culprit::Unknown,
         summary: sentence.to_string(),
         suspects: vec![Accused::of_label("input_ids_differ", &name, sentence.to_string())],
         name,
+        ..Divergence::default()
     }
 }
 
@@ -259,19 +235,19 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
         "{:<36} {:>9} {:>9} {:>9} {:>8}  {:<10} worst at",
         "activation", "error", "local", "floor", "ratio", "status"
     )?;
-    let bad = report.first_divergence().map(|d| (d.step, d.layer));
+    let bad = report.first_divergence().map(|d| (d.step(), d.layer()));
     let mut left_out = 0;
     for (index, row) in report.activations.iter().enumerate() {
         let of_layer = row.step == 0;
         let alone = is_worst(report, index, of_layer) || (of_layer && row.layer.is_none());
         let shown = full || alone || bad == Some((row.step, row.layer));
-        if shown && row.status != Status::Missing {
+        if shown && row.compared().is_some() {
             print_row(out, row)?;
         } else {
-            left_out += usize::from(row.status != Status::Missing);
+            left_out += usize::from(row.compared().is_some());
         }
     }
-    let missing = report.activations.iter().filter(|row| row.status == Status::Missing).count();
+    let missing = report.activations.iter().filter(|row| row.compared().is_none()).count();
     if left_out > 0 {
         writeln!(out, "{left_out} more compared, with smaller errors in their layer or step: --full prints them")?;
     }
@@ -283,16 +259,11 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
 
 /// Which mistakes make a divergence, and what to do.
 fn why(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
-    for (index, suspect) in divergence.suspects.iter().enumerate() {
-        let word = if index == 0 { "why:" } else { "  or:" };
-        let explained = 100.0 * suspect.explained;
-        let share = if suspect.explained > 0.0 { format!(" (explains {explained:.3} %)") } else { String::new() };
-        writeln!(out, "{word} {}: {}{share}", suspect.id, suspect.summary)?;
-        if !suspect.fix.is_empty() {
-            writeln!(out, " fix: {}", suspect.fix)?;
-        }
-    }
-    Ok(())
+    let share = |suspect: &Accused| match 100.0 * suspect.explained {
+        explained if explained > 0.0 => format!(" (explains {explained:.3} %)"),
+        _ => String::new(),
+    };
+    divergence.reasons(share).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// Whether a row has the largest error of its layer, or of its decode step.
@@ -307,12 +278,7 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
 }
 
 fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
-    let name = without_base(&row.name);
-    let local =
-        |of: fn(&Local) -> f64| row.local.as_ref().map_or_else(String::new, |local| format!("{:.1e}", of(local)));
-    let (error, status, worst) = (row.error, row.status.name(), row.worst.to_string());
-    let ratio = row.local.map_or_else(String::new, |local| times(local.ratio()));
-    let (local, floor) = (local(|local| local.error), local(|local| local.floor));
-    let line = format!("{name:<36} {error:>9.1e} {local:>9} {floor:>9} {ratio:>8}  {status:<10} {worst}");
+    let Cells { short, error, local, floor, ratio, status, worst } = Cells::of(row);
+    let line = format!("{short:<36} {error:>9} {local:>9} {floor:>9} {ratio:>8}  {status:<10} {worst}");
     writeln!(out, "{}", line.trim_end())
 }

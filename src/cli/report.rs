@@ -10,6 +10,7 @@ use super::note;
 use super::replay::{self, Ready};
 use super::reports::{self, ReportArgs};
 use crate::debugger::Command;
+use crate::diagnose::Report;
 use crate::report::{Document, Passage, printable};
 use crate::session::{Recording, Replay};
 
@@ -46,19 +47,16 @@ fn document(replay: &mut Replay, with_pictures: bool) -> Document {
     let tally = replay.check();
     let report = replay.recorder_mut().debugger_mut().report();
     let report = report.as_deref().cloned().or_else(|| replay.recording().report());
-    let nothing = || Document {
-        version: env!("CARGO_PKG_VERSION").into(),
-        sentence: "The comparison was not followed to its end, or there was none.".into(),
-        ..Document::default()
+    let nothing = || {
+        let sentence = "The comparison was not followed to its end, or there was none.".into();
+        Document { verdict: "no verdict", report: Report { sentence, ..Report::default() }, ..Document::default() }
     };
     let mut document = report.as_ref().map_or_else(nothing, Document::of);
     let recording = replay.recording();
-    if document.verdict.word.is_empty() {
-        document.verdict.word = "no verdict".into();
-    }
     document.title = format!("{}: {}", recording.name, recording.text.header.model.name);
     document.command = Some(reports::command());
     document
+        .report
         .notes
         .extend(tally.differences.iter().map(|difference| printable(&format!("not as recorded: {difference}"))));
     document.story = story;

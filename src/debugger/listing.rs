@@ -80,9 +80,7 @@ impl Debugger {
         let mut layers = vec![LayerErrors::default(); self.run.graph().layers()];
         for row in self.current_rows() {
             let Some(errors) = row.layer.and_then(|layer| layers.get_mut(layer)) else { continue };
-            let error = (row.status != diagnose::Status::Missing).then_some(row.error);
-            let local = row.local.as_ref();
-            *errors = errors.worst(LayerErrors { error, local: local.map(|l| l.error), floor: local.map(|l| l.floor) });
+            *errors = errors.worst(LayerErrors::of(row));
         }
         Curve { layers }
     }

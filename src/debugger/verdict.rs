@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::state::Debugger;
-use crate::diagnose::{Divergence, Report};
+use crate::diagnose::Report;
 
 impl Debugger {
     /// The report of the comparison; none before it has reached the end of what the dumps can know, or without a dump.
@@ -22,22 +22,12 @@ impl Debugger {
             return Err("the comparison has not reached the end yet: run goes there".into());
         };
         let mut lines = vec![format!("{}: {}", report.verdict.name(), report.sentence)];
-        lines.extend(report.divergences.iter().flat_map(divergence));
+        for divergence in &report.divergences {
+            lines.push(format!("{}: {}", divergence.culprit.name(), divergence.summary));
+            lines.extend(divergence.reasons(|_| String::new()));
+        }
         lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
         lines.extend(report.blind_spots.iter().map(|spot| format!("cannot show: {}", spot.summary)));
         Ok(lines)
     }
-}
-
-/// `candidate: model.layers.2.self_attn.q_rope ...`, and why.
-fn divergence(divergence: &Divergence) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", divergence.culprit.name(), divergence.summary)];
-    for (index, suspect) in divergence.suspects.iter().enumerate() {
-        let word = if index == 0 { "why:" } else { "  or:" };
-        lines.push(format!("{word} {}: {}", suspect.id, suspect.summary));
-        if !suspect.fix.is_empty() {
-            lines.push(format!(" fix: {}", suspect.fix));
-        }
-    }
-    lines
 }

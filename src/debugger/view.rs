@@ -20,6 +20,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnose::ActivationRow;
 use crate::metrics::Summary;
 
 /// What changes only when the dumps are read again.
@@ -254,6 +255,15 @@ pub struct LayerErrors {
 }
 
 impl LayerErrors {
+    /// Those of one activation.
+    pub fn of(row: &ActivationRow) -> Self {
+        Self {
+            error: row.compared(),
+            local: row.local.map(|local| local.error),
+            floor: row.local.map(|local| local.floor),
+        }
+    }
+
     /// The worse of two, number by number; NaN is the worst.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {

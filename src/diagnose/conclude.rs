@@ -169,9 +169,9 @@ fn prefer_whole_layers(divergences: &mut [(Divergence, Kind)]) {
     let layers: Vec<Option<usize>> = divergences
         .iter()
         .filter(|(divergence, _)| divergence.suspects.first().is_some_and(|suspect| suspect.id == WHOLE))
-        .map(|(divergence, _)| divergence.layer)
+        .map(|(divergence, _)| divergence.layer())
         .collect();
-    for (divergence, _) in divergences.iter_mut().filter(|(divergence, _)| layers.contains(&divergence.layer)) {
+    for (divergence, _) in divergences.iter_mut().filter(|(divergence, _)| layers.contains(&divergence.layer())) {
         if let Some(at) = divergence.suspects.iter().position(|suspect| suspect.id == WHOLE) {
             divergence.suspects[..=at].rotate_right(1);
         }
@@ -189,7 +189,6 @@ pub(super) fn suspects(finding: &Finding, interrupt: &AtomicBool) -> Vec<Accused
 
 fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
     let name = graph.key(finding.site, finding.step);
-    let layer = graph[finding.site].layer;
     let noise = &finding.noise;
     let mut summary = match (finding.kind, finding.label) {
         (Kind::Mislabelled, Some(label)) => {
@@ -219,9 +218,7 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
     }
     Divergence {
         name,
-        layers: layer.into_iter().collect(),
-        layer,
-        step: finding.step,
+        layers: graph[finding.site].layer.into_iter().collect(),
         token: finding.rows.first().copied().or(Some(finding.tokens.start)),
         last_good: finding.last_good.clone(),
         exact: finding.exact,

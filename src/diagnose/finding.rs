@@ -124,3 +124,14 @@ pub fn ranges(numbers: &[usize]) -> String {
     }
     words.join(", ")
 }
+
+/// The numbers of a text that [`ranges`] has made.
+pub fn numbers(text: &str) -> Vec<usize> {
+    let run = |run: &str| {
+        let (first, last) = run.split_once('-').unwrap_or((run, run));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        // Texts come from files; nobody has more layers than that.
+        (first <= last && last < 100_000_usize).then_some(first..=last)
+    };
+    text.split(',').filter_map(run).flatten().collect()
+}

@@ -173,18 +173,14 @@ impl Health {
     }
 
     fn fault(&mut self, site: Site, step: usize, token: usize, summary: String) {
-        let layer = self.model.graph[site].layer;
         self.faults.push(Divergence {
             name: self.model.graph.key(site, step),
-            layers: layer.into_iter().collect(),
-            layer,
-            step,
+            layers: self.model.graph[site].layer.into_iter().collect(),
             token: Some(token),
-            last_good: None,
             exact: true,
             culprit: Culprit::Engine,
             summary,
-            suspects: Vec::new(),
+            ..Divergence::default()
         });
     }
 
@@ -199,15 +195,9 @@ impl Health {
             ),
             divergences: self.faults,
             activations: self.rows,
-            blind_spots: Vec::new(),
             notes: self.notes,
-            sources: vec![Source {
-                role: "engine",
-                path: self.model.name.clone(),
-                dtype: "f32".into(),
-                ids: self.ids,
-                plan: String::new(),
-            }],
+            sources: vec![Source::engine(&self.model.name, &self.ids)],
+            ..Report::default()
         }
     }
 }

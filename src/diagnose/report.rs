@@ -1,13 +1,20 @@
-//! What a comparison found: plain data, and its JSON (`layerstep.diff/1`, a stable contract).
+//! What a comparison found: plain data, that a session keeps and every report shows; and its JSON (`layerstep.diff/1`, a
+//! stable contract).
+//!
+//! Read from the header of a session, a [`Report`] has what stands there: verdict, sentence and divergences. Written, it is
+//! what templates of reports take.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+use super::finding::numbers;
 use super::part::Worst;
 use super::suspects::search::Accused;
+use crate::dump::Dump;
 
 /// The answer in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Everything compared agrees as f32 computations do.
     Match,
@@ -20,6 +27,8 @@ pub enum Verdict {
     /// The token ids are not the same.
     InputsDiffer,
     /// A difference that the evidence does not settle.
+    #[default]
+    #[serde(other)]
     Inconclusive,
 }
 
@@ -36,14 +45,6 @@ impl Verdict {
         }
     }
 
-    /// The verdict that a word of the JSON contract means.
-    pub fn of(word: &str) -> Option<Self> {
-        use Verdict as V;
-        [V::Match, V::Rounding, V::Diverged, V::Mislabelled, V::InputsDiffer, V::Inconclusive]
-            .into_iter()
-            .find(|verdict| verdict.name() == word)
-    }
-
     /// Whether the two sides agree: exit status 0.
     pub fn agrees(self) -> bool {
         matches!(self, Self::Match | Self::Rounding)
@@ -51,7 +52,8 @@ impl Verdict {
 }
 
 /// Whose tensor is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Culprit {
     /// The reference dump: its tensor is not what its own inputs give.
     Reference,
@@ -60,6 +62,8 @@ pub enum Culprit {
     /// Ours: both dumps agree on something else, so the model has something that our engine does not know.
     Engine,
     /// The evidence does not tell.
+    #[default]
+    #[serde(other)]
     Unknown,
 }
 
@@ -72,11 +76,6 @@ impl Culprit {
             Self::Engine => "engine",
             Self::Unknown => "unknown",
         }
-    }
-
-    /// The one that a word of the JSON contract means.
-    pub fn of(word: &str) -> Option<Self> {
-        [Self::Reference, Self::Candidate, Self::Engine, Self::Unknown].into_iter().find(|one| one.name() == word)
     }
 }
 
@@ -112,7 +111,7 @@ impl Status {
 }
 
 /// One row of the report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActivationRow {
     /// Canonical name; decode steps carry `@1`, `@2`, ...
     pub name: String,
@@ -146,19 +145,19 @@ pub struct Local {
 }
 
 /// Where an error originates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Divergence {
     /// The first wrong activation that was dumped.
     pub name: String,
-    /// Which layers have it.
+    /// Which layers have it, its own first; none where it lies in no layer.
+    #[serde(deserialize_with = "layers")]
     pub layers: Vec<usize>,
-    /// Its layer.
-    pub layer: Option<usize>,
-    /// Which forward.
-    pub step: usize,
     /// Position in the sequence of the first wrong row.
+    #[serde(skip_deserializing)]
     pub token: Option<usize>,
     /// The last activation before it that agrees.
+    #[serde(deserialize_with = "not_empty")]
     pub last_good: Option<String>,
     /// Whether all its inputs were dumped.
     pub exact: bool,
@@ -167,11 +166,24 @@ pub struct Divergence {
     /// One sentence: what is wrong, how much, where in the tensor.
     pub summary: String,
     /// The mistakes that make it, best first; equally good ones side by side.
+    #[serde(deserialize_with = "by_id")]
     pub suspects: Vec<Accused>,
 }
 
+fn layers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
+    Ok(numbers(&String::deserialize(from)?))
+}
+
+fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(from)?).filter(|name| !name.is_empty()))
+}
+
+fn by_id<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Accused>, D::Error> {
+    Ok(Vec::<String>::deserialize(from)?.iter().map(|id| Accused::of_id(id)).collect())
+}
+
 /// Something that the dump cannot show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BlindSpot {
     /// Stable id.
     pub id: &'static str,
@@ -182,26 +194,32 @@ pub struct BlindSpot {
 }
 
 /// Everything that was found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// The answer in one word.
+    #[serde(rename = "word")]
     pub verdict: Verdict,
     /// The answer in one sentence.
     pub sentence: String,
     /// Where it starts.
     pub divergences: Vec<Divergence>,
     /// What the dumps cannot show.
+    #[serde(skip_deserializing)]
     pub blind_spots: Vec<BlindSpot>,
     /// Every activation, in program order.
+    #[serde(skip)]
     pub activations: Vec<ActivationRow>,
     /// What the user should know.
+    #[serde(skip_deserializing)]
     pub notes: Vec<String>,
     /// Who was compared.
+    #[serde(skip_deserializing)]
     pub sources: Vec<Source>,
 }
 
 /// One witness.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// `engine`, `reference` or `candidate`.
     pub role: &'static str,
@@ -211,8 +229,8 @@ pub struct Source {
     pub dtype: String,
     /// Token ids.
     pub ids: Vec<u32>,
-    /// How its tensors were read; empty for the engine.
-    pub plan: String,
+    /// How its tensors were read, one line each; empty for the engine.
+    pub plan: Vec<String>,
 }
 
 /// A number of the JSON contract: NaN and infinities are strings.
@@ -236,20 +254,17 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let with_suspects = |divergence: &Divergence| {
             let mut value = divergence.to_json();
-            if let Value::Object(object) = &mut value {
-                object.insert("suspects".into(), suspects(Some(divergence)));
-            }
+            value["suspects"] = suspects(Some(divergence));
             value
         };
-        let blind_spot = |spot: &BlindSpot| json!({ "id": spot.id, "summary": spot.summary, "remedy": spot.remedy });
         json!({
             "schema": "layerstep.diff/1",
-            "verdict": self.verdict.name(),
+            "verdict": self.verdict,
             "first_divergence": self.first_divergence().map(Divergence::to_json),
             "suspects": suspects(self.first_divergence()),
             "divergences": self.divergences.iter().map(with_suspects).collect::<Vec<_>>(),
             "activations": self.activations.iter().map(ActivationRow::to_json).collect::<Vec<_>>(),
-            "blind_spots": self.blind_spots.iter().map(blind_spot).collect::<Vec<_>>(),
+            "blind_spots": self.blind_spots,
             "notes": self.notes,
             "sources": self.sources.iter().map(|source| (source.role.to_string(), source.to_json()))
                 .collect::<serde_json::Map<_, _>>(),
@@ -258,46 +273,74 @@ impl Report {
 }
 
 fn suspects(divergence: Option<&Divergence>) -> Value {
-    divergence.into_iter().flat_map(|divergence| &divergence.suspects).map(Accused::to_json).collect()
-}
-
-impl Accused {
-    fn to_json(&self) -> Value {
+    let suspect = |accused: &Accused| {
         json!({
-            "id": self.id,
-            "name": self.name,
-            "explained": number(self.explained),
-            "residual": number(self.residual),
-            "summary": self.summary,
+            "id": accused.id,
+            "name": accused.name,
+            "explained": number(accused.explained),
+            "residual": number(accused.residual),
+            "summary": accused.summary,
         })
-    }
+    };
+    divergence.into_iter().flat_map(|divergence| &divergence.suspects).map(suspect).collect()
 }
 
 impl Divergence {
+    /// Its layer.
+    pub fn layer(&self) -> Option<usize> {
+        self.layers.first().copied()
+    }
+
+    /// Which forward.
+    pub fn step(&self) -> usize {
+        bare(&self.name).1
+    }
+
     /// The op that the error is made in, as far as it is known: where inputs were not dumped, that of the first suspect.
     fn origin(&self) -> &str {
         let inner = self.suspects.first().filter(|suspect| !self.exact && suspect.edit.is_some());
         inner.map_or(&self.name, |suspect| &suspect.name)
     }
 
+    /// Which mistakes make it and what to do, in lines; `share` says what is printed of how much one explains.
+    pub fn reasons(&self, share: impl Fn(&Accused) -> String) -> Vec<String> {
+        let reason = |(index, suspect): (usize, &Accused)| {
+            let word = if index == 0 { "why:" } else { "  or:" };
+            let why = format!("{word} {}: {}{}", suspect.id, suspect.summary, share(suspect));
+            [why].into_iter().chain((!suspect.fix.is_empty()).then(|| format!(" fix: {}", suspect.fix)))
+        };
+        self.suspects.iter().enumerate().flat_map(reason).collect()
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
             "origin": self.origin(),
-            "layer": self.layer,
+            "layer": self.layer(),
             "layers": self.layers,
             "token": self.token,
-            "step": self.step,
+            "step": self.step(),
             "bracket": [self.last_good, self.name],
             "exact": self.exact,
-            "culprit": self.culprit.name(),
+            "culprit": self.culprit,
         })
     }
 }
 
+/// The name without the forward that it ends in, and that forward: 0 is the prefill.
+pub fn bare(name: &str) -> (&str, usize) {
+    let step = name.rsplit_once('@').and_then(|(bare, step)| Some((bare, step.parse().ok()?)));
+    step.unwrap_or((name, 0))
+}
+
 impl ActivationRow {
+    /// The error, where two sides were compared.
+    pub fn compared(&self) -> Option<f64> {
+        (self.status != Status::Missing).then_some(self.error)
+    }
+
     fn to_json(&self) -> Value {
-        let compared = |value| if self.status == Status::Missing { Value::Null } else { number(value) };
+        let compared = |value| self.compared().map(|_| number(value));
         let local = |of: fn(&Local) -> f64| self.local.as_ref().map(|local| number(of(local)));
         json!({
             "name": self.name,
@@ -308,9 +351,7 @@ impl ActivationRow {
             "ratio": local(Local::ratio),
             "cosine": compared(self.cosine),
             "max_abs": compared(self.max_abs),
-            "worst": {
-                "token": self.worst.token, "head": self.worst.head, "key": self.worst.key, "channel": self.worst.channel,
-            },
+            "worst": self.worst,
             "status": self.status.name(),
         })
     }
@@ -324,7 +365,23 @@ impl Local {
 }
 
 impl Source {
+    /// Our engine, and the tokens that it was fed.
+    pub fn engine(model: &str, ids: &[u32]) -> Self {
+        Self { role: "engine", path: model.into(), dtype: "f32".into(), ids: ids.to_vec(), plan: Vec::new() }
+    }
+
+    /// A dump of this precision.
+    pub fn dump(role: &'static str, dump: &Dump, dtype: &str) -> Self {
+        Self {
+            role,
+            path: dump.path().display().to_string(),
+            dtype: dtype.into(),
+            ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
+            plan: dump.plan().to_string().lines().map(str::to_string).collect(),
+        }
+    }
+
     fn to_json(&self) -> Value {
-        json!({ "path": self.path, "dtype": self.dtype, "ids": self.ids, "plan": self.plan.lines().collect::<Vec<_>>() })
+        json!({ "path": self.path, "dtype": self.dtype, "ids": self.ids, "plan": self.plan })
     }
 }

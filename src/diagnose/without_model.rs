@@ -27,11 +27,9 @@ pub fn without_model(pair: &Pair, typed: Option<&[u32]>) -> Result<Report, dump:
         return Ok(Report {
             verdict: Verdict::InputsDiffer,
             sentence,
-            divergences: Vec::new(),
-            blind_spots: Vec::new(),
-            activations: Vec::new(),
             notes: conclude::notes_of_dumps(pair),
             sources: conclude::sources(pair, typed, None),
+            ..Report::default()
         });
     }
     let survey = Survey::take(pair)?;

@@ -50,23 +50,9 @@ pub(super) fn sources(
     witnesses: &Witnesses,
     precisions: [Option<Precision>; 2],
 ) -> Vec<Source> {
-    let mut sources = vec![Source {
-        role: "engine",
-        path: model.name.clone(),
-        dtype: "f32".into(),
-        ids: ids.to_vec(),
-        plan: String::new(),
-    }];
+    let mut sources = vec![Source::engine(&model.name, ids)];
     for ((role, dump), precision) in witnesses.named().into_iter().zip(precisions) {
-        if let (Some(dump), Some(precision)) = (dump, precision) {
-            sources.push(Source {
-                role,
-                path: dump.path().display().to_string(),
-                dtype: precision.name().into(),
-                ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
-                plan: dump.plan().to_string(),
-            });
-        }
+        sources.extend(dump.zip(precision).map(|(dump, precision)| Source::dump(role, dump, precision.name())));
     }
     sources
 }

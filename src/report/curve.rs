@@ -2,71 +2,59 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
-use super::document::Document;
 use super::number;
-use super::row::Row;
 use crate::debugger::view::LayerErrors;
 use crate::debugger::{in_layers, without_base};
+use crate::diagnose::report::bare;
+use crate::diagnose::{ActivationRow, Divergence};
 
 /// The errors of one forward.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Curve {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Curve {
     /// Which forward: 0 is the prefill.
-    pub step: usize,
+    pub(super) step: usize,
     /// From the embeddings to the logits.
-    pub points: Vec<Point>,
+    points: Vec<Point>,
 }
 
-/// A layer, or an activation that no layer owns.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Point {
-    /// `12`, `embed_tokens`
-    pub label: String,
-    /// The largest error of its ops.
-    pub error: Option<f64>,
-    /// The local error of the op that stands furthest above its noise.
-    pub local: Option<f64>,
-    /// The noise floor of that op.
-    pub floor: Option<f64>,
+/// A layer, or an activation that no layer owns: `12`, `embed_tokens`.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Point {
+    label: String,
+    errors: LayerErrors,
 }
 
 /// The curves of all forwards.
-pub(super) fn curves(rows: &[Row]) -> Vec<Curve> {
+pub(super) fn curves(rows: &[ActivationRow]) -> Vec<Curve> {
     let mut curves: Vec<Curve> = Vec::new();
     for row in rows {
         if curves.last().is_none_or(|curve| curve.step != row.step) {
             curves.push(Curve { step: row.step, points: Vec::new() });
         }
         let points = &mut curves.last_mut().expect("it has just been pushed").points;
-        let label = label(row);
+        let label = label(&row.name, row.layer);
         if points.last().is_none_or(|point| point.label != label) {
             points.push(Point { label, ..Point::default() });
         }
         let point = points.last_mut().expect("it has just been pushed");
-        let before = LayerErrors { error: point.error, local: point.local, floor: point.floor };
-        let LayerErrors { error, local, floor } =
-            before.worst(LayerErrors { error: row.error, local: row.local, floor: row.floor });
-        *point = Point { label: std::mem::take(&mut point.label), error, local, floor };
+        point.errors = point.errors.worst(LayerErrors::of(row));
     }
-    curves.retain(|curve| curve.points.iter().any(|point| point.error.is_some()));
+    curves.retain(|curve| curve.points.iter().any(|point| point.errors.error.is_some()));
     curves
 }
 
-fn label(row: &Row) -> String {
-    let name = row.short.split('@').next().unwrap_or_default();
-    row.layer.map_or_else(|| name.to_string(), |layer| layer.to_string())
+fn label(name: &str, layer: Option<usize>) -> String {
+    layer.map_or_else(|| bare(without_base(name)).0.to_string(), |layer| layer.to_string())
 }
 
 /// A series: its class, its word, and which number it is.
-type Series = (&'static str, &'static str, fn(&Point) -> Option<f64>);
+type Series = (&'static str, &'static str, fn(&LayerErrors) -> Option<f64>);
 
 /// In the order of the legend; drawn the other way round, so that the first lies on top.
 const SERIES: [Series; 3] = [
-    ("error", "error", |point| point.error),
-    ("local", "local error", |point| point.local),
-    ("floor", "noise floor", |point| point.floor),
+    ("error", "error", |errors| errors.error),
+    ("local", "local error", |errors| errors.local),
+    ("floor", "noise floor", |errors| errors.floor),
 ];
 
 /// Units of the drawing.
@@ -97,7 +85,8 @@ struct Frame {
 
 impl Frame {
     fn of(curve: &Curve, (width, height): (f64, f64)) -> Self {
-        let values = || curve.points.iter().flat_map(|point| SERIES.iter().filter_map(|series| series.2(point)));
+        let values =
+            || curve.points.iter().flat_map(|point| SERIES.iter().filter_map(|series| series.2(&point.errors)));
         let decades = || values().filter(|value| value.is_finite() && *value > 0.0).map(f64::log10);
         let low = decades().fold(0.0, f64::min).floor().max(-DRAWN);
         let high = decades().fold(f64::MIN, f64::max).ceil().min(DRAWN);
@@ -125,15 +114,15 @@ impl Frame {
 }
 
 /// The drawing of a curve, as SVG inside a page: its colours are those of the page's classes. `name` is the id of its title.
-pub(super) fn svg(curve: &Curve, document: &Document, name: &str) -> String {
+pub(super) fn svg(curve: &Curve, divergences: &[Divergence], name: &str) -> String {
     let size = if curve.step == 0 { (880.0, 300.0) } else { (430.0, 200.0) };
     let frame = Frame::of(curve, size);
     let mut out = String::new();
-    draw(&mut out, &frame, curve, document, name).expect("a string takes all text");
+    draw(&mut out, &frame, curve, divergences, name).expect("a string takes all text");
     out
 }
 
-fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, name: &str) -> std::fmt::Result {
+fn draw(out: &mut String, frame: &Frame, curve: &Curve, divergences: &[Divergence], name: &str) -> std::fmt::Result {
     let Frame { width, height, .. } = *frame;
     let forward = if curve.step == 0 { "the prefill".into() } else { format!("decode step {}", curve.step) };
     write!(
@@ -143,7 +132,7 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, nam
          </title>"
     )?;
     grid(out, frame, curve)?;
-    culprits(out, frame, curve, document)?;
+    culprits(out, frame, curve, divergences)?;
     for (class, _, of) in SERIES.into_iter().rev() {
         line(out, frame, curve, class, of)?;
     }
@@ -159,7 +148,7 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, document: &Document, nam
             escaped(&point.label)
         )?;
         for (_, word, of) in SERIES {
-            if let Some(value) = of(point) {
+            if let Some(value) = of(&point.errors) {
                 write!(out, "\n{word} {}", number::error(Some(value)))?;
             }
         }
@@ -226,18 +215,17 @@ fn grid(out: &mut String, frame: &Frame, curve: &Curve) -> std::fmt::Result {
 }
 
 /// A line where each divergence of this forward begins.
-fn culprits(out: &mut String, frame: &Frame, curve: &Curve, document: &Document) -> std::fmt::Result {
-    let here = document.divergences.iter().filter(|divergence| divergence.step == curve.step);
+fn culprits(out: &mut String, frame: &Frame, curve: &Curve, divergences: &[Divergence]) -> std::fmt::Result {
+    let here = divergences.iter().filter(|divergence| divergence.step() == curve.step);
     for (number, divergence) in here.enumerate() {
-        let name = without_base(&divergence.name);
-        let name = name.split('@').next().unwrap_or_default();
-        let label = divergence.layer.map_or_else(|| name.to_string(), |layer| layer.to_string());
+        let label = label(&divergence.name, divergence.layer());
         let Some(index) = curve.points.iter().position(|point| point.label == label) else { continue };
         let x = frame.x(index);
         let bottom = frame.height - BOTTOM;
         write!(out, "<line class=\"culprit\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>")?;
         if number == 0 {
             let (anchor, x) = if x > frame.width / 2.0 { ("end", x + 5.0) } else { ("start", x - 5.0) };
+            let name = bare(without_base(&divergence.name)).0;
             let short = in_layers(name).unwrap_or(name).replace("self_attn.", "").replace("mlp.", "");
             let y = TOP - 4.0;
             write!(
@@ -256,13 +244,13 @@ fn line(
     frame: &Frame,
     curve: &Curve,
     class: &str,
-    of: fn(&Point) -> Option<f64>,
+    of: fn(&LayerErrors) -> Option<f64>,
 ) -> std::fmt::Result {
     let places: Vec<Option<(f64, f64)>> = curve
         .points
         .iter()
         .enumerate()
-        .map(|(index, point)| of(point).map(|value| (frame.x(index), frame.y(value))))
+        .map(|(index, point)| of(&point.errors).map(|value| (frame.x(index), frame.y(value))))
         .collect();
     for run in places.split(Option::is_none).filter(|run| run.len() > 1) {
         let points: Vec<String> = run.iter().flatten().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
@@ -288,7 +276,7 @@ fn mark(out: &mut String, class: &str, x: f64, y: f64) -> std::fmt::Result {
 fn legend(out: &mut String, curve: &Curve) -> std::fmt::Result {
     let mut x = LEFT;
     for (class, word, of) in SERIES {
-        if curve.points.iter().all(|point| of(point).is_none()) {
+        if curve.points.iter().all(|point| of(&point.errors).is_none()) {
             continue;
         }
         let y = 12.0;

@@ -10,10 +10,11 @@ use minijinja::value::Serde;
 use serde::Serialize;
 
 use super::document::Document;
-use super::number;
-use super::row::Row;
+use super::row::Cells;
 use super::template::{context, render};
 use crate::debugger::in_layers;
+use crate::diagnose::report::bare;
+use crate::diagnose::{ActivationRow, Divergence, Report, Status};
 
 /// One test.
 #[derive(Serialize)]
@@ -29,7 +30,7 @@ struct Case {
 /// The test suite of a document.
 pub fn junit(document: &Document) -> String {
     let mut cases = vec![verdict(document)];
-    cases.extend(document.rows.iter().map(|row| case(row, document)));
+    cases.extend(document.report.activations.iter().map(|row| case(row, &document.report)));
     let values = [
         ("document", Value::from(Serde(document))),
         ("failures", Value::from(cases.iter().filter(|case| case.failure.is_some()).count())),
@@ -40,47 +41,47 @@ pub fn junit(document: &Document) -> String {
 }
 
 fn verdict(document: &Document) -> Case {
-    let failure = (!document.verdict.agrees).then(|| {
-        (document.verdict.word.clone(), document.sentence.clone(), reasons(document.divergences.first()).join("\n"))
-    });
+    let Report { verdict, sentence, .. } = &document.report;
+    let reasons = || reasons(document.report.first_divergence()).join("\n");
+    let failure = (!verdict.agrees()).then(|| (document.verdict.into(), sentence.clone(), reasons()));
     Case { class: "layerstep.diff".into(), name: "verdict".into(), failure, skipped: None }
 }
 
-fn case(row: &Row, document: &Document) -> Case {
+fn case(row: &ActivationRow, report: &Report) -> Case {
+    let cells = Cells::of(row);
     // `layers.3@1`, the output of a block, belongs to the layer as its parts do.
-    let (path, step) = row.short.split_once('@').unwrap_or((&row.short, ""));
+    let (path, step) = bare(cells.short);
     let (class, name) = match path.rsplit_once('.') {
         Some(_) if in_layers(path).is_some_and(|inside| !inside.contains('.')) => (path, "output"),
         Some(parts) => parts,
         None => ("model", path),
     };
-    let name = if step.is_empty() { name.to_string() } else { format!("{name}@{step}") };
-    let (error, ratio) = (number::error(row.error), number::ratio(row.ratio));
-    let failure = (row.status == "bad").then(|| {
-        let found = document.divergences.iter().find(|found| found.name == row.name);
-        let kind = found.and_then(|found| found.suspects.first()).map_or("bad", |suspect| &suspect.id);
-        let local = number::error(row.local);
+    let name = if step == 0 { name.to_string() } else { format!("{name}@{step}") };
+    let Cells { error, local, floor, ratio, worst, .. } = &cells;
+    let failure = (row.status == Status::Bad).then(|| {
+        let found = report.divergences.iter().find(|found| found.name == row.name);
+        let kind = found.and_then(|found| found.suspects.first()).map_or("bad", |suspect| suspect.id);
         let message = found.map_or_else(
             || format!("it is not what its own inputs give: local error {local}, {ratio} times the noise"),
             |found| found.summary.clone(),
         );
         let mut more = reasons(found);
-        more.push(format!("error {error}, local {local}, floor {}, ratio {ratio}", number::error(row.floor)));
-        if !row.worst.is_empty() {
-            more.push(format!("worst at {}", row.worst));
+        more.push(format!("error {error}, local {local}, floor {floor}, ratio {ratio}"));
+        if !worst.is_empty() {
+            more.push(format!("worst at {worst}"));
         }
         (kind.to_string(), message, more.join("\n"))
     });
-    let skipped = match row.status.as_str() {
-        "missing" => Some("not in the dump".into()),
-        "propagated" => Some(format!("it is what its inputs give, and those were wrong: error {error}")),
+    let skipped = match row.status {
+        Status::Missing => Some("not in the dump".into()),
+        Status::Propagated => Some(format!("it is what its inputs give, and those were wrong: error {error}")),
         _ => None,
     };
     Case { class: class.into(), name, failure, skipped }
 }
 
 /// Where it is, what makes it, and what to do.
-fn reasons(found: Option<&super::Divergence>) -> Vec<String> {
+fn reasons(found: Option<&Divergence>) -> Vec<String> {
     let Some(found) = found else { return Vec::new() };
     let made = if found.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
     let mut lines = vec![format!("where: after {}, {made}", found.last_good.as_deref().unwrap_or("the start"))];

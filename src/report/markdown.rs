@@ -4,7 +4,7 @@ use minijinja::Value;
 use minijinja::value::Serde;
 
 use super::document::Document;
-use super::template::{context, render};
+use super::template::{context, render, table};
 
 /// Rows in the part that is folded away: an issue takes 65536 characters.
 const MOST_ROWS: usize = 120;
@@ -16,8 +16,8 @@ pub fn markdown(document: &Document) -> String {
     worst.truncate(MOST_ROWS);
     let values = [
         ("document", Value::from(Serde(document))),
-        ("telling", Value::from(Serde(document.telling()))),
-        ("worst", Value::from(Serde(worst))),
+        ("telling", table(&document.telling())),
+        ("worst", table(&worst)),
         ("left_out", Value::from(left_out)),
         ("compared", Value::from(document.compared().count())),
     ];

@@ -3,14 +3,16 @@
 use std::sync::atomic::AtomicBool;
 
 use super::clean::printable;
-use super::document::{Document, Token};
+use super::document::Document;
 use super::number;
 use super::picture::{Figure, Picture, Plate, around_zero};
 use crate::debugger::heat::Scale;
 use crate::debugger::view::{
-    AttentionPage, AttentionRequest, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness,
+    AttentionPage, AttentionRequest, Page, PageRequest, Shown, TensorPage, TensorRequest, Token, Witness,
 };
 use crate::debugger::{Command, Debugger};
+use crate::diagnose::Culprit;
+use crate::diagnose::report::bare;
 use crate::metrics::middle_range;
 
 /// Cells of a heatmap at most: rows, columns.
@@ -28,7 +30,7 @@ const OPEN_HEADS: usize = 4;
 impl Document {
     /// Adds the texts of the tokens, from a debugger of the same session.
     pub fn add_tokens(&mut self, debugger: &Debugger) {
-        let token = |token: crate::debugger::view::Token| Token { id: token.id, text: printable(&token.text) };
+        let token = |token: Token| Token { text: printable(&token.text), ..token };
         self.tokens = debugger.header().tokens.into_iter().map(token).collect();
     }
 
@@ -37,21 +39,20 @@ impl Document {
     pub fn add_pictures(&mut self, debugger: &mut Debugger) {
         let witnesses = debugger.header().witnesses;
         if let Err(why) = self.take(debugger, &witnesses) {
-            self.notes.push(format!("no pictures: {}", printable(&why)));
+            self.report.notes.push(format!("no pictures: {}", printable(&why)));
         }
     }
 
     fn take(&mut self, debugger: &mut Debugger, witnesses: &[Witness]) -> Result<(), String> {
-        let Some(first) = self.divergences.first() else { return Ok(()) };
-        let (step, layer) = (first.step, first.layer);
-        let name = first.name.split('@').next().unwrap_or_default().to_string();
-        let head = self.rows.iter().find(|row| row.name == first.name).and_then(|row| row.head);
-        let wrong = match first.culprit.as_str() {
-            "reference" => Witness::Reference,
-            "candidate" => Witness::Candidate,
+        let Some(first) = self.report.first_divergence() else { return Ok(()) };
+        let ((name, step), layer) = (bare(&first.name), first.layer());
+        let head = self.report.activations.iter().find(|row| row.name == first.name).and_then(|row| row.worst.head);
+        let wrong = match first.culprit {
+            Culprit::Reference => Witness::Reference,
+            Culprit::Candidate => Witness::Candidate,
             _ => Witness::Engine,
         };
-        goto(debugger, &name, step)?;
+        goto(debugger, name, step)?;
         let views = Views::of(witnesses, wrong);
         let row = debugger.listing().at.ok_or("nothing is computed")?;
         self.plates.push(tensor(debugger, &views, row, head.unwrap_or(0))?);

@@ -1,9 +1,14 @@
 //! The templates, and the words that they use for numbers and marks.
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 
 use super::number;
+use super::row::Cells;
+use crate::diagnose::ActivationRow;
+use crate::diagnose::report::bare;
+use crate::diagnose::suspects::{Suspect, named};
 
 /// Sets a template. Its extension says what is escaped: everything in .html and .xml, nothing in .md.
 pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> String {
@@ -14,10 +19,14 @@ pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> 
         Some("html" | "xml") => minijinja::AutoEscape::Html,
         _ => minijinja::AutoEscape::None,
     });
-    environment.add_filter("error", number::error);
-    environment.add_filter("ratio", number::ratio);
+    environment.add_global("version", env!("CARGO_PKG_VERSION"));
     environment.add_filter("percent", number::percent);
     environment.add_filter("mark", mark);
+    environment.add_filter("meaning", meaning);
+    environment.add_filter("whose", whose);
+    environment.add_filter("known", known);
+    environment.add_filter("step", |name: &str| bare(name).1);
+    environment.add_filter("readings", readings);
     environment.add_filter("code", code);
     environment.add_filter("cell", cell);
     environment.add_filter("prose", prose);
@@ -40,6 +49,42 @@ fn mark(word: &str) -> &'static str {
         "inconclusive" => "?",
         _ => "–",
     }
+}
+
+/// What a verdict means; empty for what is none.
+fn meaning(word: &str) -> &'static str {
+    match word {
+        "match" => "everything compared agrees as f32 computations do",
+        "rounding" => "every difference is explained by the precision of a dump",
+        "diverged" => "a wrong value was computed",
+        "mislabelled" => "a tensor is not what its name says; what was computed is right",
+        "inputs_differ" => "the token ids are not the same",
+        "inconclusive" => "there is a difference that the evidence does not settle",
+        _ => "",
+    }
+}
+
+/// Whose tensor is wrong, in one sentence.
+fn whose(culprit: &str, verdict: &str) -> String {
+    match (verdict, culprit) {
+        ("inputs_differ", _) => "Nobody computed wrong: other tokens were fed.".into(),
+        (_, "engine") => "The dumps agree with each other, and not with our engine.".into(),
+        (_, "unknown") => "The evidence does not tell whose tensor is wrong.".into(),
+        ("mislabelled", _) => format!("The {culprit} has a tensor under a wrong name."),
+        _ => format!("The {culprit} is wrong: its tensor is not what its own inputs give."),
+    }
+}
+
+/// How a mistake shows and comes about, by its id; nothing of what is none.
+fn known(id: &str) -> Value {
+    let of = |suspect: &Suspect| context([("symptom", suspect.symptom.into()), ("cause", suspect.cause.into())]);
+    named(id).map_or_else(|| context([]), of)
+}
+
+/// Of the lines of a plan, those that say something: `name f32 [15, 128] -> name` does not.
+fn readings(plan: Vec<String>) -> Vec<String> {
+    let plain = |line: &str| line.split_once(" -> ").is_some_and(|(from, to)| from.split(' ').next() == Some(to));
+    plan.into_iter().filter(|line| !plain(line)).collect()
 }
 
 /// The same in a table, where a bar would end the cell, even in code.
@@ -75,6 +120,11 @@ fn prose(text: &str) -> String {
         inside_word = c.is_alphanumeric() || c == '_';
     }
     escaped
+}
+
+/// The rows of a table.
+pub(super) fn table(rows: &[&ActivationRow]) -> Value {
+    rows.iter().map(|row| Value::from(Serde(Cells::of(row)))).collect()
 }
 
 /// A context from names and values.

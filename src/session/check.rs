@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 
 use ndarray::ArrayViewD;
 
-use super::header::{Divergence, Verdict};
 use super::replay::{Replay, Tally};
 use crate::debugger::view::Witness;
 use crate::debugger::{Command, Look};
+use crate::diagnose::finding::{numbers, ranges};
+use crate::diagnose::{Divergence, Report};
 
 /// Draws of the arithmetic, by which the noise of a recorded activation is measured.
 const DRAWS: [u64; 2] = [1, 2];
@@ -102,18 +103,20 @@ impl Replay {
     }
 
     fn compare_verdict(&mut self) {
-        let then = self.recording().text.header.verdict.clone();
-        let now = self.recorder_mut().verdict();
-        // The sentences have numbers of noise in them.
-        let found = |verdict: &Verdict| -> Vec<String> {
-            let one = |d: &Divergence| format!("{} {} {:?} {}", d.name, d.culprit, d.suspects, d.layers);
-            [verdict.word.clone()].into_iter().chain(verdict.divergences.iter().map(one)).collect()
+        let Some(then) = self.recording().text.header.verdict.clone() else { return };
+        let now = self.recorder_mut().debugger_mut().report();
+        // The sentences have numbers of noise in them, and of many layers a session has the first.
+        let found = |report: &Report| {
+            let one = |d: &Divergence| {
+                let suspects: Vec<&str> = d.suspects.iter().map(|suspect| suspect.id).collect();
+                (d.name.clone(), d.culprit, suspects, numbers(&ranges(&d.layers)))
+            };
+            (report.verdict, report.divergences.iter().map(one).collect::<Vec<_>>())
         };
-        if let Some(then) = then
-            && now.as_ref().map(found) != Some(found(&then))
-        {
-            let word = now.map_or("none".into(), |now| format!("{}: {}", now.word, now.sentence));
-            self.differs(format!("the verdict was {}: {}; now it is {word}", then.word, then.sentence));
+        let said = |report: &Report| format!("{}: {}", report.verdict.name(), report.sentence);
+        if now.as_deref().map(found) != Some(found(&then)) {
+            let now = now.as_deref().map_or("none".into(), said);
+            self.differs(format!("the verdict was {}; now it is {now}", said(&then)));
         }
     }
 }

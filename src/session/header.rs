@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use super::error::MAJOR;
 use super::escape::Quoted;
+use crate::diagnose::Report;
+use crate::diagnose::finding::ranges;
 use crate::engine::arithmetic;
 
 /// The minor version of the format that this program writes: newer ones have more keys, which are ignored.
@@ -34,8 +36,8 @@ pub struct Header {
     pub engine: Engine,
     /// The size of the screen, if there was one.
     pub screen: Option<Screen>,
-    /// What the comparison came to, if there was one.
-    pub verdict: Option<Verdict>,
+    /// What the comparison came to, if there was one: its rows are among the values.
+    pub verdict: Option<Report>,
     /// The values file, if there is one.
     pub values: Option<Values>,
 }
@@ -114,38 +116,6 @@ pub struct Screen {
     pub rows: u16,
 }
 
-/// What the comparison came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Verdict {
-    /// `diverged`.
-    pub word: String,
-    /// The sentence behind it.
-    pub sentence: String,
-    /// What diverged by itself.
-    pub divergences: Vec<Divergence>,
-}
-
-/// An activation that is wrong by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Divergence {
-    /// Its name.
-    pub name: String,
-    /// Whose it is.
-    pub culprit: String,
-    /// Ids of the mistakes that make it.
-    pub suspects: Vec<String>,
-    /// The layers with the same mistake: `0-29`.
-    pub layers: String,
-    /// What is wrong, in one sentence.
-    pub summary: String,
-    /// The last activation before it that agrees; empty at the start.
-    pub last_good: String,
-    /// Whether all its inputs were dumped.
-    pub exact: bool,
-}
-
 /// The values file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -217,6 +187,23 @@ impl Keys<'_, '_> {
         }
         writeln!(self.0, "\n]")
     }
+
+    fn verdict(&mut self, report: &Report) -> fmt::Result {
+        self.table("[verdict]")?;
+        self.text("word", report.verdict.name())?;
+        self.text("sentence", &report.sentence)?;
+        for divergence in &report.divergences {
+            self.table("[[verdict.divergences]]")?;
+            self.text("name", &divergence.name)?;
+            self.text("culprit", divergence.culprit.name())?;
+            self.list("suspects", divergence.suspects.iter().map(|suspect| Quoted(suspect.id)))?;
+            self.text("layers", &ranges(&divergence.layers))?;
+            self.text("last_good", divergence.last_good.as_deref().unwrap_or_default())?;
+            self.number("exact", divergence.exact)?;
+            self.text("summary", &divergence.summary)?;
+        }
+        Ok(())
+    }
 }
 
 impl Display for Header {
@@ -241,7 +228,7 @@ impl Display for Header {
             keys.number("columns", columns)?;
             keys.number("rows", rows)?;
         }
-        self.verdict.iter().try_for_each(|verdict| verdict.print(&mut keys))?;
+        self.verdict.iter().try_for_each(|verdict| keys.verdict(verdict))?;
         self.values.iter().try_for_each(|values| values.print(&mut keys))
     }
 }
@@ -267,25 +254,6 @@ impl Source {
         keys.text("dtype", &self.dtype)?;
         self.map.iter().try_for_each(|map| keys.text("map", map))?;
         self.batch.iter().try_for_each(|batch| keys.number("batch", batch))
-    }
-}
-
-impl Verdict {
-    fn print(&self, keys: &mut Keys) -> fmt::Result {
-        keys.table("[verdict]")?;
-        keys.text("word", &self.word)?;
-        keys.text("sentence", &self.sentence)?;
-        for divergence in &self.divergences {
-            keys.table("[[verdict.divergences]]")?;
-            keys.text("name", &divergence.name)?;
-            keys.text("culprit", &divergence.culprit)?;
-            keys.list("suspects", divergence.suspects.iter().map(|suspect| Quoted(suspect)))?;
-            keys.text("layers", &divergence.layers)?;
-            keys.text("last_good", &divergence.last_good)?;
-            keys.number("exact", divergence.exact)?;
-            keys.text("summary", &divergence.summary)?;
-        }
-        Ok(())
     }
 }
 

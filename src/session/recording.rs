@@ -7,6 +7,7 @@ use super::values::{self, Event, Values};
 use super::{pack, saving};
 use crate::debugger::view;
 use crate::debugger::{Command, Debugger, Moment, Tape};
+use crate::diagnose::{Report, Source};
 use crate::model::Model;
 
 /// What a session's files hold.
@@ -103,6 +104,31 @@ impl Recording {
         let tape = Tape { seen: values.seen.clone(), lens: values.views.lens.clone(), texts };
         let start = Moment { header: values.views.start.clone(), ..Moment::default() };
         Ok(Debugger::of_tape(Arc::new(model), Arc::new(tape), start))
+    }
+}
+
+impl Recording {
+    /// The report of the comparison as far as it was recorded: its verdict and its rows, without what the dumps could not
+    /// show. `None` where the comparison had not reached its end.
+    pub fn report(&self) -> Option<Report> {
+        let header = &self.text.header;
+        let mut report = header.verdict.clone()?;
+        let rows = self.values.iter().flat_map(|values| &values.views.events).flat_map(|event| &event.rows);
+        for (row, found) in rows {
+            match report.activations.get_mut(*row) {
+                Some(known) => known.clone_from(found),
+                None => report.activations.push(found.clone()),
+            }
+        }
+        report.notes = vec!["made from the recording alone: the model or the dumps are not here".into()];
+        let engine =
+            Source { dtype: header.engine.precision.clone(), ..Source::engine(&header.model.name, &header.tokens.ids) };
+        let dump = |source: &super::header::Source| {
+            let role = ["reference", "candidate"].into_iter().find(|role| *role == source.role)?;
+            Some(Source { role, path: source.file.clone(), dtype: source.dtype.clone(), ..engine.clone() })
+        };
+        report.sources = [engine.clone()].into_iter().chain(header.sources.iter().filter_map(dump)).collect();
+        Some(report)
     }
 }
 

@@ -154,9 +154,7 @@ fn fields(header: &mut Header) -> Vec<&mut String> {
     }
     if let Some(verdict) = verdict {
         fields.push(&mut verdict.sentence);
-        for divergence in &mut verdict.divergences {
-            fields.extend([&mut divergence.name, &mut divergence.culprit]);
-        }
+        fields.extend(verdict.divergences.iter_mut().map(|divergence| &mut divergence.name));
     }
     fields.extend(values.iter_mut().map(|values| &mut values.file));
     fields

@@ -6,10 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::error::shown;
 use super::file::{self, Text};
-use super::header::{Divergence, Header, ModelFacts, Tokens, Values, Verdict};
+use super::header::{Header, ModelFacts, Tokens, Values};
 use super::recorder::Recorder;
 use super::values::{self, Views};
-use crate::diagnose::finding::ranges;
 
 /// What a session file is called.
 pub const EXTENSION: &str = "session";
@@ -80,7 +79,7 @@ impl Recorder {
         let mut header = self.header_at(Some(folder));
         header.sources =
             self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
-        header.verdict = self.verdict();
+        header.verdict = self.debugger.report().as_deref().cloned();
         let (id, config) = (header.id.clone(), self.config.clone());
         let views = Views::new(id, config, self.start.clone(), self.events.clone(), fingerprint);
         let graph = Arc::clone(&self.debugger.model().graph);
@@ -152,25 +151,6 @@ impl Recorder {
         // Without digests nothing is read, so nothing fails.
         header.sources = self.places.sources(folder, false).unwrap_or_default();
         header
-    }
-
-    /// What the comparison came to, once it has reached the end.
-    pub(super) fn verdict(&mut self) -> Option<Verdict> {
-        let report = self.debugger.report()?;
-        let divergence = |divergence: &crate::diagnose::Divergence| Divergence {
-            name: divergence.name.clone(),
-            culprit: divergence.culprit.name().into(),
-            suspects: divergence.suspects.iter().map(|suspect| suspect.id.to_string()).collect(),
-            layers: ranges(&divergence.layers),
-            summary: divergence.summary.clone(),
-            last_good: divergence.last_good.clone().unwrap_or_default(),
-            exact: divergence.exact,
-        };
-        Some(Verdict {
-            word: report.verdict.name().into(),
-            sentence: report.sentence.clone(),
-            divergences: report.divergences.iter().map(divergence).collect(),
-        })
     }
 }
 

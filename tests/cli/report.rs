@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::support::repository;
+use layerstep::diagnose::suspects::search::Accused;
+use layerstep::diagnose::{ActivationRow, BlindSpot, Divergence, Local, Report, Status, Verdict, Worst};
 use layerstep::formats::{Archive, write_safetensors};
-use layerstep::report::{BlindSpot, Divergence, Document, Passage, Row, Suspect, Verdict, html, junit, markdown};
+use layerstep::report::{Document, Passage, html, junit, markdown};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use scraper::{Html, Selector};
 
@@ -305,18 +307,21 @@ fn hostile_names_are_only_names() {
 #[test]
 fn a_document_of_words_alone() {
     let hostile = "</pre><script>`|*_";
-    let suspect = || Suspect { id: hostile.into(), explained: f64::NAN, summary: hostile.into(), ..Suspect::default() };
+    let suspect = || Accused { id: hostile, explained: f64::NAN, summary: hostile.into(), ..Accused::default() };
     let document = Document {
-        version: "1.2.3".into(),
         title: hostile.into(),
-        sentence: hostile.into(),
-        verdict: Verdict { word: "diverged".into(), meaning: String::new(), agrees: false },
-        divergences: vec![Divergence {
-            name: hostile.into(),
-            suspects: vec![suspect(), suspect()],
-            ..Default::default()
-        }],
-        blind_spots: vec![BlindSpot { id: "x".into(), summary: hostile.into(), remedy: "layerstep".into() }],
+        verdict: "diverged",
+        report: Report {
+            verdict: Verdict::Diverged,
+            sentence: hostile.into(),
+            divergences: vec![Divergence {
+                name: hostile.into(),
+                suspects: vec![suspect(), suspect()],
+                ..Default::default()
+            }],
+            blind_spots: vec![BlindSpot { id: "x", summary: hostile.into(), remedy: "layerstep".into() }],
+            ..Report::default()
+        },
         story: vec![
             Passage::Command { line: "step".into(), answer: vec![hostile.into(), "two".into()] },
             Passage::Mark { place: "3.q_rope".into(), text: hostile.into() },
@@ -336,25 +341,24 @@ fn a_document_of_words_alone() {
 /// A hundred decode steps of a deep model are too much for one page.
 #[test]
 fn long_comparisons_make_short_reports() {
-    let row = |step: usize, layer: usize, op: &str| Row {
+    let row = |step: usize, layer: usize, op: &str| ActivationRow {
         name: format!("model.layers.{layer}.mlp.{op}@{step}"),
-        short: format!("layers.{layer}.mlp.{op}@{step}"),
         layer: Some(layer),
         step,
-        error: Some(f64::INFINITY),
-        local: Some(f64::NAN),
-        floor: Some(1e-300),
-        ratio: Some(f64::NAN),
-        status: "bad".into(),
-        ..Row::default()
+        error: f64::INFINITY,
+        cosine: f64::NAN,
+        max_abs: f64::INFINITY,
+        worst: Worst::default(),
+        status: Status::Bad,
+        local: Some(Local { error: f64::NAN, floor: 1e-300, propagated: None }),
     };
     let all = (1..100).flat_map(|step| (0..60).map(move |layer| (step, layer)));
-    let rows: Vec<Row> = all.flat_map(|(step, layer)| ["up_proj", "act_mul"].map(|op| row(step, layer, op))).collect();
-    let document = Document { rows, ..Document::default() };
+    let activations = all.flat_map(|(step, layer)| ["up_proj", "act_mul"].map(|op| row(step, layer, op))).collect();
+    let document = Document { report: Report { activations, ..Report::default() }, ..Document::default() };
     let words = stands_alone(&html(&document));
     assert!(words.contains("more are left out here"), "{}", &words[words.len() - 300..]);
     is_markdown(&markdown(&document));
-    assert_eq!(is_junit(&junit(&document)).0, 1 + document.rows.len());
+    assert_eq!(is_junit(&junit(&document)).0, 1 + document.report.activations.len());
 }
 
 #[test]

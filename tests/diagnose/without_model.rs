@@ -359,7 +359,7 @@ fn what_goes_on_is_wrong_and_what_does_not_add_up_names_the_culprit() {
     let wrong = wrong_from(&original, (2, node(1, A::KRope)), 0.4);
     let report = compare(&original, &wrong);
     assert_eq!(
-        report.first_divergence().map(|d| (d.name.as_str(), d.step)),
+        report.first_divergence().map(|d| (d.name.as_str(), d.step())),
         Some(("model.layers.1.self_attn.k_rope@2", 2))
     );
 }
@@ -401,7 +401,12 @@ fn noise_from_the_first_product_on_is_no_accusation() {
         // A mistake above the noise is found.
         let wrong = wrong_from(&noise, (0, node(2, A::QRope)), 1.5);
         let report = compare(&original, &wrong);
-        assert_eq!((report.verdict, report.divergences[0].layer), (Verdict::Diverged, Some(2)), "{}", report.sentence);
+        assert_eq!(
+            (report.verdict, report.divergences[0].layer()),
+            (Verdict::Diverged, Some(2)),
+            "{}",
+            report.sentence
+        );
     }
     // A bias is no noise.
     let bias = wrong_from(&original, (0, node(0, A::QRope)), 0.05);

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use layerstep::session::header::{Divergence, Engine, ModelFacts, Screen, Source, Tokens, Values, Verdict};
+use layerstep::diagnose::suspects::all;
+use layerstep::diagnose::suspects::search::Accused;
+use layerstep::diagnose::{Culprit, Divergence, Report, Verdict};
+use layerstep::session::header::{Engine, ModelFacts, Screen, Source, Tokens, Values};
 use layerstep::session::{Answer, Header, Line, Text, save};
 use proptest::prelude::*;
 
@@ -13,12 +16,12 @@ mod pack;
 fn example() -> Text {
     let divergence = |name: &str| Divergence {
         name: name.into(),
-        culprit: "candidate".into(),
-        suspects: vec!["rope_interleaved".into()],
-        layers: "0-29".into(),
+        culprit: Culprit::Candidate,
+        suspects: vec![Accused::of_id("rope_interleaved")],
+        layers: (0..30).collect(),
         summary: "it is wrong: \"here\"".into(),
-        last_good: String::new(),
         exact: true,
+        ..Divergence::default()
     };
     let header = Header {
         format: "1.0".into(),
@@ -53,10 +56,11 @@ fn example() -> Text {
         }],
         engine: Engine { precision: "f32".into(), suspect: Some("rope_theta:2@0-2".into()) },
         screen: Some(Screen { columns: 120, rows: 40 }),
-        verdict: Some(Verdict {
-            word: "diverged".into(),
+        verdict: Some(Report {
+            verdict: Verdict::Diverged,
             sentence: "candidate: 2.q_rope is \"wrong\"".into(),
             divergences: vec![divergence("2.q_rope"), divergence("3.q_rope")],
+            ..Report::default()
         }),
         values: Some(Values { file: "demo.safetensors".into(), tensors: 3, bytes: 4096, left_out: 2 }),
     };
@@ -274,7 +278,19 @@ prop_compose! {
         let mut words = words.into_iter();
         let mut word = || words.next().expect("enough of them");
         let (columns, rows, bytes, count, some, other) = numbers;
-        let divergence = Divergence { name: word(), culprit: word(), suspects: vec![word(), word()], layers: word(), summary: word(), last_good: word(), exact: true };
+        let suspects = all().skip(count as usize % 50).step_by(3).take(2).map(|suspect| Accused::of_id(suspect.id));
+        let divergence = Divergence {
+            name: word(),
+            culprit: [Culprit::Reference, Culprit::Candidate, Culprit::Engine, Culprit::Unknown][columns as usize % 4],
+            suspects: suspects.chain([Accused::of_id(&word())]).collect(),
+            layers: (0..rows as usize % 40).filter(|layer| layer % 8 < columns as usize % 9).collect(),
+            summary: word(),
+            last_good: Some(word()).filter(|name| !name.is_empty()),
+            exact: some,
+            ..Divergence::default()
+        };
+        let verdicts = [Verdict::Match, Verdict::Rounding, Verdict::Diverged, Verdict::Mislabelled, Verdict::InputsDiffer, Verdict::Inconclusive];
+        let verdict = verdicts[count as usize % 6];
         Header {
             format: "1.4".into(),
             program: word(),
@@ -295,7 +311,7 @@ prop_compose! {
             ],
             engine: Engine { precision: word(), suspect: other.then(&mut word) },
             screen: some.then_some(Screen { columns, rows }),
-            verdict: other.then(|| Verdict { word: word(), sentence: word(), divergences: vec![divergence] }),
+            verdict: other.then(|| Report { verdict, sentence: word(), divergences: vec![divergence], ..Report::default() }),
             values: some.then(|| Values { file: word(), tensors: count as usize, bytes: bytes.into(), left_out: 1 }),
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::ArrayViewD;
+use serde::Serialize;
 
 use super::scene::Scene;
 use super::{Suspect, Variant, all, named, over_span, pairs, shape};
@@ -24,7 +25,7 @@ const WORTH_EMULATING: f64 = 0.5;
 const ALIKE: f64 = 2.0;
 
 /// A suspect, as the report has it.
-#[derive(Clone)]
+#[derive(Clone, Default, PartialEq, Serialize)]
 pub struct Accused {
     /// Its published id, or `unknown`.
     pub id: &'static str,
@@ -39,8 +40,10 @@ pub struct Accused {
     /// What to do; empty for `unknown`.
     pub fix: &'static str,
     /// The mutated op; none for `unknown` and for labels.
+    #[serde(skip)]
     pub edit: Option<Edit>,
     /// Where the op is mutated.
+    #[serde(skip)]
     pub sites: Vec<Site>,
 }
 
@@ -55,20 +58,18 @@ impl std::fmt::Debug for Accused {
 }
 
 impl Accused {
+    /// What a session keeps of it: which mistake it is; `unknown` where only another version of this program knows it.
+    pub fn of_id(id: &str) -> Self {
+        let known = named(id).map(|known| (known.id, known.summary.to_string(), known.fix));
+        let (id, summary, fix) = known.unwrap_or(("unknown", String::new(), ""));
+        Self { id, summary, fix, ..Self::default() }
+    }
+
     /// A mistake of a dump's labels.
     pub fn of_label(id: &'static str, name: &str, words: String) -> Self {
-        let suspect = named(id);
-        let summary = suspect.map_or_else(String::new, |suspect| format!("{}: ", suspect.summary));
-        Self {
-            id,
-            name: name.to_string(),
-            explained: 1.0,
-            residual: 0.0,
-            summary: summary + &words,
-            fix: suspect.map_or("", |suspect| suspect.fix),
-            edit: None,
-            sites: Vec::new(),
-        }
+        let known = Self::of_id(id);
+        let summary = if known.summary.is_empty() { words } else { format!("{}: {words}", known.summary) };
+        Self { id, name: name.to_string(), explained: 1.0, summary, ..known }
     }
 
     /// The same mistake so many layers further on, in the ops of which it can be made there.

@@ -16,12 +16,9 @@ pub fn describe(scene: &Scene) -> Option<Accused> {
     let mut accused = Accused {
         id: "unknown",
         name: scene.graph().key(scene.site, scene.step),
-        explained: 0.0,
         residual: 1.0,
         summary: "no known mistake makes it".into(),
-        fix: "",
-        edit: None,
-        sites: Vec::new(),
+        ..Accused::default()
     };
     let Some((y, f)) = tables(scene) else { return scene.part.is_some().then_some(accused) };
     let bad = y.iter().filter(|v| !v.is_finite()).count();

@@ -57,10 +57,10 @@ pub(super) fn conclude(pair: &Pair, typed: Option<&[u32]>, survey: &Survey, trac
         verdict,
         sentence,
         divergences,
-        blind_spots: Vec::new(),
         activations: rows(pair, survey, trace, &equivalent, &[counted, open].concat()),
         notes,
         sources: sources(pair, typed, Some(survey.coarsest)),
+        ..Report::default()
     }
 }
 
@@ -218,8 +218,6 @@ fn divergence(survey: &Survey, trace: &Trace, finding: &Finding, summary: String
     Divergence {
         name: node.name(),
         layers: node.layer.into_iter().collect(),
-        layer: node.layer,
-        step: node.forward,
         token: first_wrong(node),
         last_good: good.map(|place| survey.nodes[place].name()),
         exact: finding.exact,
@@ -279,12 +277,10 @@ pub(super) fn notes_of_dumps(pair: &Pair) -> Vec<String> {
 /// Who was compared.
 pub(super) fn sources(pair: &Pair, typed: Option<&[u32]>, coarsest: Option<[Precision; 2]>) -> Vec<Source> {
     let sides = [&pair.reference, &pair.candidate].into_iter().zip(SIDES).enumerate();
-    let source = |(side, (dump, role)): (usize, (&dump::Dump, &'static str))| Source {
-        role,
-        path: dump.path().display().to_string(),
-        dtype: coarsest.map_or("not read", |coarsest| coarsest[side].name()).into(),
-        ids: dump.ids().map(|ids| ids.ids.clone()).or_else(|| typed.map(<[u32]>::to_vec)).unwrap_or_default(),
-        plan: dump.plan().to_string(),
+    let source = |(side, (dump, role)): (usize, (&dump::Dump, &'static str))| {
+        let source = Source::dump(role, dump, coarsest.map_or("not read", |coarsest| coarsest[side].name()));
+        let ids = typed.filter(|_| dump.ids().is_none()).map_or_else(|| source.ids.clone(), <[u32]>::to_vec);
+        Source { ids, ..source }
     };
     sides.map(source).collect()
 }

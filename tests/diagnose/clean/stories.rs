@@ -39,7 +39,7 @@ fn a_mistake_of_a_decode_step_is_named_with_its_step() {
     let report = subject.report(None, Some(&dump), Format::Safetensors);
     let first = report.first_divergence().expect("a divergence");
     assert_eq!((report.verdict, &first.name), (Verdict::Diverged, &key("1.k_rope@2")), "{}", report.sentence);
-    assert_eq!((first.step, first.token, first.exact), (2, Some(14), true));
+    assert_eq!((first.step(), first.token, first.exact), (2, Some(14), true));
     assert_eq!(report.divergences.len(), 1, "what is kept of it is no mistake of the steps after it");
 }
 
