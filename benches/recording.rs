@@ -11,8 +11,9 @@ use std::time::Instant;
 use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::model::Model;
-use layerstep::session::{DEFAULT_BUDGET, Places, Recorder};
-use layerstep::tui::{Backend, Colors, Palette, Screen, Theme};
+use layerstep::session::{Backend, DEFAULT_BUDGET, Places, Recorder};
+use layerstep::tui::{Colors, Palette, Screen, Theme};
+use support::sessions::Plain;
 
 /// How often each way is taken: with 41, the medians of eleven runs lay between 1.2 and 4.0 %.
 const ROUNDS: usize = 201;
@@ -97,7 +98,7 @@ fn steps<B: Backend>(backend: B, ops: usize) -> f64 {
 }
 
 fn on_screen(debugger: Debugger, ops: usize) -> f64 {
-    steps(debugger, ops)
+    steps(Plain(debugger), ops)
 }
 
 fn on_recorded_screen(debugger: Debugger, ops: usize) -> f64 {

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::model::{Model, Tokenizer};
+use layerstep::session::{DEFAULT_BUDGET, Places, Recorder};
 use layerstep::tui::{Colors, Palette, Screen, Theme};
 use synthetic::Shape;
 use table::{Table, timed};
@@ -107,8 +108,10 @@ fn panes(table: &mut Table, session: &str, more: &[&str], fresh: &dyn Fn() -> De
     }
 }
 
-fn shown(debugger: Debugger) -> Screen<Debugger> {
-    Screen::headless(debugger, SIZE.0, SIZE.1, Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false })
+/// As `debug` shows it: with a recorder.
+fn shown(debugger: Debugger) -> Screen<Recorder> {
+    let recorder = Recorder::new(debugger, Places::default(), DEFAULT_BUDGET);
+    Screen::headless(recorder, SIZE.0, SIZE.1, Theme { palette: Palette::Dark, colors: Colors::Full, ascii: false })
 }
 
 /// A debugger that stands at an op.

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | `file`, `header`, `escape`, `place` | NAME.session, to text and back; which paths get into it |
 //! | `values` | NAME.safetensors |
-//! | `recorder`, `saving`, `sources`, `journal` | recording: every line, what came of it, where what is debugged lies; saving; surviving a kill |
-//! | `recording`, `replay`, `check` | a recording, played by a debugger with the model or from a tape; compared |
+//! | `backend`, `recorder` | a debugger behind a screen; the one whose lines are taken down, with what came of each |
+//! | `saving`, `sources`, `journal` | saving it; where what is debugged lies; surviving a kill |
+//! | `recording`, `replay`, `check` | a recording, played by a recorder with the model or from a tape; compared |
 //! | `pack`, `redact` | both files as one, without the paths of their user |
 
+mod backend;
 pub mod check;
 mod error;
 pub mod escape;
@@ -27,6 +29,7 @@ pub mod saving;
 pub mod sources;
 pub mod values;
 
+pub use backend::{Backend, held};
 pub use error::Error;
 pub use file::{Answer, Line, Text, save};
 pub use header::Header;
@@ -34,6 +37,6 @@ pub use journal::Journal;
 pub use place::relative;
 pub use recorder::{DEFAULT_BUDGET, Recorder};
 pub use recording::Recording;
-pub use replay::{Replay, Tally};
+pub use replay::Tally;
 pub use saving::file_of;
 pub use sources::Places;

@@ -4,12 +4,12 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 
 use crate::debugger::Command;
-use crate::session::{Answer, Recorder};
+use crate::session::{Answer, Backend, Recorder, held};
 use crate::tui::{Screen, Theme};
 
 /// Columns and rows of the screen that a recorded script is obeyed on.
@@ -19,7 +19,7 @@ const SHOWN: (u16, u16) = (132, 40);
 pub(super) struct Batch<W> {
     recorder: Arc<Mutex<Recorder>>,
     /// Where a session is to be saved, a screen that nobody sees: what its panes show is then recorded as well.
-    screen: Option<Screen<Arc<Mutex<Recorder>>>>,
+    screen: Option<Screen<Recorder>>,
     out: W,
     /// The scripts that are being read, the innermost last.
     open: Vec<PathBuf>,
@@ -36,8 +36,7 @@ impl<W: Write> Batch<W> {
     /// Prints to `out`.
     pub(super) fn new(recorder: Arc<Mutex<Recorder>>, out: W) -> Self {
         let named = held(&recorder).name().is_some();
-        let screen =
-            named.then(|| Screen::headless(Arc::clone(&recorder), SHOWN.0, SHOWN.1, Theme::from_environment()));
+        let screen = named.then(|| Screen::of(Arc::clone(&recorder), SHOWN, Theme::from_environment(), None));
         Self { recorder, screen, out, open: Vec::new() }
     }
 
@@ -141,10 +140,6 @@ impl<W: Write> Batch<W> {
             recorder.obeyed(line.trim_end());
         }
     }
-}
-
-fn held(recorder: &Mutex<Recorder>) -> MutexGuard<'_, Recorder> {
-    recorder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn folder_of(script: &Path) -> &Path {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, anyhow, bail};
 
@@ -12,7 +12,7 @@ use super::input::TokenArgs;
 use super::witness::DumpArgs;
 use super::{note, places};
 use crate::debugger::Debugger;
-use crate::session::{Journal, Places, Recorder, Text, file_of, journal};
+use crate::session::{Journal, Places, Recorder, Text, file_of, held, journal};
 
 /// A recorder of a debugger; what it records is saved as `record`, if that is given, which may replace another session.
 pub(super) fn recorder(
@@ -42,7 +42,7 @@ pub(super) fn recorder(
 /// Ends a recording, however the session ended.
 pub(super) fn finished(recorder: &Mutex<Recorder>, ended: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     // A command that was interrupted may still be on its way out.
-    match recorder.lock().unwrap_or_else(PoisonError::into_inner).finish() {
+    match held(recorder).finish() {
         Ok(said) => said.iter().for_each(|line| note(line)),
         Err(sentence) if ended.is_err() => note(&format!("error: {sentence}")),
         Err(sentence) => bail!(sentence),

@@ -17,7 +17,7 @@ use crate::debugger::Debugger;
 use crate::model::fingerprint::Cache;
 use crate::model::{HubCache, locate};
 use crate::session::sources::digest;
-use crate::session::{Places, Recorder, Recording, Replay, Tally, Text, pack, values::Values};
+use crate::session::{Places, Recorder, Recording, Tally, Text, pack, values::Values};
 use crate::tui;
 
 /// Replay a recorded session: on the screen, or with --check as a test.
@@ -59,7 +59,7 @@ impl Args {
 
 /// A recording, ready to be played.
 pub(super) struct Ready {
-    pub(super) replay: Replay,
+    pub(super) replay: Recorder,
     /// Whether it is computed again, in one sentence.
     pub(super) how: String,
     /// What is known to differ before anything is played.
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.check {
         note(&how);
         let tally = replay.check();
-        let taped = replay.recorder().debugger().is_taped();
+        let taped = replay.debugger().is_taped();
         return report(&tally, &differs, replay.recording().values.as_ref().filter(|_| taped));
     }
     for difference in &differs {
@@ -124,7 +124,7 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
             let differs = other_inputs(args, &recording, &debugger, &places)?;
             let how = format!("computed again with {}", debugger.header().model);
             let recorder = Recorder::new(debugger, places, config.session);
-            Ok(Ready { replay: Replay::new(recorder, recording), how, differs })
+            Ok(Ready { replay: recorder.replaying(recording), how, differs })
         }
         Err(why) if named => anyhow::bail!(why),
         Err(why) => {
@@ -133,7 +133,7 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
             })?;
             let how = format!("only what was recorded: {why}");
             let recorder = Recorder::new(debugger, Places::default(), config.session);
-            Ok(Ready { replay: Replay::new(recorder, recording), how, differs: Vec::new() })
+            Ok(Ready { replay: recorder.replaying(recording), how, differs: Vec::new() })
         }
     }
 }

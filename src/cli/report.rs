@@ -12,7 +12,7 @@ use super::reports::{self, ReportArgs};
 use crate::debugger::Command;
 use crate::diagnose::Report;
 use crate::report::{Document, Passage, printable};
-use crate::session::{Recording, Replay};
+use crate::session::{Recorder, Recording};
 
 /// Write a report of a recorded session: what was found, and every command with its answer.
 ///
@@ -41,11 +41,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn document(replay: &mut Replay, with_pictures: bool) -> Document {
+fn document(replay: &mut Recorder, with_pictures: bool) -> Document {
     let story = story(replay.recording());
     // Everything that was looked at is computed then.
     let tally = replay.check();
-    let report = replay.recorder_mut().debugger_mut().report();
+    let report = replay.debugger_mut().report();
     let report = report.as_deref().cloned().or_else(|| replay.recording().report());
     let nothing = || {
         let sentence = "The comparison was not followed to its end, or there was none.".into();
@@ -60,7 +60,7 @@ fn document(replay: &mut Replay, with_pictures: bool) -> Document {
         .notes
         .extend(tally.differences.iter().map(|difference| printable(&format!("not as recorded: {difference}"))));
     document.story = story;
-    let debugger = replay.recorder_mut().debugger_mut();
+    let debugger = replay.debugger_mut();
     document.add_tokens(debugger);
     if with_pictures {
         document.add_pictures(debugger);

@@ -69,7 +69,7 @@ impl Document {
         let ids = report.sources.iter().map(|source| &source.ids).max_by_key(|ids| ids.len());
         let tokens = ids.into_iter().flatten().map(|id| Token { id: *id, text: String::new() }).collect();
         let (title, verdict) = (title(&report.sources), report.verdict.name());
-        Self { title, verdict, tokens, report, ..Self::default() }
+        Self { title, verdict, report, tokens, ..Self::default() }
     }
 }
 

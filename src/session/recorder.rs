@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::backend::Backend;
 use super::file::{Answer, Line};
 use super::header::Header;
 use super::journal::{self, Journal};
+use super::replay::Replay;
 use super::saving;
 use super::sources::Places;
 use super::values::Event;
-use crate::debugger::view::{self, Listing, Stop};
+use crate::debugger::view::{self, Curve, Listing, Page, PageRequest, Stop};
 use crate::debugger::{Command, Debugger};
 use crate::diagnose::{ActivationRow, Local, Status};
 use crate::model::Fingerprint;
@@ -59,6 +61,8 @@ pub struct Recorder {
     pub(super) saved: usize,
     /// Bytes of tensors that it keeps.
     pub(super) budget: usize,
+    /// What it is compared with, where a recording is played.
+    pub(super) replay: Replay,
 }
 
 impl Recorder {
@@ -82,6 +86,7 @@ impl Recorder {
             records: None,
             saved: 0,
             budget,
+            replay: Replay::default(),
             debugger,
         }
     }
@@ -106,11 +111,6 @@ impl Recorder {
         Ok(())
     }
 
-    /// The size of the screen that it is shown on.
-    pub fn shown_on(&mut self, columns: u16, rows: u16) {
-        self.header.screen = Some(super::header::Screen { columns, rows });
-    }
-
     /// The name of the file that it goes to when it ends, without its ending.
     pub fn name(&self) -> Option<String> {
         Some(self.target.as_ref().filter(|_| self.records.is_some())?.file_stem()?.to_string_lossy().into_owned())
@@ -132,10 +132,7 @@ impl Recorder {
     }
 
     /// Does what `line` says, and takes it down.
-    ///
-    /// # Errors
-    /// As [`Debugger::execute`], and of the disk where a session is saved.
-    pub fn execute(
+    pub(super) fn record(
         &mut self,
         command: &Command,
         line: &str,
@@ -168,11 +165,6 @@ impl Recorder {
             patched: self.debugger.patched_rows().into_iter().collect(),
             rows,
         });
-    }
-
-    /// Takes down what the screen has done, or a comment.
-    pub fn obeyed(&mut self, line: &str) {
-        self.push(Line { text: line.to_string(), answers: Vec::new() });
     }
 
     /// What a command says, line by line.
@@ -214,16 +206,6 @@ impl Recorder {
         changed
     }
 
-    /// Takes the debugger and the recording back to the start.
-    pub fn reset(&mut self) {
-        self.debugger.reset();
-        self.debugger.keep_looks(self.budget);
-        self.lines.clear();
-        self.events.clear();
-        self.judged.clear();
-        self.saved = 0;
-    }
-
     /// Ends the recording: saves it where that was asked for at the start. What is not saved and was marked stays in the
     /// journal. Returns what is to be said.
     ///
@@ -254,5 +236,69 @@ impl Recorder {
     fn is_marked(&self) -> bool {
         let marks = |line: &Line| matches!(Command::parse(&line.text), Ok(Some(Command::Mark(_) | Command::Note(_))));
         self.journal.is_some() && self.lines[self.saved..].iter().any(marks)
+    }
+}
+
+impl Backend for Recorder {
+    fn execute(
+        &mut self,
+        command: &Command,
+        line: &str,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        match self.replay.next(command, line) {
+            Some(next) => self.play(command, line, next, interrupt, progress),
+            None => self.record(command, line, interrupt, progress),
+        }
+    }
+
+    fn header(&self) -> view::Header {
+        view::Header { recording: self.name(), ..self.debugger.header() }
+    }
+
+    fn listing(&self) -> Listing {
+        self.debugger.listing()
+    }
+
+    fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        self.debugger.page(request)
+    }
+
+    fn curve(&self) -> Curve {
+        self.debugger.curve()
+    }
+
+    fn obeyed(&mut self, line: &str) {
+        self.push(Line { text: line.to_string(), answers: Vec::new() });
+    }
+
+    fn reset(&mut self) -> Result<(), String> {
+        self.debugger.reset();
+        self.debugger.keep_looks(self.budget);
+        self.lines.clear();
+        self.events.clear();
+        self.judged.clear();
+        self.saved = 0;
+        self.replay.begin();
+        if self.debugger.is_taped() {
+            self.debugger.wind(self.replay.start());
+        }
+        Ok(())
+    }
+
+    fn replayed(&mut self) -> Option<String> {
+        self.replay.remark.take()
+    }
+
+    fn shown_on(&mut self, columns: u16, rows: u16) {
+        // A recording that is played keeps the size of its own screen.
+        if self.replay.recording.text.lines.is_empty() {
+            self.header.screen = Some(super::header::Screen { columns, rows });
+        }
+    }
+
+    fn live(&mut self) {
+        self.replay.left = true;
     }
 }

@@ -7,11 +7,11 @@ use super::values::{self, Event, Values};
 use super::{pack, saving};
 use crate::debugger::view;
 use crate::debugger::{Command, Debugger, Moment, Tape};
-use crate::diagnose::{Report, Source};
+use crate::diagnose::{ActivationRow, Report, Source};
 use crate::model::Model;
 
 /// What a session's files hold.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recording {
     /// Its name.
     pub name: String,
@@ -113,12 +113,8 @@ impl Recording {
     pub fn report(&self) -> Option<Report> {
         let header = &self.text.header;
         let mut report = header.verdict.clone()?;
-        let rows = self.values.iter().flat_map(|values| &values.views.events).flat_map(|event| &event.rows);
-        for (row, found) in rows {
-            match report.activations.get_mut(*row) {
-                Some(known) => known.clone_from(found),
-                None => report.activations.push(found.clone()),
-            }
+        for event in self.values.iter().flat_map(|values| &values.views.events) {
+            set_rows(&mut report.activations, event.rows.clone());
         }
         report.notes = vec!["made from the recording alone: the model or the dumps are not here".into()];
         let engine =
@@ -129,6 +125,16 @@ impl Recording {
         };
         report.sources = [engine.clone()].into_iter().chain(header.sources.iter().filter_map(dump)).collect();
         Some(report)
+    }
+}
+
+/// Takes over comparisons that are new, or judged anew.
+pub(super) fn set_rows(known: &mut Vec<ActivationRow>, rows: Vec<(usize, ActivationRow)>) {
+    for (row, value) in rows {
+        match known.get_mut(row) {
+            Some(known) => *known = value,
+            None => known.push(value),
+        }
     }
 }
 

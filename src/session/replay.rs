@@ -2,29 +2,27 @@
 //! recorded alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file::Answer;
 use super::recorder::Recorder;
-use super::recording::{Obeyed, Recording};
+use super::recording::{Obeyed, Recording, set_rows};
 use super::values::Event;
 use crate::debugger::view::{self, Listing, Stop, Witness};
-use crate::debugger::{Command, Look, Moment};
+use crate::debugger::{Command, Debugger, Look, Moment};
 use crate::diagnose::ActivationRow;
 use crate::engine::arithmetic;
 
-/// A recording that is played.
-#[derive(Debug)]
-pub struct Replay {
-    recorder: Recorder,
-    recording: Recording,
+/// A recording that is played, and how far it has come; an empty one where nothing is.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) recording: Recording,
     /// The debugger's lines.
-    commands: Vec<Obeyed>,
+    pub(super) commands: Vec<Obeyed>,
     /// How many of them were played.
     at: usize,
     /// The user has gone on by himself.
-    left: bool,
+    pub(super) left: bool,
     /// Whether equal bits are to be expected.
     same_build: bool,
     /// What a tape knows at this moment.
@@ -34,7 +32,7 @@ pub struct Replay {
     pending: BTreeMap<usize, Vec<Look>>,
     pub(super) inexact: Vec<Look>,
     pub(super) tally: Tally,
-    remark: Option<String>,
+    pub(super) remark: Option<String>,
 }
 
 /// What was compared with the recording.
@@ -51,31 +49,8 @@ pub struct Tally {
 }
 
 impl Replay {
-    /// Plays a recording with a recorder whose debugger stands at the start: one with the model and the dumps, or
-    /// [`Recording::debugger`].
-    pub fn new(recorder: Recorder, recording: Recording) -> Self {
-        let commands = recording.commands();
-        let header = &recording.text.header;
-        let same_build = header.arithmetic == arithmetic() && header.program == recorder.header.program;
-        let mut replay = Self {
-            commands,
-            at: 0,
-            left: false,
-            same_build,
-            rows: Vec::new(),
-            header: recording.values.as_ref().map(|values| values.views.start.clone()).unwrap_or_default(),
-            pending: BTreeMap::new(),
-            inexact: Vec::new(),
-            tally: Tally::default(),
-            remark: None,
-            recorder,
-            recording,
-        };
-        replay.begin();
-        replay
-    }
-
-    fn begin(&mut self) {
+    /// Goes back to the start.
+    pub(super) fn begin(&mut self) {
         (self.at, self.left, self.remark) = (0, false, None);
         (self.tally, self.rows) = (Tally::default(), Vec::new());
         self.inexact.clear();
@@ -90,93 +65,20 @@ impl Replay {
         }
     }
 
-    /// What is recorded anew while it is played.
-    pub fn recorder(&self) -> &Recorder {
-        &self.recorder
+    /// What a tape knows at the start.
+    pub(super) fn start(&self) -> Moment {
+        Moment { header: self.header.clone(), ..Moment::default() }
     }
 
-    /// The same, to be shown and saved.
-    pub fn recorder_mut(&mut self) -> &mut Recorder {
-        &mut self.recorder
-    }
-
-    /// What is played.
-    pub fn recording(&self) -> &Recording {
-        &self.recording
-    }
-
-    /// Every line that the debugger is to obey.
-    pub(super) fn script(&self) -> Vec<(Command, String)> {
-        let line = |obeyed: &Obeyed| (obeyed.command.clone(), self.recording.text.lines[obeyed.line].text.clone());
-        self.commands.iter().map(line).collect()
-    }
-
-    /// What was compared so far.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// What the last command did otherwise than recorded.
-    pub fn remark(&mut self) -> Option<String> {
-        self.remark.take()
-    }
-
-    /// What comes now is the user's own.
-    pub fn leave(&mut self) {
-        self.left = true;
-    }
-
-    /// Goes back to the start.
-    pub fn reset(&mut self) {
-        self.recorder.reset();
-        self.begin();
-        if self.recorder.debugger.is_taped() {
-            let start = Moment { header: self.header.clone(), ..Moment::default() };
-            self.recorder.debugger.wind(start);
-        }
-    }
-
-    /// Does what `line` says: the next line of the recording is compared with it; with any other one the user leaves it.
-    ///
-    /// # Errors
-    /// As [`Recorder::execute`].
-    pub fn execute(
-        &mut self,
-        command: &Command,
-        line: &str,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
+    /// Where the next line of the recording stands, and what came of it, if this is the one; with any other one the user
+    /// leaves the recording.
+    pub(super) fn next(&mut self, command: &Command, line: &str) -> Option<(usize, Option<Event>)> {
         let next = self.commands.get(self.at).filter(|_| !self.left);
-        let Some(Obeyed { line: place, event, .. }) =
-            next.filter(|next| self.recording.text.lines[next.line].text == line)
-        else {
-            if !matches!(command, Command::Save { .. }) {
-                self.left = true;
-            }
-            return self.recorder.execute(command, line, interrupt, progress);
-        };
-        let (place, event) = (*place, event.clone());
-        self.at += 1;
-        let stop = match event {
-            Some(event) if self.recorder.debugger.is_taped() => self.play(command, line, event),
-            event => self.repeat(command, line, place, event, interrupt, progress),
-        };
-        self.tally.commands += 1;
-        // Interrupted by the user now, not when it was recorded: what comes is no longer what was recorded.
-        if stop == Ok(Stop::Interrupted) && interrupt.load(Ordering::Relaxed) {
-            self.left = true;
-            return stop;
-        }
-        self.compare_answers(place);
-        if !self.recorder.debugger.is_taped() {
-            self.compare_values();
-        }
-        match stop {
-            // To whoever plays it this is an answer like any other.
-            Ok(Stop::Interrupted) => Ok(self.answered(place)),
-            stop => stop,
-        }
+        let next = next.filter(|next| self.recording.text.lines[next.line].text == line);
+        let next = next.map(|next| (next.line, next.event.clone()));
+        self.at += usize::from(next.is_some());
+        self.left |= next.is_none() && !matches!(command, Command::Save { .. });
+        next
     }
 
     /// What was answered when it was recorded.
@@ -185,18 +87,105 @@ impl Replay {
         Stop::Said(answers.iter().map(|answer| answer.text.clone()).collect())
     }
 
-    /// What was recorded, from the tape.
-    fn play(&mut self, command: &Command, line: &str, event: Event) -> Result<Stop, String> {
-        use Command as C;
-        for (row, value) in event.rows {
-            if row < self.rows.len() {
-                self.rows[row] = value;
+    pub(super) fn differs(&mut self, sentence: String) {
+        self.remark = Some(sentence.clone());
+        self.tally.differences.push(sentence);
+    }
+
+    /// Compares the recorded activations that are computed by now.
+    fn compare_values(&mut self, debugger: &Debugger) {
+        let Some(values) = &self.recording.values else { return };
+        let Some(looks) = self.pending.get_mut(&debugger.variant()) else { return };
+        let (mut identical, mut other) = (0, Vec::new());
+        looks.retain(|look| {
+            let Some(now) = debugger.ours(look.forward, look.site) else { return true };
+            let then = &values.seen[look].values;
+            let same = now.shape() == then.shape() && now.iter().zip(then).all(|(a, b)| a.to_bits() == b.to_bits());
+            if same {
+                identical += 1;
             } else {
-                self.rows.push(value);
+                other.push(*look);
             }
+            false
+        });
+        self.tally.identical += identical;
+        if self.same_build {
+            for look in other {
+                let name = debugger.model().graph.short(look.site);
+                self.differs(format!(
+                    "{name} has other bits than recorded, by the same build on the same kind of processor"
+                ));
+            }
+        } else {
+            self.inexact.extend(other);
         }
-        self.header = event.header.unwrap_or_else(|| std::mem::take(&mut self.header));
-        let debugger = &mut self.recorder.debugger;
+    }
+
+    /// What was recorded and never computed.
+    pub(super) fn never_computed(&self) -> usize {
+        self.pending.values().map(Vec::len).sum()
+    }
+}
+
+impl Recorder {
+    /// Plays a recording with a debugger that stands at the start: one with the model and the dumps, or
+    /// [`Recording::debugger`]. What is obeyed is recorded anew, and compared.
+    #[must_use]
+    pub fn replaying(mut self, recording: Recording) -> Self {
+        let header = &recording.text.header;
+        let same_build = header.arithmetic == arithmetic() && header.program == self.header.program;
+        self.replay = Replay { commands: recording.commands(), same_build, recording, ..Replay::default() };
+        self.replay.begin();
+        self
+    }
+
+    /// What is played; empty where nothing is.
+    pub fn recording(&self) -> &Recording {
+        &self.replay.recording
+    }
+
+    /// What was compared so far.
+    pub fn tally(&self) -> &Tally {
+        &self.replay.tally
+    }
+
+    /// Does the line of the recording that stands at `place`, and compares what comes of it with what came of it then.
+    pub(super) fn play(
+        &mut self,
+        command: &Command,
+        line: &str,
+        (place, event): (usize, Option<Event>),
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        let taped = self.debugger.is_taped();
+        let stop = match event {
+            Some(event) if taped => self.show(command, line, event),
+            event => self.repeat(command, line, place, event, interrupt, progress),
+        };
+        self.replay.tally.commands += 1;
+        // Interrupted by the user now, not when it was recorded: what comes is no longer what was recorded.
+        if stop == Ok(Stop::Interrupted) && interrupt.load(Ordering::Relaxed) {
+            self.replay.left = true;
+            return stop;
+        }
+        self.compare_answers(place);
+        if !taped {
+            self.replay.compare_values(&self.debugger);
+        }
+        match stop {
+            // To whoever plays it this is an answer like any other.
+            Ok(Stop::Interrupted) => Ok(self.replay.answered(place)),
+            stop => stop,
+        }
+    }
+
+    /// What was recorded, from the tape.
+    fn show(&mut self, command: &Command, line: &str, event: Event) -> Result<Stop, String> {
+        use Command as C;
+        let Self { debugger, replay, .. } = self;
+        set_rows(&mut replay.rows, event.rows);
+        replay.header = event.header.unwrap_or_else(|| std::mem::take(&mut replay.header));
         let calm = AtomicBool::new(false);
         if matches!(command, C::Break { .. } | C::Watch(_) | C::Toggle(_) | C::Delete(_)) {
             // What it says is compared below, by way of the line it is taken down with.
@@ -209,9 +198,9 @@ impl Replay {
             counter: event.counter,
             variant: event.variant,
             reads: event.reads,
-            header: self.header.clone(),
+            header: replay.header.clone(),
             patched: event.patched,
-            rows: self.rows.clone(),
+            rows: replay.rows.clone(),
         });
         let mut stop = event.stop;
         if matches!(command, C::Print(_))
@@ -219,7 +208,7 @@ impl Replay {
         {
             stop = Ok(again);
         }
-        self.recorder.take_down(command, line, &stop);
+        self.take_down(command, line, &stop);
         unheard(stop)
     }
 
@@ -238,67 +227,24 @@ impl Replay {
         }
         let stop = match (command, event) {
             // A replay writes no files, and files that were written again in between are no longer what they were.
-            (Command::Export { .. } | Command::Reload, _) => Ok(self.answered(place)),
+            (Command::Export { .. } | Command::Reload, _) => Ok(self.replay.answered(place)),
             // Where it was interrupted then, it stops now.
             (_, Some(Event { stop: Ok(Stop::Interrupted), forward, counter, .. })) => {
-                let gone = self.recorder.debugger.go_to_position(forward, counter, interrupt, progress);
+                let gone = self.debugger.go_to_position(forward, counter, interrupt, progress);
                 gone.map(|_| Stop::Interrupted)
             }
-            _ => return self.recorder.execute(command, line, interrupt, progress).map(heard),
+            _ => return self.record(command, line, interrupt, progress).map(heard),
         };
-        self.recorder.take_down(command, line, &stop);
+        self.take_down(command, line, &stop);
         unheard(stop)
     }
 
     fn compare_answers(&mut self, place: usize) {
-        let (Some(now), Some(then)) = (self.recorder.lines.last(), self.recording.text.lines.get(place)) else {
-            return;
-        };
-        let exact = self.same_build || self.recorder.debugger.is_taped();
-        if let Some((was, is)) = difference(&then.answers, &now.answers, exact) {
-            self.differs(format!("{}: recorded {was:?}, now {is:?}", then.text));
+        let Self { debugger, replay, lines, .. } = self;
+        let (Some(now), Some(then)) = (lines.last(), replay.recording.text.lines.get(place)) else { return };
+        if let Some((was, is)) = difference(&then.answers, &now.answers, replay.same_build || debugger.is_taped()) {
+            replay.differs(format!("{}: recorded {was:?}, now {is:?}", then.text));
         }
-    }
-
-    pub(super) fn differs(&mut self, sentence: String) {
-        self.remark = Some(sentence.clone());
-        self.tally.differences.push(sentence);
-    }
-
-    /// Compares the recorded activations that are computed by now.
-    fn compare_values(&mut self) {
-        let debugger = &self.recorder.debugger;
-        let Some(values) = &self.recording.values else { return };
-        let Some(looks) = self.pending.get_mut(&debugger.variant()) else { return };
-        let (mut identical, mut other) = (0, Vec::new());
-        looks.retain(|look| {
-            let Some(now) = debugger.ours(look.forward, look.site) else { return true };
-            let then = &values.seen[look].values;
-            let same = now.shape() == then.shape() && now.iter().zip(then).all(|(a, b)| a.to_bits() == b.to_bits());
-            if same {
-                identical += 1;
-            } else {
-                other.push(*look);
-            }
-            false
-        });
-        self.tally.identical += identical;
-        if self.same_build {
-            let graph = Arc::clone(&debugger.model().graph);
-            for look in other {
-                let name = graph.short(look.site);
-                self.differs(format!(
-                    "{name} has other bits than recorded, by the same build on the same kind of processor"
-                ));
-            }
-        } else {
-            self.inexact.extend(other);
-        }
-    }
-
-    /// What was recorded and never computed.
-    pub(super) fn never_computed(&self) -> usize {
-        self.pending.values().map(Vec::len).sum()
     }
 }
 

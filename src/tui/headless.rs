@@ -1,6 +1,7 @@
 //! The screen without a terminal or a thread: keys in, text out. Tests and pictures are made with it.
 
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ratatui::Terminal;
@@ -13,13 +14,14 @@ use super::keymap;
 use super::message::{Msg, Request};
 use super::pane;
 use super::theme::Theme;
-use super::worker::{Backend, serve};
+use super::worker::serve;
 use crate::debugger::view::Recording;
+use crate::session::{Backend, held};
 
 /// A screen whose debugger answers at once.
 pub struct Screen<B> {
     app: App,
-    backend: B,
+    backend: Arc<Mutex<B>>,
     terminal: Terminal<TestBackend>,
     quit: bool,
 }
@@ -27,22 +29,25 @@ pub struct Screen<B> {
 impl<B: Backend> Screen<B> {
     /// A screen of so many columns and rows.
     pub fn headless(backend: B, columns: u16, rows: u16, theme: Theme) -> Self {
-        Self::start(backend, columns, rows, theme, None)
+        Self::of(Arc::new(Mutex::new(backend)), (columns, rows), theme, None)
     }
 
     /// The same, with a recording open.
     pub fn replaying(backend: B, columns: u16, rows: u16, theme: Theme, recording: Recording) -> Self {
-        Self::start(backend, columns, rows, theme, Some(recording))
+        Self::of(Arc::new(Mutex::new(backend)), (columns, rows), theme, Some(recording))
     }
 
-    fn start(mut backend: B, columns: u16, rows: u16, theme: Theme, recording: Option<Recording>) -> Self {
-        backend.shown_on(columns, rows);
-        let mut app = App::new(theme, (columns, rows), backend.header(), backend.listing(), backend.curve());
+    /// The same, of a debugger that others look at, too.
+    pub fn of(shared: Arc<Mutex<B>>, size: (u16, u16), theme: Theme, recording: Option<Recording>) -> Self {
+        let mut backend = held(&shared);
+        backend.shown_on(size.0, size.1);
+        let mut app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
+        drop(backend);
         if let Some(recording) = recording {
             app.open_recording(recording);
         }
-        let Ok(terminal) = Terminal::new(TestBackend::new(columns, rows));
-        let mut screen = Self { app, backend, terminal, quit: false };
+        let Ok(terminal) = Terminal::new(TestBackend::new(size.0, size.1));
+        let mut screen = Self { app, backend: shared, terminal, quit: false };
         let requests = screen.app.begin();
         screen.serve(requests);
         screen.draw();
@@ -158,7 +163,7 @@ impl<B: Backend> Screen<B> {
         while let Some(request) = queue.pop_front() {
             self.quit |= matches!(request, Request::Quit);
             let mut replies = Vec::new();
-            serve(&mut self.backend, request, &AtomicBool::new(false), &mut |reply| replies.push(reply));
+            serve(&self.backend, request, &AtomicBool::new(false), &mut |reply| replies.push(reply));
             for reply in replies {
                 queue.extend(self.app.update(Msg::Reply(reply)));
             }

@@ -31,8 +31,9 @@ use super::message::{Msg, Reply, Request};
 use super::pane;
 use super::settings::Settings;
 use super::theme::Theme;
-use super::worker::{Backend, Worker};
+use super::worker::Worker;
 use crate::debugger::view::Recording;
+use crate::session::{Backend, held};
 
 /// A frame takes at least this long: a held key must not flood a slow line.
 const FRAME: Duration = Duration::from_millis(16);
@@ -94,15 +95,19 @@ pub struct Start {
 ///
 /// # Errors
 /// When standard input or output is not a terminal, or it fails.
-pub fn run<B: Backend + Send + 'static>(mut backend: B, start: Start) -> Result<(), Error> {
+pub fn run<B: Backend + Send + 'static>(backend: Arc<Mutex<B>>, start: Start) -> Result<(), Error> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(Error::NoTerminal);
     }
     let size = modes::size()?;
-    backend.shown_on(size.0, size.1);
+    held(&backend).shown_on(size.0, size.1);
     let changed = start.watch.map(watched).transpose()?;
     let theme = Theme::from_environment();
-    let mut app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());
+    let (header, listing, curve) = {
+        let backend = held(&backend);
+        (backend.header(), backend.listing(), backend.curve())
+    };
+    let mut app = App::new(theme, size, header, listing, curve);
     app.configure(start.settings);
     app.keys = start.keys;
     let lines = start.settings.history;

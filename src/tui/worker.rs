@@ -2,95 +2,23 @@
 //! sentence on the screen, never a dead screen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use super::message::{Reply, Request};
-use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
-use crate::debugger::{Command, Debugger};
-
-/// What the screen needs of a debugger.
-pub trait Backend {
-    /// Does a command, which `line` says. `progress` is called now and then during long ones.
-    ///
-    /// # Errors
-    /// A sentence for the user.
-    fn execute(
-        &mut self,
-        command: &Command,
-        line: &str,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String>;
-    /// What only a reload changes.
-    fn header(&self) -> Header;
-    /// The program as it stands.
-    fn listing(&self) -> Listing;
-    /// A page that a pane wants.
-    ///
-    /// # Errors
-    /// A sentence for the user, when there is nothing to show.
-    fn page(&self, request: &PageRequest) -> Result<Page, String>;
-    /// Errors over the layers.
-    fn curve(&self) -> Curve;
-    /// Takes down what the screen itself has done, where something is recorded.
-    fn obeyed(&mut self, _line: &str) {}
-    /// Goes back to the start of the session: breakpoints, patches and suspects are gone.
-    ///
-    /// # Errors
-    /// A sentence for the user, where that cannot be done.
-    fn reset(&mut self) -> Result<(), String> {
-        Err("this session cannot go back to its start".to_string())
-    }
-    /// How the last command that was executed differs from what was recorded of it, where a recording is replayed: a
-    /// sentence for the user.
-    fn replayed(&mut self) -> Option<String> {
-        None
-    }
-    /// The size of the screen at its start: columns and rows.
-    fn shown_on(&mut self, _columns: u16, _rows: u16) {}
-    /// The recording is left: what comes now is the user's own, until the next reset.
-    fn live(&mut self) {}
-}
-
-impl Backend for Debugger {
-    fn execute(
-        &mut self,
-        command: &Command,
-        _: &str,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
-        Debugger::execute(self, command, interrupt, progress)
-    }
-
-    fn header(&self) -> Header {
-        Debugger::header(self)
-    }
-
-    fn listing(&self) -> Listing {
-        Debugger::listing(self)
-    }
-
-    fn page(&self, request: &PageRequest) -> Result<Page, String> {
-        Debugger::page(self, request)
-    }
-
-    fn curve(&self) -> Curve {
-        Debugger::curve(self)
-    }
-}
+use crate::session::{Backend, held};
 
 /// Serves one request. Requests that are not for the debugger are passed over.
 pub(crate) fn serve<B: Backend>(
-    backend: &mut B,
+    backend: &Mutex<B>,
     request: Request,
     interrupt: &AtomicBool,
     reply: &mut dyn FnMut(Reply),
 ) {
+    let mut backend = held(backend);
     match request {
         Request::Execute(command, line) => {
             let mut progress = |listing| reply(Reply::Progress(listing));
@@ -137,7 +65,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts it.
-    pub(crate) fn start<B: Backend + Send + 'static>(mut backend: B) -> std::io::Result<Self> {
+    pub(crate) fn start<B: Backend + Send + 'static>(backend: Arc<Mutex<B>>) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel();
         let (outbox, replies) = mpsc::channel();
         let interrupt = Arc::new(AtomicBool::new(false));
@@ -146,7 +74,7 @@ impl Worker {
             for request in inbox {
                 // The screen is gone when nobody hears us: the loop then ends with its inbox.
                 // On a thread of the pool: outside it, this one would be woken after every op.
-                rayon::scope(|_| serve(&mut backend, request, &flag, &mut |reply| drop(outbox.send(reply))));
+                rayon::scope(|_| serve(&backend, request, &flag, &mut |reply| drop(outbox.send(reply))));
             }
         })?;
         Ok(Self { requests, replies, interrupt })
@@ -181,7 +109,8 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debugger::view::TensorRequest;
+    use crate::debugger::Command;
+    use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop, TensorRequest};
 
     /// Runs until it is interrupted.
     struct Endless;
@@ -220,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_running_command_is_interrupted_and_the_next_is_not() {
-        let worker = Worker::start(Endless).expect("a thread starts");
+        let worker = Worker::start(Arc::new(Mutex::new(Endless))).expect("a thread starts");
         let patience = Duration::from_secs(60);
         for _ in 0..2 {
             worker.send(Request::Execute(Command::Continue(1), "continue".into()));
@@ -234,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer() {
-        let worker = Worker::start(Endless).expect("a thread starts");
+        let worker = Worker::start(Arc::new(Mutex::new(Endless))).expect("a thread starts");
         worker.send(Request::Page(PageRequest::Tensor(TensorRequest::default())));
         let reply = worker.reply(Duration::from_secs(60));
         assert!(matches!(&reply, Ok(Some(Reply::Page(_, Err(text)))) if text.ends_with("no tensor")), "{reply:?}");

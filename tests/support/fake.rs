@@ -16,7 +16,7 @@ use layerstep::engine::{Node, Role};
 use layerstep::metrics::Summary;
 use layerstep::model::lower::lower;
 use layerstep::model::spec::Spec;
-use layerstep::tui::Backend;
+use layerstep::session::Backend;
 
 /// Tokens of the first forward.
 const PREFILL: usize = 5;

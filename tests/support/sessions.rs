@@ -2,15 +2,49 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use layerstep::debugger::{Debugger, Session};
+use layerstep::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
+use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
 use layerstep::formats::{Archive, write_safetensors};
 use layerstep::model::Model;
+use layerstep::session::Backend;
 use ndarray::ArrayD;
 
 use super::{Reference, repository, tiny};
+
+/// A debugger that nobody records.
+pub struct Plain(pub Debugger);
+
+impl Backend for Plain {
+    fn execute(
+        &mut self,
+        command: &Command,
+        _: &str,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        self.0.execute(command, interrupt, progress)
+    }
+
+    fn header(&self) -> Header {
+        self.0.header()
+    }
+
+    fn listing(&self) -> Listing {
+        self.0.listing()
+    }
+
+    fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        self.0.page(request)
+    }
+
+    fn curve(&self) -> Curve {
+        self.0.curve()
+    }
+}
 
 /// A dump of the ids that were fed.
 pub fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump> {

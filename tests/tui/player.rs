@@ -1,7 +1,8 @@
 //! A recording is played: forwards, backwards, from mark to mark, until the user leaves it.
 
 use layerstep::debugger::view::{Recorded, Recording};
-use layerstep::tui::{Backend, Screen, Theme};
+use layerstep::session::Backend;
+use layerstep::tui::{Screen, Theme};
 
 use super::fake::Fake;
 use super::recorded::Recorder;

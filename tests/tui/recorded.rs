@@ -6,14 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use layerstep::debugger::Command;
 use layerstep::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
-use layerstep::tui::{Backend, Screen};
+use layerstep::session::Backend;
+use layerstep::tui::Screen;
 use proptest::prelude::*;
 use ratatui::crossterm::event::MouseEventKind;
 
 use super::anything::KEYS;
 use super::fake::Fake;
 use super::player::recording;
-use super::support::sessions::demo;
+use super::support::sessions::{Plain, demo};
 use super::{FULL, click};
 
 /// Keeps every line that reaches the debugger beneath it.
@@ -256,6 +257,6 @@ proptest! {
 
     #[test]
     fn the_lines_give_the_same_screen_of_the_demo(size in 0..SIZES.len(), uses in uses()) {
-        check(demo, SIZES[size], &uses);
+        check(|| Plain(demo()), SIZES[size], &uses);
     }
 }

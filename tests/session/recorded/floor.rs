@@ -2,7 +2,7 @@
 //! explain differs.
 
 use layerstep::debugger::view::Witness;
-use layerstep::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Tally, pack};
+use layerstep::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Tally, pack};
 
 use super::root;
 use super::screens::debugger;
@@ -22,7 +22,7 @@ fn check(name: &str, off: f32) -> Tally {
         });
     }
     let recorder = Recorder::new(debugger, Places::default(), DEFAULT_BUDGET);
-    Replay::new(recorder, recording).check()
+    recorder.replaying(recording).check()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use layerstep::debugger::Command;
 use layerstep::debugger::view::Stop;
-use layerstep::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, pack};
+use layerstep::session::{Backend, DEFAULT_BUDGET, Places, Recorder, Recording, pack};
 
 use super::screens::debugger;
 use super::{all, layerstep, root, run, text};
@@ -37,7 +37,7 @@ fn what_was_interrupted_then_stops_where_it_stopped() {
     let open = || Recording::of(pack::open(&name).expect("it is there")).expect("it is whole");
     for taped in [false, true] {
         let played = if taped { open().debugger().expect("values") } else { debugger(&example) };
-        let tally = Replay::new(Recorder::new(played, Places::default(), DEFAULT_BUDGET), open()).check();
+        let tally = Recorder::new(played, Places::default(), DEFAULT_BUDGET).replaying(open()).check();
         assert_eq!((tally.commands, &tally.differences[..]), (4, &[][..]), "taped: {taped}");
     }
 }

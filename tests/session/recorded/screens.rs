@@ -7,8 +7,8 @@ use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
 use layerstep::model::{Model, Tokenizer};
-use layerstep::session::{DEFAULT_BUDGET, Places, Recorder, Recording, Replay, Text, pack};
-use layerstep::tui::{Backend, Colors, Palette, Screen, Theme};
+use layerstep::session::{Backend, DEFAULT_BUDGET, Places, Recorder, Recording, Text, pack};
+use layerstep::tui::{Colors, Palette, Screen, Theme};
 use ratatui::buffer::Cell;
 
 use super::{examples, root};
@@ -69,7 +69,7 @@ fn record(session: &Path, (columns, rows): (u16, u16), folder: &Path) -> (Record
     let text = pack::open(session).expect("an example").text;
     let recorder = Recorder::new(debugger(&text), Places::default(), DEFAULT_BUDGET);
     let recorder = Arc::new(Mutex::new(recorder));
-    let mut screen = Screen::headless(Arc::clone(&recorder), columns, rows, THEME);
+    let mut screen = Screen::of(Arc::clone(&recorder), (columns, rows), THEME, None);
     let mut marks = Vec::new();
     for line in text.lines.iter().filter(|line| !line.is_comment()) {
         screen.obey(&line.text);
@@ -86,8 +86,8 @@ fn record(session: &Path, (columns, rows): (u16, u16), folder: &Path) -> (Record
 fn check(recording: Recording, debugger: Debugger, size: (u16, u16), marks: &[(String, Vec<Cell>, String)], how: &str) {
     let shown = recording.shown(how.into());
     let recorder = Recorder::new(debugger, Places::default(), DEFAULT_BUDGET);
-    let replay = Arc::new(Mutex::new(Replay::new(recorder, recording)));
-    let mut screen = Screen::replaying(Arc::clone(&replay), size.0, size.1, THEME, shown);
+    let replay = Arc::new(Mutex::new(recorder.replaying(recording)));
+    let mut screen = Screen::of(Arc::clone(&replay), size, THEME, Some(shown));
     for (mark, cells, text) in marks {
         screen.to_mark(mark);
         assert!(seen(&screen) == *cells, "{how}, {mark}:\n{}", apart(text, &text_of(&screen)));
