@@ -68,8 +68,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn once(args: &Args) -> anyhow::Result<ExitCode> {
-    let Compared { report, session } =
-        if args.myself { Compared::without_session(check_engine(args)?) } else { compare(args)? };
+    let (report, session) = if args.myself { (check_engine(args)?, None) } else { compare(args)? };
     if args.reports.any() {
         let mut document = Document { command: Some(command()), ..Document::of(&report) };
         // What diverges is known: the debugger has only to go there.
@@ -94,32 +93,23 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What was found, and what a debugger needs to go there.
-struct Compared {
-    report: Report,
-    session: Option<Session>,
-}
-
-impl Compared {
-    fn without_session(report: Report) -> Self {
-        Self { report, session: None }
-    }
-}
+type Compared = (Report, Option<Session>);
 
 fn compare(args: &Args) -> anyhow::Result<Compared> {
     if args.dumps.reference.is_none() && args.dumps.candidate.is_none() {
         bail!("nothing to compare: give --reference DUMP, --candidate DUMP, or both");
     }
-    let Some(model) = &args.model else { return Ok(Compared::without_session(two_dumps(args)?)) };
+    let Some(model) = &args.model else { return Ok((two_dumps(args)?, None)) };
     let loaded = Loaded::open(model)?;
     let opened = args.dumps.open(args.batch, &loaded, &args.tokens)?;
     match &opened.tokens {
         Tokens::Differ { sentence, ids, embedded } => {
-            Ok(Compared::without_session(inputs_differ(&loaded, &opened, sentence, ids, *embedded)))
+            Ok((inputs_differ(&loaded, &opened, sentence, ids, *embedded), None))
         }
         Tokens::Agreed { ids, steps } => {
             let dumps = opened.dumps.clone();
             let report = with_progress("comparing", |progress| walk(&loaded.model, ids, steps, dumps, progress))?;
-            Ok(Compared { report, session: Some(session(&loaded, opened)?) })
+            Ok((report, Some(session(&loaded, opened)?)))
         }
     }
 }
@@ -202,9 +192,7 @@ fn wrong_tokens(graph: &Graph, sentence: &str) -> Divergence {
 fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<()> {
     writeln!(out, "{}: {}", report.verdict.name(), report.sentence)?;
     if let Some(first) = report.first_divergence().filter(|_| report.verdict == Verdict::Diverged) {
-        let before = first.last_good.as_deref().unwrap_or("the start");
-        let made = if first.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
-        writeln!(out, "where: after {before}, {made}")?;
+        writeln!(out, "{}", first.bracket())?;
         if first.layers.len() > 1 {
             writeln!(out, "       also in layers {}", ranges(&first.layers[1..]))?;
         }

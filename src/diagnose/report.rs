@@ -1,13 +1,13 @@
-//! What a comparison found: plain data, that a session keeps and every report shows; and its JSON (`layerstep.diff/1`, a
-//! stable contract).
+//! What a comparison found: plain data, that a session keeps and every report shows.
 //!
-//! Read from the header of a session, a [`Report`] has what stands there: verdict, sentence and divergences. Written, it is
-//! what templates of reports take.
+//! Read from the header of a session, a [`Report`] has what stands there: verdict, sentence, and of the divergences what
+//! can be told without the dumps.
 
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+mod json;
 
-use super::finding::numbers;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::finding::{numbers, ranges};
 use super::part::Worst;
 use super::suspects::search::Accused;
 use crate::dump::Dump;
@@ -148,38 +148,51 @@ pub struct Local {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Divergence {
-    /// The first wrong activation that was dumped.
+    /// The first wrong activation that was dumped; its forward is part of it.
     pub name: String,
+    /// Whose tensor is wrong.
+    pub culprit: Culprit,
+    /// The mistakes that make it, best first; equally good ones side by side. A session keeps their ids.
+    #[serde(serialize_with = "ids", deserialize_with = "by_id")]
+    pub suspects: Vec<Accused>,
     /// Which layers have it, its own first; none where it lies in no layer.
-    #[serde(deserialize_with = "layers")]
+    #[serde(serialize_with = "as_ranges", deserialize_with = "of_ranges")]
     pub layers: Vec<usize>,
-    /// Position in the sequence of the first wrong row.
-    #[serde(skip_deserializing)]
-    pub token: Option<usize>,
     /// The last activation before it that agrees.
-    #[serde(deserialize_with = "not_empty")]
+    #[serde(serialize_with = "or_empty", deserialize_with = "not_empty")]
     pub last_good: Option<String>,
     /// Whether all its inputs were dumped.
     pub exact: bool,
-    /// Whose tensor is wrong.
-    pub culprit: Culprit,
     /// One sentence: what is wrong, how much, where in the tensor.
     pub summary: String,
-    /// The mistakes that make it, best first; equally good ones side by side.
-    #[serde(deserialize_with = "by_id")]
-    pub suspects: Vec<Accused>,
+    /// Position in the sequence of the first wrong row.
+    #[serde(skip)]
+    pub token: Option<usize>,
 }
 
-fn layers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
-    Ok(numbers(&String::deserialize(from)?))
-}
-
-fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Ok(Some(String::deserialize(from)?).filter(|name| !name.is_empty()))
+fn ids<S: Serializer>(suspects: &[Accused], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(suspects.iter().map(|suspect| suspect.id))
 }
 
 fn by_id<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Accused>, D::Error> {
     Ok(Vec::<String>::deserialize(from)?.iter().map(|id| Accused::of_id(id)).collect())
+}
+
+fn as_ranges<S: Serializer>(layers: &[usize], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&ranges(layers))
+}
+
+fn of_ranges<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
+    Ok(numbers(&String::deserialize(from)?))
+}
+
+#[expect(clippy::ref_option, reason = "so serde gives a field")]
+fn or_empty<S: Serializer>(name: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(name.as_deref().unwrap_or_default())
+}
+
+fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(from)?).filter(|name| !name.is_empty()))
 }
 
 /// Something that the dump cannot show.
@@ -203,18 +216,19 @@ pub struct Report {
     /// The answer in one sentence.
     pub sentence: String,
     /// Where it starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub divergences: Vec<Divergence>,
     /// What the dumps cannot show.
-    #[serde(skip_deserializing)]
+    #[serde(skip)]
     pub blind_spots: Vec<BlindSpot>,
     /// Every activation, in program order.
     #[serde(skip)]
     pub activations: Vec<ActivationRow>,
     /// What the user should know.
-    #[serde(skip_deserializing)]
+    #[serde(skip)]
     pub notes: Vec<String>,
     /// Who was compared.
-    #[serde(skip_deserializing)]
+    #[serde(skip)]
     pub sources: Vec<Source>,
 }
 
@@ -233,56 +247,11 @@ pub struct Source {
     pub plan: Vec<String>,
 }
 
-/// A number of the JSON contract: NaN and infinities are strings.
-fn number(value: f64) -> Value {
-    if value.is_finite() {
-        json!(value)
-    } else if value.is_nan() {
-        json!("NaN")
-    } else {
-        json!(if value > 0.0 { "inf" } else { "-inf" })
-    }
-}
-
 impl Report {
     /// The first of the divergences.
     pub fn first_divergence(&self) -> Option<&Divergence> {
         self.divergences.first()
     }
-
-    /// The document of `diff --json`.
-    pub fn to_json(&self) -> Value {
-        let with_suspects = |divergence: &Divergence| {
-            let mut value = divergence.to_json();
-            value["suspects"] = suspects(Some(divergence));
-            value
-        };
-        json!({
-            "schema": "layerstep.diff/1",
-            "verdict": self.verdict,
-            "first_divergence": self.first_divergence().map(Divergence::to_json),
-            "suspects": suspects(self.first_divergence()),
-            "divergences": self.divergences.iter().map(with_suspects).collect::<Vec<_>>(),
-            "activations": self.activations.iter().map(ActivationRow::to_json).collect::<Vec<_>>(),
-            "blind_spots": self.blind_spots,
-            "notes": self.notes,
-            "sources": self.sources.iter().map(|source| (source.role.to_string(), source.to_json()))
-                .collect::<serde_json::Map<_, _>>(),
-        })
-    }
-}
-
-fn suspects(divergence: Option<&Divergence>) -> Value {
-    let suspect = |accused: &Accused| {
-        json!({
-            "id": accused.id,
-            "name": accused.name,
-            "explained": number(accused.explained),
-            "residual": number(accused.residual),
-            "summary": accused.summary,
-        })
-    };
-    divergence.into_iter().flat_map(|divergence| &divergence.suspects).map(suspect).collect()
 }
 
 impl Divergence {
@@ -296,10 +265,10 @@ impl Divergence {
         bare(&self.name).1
     }
 
-    /// The op that the error is made in, as far as it is known: where inputs were not dumped, that of the first suspect.
-    fn origin(&self) -> &str {
-        let inner = self.suspects.first().filter(|suspect| !self.exact && suspect.edit.is_some());
-        inner.map_or(&self.name, |suspect| &suspect.name)
+    /// Between which activations it is made, in words.
+    pub fn bracket(&self) -> String {
+        let made = if self.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
+        format!("where: after {}, {made}", self.last_good.as_deref().unwrap_or("the start"))
     }
 
     /// Which mistakes make it and what to do, in lines; `share` says what is printed of how much one explains.
@@ -310,20 +279,6 @@ impl Divergence {
             [why].into_iter().chain((!suspect.fix.is_empty()).then(|| format!(" fix: {}", suspect.fix)))
         };
         self.suspects.iter().enumerate().flat_map(reason).collect()
-    }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "origin": self.origin(),
-            "layer": self.layer(),
-            "layers": self.layers,
-            "token": self.token,
-            "step": self.step(),
-            "bracket": [self.last_good, self.name],
-            "exact": self.exact,
-            "culprit": self.culprit,
-        })
     }
 }
 
@@ -337,23 +292,6 @@ impl ActivationRow {
     /// The error, where two sides were compared.
     pub fn compared(&self) -> Option<f64> {
         (self.status != Status::Missing).then_some(self.error)
-    }
-
-    fn to_json(&self) -> Value {
-        let compared = |value| self.compared().map(|_| number(value));
-        let local = |of: fn(&Local) -> f64| self.local.as_ref().map(|local| number(of(local)));
-        json!({
-            "name": self.name,
-            "error": compared(self.error),
-            "local_error": local(|local| local.error),
-            "propagated_error": self.local.and_then(|local| local.propagated).map(number),
-            "noise_floor": local(|local| local.floor),
-            "ratio": local(Local::ratio),
-            "cosine": compared(self.cosine),
-            "max_abs": compared(self.max_abs),
-            "worst": self.worst,
-            "status": self.status.name(),
-        })
     }
 }
 
@@ -379,9 +317,5 @@ impl Source {
             ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
             plan: dump.plan().to_string().lines().map(str::to_string).collect(),
         }
-    }
-
-    fn to_json(&self) -> Value {
-        json!({ "path": self.path, "dtype": self.dtype, "ids": self.ids, "plan": self.plan })
     }
 }

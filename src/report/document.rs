@@ -19,6 +19,7 @@ pub struct Document {
     /// The verdict in one word; another where nothing was compared to its end.
     pub verdict: &'static str,
     /// What was found. Names of files are without their folders, which are nobody's business.
+    #[serde(skip)]
     pub report: Report,
     /// Every token that was fed, where somebody knows them.
     pub tokens: Vec<Token>,

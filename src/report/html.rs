@@ -43,7 +43,6 @@ pub fn html(document: &Document) -> String {
     let fed = |source: &Source| source.ids.iter().zip(&document.tokens).all(|(id, token)| *id == token.id);
     let unlike = !report.sources.iter().all(fed);
     let values = [
-        ("document", Value::from(Serde(document))),
         ("agrees", Value::from(report.verdict.agrees())),
         ("telling", table(&document.telling())),
         ("all", Value::from(report.activations.len())),
@@ -58,7 +57,7 @@ pub fn html(document: &Document) -> String {
         ("style", Value::from_safe_string(include_str!("page.css").into())),
         ("script", Value::from_safe_string(include_str!("page.js").into())),
     ];
-    render("page.html", include_str!("page.html"), context(values))
+    render("page.html", include_str!("page.html"), document, values)
 }
 
 /// All rows, or those that tell most, in program order.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::document::Document;
 use super::row::Cells;
-use super::template::{context, render};
+use super::template::render;
 use crate::debugger::in_layers;
 use crate::diagnose::report::bare;
 use crate::diagnose::{ActivationRow, Divergence, Report, Status};
@@ -32,12 +32,11 @@ pub fn junit(document: &Document) -> String {
     let mut cases = vec![verdict(document)];
     cases.extend(document.report.activations.iter().map(|row| case(row, &document.report)));
     let values = [
-        ("document", Value::from(Serde(document))),
         ("failures", Value::from(cases.iter().filter(|case| case.failure.is_some()).count())),
         ("skipped", Value::from(cases.iter().filter(|case| case.skipped.is_some()).count())),
         ("cases", Value::from(Serde(&cases))),
     ];
-    render("suite.xml", include_str!("suite.xml"), context(values))
+    render("suite.xml", include_str!("suite.xml"), document, values)
 }
 
 fn verdict(document: &Document) -> Case {
@@ -83,8 +82,7 @@ fn case(row: &ActivationRow, report: &Report) -> Case {
 /// Where it is, what makes it, and what to do.
 fn reasons(found: Option<&Divergence>) -> Vec<String> {
     let Some(found) = found else { return Vec::new() };
-    let made = if found.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
-    let mut lines = vec![format!("where: after {}, {made}", found.last_good.as_deref().unwrap_or("the start"))];
+    let mut lines = vec![found.bracket()];
     for suspect in &found.suspects {
         lines.push(format!("why: {}: {}", suspect.id, suspect.summary));
         if !suspect.fix.is_empty() {

@@ -4,14 +4,21 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 
+use super::document::Document;
 use super::number;
 use super::row::Cells;
-use crate::diagnose::ActivationRow;
-use crate::diagnose::report::bare;
-use crate::diagnose::suspects::{Suspect, named};
+use crate::diagnose::suspects::named;
+use crate::diagnose::suspects::search::Accused;
+use crate::diagnose::{ActivationRow, Culprit, Divergence, Verdict};
 
-/// Sets a template. Its extension says what is escaped: everything in .html and .xml, nothing in .md.
-pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> String {
+/// Sets a template with a document and what else it asks for. Its extension says what is escaped: everything in .html and
+/// .xml, nothing in .md.
+pub(super) fn render<const N: usize>(
+    name: &'static str,
+    text: &'static str,
+    document: &Document,
+    more: [(&'static str, Value); N],
+) -> String {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("its delimiters are those of Jinja"));
@@ -23,9 +30,6 @@ pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> 
     environment.add_filter("percent", number::percent);
     environment.add_filter("mark", mark);
     environment.add_filter("meaning", meaning);
-    environment.add_filter("whose", whose);
-    environment.add_filter("known", known);
-    environment.add_filter("step", |name: &str| bare(name).1);
     environment.add_filter("readings", readings);
     environment.add_filter("code", code);
     environment.add_filter("cell", cell);
@@ -33,7 +37,17 @@ pub(super) fn render(name: &'static str, text: &'static str, context: Value) -> 
     environment.add_filter("ranges", |numbers: Vec<usize>| crate::diagnose::finding::ranges(&numbers));
     environment.add_template(name, text).expect("the template is part of the program, and tests read it");
     let template = environment.get_template(name).expect("it has just been added");
-    template.render(context).expect("the template fits the document, and tests fill it")
+    let report = &document.report;
+    let values = [
+        ("document", Value::from(Serde(document))),
+        ("sentence", Value::from(&report.sentence)),
+        ("divergences", report.divergences.iter().map(|found| divergence(found, report.verdict)).collect()),
+        ("blind_spots", Value::from(Serde(&report.blind_spots))),
+        ("notes", Value::from(Serde(&report.notes))),
+        ("sources", Value::from(Serde(&report.sources))),
+    ];
+    let values = Value::from_pairs(values.into_iter().chain(more));
+    template.render(values).expect("the template fits the document, and tests fill it")
 }
 
 /// A sign for a verdict or a status, so that no colour is needed to tell them apart.
@@ -64,21 +78,42 @@ fn meaning(word: &str) -> &'static str {
     }
 }
 
-/// Whose tensor is wrong, in one sentence.
-fn whose(culprit: &str, verdict: &str) -> String {
-    match (verdict, culprit) {
-        ("inputs_differ", _) => "Nobody computed wrong: other tokens were fed.".into(),
-        (_, "engine") => "The dumps agree with each other, and not with our engine.".into(),
-        (_, "unknown") => "The evidence does not tell whose tensor is wrong.".into(),
-        ("mislabelled", _) => format!("The {culprit} has a tensor under a wrong name."),
-        _ => format!("The {culprit} is wrong: its tensor is not what its own inputs give."),
-    }
+/// A divergence, with what is known of the mistakes that make it.
+fn divergence(found: &Divergence, verdict: Verdict) -> Value {
+    let suspect = |accused: &Accused| {
+        let known = named(accused.id);
+        context([
+            ("id", accused.id.into()),
+            ("explained", accused.explained.into()),
+            ("summary", Value::from(&accused.summary)),
+            ("fix", accused.fix.into()),
+            ("symptom", known.map_or("", |known| known.symptom).into()),
+            ("cause", known.map_or("", |known| known.cause).into()),
+        ])
+    };
+    context([
+        ("name", Value::from(&found.name)),
+        ("whose", whose(found.culprit, verdict).into()),
+        ("suspects", found.suspects.iter().map(suspect).collect()),
+        ("layers", Value::from(Serde(&found.layers))),
+        ("step", found.step().into()),
+        ("token", found.token.into()),
+        ("last_good", Value::from(Serde(&found.last_good))),
+        ("exact", found.exact.into()),
+        ("summary", Value::from(&found.summary)),
+    ])
 }
 
-/// How a mistake shows and comes about, by its id; nothing of what is none.
-fn known(id: &str) -> Value {
-    let of = |suspect: &Suspect| context([("symptom", suspect.symptom.into()), ("cause", suspect.cause.into())]);
-    named(id).map_or_else(|| context([]), of)
+/// Whose tensor is wrong, in one sentence.
+fn whose(culprit: Culprit, verdict: Verdict) -> String {
+    let name = culprit.name();
+    match (verdict, culprit) {
+        (Verdict::InputsDiffer, _) => "Nobody computed wrong: other tokens were fed.".into(),
+        (_, Culprit::Engine) => "The dumps agree with each other, and not with our engine.".into(),
+        (_, Culprit::Unknown) => "The evidence does not tell whose tensor is wrong.".into(),
+        (Verdict::Mislabelled, _) => format!("The {name} has a tensor under a wrong name."),
+        _ => format!("The {name} is wrong: its tensor is not what its own inputs give."),
+    }
 }
 
 /// Of the lines of a plan, those that say something: `name f32 [15, 128] -> name` does not.

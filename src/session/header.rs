@@ -1,21 +1,21 @@
 //! The header of a session: what was debugged, and with which program.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Formatter};
 use std::hash::{BuildHasher, RandomState};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::error::MAJOR;
 use super::escape::Quoted;
 use crate::diagnose::Report;
-use crate::diagnose::finding::ranges;
 use crate::engine::arithmetic;
 
 /// The minor version of the format that this program writes: newer ones have more keys, which are ignored.
 const MINOR: u32 = 0;
 
 /// What was debugged. Keys that are missing are empty.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
     /// Version of the format, `1.0`.
@@ -31,6 +31,7 @@ pub struct Header {
     /// What was fed.
     pub tokens: Tokens,
     /// The dumps and what else was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
     /// Our engine.
     pub engine: Engine,
@@ -43,7 +44,7 @@ pub struct Header {
 }
 
 /// The model of a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelFacts {
     /// Its name.
@@ -61,7 +62,7 @@ pub struct ModelFacts {
 }
 
 /// The tokens of a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tokens {
     /// All ids.
@@ -73,7 +74,7 @@ pub struct Tokens {
 }
 
 /// A file that was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {
     /// What it was: `reference`, `candidate`.
@@ -91,7 +92,7 @@ pub struct Source {
 }
 
 /// How our engine computed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Engine {
     /// `f32`.
@@ -107,7 +108,7 @@ impl Default for Engine {
 }
 
 /// The size of the screen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Screen {
     /// Columns.
@@ -117,7 +118,7 @@ pub struct Screen {
 }
 
 /// The values file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Values {
     /// Its bare name.
@@ -127,7 +128,13 @@ pub struct Values {
     /// Its size.
     pub bytes: u64,
     /// How many tensors were looked at and are not in it, because it would have become too large.
+    #[serde(skip_serializing_if = "is_zero")]
     pub left_out: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde gives a field")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Header {
@@ -152,117 +159,59 @@ fn random_id() -> String {
 /// Columns of a line of an array.
 const WIDTH: usize = 100;
 
-/// Prints keys. TOML's own pretty printers give each id of a prompt a line, or all of them one: neither can be read in a
-/// diff.
-struct Keys<'a, 'b>(&'a mut Formatter<'b>);
-
-impl Keys<'_, '_> {
-    fn table(&mut self, title: &str) -> fmt::Result {
-        writeln!(self.0, "\n{title}")
-    }
-
-    fn text(&mut self, key: &str, value: &str) -> fmt::Result {
-        writeln!(self.0, "{key} = {}", Quoted(value))
-    }
-
-    fn number(&mut self, key: &str, value: impl Display) -> fmt::Result {
-        writeln!(self.0, "{key} = {value}")
-    }
-
-    /// On one line where it fits; else on full lines, so that what is added changes only the last of them.
-    fn list(&mut self, key: &str, values: impl Iterator<Item = impl Display>) -> fmt::Result {
-        let values: Vec<String> = values.map(|value| value.to_string()).collect();
-        if key.len() + values.iter().map(|value| value.len() + 2).sum::<usize>() + 5 <= WIDTH {
-            return writeln!(self.0, "{key} = [{}]", values.join(", "));
-        }
-        write!(self.0, "{key} = [")?;
-        let mut column = WIDTH;
-        for value in values {
-            if column + value.len() + 2 > WIDTH {
-                write!(self.0, "\n   ")?;
-                column = 3;
-            }
-            write!(self.0, " {value},")?;
-            column += value.len() + 2;
-        }
-        writeln!(self.0, "\n]")
-    }
-
-    fn verdict(&mut self, report: &Report) -> fmt::Result {
-        self.table("[verdict]")?;
-        self.text("word", report.verdict.name())?;
-        self.text("sentence", &report.sentence)?;
-        for divergence in &report.divergences {
-            self.table("[[verdict.divergences]]")?;
-            self.text("name", &divergence.name)?;
-            self.text("culprit", divergence.culprit.name())?;
-            self.list("suspects", divergence.suspects.iter().map(|suspect| Quoted(suspect.id)))?;
-            self.text("layers", &ranges(&divergence.layers))?;
-            self.text("last_good", divergence.last_good.as_deref().unwrap_or_default())?;
-            self.number("exact", divergence.exact)?;
-            self.text("summary", &divergence.summary)?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for Header {
+impl fmt::Display for Header {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut keys = Keys(f);
-        for (key, value) in
-            [("format", &self.format), ("program", &self.program), ("arithmetic", &self.arithmetic), ("id", &self.id)]
-        {
-            keys.text(key, value)?;
+        match serde_json::to_value(self) {
+            Ok(Value::Object(keys)) => table(f, "", &keys),
+            _ => Err(fmt::Error),
         }
-        self.model.print(&mut keys)?;
-        keys.table("[tokens]")?;
-        keys.list("ids", self.tokens.ids.iter())?;
-        keys.list("steps", self.tokens.steps.iter())?;
-        keys.list("texts", self.tokens.texts.iter().map(|text| Quoted(text)))?;
-        self.sources.iter().try_for_each(|source| source.print(&mut keys))?;
-        keys.table("[engine]")?;
-        keys.text("precision", &self.engine.precision)?;
-        self.engine.suspect.iter().try_for_each(|suspect| keys.text("suspect", suspect))?;
-        if let Some(Screen { columns, rows }) = self.screen {
-            keys.table("[screen]")?;
-            keys.number("columns", columns)?;
-            keys.number("rows", rows)?;
+    }
+}
+
+/// Prints a table: its keys, then the tables in it. TOML's own pretty printers give each id of a prompt a line, or all of
+/// them one: neither can be read in a diff.
+fn table(f: &mut Formatter, path: &str, keys: &Map<String, Value>) -> fmt::Result {
+    for (key, value) in keys {
+        match value {
+            Value::Null | Value::Object(_) => {}
+            Value::Array(values) if values.iter().any(Value::is_object) => {}
+            Value::Array(values) => list(f, key, values)?,
+            value => writeln!(f, "{key} = {}", literal(value))?,
         }
-        self.verdict.iter().try_for_each(|verdict| keys.verdict(verdict))?;
-        self.values.iter().try_for_each(|values| values.print(&mut keys))
     }
+    for (key, value) in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        if let Value::Object(keys) = value {
+            writeln!(f, "\n[{path}]")?;
+            table(f, &path, keys)?;
+        }
+        for keys in value.as_array().into_iter().flatten().filter_map(Value::as_object) {
+            writeln!(f, "\n[[{path}]]")?;
+            table(f, &path, keys)?;
+        }
+    }
+    Ok(())
 }
 
-impl ModelFacts {
-    fn print(&self, keys: &mut Keys) -> fmt::Result {
-        keys.table("[model]")?;
-        keys.text("name", &self.name)?;
-        keys.text("facts", &self.facts)?;
-        self.repository.iter().try_for_each(|repository| keys.text("repository", repository))?;
-        self.path.iter().try_for_each(|path| keys.text("path", path))?;
-        keys.text("config_sha256", &self.config_sha256)?;
-        keys.text("weights_sha256", &self.weights_sha256)
+/// On one line where it fits; else on full lines, so that what is added changes only the last of them.
+fn list(f: &mut Formatter, key: &str, values: &[Value]) -> fmt::Result {
+    let values: Vec<String> = values.iter().map(literal).collect();
+    if key.len() + values.iter().map(|value| value.len() + 2).sum::<usize>() + 5 <= WIDTH {
+        return writeln!(f, "{key} = [{}]", values.join(", "));
     }
+    write!(f, "{key} = [")?;
+    let mut column = WIDTH;
+    for value in values {
+        if column + value.len() + 2 > WIDTH {
+            write!(f, "\n   ")?;
+            column = 3;
+        }
+        write!(f, " {value},")?;
+        column += value.len() + 2;
+    }
+    writeln!(f, "\n]")
 }
 
-impl Source {
-    fn print(&self, keys: &mut Keys) -> fmt::Result {
-        keys.table("[[sources]]")?;
-        keys.text("role", &self.role)?;
-        keys.text("file", &self.file)?;
-        keys.text("sha256", &self.sha256)?;
-        keys.text("dtype", &self.dtype)?;
-        self.map.iter().try_for_each(|map| keys.text("map", map))?;
-        self.batch.iter().try_for_each(|batch| keys.number("batch", batch))
-    }
-}
-
-impl Values {
-    fn print(&self, keys: &mut Keys) -> fmt::Result {
-        keys.table("[values]")?;
-        keys.text("file", &self.file)?;
-        keys.number("tensors", self.tensors)?;
-        keys.number("bytes", self.bytes)?;
-        if self.left_out > 0 { keys.number("left_out", self.left_out) } else { Ok(()) }
-    }
+fn literal(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| Quoted(text).to_string())
 }

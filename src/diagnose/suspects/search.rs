@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::ArrayViewD;
-use serde::Serialize;
 
 use super::scene::Scene;
 use super::{Suspect, Variant, all, named, over_span, pairs, shape};
@@ -25,7 +24,7 @@ const WORTH_EMULATING: f64 = 0.5;
 const ALIKE: f64 = 2.0;
 
 /// A suspect, as the report has it.
-#[derive(Clone, Default, PartialEq, Serialize)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Accused {
     /// Its published id, or `unknown`.
     pub id: &'static str,
@@ -40,10 +39,8 @@ pub struct Accused {
     /// What to do; empty for `unknown`.
     pub fix: &'static str,
     /// The mutated op; none for `unknown` and for labels.
-    #[serde(skip)]
     pub edit: Option<Edit>,
     /// Where the op is mutated.
-    #[serde(skip)]
     pub sites: Vec<Site>,
 }
 
