@@ -72,9 +72,8 @@ pub(super) fn recovered(journal: Option<&Path>, args: &Args) -> anyhow::Result<R
         journal.to_owned()
     } else {
         let folder = places::journals().context("there is no home directory, so no journals are kept")?;
-        let left = journal::left_behind(&folder);
-        let last = left.into_iter().next();
-        last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?.path
+        let last = journal::left_behind(&folder).into_iter().next();
+        last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?
     };
     let Text { header, lines } = Journal::recover(&journal)?;
     let built_in = header.model.path.is_none();

@@ -1,13 +1,13 @@
 //! The journal of a session that runs: a session file that grows by one write for each command, so that nothing is lost
 //! when the process is killed. It is locked while its process lives; one that nobody holds was left behind.
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Error;
-use super::error::shown;
 use super::file::{Line, Text, read_bounded};
 use super::header::Header;
 
@@ -54,27 +54,6 @@ impl Journal {
     /// One sentence, the first time; then again only after it has gone well.
     pub fn append(&mut self, line: &Line) -> Result<(), Error> {
         self.tail.append(&line.to_string()).map_err(Error::io(&self.path, "written"))
-    }
-
-    /// Puts another header in the place of the first.
-    ///
-    /// # Errors
-    /// One sentence; then the journal has the header it had.
-    pub fn set_header(&mut self, header: &Header) -> Result<(), Error> {
-        let fail = |cause| Error::io(&self.path, "written")(cause);
-        let mut bytes = read_bounded(&self.path)?;
-        bytes.truncate(self.tail.length as usize);
-        let Text { lines, .. } = Text::from_bytes(&bytes, &self.path.to_string_lossy())?;
-        let text = Text { header: header.clone(), lines }.to_string();
-        let folder = self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
-        // The lock is on the file, not on its name: it is held before the name passes on.
-        file.as_file().try_lock().map_err(|cause| fail(cause.into()))?;
-        file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_data()).map_err(fail)?;
-        let file = file.persist(&self.path).map_err(|error| fail(error.error))?;
-        let pending = std::mem::take(&mut self.tail.pending);
-        self.tail = Tail { file, length: text.len() as u64, pending, torn: false, failing: self.tail.failing };
-        Ok(())
     }
 
     /// The session is over and needs no journal: removes it.
@@ -156,55 +135,29 @@ impl<F: Cut> Tail<F> {
     }
 }
 
-/// A journal whose process is no more.
-#[derive(Debug)]
-pub struct Left {
-    /// The file.
-    pub path: PathBuf,
-    /// Its name, without folder and extension.
-    pub name: String,
-    /// When it was written last.
-    pub written: SystemTime,
-    /// The model and how many commands were given; or why it cannot be read.
-    pub found: Result<Found, Error>,
-}
-
-/// What a journal is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Name of the model.
-    pub model: String,
-    /// Commands, comments not counted.
-    pub commands: usize,
-}
-
-/// The journals in a folder that nobody holds, the one written last first.
-pub fn left_behind(folder: &Path) -> Vec<Left> {
+/// The journals in a folder that nobody holds, since their process is no more; the one written last first.
+pub fn left_behind(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut left: Vec<Left> = entries.filter_map(|entry| look_at(entry.path())).collect();
-    left.sort_by(|a, b| b.written.cmp(&a.written).then_with(|| a.name.cmp(&b.name)));
-    left
+    let mut left: Vec<(Reverse<SystemTime>, PathBuf)> =
+        entries.filter_map(|entry| Some((Reverse(left_since(&entry.path())?), entry.path()))).collect();
+    left.sort();
+    left.into_iter().map(|(_, path)| path).collect()
 }
 
-fn look_at(path: PathBuf) -> Option<Left> {
-    let about = fs::symlink_metadata(&path).ok()?;
+/// When a journal that nobody holds was written last.
+fn left_since(path: &Path) -> Option<SystemTime> {
+    let about = fs::symlink_metadata(path).ok()?;
     if !about.is_file() || about.len() == 0 || path.extension().is_none_or(|extension| extension != EXTENSION) {
         return None;
     }
-    let file = File::open(&path).ok()?;
     // Shared, so that two who look at once both see it.
+    let file = File::open(path).ok()?;
     file.try_lock_shared().ok()?;
-    let found = match Journal::recover(&path) {
+    match Journal::recover(path) {
         // Killed while it began, with nothing typed; or no journal.
-        Err(Error::CutOff { .. } | Error::NotASession { .. }) => return None,
-        Err(error) => Err(error),
-        Ok(text) => {
-            let commands = text.lines.iter().filter(|line| !line.is_comment()).count();
-            Ok(Found { model: text.header.model.name, commands })
-        }
-    };
-    let name = shown(Path::new(path.file_stem()?));
-    Some(Left { name, written: about.modified().ok()?, found, path })
+        Err(Error::CutOff { .. } | Error::NotASession { .. }) => None,
+        _ => about.modified().ok(),
+    }
 }
 
 #[cfg(test)]

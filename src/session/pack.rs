@@ -10,10 +10,10 @@ use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileO
 
 use super::Error;
 use super::error::shown;
-use super::file::{MOST, Text, write_atomically};
+use super::file::{MOST, Text};
 use super::redact::{Redaction, User};
 use super::values::rewrite;
-use crate::formats::escape;
+use crate::formats::{escape, write_file};
 
 /// How the name of a session ends.
 pub const SESSION: &str = ".session";
@@ -43,11 +43,6 @@ impl Opened {
     /// The file of values, if the session has one and it is there. It stays as long as this.
     pub fn values(&self) -> Option<&Path> {
         self.values.as_deref()
-    }
-
-    /// Whether it came out of a zip file.
-    pub fn is_packed(&self) -> bool {
-        self.folder.is_none()
     }
 }
 
@@ -159,7 +154,7 @@ pub fn pack(session: &Path, output: &Path, user: &User) -> Result<Packed, Error>
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
         .unix_permissions(0o644);
-    write_atomically(output, |out| {
+    write_file(output, |out| {
         let mut zip = ZipWriter::new_stream(out);
         zip.start_file(members[0].0.as_str(), options)?;
         zip.write_all(text.as_bytes())?;

@@ -48,7 +48,7 @@ fn what_is_packed_comes_out() {
     let opened = open(&at("out.zip")).expect("opens");
     let mut expected = example();
     expected.header.values.as_mut().expect("values").file = "a.safetensors".into();
-    assert_eq!((opened.name.as_str(), opened.is_packed(), &opened.text), ("a", true, &expected));
+    assert_eq!((opened.name.as_str(), opened.folder.is_none(), &opened.text), ("a", true, &expected));
     let values = opened.values().expect("values").to_owned();
     let unpacked = read(&values).expect("unpacked");
     assert_eq!(unpacked.views.start.notes, ["the map is m.toml"]);

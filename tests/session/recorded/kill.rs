@@ -38,7 +38,7 @@ fn killed(folder: &Path, after: Duration) -> usize {
 }
 
 fn journals(folder: &Path) -> Vec<PathBuf> {
-    journal::left_behind(&folder.join("state/layerstep/journals")).into_iter().map(|left| left.path).collect()
+    journal::left_behind(&folder.join("state/layerstep/journals"))
 }
 
 /// What holds after a kill: the session is whole, the old one or the new, and the journal has all that was answered.
