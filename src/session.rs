@@ -36,7 +36,7 @@ pub use header::Header;
 pub use journal::Journal;
 pub use place::relative;
 pub use recorder::{DEFAULT_BUDGET, Recorder};
-pub use recording::Recording;
+pub use recording::{Recording, Shown};
 pub use replay::Tally;
 pub use saving::file_of;
 pub use sources::Places;

@@ -5,14 +5,12 @@ mod cache;
 mod histogram;
 mod lens;
 mod patch;
-mod recorded;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
 pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
 pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 pub use patch::{Chance, Effect, PatchLine, PatchOutcome};
-pub use recorded::{Recorded, Recording};
 
 pub use super::page::{Page, PageRequest};
 

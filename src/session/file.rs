@@ -16,7 +16,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use super::Error;
@@ -266,16 +266,7 @@ pub fn save(path: &Path, text: &Text) -> Result<(), Error> {
     if text.len() as u64 > MOST {
         return Err(too_large(shown(path), text.len() as u64));
     }
-    write_atomically(path, |out| out.write_all(text.as_bytes()))
-}
-
-/// Puts a file in its place when all of it is on the disk: a temporary file beside it is filled, synchronised, renamed, and
-/// the folder is synchronised. If anything fails, the old file stays and the temporary one is removed.
-pub(crate) fn write_atomically(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> Result<(), Error> {
-    Ok(write_file(path, fill)?)
+    Ok(write_file(path, |out| out.write_all(text.as_bytes()))?)
 }
 
 #[cfg(test)]
@@ -287,7 +278,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.session");
         save(&path, &Text::default()).expect("saved");
-        let error = write_atomically(&path, |out| {
+        let error = write_file(&path, |out| {
             out.write_all(&vec![b'x'; 3 << 20])?;
             Err(std::io::ErrorKind::StorageFull.into())
         });

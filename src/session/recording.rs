@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::file::{Line, Text};
 use super::values::{self, Event, Values};
 use super::{pack, saving};
-use crate::debugger::view;
 use crate::debugger::{Command, Debugger, Moment, Tape};
 use crate::diagnose::{ActivationRow, Report, Source};
 use crate::model::Model;
@@ -19,6 +18,19 @@ pub struct Recording {
     pub text: Text,
     /// NAME.safetensors, where it is there.
     pub values: Option<Values>,
+}
+
+/// A recording, as a screen plays it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name.
+    pub title: String,
+    /// Where its values come from: `recorded values: the weights are not here`.
+    pub source: String,
+    /// Columns and rows of the screen it was made on.
+    pub size: Option<(u16, u16)>,
+    /// What was typed, in order.
+    pub lines: Vec<Line>,
 }
 
 impl Recording {
@@ -74,18 +86,9 @@ impl Recording {
     }
 
     /// What the screen plays; `source` says where its values come from.
-    pub fn shown(&self, source: String) -> view::Recording {
-        let line = |line: &Line| view::Recorded {
-            line: line.text.clone(),
-            answers: line.answers.iter().map(|answer| answer.text.clone()).collect(),
-            error: line.answers.iter().any(|answer| answer.error),
-        };
-        view::Recording {
-            title: self.name.clone(),
-            source,
-            size: self.text.header.screen.map(|screen| (screen.columns, screen.rows)),
-            lines: self.text.lines.iter().map(line).collect(),
-        }
+    pub fn shown(&self, source: String) -> Shown {
+        let size = self.text.header.screen.map(|screen| (screen.columns, screen.rows));
+        Shown { title: self.name.clone(), source, size, lines: self.text.lines.clone() }
     }
 
     /// A debugger that needs no weights: it shows what was recorded.

@@ -9,6 +9,7 @@ use super::file::{self, Text};
 use super::header::{Header, ModelFacts, Tokens, Values};
 use super::recorder::Recorder;
 use super::values::{self, Views};
+use crate::formats::write_file;
 
 /// What a session file is called.
 pub const EXTENSION: &str = "session";
@@ -100,7 +101,7 @@ impl Recorder {
                 format!("not saved: {} cannot be kept until that is done: {error}", beside.display())
             })?;
         }
-        let written = values::save(&beside, &bytes).map_err(|error| error.to_string());
+        let written = write_file(&beside, |out| out.write_all(&bytes)).map_err(|error| error.to_string());
         let written = written.and_then(|()| {
             file::save(&path, &text).map_err(|error| {
                 // Old text, old values.

@@ -221,14 +221,6 @@ pub(super) fn rewrite(bytes: &[u8], file: &str, change: &mut dyn FnMut(&mut Stri
     assembled(kept, &cbor).map_err(damaged)
 }
 
-/// Writes the file: whole or not at all.
-///
-/// # Errors
-/// Of the disk.
-pub fn save(path: &Path, bytes: &[u8]) -> Result<(), formats::Error> {
-    formats::write_file(path, |out| out.write_all(bytes))
-}
-
 /// Whether a file holds what was looked at in a session: nothing else is ever replaced by it.
 pub(super) fn is_one(path: &Path) -> bool {
     Archive::open(path).is_ok_and(|archive| archive.metadata().contains_key(FORMAT))

@@ -15,8 +15,7 @@ use super::message::{Msg, Request};
 use super::pane;
 use super::theme::Theme;
 use super::worker::serve;
-use crate::debugger::view::Recording;
-use crate::session::{Backend, held};
+use crate::session::{Backend, Shown, held};
 
 /// A screen whose debugger answers at once.
 pub struct Screen<B> {
@@ -33,12 +32,12 @@ impl<B: Backend> Screen<B> {
     }
 
     /// The same, with a recording open.
-    pub fn replaying(backend: B, columns: u16, rows: u16, theme: Theme, recording: Recording) -> Self {
+    pub fn replaying(backend: B, columns: u16, rows: u16, theme: Theme, recording: Shown) -> Self {
         Self::of(Arc::new(Mutex::new(backend)), (columns, rows), theme, Some(recording))
     }
 
     /// The same, of a debugger that others look at, too.
-    pub fn of(shared: Arc<Mutex<B>>, size: (u16, u16), theme: Theme, recording: Option<Recording>) -> Self {
+    pub fn of(shared: Arc<Mutex<B>>, size: (u16, u16), theme: Theme, recording: Option<Shown>) -> Self {
         let mut backend = held(&shared);
         backend.shown_on(size.0, size.1);
         let mut app = App::new(theme, size, backend.header(), backend.listing(), backend.curve());

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::settings::Settings;
 use crate::debugger::command::{Completes, Place, Speed};
 use crate::debugger::completion::Completions;
-use crate::debugger::view::Recording;
 use crate::debugger::{Command, Spec};
+use crate::session::Shown;
 
 /// How long a line stays at the usual speed, at least and at most.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -21,7 +21,7 @@ const SPEEDS: (u32, u32, u32) = (100, 10, 6400);
 #[derive(Debug)]
 pub(crate) struct Player {
     /// What is played.
-    pub(crate) recording: Recording,
+    pub(crate) recording: Shown,
     /// Lines played.
     pub(crate) played: usize,
     /// What it does.
@@ -77,12 +77,12 @@ pub(crate) enum CardKind {
 
 impl Player {
     /// At the start of a recording.
-    pub(crate) fn new(recording: Recording, settings: Settings) -> Self {
+    pub(crate) fn new(recording: Shown, settings: Settings) -> Self {
         let mark = |(index, line): (usize, &str)| match Command::parse(line) {
             Ok(Some(Command::Mark(text))) => Some((index + 1, text)),
             _ => None,
         };
-        let lines = recording.lines.iter().map(|recorded| recorded.line.as_str());
+        let lines = recording.lines.iter().map(|line| line.text.as_str());
         let marks = lines.enumerate().filter_map(mark).collect();
         Self {
             recording,
@@ -175,7 +175,7 @@ impl Player {
         let last = self.played.checked_sub(1).and_then(|last| self.recording.lines.get(last));
         let letters = |text: &str| u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
         let answers =
-            last.map_or(0, |last| last.answers.iter().map(|answer| letters(answer)).fold(0, u32::saturating_add));
+            last.map_or(0, |last| last.answers.iter().map(|answer| letters(&answer.text)).fold(0, u32::saturating_add));
         let card = self.card.as_ref().map_or(0, |card| letters(&card.text));
         let time = SHORTEST + READ.saturating_mul(card) + SKIMMED.saturating_mul(answers);
         time.min(LONGEST) * 100 / self.speed.max(1)

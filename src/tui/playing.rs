@@ -9,7 +9,8 @@ use super::obey::is_recorded;
 use super::player::{Card, CardKind, Doing, Player};
 use crate::debugger::Command;
 use crate::debugger::command::{Count, Layout, Place, ScreenCommand};
-use crate::debugger::view::{Curve, Header, Listing, Recording};
+use crate::debugger::view::{Curve, Header, Listing};
+use crate::session::Shown;
 
 impl App {
     /// The player, unless the user has left it.
@@ -102,7 +103,7 @@ impl App {
     fn play_line(&mut self, requests: &mut Vec<Request>) {
         self.message = None;
         let Some(player) = &mut self.player else { return };
-        let Some(line) = player.recording.lines.get(player.played).map(|recorded| recorded.line.clone()) else {
+        let Some(line) = player.recording.lines.get(player.played).map(|line| line.text.clone()) else {
             player.doing = Doing::Paused;
             return;
         };
@@ -192,7 +193,7 @@ impl App {
     }
 
     /// Opens a recording: at its start, with the panes arranged as every recording begins.
-    pub(crate) fn open_recording(&mut self, recording: Recording) {
+    pub(crate) fn open_recording(&mut self, recording: Shown) {
         let (columns, rows) = self.size;
         self.settings.layout = Layout::default();
         self.arrange(Some(Layout::default()));
@@ -218,7 +219,8 @@ fn is_relative(place: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debugger::view::{Recorded, Stop};
+    use crate::debugger::view::Stop;
+    use crate::session::Line;
     use crate::tui::keymap;
     use crate::tui::message::{Msg, Reply};
     use crate::tui::theme::{Colors, Palette, Theme};
@@ -231,8 +233,8 @@ mod tests {
     fn open(lines: &[&str]) -> App {
         let theme = Theme { palette: Palette::Dark, colors: Colors::None, ascii: true };
         let mut app = App::new(theme, (80, 24), Header::default(), Listing::default(), Curve::default());
-        let lines = lines.iter().map(|line| Recorded { line: (*line).to_string(), ..Recorded::default() }).collect();
-        app.open_recording(Recording { lines, ..Recording::default() });
+        let lines = lines.iter().map(|line| Line { text: (*line).to_string(), ..Line::default() }).collect();
+        app.open_recording(Shown { lines, ..Shown::default() });
         app
     }
 

@@ -32,8 +32,7 @@ use super::pane;
 use super::settings::Settings;
 use super::theme::Theme;
 use super::worker::Worker;
-use crate::debugger::view::Recording;
-use crate::session::{Backend, held};
+use crate::session::{Backend, Shown, held};
 
 /// A frame takes at least this long: a held key must not flood a slow line.
 const FRAME: Duration = Duration::from_millis(16);
@@ -88,7 +87,7 @@ pub struct Start {
     /// Commands to begin with.
     pub commands: Vec<String>,
     /// A recording to be played; it stands at its start until a command plays it.
-    pub recording: Option<Recording>,
+    pub recording: Option<Shown>,
 }
 
 /// Shows a debugger on the terminal until the user quits.

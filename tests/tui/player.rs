@@ -1,7 +1,6 @@
 //! A recording is played: forwards, backwards, from mark to mark, until the user leaves it.
 
-use layerstep::debugger::view::{Recorded, Recording};
-use layerstep::session::Backend;
+use layerstep::session::{Backend, Line, Shown};
 use layerstep::tui::{Screen, Theme};
 
 use super::fake::Fake;
@@ -9,9 +8,9 @@ use super::recorded::Recorder;
 use super::{FULL, PLAIN, styles};
 
 /// A recording of these lines.
-pub(super) fn recording<S: AsRef<str>>(lines: &[S]) -> Recording {
-    let recorded = |line: &S| Recorded { line: line.as_ref().to_string(), ..Recorded::default() };
-    Recording {
+pub(super) fn recording<S: AsRef<str>>(lines: &[S]) -> Shown {
+    let recorded = |line: &S| Line { text: line.as_ref().to_string(), ..Line::default() };
+    Shown {
         title: "ablation".into(),
         source: "recorded values: the weights are not here".into(),
         size: None,

@@ -99,7 +99,7 @@ fn parts(app: &App, player: &Player) -> Vec<Part> {
 
 /// The line played last, unless it is a text, which stands elsewhere.
 fn last_command(player: &Player) -> Option<&str> {
-    let line = &player.recording.lines.get(player.played.checked_sub(1)?)?.line;
+    let line = &player.recording.lines.get(player.played.checked_sub(1)?)?.text;
     let text = |command| matches!(command, None | Some(Command::Mark(_) | Command::Note(_)));
     Command::parse(line).is_ok_and(|command| !text(command)).then_some(line.trim())
 }
