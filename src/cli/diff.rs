@@ -13,7 +13,7 @@ use super::witness::{DumpArgs, Opened, Tokens};
 use crate::debugger::{Debugger, Session};
 use crate::diagnose::finding::ranges;
 use crate::diagnose::suspects::search::Accused;
-use crate::diagnose::{ActivationRow, Divergence, Report, Source, Status, Verdict, health, walk, without_model};
+use crate::diagnose::{ActivationRow, Divergence, Report, Source, Verdict, health, walk, without_model};
 use crate::engine::{Graph, Role};
 use crate::report::{Cells, Document};
 
@@ -258,8 +258,7 @@ fn why(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
 fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
     let row = &report.activations[index];
     let same = |other: &&ActivationRow| {
-        let compared = !matches!(other.status, Status::Missing | Status::Equivalent);
-        other.step == row.step && (!of_layer || other.layer == row.layer) && compared
+        other.step == row.step && (!of_layer || other.layer == row.layer) && other.weight().is_some()
     };
     let worst = report.activations.iter().filter(same).max_by(|a, b| a.error.total_cmp(&b.error));
     worst.is_some_and(|worst| std::ptr::eq(worst, row))

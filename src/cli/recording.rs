@@ -8,7 +8,6 @@ use anyhow::{Context, anyhow, bail};
 
 use super::config::Config;
 use super::debug::Args;
-use super::input::TokenArgs;
 use super::witness::DumpArgs;
 use super::{note, places};
 use crate::debugger::Debugger;
@@ -76,26 +75,20 @@ pub(super) fn recovered(journal: Option<&Path>, args: &Args) -> anyhow::Result<R
         last.with_context(|| format!("no session was cut off: {} holds no journal", folder.display()))?
     };
     let Text { header, lines } = Journal::recover(&journal)?;
-    let built_in = header.model.path.is_none();
     let source = |role: &str| header.sources.iter().find(|source| source.role == role);
     let path = |role: &str| source(role).map(|source| PathBuf::from(&source.file));
-    let first = header.sources.first();
-    let ids = (header.sources.is_empty() && !built_in).then(|| header.tokens.ids.clone());
-    let batch = first.and_then(|source| source.batch);
+    let map = header.sources.first().and_then(|source| source.map.as_ref()).map(PathBuf::from);
+    let dumps = DumpArgs { reference: path("reference"), candidate: path("candidate"), map };
+    let again = Args::of(&header, header.model.path.clone(), dumps);
     note(&format!("going on with {}: {} lines", journal.display(), lines.len()));
     Ok(Recovered {
         args: Args {
-            model: header.model.path.clone(),
-            tokens: TokenArgs { ids, ..TokenArgs::default() },
-            dumps: DumpArgs {
-                reference: path("reference"),
-                candidate: path("candidate"),
-                map: first.and_then(|source| source.map.as_ref()).map(PathBuf::from),
-            },
-            suspect: header.engine.suspect.clone(),
             // Whoever has no screen takes the first row.
-            batch: if args.batch == Some(None) { args.batch } else { batch.map(Some) },
-            ..args.clone()
+            batch: if args.batch == Some(None) { args.batch } else { again.batch },
+            watch: args.watch,
+            record: args.record.clone(),
+            replace: args.replace,
+            ..again
         },
         commands: lines.into_iter().map(|line| line.text).chain(args.commands.iter().cloned()).collect(),
         journal,

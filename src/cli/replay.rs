@@ -10,7 +10,6 @@ use anyhow::Context;
 
 use super::config::Config;
 use super::debug::{self, Subject};
-use super::input::TokenArgs;
 use super::witness::DumpArgs;
 use super::{note, places};
 use crate::debugger::Debugger;
@@ -155,15 +154,7 @@ fn subject(args: &Args, text: &Text, folder: &Path) -> Result<debug::Args, Strin
         Some(model) => Some(model.clone()),
         None => model(text, folder)?,
     };
-    let ids = (reference.is_none() && candidate.is_none() && model.is_some()).then(|| header.tokens.ids.clone());
-    Ok(debug::Args {
-        model,
-        tokens: TokenArgs { ids, ..TokenArgs::default() },
-        dumps: DumpArgs { reference, candidate, map },
-        suspect: header.engine.suspect.clone(),
-        batch: header.sources.iter().find_map(|source| source.batch).map(Some),
-        ..debug::Args::default()
-    })
+    Ok(debug::Args::of(header, model, DumpArgs { reference, candidate, map }))
 }
 
 /// Where the model of a session is; none for the one that is built in.

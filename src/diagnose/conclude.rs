@@ -51,8 +51,7 @@ pub(super) fn conclude(
         let sentence = "no activation could be compared: the two sides have none in common";
         return (Verdict::Inconclusive, sentence.into(), Vec::new());
     }
-    let plain = |row: &&ActivationRow| !matches!(row.status, Status::Missing | Status::Equivalent);
-    let largest = rows.iter().filter(plain).map(|row| row.error).fold(0.0, f64::max);
+    let largest = rows.iter().filter_map(ActivationRow::weight).fold(0.0, f64::max);
     let coarsest = precisions.into_iter().flatten().max().unwrap_or(Precision::F32);
     let equivalent = rows.iter().filter(|row| row.status == Status::Equivalent).count();
     let mut sentence = match coarsest {

@@ -293,6 +293,11 @@ impl ActivationRow {
     pub fn compared(&self) -> Option<f64> {
         (self.status != Status::Missing).then_some(self.error)
     }
+
+    /// The error, where two sides were compared that may not differ.
+    pub fn weight(&self) -> Option<f64> {
+        self.compared().filter(|_| self.status != Status::Equivalent)
+    }
 }
 
 impl Local {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::document::Document;
 use super::number::{error, ratio};
 use crate::debugger::without_base;
-use crate::diagnose::{ActivationRow, Status};
+use crate::diagnose::ActivationRow;
 
 /// What a table shows of an activation; what is not known is empty.
 #[derive(Clone, Debug, Serialize)]
@@ -45,11 +45,6 @@ impl<'a> Cells<'a> {
 const BEFORE: usize = 7;
 const AFTER: usize = 8;
 
-/// The error, if two sides were compared that may not differ.
-fn weight(row: &ActivationRow) -> Option<f64> {
-    row.compared().filter(|_| row.status != Status::Equivalent)
-}
-
 impl Document {
     /// Rows that were compared.
     pub(super) fn compared(&self) -> impl Iterator<Item = &ActivationRow> {
@@ -82,8 +77,8 @@ impl Document {
         for row in self.compared() {
             match worst.last_mut().filter(|last| group(last) == group(row)) {
                 Some(last) => {
-                    let larger = weight(row).zip(weight(last)).map(|(new, old)| new.total_cmp(&old).is_gt());
-                    if larger.unwrap_or(weight(last).is_none()) {
+                    let larger = row.weight().zip(last.weight()).map(|(new, old)| new.total_cmp(&old).is_gt());
+                    if larger.unwrap_or(last.weight().is_none()) {
                         *last = row;
                     }
                 }

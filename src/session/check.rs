@@ -13,6 +13,7 @@ use crate::debugger::view::Witness;
 use crate::debugger::{Command, Look};
 use crate::diagnose::finding::{numbers, ranges};
 use crate::diagnose::{Divergence, Report};
+use crate::metrics::compare;
 
 /// Draws of the arithmetic, by which the noise of a recorded activation is measured.
 const DRAWS: [u64; 2] = [1, 2];
@@ -126,19 +127,5 @@ impl Recorder {
 
 /// The relative distance in L2; infinite where one has a number and the other none.
 fn apart(a: ArrayViewD<f32>, b: ArrayViewD<f32>) -> f64 {
-    if a.shape() != b.shape() {
-        return f64::INFINITY;
-    }
-    let (mut apart, mut size) = (0.0, 0.0);
-    for (a, b) in a.iter().zip(&b) {
-        if a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) {
-            size += if b.is_finite() { f64::from(*b).powi(2) } else { 0.0 };
-        } else if a.is_finite() && b.is_finite() {
-            apart += (f64::from(*a) - f64::from(*b)).powi(2);
-            size += f64::from(*b).powi(2);
-        } else {
-            return f64::INFINITY;
-        }
-    }
-    if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
+    if a.shape() == b.shape() { compare(a, b, |_, _| true).error } else { f64::INFINITY }
 }

@@ -128,13 +128,7 @@ pub struct Values {
     /// Its size.
     pub bytes: u64,
     /// How many tensors were looked at and are not in it, because it would have become too large.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub left_out: usize,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde gives a field")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
+    pub left_out: Option<usize>,
 }
 
 impl Header {

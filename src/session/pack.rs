@@ -34,16 +34,10 @@ pub struct Opened {
     pub text: Text,
     /// The folder that paths in it are relative to; none where it is packed.
     pub folder: Option<PathBuf>,
-    values: Option<PathBuf>,
+    /// The file of values, if the session has one and it is there. It stays as long as this.
+    pub values: Option<PathBuf>,
     /// Where the values were unpacked to; removed with this.
     unpacked: Option<TempDir>,
-}
-
-impl Opened {
-    /// The file of values, if the session has one and it is there. It stays as long as this.
-    pub fn values(&self) -> Option<&Path> {
-        self.values.as_deref()
-    }
 }
 
 /// What was packed.
@@ -62,12 +56,7 @@ pub struct Packed {
 /// # Errors
 /// One sentence: there is none.
 pub fn find(path: &Path) -> Result<PathBuf, Error> {
-    let with = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let places = [path.to_owned(), with(SESSION), with(PACKED)];
+    let places = [path.to_owned(), with(path, SESSION), with(path, PACKED)];
     let found = places.iter().find(|place| place.is_file()).or_else(|| places.iter().find(|place| place.exists()));
     found.cloned().ok_or_else(|| Error::None { path: shown(path) })
 }
@@ -96,6 +85,13 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
             .find(|file| file.is_file()),
     };
     Ok(Opened { name, text, folder: Some(folder), values, unpacked: None })
+}
+
+/// The same path with this behind it.
+pub(super) fn with(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 fn is_zip(path: &Path) -> Result<bool, Error> {

@@ -13,7 +13,7 @@ use super::saving;
 use super::sources::Places;
 use super::values::Event;
 use crate::debugger::view::{self, Curve, Listing, Page, PageRequest, Stop};
-use crate::debugger::{Command, Debugger};
+use crate::debugger::{Command, Debugger, Moment};
 use crate::diagnose::{ActivationRow, Local, Status};
 use crate::model::Fingerprint;
 
@@ -24,18 +24,11 @@ pub const DEFAULT_BUDGET: usize = 64_000_000;
 const REPLACE: &str = "--replace records in its place";
 
 /// What may change of a comparison; numbers by their bits, so that NaN is itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Judged {
-    status: Status,
-    error: u64,
-    local: Option<[u64; 3]>,
-}
+type Judged = (Status, u64, Option<[u64; 3]>);
 
-impl Judged {
-    fn of(row: &ActivationRow) -> Self {
-        let local = |local: Local| [local.error, local.floor, local.propagated.unwrap_or_default()].map(f64::to_bits);
-        Self { status: row.status, error: row.error.to_bits(), local: row.local.map(local) }
-    }
+fn judged(row: &ActivationRow) -> Judged {
+    let local = |local: Local| [local.error, local.floor, local.propagated.unwrap_or_default()].map(f64::to_bits);
+    (row.status, row.error.to_bits(), row.local.map(local))
 }
 
 /// A debugger, and what became of it so far.
@@ -51,7 +44,6 @@ pub struct Recorder {
     /// What the comparisons were that events hold.
     judged: Vec<Judged>,
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) config: String,
     journal: Option<Journal>,
     /// Where it is to be saved, or was.
     pub(super) target: Option<PathBuf>,
@@ -69,18 +61,14 @@ impl Recorder {
     /// Records what is done with a debugger that stands at its start, so many bytes of tensors at most.
     pub fn new(mut debugger: Debugger, places: Places, budget: usize) -> Self {
         debugger.keep_looks(budget);
-        let mut header = Header::new();
-        header.arithmetic = crate::engine::arithmetic().into();
-        let (start, config) = (debugger.header(), debugger.model().config_json.clone());
         Self {
             places,
-            header,
+            header: Header::new(),
             lines: Vec::new(),
             events: Vec::new(),
-            start,
+            start: debugger.header(),
             judged: Vec::new(),
             fingerprint: None,
-            config,
             journal: None,
             target: None,
             records: None,
@@ -194,7 +182,7 @@ impl Recorder {
         let now = self.debugger.compared();
         let mut changed = Vec::new();
         for (index, row) in now.iter().enumerate() {
-            let judged = Judged::of(row);
+            let judged = judged(row);
             if self.judged.get(index) != Some(&judged) {
                 changed.push((index, row.clone()));
                 match self.judged.get_mut(index) {
@@ -282,7 +270,7 @@ impl Backend for Recorder {
         self.saved = 0;
         self.replay.begin();
         if self.debugger.is_taped() {
-            self.debugger.wind(self.replay.start());
+            self.debugger.wind(Moment { header: self.replay.header.clone(), ..Moment::default() });
         }
         Ok(())
     }

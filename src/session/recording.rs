@@ -40,10 +40,11 @@ impl Recording {
     /// One sentence: the values cannot be read, or belong to another session.
     pub fn of(opened: pack::Opened) -> Result<Self, String> {
         let text = &opened.text;
-        let mut values = opened.values().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
+        let mut values =
+            opened.values.as_deref().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
         let strange = values.as_ref().is_some_and(|values| values.views.id != text.header.id);
         // A kill while another session was put in its place.
-        let before = opened.values().map(saving::before).filter(|before| strange && before.exists());
+        let before = opened.values.as_deref().map(saving::before).filter(|before| strange && before.exists());
         if let Some(before) = before {
             values = Some(values::read(&before).map_err(|damaged| damaged.to_string())?);
         }

@@ -27,7 +27,7 @@ pub(super) struct Replay {
     same_build: bool,
     /// What a tape knows at this moment.
     rows: Vec<ActivationRow>,
-    header: view::Header,
+    pub(super) header: view::Header,
     /// Activations of our engine that were recorded and not compared yet, by variant.
     pending: BTreeMap<usize, Vec<Look>>,
     pub(super) inexact: Vec<Look>,
@@ -63,11 +63,6 @@ impl Replay {
         for looks in self.pending.values_mut() {
             looks.sort_unstable();
         }
-    }
-
-    /// What a tape knows at the start.
-    pub(super) fn start(&self) -> Moment {
-        Moment { header: self.header.clone(), ..Moment::default() }
     }
 
     /// Where the next line of the recording stands, and what came of it, if this is the one; with any other one the user
@@ -209,7 +204,7 @@ impl Recorder {
             stop = Ok(again);
         }
         self.take_down(command, line, &stop);
-        unheard(stop)
+        stop.map(heard)
     }
 
     /// The same again, computed.
@@ -236,7 +231,7 @@ impl Recorder {
             _ => return self.record(command, line, interrupt, progress).map(heard),
         };
         self.take_down(command, line, &stop);
-        unheard(stop)
+        stop.map(heard)
     }
 
     fn compare_answers(&mut self, place: usize) {
@@ -254,10 +249,6 @@ fn heard(stop: Stop) -> Stop {
         Stop::Yanked(lines) => Stop::Said(lines),
         other => other,
     }
-}
-
-fn unheard(stop: Result<Stop, String>) -> Result<Stop, String> {
-    stop.map(heard)
 }
 
 /// The first line in which two answers differ. Where the arithmetic may be another one, numbers are left to the activations

@@ -7,29 +7,19 @@ use std::sync::atomic::AtomicBool;
 use super::error::shown;
 use super::file::{self, Text};
 use super::header::{Header, ModelFacts, Tokens, Values};
+use super::pack::{SESSION, with};
 use super::recorder::Recorder;
 use super::values::{self, Views};
 use crate::formats::write_file;
 
-/// What a session file is called.
-pub const EXTENSION: &str = "session";
-
 /// `NAME.session`, whether the name ends so or not.
 pub fn file_of(name: &Path) -> PathBuf {
-    if name.extension().is_some_and(|extension| extension == EXTENSION) {
-        return name.to_owned();
-    }
-    let mut name = name.as_os_str().to_owned();
-    name.push(".");
-    name.push(EXTENSION);
-    name.into()
+    if name.extension().is_some_and(|extension| extension == "session") { name.to_owned() } else { with(name, SESSION) }
 }
 
 /// Where the values of the session that is being replaced are meanwhile.
 pub(super) fn before(values: &Path) -> PathBuf {
-    let mut name = values.as_os_str().to_owned();
-    name.push(".before");
-    name.into()
+    with(values, ".before")
 }
 
 /// The values of a session lie beside it.
@@ -81,11 +71,11 @@ impl Recorder {
         header.sources =
             self.places.sources(Some(folder), true).map_err(|error| format!("a dump cannot be read again: {error}"))?;
         header.verdict = self.debugger.report().as_deref().cloned();
-        let (id, config) = (header.id.clone(), self.config.clone());
+        let (id, config) = (header.id.clone(), self.debugger.model().config_json.clone());
         let views = Views::new(id, config, self.start.clone(), self.events.clone(), fingerprint);
         let graph = Arc::clone(&self.debugger.model().graph);
         let looks = self.debugger.looks().ok_or("nothing is recorded here")?;
-        let left_out = looks.left_out.len();
+        let left_out = Some(looks.left_out.len()).filter(|count| *count > 0);
         let (bytes, tensors) = values::to_bytes(views, looks, &graph)?;
         let beside = values_of(&path);
         let name = beside.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -121,7 +111,7 @@ impl Recorder {
             counted(tensors, "tensor"),
             size(bytes.len() as u64)
         )];
-        if left_out > 0 {
+        if let Some(left_out) = left_out {
             let (tensors, budget) = (counted(left_out, "tensor"), size(self.budget as u64));
             said.push(format!(
                 "{tensors} more looked at and left out: a session keeps {budget}, which its limit in the configuration \

@@ -1,7 +1,7 @@
 //! Where what is debugged lies, and what its bytes are.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,12 +97,6 @@ pub fn digest(path: &Path) -> io::Result<String> {
         }
         return Ok(hex(hash));
     }
-    let mut file = File::open(path)?;
-    let mut chunk = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hex(hash)),
-            read => hash.update(&chunk[..read]),
-        }
-    }
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hex(hash))
 }

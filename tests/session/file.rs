@@ -62,7 +62,7 @@ fn example() -> Text {
             divergences: vec![divergence("2.q_rope"), divergence("3.q_rope")],
             ..Report::default()
         }),
-        values: Some(Values { file: "demo.safetensors".into(), tensors: 3, bytes: 4096, left_out: 2 }),
+        values: Some(Values { file: "demo.safetensors".into(), tensors: 3, bytes: 4096, left_out: Some(2) }),
     };
     let answer = |text: &str| Answer { text: text.into(), error: false };
     let lines = vec![
@@ -312,7 +312,7 @@ prop_compose! {
             engine: Engine { precision: word(), suspect: other.then(&mut word) },
             screen: some.then_some(Screen { columns, rows }),
             verdict: other.then(|| Report { verdict, sentence: word(), divergences: vec![divergence], ..Report::default() }),
-            values: some.then(|| Values { file: word(), tensors: count as usize, bytes: bytes.into(), left_out: 1 }),
+            values: some.then(|| Values { file: word(), tensors: count as usize, bytes: bytes.into(), left_out: Some(1) }),
         }
     }
 }

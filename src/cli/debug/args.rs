@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::input::TokenArgs;
 use crate::cli::witness::DumpArgs;
+use crate::session::Header;
 
 /// Step through a forward pass in the terminal.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -47,6 +48,15 @@ pub(in crate::cli) struct Args {
 }
 
 impl Args {
+    /// What a session debugged: this model, and these dumps.
+    pub(in crate::cli) fn of(header: &Header, model: Option<String>, dumps: DumpArgs) -> Self {
+        let alone = dumps.reference.is_none() && dumps.candidate.is_none();
+        let ids = (alone && model.is_some()).then(|| header.tokens.ids.clone());
+        let batch = header.sources.iter().find_map(|source| source.batch).map(Some);
+        let (tokens, suspect) = (TokenArgs { ids, ..TokenArgs::default() }, header.engine.suspect.clone());
+        Self { model, tokens, dumps, suspect, batch, ..Self::default() }
+    }
+
     /// Where the session is saved, and whether it may replace another one.
     pub(super) fn recorded(&self) -> Option<(&Path, bool)> {
         Some((self.record.as_deref()?, self.replace))

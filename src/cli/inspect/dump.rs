@@ -11,6 +11,7 @@ use crate::cli::input::Loaded;
 use crate::dump::{Dump, Map, Options, Unmatched};
 use crate::engine::Graph;
 use crate::formats::{Archive, Entry};
+use crate::model::load::shown;
 
 /// Longest metadata shown to people.
 const LONGEST: usize = 100;
@@ -62,7 +63,7 @@ fn dtypes(archive: &Archive) -> BTreeMap<&'static str, usize> {
 }
 
 fn describe(text: &mut String, archive: &Archive) -> std::fmt::Result {
-    writeln!(text, "{:<14}{}", "dump", shown(&archive.path().to_string_lossy()))?;
+    writeln!(text, "{:<14}{}", "dump", shown(archive.path()))?;
     writeln!(text, "{:<14}{}", "format", archive.format())?;
     let dtypes: Vec<String> = dtypes(archive).iter().map(|(dtype, count)| format!("{count} {dtype}")).collect();
     writeln!(text, "{:<14}{} ({})", "tensors", archive.entries().len(), dtypes.join(", "))?;
@@ -125,9 +126,4 @@ fn plan(text: &mut String, json: &mut Value, dump: &Dump, graph: &Graph) -> std:
     json["unmatched"] = dump.unmatched().iter().map(left).collect();
     json["notes"] = json!(dump.notes());
     Ok(())
-}
-
-/// Untrusted text with everything that is not plain and printable escaped.
-fn shown(text: &str) -> String {
-    crate::model::load::shown(text)
 }

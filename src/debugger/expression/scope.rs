@@ -4,7 +4,6 @@ use super::condition::Condition;
 use super::{Error, Expression, Source, Tensor, Value};
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{LayerErrors, Witness};
-use crate::diagnose::Status;
 use crate::engine::{Graph, Keyed, Site};
 
 use super::value::Elements;
@@ -95,12 +94,7 @@ impl Source for Scope<'_> {
         let rows = self.debugger.rows();
         let rows = &rows[..rows.len().min(self.debugger.ops_done())];
         let row = self.row.and_then(|row| rows.get(first + row));
-        let row = row.ok_or("the op here is not compared yet")?;
-        Ok(LayerErrors {
-            error: (row.status != Status::Missing).then_some(row.error),
-            local: row.local.map(|local| local.error),
-            floor: row.local.map(|local| local.floor),
-        })
+        row.map(LayerErrors::of).ok_or_else(|| "the op here is not compared yet".into())
     }
 
     fn knows(&self, witness: Witness) -> Result<(), String> {

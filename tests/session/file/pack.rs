@@ -49,7 +49,7 @@ fn what_is_packed_comes_out() {
     let mut expected = example();
     expected.header.values.as_mut().expect("values").file = "a.safetensors".into();
     assert_eq!((opened.name.as_str(), opened.folder.is_none(), &opened.text), ("a", true, &expected));
-    let values = opened.values().expect("values").to_owned();
+    let values = opened.values.clone().expect("values");
     let unpacked = read(&values).expect("unpacked");
     assert_eq!(unpacked.views.start.notes, ["the map is m.toml"]);
     assert_eq!(unpacked.views.id, "00ff");
@@ -76,13 +76,13 @@ fn sessions_are_opened_by_name_with_their_values() {
     for name in ["a", "a.session"] {
         let opened = open(&at(name)).expect("opens");
         assert_eq!((opened.name.as_str(), opened.folder.as_deref()), ("a", Some(folder.path())));
-        assert_eq!(opened.values(), Some(at("demo.safetensors").as_path()));
+        assert_eq!(opened.values, Some(at("demo.safetensors")));
     }
     // Both renamed; then the values lost.
     fs::rename(at("demo.safetensors"), at("a.safetensors")).expect("renamed");
-    assert_eq!(open(&at("a")).expect("opens").values(), Some(at("a.safetensors").as_path()));
+    assert_eq!(open(&at("a")).expect("opens").values, Some(at("a.safetensors")));
     fs::remove_file(at("a.safetensors")).expect("removed");
-    assert_eq!(open(&at("a")).expect("opens").values(), None);
+    assert_eq!(open(&at("a")).expect("opens").values, None);
     let error = pack(&at("a"), &at("a.zip"), &user()).expect_err("no values").to_string();
     assert!(error.contains("a.session has values in demo.safetensors, which is not beside it"), "{error}");
     assert!(!at("a.zip").exists());
