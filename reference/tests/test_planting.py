@@ -20,10 +20,10 @@ from planted_runs import (
 from planting import BUGS, Plant
 
 SUSPECTS = {
-    "embed_scale", "head_untied", "final_norm_missing", "logit_softcap", "norm_eps", "norm_offset_one", "norm_weight_missing",
+    "embed_scale", "head_untied", "final_norm_missing", "logit_softcap", "logit_scale", "norm_eps", "norm_offset_one", "norm_weight_missing",
     "norm_layernorm", "norm_wrong_weight", "residual_after_norm", "parallel_residual", "residual_scale", "bias_missing",
     "weight_transposed", "fused_order", "qk_permuted", "gate_up_swapped", "wrong_layer_weight", "rope_interleaved",
-    "rope_theta", "rope_scaling_missing", "rope_position_offset", "rope_partial", "rope_low_precision", "rope_missing",
+    "rope_theta", "rope_attention_factor", "rope_scaling_missing", "rope_position_offset", "rope_partial", "rope_low_precision", "rope_missing",
     "rope_direction", "gqa_tile", "softmax_scale", "causal_mask_missing", "mask_off_by_one", "sliding_window",
     "qk_norm_missing", "qk_norm_after_rope", "head_merge_order", "kv_cache_position", "kv_cache_stale", "activation_function",
     "low_precision_norm", "low_precision_scores", "low_precision_matmul", "stale_layer_state", "attn_softcap",
