@@ -10,8 +10,8 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, suspects};
 use super::confirm::confirm;
+use super::curve::Curve;
 use super::finding::{Finding, Harmless, Kind};
-use super::judge::{Judge, Judgement};
 use super::massive::Massive;
 use super::part::{Part, Worst, compare_parts};
 use super::precision::Precision;
@@ -38,7 +38,7 @@ pub struct Walk {
     trails: [Option<Trail>; 2],
     /// Our own pass, the second witness beside a single dump.
     engine: Option<Run>,
-    judge: Judge,
+    curve: Curve,
     forward: usize,
     fed: usize,
     rows: Vec<ActivationRow>,
@@ -68,7 +68,7 @@ impl Walk {
             ids: ids.to_vec(),
             steps: steps.to_vec(),
             witnesses,
-            judge: Judge::default(),
+            curve: Curve::default(),
             forward: 0,
             fed: steps[0],
             rows: Vec::new(),
@@ -202,9 +202,9 @@ impl Walk {
             self.shared.push([a, b]);
         }
         let precision = looks.iter().flatten().filter_map(|look| look.precision).max();
-        let judgement = comparison.as_ref().map(|(comparison, _)| self.judge.judge(comparison.error, precision));
+        let in_line = comparison.as_ref().map(|(comparison, _)| self.curve.judge(comparison.error, precision));
         self.compared += usize::from(comparison.is_some());
-        let status = self.status(looks, judgement, precision);
+        let status = self.status(looks, in_line, precision);
         let local = self.local(site, looks);
         let nan = Comparison { error: f64::NAN, cosine: f64::NAN, max_abs: f64::NAN, ..Comparison::default() };
         let (comparison, worst) = comparison.unwrap_or((nan, Worst::default()));
@@ -221,7 +221,7 @@ impl Walk {
         }
     }
 
-    fn status(&self, looks: &Looks, judgement: Option<Judgement>, precision: Option<Precision>) -> Status {
+    fn status(&self, looks: &Looks, in_line: Option<bool>, precision: Option<Precision>) -> Status {
         let harmless = |kind: Kind| kind == Kind::Equivalent;
         let wrong_before =
             self.trails.iter().flatten().flat_map(Trail::findings).any(|finding| !harmless(finding.kind));
@@ -230,13 +230,13 @@ impl Walk {
             [None, None] => {}
             _ => return Status::Bad,
         }
-        match judgement {
+        match in_line {
             None => Status::Missing,
-            Some(Judgement::OutOfLine | Judgement::Follows) if wrong_before => Status::Propagated,
+            Some(false) if wrong_before => Status::Propagated,
             // The two sides went on with different choices.
-            Some(Judgement::OutOfLine | Judgement::Follows) if self.has_ties(|_| true) => Status::Rounding,
+            Some(false) if self.has_ties(|_| true) => Status::Rounding,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
-            Some(_) if self.judge.coarsest() != Precision::F32 => Status::Rounding,
+            Some(_) if self.curve.coarsest() != Precision::F32 => Status::Rounding,
             Some(_) if self.trails.iter().flatten().any(|trail| trail.describe_coarse().is_some()) => Status::Rounding,
             Some(_) => Status::Ok,
         }

@@ -5,7 +5,6 @@
 //! culprit.
 
 mod conclude;
-mod curve;
 mod disguise;
 mod equation;
 mod finding;

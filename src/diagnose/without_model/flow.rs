@@ -2,8 +2,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::curve::Curve;
 use super::survey::{Found, Node, Survey};
+use crate::diagnose::curve::Curve;
 use crate::dump::{Pair, Subject};
 use crate::engine::{Graph, Op, Role, Site};
 

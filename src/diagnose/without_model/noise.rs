@@ -2,11 +2,11 @@
 
 use ndarray::{ArrayD, Axis};
 
-use super::curve::Curve;
 use super::equation::{Closure, check};
 use super::flow::State;
 use super::survey::{Node, Survey, read};
 use super::{disguise, permutation};
+use crate::diagnose::curve::Curve;
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Pair};
 use crate::engine::{Graph, Op, Product, Role, Site, Value};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::curve::Curve;
 use super::disguise;
+use crate::diagnose::curve::Curve;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Aligned, Pair, Subject, Twins};

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::curve::Curve;
 use super::disguise::{self, Disguise};
 use super::finding::{Finding, blame_consumers};
 use super::flow::{Fate, Flow, State};
 use super::survey::{Survey, read};
 use super::{noise, permutation};
+use crate::diagnose::curve::Curve;
 use crate::diagnose::report::Culprit;
 use crate::dump::{self, Pair};
 use crate::engine::{Read, Site};

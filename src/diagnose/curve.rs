@@ -1,9 +1,12 @@
-//! What an error may be at some point of the program, judged by those before it. An error that is not in line leaves no
-//! trace: what comes later is measured against what was in line.
+//! What an error may be at some point of the program, judged by those before it.
+//!
+//! Errors of a correct engine grow slowly: each op adds its rounding and passes on what came in. An error that stands far
+//! above every error before it was made here. It leaves no trace: what comes later is measured against what was in line.
 
-use crate::diagnose::precision::Precision;
+use super::precision::Precision;
 
-/// How many roundings a single op may be worth: sums of thousands of products, and a softmax.
+/// How many roundings a single op may be worth: sums of thousands of products, and a softmax that turns an absolute error
+/// of its scores into a relative one.
 const ROUNDINGS: f64 = 256.0;
 
 /// The same for bf16 and f16, whose errors are limited by the number of significant bits.
@@ -28,19 +31,38 @@ pub(super) struct Curve {
     coarsest: Precision,
     /// Whether one side is of low precision that no tensor's bits show.
     noisy: bool,
+    /// Whether an error of the pass was out of line.
+    diverged: bool,
 }
 
 impl Default for Curve {
     fn default() -> Self {
-        Self { largest: 0.0, coarsest: Precision::F32, noisy: false }
+        Self { largest: 0.0, coarsest: Precision::F32, noisy: false, diverged: false }
     }
 }
 
 impl Curve {
     /// The largest error that is in line.
     pub(super) fn limit(&self) -> f64 {
-        let step = if self.coarse() { COARSE_STEP } else { STEP };
-        f64::max(Self::rounding(self.coarsest), step * self.largest).min(f64::max(MOST, GROWTH * self.largest))
+        self.grown().max(Self::rounding(self.coarsest)).min(f64::max(MOST, GROWTH * self.largest))
+    }
+
+    /// What the largest error in line may have become.
+    fn grown(&self) -> f64 {
+        self.largest * if self.coarse() { COARSE_STEP } else { STEP }
+    }
+
+    /// Whether the next error of a pass is in line, whose bits tell `precision`; behind the first that is not, all but
+    /// rounding follows from it.
+    pub(super) fn judge(&mut self, error: f64, precision: Option<Precision>) -> bool {
+        self.meet(precision.unwrap_or(Precision::F32));
+        // Written so that a NaN error is out of line.
+        let in_line = error <= Self::rounding(self.coarsest) || (!self.diverged && error <= self.grown());
+        if in_line {
+            self.take(error);
+        }
+        self.diverged |= !in_line;
+        in_line
     }
 
     /// Whether a small mistake can hide in low precision.
@@ -84,6 +106,20 @@ impl Curve {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_growth_is_in_line_and_a_step_is_not() {
+        let judged = |errors: &[f64], precision| {
+            let mut curve = Curve::default();
+            errors.iter().map(|error| curve.judge(*error, Some(precision))).collect::<Vec<bool>>()
+        };
+        assert_eq!(judged(&[0.0, 2e-7, 4e-7, 3e-6, 8e-6, 2e-5, 5e-5], Precision::F32), [true; 7]);
+        let step = judged(&[0.0, 2e-7, 4e-4, 3e-1, 1e-7, 2e-3], Precision::F32);
+        assert_eq!(step, [true, true, false, false, true, false]);
+        assert_eq!(judged(&[0.0, 2e-3, 4e-3, 2.5e-2, 4e-2], Precision::Bf16), [true; 5]);
+        assert_eq!(judged(&[0.0, 2e-3, 0.9], Precision::Bf16), [true, true, false]);
+        assert_eq!(judged(&[0.0, f64::NAN], Precision::F32), [true, false]);
+    }
 
     #[test]
     fn what_is_out_of_line_leaves_no_trace() {
