@@ -9,6 +9,45 @@ use super::suspects::search::{Accused, search};
 use super::witnesses::{CANDIDATE, REFERENCE};
 use crate::engine::{Class, Graph, Product};
 
+/// What is said where nothing was compared.
+pub(super) const NOTHING: &str = "no activation could be compared: the two sides have none in common";
+
+/// What is said where all is well.
+pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> String {
+    let allowed = match coarsest {
+        Precision::F32 => String::new(),
+        coarse => format!(" as far as {} allows", coarse.name()),
+    };
+    format!("{compared} activations agree{allowed}: largest error {largest:.1e}")
+}
+
+/// What decides of several findings: a wrong value before a wrong name, and that before what nothing settles.
+pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(&F, Verdict)> {
+    let first = |wanted| found.iter().find(|finding| kind(finding) == wanted);
+    let wrong = first(Kind::Wrong).map(|finding| (finding, Verdict::Diverged));
+    let named = || first(Kind::Mislabelled).map(|finding| (finding, Verdict::Mislabelled));
+    wrong.or_else(named).or_else(|| found.first().map(|finding| (finding, Verdict::Inconclusive)))
+}
+
+/// One cause over many layers or steps is one entry: findings with one key are that of the first.
+pub(super) fn merged<F, K: PartialEq>(
+    found: &[F],
+    key: impl Fn(&F) -> Option<K>,
+    entry: impl Fn(&F) -> Divergence,
+) -> Vec<(&F, Divergence)> {
+    let mut merged: Vec<(&F, Divergence)> = Vec::new();
+    for finding in found {
+        let (own, divergence) = (key(finding), entry(finding));
+        match merged.iter_mut().find(|(known, _)| own.is_some() && key(known) == own) {
+            Some((_, known)) => {
+                known.layers.extend(divergence.layers.first().filter(|layer| !known.layers.contains(layer)).copied());
+            }
+            None => merged.push((finding, divergence)),
+        }
+    }
+    merged
+}
+
 /// The verdict, its sentence, and every independent divergence in program order.
 pub(super) fn conclude(
     found: &[Vec<Finding>; 2],
@@ -30,36 +69,22 @@ pub(super) fn conclude(
         .collect();
     let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
     found.sort_by_key(|(_, finding)| place(&graph.key(finding.site, finding.step)));
-    let divergences = merged(&found, graph);
+    let divergences = by_cause(&found, graph);
     let whose = |culprit: Culprit| match culprit {
         Culprit::Unknown => String::new(),
         culprit => format!("{}: ", culprit.name()),
     };
-    if let Some((first, verdict)) = divergences
-        .iter()
-        .find(|(_, kind)| *kind == Kind::Wrong)
-        .map(|(d, _)| (d, Verdict::Diverged))
-        .or_else(|| {
-            divergences.iter().find(|(_, kind)| *kind == Kind::Mislabelled).map(|(d, _)| (d, Verdict::Mislabelled))
-        })
-        .or_else(|| divergences.first().map(|(d, _)| (d, Verdict::Inconclusive)))
-    {
+    if let Some(((first, _), verdict)) = deciding(&divergences, |(_, kind)| *kind) {
         let sentence = format!("{}{}", whose(first.culprit), first.summary);
         return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
     }
     if compared == 0 {
-        let sentence = "no activation could be compared: the two sides have none in common";
-        return (Verdict::Inconclusive, sentence.into(), Vec::new());
+        return (Verdict::Inconclusive, NOTHING.into(), Vec::new());
     }
     let largest = rows.iter().filter_map(ActivationRow::weight).fold(0.0, f64::max);
     let coarsest = precisions.into_iter().flatten().max().unwrap_or(Precision::F32);
     let equivalent = rows.iter().filter(|row| row.status == Status::Equivalent).count();
-    let mut sentence = match coarsest {
-        Precision::F32 => format!("{compared} activations agree: largest error {largest:.1e}"),
-        coarse => {
-            format!("{compared} activations agree as far as {} allows: largest error {largest:.1e}", coarse.name())
-        }
-    };
+    let mut sentence = agreement(compared, coarsest, largest);
     if equivalent > 0 {
         let words = format!("; {equivalent} of them stand in another layout, which changes nothing");
         sentence.push_str(&words);
@@ -132,31 +157,19 @@ fn ties(findings: &[&Finding]) -> Vec<usize> {
     tied.flat_map(|finding| finding.rows.iter().copied()).collect()
 }
 
-/// One cause over many layers or steps is one entry: findings of one kind in the same op.
-fn merged(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind)> {
-    let mut merged: Vec<((usize, Kind, Class), Divergence)> = Vec::new();
-    for (role, finding) in found {
-        // Ops that share their code in any engine, and have no matrices of their own: a mistake in one is in the other.
-        let class = match graph.class(finding.site) {
-            Class::Role(role) if graph[finding.site].op.facts().product == Product::No => {
-                Class::Role(role.of_queries())
-            }
-            other => other,
-        };
-        let what = (*role, finding.kind, class);
-        if let Some((_, divergence)) = merged.iter_mut().find(|(known, _)| *known == what) {
-            if let Some(layer) = graph[finding.site].layer.filter(|layer| !divergence.layers.contains(layer)) {
-                divergence.layers.push(layer);
-            }
-            continue;
-        }
-        merged.push((
-            what,
-            Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence(*role, finding, graph) },
-        ));
-    }
-    let mut merged: Vec<(Divergence, Kind)> =
-        merged.into_iter().map(|((_, kind, _), divergence)| (divergence, kind)).collect();
+/// Findings of one kind in the same op have one cause.
+fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind)> {
+    // Ops that share their code in any engine, and have no matrices of their own: a mistake in one is in the other.
+    let class = |finding: &Finding| match graph.class(finding.site) {
+        Class::Role(role) if graph[finding.site].op.facts().product == Product::No => Class::Role(role.of_queries()),
+        other => other,
+    };
+    let key = |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding)));
+    let entries = merged(found, key, |(role, finding)| divergence(*role, finding, graph)).into_iter();
+    let with_suspects = |((_, finding), divergence): (&(usize, &Finding), Divergence)| {
+        (Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence }, finding.kind)
+    };
+    let mut merged: Vec<(Divergence, Kind)> = entries.map(with_suspects).collect();
     prefer_whole_layers(&mut merged);
     merged
 }

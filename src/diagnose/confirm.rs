@@ -96,12 +96,9 @@ fn run(
             }
             let Some(dumped) = dump.read(forward, site, None)? else { continue };
             let node = &graph[site];
-            let dumped = Part {
-                values: seen(node, dumped.values.into_shared()),
-                rows: dumped.rows,
-                first_key: dumped.first_key,
-            };
-            let whole = |run: &Run| Some(Part::whole(seen(node, run.get(site)?.clone()), node, *tokens));
+            let seen = |part: Part| Part { values: seen(node, part.values), ..part };
+            let dumped = seen(Part::from(dumped));
+            let whole = |run: &Run| Some(seen(Part::whole(run.get(site)?.clone(), node, *tokens)));
             let apart = |a: &Part, b: &Part| {
                 let (comparison, ..) = compare_parts(site, graph, fed - tokens, a, b)?;
                 Some(comparison.error)

@@ -89,17 +89,10 @@ impl Health {
                 let summary = format!("{} in f32 is {:.0} times the noise from f64", node.name, local.ratio());
                 self.fault(site, 0, local.first_row.unwrap_or(0), summary);
             }
-            self.rows.push(ActivationRow {
-                name: node.name.clone(),
-                layer: node.layer,
-                step: 0,
-                error: error.error,
-                cosine: error.cosine,
-                max_abs: error.max_abs,
-                worst,
-                status: if local.is_in_order() { Status::Ok } else { Status::Bad },
-                local: Some(Local { error: local.local_error, floor: local.floor, propagated: None }),
-            });
+            let status = if local.is_in_order() { Status::Ok } else { Status::Bad };
+            let local = Local { error: local.local_error, floor: local.floor, propagated: None };
+            let place = (node.name.clone(), node.layer, 0);
+            self.rows.push(ActivationRow::of(place, Some((&error, worst)), status, Some(local)));
             self.prefill.push(Kept { site, oracle: exact, noise });
             progress(self.prefill.len());
         }

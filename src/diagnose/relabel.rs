@@ -49,8 +49,7 @@ impl Trail {
 
     /// What the dump has of an activation.
     fn stored(&self, site: Site, step: usize) -> Result<Option<Part>, dump::Error> {
-        let aligned = self.dump.read(step, site, None)?;
-        Ok(aligned.map(|a| Part { values: a.values.into_shared(), rows: a.rows, first_key: a.first_key }))
+        Ok(self.dump.read(step, site, None)?.map(Part::from))
     }
 
     /// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after

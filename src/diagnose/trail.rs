@@ -173,10 +173,12 @@ impl Trail {
         // Only where shapes leave a choice do values have to decide.
         let ours = (planned.is_ambiguous() || planned.is_partial()).then(|| self.healed.exact().mapv(|v| v as f32));
         let aligned = self.dump.read(forward, site, ours.as_ref().map(|ours| ours.view().into_dyn()))?;
-        let standard = |values: ndarray::ArrayD<f32>| {
-            if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() }
-        };
-        Ok(aligned.map(|a| Part { values: standard(a.values).into_shared(), rows: a.rows, first_key: a.first_key }))
+        Ok(aligned.map(|mut aligned| {
+            if !aligned.values.is_standard_layout() {
+                aligned.values = aligned.values.as_standard_layout().into_owned();
+            }
+            Part::from(aligned)
+        }))
     }
 
     pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {

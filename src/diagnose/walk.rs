@@ -13,7 +13,7 @@ use super::confirm::confirm;
 use super::curve::Curve;
 use super::finding::{Finding, Harmless, Kind};
 use super::massive::Massive;
-use super::part::{Part, Worst, compare_parts};
+use super::part::{Part, compare_parts};
 use super::precision::Precision;
 use super::relabel::describe;
 use super::report::{ActivationRow, Local, Report, Status};
@@ -23,7 +23,6 @@ use super::trail::{Look, Trail};
 use super::witnesses::{CANDIDATE, REFERENCE, Witnesses, notes, sources};
 use crate::dump::{self, Dump};
 use crate::engine::{LogitRows, Role, Run, Site, Value};
-use crate::metrics::Comparison;
 use crate::model::Model;
 use crate::ops::Real;
 
@@ -206,19 +205,8 @@ impl Walk {
         self.compared += usize::from(comparison.is_some());
         let status = self.status(looks, in_line, precision);
         let local = self.local(site, looks);
-        let nan = Comparison { error: f64::NAN, cosine: f64::NAN, max_abs: f64::NAN, ..Comparison::default() };
-        let (comparison, worst) = comparison.unwrap_or((nan, Worst::default()));
-        ActivationRow {
-            name: graph.key(site, self.forward),
-            layer: graph[site].layer,
-            step: self.forward,
-            error: comparison.error,
-            cosine: comparison.cosine,
-            max_abs: comparison.max_abs,
-            worst,
-            status,
-            local,
-        }
+        let compared = comparison.as_ref().map(|(comparison, worst)| (comparison, *worst));
+        ActivationRow::of((graph.key(site, self.forward), graph[site].layer, self.forward), compared, status, local)
     }
 
     fn status(&self, looks: &Looks, in_line: Option<bool>, precision: Option<Precision>) -> Status {

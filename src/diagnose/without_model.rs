@@ -11,7 +11,6 @@ mod finding;
 mod flow;
 mod label;
 mod noise;
-mod permutation;
 mod survey;
 mod tokens;
 mod trace;
@@ -19,6 +18,7 @@ mod trace;
 use super::report::{Report, Verdict};
 use crate::dump::{self, Pair};
 use survey::Survey;
+use trace::Trace;
 
 /// Compares two dumps. `typed` are ids that a user says were fed to both.
 pub fn without_model(pair: &Pair, typed: Option<&[u32]>) -> Result<Report, dump::Error> {
@@ -32,6 +32,6 @@ pub fn without_model(pair: &Pair, typed: Option<&[u32]>) -> Result<Report, dump:
         });
     }
     let survey = Survey::take(pair)?;
-    let trace = trace::trace(pair, &survey)?;
-    Ok(conclude::conclude(pair, typed, &survey, &trace))
+    let report = conclude::conclude(typed, &Trace::of(&survey));
+    survey.failed.into_inner().map_or(Ok(report), Err)
 }

@@ -1,7 +1,6 @@
 //! The sizes of a model, read from the names and shapes of its dumps, for want of the model itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Options;
 use super::error::Error;
@@ -10,16 +9,17 @@ use super::plan::Planned;
 use super::shape::Kind;
 use crate::engine::{Graph, Node, Role};
 use crate::formats::Archive;
+use crate::model::Model;
 use crate::model::lower::lower;
 use crate::model::spec::{Attn, Mlp, Rope};
 
 mod names;
 
 /// What two dumps tell about their model.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Guess {
-    /// Sizes only: its numbers that are no sizes mean nothing.
-    pub(super) graph: Arc<Graph>,
+    /// Without weights, and sizes only: its numbers that are no sizes mean nothing.
+    pub(super) model: Model,
     /// The width of a head.
     pub(super) head_dim: usize,
     /// Whether that is told; else q and k count as few heads as their widths allow.
@@ -94,7 +94,7 @@ pub(super) fn guess(archives: [&Archive; 2], options: &Options, typed: Option<us
             }
         }
     }
-    Ok(Guess { graph: Arc::new(lower(&spec)), head_dim, heads_known, steps })
+    Ok(Guess { model: Model::bare(spec), head_dim, heads_known, steps })
 }
 
 /// Layers that the names mention. A list has no names: it is Hugging Face's `hidden_states`, with the embeddings.

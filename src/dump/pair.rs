@@ -13,6 +13,7 @@ use super::plan::{Planned, Unmatched};
 use super::{Aligned, Dump, Options};
 use crate::engine::{Graph, Role, Site};
 use crate::formats::{Archive, Entry};
+use crate::model::Model;
 
 /// Two dumps, and the sizes that their names and shapes tell.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub struct Pair {
     pub reference: Dump,
     /// What is under suspicion.
     pub candidate: Dump,
-    /// Sizes only: its numbers that are no sizes mean nothing.
-    graph: Arc<Graph>,
+    /// Without weights, and sizes only: its numbers that are no sizes mean nothing.
+    model: Model,
     head_dim: usize,
     heads_known: bool,
     /// Tensors that fit no reading, by forward and activation: reference, candidate.
@@ -84,7 +85,7 @@ impl Pair {
         let mut misfits = Vec::with_capacity(2);
         let mut dumps = Vec::with_capacity(2);
         for (archive, steps) in [reference, candidate].into_iter().zip(&guess.steps) {
-            let mut dump = Dump::from_archive(archive, &guess.graph, options)?;
+            let mut dump = Dump::from_archive(archive, &guess.model.graph, options)?;
             let left = dump.bind_what_fits(steps)?;
             misfits.push(left.into_iter().map(|planned| ((planned.forward, planned.site), planned)).collect());
             dumps.push(dump);
@@ -92,19 +93,24 @@ impl Pair {
         let (Ok([reference, candidate]), Ok(misfits)) = (<[Dump; 2]>::try_from(dumps), misfits.try_into()) else {
             unreachable!("two archives were given")
         };
-        let (graph, head_dim, heads_known) = (guess.graph, guess.head_dim, guess.heads_known);
-        Ok(Pair { reference, candidate, graph, head_dim, heads_known, misfits })
+        let (model, head_dim, heads_known) = (guess.model, guess.head_dim, guess.heads_known);
+        Ok(Pair { reference, candidate, model, head_dim, heads_known, misfits })
     }
 
-    /// The model, as far as names and shapes tell. Numbers that are no sizes mean nothing.
+    /// The model, as far as names and shapes tell. It has no weights, and numbers that are no sizes mean nothing.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Its ops.
     pub fn graph(&self) -> &Arc<Graph> {
-        &self.graph
+        &self.model.graph
     }
 
     /// The name of a subject, for a terminal.
     pub fn name(&self, subject: &Subject) -> String {
         match subject {
-            Subject::Site(site) => self.graph.name(*site).to_string(),
+            Subject::Site(site) => self.graph().name(*site).to_string(),
             Subject::Named { name, .. } => shown(name),
         }
     }
@@ -137,7 +143,7 @@ impl Pair {
         let mut found: Vec<((usize, usize), Subject)> =
             sites.into_iter().map(|(forward, site)| ((forward, place(site)), Subject::Site(site))).collect();
         for (forward, name, layer) in self.names_in_both() {
-            let block = layer.and_then(|layer| self.graph.in_layer(layer, Role::Block));
+            let block = layer.and_then(|layer| self.graph().in_layer(layer, Role::Block));
             let place = block.map_or(usize::MAX, |block| place(block) - 1);
             found.push(((forward, place), Subject::Named { name, layer }));
         }
@@ -155,7 +161,7 @@ impl Pair {
         both.map(|unknown| {
             let Name { base, forward, .. } = Name::split(&unknown.name);
             let digits = base.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
-            let layer = digits.collect::<String>().parse().ok().filter(|layer| *layer < self.graph.layers());
+            let layer = digits.collect::<String>().parse().ok().filter(|layer| *layer < self.graph().layers());
             (forward.unwrap_or(0), base, layer)
         })
         .collect()

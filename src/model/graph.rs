@@ -53,6 +53,8 @@ pub struct Graph {
     modules: HashMap<String, Site>,
     names: HashMap<String, Site>,
     roles: HashMap<(Option<usize>, Role), Site>,
+    /// By node: those that read it, in order.
+    readers: Vec<Vec<Site>>,
     /// By node: the last that reads what it gives in the same forward.
     last_reader: Vec<usize>,
     /// By node: the first that reads it from the cache.
@@ -76,6 +78,7 @@ impl Graph {
     pub fn new(nodes: Vec<Node>, params: Vec<Parameter>, modules: HashMap<String, Site>) -> Self {
         let layers = nodes.iter().filter_map(|node| node.layer).max().map_or(0, |last| last + 1);
         let mut graph = Self {
+            readers: vec![Vec::new(); nodes.len()],
             last_reader: (0..nodes.len()).collect(),
             first_past_reader: vec![None; nodes.len()],
             starts: vec![0; layers],
@@ -98,6 +101,7 @@ impl Graph {
                 graph.roles.entry((node.layer, role)).or_insert(Site::at(index));
             }
             for read in &node.reads {
+                graph.readers[read.site().index()].push(Site::at(index));
                 match *read {
                     Read::Node(site) => graph.last_reader[site.index()] = index,
                     Read::Past(site) => {
@@ -267,8 +271,7 @@ impl Graph {
 
     /// The nodes that read a node, in order.
     pub fn readers(&self, site: Site) -> impl Iterator<Item = Site> + '_ {
-        let reads = move |node: &&Node| node.reads.iter().any(|read| read.site() == site);
-        self.sites().filter(move |other| reads(&&self[*other]))
+        self.readers[site.index()].iter().copied()
     }
 
     /// The weights that it needs.

@@ -1,10 +1,10 @@
 //! The verdict on two dumps, and its report.
 
 use super::finding::Finding;
-use super::flow::{Fate, State};
 use super::survey::{Node, Survey};
-use super::trace::Trace;
-use crate::diagnose::part::Worst;
+use super::trace::{State, Trace};
+use crate::diagnose::conclude::{NOTHING, agreement, deciding, merged};
+use crate::diagnose::finding::Kind;
 use crate::diagnose::precision::Precision;
 use crate::diagnose::report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
 use crate::dump::{self, Pair};
@@ -22,17 +22,14 @@ const TOLD: usize = 8;
 const SIDES: [&str; 2] = ["reference", "candidate"];
 
 /// Makes the report.
-pub(super) fn conclude(pair: &Pair, typed: Option<&[u32]>, survey: &Survey, trace: &Trace) -> Report {
-    let harmless = |finding: &Finding| {
-        let node = &survey.nodes[finding.at];
-        finding.fate == Fate::Heals && finding.disguise.as_ref().is_some_and(|found| found.harmless(node))
-    };
-    let (equivalent, counted): (Vec<&Finding>, Vec<&Finding>) = trace.findings.iter().partition(|f| harmless(f));
+pub(super) fn conclude(typed: Option<&[u32]>, trace: &Trace) -> Report {
+    let (survey, pair) = (trace.survey, trace.survey.pair);
+    let (equivalent, counted): (Vec<&Finding>, Vec<&Finding>) =
+        trace.findings.iter().partition(|finding| finding.kind == Kind::Equivalent);
     // What nothing settles is told beside what is settled.
-    let settled = counted.iter().any(|finding| finding.fate != Fate::Open);
+    let settled = counted.iter().any(|finding| finding.kind != Kind::Open);
     let (counted, open): (Vec<&Finding>, Vec<&Finding>) =
-        counted.into_iter().partition(|finding| !settled || finding.fate != Fate::Open);
-    let deciding = counted.iter().find(|finding| finding.fate == Fate::GoesOn).or(counted.first()).copied();
+        counted.into_iter().partition(|finding| !settled || finding.kind != Kind::Open);
     let mut notes = notes_of_dumps(pair);
     notes.extend(survey.notes.iter().take(TOLD).cloned());
     for (side, forward, two) in survey.doubles.iter().take(TOLD) {
@@ -41,23 +38,26 @@ pub(super) fn conclude(pair: &Pair, typed: Option<&[u32]>, survey: &Survey, trac
         notes.push(format!("{}: {a}{at} and {b}{at} hold the same bits", SIDES[*side]));
     }
     notes.extend(other_forms(survey, &equivalent).into_iter().take(TOLD));
-    for finding in open.iter().take(TOLD) {
-        notes.push(sentence(survey, trace, finding));
-    }
+    notes.extend(open.iter().take(TOLD).map(|finding| sentence(trace, finding)));
     notes.push(
         "compared without a model: products with weights were not done again; --model names the culprit and the cause"
             .into(),
     );
-    let (verdict, sentence) = verdict(pair, survey, trace, deciding, equivalent.len());
-    let mut divergences = divergences(survey, trace, &counted);
+    let (verdict, sentence) = verdict(trace, &counted, equivalent.len());
+    // One cause over many layers is one entry: tensors of one activation that have one fate and one culprit.
+    let key = |finding: &&Finding| Some((survey.nodes[finding.at].class?, finding.kind, finding.culprit));
+    let entries = merged(&counted, key, |finding| divergence(trace, finding));
+    let mut divergences: Vec<Divergence> = entries.into_iter().map(|(_, divergence)| divergence).collect();
     if let Some((at, _)) = trace.noise.filter(|_| divergences.is_empty()) {
-        divergences.push(noisy(survey, trace, at, &sentence));
+        let (kind, culprit) = (Kind::Open, Culprit::Unknown);
+        let noisy = Finding { at, kind, disguise: None, culprit, exact: false, said: Vec::new() };
+        divergences.push(Divergence { summary: sentence.clone(), ..divergence(trace, &noisy) });
     }
     Report {
         verdict,
         sentence,
         divergences,
-        activations: rows(pair, survey, trace, &equivalent, &[counted, open].concat()),
+        activations: rows(trace, &equivalent, &[counted, open].concat()),
         notes,
         sources: sources(pair, typed, Some(survey.coarsest)),
         ..Report::default()
@@ -81,27 +81,15 @@ fn other_forms(survey: &Survey, equivalent: &[&Finding]) -> Vec<String> {
     told.collect()
 }
 
-fn verdict(
-    pair: &Pair,
-    survey: &Survey,
-    trace: &Trace,
-    deciding: Option<&Finding>,
-    equivalent: usize,
-) -> (Verdict, String) {
+fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, String) {
+    let survey = trace.survey;
     let compared = survey.nodes.iter().filter(|node| node.found.is_some()).count();
     if compared == 0 {
-        return (Verdict::Inconclusive, "no activation could be compared: the two sides have none in common".into());
+        return (Verdict::Inconclusive, NOTHING.into());
     }
-    if let Some(first) = deciding {
-        let verdict = match first.fate {
-            Fate::GoesOn => Verdict::Diverged,
-            Fate::Heals => Verdict::Mislabelled,
-            Fate::Open => Verdict::Inconclusive,
-        };
-        if let Some(tokens) = other_tokens(pair, survey, first) {
-            return (Verdict::InputsDiffer, tokens);
-        }
-        return (verdict, sentence(survey, trace, first));
+    if let Some((first, verdict)) = deciding(counted, |finding| finding.kind) {
+        return other_tokens(survey, first)
+            .map_or_else(|| (verdict, sentence(trace, first)), |tokens| (Verdict::InputsDiffer, tokens));
     }
     let (largest, coarsest) = (trace.curve.largest(), trace.curve.coarsest());
     if let Some((at, error)) = trace.noise {
@@ -123,19 +111,18 @@ fn verdict(
         );
         return (Verdict::Inconclusive, sentence);
     }
-    let allowed = if coarse { format!(" as far as {} allows", coarsest.name()) } else { String::new() };
     let forms = match equivalent {
         0 => String::new(),
         1 => "; one is the same in another form, which changes nothing".into(),
         many => format!("; {many} are the same in another form, which changes nothing"),
     };
-    let sentence = format!("{compared} activations agree{allowed}: largest error {largest:.1e}{forms}");
-    (if coarse || equivalent > 0 { Verdict::Rounding } else { Verdict::Match }, sentence)
+    let verdict = if coarse || equivalent > 0 { Verdict::Rounding } else { Verdict::Match };
+    (verdict, agreement(compared, coarsest, largest) + &forms)
 }
 
 /// What stands out, in one sentence.
-fn sentence(survey: &Survey, trace: &Trace, finding: &Finding) -> String {
-    let node = &survey.nodes[finding.at];
+fn sentence(trace: &Trace, finding: &Finding) -> String {
+    let node = &trace.survey.nodes[finding.at];
     let (name, error) = (node.name(), node.error());
     let whose = match finding.culprit {
         Culprit::Unknown => "in one of the dumps".into(),
@@ -148,18 +135,18 @@ fn sentence(survey: &Survey, trace: &Trace, finding: &Finding) -> String {
         format!("nothing in line before it exceeds {before:.1e}")
     };
     let from = first_wrong(node).map_or_else(String::new, |token| format!(", from token {token} on"));
-    let mut sentence = match finding.fate {
-        Fate::GoesOn => {
+    let mut sentence = match finding.kind {
+        Kind::Wrong => {
             let whose = match finding.culprit {
                 Culprit::Unknown => String::new(),
                 culprit => format!("; the {}'s does not follow from its own inputs", culprit.name()),
             };
             format!("{name} is the first activation out of line: error {error:.1e}{from}, where {before}{whose}")
         }
-        Fate::Heals => format!(
+        Kind::Mislabelled => format!(
             "{name} is not what its name says {whose}: error {error:.1e}{from}, where what is computed from it agrees"
         ),
-        Fate::Open => format!(
+        _ => format!(
             "{name} stands out: error {error:.1e}{from}, where {before}, but nothing that follows from it was dumped by \
              both"
         ),
@@ -177,11 +164,10 @@ fn first_wrong(node: &Node) -> Option<usize> {
 }
 
 /// Embeddings that agree in some rows and have nothing in common in others are those of other tokens.
-fn other_tokens(pair: &Pair, survey: &Survey, finding: &Finding) -> Option<String> {
-    let node = &survey.nodes[finding.at];
-    let embed = matches!(node.op(pair.graph()), Some(Op::Embed { .. }));
-    let known = pair.reference.ids().is_some() && pair.candidate.ids().is_some();
-    let found = node.found.as_ref().filter(|_| embed && !known)?;
+fn other_tokens(survey: &Survey, finding: &Finding) -> Option<String> {
+    let embed = matches!(survey.op(finding.at), Some(Op::Embed { .. }));
+    let known = survey.pair.reference.ids().is_some() && survey.pair.candidate.ids().is_some();
+    let found = survey.nodes[finding.at].found.as_ref().filter(|_| embed && !known)?;
     let errors = &found.comparison.row_errors;
     let wrong: Vec<usize> =
         found.positions.iter().zip(errors).filter(|(_, error)| **error > 0.5).map(|(place, _)| *place).collect();
@@ -193,54 +179,23 @@ fn other_tokens(pair: &Pair, survey: &Survey, finding: &Finding) -> Option<Strin
     })
 }
 
-/// One cause over many layers is one entry: tensors of one activation that have one fate and one culprit.
-fn divergences(survey: &Survey, trace: &Trace, findings: &[&Finding]) -> Vec<Divergence> {
-    let mut merged: Vec<(&Finding, Divergence)> = Vec::new();
-    for finding in findings {
-        let node = &survey.nodes[finding.at];
-        let same = |(first, _): &&mut (&Finding, Divergence)| {
-            let known = survey.nodes[first.at].class;
-            let one = first.fate == finding.fate && first.culprit == finding.culprit;
-            known.is_some() && known == node.class && one
-        };
-        if let Some((_, divergence)) = merged.iter_mut().find(same) {
-            divergence.layers.extend(node.layer.filter(|layer| !divergence.layers.contains(layer)));
-        } else {
-            merged.push((finding, divergence(survey, trace, finding, sentence(survey, trace, finding))));
-        }
-    }
-    merged.into_iter().map(|(_, divergence)| divergence).collect()
-}
-
-fn divergence(survey: &Survey, trace: &Trace, finding: &Finding, summary: String) -> Divergence {
-    let node = &survey.nodes[finding.at];
+fn divergence(trace: &Trace, finding: &Finding) -> Divergence {
+    let nodes = &trace.survey.nodes;
+    let node = &nodes[finding.at];
     let good = (0..finding.at).rev().find(|place| trace.states[*place] == State::InLine);
     Divergence {
         name: node.name(),
         layers: node.layer.into_iter().collect(),
         token: first_wrong(node),
-        last_good: good.map(|place| survey.nodes[place].name()),
+        last_good: good.map(|place| nodes[place].name()),
         exact: finding.exact,
         culprit: finding.culprit,
-        summary,
+        summary: sentence(trace, finding),
         suspects: Vec::new(),
     }
 }
 
-/// The place where noise begins, when nothing else stands out.
-fn noisy(survey: &Survey, trace: &Trace, at: usize, sentence: &str) -> Divergence {
-    let finding =
-        Finding { at, fate: Fate::Open, disguise: None, culprit: Culprit::Unknown, exact: false, said: Vec::new() };
-    divergence(survey, trace, &finding, sentence.to_string())
-}
-
-fn rows(
-    pair: &Pair,
-    survey: &Survey,
-    trace: &Trace,
-    equivalent: &[&Finding],
-    counted: &[&Finding],
-) -> Vec<ActivationRow> {
+fn rows(trace: &Trace, equivalent: &[&Finding], counted: &[&Finding]) -> Vec<ActivationRow> {
     let among = |findings: &[&Finding], at: usize| findings.iter().any(|finding| finding.at == at);
     let exact = trace.curve.coarsest() == Precision::F32 && trace.noise.is_none();
     let row = |(at, node): (usize, &Node)| {
@@ -249,23 +204,13 @@ fn rows(
             State::InLine if exact => Status::Ok,
             State::InLine => Status::Rounding,
             _ if among(equivalent, at) => Status::Equivalent,
-            _ if among(counted, at) || trace.reads_what_agrees(pair, survey, at) => Status::Bad,
+            _ if among(counted, at) || trace.reads_what_agrees(at) => Status::Bad,
             _ => Status::Propagated,
         };
-        let found = node.found.as_ref();
-        ActivationRow {
-            name: node.name(),
-            layer: node.layer,
-            step: node.forward,
-            error: node.error(),
-            cosine: found.map_or(f64::NAN, |found| found.comparison.cosine),
-            max_abs: found.map_or(f64::NAN, |found| found.comparison.max_abs),
-            worst: found.map_or_else(Worst::default, |found| found.worst),
-            status,
-            local: None,
-        }
+        let compared = node.found.as_ref().map(|found| (&found.comparison, found.worst));
+        ActivationRow::of((node.name(), node.layer, node.forward), compared, status, None)
     };
-    survey.nodes.iter().enumerate().map(row).collect()
+    trace.survey.nodes.iter().enumerate().map(row).collect()
 }
 
 /// What the dumps have to say, by side.

@@ -3,19 +3,23 @@
 //! Where a number is free (the scale of the scores, the weight of a norm, the function of the MLP, the pairs of RoPE), what
 //! fits is found out, and said.
 
-use ndarray::{Array3, ArrayD, ArrayViewD};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
-use super::survey::{Survey, read};
+use ndarray::{Array3, ArrayD};
+
+use super::survey::Survey;
 use crate::diagnose::part::Part;
 use crate::diagnose::precision::Precision;
-use crate::dump::{self, Pair, Subject};
-use crate::engine::{Op, Site};
-use crate::ops::{self, Rounding, split_heads};
+use crate::dump::Subject;
+use crate::engine::{Compute, Field, Node, Op, Read, Site, Span, Step};
+use crate::model::op::{OneSign, Scoring, Sums};
+use crate::ops::{Activation, split_heads};
 
-mod attention;
-mod elementwise;
+mod fit;
+mod norm;
 
-pub(super) use elementwise::fitted_norm;
+pub(super) use norm::fitted_norm;
 
 /// Whether a dump's tensor follows from its other tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,7 @@ pub(super) struct Check {
 }
 
 /// How far a tensor is from what it should be, in units of the last place of what went into it.
+#[derive(Debug)]
 struct Residual {
     /// Relative precision that would explain the difference.
     unit: f64,
@@ -46,10 +51,10 @@ struct Residual {
 }
 
 impl Residual {
-    /// `pairs` are (what is there, what should be, the sum of the sizes of what went in).
-    fn of(pairs: impl Iterator<Item = (f64, f64, f64)>) -> Self {
+    /// `terms` are (what is there, what should be, the sum of the sizes of what went in).
+    fn of(terms: impl Iterator<Item = (f64, f64, f64)>) -> Self {
         let (mut difference, mut sizes) = (0.0, 0.0);
-        for (is, should, size) in pairs.filter(|(is, should, _)| is.is_finite() && should.is_finite()) {
+        for (is, should, size) in terms.filter(|(is, should, _)| is.is_finite() && should.is_finite()) {
             difference += (is - should) * (is - should);
             sizes += size * size;
         }
@@ -67,76 +72,40 @@ const FAILS: f64 = 32.0;
 /// The same of bf16, for an op that may be done in it.
 const FAILS_LOOSELY: f64 = 4.0;
 
-/// The tensors of one side of one forward.
-struct Own<'a> {
-    pair: &'a Pair,
-    side: usize,
-    forward: usize,
-}
+/// The roundings of a function, and of a sum over an axis.
+const ROUNDINGS: f64 = 4.0;
 
-impl Own<'_> {
-    fn part(&self, site: Site) -> Result<Option<Part>, dump::Error> {
-        let [reference, candidate] = read(self.pair, self.forward, &Subject::Site(site))?.parts;
-        Ok(if self.side == 0 { reference } else { candidate })
-    }
-
-    fn values(&self, site: Site) -> Result<Option<ArrayD<f64>>, dump::Error> {
-        Ok(self.part(site)?.map(|part| part.values.mapv(f64::from)))
-    }
-
-    /// `[head, token, channel]`
-    fn heads(&self, site: Site) -> Result<Option<Array3<f64>>, dump::Error> {
-        Ok(self.part(site)?.and_then(|part| self.split(site, &part)))
-    }
-
-    /// The same, if it has all rows and keys.
-    fn whole(&self, site: Site) -> Result<Option<Array3<f64>>, dump::Error> {
-        let is_whole = |part: &Part| part.rows.len() == self.pair.tokens(self.forward) && part.first_key == 0;
-        Ok(self.part(site)?.filter(is_whole).and_then(|part| self.split(site, &part)))
-    }
-
-    fn split(&self, site: Site, part: &Part) -> Option<Array3<f64>> {
-        let width = self.pair.graph()[site].heads().map_or(0, |(_, width)| width);
-        split_heads(part.values.mapv(f64::from).view(), width)
-    }
-
-    /// Position of the forward's first token.
-    fn first(&self) -> usize {
-        self.pair.steps().iter().take(self.forward).sum()
-    }
-}
-
-/// Does the op at `site` again on the tensors of a dump: side 0 is the reference.
-pub(super) fn check(
-    pair: &Pair,
-    survey: &Survey,
-    side: usize,
-    forward: usize,
+/// Constants that an engine may have in an op, and what it then computes.
+struct Way {
     site: Site,
-) -> Result<Check, dump::Error> {
-    let own = Own { pair, side, forward };
-    let graph = pair.graph();
-    let (op, reads) = (&graph[site].op, graph[site].reads.iter().map(|read| read.site()).collect::<Vec<Site>>());
-    let residual = match (op, reads.as_slice()) {
-        (Op::Sum { .. }, _) => sum(&own, site)?,
-        (Op::Activate(_), [x]) => {
-            let of = format!("of {}", graph[*x].label);
-            elementwise::function(own.values(site)?, own.values(*x)?, None, &of)
-        }
-        (Op::Multiply, [a, b]) => product(&own, site, *a, *b)?,
-        (Op::Norm { head_dim: None, .. }, [x]) => elementwise::norm(op, own.values(site)?, own.values(*x)?),
-        (Op::Cap(_), [x]) => elementwise::cap(own.values(site)?, own.values(*x)?),
-        (Op::Columns(columns), [x]) => elementwise::columns(own.values(site)?, own.values(*x)?, columns),
-        (Op::Combine, [x, routing]) => combined(own.values(site)?, own.values(*x)?, own.values(*routing)?),
-        (Op::Softmax, [scores]) => attention::softmax(own.part(site)?, own.part(*scores)?, own.first()),
-        _ if !pair.heads_known() => None,
-        (Op::Rope(rotate), [x]) => attention::rotation(&own, rotate, site, *x)?,
-        (Op::Scores(scoring), [q, k]) if forward == 0 => attention::scores(&own, scoring, site, *q, *k)?,
-        (Op::Context { .. }, [p, v]) if forward == 0 => attention::context(&own, site, *p, *v)?,
-        _ => None,
-    };
-    Ok(residual
-        .map_or(Check { closure: Closure::Unknown, how: None }, |residual| judged(residual, survey.coarsest[side])))
+    constants: Vec<Field>,
+    how: Option<String>,
+}
+
+/// What an op gives on a dump's own tensors.
+struct Redone {
+    values: ArrayD<f64>,
+    /// What it gives without its functions on the sizes of these tensors.
+    sizes: ArrayD<f64>,
+    loose: bool,
+}
+
+/// The tensors of one side of one forward: side 0 is the reference.
+struct Own<'a> {
+    survey: &'a Survey<'a>,
+    side: usize,
+    forward: usize,
+    parts: RefCell<HashMap<Site, Option<Part>>>,
+}
+
+impl Survey<'_> {
+    /// Does the op at `site` again on the tensors of each dump.
+    pub(super) fn checks(&self, forward: usize, site: Site) -> [Check; 2] {
+        [0, 1].map(|side| {
+            let residual = Own { survey: self, side, forward, parts: RefCell::default() }.residual(site);
+            residual.map_or(Check { closure: Closure::Unknown, how: None }, |found| judged(found, self.coarsest[side]))
+        })
+    }
 }
 
 /// `own` is the coarsest precision of the dump.
@@ -155,73 +124,109 @@ fn judged(residual: Residual, own: Precision) -> Check {
     Check { closure, how }
 }
 
-/// What is nearest of several things that an engine may do, its name kept if it is near at all.
-fn nearest(tried: impl Iterator<Item = Residual>) -> Option<Residual> {
-    let best = tried.min_by(|a, b| a.unit.total_cmp(&b.unit))?;
-    Some(if best.unit < 1e-2 { best } else { Residual { how: None, ..best } })
+/// Whether an op has a function or adds up over an axis, and is no norm: engines do these in a lower precision.
+fn is_loose(op: &Op) -> bool {
+    let facts = op.facts();
+    facts.sums != Sums::Nothing && facts.one_sign != OneSign::Root
 }
 
-/// The sum of what is added up.
-fn sum(own: &Own, site: Site) -> Result<Option<Residual>, dump::Error> {
-    let (Some(out), Some(parts)) = (own.values(site)?, parts(own, site)?) else { return Ok(None) };
-    if parts.iter().any(|(part, _)| part.shape() != out.shape()) {
-        return Ok(None);
-    }
-    let factors: Vec<f64> = parts.iter().map(|(_, factor)| *factor).collect();
-    let views: Vec<ArrayViewD<f64>> = parts.iter().map(|(part, _)| part.view()).collect();
-    let should = ops::weighted_sum(&views, &factors, Rounding::None);
-    let sizes =
-        parts.iter().fold(out.mapv(f64::abs), |sizes, (part, factor)| sizes + part.mapv(|v| (v * factor).abs()));
-    Ok(Some(Residual::of(out.iter().zip(&should).zip(&sizes).map(|((out, should), size)| (*out, *should, *size)))))
-}
-
-/// A part of a sum, and its factor.
-type Summand = (ArrayD<f64>, f64);
-
-/// What a sum adds up: in the place of a sum that was not dumped, what that adds up. The stream has to be there.
-fn parts(own: &Own, site: Site) -> Result<Option<Vec<Summand>>, dump::Error> {
-    let graph = own.pair.graph();
-    let Op::Sum { factors } = &graph[site].op else { return Ok(None) };
-    let mut found = Vec::new();
-    for (read, factor) in graph[site].reads.iter().map(|read| read.site()).zip(factors) {
-        let inner = match own.values(read)? {
-            Some(values) => vec![(values, 1.0)],
-            None if graph.is_stream(read) => return Ok(None),
-            None => match parts(own, read)? {
-                Some(inner) => inner,
-                None => return Ok(None),
-            },
+impl Own<'_> {
+    fn part(&self, site: Site) -> Option<Part> {
+        let read = || {
+            let [reference, candidate] = self.survey.parts(self.forward, &Subject::Site(site));
+            if self.side == 0 { reference } else { candidate }
         };
-        found.extend(inner.into_iter().map(|(values, own)| (values, own * factor)));
+        self.parts.borrow_mut().entry(site).or_insert_with(read).clone()
     }
-    Ok(Some(found))
-}
 
-/// The experts' outputs, weighted and added up.
-fn combined(out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>, routing: Option<ArrayD<f64>>) -> Option<Residual> {
-    let (out, x, routing) = (out?, x?, routing?);
-    let ([tokens, _, width], [rows, _]) = (x.shape(), routing.shape()) else { return None };
-    if out.shape() != [*tokens, *width] || tokens != rows {
-        return None;
+    fn values(&self, site: Site) -> Option<ArrayD<f64>> {
+        Some(self.part(site)?.values.mapv(f64::from))
     }
-    let combine = |x: &ArrayD<f64>, routing: &ArrayD<f64>| ops::combine(x.view(), routing.view(), Rounding::None);
-    let (exact, sizes) = (combine(&x, &routing), combine(&x.abs(), &routing.abs()));
-    let terms = out.iter().zip(exact.iter().zip(&sizes));
-    let terms = terms.map(|(out, (sum, size))| (*out, *sum, 4.0 * size + out.abs()));
-    Some(Residual { loose: true, ..Residual::of(terms) })
-}
 
-/// The product of two; where the first is an activation function that was not dumped, of what that reads.
-fn product(own: &Own, site: Site, a: Site, b: Site) -> Result<Option<Residual>, dump::Error> {
-    let graph = own.pair.graph();
-    let (out, first, second) = (own.values(site)?, own.values(a)?, own.values(b)?);
-    let inner = graph[a].reads.first().filter(|_| matches!(graph[a].op, Op::Activate(_)));
-    Ok(match (first, second, inner) {
-        (Some(first), Some(second), _) => elementwise::product(out, first, second),
-        (None, Some(second), Some(x)) => {
-            let of = format!("of {}, times {}", graph[x.site()].label, graph[b].label);
-            elementwise::function(out, own.values(x.site())?, Some(second), &of)
+    /// `[head, token, channel]`
+    fn heads(&self, site: Site) -> Option<Array3<f64>> {
+        split_heads(self.values(site)?.view(), self.survey.graph()[site].heads()?.1)
+    }
+
+    /// Position of the forward's first token.
+    fn first(&self) -> usize {
+        self.survey.pair.steps().iter().take(self.forward).sum()
+    }
+
+    fn residual(&self, site: Site) -> Option<Residual> {
+        let (op, pair) = (&self.survey.graph()[site].op, self.survey.pair);
+        match op {
+            Op::Norm { head_dim: None, .. } => norm::residual(self, site),
+            Op::Softmax => fit::softmax(self, site),
+            Op::Rope(rotate) if pair.heads_known() => fit::rotation(self, site, rotate),
+            Op::Scores(_) | Op::Context { .. } if !pair.heads_known() || self.forward > 0 => None,
+            Op::Rope(_) | Op::Route(_) => None,
+            _ if op.has_weights() => None,
+            _ => {
+                let out = self.values(site)?;
+                let tried = fit::ways(self, site, &out)?.into_iter().map(|way| {
+                    let Redone { values, sizes, loose } = self.redo(site, &way, out.shape())?;
+                    let roundings = if loose { ROUNDINGS } else { 1.0 };
+                    let terms = out.iter().zip(values.iter().zip(&sizes));
+                    let terms = terms.map(|(out, (value, size))| (*out, *value, out.abs() + roundings * size));
+                    Some(Residual { loose, how: way.how, ..Residual::of(terms) })
+                });
+                fit::chosen(op, tried.collect::<Option<Vec<_>>>()?)
+            }
         }
-        _ => None,
-    })
+    }
+
+    /// What the op at `site` gives in some way on the dump's tensors, where its result has `shape`. In the place of a sum
+    /// that was not dumped stands what that adds up (the stream has to be there), and in that of the first factor of a
+    /// product, an activation function of what that reads.
+    fn redo(&self, site: Site, way: &Way, shape: &[usize]) -> Option<Redone> {
+        let (graph, node) = (self.survey.graph(), &self.survey.graph()[site]);
+        let mut op = node.op.clone();
+        for constant in way.constants.iter().filter(|_| way.site == site) {
+            constant.set(&mut op);
+        }
+        let rows = *shape.get(node.row_axis())?;
+        let (mut values, mut sizes, mut loose) = (Vec::new(), Vec::new(), is_loose(&op));
+        for read in &node.reads {
+            let inner = &graph[read.site()];
+            let expected = if inner.axes == node.axes { shape.to_vec() } else { inner.shape(rows, rows) };
+            let (value, size) = match self.values(read.site()) {
+                Some(value) => (value.clone(), value.abs()),
+                None if is_inside(&op, &inner.op) && !graph.is_stream(read.site()) => {
+                    let redone = self.redo(read.site(), way, &expected)?;
+                    loose |= redone.loose;
+                    (redone.values, redone.sizes)
+                }
+                None => return None,
+            };
+            if value.shape() != expected || (inner.axes != node.axes && shape != node.shape(rows, rows)) {
+                return None;
+            }
+            values.push(if matches!(read, Read::Past(_)) { cached(value, inner)? } else { value });
+            sizes.push(if matches!(read, Read::Past(_)) { cached(size, inner)? } else { size });
+        }
+        let apply = |op: Op, operands: &[ArrayD<f64>]| {
+            let mut step = Step::of(self.survey.pair.model(), site, Span { ids: &[], first: self.first() });
+            step.put(vec![op]);
+            step.apply(&operands.iter().map(|x| x.view()).collect::<Vec<_>>(), Compute::default()).into_owned()
+        };
+        Some(Redone { sizes: apply(without_functions(&op), &sizes), values: apply(op, &values), loose })
+    }
+}
+
+fn is_inside(outer: &Op, inner: &Op) -> bool {
+    matches!((outer, inner), (Op::Sum { .. }, Op::Sum { .. }) | (Op::Multiply, Op::Activate(_)))
+}
+
+fn without_functions(op: &Op) -> Op {
+    match op {
+        Op::Activate(_) | Op::Cap(_) => Op::Activate(Activation::Identity),
+        Op::Scores(how) => Op::Scores(Scoring { cap: None, ..how.clone() }),
+        op => op.clone(),
+    }
+}
+
+/// Keys and values as the cache has them: `[position, head, channel]`.
+fn cached(values: ArrayD<f64>, node: &Node) -> Option<ArrayD<f64>> {
+    Some(split_heads(values.view(), node.heads()?.1)?.permuted_axes([1, 0, 2]).into_dyn())
 }

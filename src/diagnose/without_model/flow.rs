@@ -2,118 +2,76 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::survey::{Found, Node, Survey};
-use crate::diagnose::curve::Curve;
-use crate::dump::{Pair, Subject};
-use crate::engine::{Graph, Op, Role, Site};
-
-/// What becomes of a tensor that stands out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// What follows agrees: the value was right, the tensor is not what its name says.
-    Heals,
-    /// What follows disagrees.
-    GoesOn,
-    /// Nothing that follows tells.
-    Open,
-}
-
-/// How an activation compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Only one dump has it.
-    NotCompared,
-    /// Its error is in line.
-    InLine,
-    /// It stands out.
-    Out,
-    /// It stands out, and is the same in another form.
-    Disguised,
-}
+use super::survey::{Found, Node};
+use super::trace::{State, Trace};
+use crate::diagnose::finding::Kind;
+use crate::dump::Subject;
+use crate::engine::{Op, Role, Site};
 
 /// An agreement counts when it is this many times closer than the tensor that stands out.
 const CLOSER: f64 = 8.0;
 
-/// The consumers of every activation.
-pub(super) struct Flow<'a> {
-    graph: &'a Graph,
-    consumers: Vec<Vec<Site>>,
-}
-
-impl<'a> Flow<'a> {
-    pub(super) fn new(pair: &'a Pair) -> Self {
-        let graph = pair.graph();
-        let mut consumers = vec![Vec::new(); graph.len()];
-        for site in graph.sites() {
-            for read in &graph[site].reads {
-                consumers[read.site().index()].push(site);
-            }
-        }
-        Self { graph, consumers }
-    }
-
-    /// What becomes of node `at`; `state` of each node.
-    pub(super) fn fate(&self, survey: &Survey, state: &[State], curve: &Curve, at: usize) -> Fate {
+impl Trace<'_> {
+    /// What becomes of a node that stands out: wrong where what follows disagrees, mislabelled where it agrees, open where
+    /// nothing that follows tells.
+    pub(super) fn fate(&self, at: usize) -> Kind {
+        let (survey, graph) = (self.survey, self.survey.graph());
         let node = &survey.nodes[at];
-        let nearest = self.nearest(survey, state, at);
-        let graph = self.graph;
+        let nearest = self.nearest(at);
         let ends = |site: Site| graph.output() == Some(site) || (graph.is_head(site) && nearest.is_empty());
         if node.subject.site().is_some_and(ends) {
-            return Fate::GoesOn;
+            return Kind::Wrong;
         }
-        let coarse = curve.coarse();
+        let coarse = self.curve.coarse();
         let in_stream = |site: Site| graph.is_stream(site) || graph.is(site, Role::ResidMid);
         let later = |site: &Site| survey.compared(node.forward, *site);
-        let cut = |place: &usize| state[*place] == State::InLine && agrees(node, &survey.nodes[*place]);
-        if !blind(node)
+        let cut = |place: usize| self.states[place] == State::InLine && agrees(node, &survey.nodes[place]);
+        if !self.is_blind(node)
             && (!coarse || node.subject.site().is_some_and(in_stream))
-            && self.cuts(&node.subject).iter().filter_map(later).any(|p| cut(&p))
+            && self.cuts(&node.subject).iter().filter_map(later).any(cut)
         {
-            return Fate::Heals;
+            return Kind::Mislabelled;
         }
-        if nearest.iter().any(|(place, _)| state[*place] == State::Out) {
-            return Fate::GoesOn;
+        if nearest.iter().any(|(place, _)| self.states[*place] == State::Out) {
+            return Kind::Wrong;
         }
         // In low precision a mistake fades into the rounding on its way.
         let tell = |(place, direct): &(usize, bool)| (*direct || !coarse) && agrees(node, &survey.nodes[*place]);
-        if !nearest.is_empty() && nearest.iter().all(tell) { Fate::Heals } else { Fate::Open }
+        if !nearest.is_empty() && nearest.iter().all(tell) { Kind::Mislabelled } else { Kind::Open }
     }
 
     /// The nearest consumers that were compared and are no disguises, and whether the op reads the tensor itself.
-    pub(super) fn nearest(&self, survey: &Survey, state: &[State], at: usize) -> Vec<(usize, bool)> {
-        let node = &survey.nodes[at];
-        let blind = blind(node);
+    pub(super) fn nearest(&self, at: usize) -> Vec<(usize, bool)> {
+        let (node, graph) = (&self.survey.nodes[at], self.survey.graph());
+        let blind = self.is_blind(node);
         let mut open: VecDeque<(Site, bool)> = match &node.subject {
-            Subject::Site(site) => self.after(*site).map(|site| (site, true)).collect(),
+            Subject::Site(site) => graph.readers(*site).map(|site| (site, true)).collect(),
             Subject::Named { layer, .. } => self.output(*layer).into_iter().map(|block| (block, false)).collect(),
         };
         let (mut seen, mut found) = (HashSet::new(), Vec::new());
         while let Some((site, direct)) = open.pop_front() {
-            if !seen.insert(site) || (blind && matches!(self.graph[site].op, Op::Softmax)) {
+            if !seen.insert(site) || (blind && matches!(graph[site].op, Op::Softmax)) {
                 continue;
             }
-            match survey.compared(node.forward, site) {
-                Some(place) if state[place] != State::Disguised => found.push((place, direct)),
+            match self.survey.compared(node.forward, site) {
+                Some(place) if self.states[place] != State::Disguised => found.push((place, direct)),
                 // A disguise is the tensor itself: what reads it, reads it directly.
-                Some(_) => open.extend(self.after(site).map(|site| (site, direct))),
-                None => open.extend(self.after(site).map(|site| (site, false))),
+                Some(_) => open.extend(graph.readers(site).map(|site| (site, direct))),
+                None => open.extend(graph.readers(site).map(|site| (site, false))),
             }
         }
         found
     }
 
-    fn after(&self, site: Site) -> impl Iterator<Item = Site> {
-        self.consumers[site.index()].iter().copied()
-    }
-
     /// The output of a layer.
     fn output(&self, layer: Option<usize>) -> Option<Site> {
-        self.graph.in_layer(layer?, Role::Block)
+        self.survey.graph().in_layer(layer?, Role::Block)
     }
 
     /// Everything that the tensor's effect must pass through: the stream behind it.
     fn cuts(&self, subject: &Subject) -> Vec<Site> {
-        let (graph, layer) = (self.graph, subject.layer(self.graph));
+        let graph = self.survey.graph();
+        let layer = subject.layer(graph);
         let first = match subject {
             Subject::Site(site) => Some(site.index() + 1),
             Subject::Named { layer, .. } => self.output(*layer).map(Site::index),
@@ -127,12 +85,12 @@ impl<'a> Flow<'a> {
         };
         graph.sites().skip(first).filter(all).collect()
     }
-}
 
-/// Over a single key the softmax is 1 whatever q and k are: what follows tells nothing about them.
-fn blind(node: &Node) -> bool {
-    let positions = node.found.as_ref().map(Found::wrong_rows).unwrap_or_default();
-    node.before_softmax && positions.iter().all(|position| *position == 0)
+    /// Over a single key the softmax is 1 whatever q and k are: what follows tells nothing about them.
+    fn is_blind(&self, node: &Node) -> bool {
+        let positions = node.found.as_ref().map(Found::wrong_rows).unwrap_or_default();
+        self.survey.is_before_softmax(node) && positions.iter().all(|position| *position == 0)
+    }
 }
 
 /// Whether `later` is clearly closer than `node`, in the rows where that stands out.

@@ -1,10 +1,10 @@
 //! What a tensor really is whose name is wrong: another activation of the other dump.
 
-use ndarray::ArrayViewD;
+use ndarray::{ArrayViewD, Axis};
 
 use super::equation::fitted_norm;
-use super::survey::{Survey, read};
-use crate::dump::{self, Pair, Subject};
+use super::survey::Survey;
+use crate::dump::Subject;
 use crate::engine::{Counts, Op, Role, Site};
 use crate::metrics;
 
@@ -17,13 +17,12 @@ pub(super) struct Label {
 }
 
 /// Searches both ways; `limit` is the error that counts as equal. A match one way only says whose name is wrong.
-pub(super) fn search(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Vec<Label>, dump::Error> {
-    let node = &survey.nodes[at];
-    let Some(site) = node.subject.site() else { return Ok(Vec::new()) };
-    let own = read(pair, node.forward, &node.subject)?.parts;
+pub(super) fn search(survey: &Survey, at: usize, limit: f64) -> Vec<Label> {
+    let (node, graph) = (&survey.nodes[at], survey.graph());
+    let Some(site) = node.subject.site() else { return Vec::new() };
+    let own = survey.parts(node.forward, &node.subject);
     // At position 0 a rotation changes nothing, so that two names rightly have one value.
-    let first = pair.steps().iter().take(node.forward + 1).sum::<usize>() == 1;
-    let graph = pair.graph();
+    let first = survey.pair.steps().iter().take(node.forward + 1).sum::<usize>() == 1;
     let own_node = &graph[site];
     let per_head = !own_node.has_keys() && own_node.axes.iter().any(|axis| matches!(axis.counts, Counts::Heads(_)));
     let alike = |other: &Site| {
@@ -33,7 +32,7 @@ pub(super) fn search(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Res
     let others = survey.nodes.iter().filter(|other| other.forward == node.forward);
     let mut best: [Option<(f64, Site)>; 2] = [None, None];
     for other in others.filter_map(|other| other.subject.site()).filter(alike) {
-        let there = read(pair, node.forward, &Subject::Site(other))?.parts;
+        let there = survey.parts(node.forward, &Subject::Site(other));
         for side in 0..2 {
             let (Some(values), Some(expected)) = (&own[side], &there[1 - side]) else { continue };
             if values.values.shape() != expected.values.shape() || values.rows != expected.rows {
@@ -46,7 +45,7 @@ pub(super) fn search(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Res
         }
     }
     let found = best.into_iter().enumerate();
-    Ok(found.filter_map(|(side, best)| best.map(|(_, really)| Label { side, really })).collect())
+    found.filter_map(|(side, best)| best.map(|(_, really)| Label { side, really })).collect()
 }
 
 /// How evenly the rows must be scaled to their own size.
@@ -54,37 +53,29 @@ const EVEN: f64 = 0.02;
 
 /// The side whose last block's output is a norm of the other side's, within `limit`: Hugging Face's last `hidden_states` is
 /// after the final norm. It takes three rows, and rows of different sizes, to tell which of the two is the norm.
-pub(super) fn normed(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Option<usize>, dump::Error> {
-    let node = &survey.nodes[at];
-    let last = pair.graph().entering(pair.graph().layers());
-    if last.is_none() || node.subject.site() != last {
-        return Ok(None);
-    }
-    let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
-    let sides = [&reference.values, &candidate.values];
-    let Some(norm) = pair.graph().whole(Role::FinalNorm) else { return Ok(None) };
+pub(super) fn normed(survey: &Survey, at: usize, limit: f64) -> Option<usize> {
+    let graph = survey.graph();
+    let last = graph.entering(graph.layers()).filter(|last| survey.nodes[at].subject.site() == Some(*last));
+    let (sides, norm) = (last.and_then(|_| survey.values(at))?, graph.whole(Role::FinalNorm)?);
     let is_norm = |side: &usize| {
-        let fit = fitted_norm(&pair.graph()[norm].op, sides[*side], sides[1 - side]);
-        let fit = fit.filter(|fit| fit.error <= limit);
+        let fit = fitted_norm(&graph[norm].op, &sides[*side], &sides[1 - side]).filter(|fit| fit.error <= limit);
         fit.is_some_and(|fit| even(fit.scales.iter().zip(&fit.usual).map(|(scale, usual)| scale / usual)))
     };
     let found: Vec<usize> = (0..2).filter(is_norm).collect();
-    Ok(if let [side] = found.as_slice() { Some(*side) } else { None })
+    if let [side] = found.as_slice() { Some(*side) } else { None }
 }
 
 /// The side whose norm stands before its weight: the other's is that, times one number per channel.
-pub(super) fn before_weight(pair: &Pair, survey: &Survey, at: usize, limit: f64) -> Result<Option<usize>, dump::Error> {
-    let node = &survey.nodes[at];
-    let Some(op @ Op::Norm { head_dim: None, .. }) = node.op(pair.graph()) else { return Ok(None) };
-    let [Some(reference), Some(candidate)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
-    let sides = [&reference.values, &candidate.values];
+pub(super) fn before_weight(survey: &Survey, at: usize, limit: f64) -> Option<usize> {
+    let op = survey.op(at).filter(|op| matches!(op, Op::Norm { head_dim: None, .. }))?;
+    let sides = survey.values(at)?;
     let unweighted = |side: &usize| {
-        let (out, x) = (sides[1 - side], sides[*side]);
+        let (out, x) = (&sides[1 - side], &sides[*side]);
         let fit = fitted_norm(op, out, x).filter(|fit| fit.error <= limit);
         // Every row has the same size before the weight, and another behind it.
-        fit.is_some_and(|fit| even(fit.scales.into_iter())) && even(x.axis_iter(ndarray::Axis(0)).map(size))
+        fit.is_some_and(|fit| even(fit.scales.into_iter())) && even(x.axis_iter(Axis(0)).map(size))
     };
-    Ok((0..2).find(unweighted))
+    (0..2).find(unweighted)
 }
 
 fn size(row: ArrayViewD<f32>) -> f64 {

@@ -2,13 +2,12 @@
 
 use ndarray::{ArrayD, Axis};
 
-use super::equation::{Closure, check};
-use super::flow::State;
-use super::survey::{Node, Survey, read};
-use super::{disguise, permutation};
+use super::disguise;
+use super::equation::Closure;
+use super::survey::{Node, Survey};
+use super::trace::{State, Trace};
 use crate::diagnose::curve::Curve;
 use crate::diagnose::precision::Precision;
-use crate::dump::{self, Pair};
 use crate::engine::{Graph, Op, Product, Role, Site, Value};
 use crate::metrics;
 
@@ -25,67 +24,48 @@ const ALIKE: f64 = 8.0;
 const SPARED: f64 = 20.0;
 
 /// The precision in which both sides do the op at `at`, when that is coarser than their bits and explains the error.
-pub(super) fn coarser(
-    pair: &Pair,
-    survey: &Survey,
-    curve: &Curve,
-    at: usize,
-) -> Result<Option<Precision>, dump::Error> {
+pub(super) fn coarser(trace: &Trace, at: usize) -> Option<Precision> {
+    let (survey, curve) = (trace.survey, &trace.curve);
     let node = &survey.nodes[at];
-    let inner =
-        |op: &Op| matches!(op, Op::Scores(_) | Op::Softmax | Op::Context { .. } | Op::Activate(_) | Op::Multiply);
-    let graph = pair.graph();
-    let Some(site) = node.subject.site().filter(|site| inner(&graph[*site].op)) else { return Ok(None) };
+    let site = node.subject.site()?;
     // Who computes an op in low precision does so in every layer.
     let mut compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
-    if compared.any(|before| before.class == node.class) {
-        return Ok(None);
+    let inner = matches!(
+        survey.graph()[site].op,
+        Op::Scores(_) | Op::Softmax | Op::Context { .. } | Op::Activate(_) | Op::Multiply
+    );
+    if !inner || compared.any(|before| before.class == node.class) {
+        return None;
     }
     let mut coarsest = curve.coarsest();
-    for side in 0..2 {
-        match check(pair, survey, side, node.forward, site)?.closure {
-            Closure::Holds(precision) => coarsest = coarsest.max(precision),
-            _ => return Ok(None),
-        }
+    for check in survey.checks(node.forward, site) {
+        let Closure::Holds(precision) = check.closure else { return None };
+        coarsest = coarsest.max(precision);
     }
-    let explains = coarsest > curve.coarsest() && node.error() <= Curve::rounding(coarsest);
-    Ok(explains.then_some(coarsest))
+    (coarsest > curve.coarsest() && node.error() <= Curve::rounding(coarsest)).then_some(coarsest)
 }
 
 /// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
 /// row, has no pattern, and stands at the first products, all of them. Weights that are a little wrong look the same.
-pub(super) fn from_the_first_product(
-    pair: &Pair,
-    survey: &Survey,
-    states: &[State],
-    curve: &Curve,
-    at: usize,
-) -> Result<Option<f64>, dump::Error> {
+pub(super) fn from_the_first_product(trace: &Trace, at: usize) -> Option<f64> {
+    let (survey, graph) = (trace.survey, trace.survey.graph());
     let node = &survey.nodes[at];
-    if states.contains(&State::Out) {
-        return Ok(None);
-    }
-    let graph = pair.graph();
     let no_product = |site: Site| site.index() < graph.start(0) || graph.is(site, Role::InputNorm);
     let compared = |node: &Node| node.subject.site().filter(|_| node.found.is_some());
     let mut before = survey.nodes[..at].iter().filter_map(compared);
     let product = |site: &Site| !no_product(*site) && !graph.is(*site, Role::FinalNorm);
-    let Some(site) = node.subject.site().filter(product) else { return Ok(None) };
-    if node.forward > 0 || !before.all(no_product) {
-        return Ok(None);
+    let site = node.subject.site().filter(product)?;
+    if trace.states.contains(&State::Out) || node.forward > 0 || !before.all(no_product) {
+        return None;
     }
     let mut alike: Vec<usize> = siblings(graph, site).filter_map(|site| survey.compared(0, site)).collect();
     if alike.is_empty() {
         alike.push(at);
     }
-    let mut errors = Vec::new();
-    for place in alike {
-        let Some(error) = without_pattern(pair, survey, place)? else { return Ok(None) };
-        errors.push(error);
-    }
+    let errors = alike.into_iter().map(|place| without_pattern(survey, place)).collect::<Option<Vec<f64>>>()?;
     let (least, most) = errors.iter().fold((f64::INFINITY, 0.0), |(a, b), e| (f64::min(a, *e), f64::max(b, *e)));
     let allowed = if errors.len() > 1 { MOST } else { MOST_ALONE };
-    Ok((least > curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most))
+    (least > trace.curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most)
 }
 
 /// The products that make heads of what this one makes heads of, itself among them: q, k and v. None if it makes none.
@@ -98,31 +78,30 @@ fn siblings(graph: &Graph, site: Site) -> impl Iterator<Item = Site> {
 
 /// The error of a node, behind another order of heads or channels, if it has no pattern: no row is spared, rows do not
 /// differ alike, and no number makes up for it.
-fn without_pattern(pair: &Pair, survey: &Survey, at: usize) -> Result<Option<f64>, dump::Error> {
+fn without_pattern(survey: &Survey, at: usize) -> Option<f64> {
     let node = &survey.nodes[at];
-    let (error, [reference, candidate]) = if let Some(found) = permutation::of_node(pair, survey, at, None)? {
+    let (error, [reference, candidate]) = if let Some(found) = disguise::other_order(survey, at, None) {
         (found.error, found.sides)
     } else {
-        let [Some(a), Some(b)] = read(pair, node.forward, &node.subject)?.parts else { return Ok(None) };
         // The axis before the last is that of the rows, of experts too.
         let by_row = |values: Value| {
             let (axes, mut values) = (values.ndim(), values.into_owned());
-            let rows = node.subject.site().and_then(|site| disguise::row_axis(&pair.graph()[site], axes));
+            let rows = node.subject.site().and_then(|site| disguise::row_axis(&survey.graph()[site], axes));
             if let Some(Axis(rows)) = rows {
                 values.swap_axes(rows, axes - 2);
             }
             values
         };
-        (node.error(), [by_row(a.values), by_row(b.values)])
+        (node.error(), survey.values(at)?.map(by_row))
     };
     if reference.shape() != candidate.shape() || reference.ndim() < 2 {
-        return Ok(None);
+        return None;
     }
     let rows = metrics::compare(candidate.view(), reference.view(), |_, _| true).row_errors;
     let pattern = rows.iter().any(|row| row * SPARED < error)
         || disguise::scaled(&reference, &candidate, error / 2.0).is_some()
         || same_in_every_row(&(&candidate - &reference));
-    Ok((!pattern).then_some(error))
+    (!pattern).then_some(error)
 }
 
 /// Whether half of a difference is the same in every row, as a missing bias is.

@@ -1,10 +1,11 @@
 //! The first pass: everything that both dumps hold is compared once, and only numbers are kept.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::disguise;
 use crate::diagnose::curve::Curve;
+use crate::diagnose::equivalent::is_query_or_key;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
 use crate::dump::{self, Aligned, Pair, Subject, Twins};
@@ -25,8 +26,6 @@ pub(super) struct Node {
     pub(super) layer: Option<usize>,
     /// What it is in every layer, if it is an activation.
     pub(super) class: Option<Class>,
-    /// Whether it only reaches the stream through a softmax.
-    pub(super) before_softmax: bool,
     /// `None` when only one dump has it, or when its shapes cannot be compared.
     pub(super) found: Option<Found>,
 }
@@ -44,7 +43,8 @@ pub(super) struct Found {
 
 /// Everything compared, in the order of the program.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct Survey<'a> {
+    pub(super) pair: &'a Pair,
     pub(super) nodes: Vec<Node>,
     index: HashMap<(usize, Site), usize>,
     /// The coarsest precision of each dump.
@@ -53,17 +53,14 @@ pub(super) struct Survey {
     pub(super) doubles: Vec<(usize, usize, [Site; 2])>,
     /// What was said while reading.
     pub(super) notes: Vec<String>,
+    /// Why something could not be read once more.
+    pub(super) failed: RefCell<Option<dump::Error>>,
 }
 
 impl Node {
     /// The key of a dump: the name, with the decode step.
     pub(super) fn name(&self) -> String {
         if self.forward == 0 { self.label.clone() } else { format!("{}@{}", self.label, self.forward) }
-    }
-
-    /// The op that makes it, if it is an activation.
-    pub(super) fn op<'a>(&self, graph: &'a Graph) -> Option<&'a Op> {
-        self.subject.site().map(|site| &graph[site].op)
     }
 
     pub(super) fn error(&self) -> f64 {
@@ -95,19 +92,19 @@ impl Found {
     }
 }
 
-impl Survey {
+impl<'a> Survey<'a> {
     /// Compares everything.
-    pub(super) fn take(pair: &Pair) -> Result<Self, dump::Error> {
+    pub(super) fn take(pair: &'a Pair) -> Result<Self, dump::Error> {
         let mut survey = Self {
+            pair,
             nodes: Vec::new(),
             index: HashMap::new(),
             coarsest: [Precision::F32; 2],
             doubles: Vec::new(),
             notes: Vec::new(),
+            failed: RefCell::default(),
         };
         let mut prints = Prints::default();
-        let graph = pair.graph();
-        let before_softmax = disguise::before_softmax(graph);
         for (forward, subject) in pair.subjects() {
             let sides = read(pair, forward, &subject)?;
             let found = compare(pair, forward, &subject, &sides);
@@ -119,13 +116,11 @@ impl Survey {
                 prints.add(forward, site, &sides.parts);
             }
             survey.notes.extend(sides.notes);
-            let site = subject.site();
             survey.nodes.push(Node {
                 forward,
                 label: pair.name(&subject),
-                layer: subject.layer(graph),
-                class: site.map(|site| graph.class(site)),
-                before_softmax: site.is_some_and(|site| before_softmax[site.index()]),
+                layer: subject.layer(pair.graph()),
+                class: subject.site().map(|site| pair.graph().class(site)),
                 subject,
                 found,
             });
@@ -138,12 +133,54 @@ impl Survey {
     pub(super) fn compared(&self, forward: usize, site: Site) -> Option<usize> {
         self.index.get(&(forward, site)).copied().filter(|place| self.nodes[*place].found.is_some())
     }
+
+    /// Whether a dump has an activation.
+    pub(super) fn has(&self, forward: usize, site: Site) -> bool {
+        self.index.contains_key(&(forward, site))
+    }
+
+    /// The model, as far as names and shapes tell.
+    pub(super) fn graph(&self) -> &'a Graph {
+        self.pair.graph()
+    }
+
+    /// The op that makes a node, if it is an activation.
+    pub(super) fn op(&self, at: usize) -> Option<&'a Op> {
+        self.nodes[at].subject.site().map(|site| &self.graph()[site].op)
+    }
+
+    /// Whether a node only reaches the stream through a softmax: queries, keys and scores.
+    pub(super) fn is_before_softmax(&self, node: &Node) -> bool {
+        let graph = self.graph();
+        node.subject.site().is_some_and(|site| is_query_or_key(site, graph) || is_scores(site, graph))
+    }
+
+    /// Both sides once more: what could be read before can be read again; if not, the comparison ends with that.
+    pub(super) fn parts(&self, forward: usize, subject: &Subject) -> [Option<Part>; 2] {
+        read(self.pair, forward, subject).map_or_else(
+            |error| {
+                self.failed.borrow_mut().get_or_insert(error);
+                [None, None]
+            },
+            |sides| sides.parts,
+        )
+    }
+
+    /// The values of both sides of a node: reference, candidate.
+    pub(super) fn values(&self, at: usize) -> Option<[Value; 2]> {
+        let [reference, candidate] = self.parts(self.nodes[at].forward, &self.nodes[at].subject);
+        Some([reference?.values, candidate?.values])
+    }
+}
+
+fn is_scores(site: Site, graph: &Graph) -> bool {
+    graph[site].op.facts().keyed == Keyed::Scores
 }
 
 /// Both sides of a subject, masked scores made equal.
-pub(super) struct Sides {
+struct Sides {
     /// Reference, candidate.
-    pub(super) parts: [Option<Part>; 2],
+    parts: [Option<Part>; 2],
     /// Whether they stand in the layout of the activation table.
     laid_out: bool,
     /// What was said while reading.
@@ -151,18 +188,18 @@ pub(super) struct Sides {
 }
 
 /// Reads a subject from both dumps.
-pub(super) fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sides, dump::Error> {
+fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sides, dump::Error> {
     let Twins { sides: [reference, candidate], laid_out } = pair.read(forward, subject)?;
-    let scores = subject.site().is_some_and(|site| pair.graph()[site].op.facts().keyed == Keyed::Scores);
+    let scores = subject.site().is_some_and(|site| is_scores(site, pair.graph()));
     let name = pair.name(subject);
     let mut notes = Vec::new();
     let mut part = |aligned: Aligned, side: &str| {
         notes.extend(aligned.notes.iter().map(|note| format!("{side}: {name}: {note}")));
-        let mut values = aligned.values;
+        let mut part = Part::from(aligned);
         if scores {
-            values.mapv_inplace(|value| if value <= MASKED { f32::NEG_INFINITY } else { value });
+            part.values.mapv_inplace(|value| if value <= MASKED { f32::NEG_INFINITY } else { value });
         }
-        Part { values: values.into_shared(), rows: aligned.rows, first_key: aligned.first_key }
+        part
     };
     let parts = [reference.map(|a| part(a, "reference")), candidate.map(|a| part(a, "candidate"))];
     Ok(Sides { parts, laid_out, notes })

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::LoadError;
 use crate::model::Model;
-use crate::model::graph::Graph;
 use crate::model::lower::lower;
 use crate::model::spec::Spec;
 
@@ -15,18 +14,22 @@ impl Model {
     /// What is wrong with the configuration.
     pub fn without_weights(config_json: &str) -> Result<Self, LoadError> {
         let (spec, notes) = Spec::from_json(config_json, "config.json")?;
-        let graph: Arc<Graph> = Arc::new(lower(&spec));
-        Ok(Self {
+        Ok(Self { config_json: config_json.to_owned(), notes, ..Self::bare(spec) })
+    }
+
+    /// The same of a description, without a configuration: only ops without weights can be computed.
+    pub fn bare(spec: Spec) -> Self {
+        Self {
+            graph: Arc::new(lower(&spec)),
             spec,
-            graph,
-            config_json: config_json.to_owned(),
+            config_json: String::new(),
             name: String::new(),
             dtype_label: String::new(),
             bytes: 0,
             files: Vec::new(),
             tensors: Arc::default(),
-            notes,
+            notes: Vec::new(),
             held: Vec::new(),
-        })
+        }
     }
 }

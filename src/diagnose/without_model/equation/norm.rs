@@ -1,81 +1,10 @@
-//! The MLP's activation function and product, the norms, and caps.
+//! Norms, of which the weight, the bias and the number of each row are free.
 
-use std::ops::Range;
+use ndarray::{Array2, ArrayRef, Axis, Ix2, IxDyn};
 
-use ndarray::{Array2, ArrayD, ArrayRef, Axis, Ix2, IxDyn};
-
-use super::Residual;
-use crate::engine::Op;
-use crate::ops::{self, Activation, Form, Rounding};
-
-/// The functions that models apply. Of the gelu the form with a hyperbolic tangent, which differs from the exact one by
-/// less than a thousandth.
-const FUNCTIONS: [(&str, Activation); 3] =
-    [("silu", Activation::Silu), ("gelu", Activation::GeluTanh), ("relu", Activation::Relu)];
-
-/// A function of each element of `gate`, times `up` if that is given; which one is found out, and approximate versions of
-/// it are in use.
-pub(super) fn function(
-    out: Option<ArrayD<f64>>,
-    gate: Option<ArrayD<f64>>,
-    up: Option<ArrayD<f64>>,
-    of: &str,
-) -> Option<Residual> {
-    let (out, gate) = (out?, gate?);
-    let up = up.unwrap_or_else(|| ArrayD::ones(gate.raw_dim()));
-    if out.shape() != gate.shape() || out.shape() != up.shape() {
-        return None;
-    }
-    super::nearest(FUNCTIONS.iter().map(|(name, function)| {
-        let exact = function.apply(gate.view(), Rounding::None);
-        let terms = out.iter().zip(exact.iter().zip(gate.iter().zip(&up)));
-        let terms = terms.map(|(out, (f, (gate, up)))| (*out, f * up, 4.0 * out.abs().max((gate * up).abs())));
-        Residual { loose: true, how: Some(format!("{name} {of}")), ..Residual::of(terms) }
-    }))
-}
-
-/// Some channels of what goes in, as they are.
-pub(super) fn columns(out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>, columns: &Range<usize>) -> Option<Residual> {
-    let (out, x) = (out?.into_dimensionality::<Ix2>().ok()?, x?.into_dimensionality::<Ix2>().ok()?);
-    if out.dim() != (x.nrows(), columns.len()) || columns.end > x.ncols() {
-        return None;
-    }
-    let part = x.slice(ndarray::s![.., columns.clone()]);
-    Some(Residual::of(out.iter().zip(&part).map(|(out, x)| (*out, *x, out.abs().max(x.abs())))))
-}
-
-/// The element-wise product.
-pub(super) fn product(out: Option<ArrayD<f64>>, a: ArrayD<f64>, b: ArrayD<f64>) -> Option<Residual> {
-    let out = out?;
-    if out.shape() != a.shape() || out.shape() != b.shape() {
-        return None;
-    }
-    let exact = ops::multiply(a.view(), b.view(), Rounding::None);
-    Some(Residual::of(
-        out.iter().zip(&exact).map(|(out, product)| (*out, *product, 3.0 * out.abs().max(product.abs()))),
-    ))
-}
-
-/// `c tanh(x / c)`; `c` is found out, where it shows most.
-pub(super) fn cap(out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>) -> Option<Residual> {
-    const HALVINGS: usize = 200;
-    let (out, x) = (out?, x?);
-    if out.shape() != x.shape() {
-        return None;
-    }
-    let pairs = || out.iter().zip(&x).filter(|(out, x)| out.is_finite() && x.is_finite());
-    let (most, at) = pairs().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).map(|(out, x)| (out.abs(), x.abs()))?;
-    // What comes out grows with the cap, from the cap itself to what went in.
-    let (mut low, mut high) = (most, 1e6 * at.max(1.0));
-    for _ in 0..HALVINGS {
-        let middle = (low * high).sqrt();
-        if middle * (at / middle).tanh() < most { low = middle } else { high = middle }
-    }
-    let exact = ops::cap(x.view(), high, Rounding::None);
-    let terms = out.iter().zip(exact.iter().zip(&x)).map(|(out, (y, x))| (*out, *y, 4.0 * out.abs().max(x.abs())));
-    let how = if high > 1e3 * at { "no cap".into() } else { format!("a cap of {high:.0}") };
-    Some(Residual { loose: true, how: Some(how), ..Residual::of(terms) })
-}
+use super::{Own, Residual};
+use crate::engine::{Op, Site};
+use crate::ops::Form;
 
 /// Rounds of fitting one weight per channel and one scale per row in turn.
 const ROUNDS: usize = 8;
@@ -141,10 +70,11 @@ pub(in crate::diagnose::without_model) fn fitted_norm<T: Copy + Into<f64>>(
 }
 
 /// Whether what comes out is a norm of what goes in.
-pub(super) fn norm(op: &Op, out: Option<ArrayD<f64>>, x: Option<ArrayD<f64>>) -> Option<Residual> {
-    let (out, x) = (out?, x?);
-    let fit = fitted_norm(op, &out, &x)?;
-    Some(Residual::of(out.iter().zip(&fit.values).map(|(out, is)| (*out, *is, 4.0 * out.abs().max(is.abs())))))
+pub(super) fn residual(own: &Own, site: Site) -> Option<Residual> {
+    let node = &own.survey.graph()[site];
+    let (out, x) = (own.values(site)?, own.values(node.reads.first()?.site())?);
+    let values = fitted_norm(&node.op, &out, &x)?.values;
+    Some(Residual::of(out.iter().zip(&values).map(|(out, is)| (*out, *is, out.abs() + 3.0 * is.abs()))))
 }
 
 /// The factor that takes the second numbers to the first.
@@ -157,7 +87,7 @@ fn fitted(terms: impl Iterator<Item = (f64, f64)>) -> f64 {
 mod tests {
     use super::*;
     use crate::model::{Role, Spec, lower::lower};
-    use ndarray::Array;
+    use ndarray::{Array, ArrayD};
 
     fn numbers(shape: &[usize], seed: u32) -> ArrayD<f64> {
         let mut state = seed;
@@ -185,16 +115,7 @@ mod tests {
             row *= &weights.view().into_dimensionality::<ndarray::Ix1>().expect("one axis");
             row += &bias.view().into_dimensionality::<ndarray::Ix1>().expect("one axis");
         }
-        let unit = |family: &str| norm(&op(family), Some(out.clone()), Some(x.clone())).expect("rows enough").unit;
-        assert!(unit("gpt2") < 1e-9 && unit("llama") > 1e-2, "{} {}", unit("gpt2"), unit("llama"));
-    }
-
-    #[test]
-    fn a_cap_is_found_out() {
-        let x = numbers(&[4, 50], 1) * 40.0;
-        let out = ops::cap(x.view(), 30.0, Rounding::None);
-        let found = cap(Some(out), Some(x.clone())).expect("of one shape");
-        assert!(found.unit < 1e-12 && found.how.as_deref() == Some("a cap of 30"), "{:?}", found.how);
-        assert!(cap(Some(x.mapv(|v| v.clamp(-30.0, 30.0))), Some(x)).expect("of one shape").unit > 1e-3);
+        let error = |family: &str| fitted_norm(&op(family), &out, &x).expect("rows enough").error;
+        assert!(error("gpt2") < 1e-9 && error("llama") > 1e-2, "{} {}", error("gpt2"), error("llama"));
     }
 }
