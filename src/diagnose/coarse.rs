@@ -7,12 +7,10 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, ArrayD, ArrayView1, ArrayViewD, Axis as NdAxis};
 
 use super::arithmetic::{is_kept_fine, is_projection};
-use super::equivalent::{Pairs, is_query_or_key, reordered};
-use super::finding::{Harmless, Kind};
-use super::noise::Noise;
+use super::forced::Forced;
 use super::part::Part;
 use super::trail::Trail;
-use crate::engine::Site;
+use crate::engine::{Graph, Site};
 use crate::model::graph::Class;
 use crate::ops::Operands;
 
@@ -49,104 +47,80 @@ const OWN: f64 = 0.2;
 /// Products that must be off: fewer could as well hold a mistake.
 const ENOUGH: usize = 3;
 
-impl Trail {
-    /// Whether `site` is off as weights of fewer bits make it; then its noise with that. Only where all inputs were
-    /// dumped, and where nothing else explains what the products of this dump are.
-    pub(super) fn coarse(&mut self, site: Site, part: &Part, noise: &Noise) -> Option<Noise> {
-        let (products, graph) = (&self.coarse.products, &self.model.graph);
-        let largest = products.iter().map(|(_, size)| *size).reduce(f64::max);
-        let size = noise.local_error;
-        if self.coarse.refuted
-            || !is_projection(&graph[site].op)
-            || self.healed.arithmetic.of(graph.class(site)) != Operands::Exact
-            || self.spans.reach(site, graph).ops > 0
-            || !self.is_independent()
-            || (is_kept_fine(site, graph) && products.is_empty())
-            || !SIZES.contains(&size)
-            || largest.is_some_and(|largest| size > APART * largest)
-            || !self.is_unstructured(part)
-        {
-            return None;
-        }
-        self.coarse.products.push((graph.class(site), size));
-        if self.coarse.finding.is_none() {
-            self.coarse.finding = Some(self.note(site, part, noise, Some(Harmless::CoarseWeights)));
-        }
-        let (heads, rows) = (Vec::new(), Vec::new());
-        Some(Noise { floor: size, score: 1.0, quietest: 1.0, first_row: None, heads, rows, ..noise.clone() })
+impl Coarse {
+    /// Whether `site` is off as weights of fewer bits make it. Only where all inputs were dumped, and where nothing else
+    /// explains what the products of this dump are.
+    pub(super) fn explains(&self, trail: &Trail, site: Site, part: &Part, size: f64) -> bool {
+        let graph = &trail.model.graph;
+        let largest = self.products.iter().map(|(_, size)| *size).reduce(f64::max);
+        !self.refuted
+            && is_projection(&graph[site].op)
+            && trail.healed.arithmetic.of(graph.class(site)) == Operands::Exact
+            && !trail.is_over_span(site)
+            && trail.is_independent()
+            && !(is_kept_fine(site, graph) && self.products.is_empty())
+            && SIZES.contains(&size)
+            && largest.is_none_or(|largest| size <= APART * largest)
+            && is_unstructured(&trail.healed, part)
     }
 
-    /// The same of a query or key whose channels stand in another order.
-    pub(super) fn coarse_permuted(&mut self, site: Site, part: &Part) -> Option<(Pairs, Noise)> {
-        if !is_query_or_key(site, &self.model.graph) {
-            return None;
-        }
-        let terms = self.terms(site, self.typical);
-        Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.graph[site], pairs);
-            let noise = self.measure(site, &part, self.healed.expected(), terms);
-            Some((pairs, self.coarse(site, &part, &noise)?))
-        })
+    /// One more product of which that is so.
+    pub(super) fn add(&mut self, class: Class, size: f64) {
+        self.products.push((class, size));
     }
 
     /// A product that was in order with exact operands has the model's own weights, unless its noise hides the error.
-    pub(super) fn weigh_coarse(&mut self, site: Site, noise: &Noise) {
-        let graph = &self.model.graph;
-        if !is_projection(&graph[site].op) || is_kept_fine(site, graph) {
-            return;
+    /// Returns the finding that is wrong then.
+    pub(super) fn weigh(&mut self, site: Site, graph: &Graph, error: f64) -> Option<usize> {
+        let least = self.products.iter().map(|(_, size)| *size).reduce(f64::min);
+        let is_fine = !is_projection(&graph[site].op) || is_kept_fine(site, graph);
+        if is_fine || least.is_some_and(|least| error >= 0.5 * least) {
+            return None;
         }
-        let least = self.coarse.products.iter().map(|(_, size)| *size).reduce(f64::min);
-        if least.is_none_or(|least| noise.local_error < 0.5 * least) {
-            self.coarse.refuted = true;
-            if let Some(index) = self.coarse.finding.take() {
-                self.findings[index].kind = Kind::Wrong;
-            }
-        }
+        self.refuted = true;
+        self.finding.take()
     }
 
-    /// What is open about it when nothing follows.
-    pub(super) fn finish_coarse(&mut self) {
-        if let Some(index) = self.coarse.finding.filter(|_| self.coarse.products.len() < ENOUGH) {
-            self.findings[index].kind = Kind::Unsettled;
-        }
+    /// Whether enough products speak for it.
+    pub(super) fn is_sure(&self) -> bool {
+        self.products.len() >= ENOUGH
     }
 
     /// One sentence, if the weights are taken for coarser than the model's.
-    pub fn describe_coarse(&self) -> Option<String> {
-        self.coarse.finding.filter(|_| self.coarse.products.len() >= ENOUGH)?;
-        let mut sizes: Vec<f64> = self.coarse.products.iter().map(|(_, size)| *size).collect();
-        sizes.sort_by(f64::total_cmp);
-        let ops: BTreeSet<Class> = self.coarse.products.iter().map(|(op, _)| *op).collect();
-        let ops: Vec<&str> = ops.into_iter().map(|op| self.model.graph.class_label(op)).collect();
+    pub(super) fn describe(&self, graph: &Graph) -> Option<String> {
+        self.finding.filter(|_| self.is_sure())?;
+        let sizes = sorted(self.products.iter().map(|(_, size)| *size));
+        let ops: BTreeSet<Class> = self.products.iter().map(|(op, _)| *op).collect();
+        let ops: Vec<&str> = ops.into_iter().map(|op| graph.class_label(op)).collect();
         let (least, middle, largest) = (sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
         Some(format!(
             "weights of fewer bits than the model's in {}: error {middle:.1e} of each product ({least:.1e} to {largest:.1e})",
             ops.join(", ")
         ))
     }
+}
 
-    /// Whether the error of `part` has no pattern: it is in all rows, as large as their inputs say, and in all channels;
-    /// it is neither a multiple of the result nor the same in all rows.
-    fn is_unstructured(&self, part: &Part) -> bool {
-        let Some(input) = self.healed.input(0) else { return false };
-        let of_rows = |x: ArrayViewD<f64>| flat(x.select(NdAxis(0), &part.rows));
-        let (exact, input) = (of_rows(self.healed.exact().view()), of_rows(input));
-        let error = flat(part.values.mapv(f64::from)) - &exact;
-        // Several experts may read one row.
-        let readers = exact.nrows() / input.nrows();
-        let norm = |row: ArrayView1<f64>| row.dot(&row).sqrt();
-        let of_inputs = error.rows().into_iter().enumerate().map(|(at, row)| norm(row) / norm(input.row(at / readers)));
-        let of_channels = error.columns().into_iter().zip(exact.columns()).map(|(e, y)| norm(e) / norm(y));
-        let along = error.rows().into_iter().zip(exact.rows()).map(|(e, y)| e.dot(&y).abs() / (norm(e) * norm(y)));
-        let middle = error.mean_axis(NdAxis(0)).unwrap_or_default();
-        let own = error.rows().into_iter().map(|row| norm((&row - &middle).view()) / norm(row));
-        let (rows, channels) = (sorted(of_inputs), sorted(of_channels));
-        let at = |sorted: &[f64], share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
-        let alike = at(&rows, 0.0) * SPREAD >= at(&rows, 0.5)
-            && at(&rows, 1.0) <= SPREAD * at(&rows, 0.5)
-            && at(&channels, 0.1) * CHANNELS >= at(&channels, 0.5);
-        alike && at(&sorted(along), 0.5) < ALONG && (part.rows.len() < 2 || at(&sorted(own), 0.5) > OWN)
-    }
+/// Whether the error of `part` has no pattern: it is in all rows, as large as their inputs say, and in all channels;
+/// it is neither a multiple of the result nor the same in all rows.
+fn is_unstructured(healed: &Forced, part: &Part) -> bool {
+    let Some(input) = healed.input(0) else { return false };
+    let of_rows = |x: ArrayViewD<f64>| flat(x.select(NdAxis(0), &part.rows));
+    let (exact, input) = (of_rows(healed.exact().view()), of_rows(input));
+    let error = flat(part.values.mapv(f64::from)) - &exact;
+    // Several experts may read one row.
+    let readers = exact.nrows() / input.nrows();
+    let norm = |row: ArrayView1<f64>| row.dot(&row).sqrt();
+    let of_inputs = error.rows().into_iter().enumerate().map(|(at, row)| norm(row) / norm(input.row(at / readers)));
+    let of_channels = error.columns().into_iter().zip(exact.columns()).map(|(e, y)| norm(e) / norm(y));
+    let along = error.rows().into_iter().zip(exact.rows()).map(|(e, y)| e.dot(&y).abs() / (norm(e) * norm(y)));
+    let middle = error.mean_axis(NdAxis(0)).unwrap_or_default();
+    let own = error.rows().into_iter().map(|row| norm((&row - &middle).view()) / norm(row));
+    let (rows, channels) = (sorted(of_inputs), sorted(of_channels));
+    let at = |sorted: &[f64], share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+    let alike = at(&rows, 0.0) * SPREAD >= at(&rows, 0.5)
+        && at(&rows, 1.0) <= SPREAD * at(&rows, 0.5)
+        && at(&channels, 0.1) * CHANNELS >= at(&channels, 0.5);
+    alike && at(&sorted(along), 0.5) < ALONG && (part.rows.len() < 2 || at(&sorted(own), 0.5) > OWN)
 }
 
 /// Rows of what may have slots as well.

@@ -1,8 +1,9 @@
 //! What a trail learns about its dump: the precision of a tensor, and arithmetic that no tensor shows.
 
 use super::arithmetic::{Arithmetic, Fit};
+use super::finding::{Harmless, Kind};
 use super::forced::Forced;
-use super::noise::{Noise, Terms, measure};
+use super::noise::{Noise, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
@@ -50,14 +51,36 @@ impl Trail {
         Ok(Some(if 2 * finer.len() > asked { finer.into_iter().max().unwrap_or(found) } else { found }))
     }
 
+    /// Whether activations are missing between what was dumped before `site` and that.
+    pub(super) fn is_over_span(&self, site: Site) -> bool {
+        self.spans.reach(site, &self.model.graph).ops > 0
+    }
+
+    /// The noise of `site` with weights of fewer bits, if it is off as these make it.
+    pub(super) fn coarse(&mut self, site: Site, part: &Part, noise: &Noise) -> Option<Noise> {
+        let size = noise.local_error;
+        if !self.coarse.explains(self, site, part, size) {
+            return None;
+        }
+        self.coarse.add(self.model.graph.class(site), size);
+        if self.coarse.finding.is_none() {
+            self.coarse.finding = Some(self.note(site, part, noise, Some(Harmless::CoarseWeights)));
+        }
+        let (heads, rows) = (Vec::new(), Vec::new());
+        Some(Noise { floor: size, score: 1.0, quietest: 1.0, first_row: None, heads, rows, ..noise.clone() })
+    }
+
     /// `site` was in order with the operands it has.
     pub(super) fn know_exact(&mut self, site: Site, noise: &Noise) {
-        if self.spans.reach(site, &self.model.graph).ops > 0 {
+        let (graph, class) = (&self.model.graph, self.model.graph.class(site));
+        if self.is_over_span(site) {
             self.exact_spans |= self.healed.arithmetic == Arithmetic::default();
             self.weigh_presumed(noise);
-        } else if self.healed.arithmetic.of(self.model.graph.class(site)) == Operands::Exact {
-            self.exact_operands.insert(self.model.graph.class(site));
-            self.weigh_coarse(site, noise);
+        } else if self.healed.arithmetic.of(class) == Operands::Exact {
+            self.exact_operands.insert(class);
+            if let Some(index) = self.coarse.weigh(site, graph, noise.local_error) {
+                self.findings[index].kind = Kind::Wrong;
+            }
         }
     }
 
@@ -67,7 +90,7 @@ impl Trail {
         if !self.is_independent() {
             return None;
         }
-        if self.spans.reach(site, &self.model.graph).ops > 0 {
+        if self.is_over_span(site) {
             return if self.is_open() { None } else { self.adopt_over_span(site, part, precision, terms) };
         }
         let (node, class) = (&self.model.graph[site], self.model.graph.class(site));
@@ -105,7 +128,7 @@ impl Trail {
             let trial = self.over_span(arithmetic, site, part, precision);
             let fit = Fit::of(part, trial.expected(), &trial.expected().draws[0], &graph[site]);
             let Some(fit) = fit else { continue };
-            let noise = measure(site, graph, trial.first_position(), part, trial.expected(), terms);
+            let noise = trial.measure(site, part, terms);
             // Tensors that are rounded themselves show the precision of their engine.
             let alike = precision == Precision::F32 && noise.quietest >= ALIKE;
             if noise.is_in_order()
@@ -145,8 +168,7 @@ impl Trail {
     }
 
     fn take_if_in_order(&mut self, trial: Forced, site: Site, part: &Part, terms: Terms) -> Option<Noise> {
-        let graph = &self.model.graph;
-        let noise = measure(site, graph, trial.first_position(), part, trial.expected(), terms);
+        let noise = trial.measure(site, part, terms);
         noise.is_in_order().then(|| {
             self.healed = trial;
             noise

@@ -5,10 +5,7 @@
 
 use ndarray::Axis as NdAxis;
 
-use super::noise::{Noise, Terms};
 use super::part::Part;
-use super::precision::Precision;
-use super::trail::Trail;
 use crate::engine::{Graph, Keyed, Node, Role, Site};
 
 /// An order of the channels of each head.
@@ -66,49 +63,30 @@ pub fn reordered(part: &Part, node: &Node, pairs: Pairs) -> Part {
     Part { values, rows: part.rows.clone(), first_key: part.first_key }
 }
 
-impl Trail {
-    /// Whether the channels of a query or key are in order when they are taken in another order.
-    pub(super) fn permuted(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<(Pairs, Noise)> {
-        if noise.is_in_order() || !is_query_or_key(site, &self.model.graph) {
-            return None;
-        }
-        Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.graph[site], pairs);
-            let noise = self.measure(site, &part, self.healed.expected(), terms);
-            noise.is_in_order().then_some((pairs, noise))
-        })
-    }
+/// What `found` tells of a query or key whose channels are taken in another order, if it tells something of one.
+pub(super) fn in_other_order<T>(
+    site: Site,
+    graph: &Graph,
+    part: &Part,
+    mut found: impl FnMut(&Part) -> Option<T>,
+) -> Option<(Pairs, T)> {
+    let mut orders = Pairs::ALL.into_iter().filter(|_| is_query_or_key(site, graph));
+    orders.find_map(|pairs| Some((pairs, found(&reordered(part, &graph[site], pairs))?)))
+}
 
-    /// The same, where the product has hidden arithmetic, too.
-    pub(super) fn adopt_permuted(
-        &mut self,
-        site: Site,
-        part: &Part,
-        precision: Precision,
-        terms: Terms,
-    ) -> Option<(Pairs, Noise)> {
-        if !is_query_or_key(site, &self.model.graph) {
-            return None;
-        }
-        Pairs::ALL.into_iter().find_map(|pairs| {
-            let part = reordered(part, &self.model.graph[site], pairs);
-            Some((pairs, self.adopt(site, &part, precision, terms)?))
-        })
-    }
-
-    /// Whether scores have ordinary numbers where the mask hides: those of before the mask, or the mask is missing.
-    pub(super) fn is_unmasked(&self, site: Site, part: &Part) -> bool {
-        const HIDDEN: f32 = -9e3;
-        let mask = self.model.graph.mask(site, self.healed.first_position());
-        self.model.graph[site].op.facts().keyed == Keyed::Scores
-            && part.values.outer_iter().any(|head| {
-                head.outer_iter().zip(&part.rows).any(|(keys, row)| {
-                    let seen =
-                        |(column, value): (usize, &f32)| *value > HIDDEN && !mask.allows(*row, column + part.first_key);
-                    keys.iter().enumerate().any(seen)
-                })
+/// Whether scores of a forward whose first token stands at `first` have ordinary numbers where the mask hides: those of
+/// before the mask, or the mask is missing.
+pub(super) fn is_unmasked(site: Site, graph: &Graph, first: usize, part: &Part) -> bool {
+    const HIDDEN: f32 = -9e3;
+    let mask = graph.mask(site, first);
+    graph[site].op.facts().keyed == Keyed::Scores
+        && part.values.outer_iter().any(|head| {
+            head.outer_iter().zip(&part.rows).any(|(keys, row)| {
+                let seen =
+                    |(column, value): (usize, &f32)| *value > HIDDEN && !mask.allows(*row, column + part.first_key);
+                keys.iter().enumerate().any(seen)
             })
-    }
+        })
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use ndarray::{ArrayViewD, Axis as NdAxis};
 
 use super::arithmetic::Arithmetic;
-use super::noise::{DRAWS, Expected};
+use super::noise::{DRAWS, Expected, Noise, Terms, measure};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Alteration, Compute, Edit, Keyed, LogitRows, Op, Run, Site, Value};
+use crate::engine::{Alteration, Compute, Edit, Graph, Keyed, LogitRows, Op, Run, Site, Value};
 use crate::model::Model;
 use crate::ops::{Mask, Operands, Real};
 
@@ -57,6 +57,11 @@ impl Forced {
     pub fn leave_layer(&mut self) {
         self.exact.leave_layer();
         self.draws.iter_mut().for_each(Run::leave_layer);
+    }
+
+    /// The ops of each forward.
+    pub fn graph(&self) -> &Graph {
+        self.exact.graph()
     }
 
     /// The next op.
@@ -111,7 +116,7 @@ impl Forced {
 
     /// What enters the product of an op.
     fn operands(&self, site: Site) -> Operands {
-        self.arithmetic.of(self.exact.graph().class(site))
+        self.arithmetic.of(self.graph().class(site))
     }
 
     fn compute(draw: usize, precision: Precision, operands: Operands) -> Compute {
@@ -144,7 +149,7 @@ impl Forced {
 
     /// What the op computed last read, by its place among its inputs.
     pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
-        self.exact.operand(*self.exact.graph()[self.exact.last()?].reads.get(index)?)
+        self.exact.operand(*self.graph()[self.exact.last()?].reads.get(index)?)
     }
 
     /// What the op computed last gives in f64 with a change to it, and its mask if it has one. `None` where it reads what
@@ -209,6 +214,11 @@ impl Forced {
         Expected { exact: self.exact(), draws: &self.expected.1 }
     }
 
+    /// How far `part`, the dump's tensor of the op computed last, is from what that gives.
+    pub fn measure(&self, site: Site, part: &Part, terms: Terms) -> Noise {
+        measure(site, self.graph(), self.first_position(), part, self.expected(), terms)
+    }
+
     /// Puts the dump's rows of `site`, the op computed last, in the place of what was computed. What the mask hides stays
     /// hidden, whatever the dump has there.
     pub fn force(&mut self, site: Site, part: &Part) {
@@ -250,7 +260,7 @@ impl Forced {
     fn whole(&self, site: Site, part: &Part) -> Option<Value<f32>> {
         let computed = self.exact.get(site)?.shape();
         let all = part.values.shape() == computed && part.rows.iter().copied().eq(0..part.rows.len());
-        (all && self.exact.graph()[site].op.facts().keyed != Keyed::Scores).then(|| part.values.to_shared())
+        (all && self.graph()[site].op.facts().keyed != Keyed::Scores).then(|| part.values.to_shared())
     }
 }
 

@@ -7,7 +7,8 @@ use super::arithmetic::Arithmetic;
 use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
-use super::noise::Noise;
+use super::label::is_value_of;
+use super::noise::{Expected, Noise};
 use super::part::Part;
 use super::precision::Precision;
 use super::span::layer_order;
@@ -43,8 +44,9 @@ impl Trail {
                 };
             }
         }
-        self.finish_coarse();
-        if let Some((index, _)) = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS) {
+        let coarse = self.coarse.finding.filter(|_| !self.coarse.is_sure());
+        let presumed = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS).map(|(index, _)| index);
+        for index in coarse.into_iter().chain(presumed) {
             self.findings[index].kind = Kind::Unsettled;
         }
     }
@@ -95,6 +97,35 @@ impl Trail {
             self.healed.arithmetic = arithmetic;
             self.exact_spans = true;
         }
+    }
+
+    /// The activation before `site`, of the same shape, whose value `part` has.
+    fn recognise(&self, site: Site, part: &Part) -> Option<Site> {
+        let is = |known, expected: Expected| is_value_of(known, &self.healed, part, self.typical, expected);
+        self.recent.find(site, &self.model.graph, is)
+    }
+
+    /// Whether what is open has the value of `site`, which has just been computed.
+    pub(super) fn recognise_open(&mut self, site: Site) {
+        let graph = &self.model.graph;
+        for (open, part, index) in self.fork.iter().flat_map(|fork| &fork.open) {
+            let finding = &mut self.findings[*index];
+            let alike = graph[*open].axes == graph[site].axes && finding.step == self.spans.forward();
+            let unknown = finding.label.is_none() && finding.harmless.is_none();
+            if alike && unknown && is_value_of(site, &self.healed, part, self.typical, self.healed.expected()) {
+                finding.label = Some(site);
+            }
+        }
+    }
+
+    /// Hugging Face's last hidden state is after the final norm by convention; newer versions can switch that off. Then it
+    /// is the last block's output, and nothing is wrong.
+    pub(super) fn is_before_norm(&self, site: Site, part: &Part) -> bool {
+        let graph = &self.model.graph;
+        let planned = self.dump.planned(self.spans.forward(), site);
+        graph.is(site, Role::FinalNorm)
+            && planned.is_some_and(|planned| planned.by_convention)
+            && self.recognise(site, part).is_some_and(|found| graph.entering(graph.layers()) == Some(found))
     }
 
     /// The error of `part` is as large as some arithmetic makes it.
@@ -179,7 +210,8 @@ impl Trail {
             first: self.healed.first_position(),
             right_until: self.right_until(site),
             part: Some(ours.unwrap_or_else(|| part.clone())),
-            stretch: (self.spans.reach(site, &self.model.graph).ops > 0)
+            stretch: self
+                .is_over_span(site)
                 .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
             precision,
             terms: self.terms(site, precision),

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use ndarray::Axis as NdAxis;
 
 use super::finding::{Finding, Kind, ranges};
+use super::label::is_value_of;
 use super::part::Part;
 use super::suspects::search::{Accused, search};
 use super::trail::Trail;
@@ -13,143 +14,138 @@ use crate::engine::{Axis, Counts, Graph, Role, Site};
 use crate::model::Model;
 use crate::ops::{join_heads, split_heads};
 
-impl Trail {
-    /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
-    /// into `findings`, which are this trail's. `steps` are the tokens of each forward.
-    pub(super) fn identify(&self, ids: &[u32], steps: &[usize], findings: &mut [Finding]) -> Result<(), dump::Error> {
-        const MOST: usize = 8;
-        let unknown = |finding: &&mut Finding| finding.kind == Kind::Mislabelled && finding.label.is_none();
-        let mut wanted = Vec::new();
-        for finding in findings.iter_mut().filter(unknown).take(MOST) {
-            if let Some(part) = self.stored(finding.site, finding.step)? {
-                wanted.push((finding, part));
-            }
+/// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
+/// into `findings`, which are this trail's. `steps` are the tokens of each forward.
+fn identify(trail: &Trail, ids: &[u32], steps: &[usize], findings: &mut [Finding]) -> Result<(), dump::Error> {
+    const MOST: usize = 8;
+    let unknown = |finding: &&mut Finding| finding.kind == Kind::Mislabelled && finding.label.is_none();
+    let mut wanted = Vec::new();
+    for finding in findings.iter_mut().filter(unknown).take(MOST) {
+        if let Some(part) = stored(trail, finding.site, finding.step)? {
+            wanted.push((finding, part));
         }
-        if wanted.is_empty() {
-            return Ok(());
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut again = Trail::new(&trail.model, &trail.dump, &ids[..steps[0]], trail.is_reference)?;
+    let mut fed = 0;
+    for (forward, tokens) in steps.iter().enumerate() {
+        if forward > 0 {
+            again.begin_forward(&ids[fed..fed + tokens]);
         }
-        let mut again = Self::new(&self.model, &self.dump, &ids[..steps[0]], self.is_reference)?;
-        let mut fed = 0;
-        for (forward, tokens) in steps.iter().enumerate() {
-            if forward > 0 {
-                again.begin_forward(&ids[fed..fed + tokens]);
-            }
-            fed += tokens;
-            while let Some((site, _)) = again.step()? {
-                for (finding, part) in &mut wanted {
-                    let open = finding.label.is_none() && finding.step == forward && finding.site != site;
-                    if open && again.has_value_of(site, finding.site, part) {
-                        finding.label = Some(site);
-                    }
+        fed += tokens;
+        while let Some((site, _)) = again.step()? {
+            for (finding, part) in &mut wanted {
+                let open = finding.label.is_none() && finding.step == forward && finding.site != site;
+                if open && has_value_of(&again, site, finding.site, part) {
+                    finding.label = Some(site);
                 }
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// What the dump has of an activation.
-    fn stored(&self, site: Site, step: usize) -> Result<Option<Part>, dump::Error> {
-        Ok(self.dump.read(step, site, None)?.map(Part::from))
-    }
+/// What the dump has of an activation.
+fn stored(trail: &Trail, site: Site, step: usize) -> Result<Option<Part>, dump::Error> {
+    Ok(trail.dump.read(step, site, None)?.map(Part::from))
+}
 
-    /// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after
-    /// the other.
-    fn has_value_of(&self, site: Site, named: Site, part: &Part) -> bool {
-        let (to, from) = (&self.model.graph[site], &self.model.graph[named]);
-        let alike = to.axes.len() == from.axes.len() && to.row_axis() == from.row_axis();
-        let values = match (&from.axes[..], part.values.ndim()) {
-            _ if alike => Some(part.values.clone()),
-            ([_, Axis { counts: Counts::Joined { width, .. }, .. }], 2) => {
-                split_heads(part.values.view(), *width).map(|split| split.into_dyn().into_shared())
-            }
-            ([Axis { counts: Counts::Heads(_), .. }, _, _], 3) => {
-                join_heads(part.values.view()).map(|joined| joined.into_dyn().into_shared())
-            }
-            _ => None,
-        };
-        let Some(values) = values else { return false };
-        let exact = self.exact();
-        let row_axis = NdAxis(to.row_axis());
-        let same = values.ndim() == exact.ndim()
-            && (0..values.ndim()).all(|axis| NdAxis(axis) == row_axis || values.shape()[axis] == exact.shape()[axis]);
-        same && self.is_value_of(site, &Part { values, ..part.clone() }, self.healed.expected())
-    }
-
-    /// The suspects of a tensor that is not what its name says.
-    fn relabelled(&self, finding: &Finding, all: &[Finding]) -> Vec<Accused> {
-        let graph = &self.model.graph;
-        let name = graph.key(finding.site, finding.step);
-        let Some(label) = finding.label else {
-            return self
-                .other_rows(finding)
-                .into_iter()
-                .map(|words| Accused::of_label("ref_token_rows", &name, words))
-                .collect();
-        };
-        let words = format!("its values are those of {}", graph.key(label, finding.step));
-        let accused = |id: &'static str| Accused::of_label(id, &name, words.clone());
-        if graph.is(finding.site, Role::Block) && graph.is(label, Role::FinalNorm) {
-            return vec![accused("ref_post_final_norm")];
+/// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after
+/// the other.
+fn has_value_of(trail: &Trail, site: Site, named: Site, part: &Part) -> bool {
+    let (to, from) = (&trail.model.graph[site], &trail.model.graph[named]);
+    let alike = to.axes.len() == from.axes.len() && to.row_axis() == from.row_axis();
+    let values = match (&from.axes[..], part.values.ndim()) {
+        _ if alike => Some(part.values.clone()),
+        ([_, Axis { counts: Counts::Joined { width, .. }, .. }], 2) => {
+            split_heads(part.values.view(), *width).map(|split| split.into_dyn().into_shared())
         }
-        let stream = |site: Site| graph.is_stream(site);
-        if graph.class(finding.site) != graph.class(label) && !(stream(finding.site) && stream(label)) {
-            return vec![accused("ref_wrong_point")];
+        ([Axis { counts: Counts::Heads(_), .. }, _, _], 3) => {
+            join_heads(part.values.view()).map(|joined| joined.into_dyn().into_shared())
         }
-        // The same op of another layer: all of them moved by one, or one written under two names.
-        let moved = |other: &&Finding| {
-            let ahead = other.label.map(|label| stream_order(label, graph) - stream_order(other.site, graph));
-            other.kind == Kind::Mislabelled
-                && graph.class(other.site) == graph.class(finding.site)
-                && ahead == Some(stream_order(label, graph) - stream_order(finding.site, graph))
-        };
-        let twin = self.is_twin(finding, label) && all.iter().filter(moved).count() < 2;
-        let layer = |site: Site| graph[site].layer.unwrap_or(0);
-        let neighbour = layer(finding.site).abs_diff(layer(label)) <= 1;
-        let ids: &[&'static str] = match (twin, neighbour) {
-            (true, true) => &["duplicate_tensor", "ref_layer_off_by_one"],
-            (true, false) => &["duplicate_tensor"],
-            (false, _) => &["ref_layer_off_by_one"],
-        };
-        ids.iter().map(|id| accused(id)).collect()
-    }
+        _ => None,
+    };
+    let Some(values) = values else { return false };
+    let exact = trail.exact();
+    let row_axis = NdAxis(to.row_axis());
+    let same = values.ndim() == exact.ndim()
+        && (0..values.ndim()).all(|axis| NdAxis(axis) == row_axis || values.shape()[axis] == exact.shape()[axis]);
+    same && is_value_of(site, &trail.healed, &Part { values, ..part.clone() }, trail.typical, trail.healed.expected())
+}
 
-    /// Whether the dump has the same bits under the name of `label`.
-    fn is_twin(&self, finding: &Finding, label: Site) -> bool {
-        let read = |site| self.stored(site, finding.step).ok().flatten();
-        read(finding.site).zip(read(label)).is_some_and(|(a, b)| a.values == b.values)
+/// The suspects of a tensor that is not what its name says.
+fn relabelled(trail: &Trail, finding: &Finding, all: &[Finding]) -> Vec<Accused> {
+    let graph = &trail.model.graph;
+    let name = graph.key(finding.site, finding.step);
+    let Some(label) = finding.label else {
+        let words = other_rows(trail, finding).into_iter();
+        return words.map(|words| Accused::of_label("ref_token_rows", &name, words)).collect();
+    };
+    let words = format!("its values are those of {}", graph.key(label, finding.step));
+    let accused = |id: &'static str| Accused::of_label(id, &name, words.clone());
+    if graph.is(finding.site, Role::Block) && graph.is(label, Role::FinalNorm) {
+        return vec![accused("ref_post_final_norm")];
     }
+    let stream = |site: Site| graph.is_stream(site);
+    if graph.class(finding.site) != graph.class(label) && !(stream(finding.site) && stream(label)) {
+        return vec![accused("ref_wrong_point")];
+    }
+    // The same op of another layer: all of them moved by one, or one written under two names.
+    let moved = |other: &&Finding| {
+        let ahead = other.label.map(|label| stream_order(label, graph) - stream_order(other.site, graph));
+        other.kind == Kind::Mislabelled
+            && graph.class(other.site) == graph.class(finding.site)
+            && ahead == Some(stream_order(label, graph) - stream_order(finding.site, graph))
+    };
+    let twin = is_twin(trail, finding, label) && all.iter().filter(moved).count() < 2;
+    let layer = |site: Site| graph[site].layer.unwrap_or(0);
+    let neighbour = layer(finding.site).abs_diff(layer(label)) <= 1;
+    let ids: &[&'static str] = match (twin, neighbour) {
+        (true, true) => &["duplicate_tensor", "ref_layer_off_by_one"],
+        (true, false) => &["duplicate_tensor"],
+        (false, _) => &["ref_layer_off_by_one"],
+    };
+    ids.iter().map(|id| accused(id)).collect()
+}
 
-    /// Which rows a tensor has, in words, if they are those of the same activation in another order.
-    fn other_rows(&self, finding: &Finding) -> Option<String> {
-        let part = self.stored(finding.site, finding.step).ok()??;
-        let (axis, graph) = (self.model.graph[finding.site].row_axis(), &self.model.graph);
-        if finding.step > 0 && part.rows.len() == 1 {
-            let before = self.stored(finding.site, finding.step - 1).ok()??;
-            let last = before.values.index_axis(NdAxis(axis), before.rows.len().checked_sub(1)?);
-            let same = last == part.values.index_axis(NdAxis(axis), 0);
-            return same.then(|| format!("its row is that of {}", graph.key(finding.site, finding.step - 1)));
+/// Whether the dump has the same bits under the name of `label`.
+fn is_twin(trail: &Trail, finding: &Finding, label: Site) -> bool {
+    let read = |site| stored(trail, site, finding.step).ok().flatten();
+    read(finding.site).zip(read(label)).is_some_and(|(a, b)| a.values == b.values)
+}
+
+/// Which rows a tensor has, in words, if they are those of the same activation in another order.
+fn other_rows(trail: &Trail, finding: &Finding) -> Option<String> {
+    let part = stored(trail, finding.site, finding.step).ok()??;
+    let (axis, graph) = (trail.model.graph[finding.site].row_axis(), &trail.model.graph);
+    if finding.step > 0 && part.rows.len() == 1 {
+        let before = stored(trail, finding.site, finding.step - 1).ok()??;
+        let last = before.values.index_axis(NdAxis(axis), before.rows.len().checked_sub(1)?);
+        let same = last == part.values.index_axis(NdAxis(axis), 0);
+        return same.then(|| format!("its row is that of {}", graph.key(finding.site, finding.step - 1)));
+    }
+    let scene = finding.scene.as_ref()?;
+    let exact = scene.exact()?;
+    let rows = exact.shape()[axis];
+    let apart = |y: usize, f: usize| {
+        let (y, f) = (part.values.index_axis(NdAxis(axis), y), exact.index_axis(NdAxis(axis), f));
+        let (mut apart, mut size) = (0.0, 0.0);
+        for (y, f) in y.iter().zip(&f).filter(|(_, f)| f.is_finite()) {
+            apart += (f64::from(*y) - f).powi(2);
+            size += f * f;
         }
-        let scene = finding.scene.as_ref()?;
-        let exact = scene.exact()?;
-        let rows = exact.shape()[axis];
-        let apart = |y: usize, f: usize| {
-            let (y, f) = (part.values.index_axis(NdAxis(axis), y), exact.index_axis(NdAxis(axis), f));
-            let (mut apart, mut size) = (0.0, 0.0);
-            for (y, f) in y.iter().zip(&f).filter(|(_, f)| f.is_finite()) {
-                apart += (f64::from(*y) - f).powi(2);
-                size += f * f;
-            }
-            (apart / size).sqrt()
-        };
-        // A row is another one if it is as near to it as rounding allows.
-        let near = 16.0 * finding.noise.floor;
-        let nearest = |y: usize| {
-            let found = (0..rows).min_by(|a, b| apart(y, *a).total_cmp(&apart(y, *b)))?;
-            (apart(y, found) <= near).then_some(found)
-        };
-        let order: Vec<usize> = (0..part.rows.len()).map(nearest).collect::<Option<_>>()?;
-        (order != part.rows).then(|| format!("its rows are those of tokens {}", described(&order)))
-    }
+        (apart / size).sqrt()
+    };
+    // A row is another one if it is as near to it as rounding allows.
+    let near = 16.0 * finding.noise.floor;
+    let nearest = |y: usize| {
+        let found = (0..rows).min_by(|a, b| apart(y, *a).total_cmp(&apart(y, *b)))?;
+        (apart(y, found) <= near).then_some(found)
+    };
+    let order: Vec<usize> = (0..part.rows.len()).map(nearest).collect::<Option<_>>()?;
+    (order != part.rows).then(|| format!("its rows are those of tokens {}", described(&order)))
 }
 
 /// Whether one finding is likely to have the cause of another: the same op, not all of whose inputs were dumped.
@@ -200,10 +196,10 @@ pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Findi
         }
     }
     // What could be read before can be read again; if not, the label stays unknown.
-    if trail.identify(ids, steps, &mut findings).is_ok() {
+    if identify(trail, ids, steps, &mut findings).is_ok() {
         for index in 0..findings.len() {
             if findings[index].kind == Kind::Mislabelled {
-                findings[index].suspects = trail.relabelled(&findings[index], &findings);
+                findings[index].suspects = relabelled(trail, &findings[index], &findings);
             }
         }
     }

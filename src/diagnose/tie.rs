@@ -341,7 +341,7 @@ impl Trail {
                 trial.force(at, part);
             }
         }
-        let noise = self.measure(site, part, trial.expected(), terms);
+        let noise = trial.measure(site, part, terms);
         Some((trial, noise, made))
     }
 }

@@ -5,15 +5,17 @@
 //! went on with the dump's value, that value was really computed: a bug. If it went on with the right one, the tensor
 //! is not what its name says: a wrong label or row, or another layout of the same.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
 use super::coarse::Coarse;
+use super::equivalent::{in_other_order, is_unmasked};
 use super::finding::{Finding, Harmless};
 use super::forced::Forced;
 use super::fork::Fork;
-use super::noise::{Expected, Noise, Terms, measure};
+use super::label::Recent;
+use super::noise::{Noise, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
@@ -56,7 +58,7 @@ pub struct Trail {
     pub(super) exact_spans: bool,
     /// Ratios of error to noise of the same kernel before.
     pub(super) kin: HashMap<Class, Vec<f64>>,
-    pub(super) recent: VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>,
+    pub(super) recent: Recent,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
     /// What speaks for weights of fewer bits.
@@ -86,7 +88,7 @@ impl Trail {
             exact_operands: HashSet::new(),
             exact_spans: false,
             kin: HashMap::new(),
-            recent: VecDeque::new(),
+            recent: Recent::default(),
             presumed: None,
             coarse: Coarse::default(),
             choices: Choices::default(),
@@ -106,7 +108,7 @@ impl Trail {
         self.ends.push(self.ends.last().map_or(0, |end| end + ids.len()));
         self.anchor = (self.healed.clone(), Vec::new());
         self.choices = Choices::default();
-        self.recent.clear();
+        self.recent = Recent::default();
     }
 
     /// What most of its tensors were computed in.
@@ -138,7 +140,7 @@ impl Trail {
     pub fn step(&mut self) -> Result<Option<(Site, Look)>, dump::Error> {
         if self.healed.next().is_some_and(|next| self.model.graph.is_head(next)) {
             // Logits are the largest of all: what no later op reads makes room for them.
-            self.recent.clear();
+            self.recent = Recent::default();
             self.healed.leave_layer();
             if let Some(fork) = &mut self.fork {
                 fork.followed.leave_layer();
@@ -163,7 +165,7 @@ impl Trail {
             self.weigh(site, &part, computed_in, &ties, &mut look);
             look.part = Some(part);
         }
-        self.remember(site);
+        self.recent.remember(site, &self.healed);
         Ok(Some((site, look)))
     }
 
@@ -194,20 +196,23 @@ impl Trail {
         }
     }
 
-    pub(super) fn measure(&self, site: Site, part: &Part, expected: Expected, terms: Terms) -> Noise {
-        measure(site, &self.model.graph, self.healed.first_position(), part, expected, terms)
-    }
-
     fn weigh(&mut self, site: Site, part: &Part, precision: Precision, ties: &[Tie], look: &mut Look) {
         self.forget_harmless(site);
-        let terms = self.terms(site, precision);
-        let mut noise = self.measure(site, part, self.healed.expected(), terms);
+        let (model, terms) = (Arc::clone(&self.model), self.terms(site, precision));
+        let graph = &model.graph;
+        let mut noise = self.healed.measure(site, part, terms);
+        let in_order =
+            |healed: &Forced, part: &Part| Some(healed.measure(site, part, terms)).filter(Noise::is_in_order);
+        let permuted_in = |healed: &Forced, noise: &Noise| {
+            let other = || in_other_order(site, graph, part, |part| in_order(healed, part));
+            if noise.is_in_order() { None } else { other() }
+        };
         let (mut permuted, mut follows) = (None, false);
         if let Some(fork) = self.fork.as_ref().filter(|_| !self.is_independent()) {
             // It depends on what is open: only one of the branches can be right, unless it hardly matters.
-            permuted = self.permuted(site, part, &noise, terms);
+            permuted = permuted_in(&self.healed, &noise);
             let healed = permuted.as_ref().map_or(noise.score, |(_, noise)| noise.score);
-            let followed = self.measure(site, part, fork.followed.expected(), terms).score;
+            let followed = fork.followed.measure(site, part, terms).score;
             match (healed <= 1.0, followed <= 1.0) {
                 (true, true) => follows = true,
                 // A layout that could be harmless is wrong only if what follows shows it.
@@ -218,7 +223,7 @@ impl Trail {
                 (_, followed) => self.settle(followed),
             }
             if self.fork.is_none() {
-                noise = self.measure(site, part, self.healed.expected(), terms);
+                noise = self.healed.measure(site, part, terms);
                 permuted = None;
             }
         }
@@ -229,31 +234,37 @@ impl Trail {
             (noise, tied) = (better, (at, ties));
         }
         if !noise.is_in_order() && self.is_before_norm(site, part) {
+            let unnormed = self.healed.measure(site, part, Terms { limit: 3.0, kin: None, least: 0.0 });
+            look.finding = Some(self.note(site, part, &unnormed, Some(Harmless::Unnormed)));
             look.noise = Some(noise);
-            look.finding = Some(self.unnormed(site, part));
             return;
         }
         // A layout is looked for first: it costs less than arithmetic, and cannot be mistaken for it.
-        permuted = permuted.or_else(|| self.permuted(site, part, &noise, terms));
+        permuted = permuted.or_else(|| permuted_in(&self.healed, &noise));
         if noise.is_in_order() {
             self.know_exact(site, &noise);
         } else if permuted.is_none() {
             if let Some(emulated) = self.adopt(site, part, precision, terms) {
                 noise = emulated;
             } else {
-                permuted = self.adopt_permuted(site, part, precision, terms);
+                permuted = in_other_order(site, graph, part, |part| self.adopt(site, part, precision, terms));
             }
             if !noise.is_in_order() && permuted.is_none() {
                 if let Some(coarse) = self.coarse(site, part, &noise) {
                     noise = coarse;
                 } else {
-                    permuted = self.coarse_permuted(site, part);
+                    let terms = self.terms(site, self.typical);
+                    permuted = in_other_order(site, graph, part, |part| {
+                        let noise = self.healed.measure(site, part, terms);
+                        self.coarse(site, part, &noise)
+                    });
                 }
             }
         }
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
-            None => (noise.is_in_order() && self.is_unmasked(site, part)).then_some(Harmless::Unmasked),
+            None => (noise.is_in_order() && is_unmasked(site, graph, self.healed.first_position(), part))
+                .then_some(Harmless::Unmasked),
         };
         if noise.is_in_order() && harmless.is_none() {
             self.accept(site, part, &noise);
@@ -282,7 +293,7 @@ impl Trail {
                 fork.followed.force(site, part);
             }
         }
-        if self.spans.reach(site, &self.model.graph).ops == 0 && noise.local_error > 0.0 {
+        if !self.is_over_span(site) && noise.local_error > 0.0 {
             self.kin.entry(self.model.graph.peers(site)).or_default().push(noise.ratio());
         }
         self.ground(site, part);

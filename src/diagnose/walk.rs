@@ -225,7 +225,9 @@ impl Walk {
             Some(false) if self.has_ties(|_| true) => Status::Rounding,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.curve.coarsest() != Precision::F32 => Status::Rounding,
-            Some(_) if self.trails.iter().flatten().any(|trail| trail.describe_coarse().is_some()) => Status::Rounding,
+            Some(_) if self.trails.iter().flatten().any(|trail| trail.coarse.describe(&self.model.graph).is_some()) => {
+                Status::Rounding
+            }
             Some(_) => Status::Ok,
         }
     }
@@ -286,7 +288,8 @@ impl Walk {
         let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
         coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
         let hidden = self.trails.iter().flatten().any(|trail| {
-            !trail.arithmetic().describe(&self.model.graph).is_empty() || trail.describe_coarse().is_some()
+            !trail.arithmetic().describe(&self.model.graph).is_empty()
+                || trail.coarse.describe(&self.model.graph).is_some()
         });
         let (verdict, sentence, divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
