@@ -17,7 +17,7 @@ pub mod rope;
 pub use activation::{Activation, add, cap, multiply, weighted_sum};
 pub use attention::{Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, softmax};
 pub use experts::{chosen, combine, expert_linear, route};
-pub use heads::{join_heads, split_heads};
+pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, normalise};
 pub use operand::Operands;

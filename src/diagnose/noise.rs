@@ -12,7 +12,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use super::part::Part;
 use crate::engine::{Graph, Keyed, Node, Site, Value};
 use crate::metrics::squared_distances;
-use crate::ops::{Mask, Real};
+use crate::ops::{self, Mask, Real};
 
 /// What the op gives on the dump's own inputs.
 #[derive(Clone, Copy, Debug)]
@@ -235,11 +235,8 @@ fn by_head<'a, T: Real>(mut x: ArrayViewD<'a, T>, node: &Node) -> ArrayView3<'a,
         x.swap_axes(1, node.row_axis());
         return x.into_dimensionality().expect("three axes");
     }
-    let heads = node.heads().map_or(1, |(heads, _)| heads);
-    let (rows, columns) = (x.shape()[0], x.shape()[1]);
-    x.into_shape_with_order((rows, heads, columns / heads))
-        .expect("an activation is contiguous")
-        .permuted_axes([1, 0, 2])
+    let width = node.heads().map_or(x.shape()[1], |(_, width)| width);
+    ops::by_head(x, width).expect("an activation is contiguous")
 }
 
 /// An element is massive above this size: a hundred times the median of a sample of them.

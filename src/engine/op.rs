@@ -143,12 +143,5 @@ fn cube<T: Real>(x: ArrayViewD<T>) -> ArrayView3<T> {
 
 /// `[token, head * head_dim]` → `[head, token, head_dim]`; what is already per head stays as it is.
 fn per_head<T: Real>(x: ArrayViewD<T>, head_dim: usize) -> ArrayView3<T> {
-    if x.ndim() == 3 {
-        return cube(x);
-    }
-    let x = flat(x);
-    let (tokens, features) = x.dim();
-    x.into_shape_with_order((tokens, features / head_dim, head_dim))
-        .expect("an activation is contiguous, its features a whole number of heads")
-        .permuted_axes([1, 0, 2])
+    ops::by_head(x, head_dim).expect("an activation is contiguous, its features a whole number of heads")
 }

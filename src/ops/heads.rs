@@ -1,16 +1,21 @@
 //! Heads side by side in a row, and heads one after the other.
 
-use ndarray::{Array2, Array3, ArrayViewD, Ix3};
+use ndarray::{Array2, Array3, ArrayView3, ArrayViewD, Ix3};
 
 /// `[token, head * width]` → `[head, token, width]`; three axes stay as they are. `None` when rows hold no whole number of
 /// heads.
 pub fn split_heads<T: Clone>(x: ArrayViewD<T>, width: usize) -> Option<Array3<T>> {
+    let rows = x.as_standard_layout();
+    Some(by_head(rows.view(), width)?.as_standard_layout().into_owned())
+}
+
+/// The same as a view of rows that are contiguous.
+pub fn by_head<T>(x: ArrayViewD<'_, T>, width: usize) -> Option<ArrayView3<'_, T>> {
     match *x.shape() {
-        [_, _, _] => x.to_owned().into_dimensionality::<Ix3>().ok(),
+        [_, _, _] => x.into_dimensionality().ok(),
         [tokens, channels] if width > 0 && channels % width == 0 => {
-            let rows = x.as_standard_layout().into_owned();
-            let split = rows.into_shape_with_order((tokens, channels / width, width)).ok()?;
-            Some(split.permuted_axes([1, 0, 2]).as_standard_layout().into_owned())
+            let split = x.into_shape_with_order((tokens, channels / width, width)).ok()?;
+            Some(split.permuted_axes([1, 0, 2]))
         }
         _ => None,
     }

@@ -104,7 +104,7 @@ impl<'a> Survey<'a> {
             notes: Vec::new(),
             failed: RefCell::default(),
         };
-        let mut prints = Prints::default();
+        let mut prints = Prints::new();
         for (forward, subject) in pair.subjects() {
             let sides = read(pair, forward, &subject)?;
             let found = compare(pair, forward, &subject, &sides);
@@ -113,7 +113,7 @@ impl<'a> Survey<'a> {
             }
             if let Some(site) = subject.site() {
                 survey.index.insert((forward, site), survey.nodes.len());
-                prints.add(forward, site, &sides.parts);
+                survey.note_doubles(&mut prints, forward, site, &sides.parts);
             }
             survey.notes.extend(sides.notes);
             survey.nodes.push(Node {
@@ -125,8 +125,21 @@ impl<'a> Survey<'a> {
                 found,
             });
         }
-        survey.doubles = prints.doubles();
+        survey.doubles.sort();
         Ok(survey)
+    }
+
+    /// Notes an activation of one side with the bits of another, where those of the other side differ.
+    fn note_doubles(&mut self, prints: &mut Prints, forward: usize, site: Site, parts: &[Option<Part>; 2]) {
+        let own = parts.each_ref().map(|part| part.as_ref().filter(|part| part.values.len() >= FEW).map(print));
+        for side in 0..2 {
+            let (Some(print), other) = (own[side], own[1 - side]) else { continue };
+            if let Some((before, Some(others))) = prints.insert((side, forward, print), (site, other))
+                && other.is_some_and(|other| other != others)
+            {
+                self.doubles.push((side, forward, [before, site]));
+            }
+        }
     }
 
     /// The place of an activation, if it was compared.
@@ -251,41 +264,11 @@ fn as_stored(values: &Value, expected: &Value, first: usize) -> Option<(Comparis
 /// Tensors with fewer values than this may be equal by chance.
 const FEW: usize = 16;
 
-/// Hashes of the bits of every tensor, by side.
-#[derive(Default)]
-struct Prints {
-    seen: [HashMap<(usize, u64), Vec<Site>>; 2],
-    of: [HashMap<(usize, Site), u64>; 2],
-}
+/// By side, forward and hash of its bits: the last tensor, and the hash of the other side's.
+type Prints = HashMap<(usize, usize, u64), (Site, Option<u64>)>;
 
-impl Prints {
-    fn add(&mut self, forward: usize, site: Site, parts: &[Option<Part>; 2]) {
-        for ((part, seen), of) in parts.iter().zip(&mut self.seen).zip(&mut self.of) {
-            let Some(part) = part.as_ref().filter(|part| part.values.len() >= FEW) else { continue };
-            let mut hasher = DefaultHasher::new();
-            part.values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
-            let hash = hasher.finish();
-            seen.entry((forward, hash)).or_default().push(site);
-            of.insert((forward, site), hash);
-        }
-    }
-
-    /// Activations of one side with the same bits, where those of the other side differ.
-    fn doubles(&self) -> Vec<(usize, usize, [Site; 2])> {
-        let mut found = Vec::new();
-        for (side, seen) in self.seen.iter().enumerate() {
-            for ((forward, _), sites) in seen {
-                for two in sites.windows(2) {
-                    let other = |site: Site| self.of[1 - side].get(&(*forward, site));
-                    if let (Some(a), Some(b)) = (other(two[0]), other(two[1]))
-                        && a != b
-                    {
-                        found.push((side, *forward, [two[0], two[1]]));
-                    }
-                }
-            }
-        }
-        found.sort();
-        found
-    }
+fn print(part: &Part) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    part.values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+    hasher.finish()
 }
