@@ -11,6 +11,7 @@ pub mod equivalent;
 pub mod finding;
 pub mod forced;
 pub mod fork;
+pub mod gap;
 pub mod health;
 pub mod label;
 pub mod massive;

@@ -148,8 +148,7 @@ impl Trail {
 
     /// The draws of the ops since the last known residual stream, with another arithmetic; the exact run as it is.
     fn over_span(&self, arithmetic: Arithmetic, site: Site, part: &Part, precision: Precision) -> Forced {
-        let (anchor, since) = &self.anchor;
-        let mut trial = anchor.clone();
+        let mut trial = self.gap.anchor.clone();
         trial.arithmetic = arithmetic;
         while let Some(at) = trial.step_draws_in_rows(precision, Some(&part.rows)) {
             if at == site {
@@ -158,7 +157,7 @@ impl Trail {
             if let Some(choices) = self.choices.of(at) {
                 trial.choose_draws(at, choices);
             }
-            if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+            if let Some(part) = self.gap.dumped(at) {
                 trial.force_draws(at, part);
             }
         }

@@ -12,7 +12,7 @@ use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected, Noise, Terms, measure};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Alteration, Compute, Edit, Graph, Keyed, LogitRows, Op, Run, Site, Value};
+use crate::engine::{Compute, Edit, Graph, Keyed, LogitRows, Op, Run, Site, Value};
 use crate::model::Model;
 use crate::ops::{Mask, Operands, Real};
 
@@ -119,7 +119,7 @@ impl Forced {
         self.arithmetic.of(self.graph().class(site))
     }
 
-    fn compute(draw: usize, precision: Precision, operands: Operands) -> Compute {
+    pub(super) fn compute(draw: usize, precision: Precision, operands: Operands) -> Compute {
         // The first draw is our own engine, the others are nudged.
         let nudge = (draw > 0).then_some(draw as u64);
         Compute { rounding: precision.rounding(), operands, nudge }
@@ -167,39 +167,6 @@ impl Forced {
         for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
             let step = run.altered(edit)?;
             *value = run.apply(&step, Self::compute(index, precision, self.operands(step.site)))?;
-        }
-        Some(drawn)
-    }
-
-    /// The ops from here through `site`, and the run in f64 before each of them, with the dump's values `since`.
-    pub fn states_until(&self, site: Site, since: &[(Site, Part)]) -> Vec<(Site, Run<f64>)> {
-        let mut run = self.exact.clone();
-        let mut states = Vec::new();
-        while let Some(at) = run.next() {
-            states.push((at, run.clone()));
-            if at == site {
-                break;
-            }
-            run.step();
-            force_dumped(&mut run, at, since);
-        }
-        states
-    }
-
-    /// What `site` gives from here on with other ops on the way and the dump's values `since`, as programs of `precision`
-    /// compute it.
-    pub fn altered_span_draws(
-        &self,
-        site: Site,
-        since: &[(Site, Part)],
-        alterations: &[Alteration],
-        precision: Precision,
-    ) -> Option<[Value<f32>; DRAWS]> {
-        let mut drawn = <[Value<f32>; DRAWS]>::default();
-        for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
-            let mut run = run.clone();
-            run.set_compute(Self::compute(index, precision, Operands::Exact));
-            *value = through(run, site, since, alterations)?;
         }
         Some(drawn)
     }
@@ -264,33 +231,8 @@ impl Forced {
     }
 }
 
-/// Runs on through `site` with other ops on the way and the dump's values `since`, and returns what it gives.
-pub(super) fn through<T: Real>(
-    mut run: Run<T>,
-    site: Site,
-    since: &[(Site, Part)],
-    alterations: &[Alteration],
-) -> Option<Value<T>> {
-    run.alter(alterations.to_vec());
-    loop {
-        let at = run.step()?;
-        if at == site {
-            return run.get(site).cloned();
-        }
-        force_dumped(&mut run, at, since);
-    }
-}
-
-/// Puts the dump's value in the place of `at`, the op computed last, if it is among those of `since`.
-fn force_dumped<T: Real>(run: &mut Run<T>, at: Site, since: &[(Site, Part)]) {
-    if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
-        let value = overlaid(run, at, part, false);
-        assert!(run.set(at, value), "the op computed last can be set");
-    }
-}
-
 /// The run's own value of `site` with the rows and keys that `part` has.
-fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part, unmasked: bool) -> Value<T> {
+pub(super) fn overlaid<T: Real>(run: &Run<T>, site: Site, part: &Part, unmasked: bool) -> Value<T> {
     let mut value = run.get(site).expect("the op was just computed").clone();
     let node = &run.graph()[site];
     let (row_axis, keyed) = (node.row_axis(), node.has_keys());

@@ -12,7 +12,6 @@ use super::noise::{Expected, Noise};
 use super::part::Part;
 use super::precision::Precision;
 use super::span::layer_order;
-use super::suspects::over_span::Stretch;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::suspects::{self, search};
@@ -210,9 +209,7 @@ impl Trail {
             first: self.healed.first_position(),
             right_until: self.right_until(site),
             part: Some(ours.unwrap_or_else(|| part.clone())),
-            stretch: self
-                .is_over_span(site)
-                .then(|| Stretch { anchor: self.anchor.0.clone(), since: self.anchor.1.clone() }),
+            gap: self.is_over_span(site).then(|| self.gap.clone()),
             precision,
             terms: self.terms(site, precision),
             is_reference: self.is_reference,

@@ -311,8 +311,7 @@ impl Trail {
         precision: Precision,
         terms: Terms,
     ) -> Option<(Forced, Noise, Vec<(Site, Vec<Choice>)>)> {
-        let (anchor, since) = &self.anchor;
-        let mut trial = anchor.clone();
+        let mut trial = self.gap.anchor.clone();
         trial.arithmetic.clone_from(&self.healed.arithmetic);
         let mut made = Vec::new();
         loop {
@@ -337,7 +336,7 @@ impl Trail {
                 trial.choose(at, &others);
                 made.push((at, choices));
             }
-            if let Some((_, part)) = since.iter().find(|(known, _)| *known == at) {
+            if let Some(part) = self.gap.dumped(at) {
                 trial.force(at, part);
             }
         }

@@ -14,6 +14,7 @@ use super::equivalent::{in_other_order, is_unmasked};
 use super::finding::{Finding, Harmless};
 use super::forced::Forced;
 use super::fork::Fork;
+use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
 use super::part::Part;
@@ -50,8 +51,8 @@ pub struct Trail {
     pub(super) healed: Forced,
     pub(super) fork: Option<Fork>,
     pub(super) spans: Spans,
-    /// Where the last residual stream stands that was dumped, and what was dumped since.
-    pub(super) anchor: (Forced, Vec<(Site, Part)>),
+    /// What lies behind the last residual stream that was dumped.
+    pub(super) gap: Gap,
     /// Ops that have been in order with exact operands: their arithmetic is known.
     pub(super) exact_operands: HashSet<Class>,
     /// Whether a span of several ops has been in order with exact operands.
@@ -63,7 +64,7 @@ pub struct Trail {
     pub(super) presumed: Option<(usize, usize)>,
     /// What speaks for weights of fewer bits.
     pub(super) coarse: Coarse,
-    /// What ops that were not dumped have chosen since the anchor.
+    /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
     /// How often suspects have been searched for.
@@ -79,7 +80,7 @@ impl Trail {
         Ok(Self {
             typical: Precision::typical(dump)?,
             is_reference,
-            anchor: (start.clone(), Vec::new()),
+            gap: Gap::behind(start.clone()),
             healed: start,
             model: Arc::clone(model),
             dump: Arc::clone(dump),
@@ -106,7 +107,7 @@ impl Trail {
         }
         self.spans.begin_forward();
         self.ends.push(self.ends.last().map_or(0, |end| end + ids.len()));
-        self.anchor = (self.healed.clone(), Vec::new());
+        self.gap = Gap::behind(self.healed.clone());
         self.choices = Choices::default();
         self.recent = Recent::default();
     }
@@ -303,10 +304,10 @@ impl Trail {
         let whole = part.rows.len() == self.rows(site);
         self.spans.ground(site, whole, &self.model.graph);
         if whole && self.model.graph.is_stream(site) {
-            self.anchor = (self.healed.at_residual(), Vec::new());
+            self.gap = Gap::behind(self.healed.at_residual());
             self.choices = Choices::default();
         } else {
-            self.anchor.1.push((site, part.clone()));
+            self.gap.add(site, part.clone());
         }
     }
 

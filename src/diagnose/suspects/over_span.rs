@@ -8,28 +8,17 @@ use super::scene::Scene;
 use super::search::{Accused, Apart, EXPLAINED, nearest, prefer_in_time, shown};
 use super::switch::undoes;
 use super::{Suspect, Variant, all, shape};
-use crate::diagnose::forced::{Forced, through};
+use crate::diagnose::gap::Gap;
 use crate::diagnose::noise::{Expected, Terms, measure};
-use crate::diagnose::part::Part;
 use crate::engine::{Alteration, Edit, Run, Site};
-
-/// The ops between the last dumped residual stream and a tensor.
-#[derive(Clone, Debug)]
-pub struct Stretch {
-    /// Runs that stand behind that residual stream.
-    pub anchor: Forced,
-    /// What was dumped since.
-    pub since: Vec<(Site, Part)>,
-}
 
 /// Ops that are computed at most: a mistake in one of many layers is not looked for one by one.
 const MOST_OPS: usize = 12_000;
 
 /// The suspects that reproduce what the dump has at the end of the span, best first; none if none does.
-pub(super) fn search(scene: &Scene, stretch: &Stretch, interrupt: &AtomicBool) -> Vec<Accused> {
-    let states = stretch.anchor.states_until(scene.site, &stretch.since);
-    let dumped = |site: &Site| stretch.since.iter().any(|(known, _)| known == site);
-    let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(|site| !dumped(site)).collect();
+pub(super) fn search(scene: &Scene, gap: &Gap, interrupt: &AtomicBool) -> Vec<Accused> {
+    let states = gap.states_until(scene.site);
+    let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(|site| gap.dumped(*site).is_none()).collect();
     let mut all: Vec<(usize, &'static Suspect, Vec<Trial>)> =
         all().enumerate().map(|(order, suspect)| (order, suspect, trials(scene, suspect, &sites))).collect();
     // Large families last: there may be no time for them.
@@ -46,7 +35,7 @@ pub(super) fn search(scene: &Scene, stretch: &Stretch, interrupt: &AtomicBool) -
                 break 'search;
             }
             left = rest;
-            if let Some(accused) = try_on(scene, stretch, &states[start].1, suspect, &trial)
+            if let Some(accused) = try_on(scene, gap, &states[start].1, suspect, &trial)
                 && best.as_ref().is_none_or(|best| accused.residual < best.residual)
             {
                 best = Some(accused);
@@ -110,7 +99,7 @@ fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
 
 fn try_on(
     scene: &Scene,
-    stretch: &Stretch,
+    gap: &Gap,
     before: &Run<f64>,
     suspect: &Suspect,
     trial: &[(Site, Variant)],
@@ -122,7 +111,7 @@ fn try_on(
         return None;
     }
     let alterations = [Alteration { sites: Arc::from(&places[..]), edit: edit.clone() }];
-    let exact = through(before.clone(), scene.site, &stretch.since, &alterations)?;
+    let exact = gap.through(before.clone(), scene.site, &alterations)?;
     let model = scene.exact()?;
     if exact.shape() != model.shape() {
         return None;
@@ -131,7 +120,7 @@ fn try_on(
     if apart.explained() <= EXPLAINED {
         return None;
     }
-    let draws = stretch.anchor.altered_span_draws(scene.site, &stretch.since, &alterations, scene.precision)?;
+    let draws = gap.altered_draws(scene.site, &alterations, scene.precision)?;
     let expected = Expected { exact: &exact, draws: &draws };
     let noise = measure(scene.site, graph, scene.first, part, expected, Terms { kin: None, ..scene.terms });
     let (summary, fix) = suspect.said(&Scene::without_dump(&scene.model, places[0]));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ndarray::{Array1, ArrayD, ArrayViewD};
 
-use super::over_span::Stretch;
 use crate::diagnose::forced::Forced;
+use crate::diagnose::gap::Gap;
 use crate::diagnose::noise::Terms;
 use crate::diagnose::part::Part;
 use crate::diagnose::precision::Precision;
@@ -31,7 +31,7 @@ pub struct Scene {
     /// What the dump has; none for an op inside a span of which the dump has only the end.
     pub part: Option<Part>,
     /// The ops before, where not all inputs were dumped.
-    pub stretch: Option<Stretch>,
+    pub gap: Option<Gap>,
     /// What the dump was computed in.
     pub precision: Precision,
     /// How exact a correct program is.
@@ -52,7 +52,7 @@ impl Scene {
             first: 0,
             right_until: 0,
             part: None,
-            stretch: None,
+            gap: None,
             precision: Precision::F32,
             terms,
             is_reference: true,

@@ -87,8 +87,8 @@ impl Accused {
 /// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does. Once
 /// `interrupt` is set, what is found is not all.
 pub fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
-    if let Some(stretch) = &scene.stretch {
-        return over_span::search(scene, stretch, interrupt);
+    if let Some(gap) = &scene.gap {
+        return over_span::search(scene, gap, interrupt);
     }
     let tried = all().take_while(|_| !interrupt.load(Ordering::Relaxed));
     let mut found = nearest(tried.filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);

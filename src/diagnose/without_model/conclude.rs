@@ -7,7 +7,7 @@ use crate::diagnose::conclude::{NOTHING, agreement, deciding, merged};
 use crate::diagnose::finding::Kind;
 use crate::diagnose::precision::Precision;
 use crate::diagnose::report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
-use crate::dump::{self, Pair};
+use crate::dump::{Dump, Pair};
 use crate::engine::Op;
 
 /// A chained error above this is more than f32 rounding.
@@ -215,14 +215,16 @@ fn rows(trace: &Trace, equivalent: &[&Finding], counted: &[&Finding]) -> Vec<Act
 
 /// What the dumps have to say, by side.
 pub(super) fn notes_of_dumps(pair: &Pair) -> Vec<String> {
-    let named = [&pair.reference, &pair.candidate].into_iter().zip(SIDES);
-    named.flat_map(|(dump, side)| dump.notes().into_iter().map(move |note| format!("{side}: {note}"))).collect()
+    let said = |(side, dump): (&str, &Dump)| -> Vec<String> {
+        dump.notes().into_iter().map(|note| format!("{side}: {note}")).collect()
+    };
+    SIDES.into_iter().zip([&pair.reference, &pair.candidate]).flat_map(said).collect()
 }
 
 /// Who was compared.
 pub(super) fn sources(pair: &Pair, typed: Option<&[u32]>, coarsest: Option<[Precision; 2]>) -> Vec<Source> {
     let sides = [&pair.reference, &pair.candidate].into_iter().zip(SIDES).enumerate();
-    let source = |(side, (dump, role)): (usize, (&dump::Dump, &'static str))| {
+    let source = |(side, (dump, role)): (usize, (&Dump, &'static str))| {
         let source = Source::dump(role, dump, coarsest.map_or("not read", |coarsest| coarsest[side].name()));
         let ids = typed.filter(|_| dump.ids().is_none()).map_or_else(|| source.ids.clone(), <[u32]>::to_vec);
         Source { ids, ..source }
