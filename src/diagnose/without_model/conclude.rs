@@ -74,7 +74,7 @@ fn other_forms(survey: &Survey, equivalent: &[&Finding]) -> Vec<String> {
         }
     }
     let told = alike.into_iter().map(|(first, more)| {
-        let name = survey.nodes[first.at].name();
+        let name = survey.nodes[first.at].row.name.clone();
         let name = if more > 0 { format!("{name} and {more} more") } else { name };
         format!("{name}: {}; what follows agrees", first.said.join("; "))
     });
@@ -98,13 +98,13 @@ fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, 
             format!(
                 "from {} on, the first product, errors of {error:.1e} and more without a pattern: quantised weights or \
                  low-precision products on one side look like that, and so may weights that are a little wrong; --model tells",
-                survey.nodes[at].name()
+                survey.nodes[at].row.name
             ),
         );
     }
     let coarse = coarsest != Precision::F32;
     if largest > if coarse { COARSE_UNEXPLAINED } else { UNEXPLAINED } {
-        let worst = survey.nodes.iter().find(|node| node.error() == largest).map_or_else(String::new, Node::name);
+        let worst = survey.nodes.iter().find(|node| node.row.error == largest).map_or("", |node| &node.row.name);
         let precision = coarsest.name();
         let sentence = format!(
             "errors grow to {largest:.1e} at {worst}, more than {precision} rounding, without a step that names a culprit"
@@ -123,7 +123,7 @@ fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, 
 /// What stands out, in one sentence.
 fn sentence(trace: &Trace, finding: &Finding) -> String {
     let node = &trace.survey.nodes[finding.at];
-    let (name, error) = (node.name(), node.error());
+    let (name, error) = (&node.row.name, node.row.error);
     let whose = match finding.culprit {
         Culprit::Unknown => "in one of the dumps".into(),
         culprit => format!("in the {}", culprit.name()),
@@ -168,7 +168,7 @@ fn other_tokens(survey: &Survey, finding: &Finding) -> Option<String> {
     let embed = matches!(survey.op(finding.at), Some(Op::Embed { .. }));
     let known = survey.pair.reference.ids().is_some() && survey.pair.candidate.ids().is_some();
     let found = survey.nodes[finding.at].found.as_ref().filter(|_| embed && !known)?;
-    let errors = &found.comparison.row_errors;
+    let errors = &found.row_errors;
     let wrong: Vec<usize> =
         found.positions.iter().zip(errors).filter(|(_, error)| **error > 0.5).map(|(place, _)| *place).collect();
     let equal = errors.iter().filter(|error| **error < 1e-2).count();
@@ -184,10 +184,10 @@ fn divergence(trace: &Trace, finding: &Finding) -> Divergence {
     let node = &nodes[finding.at];
     let good = (0..finding.at).rev().find(|place| trace.states[*place] == State::InLine);
     Divergence {
-        name: node.name(),
-        layers: node.layer.into_iter().collect(),
+        name: node.row.name.clone(),
+        layers: node.row.layer.into_iter().collect(),
         token: first_wrong(node),
-        last_good: good.map(|place| nodes[place].name()),
+        last_good: good.map(|place| nodes[place].row.name.clone()),
         exact: finding.exact,
         culprit: finding.culprit,
         summary: sentence(trace, finding),
@@ -207,8 +207,7 @@ fn rows(trace: &Trace, equivalent: &[&Finding], counted: &[&Finding]) -> Vec<Act
             _ if among(counted, at) || trace.reads_what_agrees(at) => Status::Bad,
             _ => Status::Propagated,
         };
-        let compared = node.found.as_ref().map(|found| (&found.comparison, found.worst));
-        ActivationRow::of((node.name(), node.layer, node.forward), compared, status, None)
+        ActivationRow { status, ..node.row.clone() }
     };
     trace.survey.nodes.iter().enumerate().map(row).collect()
 }

@@ -44,7 +44,7 @@ impl Trace<'_> {
         let mut said: Vec<String> = disguise.iter().map(ToString::to_string).collect();
         let (mut culprit, mut exact) = (Culprit::Unknown, false);
         if let Some(site) = node.subject.site() {
-            let checks = self.survey.checks(node.forward, site);
+            let checks = self.survey.checks(node.row.step, site);
             culprit = odd_one(&checks);
             said.extend(differently(&checks));
             // An op that neither dump does as we would may have others inside.
@@ -59,7 +59,7 @@ impl Trace<'_> {
     fn turned_alike(&self, at: usize, disguise: Option<&Disguise>) -> bool {
         let (graph, node) = (self.survey.graph(), &self.survey.nodes[at]);
         let scores = node.subject.site().and_then(|site| behind(graph, site, |op| matches!(op, Op::Scores(_))));
-        let order = |site| self.searched.get(&self.survey.compared(node.forward, site)?)?.as_ref();
+        let order = |site| self.searched.get(&self.survey.compared(node.row.step, site)?)?.as_ref();
         let turned = |(scores, _): (Site, Site)| graph[scores].reads.iter().all(|read| order(read.site()) == disguise);
         matches!(disguise, Some(Disguise::Pairs(_))) && scores.is_some_and(turned)
     }
@@ -71,11 +71,11 @@ impl Trace<'_> {
         let scores = node.subject.site().and_then(|site| behind(graph, site, |op| matches!(op, Op::Scores(_))));
         let Some((scores, own)) = scores else { return Kind::Mislabelled };
         let mut partners = graph[scores].reads.iter().map(|read| read.site()).filter(|read| *read != own);
-        let out = |read| self.survey.compared(node.forward, read).is_some_and(|at| self.states[at] == State::Out);
+        let out = |read| self.survey.compared(node.row.step, read).is_some_and(|at| self.states[at] == State::Out);
         if !partners.any(out) {
             return Kind::Mislabelled;
         }
-        let others = self.survey.checks(node.forward, scores).map(|check| check.closure);
+        let others = self.survey.checks(node.row.step, scores).map(|check| check.closure);
         match others.iter().find(|closure| !matches!(closure, Closure::Holds(_))) {
             None => Kind::Wrong,
             Some(Closure::Fails) => Kind::Mislabelled,
@@ -92,11 +92,11 @@ impl Trace<'_> {
         if agreed.any(|(_, state)| *state == State::InLine) {
             return true;
         }
-        let errors = node.found.as_ref().map(|found| found.comparison.row_errors.as_slice()).unwrap_or_default();
+        let errors = node.found.as_ref().map(|found| found.row_errors.as_slice()).unwrap_or_default();
         let agrees = |row: &usize| errors.get(*row).is_some_and(|error| *error <= self.limits[at]);
         let rows: Vec<usize> = [0, errors.len().saturating_sub(1)].into_iter().filter(agrees).collect();
         let plain = node.subject.site().is_some_and(|site| self.survey.graph()[site].row_axis() == 0);
-        let [reference, _] = self.survey.parts(node.forward, &node.subject);
+        let [reference, _] = self.survey.parts(node.row.step, &node.subject);
         let Some(reference) = reference.filter(|_| plain) else { return !rows.is_empty() };
         // A row that one massive channel carries is much the same in every layer.
         let carried = |row: usize| {
@@ -117,7 +117,8 @@ impl Trace<'_> {
                 finding.culprit = whose;
             }
             let really = graph.name(label.really);
-            finding.said.push(format!("the {own}'s {} equals the {other}'s {really}", node.label));
+            let named = self.survey.pair.name(&node.subject);
+            finding.said.push(format!("the {own}'s {named} equals the {other}'s {really}"));
         }
         if let Some(side) = label::before_weight(self.survey, finding.at, limit) {
             finding.said.push(format!("the {}'s is the norm before its weight", SIDES[side].0));
@@ -132,7 +133,7 @@ impl Trace<'_> {
             finding.kind = Kind::Mislabelled;
         } else if finding.kind == Kind::Open && !labels.is_empty() {
             finding.kind = Kind::Mislabelled;
-        } else if finding.kind == Kind::Open && node.layer.is_some_and(|layer| layer + 1 == graph.layers()) {
+        } else if finding.kind == Kind::Open && node.row.layer.is_some_and(|layer| layer + 1 == graph.layers()) {
             finding.said.push("Hugging Face's last hidden_states is after the final norm".into());
         }
     }
@@ -141,8 +142,8 @@ impl Trace<'_> {
     pub(super) fn blame_readers(&self, finding: &mut Finding) {
         let node = &self.survey.nodes[finding.at];
         let readers = node.subject.site().into_iter().flat_map(|site| self.survey.graph().readers(site));
-        for reader in readers.filter(|reader| self.survey.has(node.forward, *reader)) {
-            finding.culprit = match (finding.culprit, odd_one(&self.survey.checks(node.forward, reader))) {
+        for reader in readers.filter(|reader| self.survey.has(node.row.step, *reader)) {
+            finding.culprit = match (finding.culprit, odd_one(&self.survey.checks(node.row.step, reader))) {
                 (known, Culprit::Unknown) => known,
                 (Culprit::Unknown, found) => found,
                 (known, found) if known == found => known,
@@ -158,7 +159,7 @@ impl Trace<'_> {
         let rope = behind(self.survey.graph(), site, |op| matches!(op, Op::Rope(_)));
         let beside = *pairs == Pairs::SideBySide;
         rope.is_some_and(|(rope, _)| {
-            let turns = self.survey.checks(node.forward, rope).map(|check| check.how.map(|how| how.contains("2i")));
+            let turns = self.survey.checks(node.row.step, rope).map(|check| check.how.map(|how| how.contains("2i")));
             turns == [Some(!beside), Some(beside)]
         })
     }

@@ -24,7 +24,7 @@ impl Trace<'_> {
         }
         let coarse = self.curve.coarse();
         let in_stream = |site: Site| graph.is_stream(site) || graph.is(site, Role::ResidMid);
-        let later = |site: &Site| survey.compared(node.forward, *site);
+        let later = |site: &Site| survey.compared(node.row.step, *site);
         let cut = |place: usize| self.states[place] == State::InLine && agrees(node, &survey.nodes[place]);
         if !self.is_blind(node)
             && (!coarse || node.subject.site().is_some_and(in_stream))
@@ -53,7 +53,7 @@ impl Trace<'_> {
             if !seen.insert(site) || (blind && matches!(graph[site].op, Op::Softmax)) {
                 continue;
             }
-            match self.survey.compared(node.forward, site) {
+            match self.survey.compared(node.row.step, site) {
                 Some(place) if self.states[place] != State::Disguised => found.push((place, direct)),
                 // A disguise is the tensor itself: what reads it, reads it directly.
                 Some(_) => open.extend(graph.readers(site).map(|site| (site, direct))),
@@ -98,5 +98,5 @@ fn agrees(node: &Node, later: &Node) -> bool {
     let (Some(out), Some(found)) = (&node.found, &later.found) else { return false };
     let rows = out.wrong_rows();
     let (Some(own), Some(then)) = (out.error_of(&rows), found.error_of(&rows)) else { return false };
-    found.comparison.error * CLOSER <= out.comparison.error && then * CLOSER <= own
+    later.row.error * CLOSER <= node.row.error && then * CLOSER <= own
 }

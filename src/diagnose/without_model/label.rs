@@ -20,19 +20,19 @@ pub(super) struct Label {
 pub(super) fn search(survey: &Survey, at: usize, limit: f64) -> Vec<Label> {
     let (node, graph) = (&survey.nodes[at], survey.graph());
     let Some(site) = node.subject.site() else { return Vec::new() };
-    let own = survey.parts(node.forward, &node.subject);
+    let own = survey.parts(node.row.step, &node.subject);
     // At position 0 a rotation changes nothing, so that two names rightly have one value.
-    let first = survey.pair.steps().iter().take(node.forward + 1).sum::<usize>() == 1;
+    let first = survey.pair.steps().iter().take(node.row.step + 1).sum::<usize>() == 1;
     let own_node = &graph[site];
     let per_head = !own_node.has_keys() && own_node.axes.iter().any(|axis| matches!(axis.counts, Counts::Heads(_)));
     let alike = |other: &Site| {
         let same = graph[*other].axes == own_node.axes && *other != site;
         same && !(first && graph[*other].layer == own_node.layer && per_head)
     };
-    let others = survey.nodes.iter().filter(|other| other.forward == node.forward);
+    let others = survey.nodes.iter().filter(|other| other.row.step == node.row.step);
     let mut best: [Option<(f64, Site)>; 2] = [None, None];
     for other in others.filter_map(|other| other.subject.site()).filter(alike) {
-        let there = survey.parts(node.forward, &Subject::Site(other));
+        let there = survey.parts(node.row.step, &Subject::Site(other));
         for side in 0..2 {
             let (Some(values), Some(expected)) = (&own[side], &there[1 - side]) else { continue };
             if values.values.shape() != expected.values.shape() || values.rows != expected.rows {

@@ -38,11 +38,11 @@ pub(super) fn coarser(trace: &Trace, at: usize) -> Option<Precision> {
         return None;
     }
     let mut coarsest = curve.coarsest();
-    for check in survey.checks(node.forward, site) {
+    for check in survey.checks(node.row.step, site) {
         let Closure::Holds(precision) = check.closure else { return None };
         coarsest = coarsest.max(precision);
     }
-    (coarsest > curve.coarsest() && node.error() <= Curve::rounding(coarsest)).then_some(coarsest)
+    (coarsest > curve.coarsest() && node.row.error <= Curve::rounding(coarsest)).then_some(coarsest)
 }
 
 /// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
@@ -55,7 +55,7 @@ pub(super) fn from_the_first_product(trace: &Trace, at: usize) -> Option<f64> {
     let mut before = survey.nodes[..at].iter().filter_map(compared);
     let product = |site: &Site| !no_product(*site) && !graph.is(*site, Role::FinalNorm);
     let site = node.subject.site().filter(product)?;
-    if trace.states.contains(&State::Out) || node.forward > 0 || !before.all(no_product) {
+    if trace.states.contains(&State::Out) || node.row.step > 0 || !before.all(no_product) {
         return None;
     }
     let mut alike: Vec<usize> = siblings(graph, site).filter_map(|site| survey.compared(0, site)).collect();
@@ -92,7 +92,7 @@ fn without_pattern(survey: &Survey, at: usize) -> Option<f64> {
             }
             values
         };
-        (node.error(), survey.values(at)?.map(by_row))
+        (node.row.error, survey.values(at)?.map(by_row))
     };
     if reference.shape() != candidate.shape() || reference.ndim() < 2 {
         return None;

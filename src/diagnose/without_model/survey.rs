@@ -8,6 +8,7 @@ use crate::diagnose::curve::Curve;
 use crate::diagnose::equivalent::is_query_or_key;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
+use crate::diagnose::report::{ActivationRow, Status};
 use crate::dump::{self, Aligned, Pair, Subject, Twins};
 use crate::engine::{Class, Graph, Keyed, Op, Site, Value};
 use crate::metrics::{self, Comparison};
@@ -18,12 +19,9 @@ const MASKED: f32 = -5e3;
 /// One subject of one forward.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) forward: usize,
     pub(super) subject: Subject,
-    /// What people call it, without the forward.
-    pub(super) label: String,
-    /// The layer that it belongs to.
-    pub(super) layer: Option<usize>,
+    /// What the report has of it, but for its status.
+    pub(super) row: ActivationRow,
     /// What it is in every layer, if it is an activation.
     pub(super) class: Option<Class>,
     /// `None` when only one dump has it, or when its shapes cannot be compared.
@@ -33,10 +31,9 @@ pub(super) struct Node {
 /// The comparison of one subject.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) comparison: Comparison,
-    pub(super) worst: Worst,
-    /// The rows compared, as positions of the sequence.
+    /// The rows compared, as positions of the sequence, and the error of each.
     pub(super) positions: Vec<usize>,
+    pub(super) row_errors: Vec<f64>,
     /// What the bits tell: reference, candidate.
     pub(super) precisions: [Option<Precision>; 2],
 }
@@ -57,17 +54,6 @@ pub(super) struct Survey<'a> {
     pub(super) failed: RefCell<Option<dump::Error>>,
 }
 
-impl Node {
-    /// The key of a dump: the name, with the decode step.
-    pub(super) fn name(&self) -> String {
-        if self.forward == 0 { self.label.clone() } else { format!("{}@{}", self.label, self.forward) }
-    }
-
-    pub(super) fn error(&self) -> f64 {
-        self.found.as_ref().map_or(f64::NAN, |found| found.comparison.error)
-    }
-}
-
 impl Found {
     /// The coarser of the two precisions.
     pub(super) fn precision(&self) -> Precision {
@@ -76,7 +62,7 @@ impl Found {
 
     /// Rows with an error of a tenth of the largest or more.
     pub(super) fn wrong_rows(&self) -> Vec<usize> {
-        let errors = &self.comparison.row_errors;
+        let errors = &self.row_errors;
         let largest = errors.iter().copied().fold(0.0, f64::max);
         let wrong = |error: &f64| error.is_nan() || (*error > 0.0 && *error >= 0.1 * largest);
         self.positions.iter().zip(errors).filter(|(_, error)| wrong(error)).map(|(position, _)| *position).collect()
@@ -85,7 +71,7 @@ impl Found {
     /// The median error of some rows; `None` when one of them was not compared.
     pub(super) fn error_of(&self, rows: &[usize]) -> Option<f64> {
         let place = |row: &usize| self.positions.iter().position(|have| have == row);
-        let error = |row: &usize| self.comparison.row_errors.get(place(row)?).copied();
+        let error = |row: &usize| self.row_errors.get(place(row)?).copied();
         let mut errors = rows.iter().map(error).collect::<Option<Vec<f64>>>()?;
         errors.sort_by(f64::total_cmp);
         errors.get(errors.len() / 2).copied()
@@ -107,7 +93,8 @@ impl<'a> Survey<'a> {
         let mut prints = Prints::new();
         for (forward, subject) in pair.subjects() {
             let sides = read(pair, forward, &subject)?;
-            let found = compare(pair, forward, &subject, &sides);
+            let compared = compare(pair, forward, &subject, &sides);
+            let (comparison, found) = compared.unzip();
             for (coarsest, found) in survey.coarsest.iter_mut().zip(found.iter().flat_map(|found| found.precisions)) {
                 *coarsest = (*coarsest).max(found.unwrap_or(Precision::F32));
             }
@@ -116,14 +103,13 @@ impl<'a> Survey<'a> {
                 survey.note_doubles(&mut prints, forward, site, &sides.parts);
             }
             survey.notes.extend(sides.notes);
-            survey.nodes.push(Node {
-                forward,
-                label: pair.name(&subject),
-                layer: subject.layer(pair.graph()),
-                class: subject.site().map(|site| pair.graph().class(site)),
-                subject,
-                found,
-            });
+            // The key of a dump: the name, with the decode step.
+            let step = if forward == 0 { String::new() } else { format!("@{forward}") };
+            let place = (pair.name(&subject) + &step, subject.layer(pair.graph()), forward);
+            let comparison = comparison.as_ref().map(|(comparison, worst)| (comparison, *worst));
+            let row = ActivationRow::of(place, comparison, Status::Missing, None);
+            let class = subject.site().map(|site| pair.graph().class(site));
+            survey.nodes.push(Node { subject, row, class, found });
         }
         survey.doubles.sort();
         Ok(survey)
@@ -181,7 +167,7 @@ impl<'a> Survey<'a> {
 
     /// The values of both sides of a node: reference, candidate.
     pub(super) fn values(&self, at: usize) -> Option<[Value; 2]> {
-        let [reference, candidate] = self.parts(self.nodes[at].forward, &self.nodes[at].subject);
+        let [reference, candidate] = self.parts(self.nodes[at].row.step, &self.nodes[at].subject);
         Some([reference?.values, candidate?.values])
     }
 }
@@ -218,7 +204,7 @@ fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sides, dump::E
     Ok(Sides { parts, laid_out, notes })
 }
 
-fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Option<Found> {
+fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Option<((Comparison, Worst), Found)> {
     let [Some(reference), Some(candidate)] = &sides.parts else { return None };
     let first: usize = pair.steps().iter().take(forward).sum();
     let (comparison, worst, rows) = match subject.site().filter(|_| sides.laid_out) {
@@ -239,12 +225,12 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
     let copies = |site: Site| matches!(pair.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
     let copied = subject.site().is_some_and(copies);
     let silent = copied && (told[0] == told[1] || comparison.error <= Curve::rounding(Precision::F32));
-    Some(Found {
-        comparison,
-        worst,
+    let found = Found {
         positions: rows.into_iter().map(|row| first + row).collect(),
+        row_errors: comparison.row_errors.clone(),
         precisions: if silent { [None, None] } else { told },
-    })
+    };
+    Some(((comparison, worst), found))
 }
 
 /// Tensors of which nothing is known but that their axes are as long.

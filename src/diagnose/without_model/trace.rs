@@ -97,7 +97,7 @@ impl<'a> Trace<'a> {
             if let Some(found) = &node.found {
                 trace.curve.meet(found.precision());
             }
-            let mut error = node.error();
+            let mut error = node.row.error;
             let stands_out =
                 |error: f64, curve: &Curve| node.found.is_some() && (error.is_nan() || error > curve.limit());
             let mut order = None;
@@ -175,14 +175,14 @@ impl<'a> Trace<'a> {
 
     /// The error up to which a node counts as equal to something that it is not named after.
     pub(super) fn limit_behind(&self, at: usize) -> f64 {
-        self.limits[at].min(self.survey.nodes[at].error() / 8.0)
+        self.limits[at].min(self.survey.nodes[at].row.error / 8.0)
     }
 
     /// Whether everything that an op reads was compared, and is in line.
     pub(super) fn reads_what_agrees(&self, at: usize) -> bool {
         let node = &self.survey.nodes[at];
         let good = |place: usize| matches!(self.states[place], State::InLine | State::Disguised);
-        let agrees = |site| self.survey.compared(node.forward, site).is_some_and(good);
+        let agrees = |site| self.survey.compared(node.row.step, site).is_some_and(good);
         let inputs = node.subject.site().map(|site| &self.survey.graph()[site].reads);
         inputs.is_some_and(|reads| reads.iter().copied().map(Read::site).all(agrees))
     }
