@@ -8,7 +8,7 @@
 mod attention;
 mod embedding;
 mod experts;
-mod fit;
+pub(super) mod fit;
 mod knobs;
 mod labels;
 mod layouts;

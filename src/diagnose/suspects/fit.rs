@@ -1,11 +1,14 @@
 //! Numbers that a tensor tells about the op that made it.
 
+use std::borrow::Borrow;
+
 use ndarray::ArrayViewD;
 
 /// The least-squares factor `c` of `y ≈ c f`, over elements that are finite in both; none where `f` is zero.
-pub(super) fn factor<'a>(pairs: impl IntoIterator<Item = (&'a f64, &'a f64)>) -> Option<f64> {
+pub(in crate::diagnose) fn factor<T: Borrow<f64>>(pairs: impl IntoIterator<Item = (T, T)>) -> Option<f64> {
     let (mut cross, mut size) = (0.0, 0.0);
-    for (y, f) in pairs.into_iter().filter(|(y, f)| y.is_finite() && f.is_finite()) {
+    let pairs = pairs.into_iter().map(|(y, f)| (*y.borrow(), *f.borrow()));
+    for (y, f) in pairs.filter(|(y, f)| y.is_finite() && f.is_finite()) {
         cross += y * f;
         size += f * f;
     }
@@ -22,7 +25,7 @@ pub(super) fn rounded(value: f64, digits: i32) -> f64 {
 }
 
 /// The `c` of `y = c tanh(f / c)`, from the largest elements, if there is one.
-pub(super) fn cap(y: ArrayViewD<f64>, f: ArrayViewD<f64>) -> Option<f64> {
+pub(in crate::diagnose) fn cap(y: ArrayViewD<f64>, f: ArrayViewD<f64>) -> Option<f64> {
     let mut pairs: Vec<(f64, f64)> = y.iter().copied().zip(f.iter().copied()).collect();
     pairs.retain(|(y, f)| y * f > 0.0 && y.is_finite() && f.is_finite());
     pairs.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));

@@ -3,13 +3,13 @@
 //! With channels `(a, b)` of a pair as complex numbers, `z = (y_a + j y_b) / (q_a + j q_b)` has the angle `position · ω`. Summed
 //! over heads as a correlation, it tells positions where the speeds are known, and speeds where positions are.
 
-use ndarray::{ArrayView3, ArrayViewD, Ix2, Ix3};
+use ndarray::Ix3;
 
 use super::Scene;
 use crate::engine::Op;
 use crate::metrics;
 use crate::model::op::Rotate;
-use crate::ops::{Frequencies, Pairs};
+use crate::ops::{Frequencies, split_heads};
 
 /// The rotation that an op is.
 pub(super) fn rotation(scene: &Scene) -> Option<&Rotate> {
@@ -24,15 +24,10 @@ fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
     let own = rotation(scene)?;
     let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
     let (heads, rows, width) = y.dim();
-    let x = scene.input(0)?;
-    let x = by_head(x, width)?;
+    let x = split_heads(scene.input(0)?, width)?;
     let half = own.frequencies.speeds().len();
-    let channels = |i: usize| match own.pairs {
-        Pairs::Halves => (i, i + half),
-        Pairs::Adjacent => (2 * i, 2 * i + 1),
-    };
     let of_pair = |row: usize, i: usize| {
-        let (a, b) = channels(i);
+        let (a, b) = own.pairs.channels(i, half);
         (0..heads).fold((0.0, 0.0), |sum, head| {
             let (ya, yb) = (y[[head, row, a]], y[[head, row, b]]);
             let (qa, qb) = (x[[head, row, a]], x[[head, row, b]]);
@@ -40,16 +35,6 @@ fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
         })
     };
     Some((0..rows).map(|row| (0..half).map(|i| of_pair(row, i)).collect()).collect())
-}
-
-/// `[head, row, channel]`, whatever stands beside what.
-fn by_head(x: ArrayViewD<'_, f64>, width: usize) -> Option<ArrayView3<'_, f64>> {
-    if x.ndim() == 3 {
-        return x.into_dimensionality::<Ix3>().ok();
-    }
-    let flat = x.into_dimensionality::<Ix2>().ok()?;
-    let (rows, features) = flat.dim();
-    Some(flat.into_shape_with_order((rows, features / width, width)).ok()?.permuted_axes([1, 0, 2]))
 }
 
 /// The position that each row was rotated to, if the speeds are the model's.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ndarray::{ArrayD, Axis};
 
 use super::{Own, Residual, Way};
+use crate::diagnose::suspects::fit::{cap, factor};
 use crate::engine::{Field, Op, Site};
 use crate::metrics;
 use crate::model::op::Rotate;
@@ -17,6 +18,9 @@ const FUNCTIONS: [(&str, Activation); 3] =
 
 /// A relative precision that is near enough to say what was found out.
 const NEAR: f64 = 1e-2;
+
+/// A cap that leaves what models compute as it is.
+const UNCAPPED: f64 = 1e12;
 
 /// What engines may compute at `site`, where `out` came out: the usual way first.
 pub(super) fn ways(own: &Own, site: Site, out: &ArrayD<f64>) -> Option<Vec<Way>> {
@@ -34,9 +38,9 @@ pub(super) fn ways(own: &Own, site: Site, out: &ArrayD<f64>) -> Option<Vec<Way>>
             functions(x, format!("{}, times {}", graph[of].label, graph[y].label))
         }
         Op::Cap(_) => {
-            let (cap, highest) = fitted_cap(out, &own.values(x)?)?;
-            let how = if cap > 1e3 * highest { "no cap".into() } else { format!("a cap of {cap:.0}") };
-            vec![Way { how: Some(how), ..way(vec![Field::Cap(Some(cap))]) }]
+            let cap = cap(out.view(), own.values(x)?.view());
+            let how = Some(cap.map_or("no cap".into(), |cap| format!("a cap of {cap:.0}")));
+            vec![Way { how, ..way(vec![Field::Cap(Some(cap.unwrap_or(UNCAPPED)))]) }]
         }
         Op::Scores(how) => {
             let ways = key_heads(&how.groups).into_iter();
@@ -102,9 +106,7 @@ fn capped(score: f64, cap: f64) -> f64 {
 /// What products are multiplied by before the cap.
 fn scale_of(pairs: impl Iterator<Item = (f64, f64)>, cap: f64) -> f64 {
     let before = |score: f64| if cap.is_finite() { cap * (score / cap).atanh() } else { score };
-    let pairs = pairs.map(|(score, product)| (before(score), product)).filter(|(score, _)| score.is_finite());
-    let (dot, square) = pairs.fold((0.0, 0.0), |(dot, square), (s, p)| (dot + p * s, square + p * p));
-    if square > 0.0 { dot / square } else { 0.0 }
+    factor(pairs.map(|(score, product)| (before(score), product))).unwrap_or(0.0)
 }
 
 /// The cap with which scores come nearest to their products.
@@ -119,20 +121,6 @@ fn cap_of(pairs: &[(f64, f64)]) -> f64 {
         sample.iter().map(|(score, product)| (score - capped(scale * product, cap)).powi(2)).sum::<f64>()
     };
     metrics::least(largest.ln(), (HIGHEST * largest).ln(), 100, apart).exp()
-}
-
-/// The `c` of `c tanh(x / c)` where it shows most, and what goes in there.
-fn fitted_cap(out: &ArrayD<f64>, x: &ArrayD<f64>) -> Option<(f64, f64)> {
-    const HALVINGS: usize = 200;
-    let pairs = out.iter().zip(x).filter(|(out, x)| out.is_finite() && x.is_finite());
-    let (most, at) = pairs.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).map(|(out, x)| (out.abs(), x.abs()))?;
-    // What comes out grows with the cap, from the cap itself to what went in.
-    let (mut low, mut high) = (most, 1e6 * at.max(1.0));
-    for _ in 0..HALVINGS {
-        let middle = (low * high).sqrt();
-        if capped(at, middle) < most { low = middle } else { high = middle }
-    }
-    Some((high, at))
 }
 
 /// Probabilities are the softmax of the scores; none goes to a later token.
@@ -185,18 +173,4 @@ pub(super) fn rotation(own: &Own, site: Site, rotate: &Rotate) -> Option<Residua
         });
         Residual { how: Some(how), ..Residual::of(terms) }
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::{self, Rounding};
-
-    #[test]
-    fn a_cap_is_found_out() {
-        let x = ArrayD::from_shape_fn(vec![4, 50], |at| 40.0 * ((50 * at[0] + at[1]) as f64 * 0.7).sin());
-        let cap = |out: &ArrayD<f64>| fitted_cap(out, &x).expect("finite numbers").0;
-        assert!((cap(&ops::cap(x.view(), 30.0, Rounding::None)) - 30.0).abs() < 1e-9);
-        assert!(cap(&x) > 1e6);
-    }
 }

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayRef, Axis, Ix2, IxDyn};
 
 use super::{Own, Residual};
+use crate::diagnose::suspects::fit::factor;
 use crate::engine::{Op, Site};
 use crate::ops::Form;
 
@@ -54,12 +55,13 @@ pub(in crate::diagnose::without_model) fn fitted_norm<T: Copy + Into<f64>>(
                 Some(_) => (mean(&|row| out[[row, channel]]), mean(&scaled)),
                 None => (0.0, 0.0),
             };
-            *weight = fitted((0..rows).map(|row| (out[[row, channel]] - y, scaled(row) - z)));
+            let pairs = (0..rows).map(|row| (out[[row, channel]] - y, scaled(row) - z));
+            *weight = factor(pairs).unwrap_or(0.0);
             biases[channel] = y - *weight * z;
         }
         for (row, scale) in scales.iter_mut().enumerate() {
             let pair = |channel: usize| (out[[row, channel]] - biases[channel], weights[channel] * x[[row, channel]]);
-            *scale = fitted((0..channels).map(pair));
+            *scale = factor((0..channels).map(pair)).unwrap_or(0.0);
         }
     }
     let value = |(row, channel)| scales[row] * weights[channel] * x[[row, channel]] + biases[channel];
@@ -75,12 +77,6 @@ pub(super) fn residual(own: &Own, site: Site) -> Option<Residual> {
     let (out, x) = (own.values(site)?, own.values(node.reads.first()?.site())?);
     let values = fitted_norm(&node.op, &out, &x)?.values;
     Some(Residual::of(out.iter().zip(&values).map(|(out, is)| (*out, *is, out.abs() + 3.0 * is.abs()))))
-}
-
-/// The factor that takes the second numbers to the first.
-fn fitted(terms: impl Iterator<Item = (f64, f64)>) -> f64 {
-    let (dot, square) = terms.fold((0.0, 0.0), |(dot, square), (y, x)| (dot + y * x, square + x * x));
-    if square > 0.0 { dot / square } else { 0.0 }
 }
 
 #[cfg(test)]
