@@ -42,9 +42,7 @@ impl<T: Real> Run<T> {
         assert!(runs.iter().all(|run| run.last() == Some(site)), "runs stand behind the same op");
         evaluate_together(runs, site, computes)
     }
-}
 
-impl<T: Real> Run<T> {
     /// What the op computed last gives in `rows` when it is computed as `compute` says: the other rows are zero where
     /// that costs less.
     pub fn again_in_rows(&self, compute: Compute, rows: &[usize]) -> Option<Value<T>> {

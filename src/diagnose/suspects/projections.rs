@@ -11,6 +11,29 @@ use crate::ops::Operands;
 pub(super) const LINEAR: &[A] =
     &[A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits];
 
+/// Ops of a layer that have weights.
+#[rustfmt::skip]
+const WEIGHTS: &[A] = &[
+    A::InputNorm, A::QProj, A::KProj, A::VProj, A::QNorm, A::KNorm, A::OProj,
+    A::MlpNorm, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::AttnOutNorm, A::MlpOutNorm,
+    A::RouterLogits, A::ExpertGate, A::ExpertUp, A::ExpertDown,
+];
+
+/// Products of rows with one matrix.
+#[rustfmt::skip]
+const PRODUCTS: &[A] = &[
+    A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::LmHead, A::QkvProj, A::RouterLogits,
+];
+
+/// Ops of a layer that may read what the one before it left behind.
+#[rustfmt::skip]
+const LAYER: &[A] = &[
+    A::InputNorm, A::QProj, A::KProj, A::VProj, A::QRope, A::KRope, A::Scores, A::Probs, A::Context, A::OProj,
+    A::ResidMid, A::MlpNorm, A::GateProj, A::UpProj, A::ActFn, A::ActMul, A::DownProj, A::Block, A::QkvProj,
+    A::AttnOutNorm, A::MlpOutNorm, A::RouterLogits, A::Routing, A::ExpertGate, A::ExpertUp, A::ExpertAct,
+    A::ExpertActMul, A::ExpertDown, A::Experts,
+];
+
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "bias_missing",
@@ -25,26 +48,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "wrong_layer_weight",
         summary: "a linear layer, or a whole layer, with the weights of another layer",
-        ops: &[
-            A::InputNorm,
-            A::QProj,
-            A::KProj,
-            A::VProj,
-            A::QNorm,
-            A::KNorm,
-            A::OProj,
-            A::MlpNorm,
-            A::GateProj,
-            A::UpProj,
-            A::DownProj,
-            A::QkvProj,
-            A::AttnOutNorm,
-            A::MlpOutNorm,
-            A::RouterLogits,
-            A::ExpertGate,
-            A::ExpertUp,
-            A::ExpertDown,
-        ],
+        ops: WEIGHTS,
         symptom: "noise of about the right size in one layer",
         cause: "an index off by one when loading, or a pointer that is not advanced",
         fix: "load the weights of this layer",
@@ -54,18 +58,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "low_precision_matmul",
         summary: "operands of a product are rounded to a coarser format",
-        ops: &[
-            A::QProj,
-            A::KProj,
-            A::VProj,
-            A::OProj,
-            A::GateProj,
-            A::UpProj,
-            A::DownProj,
-            A::LmHead,
-            A::QkvProj,
-            A::RouterLogits,
-        ],
+        ops: PRODUCTS,
         symptom: "an unstructured error of 0.01 to 1 % in a finer dump",
         cause: "TF32 or half-precision tensor cores, int8 activations",
         fix: "harmless if it is meant; else switch the reduced precision of products off",
@@ -81,37 +74,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 pub(super) const STALE: &[Suspect] = &[Suspect {
     id: "stale_layer_state",
     summary: "an op reads what an earlier layer left behind",
-    ops: &[
-        A::InputNorm,
-        A::QProj,
-        A::KProj,
-        A::VProj,
-        A::QRope,
-        A::KRope,
-        A::Scores,
-        A::Probs,
-        A::Context,
-        A::OProj,
-        A::ResidMid,
-        A::MlpNorm,
-        A::GateProj,
-        A::UpProj,
-        A::ActFn,
-        A::ActMul,
-        A::DownProj,
-        A::Block,
-        A::QkvProj,
-        A::AttnOutNorm,
-        A::MlpOutNorm,
-        A::RouterLogits,
-        A::Routing,
-        A::ExpertGate,
-        A::ExpertUp,
-        A::ExpertAct,
-        A::ExpertActMul,
-        A::ExpertDown,
-        A::Experts,
-    ],
+    ops: LAYER,
     symptom: "layer 0 agrees, every later one is wrong; alone, each layer is right",
     cause: "a buffer, a cache or a shared state is not overwritten when the next layer starts",
     fix: "give every layer its own buffers, or clear them on entering it",
