@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::Error;
-pub use ids::{Ids, IdsOrigin};
+pub use ids::{Ids, IdsOrigin, difference, ends_a_forward};
 pub use map::Map;
 pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};

@@ -8,7 +8,7 @@ use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_ids};
 use crate::diagnose::Witnesses;
-use crate::dump::{Dump, Map, Options, Pair};
+use crate::dump::{Dump, Map, Options, Pair, difference, ends_a_forward};
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
 
@@ -99,15 +99,11 @@ pub(super) fn agree(
     };
     let (origin, ids, steps) = longest;
     for (other, other_ids, other_steps) in &claims {
-        if let Some(sentence) = difference(&origin, &ids, other, other_ids) {
+        if let Some(sentence) = difference((&origin, &ids), (other, other_ids)) {
             return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids, embedded: false }));
         }
         // A beginning that ends inside a forward is another prompt, not fewer decode steps.
-        let ends = steps.iter().scan(0, |end, tokens| {
-            *end += tokens;
-            Some(*end)
-        });
-        if !ends.into_iter().any(|end| end == other_ids.len()) {
+        if !ends_a_forward(&steps, other_ids.len()) {
             let sentence = format!(
                 "the token ids differ in number: {origin} fed {} in forwards of {steps:?}, {other} {}, which begin them",
                 ids.len(),
@@ -186,16 +182,4 @@ fn steps_of(ids: &[u32], dumps: [&mut Option<Dump>; 2]) -> Vec<usize> {
         dump.bind(ids, &steps).is_ok().then_some(steps)
     });
     fitting.max_by_key(Vec::len).unwrap_or_else(|| vec![ids.len()])
-}
-
-/// How `other` differs from `ids`; `None` when one begins the other.
-fn difference(origin: &str, ids: &[u32], other: &str, other_ids: &[u32]) -> Option<String> {
-    let place = ids.iter().zip(other_ids).position(|(a, b)| a != b)?;
-    Some(format!(
-        "the token ids differ: token {place} is {} in {origin}, {} in {other} ({} and {} tokens)",
-        ids[place],
-        other_ids[place],
-        ids.len(),
-        other_ids.len()
-    ))
 }

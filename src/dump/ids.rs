@@ -236,3 +236,15 @@ fn lookup(model: &Model, rows: &[Vec<f32>]) -> Option<Vec<u32>> {
         rows.iter().map(|row| wanted.get(&bits(row)).copied().flatten()).collect()
     })
 }
+
+/// How the ids that somebody fed differ from those that somebody else did; `None` when the one list begins the other.
+pub fn difference((one, ids): (&str, &[u32]), (other, others): (&str, &[u32])) -> Option<String> {
+    let place = ids.iter().zip(others).position(|(a, b)| a != b)?;
+    let (a, b, of_a, of_b) = (ids[place], others[place], ids.len(), others.len());
+    Some(format!("the token ids differ: token {place} is {a} in {one}, {b} in {other} ({of_a} and {of_b} tokens)"))
+}
+
+/// Whether a forward ends behind so many tokens; `steps` are the tokens of each.
+pub fn ends_a_forward(steps: &[usize], tokens: usize) -> bool {
+    (1..=steps.len()).any(|forwards| steps[..forwards].iter().sum::<usize>() == tokens)
+}
