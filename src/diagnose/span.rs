@@ -60,11 +60,6 @@ impl Spans {
         }
     }
 
-    /// Whether `site` is known with all its rows.
-    pub fn is_grounded(&self, site: Site) -> bool {
-        self.grounded.contains(&site)
-    }
-
     /// What lies before `site`.
     pub fn reach(&self, site: Site, graph: &Graph) -> Reach {
         let mut missing = HashSet::new();

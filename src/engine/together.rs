@@ -12,12 +12,8 @@ use crate::model::op::Product;
 use crate::ops::Real;
 
 impl<T: Real> Run<T> {
-    /// Steps `runs`, which stand before the same op of the same model; `None` when they are complete.
-    pub fn step_together(runs: &mut [Self]) -> Option<Site> {
-        Self::step_in_rows(runs, None)
-    }
-
-    /// The same; logits, which no op reads, in `rows` only, where some are given: the others are zero.
+    /// Steps `runs`, which stand before the same op of the same model; `None` when they are complete. Logits, which no op
+    /// reads, are computed in `rows` only, where some are given: the others are zero.
     pub fn step_in_rows(runs: &mut [Self], rows: Option<&[usize]>) -> Option<Site> {
         let site = runs.first()?.next()?;
         assert!(runs.iter().all(|run| run.next() == Some(site)), "runs stand before the same op");
@@ -120,7 +116,7 @@ mod tests {
         };
         let mut alone = [run(None), run(Some(1))];
         let mut together = alone.clone();
-        while let Some(site) = Run::step_together(&mut together) {
+        while let Some(site) = Run::step_in_rows(&mut together, None) {
             for (alone, together) in alone.iter_mut().zip(&together) {
                 assert_eq!(alone.step(), Some(site));
                 let (a, b) = (&alone.get(site).expect("just computed"), &together.get(site).expect("just computed"));
