@@ -9,7 +9,6 @@ use ndarray::{Array2, ArrayD, ArrayView1, ArrayViewD, Axis as NdAxis};
 use super::arithmetic::{is_kept_fine, is_projection};
 use super::forced::Forced;
 use super::part::Part;
-use super::trail::Trail;
 use crate::engine::{Graph, Site};
 use crate::model::graph::Class;
 use crate::ops::Operands;
@@ -48,20 +47,18 @@ const OWN: f64 = 0.2;
 const ENOUGH: usize = 3;
 
 impl Coarse {
-    /// Whether `site` is off as weights of fewer bits make it. Only where all inputs were dumped, and where nothing else
-    /// explains what the products of this dump are.
-    pub(super) fn explains(&self, trail: &Trail, site: Site, part: &Part, size: f64) -> bool {
-        let graph = &trail.model.graph;
+    /// Whether `site`, of which all inputs were dumped, is off as weights of fewer bits make it, and nothing else explains
+    /// what the products of this dump are.
+    pub(super) fn explains(&self, healed: &Forced, site: Site, part: &Part, size: f64) -> bool {
+        let graph = healed.graph();
         let largest = self.products.iter().map(|(_, size)| *size).reduce(f64::max);
         !self.refuted
             && is_projection(&graph[site].op)
-            && trail.healed.arithmetic.of(graph.class(site)) == Operands::Exact
-            && !trail.is_over_span(site)
-            && trail.is_independent()
+            && healed.arithmetic.of(graph.class(site)) == Operands::Exact
             && !(is_kept_fine(site, graph) && self.products.is_empty())
             && SIZES.contains(&size)
             && largest.is_none_or(|largest| size <= APART * largest)
-            && is_unstructured(&trail.healed, part)
+            && is_unstructured(healed, part)
     }
 
     /// One more product of which that is so.

@@ -59,7 +59,8 @@ impl Trail {
     /// The noise of `site` with weights of fewer bits, if it is off as these make it.
     pub(super) fn coarse(&mut self, site: Site, part: &Part, noise: &Noise) -> Option<Noise> {
         let size = noise.local_error;
-        if !self.coarse.explains(self, site, part, size) {
+        let alone = !self.is_over_span(site) && self.is_independent();
+        if !alone || !self.coarse.explains(&self.healed, site, part, size) {
             return None;
         }
         self.coarse.add(self.model.graph.class(site), size);

@@ -4,7 +4,6 @@ use ndarray::{Axis as NdAxis, CowArray, IxDyn, Slice};
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{ActivationRow, Local, Status};
 use crate::dump::Aligned;
 use crate::engine::{Counts, Graph, Node, Site, Value};
 use crate::metrics::{self, Comparison};
@@ -18,29 +17,6 @@ pub struct Part {
     pub rows: Vec<usize>,
     /// The key position of column 0, for scores and probabilities.
     pub first_key: usize,
-}
-
-impl ActivationRow {
-    /// The row of an activation; NaN where nothing was compared.
-    pub(super) fn of(
-        (name, layer, step): (String, Option<usize>, usize),
-        compared: Option<(&Comparison, Worst)>,
-        status: Status,
-        local: Option<Local>,
-    ) -> Self {
-        let figure = |of: fn(&Comparison) -> f64| compared.map_or(f64::NAN, |(comparison, _)| of(comparison));
-        Self {
-            name,
-            layer,
-            step,
-            error: figure(|found| found.error),
-            cosine: figure(|found| found.cosine),
-            max_abs: figure(|found| found.max_abs),
-            worst: compared.map(|(_, worst)| worst).unwrap_or_default(),
-            status,
-            local,
-        }
-    }
 }
 
 impl From<Aligned> for Part {

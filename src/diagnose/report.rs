@@ -11,6 +11,7 @@ use super::finding::{numbers, ranges};
 use super::part::Worst;
 use super::suspects::search::Accused;
 use crate::dump::Dump;
+use crate::metrics::Comparison;
 
 /// The answer in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,6 +290,27 @@ pub fn bare(name: &str) -> (&str, usize) {
 }
 
 impl ActivationRow {
+    /// The row of an activation; NaN where nothing was compared.
+    pub(super) fn of(
+        (name, layer, step): (String, Option<usize>, usize),
+        compared: Option<(&Comparison, Worst)>,
+        status: Status,
+        local: Option<Local>,
+    ) -> Self {
+        let figure = |of: fn(&Comparison) -> f64| compared.map_or(f64::NAN, |(comparison, _)| of(comparison));
+        Self {
+            name,
+            layer,
+            step,
+            error: figure(|found| found.error),
+            cosine: figure(|found| found.cosine),
+            max_abs: figure(|found| found.max_abs),
+            worst: compared.map(|(_, worst)| worst).unwrap_or_default(),
+            status,
+            local,
+        }
+    }
+
     /// The error, where two sides were compared.
     pub fn compared(&self) -> Option<f64> {
         (self.status != Status::Missing).then_some(self.error)

@@ -1,8 +1,7 @@
 //! The verdict on two dumps, and its report.
 
-use super::finding::Finding;
 use super::survey::{Node, Survey};
-use super::trace::{State, Trace};
+use super::trace::{Finding, State, Trace};
 use crate::diagnose::conclude::{NOTHING, agreement, deciding, merged};
 use crate::diagnose::finding::Kind;
 use crate::diagnose::precision::Precision;

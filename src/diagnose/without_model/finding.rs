@@ -3,25 +3,11 @@
 use super::disguise::Disguise;
 use super::equation::{Check, Closure};
 use super::label;
-use super::trace::{State, Trace};
+use super::trace::{Finding, State, Trace};
 use crate::diagnose::equivalent::Pairs;
 use crate::diagnose::finding::Kind;
 use crate::diagnose::report::Culprit;
 use crate::engine::{Graph, Op, Site};
-
-/// One tensor that stands out.
-#[derive(Debug)]
-pub(super) struct Finding {
-    /// Its node.
-    pub(super) at: usize,
-    pub(super) kind: Kind,
-    pub(super) disguise: Option<Disguise>,
-    pub(super) culprit: Culprit,
-    /// Whether all that the op reads was compared, and is in line.
-    pub(super) exact: bool,
-    /// What was found out about it, as sentences.
-    pub(super) said: Vec<String>,
-}
 
 const SIDES: [(&str, Culprit); 2] = [("reference", Culprit::Reference), ("candidate", Culprit::Candidate)];
 

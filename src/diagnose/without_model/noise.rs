@@ -23,49 +23,51 @@ const ALIKE: f64 = 8.0;
 /// Noise spares no row.
 const SPARED: f64 = 20.0;
 
-/// The precision in which both sides do the op at `at`, when that is coarser than their bits and explains the error.
-pub(super) fn coarser(trace: &Trace, at: usize) -> Option<Precision> {
-    let (survey, curve) = (trace.survey, &trace.curve);
-    let node = &survey.nodes[at];
-    let site = node.subject.site()?;
-    // Who computes an op in low precision does so in every layer.
-    let mut compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
-    let inner = matches!(
-        survey.graph()[site].op,
-        Op::Scores(_) | Op::Softmax | Op::Context { .. } | Op::Activate(_) | Op::Multiply
-    );
-    if !inner || compared.any(|before| before.class == node.class) {
-        return None;
+impl Trace<'_> {
+    /// The precision in which both sides do the op at `at`, when that is coarser than their bits and explains the error.
+    pub(super) fn coarser(&self, at: usize) -> Option<Precision> {
+        let (survey, curve) = (self.survey, &self.curve);
+        let node = &survey.nodes[at];
+        let site = node.subject.site()?;
+        // Who computes an op in low precision does so in every layer.
+        let mut compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
+        let inner = matches!(
+            survey.graph()[site].op,
+            Op::Scores(_) | Op::Softmax | Op::Context { .. } | Op::Activate(_) | Op::Multiply
+        );
+        if !inner || compared.any(|before| before.class == node.class) {
+            return None;
+        }
+        let mut coarsest = curve.coarsest();
+        for check in survey.checks(node.row.step, site) {
+            let Closure::Holds(precision) = check.closure else { return None };
+            coarsest = coarsest.max(precision);
+        }
+        (coarsest > curve.coarsest() && node.row.error <= Curve::rounding(coarsest)).then_some(coarsest)
     }
-    let mut coarsest = curve.coarsest();
-    for check in survey.checks(node.row.step, site) {
-        let Closure::Holds(precision) = check.closure else { return None };
-        coarsest = coarsest.max(precision);
-    }
-    (coarsest > curve.coarsest() && node.row.error <= Curve::rounding(coarsest)).then_some(coarsest)
-}
 
-/// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
-/// row, has no pattern, and stands at the first products, all of them. Weights that are a little wrong look the same.
-pub(super) fn from_the_first_product(trace: &Trace, at: usize) -> Option<f64> {
-    let (survey, graph) = (trace.survey, trace.survey.graph());
-    let node = &survey.nodes[at];
-    let no_product = |site: Site| site.index() < graph.start(0) || graph.is(site, Role::InputNorm);
-    let compared = |node: &Node| node.subject.site().filter(|_| node.found.is_some());
-    let mut before = survey.nodes[..at].iter().filter_map(compared);
-    let product = |site: &Site| !no_product(*site) && !graph.is(*site, Role::FinalNorm);
-    let site = node.subject.site().filter(product)?;
-    if trace.states.contains(&State::Out) || node.row.step > 0 || !before.all(no_product) {
-        return None;
+    /// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
+    /// row, has no pattern, and stands at the first products, all of them. Weights that are a little wrong look the same.
+    pub(super) fn from_the_first_product(&self, at: usize) -> Option<f64> {
+        let (survey, graph) = (self.survey, self.survey.graph());
+        let node = &survey.nodes[at];
+        let no_product = |site: Site| site.index() < graph.start(0) || graph.is(site, Role::InputNorm);
+        let compared = |node: &Node| node.subject.site().filter(|_| node.found.is_some());
+        let mut before = survey.nodes[..at].iter().filter_map(compared);
+        let product = |site: &Site| !no_product(*site) && !graph.is(*site, Role::FinalNorm);
+        let site = node.subject.site().filter(product)?;
+        if self.states.contains(&State::Out) || node.row.step > 0 || !before.all(no_product) {
+            return None;
+        }
+        let mut alike: Vec<usize> = siblings(graph, site).filter_map(|site| survey.compared(0, site)).collect();
+        if alike.is_empty() {
+            alike.push(at);
+        }
+        let errors = alike.into_iter().map(|place| without_pattern(survey, place)).collect::<Option<Vec<f64>>>()?;
+        let (least, most) = errors.iter().fold((f64::INFINITY, 0.0), |(a, b), e| (f64::min(a, *e), f64::max(b, *e)));
+        let allowed = if errors.len() > 1 { MOST } else { MOST_ALONE };
+        (least > self.curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most)
     }
-    let mut alike: Vec<usize> = siblings(graph, site).filter_map(|site| survey.compared(0, site)).collect();
-    if alike.is_empty() {
-        alike.push(at);
-    }
-    let errors = alike.into_iter().map(|place| without_pattern(survey, place)).collect::<Option<Vec<f64>>>()?;
-    let (least, most) = errors.iter().fold((f64::INFINITY, 0.0), |(a, b), e| (f64::min(a, *e), f64::max(b, *e)));
-    let allowed = if errors.len() > 1 { MOST } else { MOST_ALONE };
-    (least > trace.curve.limit() && most <= allowed && most <= ALIKE * least).then_some(most)
 }
 
 /// The products that make heads of what this one makes heads of, itself among them: q, k and v. None if it makes none.

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 
 use super::disguise::{self, Disguise};
-use super::finding::Finding;
-use super::noise;
 use super::survey::Survey;
 use crate::diagnose::curve::Curve;
 use crate::diagnose::finding::Kind;
@@ -22,6 +20,20 @@ pub(super) enum State {
     Out,
     /// It stands out, and is the same in another form.
     Disguised,
+}
+
+/// One tensor that stands out.
+#[derive(Debug)]
+pub(super) struct Finding {
+    /// Its node.
+    pub(super) at: usize,
+    pub(super) kind: Kind,
+    pub(super) disguise: Option<Disguise>,
+    pub(super) culprit: Culprit,
+    /// Whether all that the op reads was compared, and is in line.
+    pub(super) exact: bool,
+    /// What was found out about it, as sentences.
+    pub(super) said: Vec<String>,
 }
 
 /// Everything that was found out.
@@ -108,10 +120,10 @@ impl<'a> Trace<'a> {
             }
             if stands_out(error, &trace.curve) && tries < TRIES {
                 tries += 1;
-                if let Some(precision) = noise::coarser(&trace, at) {
+                if let Some(precision) = trace.coarser(at) {
                     trace.curve.meet(precision);
                 } else if trace.noise.is_none()
-                    && let Some(most) = noise::from_the_first_product(&trace, at)
+                    && let Some(most) = trace.from_the_first_product(at)
                 {
                     trace.noise = Some((at, error));
                     trace.curve.take_noise(most);
