@@ -9,7 +9,7 @@
 //! | `values` | NAME.safetensors |
 //! | `backend`, `recorder` | a debugger behind a screen; the one whose lines are taken down, with what came of each |
 //! | `saving`, `sources`, `journal` | saving it; where what is debugged lies; surviving a kill |
-//! | `recording`, `replay`, `check` | a recording, played by a recorder with the model or from a tape; compared |
+//! | `recording`, `replay`, `playing`, `check` | a recording, played by a recorder with the model or from a tape; compared |
 //! | `pack`, `redact` | both files as one, without the paths of their user |
 
 mod backend;
@@ -21,6 +21,7 @@ pub mod header;
 pub mod journal;
 pub mod pack;
 pub mod place;
+mod playing;
 pub mod recorder;
 pub mod recording;
 pub mod redact;

@@ -12,7 +12,7 @@ use super::Error;
 use super::error::shown;
 use super::file::{MOST, Text};
 use super::redact::{Redaction, User};
-use super::values::rewrite;
+use super::values::{is_one, rewrite};
 use crate::formats::{escape, write_file};
 
 /// How the name of a session ends.
@@ -92,6 +92,32 @@ pub(super) fn with(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
+}
+
+/// Where the values of the session that is being replaced are meanwhile.
+pub(super) fn before(values: &Path) -> PathBuf {
+    with(values, ".before")
+}
+
+/// The values of a session lie beside it.
+pub(super) fn values_of(session: &Path) -> PathBuf {
+    session.with_extension("safetensors")
+}
+
+/// Whether a session may be written there. Another session is replaced only where that was asked for, and what is no
+/// session never: NAME may be that of weights or of a dump.
+///
+/// # Errors
+/// One sentence: what is there; `how` it is replaced.
+pub(super) fn free(session: &Path, replace: bool, how: &str) -> Result<(), String> {
+    if session.exists() && !replace {
+        return Err(format!("{} is there already: {how}", shown(session)));
+    }
+    let values = values_of(session);
+    if values.exists() && !is_one(&values) {
+        return Err(format!("{} is there already and holds no session: choose another name", shown(&values)));
+    }
+    Ok(())
 }
 
 fn is_zip(path: &Path) -> Result<bool, Error> {

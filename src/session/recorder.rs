@@ -8,8 +8,8 @@ use super::backend::Backend;
 use super::file::{Answer, Line};
 use super::header::Header;
 use super::journal::{self, Journal};
+use super::pack::free;
 use super::replay::Replay;
-use super::saving;
 use super::sources::Places;
 use super::values::Event;
 use crate::debugger::view::{self, Curve, Listing, Page, PageRequest, Stop};
@@ -94,7 +94,7 @@ impl Recorder {
     /// # Errors
     /// One sentence: what is there already.
     pub fn record_to(&mut self, path: PathBuf, replace: bool) -> Result<(), String> {
-        saving::free(&path, replace, REPLACE)?;
+        free(&path, replace, REPLACE)?;
         (self.target, self.records) = (Some(path), Some(replace));
         Ok(())
     }

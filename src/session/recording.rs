@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::file::{Line, Text};
+use super::pack;
 use super::values::{self, Event, Values};
-use super::{pack, saving};
 use crate::debugger::{Command, Debugger, Moment, Tape};
 use crate::diagnose::{ActivationRow, Report, Source};
 use crate::model::Model;
@@ -44,7 +44,7 @@ impl Recording {
             opened.values.as_deref().map(values::read).transpose().map_err(|damaged| damaged.to_string())?;
         let strange = values.as_ref().is_some_and(|values| values.views.id != text.header.id);
         // A kill while another session was put in its place.
-        let before = opened.values.as_deref().map(saving::before).filter(|before| strange && before.exists());
+        let before = opened.values.as_deref().map(pack::before).filter(|before| strange && before.exists());
         if let Some(before) = before {
             values = Some(values::read(&before).map_err(|damaged| damaged.to_string())?);
         }

@@ -1,15 +1,12 @@
 //! A recorded session, gone through again: computed anew and compared with what was recorded, or played from what was
-//! recorded alone.
+//! recorded alone. This is how far it has come.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::file::Answer;
-use super::recorder::Recorder;
-use super::recording::{Obeyed, Recording, set_rows};
+use super::recording::{Obeyed, Recording};
 use super::values::Event;
-use crate::debugger::view::{self, Listing, Stop, Witness};
-use crate::debugger::{Command, Debugger, Look, Moment};
+use crate::debugger::view::{self, Stop, Witness};
+use crate::debugger::{Command, Debugger, Look};
 use crate::diagnose::ActivationRow;
 use crate::engine::arithmetic;
 
@@ -24,9 +21,9 @@ pub(super) struct Replay {
     /// The user has gone on by himself.
     pub(super) left: bool,
     /// Whether equal bits are to be expected.
-    same_build: bool,
+    pub(super) same_build: bool,
     /// What a tape knows at this moment.
-    rows: Vec<ActivationRow>,
+    pub(super) rows: Vec<ActivationRow>,
     pub(super) header: view::Header,
     /// Activations of our engine that were recorded and not compared yet, by variant.
     pending: BTreeMap<usize, Vec<Look>>,
@@ -49,6 +46,15 @@ pub struct Tally {
 }
 
 impl Replay {
+    /// At its start, by a recorder of this program.
+    pub(super) fn of(recording: Recording, program: &str) -> Self {
+        let header = &recording.text.header;
+        let same_build = header.arithmetic == arithmetic() && header.program == program;
+        let mut replay = Self { commands: recording.commands(), same_build, recording, ..Self::default() };
+        replay.begin();
+        replay
+    }
+
     /// Goes back to the start.
     pub(super) fn begin(&mut self) {
         (self.at, self.left, self.remark) = (0, false, None);
@@ -77,7 +83,7 @@ impl Replay {
     }
 
     /// What was answered when it was recorded.
-    fn answered(&self, place: usize) -> Stop {
+    pub(super) fn answered(&self, place: usize) -> Stop {
         let answers = &self.recording.text.lines[place].answers;
         Stop::Said(answers.iter().map(|answer| answer.text.clone()).collect())
     }
@@ -88,7 +94,7 @@ impl Replay {
     }
 
     /// Compares the recorded activations that are computed by now.
-    fn compare_values(&mut self, debugger: &Debugger) {
+    pub(super) fn compare_values(&mut self, debugger: &Debugger) {
         let Some(values) = &self.recording.values else { return };
         let Some(looks) = self.pending.get_mut(&debugger.variant()) else { return };
         let (mut identical, mut other) = (0, Vec::new());
@@ -120,152 +126,4 @@ impl Replay {
     pub(super) fn never_computed(&self) -> usize {
         self.pending.values().map(Vec::len).sum()
     }
-}
-
-impl Recorder {
-    /// Plays a recording with a debugger that stands at the start: one with the model and the dumps, or
-    /// [`Recording::debugger`]. What is obeyed is recorded anew, and compared.
-    #[must_use]
-    pub fn replaying(mut self, recording: Recording) -> Self {
-        let header = &recording.text.header;
-        let same_build = header.arithmetic == arithmetic() && header.program == self.header.program;
-        self.replay = Replay { commands: recording.commands(), same_build, recording, ..Replay::default() };
-        self.replay.begin();
-        self
-    }
-
-    /// What is played; empty where nothing is.
-    pub fn recording(&self) -> &Recording {
-        &self.replay.recording
-    }
-
-    /// What was compared so far.
-    pub fn tally(&self) -> &Tally {
-        &self.replay.tally
-    }
-
-    /// Does the line of the recording that stands at `place`, and compares what comes of it with what came of it then.
-    pub(super) fn play(
-        &mut self,
-        command: &Command,
-        line: &str,
-        (place, event): (usize, Option<Event>),
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
-        let taped = self.debugger.is_taped();
-        let stop = match event {
-            Some(event) if taped => self.show(command, line, event),
-            event => self.repeat(command, line, place, event, interrupt, progress),
-        };
-        self.replay.tally.commands += 1;
-        // Interrupted by the user now, not when it was recorded: what comes is no longer what was recorded.
-        if stop == Ok(Stop::Interrupted) && interrupt.load(Ordering::Relaxed) {
-            self.replay.left = true;
-            return stop;
-        }
-        self.compare_answers(place);
-        if !taped {
-            self.replay.compare_values(&self.debugger);
-        }
-        match stop {
-            // To whoever plays it this is an answer like any other.
-            Ok(Stop::Interrupted) => Ok(self.replay.answered(place)),
-            stop => stop,
-        }
-    }
-
-    /// What was recorded, from the tape.
-    fn show(&mut self, command: &Command, line: &str, event: Event) -> Result<Stop, String> {
-        use Command as C;
-        let Self { debugger, replay, .. } = self;
-        set_rows(&mut replay.rows, event.rows);
-        replay.header = event.header.unwrap_or_else(|| std::mem::take(&mut replay.header));
-        let calm = AtomicBool::new(false);
-        if matches!(command, C::Break { .. } | C::Watch(_) | C::Toggle(_) | C::Delete(_)) {
-            // What it says is compared below, by way of the line it is taken down with.
-            drop(debugger.execute(command, &calm, &mut |_| {}));
-        } else if let Ok(stop) = &event.stop {
-            debugger.hit_again(stop);
-        }
-        debugger.wind(Moment {
-            forward: event.forward,
-            counter: event.counter,
-            variant: event.variant,
-            reads: event.reads,
-            header: replay.header.clone(),
-            patched: event.patched,
-            rows: replay.rows.clone(),
-        });
-        let mut stop = event.stop;
-        if matches!(command, C::Print(_))
-            && let Ok(again) = debugger.execute(command, &calm, &mut |_| {})
-        {
-            stop = Ok(again);
-        }
-        self.take_down(command, line, &stop);
-        stop.map(heard)
-    }
-
-    /// The same again, computed.
-    fn repeat(
-        &mut self,
-        command: &Command,
-        line: &str,
-        place: usize,
-        event: Option<Event>,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
-        if command.changes_values() {
-            self.judge();
-        }
-        let stop = match (command, event) {
-            // A replay writes no files, and files that were written again in between are no longer what they were.
-            (Command::Export { .. } | Command::Reload, _) => Ok(self.replay.answered(place)),
-            // Where it was interrupted then, it stops now.
-            (_, Some(Event { stop: Ok(Stop::Interrupted), forward, counter, .. })) => {
-                let gone = self.debugger.go_to_position(forward, counter, interrupt, progress);
-                gone.map(|_| Stop::Interrupted)
-            }
-            _ => return self.record(command, line, interrupt, progress).map(heard),
-        };
-        self.take_down(command, line, &stop);
-        stop.map(heard)
-    }
-
-    fn compare_answers(&mut self, place: usize) {
-        let Self { debugger, replay, lines, .. } = self;
-        let (Some(now), Some(then)) = (lines.last(), replay.recording.text.lines.get(place)) else { return };
-        if let Some((was, is)) = difference(&then.answers, &now.answers, replay.same_build || debugger.is_taped()) {
-            replay.differs(format!("{}: recorded {was:?}, now {is:?}", then.text));
-        }
-    }
-}
-
-/// A replay does not touch the clipboard.
-fn heard(stop: Stop) -> Stop {
-    match stop {
-        Stop::Yanked(lines) => Stop::Said(lines),
-        other => other,
-    }
-}
-
-/// The first line in which two answers differ. Where the arithmetic may be another one, numbers are left to the activations
-/// that they were made from.
-fn difference(then: &[Answer], now: &[Answer], exact: bool) -> Option<(String, String)> {
-    let numeric = |word: &str| {
-        word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').parse::<f64>().is_ok()
-    };
-    let alike = |a: &str, b: &str| {
-        let (a, b): (Vec<&str>, Vec<&str>) = (a.split_whitespace().collect(), b.split_whitespace().collect());
-        a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || (numeric(a) && numeric(b)))
-    };
-    let same = |a: &Answer, b: &Answer| a.error == b.error && (a.text == b.text || (!exact && alike(&a.text, &b.text)));
-    let place = (0..then.len().max(now.len())).find(|place| match (then.get(*place), now.get(*place)) {
-        (Some(a), Some(b)) => !same(a, b),
-        _ => true,
-    })?;
-    let text = |answers: &[Answer]| answers.get(place).map_or_else(|| "nothing".into(), |answer| answer.text.clone());
-    Some((text(then), text(now)))
 }

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::error::shown;
 use super::file::{self, Text};
 use super::header::{Header, ModelFacts, Tokens, Values};
-use super::pack::{SESSION, with};
+use super::pack::{SESSION, before, free, values_of, with};
 use super::recorder::Recorder;
 use super::values::{self, Views};
 use crate::formats::write_file;
@@ -15,32 +14,6 @@ use crate::formats::write_file;
 /// `NAME.session`, whether the name ends so or not.
 pub fn file_of(name: &Path) -> PathBuf {
     if name.extension().is_some_and(|extension| extension == "session") { name.to_owned() } else { with(name, SESSION) }
-}
-
-/// Where the values of the session that is being replaced are meanwhile.
-pub(super) fn before(values: &Path) -> PathBuf {
-    with(values, ".before")
-}
-
-/// The values of a session lie beside it.
-fn values_of(session: &Path) -> PathBuf {
-    session.with_extension("safetensors")
-}
-
-/// Whether a session may be written there. Another session is replaced only where that was asked for, and what is no
-/// session never: NAME may be that of weights or of a dump.
-///
-/// # Errors
-/// One sentence: what is there; `how` it is replaced.
-pub(super) fn free(session: &Path, replace: bool, how: &str) -> Result<(), String> {
-    if session.exists() && !replace {
-        return Err(format!("{} is there already: {how}", shown(session)));
-    }
-    let values = values_of(session);
-    if values.exists() && !values::is_one(&values) {
-        return Err(format!("{} is there already and holds no session: choose another name", shown(&values)));
-    }
-    Ok(())
 }
 
 impl Recorder {
