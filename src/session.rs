@@ -10,7 +10,7 @@
 //! | `backend`, `recorder` | a debugger behind a screen; the one whose lines are taken down, with what came of each |
 //! | `saving`, `sources`, `journal` | saving it; where what is debugged lies; surviving a kill |
 //! | `recording`, `replay`, `playing`, `check` | a recording, played by a recorder with the model or from a tape; compared |
-//! | `pack`, `redact` | both files as one, without the paths of their user |
+//! | `pack`, `redact` | both files by their names, and as one, without the paths of their user |
 
 mod backend;
 pub mod check;

@@ -1,4 +1,5 @@
-//! One file to send: `NAME.session.zip` holds both files of a session. And opening a session, packed or not.
+//! The files of a session by their names: what may be written there; opening it, packed or not; and one file to send,
+//! `NAME.session.zip`, that holds both.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
