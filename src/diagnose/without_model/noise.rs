@@ -48,7 +48,7 @@ impl Trace<'_> {
 
     /// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
     /// row, has no pattern, and stands at the first products, all of them. Weights that are a little wrong look the same.
-    pub(super) fn from_the_first_product(&self, at: usize) -> Option<f64> {
+    pub(super) fn noise_of_products(&self, at: usize) -> Option<f64> {
         let (survey, graph) = (self.survey, self.survey.graph());
         let node = &survey.nodes[at];
         let no_product = |site: Site| site.index() < graph.start(0) || graph.is(site, Role::InputNorm);

@@ -123,7 +123,7 @@ impl<'a> Trace<'a> {
                 if let Some(precision) = trace.coarser(at) {
                     trace.curve.meet(precision);
                 } else if trace.noise.is_none()
-                    && let Some(most) = trace.from_the_first_product(at)
+                    && let Some(most) = trace.noise_of_products(at)
                 {
                     trace.noise = Some((at, error));
                     trace.curve.take_noise(most);
