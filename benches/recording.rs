@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use layerstep::debugger::messages::describe;
 use layerstep::debugger::{Command, Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::model::Model;
@@ -27,7 +28,7 @@ fn main() {
     if let Some(folder) = std::env::var_os("LAYERSTEP_SMOLLM2") {
         let model = Arc::new(Model::load(&std::path::Path::new(&folder).join("smollm2")).expect("SmolLM2"));
         let ids: Vec<u32> = (0..40).map(|token| (token * 7919 + 13) % 49_152).collect();
-        let fresh = || Debugger::new(Session::new(Arc::clone(&model), ids.clone(), vec![40], Witnesses::default()));
+        let fresh = || Debugger::new(Session::new(Arc::clone(&model), ids.clone(), &[40], Witnesses::default()));
         compare("SmolLM2, on the screen", &fresh, &on_screen, &on_recorded_screen);
         compare("SmolLM2, without one", &fresh, &bare, &recorded);
     }
@@ -111,7 +112,7 @@ fn bare(mut debugger: Debugger, ops: usize) -> f64 {
     timed(|| {
         for _ in 0..ops {
             let stop = debugger.execute(&Command::Step(1), &AtomicBool::new(false), &mut |_| {}).expect("a step");
-            std::hint::black_box(debugger.describe(&stop));
+            std::hint::black_box(describe(&debugger, &stop));
         }
     })
 }

@@ -124,14 +124,7 @@ fn at(mut debugger: Debugger, name: &str) -> Debugger {
 /// A debugger of so many tokens and no dumps.
 fn session(model: &Arc<Model>, tokens: usize, tokenizer: Option<&Arc<Tokenizer>>) -> Debugger {
     let vocabulary = model.spec.vocab;
-    Debugger::new(Session {
-        model: Arc::clone(model),
-        ids: (0..tokens).map(|token| ((token * 7919 + 13) % vocabulary) as u32).collect(),
-        steps: vec![tokens],
-        tokenizer: tokenizer.map(Arc::clone),
-        eos: Vec::new(),
-        dumps: Witnesses::default(),
-        notes: Vec::new(),
-        opener: None,
-    })
+    let ids = (0..tokens).map(|token| ((token * 7919 + 13) % vocabulary) as u32).collect();
+    let session = Session::new(Arc::clone(model), ids, &[tokens], Witnesses::default());
+    Debugger::new(Session { tokenizer: tokenizer.map(Arc::clone), ..session })
 }

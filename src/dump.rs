@@ -16,6 +16,7 @@ mod name;
 mod pair;
 mod plan;
 mod read;
+mod rows;
 mod shape;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ pub use map::Map;
 pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use read::Aligned;
+pub use rows::{RowSubset, shared_rows};
 
 use crate::engine::{Graph, Site};
 use crate::formats::Archive;

@@ -12,6 +12,7 @@ pub mod op;
 pub mod patch;
 pub mod run;
 pub mod sampling;
+pub mod sequence;
 pub mod step;
 pub mod together;
 
@@ -22,8 +23,9 @@ pub use arithmetic::arithmetic;
 pub use compute::Compute;
 pub use edit::{Alteration, Edit, Field, Missed};
 pub use patch::{Change, Feed, Part, Patch, Picked, Tokens};
-pub use run::{LogitRows, Run, Supply};
+pub use run::{LogitRows, Run};
 pub use sampling::{Sampler, Sampling};
+pub use sequence::Sequence;
 pub use step::{Span, Step, evaluate};
 
 /// An activation: shared, so that recording one costs a reference count, and copied on the first write.

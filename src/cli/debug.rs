@@ -186,7 +186,7 @@ pub(super) fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session
     }
     let (model, tokenizer) = (Arc::clone(&loaded.model), loaded.tokenizer.clone());
     let eos = loaded.eos();
-    Ok(Session { model, tokenizer, eos, ids, steps, dumps: opened.dumps, notes, opener: None })
+    Ok(Session { tokenizer, eos, notes, ..Session::new(model, ids, &steps, opened.dumps) })
 }
 
 /// Where the dumps of a session come from.

@@ -145,11 +145,11 @@ fn embeds_others(model: &Model, dump: &Dump, ids: &[u32], role: &str) -> anyhow:
         return Ok(None);
     };
     let differs = |(index, row): (usize, &usize)| {
-        let (found, expected) = (found.values.index_axis(Axis(0), index), expected.index_axis(Axis(0), *row));
+        let (found, expected) = (found.part.values.index_axis(Axis(0), index), expected.index_axis(Axis(0), *row));
         let apart: f32 = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
         apart > 1e-3 * expected.iter().map(|v| v * v).sum::<f32>()
     };
-    if !found.rows.iter().enumerate().any(differs) {
+    if !found.part.rows.iter().enumerate().any(differs) {
         return Ok(None);
     }
     // Rows of the table, but of other ids: only then were other tokens fed. Anything else is a wrong embedding.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, Axis, CowArray, Ix2, s};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::kept::{Differences, SmallMaps};
+use super::full::{Full, difference, witnesses};
+use super::memo::{Differences, SmallMaps};
+use super::page::Request;
 use super::state::Debugger;
 use super::view::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity, Witness};
-use super::whole::{Whole, difference, witnesses};
+use crate::dump::shared_rows;
 use crate::engine::{Graph, Op, Role};
 use crate::metrics::{HeadNumbers, head_numbers, largest_difference, middle_range, pool, top};
 use crate::model::op::Scoring;
@@ -18,39 +20,37 @@ use crate::ops::Mask;
 /// Cells, rows by columns.
 type Cells = Vec<Vec<f32>>;
 
-impl Debugger {
-    /// The attention of a layer, as `request` asks for it.
-    ///
-    /// # Errors
-    /// One sentence for the user: there is no such layer, it is not computed yet, or the witness does not have it.
-    pub fn attention(&self, request: &AttentionRequest) -> Result<AttentionPage, String> {
-        let (graph, layer) = (self.run.graph(), request.layer);
+impl Request for AttentionRequest {
+    type Page = AttentionPage;
+
+    fn page(&self, debugger: &Debugger) -> Result<AttentionPage, String> {
+        let (graph, layer) = (debugger.graph(), self.layer);
         if layer >= graph.layers() {
             return Err(format!("there is no layer {layer}: they are 0 to {}", graph.layers() - 1));
         }
         let (site, scoring) = graph
-            .in_layer(layer, request.quantity.role())
+            .in_layer(layer, self.quantity.role())
             .zip(scoring(graph, layer))
             .ok_or_else(|| format!("layer {layer} has no attention"))?;
-        let (witness, minus) = witnesses(request.shown);
-        let of = self.whole(site, witness)?;
-        let minus = minus.map(|witness| self.whole(site, witness)).transpose()?;
+        let (witness, minus) = witnesses(self.shown);
+        let of = debugger.full(site, witness)?;
+        let minus = minus.map(|witness| debugger.full(site, witness)).transpose()?;
         let against =
-            minus.clone().or_else(|| others(witness).into_iter().find_map(|other| self.whole(site, other).ok()));
-        let patterns = Patterns { of: &of, minus: minus.as_ref(), mask: self.mask(site) };
+            minus.clone().or_else(|| others(witness).into_iter().find_map(|other| debugger.full(site, other).ok()));
+        let patterns = Patterns { of: &of, minus: minus.as_ref(), mask: debugger.mask(site) };
 
         let (heads, rows, columns) = patterns.dim();
-        let head = request.head.min(heads.saturating_sub(1));
-        let query = request.query.min(rows.saturating_sub(1));
-        let (queries, keys) = (inside(request.queries, rows), inside(request.keys, columns));
+        let head = self.head.min(heads.saturating_sub(1));
+        let query = self.query.min(rows.saturating_sub(1));
+        let (queries, keys) = (inside(self.queries, rows), inside(self.keys, columns));
         let shown = patterns.plane(head, queries.clone(), keys.clone());
-        let (pooled, mut heatmap) = pool(shown.view(), request.heatmap);
+        let (pooled, mut heatmap) = pool(shown.view(), self.heatmap);
         patterns.empty(&mut heatmap, pooled, &queries, &keys);
 
-        let small = self.small_maps(&patterns, request.small);
+        let small = small_maps(debugger, &patterns, self.small);
         let cells: Vec<f32> = small.1.iter().flatten().flatten().copied().collect();
-        let numbers = self.head_numbers(layer, witness);
-        let differences = against.as_ref().map(|against| self.differences(&of, against));
+        let numbers = numbers(debugger, layer, witness);
+        let differences = against.as_ref().map(|against| differences(debugger, &of, against));
         let line = |head: usize| HeadLine {
             numbers: numbers.as_ref().ok().and_then(|numbers| numbers.get(head).copied()),
             difference: differences.as_ref().and_then(|all| all.get(head).copied().flatten()),
@@ -63,7 +63,7 @@ impl Debugger {
             head,
             kv_head: scoring.groups.get(head).copied().unwrap_or_default(),
             kv_heads: scoring.groups.last().map_or(0, |last| last + 1),
-            first_position: self.run.first_position(),
+            first_position: debugger.pass.run.first_position(),
             query_count: rows,
             key_count: columns,
             window: scoring.window,
@@ -78,55 +78,54 @@ impl Debugger {
             lines: (0..heads).map(line).collect(),
             against: against.as_ref().map(|against| against.origin.witness),
             query,
-            top: patterns.keys(request, head, query, against.as_ref()),
+            top: patterns.keys(self, head, query, against.as_ref()),
             notes,
-        })
-    }
-
-    fn head_numbers(&self, layer: usize, witness: Witness) -> Result<Arc<Vec<HeadNumbers>>, String> {
-        let site = self.run.graph().in_layer(layer, Role::Probs);
-        let site = site.ok_or_else(|| format!("layer {layer} has no attention"))?;
-        let probs = self.whole(site, witness)?;
-        let mask = self.mask(site);
-        Ok(self.kept.heads.get_or(probs.origin.clone(), || {
-            let of = |head| head_numbers(plane(&probs, head), &probs.rows, mask);
-            Arc::new((0..probs.values.shape()[0]).into_par_iter().map(of).collect())
-        }))
-    }
-
-    fn differences(&self, of: &Whole, against: &Whole) -> Differences {
-        let key = (of.origin.clone(), Some(against.origin.clone()));
-        self.kept.differences.get_or(key, || {
-            let rows: Vec<usize> =
-                of.rows.iter().copied().filter(|row| against.rows.binary_search(row).is_ok()).collect();
-            let of = |head| largest_difference(plane(of, head), plane(against, head), &rows);
-            Arc::new((0..against.values.shape()[0]).into_par_iter().map(of).collect())
-        })
-    }
-
-    fn small_maps(&self, patterns: &Patterns, cells: (usize, usize)) -> SmallMaps {
-        let pair = (patterns.of.origin.clone(), patterns.minus.map(|minus| minus.origin.clone()));
-        self.kept.small_maps.get_or((pair, cells), || {
-            let (heads, rows, columns) = patterns.dim();
-            if cells.0 == 0 || cells.1 == 0 {
-                return Arc::new(((1, 1), Vec::new()));
-            }
-            let map = |head| {
-                let (pooled, mut map) = pool(patterns.plane(head, 0..rows, 0..columns).view(), cells);
-                patterns.empty(&mut map, pooled, &(0..rows), &(0..columns));
-                (pooled, map)
-            };
-            let maps: Vec<((usize, usize), Cells)> = (0..heads).into_par_iter().map(map).collect();
-            let pooled = maps.first().map_or((1, 1), |(pooled, _)| *pooled);
-            Arc::new((pooled, maps.into_iter().map(|(_, map)| map).collect()))
         })
     }
 }
 
+fn numbers(debugger: &Debugger, layer: usize, witness: Witness) -> Result<Arc<Vec<HeadNumbers>>, String> {
+    let site = debugger.graph().in_layer(layer, Role::Probs);
+    let site = site.ok_or_else(|| format!("layer {layer} has no attention"))?;
+    let probs = debugger.full(site, witness)?;
+    let mask = debugger.mask(site);
+    Ok(debugger.memos.heads.get_or(probs.origin.clone(), || {
+        let of = |head| head_numbers(plane(&probs, head), &probs.rows, mask);
+        Arc::new((0..probs.values.shape()[0]).into_par_iter().map(of).collect())
+    }))
+}
+
+fn differences(debugger: &Debugger, of: &Full, against: &Full) -> Differences {
+    let key = (of.origin.clone(), Some(against.origin.clone()));
+    debugger.memos.differences.get_or(key, || {
+        let rows = shared_rows(&of.rows, &against.rows);
+        let of = |head| largest_difference(plane(of, head), plane(against, head), &rows);
+        Arc::new((0..against.values.shape()[0]).into_par_iter().map(of).collect())
+    })
+}
+
+fn small_maps(debugger: &Debugger, patterns: &Patterns, cells: (usize, usize)) -> SmallMaps {
+    let pair = (patterns.of.origin.clone(), patterns.minus.map(|minus| minus.origin.clone()));
+    debugger.memos.small_maps.get_or((pair, cells), || {
+        let (heads, rows, columns) = patterns.dim();
+        if cells.0 == 0 || cells.1 == 0 {
+            return Arc::new(((1, 1), Vec::new()));
+        }
+        let map = |head| {
+            let (pooled, mut map) = pool(patterns.plane(head, 0..rows, 0..columns).view(), cells);
+            patterns.empty(&mut map, pooled, &(0..rows), &(0..columns));
+            (pooled, map)
+        };
+        let maps: Vec<((usize, usize), Cells)> = (0..heads).into_par_iter().map(map).collect();
+        let pooled = maps.first().map_or((1, 1), |(pooled, _)| *pooled);
+        Arc::new((pooled, maps.into_iter().map(|(_, map)| map).collect()))
+    })
+}
+
 /// The tensor that is shown, or the two whose difference is.
 struct Patterns<'a> {
-    of: &'a Whole,
-    minus: Option<&'a Whole>,
+    of: &'a Full,
+    minus: Option<&'a Full>,
     mask: Mask,
 }
 
@@ -164,16 +163,16 @@ impl Patterns<'_> {
     }
 
     /// The keys of a query that matter most.
-    fn keys(&self, request: &AttentionRequest, head: usize, query: usize, against: Option<&Whole>) -> Vec<KeyLine> {
+    fn keys(&self, request: &AttentionRequest, head: usize, query: usize, against: Option<&Full>) -> Vec<KeyLine> {
         let (heads, queries, keys) = self.dim();
         if head >= heads || query >= queries {
             return Vec::new();
         }
         let scores = request.quantity == Quantity::Scores;
-        let values = |whole: &Whole| -> Vec<f64> {
+        let values = |whole: &Full| -> Vec<f64> {
             plane(whole, head).row(query).iter().map(|value| f64::from(*value)).collect()
         };
-        let probabilities = |whole: &Whole| if scores { softmax(&values(whole)) } else { values(whole) };
+        let probabilities = |whole: &Full| if scores { softmax(&values(whole)) } else { values(whole) };
         let (own, other) = (probabilities(self.of), against.map(probabilities));
         let seen = self.mask.seen(query, keys);
         let weight = |key: usize| match (&other, self.minus) {
@@ -205,7 +204,7 @@ pub(super) fn others(witness: Witness) -> [Witness; 2] {
 }
 
 /// One head of a pattern.
-fn plane(whole: &Whole, head: usize) -> ArrayView2<'_, f32> {
+fn plane(whole: &Full, head: usize) -> ArrayView2<'_, f32> {
     let head = whole.values.index_axis(Axis(0), head);
     head.into_dimensionality().expect("a pattern has three axes")
 }

@@ -4,19 +4,23 @@ use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::attention::{others, scoring};
+use super::page::Request;
 use super::state::Debugger;
 use super::view::{CacheHead, CacheLayer, CachePage, CacheRequest, Half, Witness};
 use crate::engine::{Graph, Read, Role, Site};
 use crate::metrics::{compare, middle_range, norms, pool};
 
-impl Debugger {
-    /// The KV cache as `request` asks for it. There is always one; before the first layer it is empty.
-    pub fn cache(&self, request: &CacheRequest) -> CachePage {
-        self.look_at_cache();
-        let graph = self.run.graph();
-        let new = self.run.first_position()..self.run.first_position() + self.run.forward_ids().len();
-        let cache = self.run.cache();
-        let sites: Vec<Option<Site>> = (0..graph.layers()).map(|layer| kept(graph, layer, request.half)).collect();
+impl Request for CacheRequest {
+    type Page = CachePage;
+
+    /// There is always one; before the first layer it is empty.
+    fn page(&self, debugger: &Debugger) -> Result<CachePage, String> {
+        look(debugger);
+        let graph = debugger.graph();
+        let new = debugger.pass.run.first_position()
+            ..debugger.pass.run.first_position() + debugger.pass.run.forward_ids().len();
+        let cache = debugger.pass.run.cache();
+        let sites: Vec<Option<Site>> = (0..graph.layers()).map(|layer| kept(graph, layer, self.half)).collect();
         // A layer without attention holds nothing.
         let nothing = Array3::zeros((0, 0, 0));
         let rows = |site: &Option<Site>| site.and_then(|site| cache.rows(site)).unwrap_or_else(|| nothing.view());
@@ -30,21 +34,21 @@ impl Debugger {
         for (mut row, norms) in all.rows_mut().into_iter().zip(&by_layer) {
             row.iter_mut().zip(norms).for_each(|(cell, norm)| *cell = *norm);
         }
-        let (pooled, grid) = pool(all.view(), request.cells);
+        let (pooled, grid) = pool(all.view(), self.cells);
 
         let dumps = others(Witness::Engine);
-        let against = dumps.into_iter().find(|witness| self.has(*witness));
+        let against = dumps.into_iter().find(|witness| debugger.has(*witness));
         let layer = |(layer, held): (usize, &ArrayView3<f32>)| CacheLayer {
             positions: held.len_of(Axis(0)),
             window: scoring(graph, layer).and_then(|scoring| scoring.window),
             error: against
                 .filter(|_| layer < filled)
                 .zip(sites[layer])
-                .and_then(|(against, site)| self.error_of_new(site, held.slice(s![new.start.., .., ..]), against)),
+                .and_then(|(against, site)| error_of_new(debugger, site, held.slice(s![new.start.., .., ..]), against)),
         };
         let words: usize = graph.cached().filter_map(|site| cache.rows(site)).map(|rows| rows.len()).sum();
         let (kv_heads, head_dim) = sites.iter().flatten().find_map(|site| graph[*site].heads()).unwrap_or_default();
-        CachePage {
+        Ok(CachePage {
             positions: new.end,
             filled,
             kv_heads,
@@ -55,39 +59,50 @@ impl Debugger {
             pooled,
             layers: held.iter().enumerate().map(layer).collect(),
             against,
-            head: request.head.and_then(|(layer, head)| {
+            head: self.head.and_then(|(layer, head)| {
                 let (held, groups) = (held.get(layer)?, &scoring(graph, layer)?.groups);
                 let kv_head = head.min(held.len_of(Axis(1)).checked_sub(1)?);
                 let plane = held.index_axis(Axis(1), kv_head);
-                let (pooled, grid) = pool(plane, request.head_cells);
+                let (pooled, grid) = pool(plane, self.head_cells);
                 let read = |group: &usize| *group == kv_head;
                 let readers = groups.iter().position(read)?..groups.iter().rposition(read)? + 1;
                 Some(CacheHead { layer, kv_head, readers, grid, pooled, range: middle_range(plane.iter()) })
             }),
             new,
-        }
+        })
     }
+}
 
-    /// How far what the cache was given in this forward, `[token, kv_head, head_dim]`, lies from what a dump has.
-    fn error_of_new(&self, site: Site, held: ArrayView3<f32>, against: Witness) -> Option<f64> {
-        let key = (
-            self.origin(self.run.forward(), site, Witness::Engine),
-            Some(self.origin(self.run.forward(), site, against)),
-        );
-        if let Some(error) = self.kept.errors.get(&key) {
-            return Some(error);
+/// The page shows what every layer has written to the cache.
+fn look(debugger: &Debugger) {
+    for feed in debugger.pass.fed.feeds().take(debugger.pass.run.forward() + 1) {
+        for site in debugger.graph().cached() {
+            if let Some(values) = debugger.ours(feed.forward, site) {
+                debugger.captured.look_at_ours(feed.forward, site, feed.tokens, values);
+            }
         }
-        let against = self.whole(site, against).ok()?;
-        let expected = against.values.view();
-        // Heads stand side by side, or as planes.
-        let held = match self.run.graph()[site].plane_axis() {
-            Some(_) => held.permuted_axes([1, 0, 2]).to_owned().into_dyn(),
-            None => held.to_owned().into_shape_with_order(expected.raw_dim()).ok()?,
-        };
-        let error = compare(held.view(), expected, |row, _| against.rows.binary_search(&row).is_ok()).error;
-        self.kept.errors.keep(key, error);
-        Some(error)
     }
+}
+
+/// How far what the cache was given in this forward, `[token, kv_head, head_dim]`, lies from what a dump has.
+fn error_of_new(debugger: &Debugger, site: Site, held: ArrayView3<f32>, against: Witness) -> Option<f64> {
+    let key = (
+        debugger.origin(debugger.pass.run.forward(), site, Witness::Engine),
+        Some(debugger.origin(debugger.pass.run.forward(), site, against)),
+    );
+    if let Some(error) = debugger.memos.errors.get(&key) {
+        return Some(error);
+    }
+    let against = debugger.full(site, against).ok()?;
+    let expected = against.values.view();
+    // Heads stand side by side, or as planes.
+    let held = match debugger.graph()[site].plane_axis() {
+        Some(_) => held.permuted_axes([1, 0, 2]).to_owned().into_dyn(),
+        None => held.to_owned().into_shape_with_order(expected.raw_dim()).ok()?,
+    };
+    let error = compare(held.view(), expected, |row, _| against.rows.binary_search(&row).is_ok()).error;
+    debugger.memos.errors.keep(key, error);
+    Some(error)
 }
 
 /// What the cache keeps of a layer's keys: what its scores read from there; of its values, what their sums by the pattern do.

@@ -65,33 +65,31 @@ pub fn arguments(text: &str) -> Result<(&str, &str), String> {
     complete.ok_or_else(|| "export takes an expression and a file: 3.q_rope q.npy".into())
 }
 
-impl Debugger {
-    /// Writes the tensor that an expression gives at a row of the listing, or else at the op computed last. A file that
-    /// exists is replaced only if `replace` says so. Returns a sentence that says what was written.
-    ///
-    /// # Errors
-    /// One sentence; then no file was written.
-    pub fn export(&self, expression: &str, file: &Path, row: Option<usize>, replace: bool) -> Result<String, String> {
-        let kind = allowed(file, replace)?;
-        let scope = self.scope(row);
-        let expression = Expression::parse(expression, &scope).map_err(|error| error.to_string())?;
-        let value = expression.check(&scope).and_then(|()| expression.evaluate(&scope));
-        let title = expression.to_string();
-        let Value::Tensor(tensor) = value.map_err(|error| error.to_string())? else {
-            return Err(format!("{title} is no tensor, there is nothing to export: print shows it"));
-        };
-        let key = expression.activation().map_or_else(
-            || Ok(title.clone()),
-            |(site, forward)| -> Result<String, String> {
-                let site = site.map_or_else(|| scope.here(), Ok)?;
-                Ok(self.run.graph().key(site, forward.unwrap_or(self.run.forward())))
-            },
-        )?;
-        let Tensor { axes, .. } = &tensor;
-        let sheet = Sheet { key, title, axes: axes.clone(), values: tensor.elements.single().into_owned() };
-        let more = (kind.write)(&sheet, file)?;
-        Ok(format!("{} {} is in {}{more}", sheet.title, tensor.describe(), shown(file)))
-    }
+/// Writes the tensor that an expression gives at the op computed last. A file that
+/// exists is replaced only if `replace` says so. Returns a sentence that says what was written.
+///
+/// # Errors
+/// One sentence; then no file was written.
+pub fn export(debugger: &Debugger, expression: &str, file: &Path, replace: bool) -> Result<String, String> {
+    let kind = allowed(file, replace)?;
+    let scope = debugger.scope(None);
+    let expression = Expression::parse(expression, &scope).map_err(|error| error.to_string())?;
+    let value = expression.check(&scope).and_then(|()| expression.evaluate(&scope));
+    let title = expression.to_string();
+    let Value::Tensor(tensor) = value.map_err(|error| error.to_string())? else {
+        return Err(format!("{title} is no tensor, there is nothing to export: print shows it"));
+    };
+    let key = expression.activation().map_or_else(
+        || Ok(title.clone()),
+        |(site, forward)| -> Result<String, String> {
+            let site = site.map_or_else(|| scope.here(), Ok)?;
+            Ok(debugger.graph().key(site, forward.unwrap_or(debugger.position().0)))
+        },
+    )?;
+    let Tensor { axes, .. } = &tensor;
+    let sheet = Sheet { key, title, axes: axes.clone(), values: tensor.elements.single().into_owned() };
+    let more = (kind.write)(&sheet, file)?;
+    Ok(format!("{} {} is in {}{more}", sheet.title, tensor.describe(), shown(file)))
 }
 
 fn shown(file: &Path) -> String {

@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use ndarray::{ArrayViewD, Axis, CowArray, IxDyn};
 
+use super::full::{difference, witnesses};
+use super::page::Request;
 use super::state::Debugger;
 use super::view::{HistogramPage, HistogramRequest};
-use super::whole::{difference, witnesses};
+use crate::dump::shared_rows;
 use crate::metrics::{histogram, loudest_channels};
 
-impl Debugger {
-    /// The distribution of an activation, as `request` asks for it.
-    ///
-    /// # Errors
-    /// One sentence for the user: the activation is not computed yet, or the witness does not have it.
-    pub fn histogram(&self, request: &HistogramRequest) -> Result<HistogramPage, String> {
-        let graph = self.run.graph();
-        let site = graph.site(request.row).ok_or("there is no such op")?;
-        let (of, minus) = witnesses(request.shown);
-        let of = self.whole(site, of)?;
-        let minus = minus.map(|witness| self.whole(site, witness)).transpose()?;
+impl Request for HistogramRequest {
+    type Page = HistogramPage;
+
+    fn page(&self, debugger: &Debugger) -> Result<HistogramPage, String> {
+        let graph = debugger.graph();
+        let site = graph.site(self.row).ok_or("there is no such op")?;
+        let (of, minus) = witnesses(self.shown);
+        let of = debugger.full(site, of)?;
+        let minus = minus.map(|witness| debugger.full(site, witness)).transpose()?;
         let mut notes = of.notes.clone();
         notes.extend(minus.iter().flat_map(|minus| minus.notes.clone()));
 
         let node = &graph[site];
         let planes = node.plane_axis().map_or(1, |axis| of.values.len_of(Axis(axis)));
-        let plane = request.plane.filter(|_| node.plane_axis().is_some());
+        let plane = self.plane.filter(|_| node.plane_axis().is_some());
         let plane = plane.map(|plane| plane.min(planes.saturating_sub(1)));
         let taken = plane.and(node.plane_axis()).zip(plane);
         let mut axes: Vec<&'static str> = node.axes.iter().map(|axis| axis.name).collect();
@@ -35,9 +35,9 @@ impl Debugger {
             row -= usize::from(axis < row);
         }
         let pair = (of.origin.clone(), minus.as_ref().map(|minus| minus.origin.clone()));
-        let counted = self.kept.histograms.get_or((pair, plane, request.bins, request.channels), || {
+        let counted = debugger.memos.histograms.get_or((pair, plane, self.bins, self.channels), || {
             let rows: Vec<usize> = match &minus {
-                Some(minus) => of.rows.iter().copied().filter(|row| minus.rows.binary_search(row).is_ok()).collect(),
+                Some(minus) => shared_rows(&of.rows, &minus.rows),
                 None => of.rows.clone(),
             };
             let values: CowArray<f32, IxDyn> = match &minus {
@@ -48,11 +48,11 @@ impl Debugger {
             };
             let lacks = rows.len() < values.len_of(Axis(row));
             let values = if lacks { values.select(Axis(row), &rows).into() } else { values };
-            let (mut loudest, median) = loudest_channels(values.view(), request.channels);
+            let (mut loudest, median) = loudest_channels(values.view(), self.channels);
             for place in loudest.iter_mut().filter_map(|channel| channel.place.get_mut(row)) {
                 *place = rows[*place];
             }
-            Arc::new((histogram(values.view(), request.bins), (loudest, median)))
+            Arc::new((histogram(values.view(), self.bins), (loudest, median)))
         });
         let (histogram, (loudest, median_channel)) = (*counted).clone();
         let channel_axis = axes.pop().unwrap_or_default();
@@ -63,7 +63,7 @@ impl Debugger {
             plane_word: node.plane_word(),
             place_axes: axes,
             channel_axis,
-            first_position: self.run.first_position(),
+            first_position: debugger.pass.run.first_position(),
             histogram,
             loudest,
             median_channel,

@@ -1,11 +1,10 @@
 //! Going through the pass, forwards and backwards.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::command::Motion;
-use super::state::{Debugger, OPS_PER_REPORT};
-use super::view::{Listing, Stop};
+use super::state::{Caller, Debugger};
+use super::view::Stop;
 use crate::diagnose::Status;
 use crate::engine::{Role, Site};
 
@@ -20,84 +19,108 @@ pub(super) enum Halts {
     Divergences,
 }
 
-type Progress<'a> = &'a mut dyn FnMut(Listing);
+/// A listing is reported after this many ops of a long command.
+pub(super) const OPS_PER_REPORT: usize = 16;
 
 impl Debugger {
+    /// Computes the next op, entering the next forward when there is one.
+    fn compute_next(&mut self) -> Result<Option<Site>, String> {
+        let Some(site) = self.pass.next() else { return Ok(None) };
+        if let Err(error) = self.comparison.follow(&self.session, self.pass.ops()) {
+            self.pass.go_back(1);
+            return Err(error);
+        }
+        Ok(Some(site))
+    }
+
     /// Computes ops until `arrived(ops computed in this forward, op)`, something that `halts`, an interrupt, or the end.
     pub(super) fn run_on(
         &mut self,
-        interrupt: &AtomicBool,
-        progress: Progress,
+        caller: &mut Caller,
         halts: Halts,
         mut arrived: impl FnMut(usize, Site) -> bool,
     ) -> Result<Stop, String> {
         for done in 1.. {
-            if interrupt.load(Ordering::Relaxed) {
+            if caller.interrupts() {
                 return Ok(Stop::Interrupted);
             }
             let Some(site) = self.compute_next()? else { break };
-            let arrived = arrived(self.run.counter(), site);
+            let arrived = arrived(self.pass.run.counter(), site);
             // Where one arrives at a breakpoint, it is hit as well.
             if halts != Halts::None
-                && let Some(point) = self.stop_at(self.run.forward(), self.run.counter() - 1)?
+                && let Some(point) = self.stop_at(self.pass.run.forward(), self.pass.run.counter() - 1)?
             {
-                return Ok(self.hit(point));
+                return Ok(self.stops.hit(point));
             }
             if arrived {
                 return Ok(Stop::Done);
             }
-            if halts == Halts::Divergences && self.diverges(self.run.forward(), self.run.counter() - 1) {
+            if halts == Halts::Divergences && self.diverges(self.pass.run.forward(), self.pass.run.counter() - 1) {
                 return Ok(Stop::Divergence);
             }
             if done % OPS_PER_REPORT == 0 {
-                progress(self.listing());
+                (caller.progress)(self.listing());
             }
         }
         Ok(Stop::End)
     }
 
+    /// The breakpoint or watch that stops at an op of some forward, which has been computed, if one does.
+    ///
+    /// # Errors
+    /// A condition that cannot be evaluated there.
+    fn stop_at(&self, forward: usize, row: usize) -> Result<Option<usize>, String> {
+        let scope = self.scope_in(forward, row);
+        self.stops.at(Site::at(row), |condition| self.captured.unseen(|| condition.holds(&scope)))
+    }
+
     /// Whether an op that was computed is not what its inputs give.
     fn diverges(&self, forward: usize, row: usize) -> bool {
-        let row = self.rows().get(forward * self.run.graph().len() + row);
+        let row = self.comparison.rows().get(forward * self.graph().len() + row);
         row.is_some_and(|row| row.status == Status::Bad)
     }
 
-    pub(super) fn step(&mut self, count: usize, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
-        let mut left = count;
-        if count == 0 {
+    /// Computes so many ops, or as many as there are, unless something that `halts` comes first.
+    pub(super) fn run_ops(&mut self, mut ops: usize, caller: &mut Caller, halts: Halts) -> Result<Stop, String> {
+        if ops == 0 {
             return Ok(Stop::Done);
         }
-        self.run_on(interrupt, progress, Halts::None, |_, _| {
-            left -= 1;
-            left == 0
+        self.run_on(caller, halts, |_, _| {
+            ops -= 1;
+            ops == 0
         })
     }
 
-    pub(super) fn next(&mut self, count: usize, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
+    /// Computes so many ops again; false when interrupted.
+    pub(super) fn compute_again(&mut self, ops: usize, caller: &mut Caller) -> Result<bool, String> {
+        Ok(self.run_ops(ops, caller, Halts::None)? != Stop::Interrupted)
+    }
+
+    pub(super) fn next(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         if count == 0 {
             return Ok(Stop::Done);
         }
-        let target = self.layers_on(count);
-        self.run_on(interrupt, progress, Halts::Breakpoints, |counter, _| counter >= target)
+        let target = self.pass.layers_on(count);
+        self.run_on(caller, Halts::Breakpoints, |counter, _| counter >= target)
     }
 
-    pub(super) fn finish(&mut self, count: usize, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
-        let (at, mut left) = (self.run.last(), count);
+    pub(super) fn finish(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+        let (at, mut left) = (self.pass.run.last(), count);
         if count == 0 {
             return Ok(Stop::Done);
         }
         let graph = Arc::clone(&self.session.model.graph);
-        self.run_on(interrupt, progress, Halts::Breakpoints, |_, site| {
+        self.run_on(caller, Halts::Breakpoints, |_, site| {
             let ends = (graph.is(site, Role::Block) || graph.output() == Some(site)) && at != Some(site);
             left -= usize::from(ends);
             ends && left == 0
         })
     }
 
-    pub(super) fn go_on(&mut self, count: usize, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
+    pub(super) fn go_on(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         let mut stop = Ok(Stop::Done);
         for _ in 0..count {
-            stop = self.run_on(interrupt, progress, Halts::Divergences, |_, _| false);
+            stop = self.run_on(caller, Halts::Divergences, |_, _| false);
             if !matches!(stop, Ok(Stop::Breakpoint { .. } | Stop::Divergence)) {
                 break;
             }
@@ -105,46 +128,29 @@ impl Debugger {
         stop
     }
 
-    pub(super) fn until(&mut self, pattern: &str, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
+    pub(super) fn until(&mut self, pattern: &str, caller: &mut Caller) -> Result<Stop, String> {
         let sites = self.sites(pattern)?;
-        self.run_on(interrupt, progress, Halts::Breakpoints, |_, site| sites.contains(&site))
+        self.run_on(caller, Halts::Breakpoints, |_, site| sites.contains(&site))
     }
 
     /// To the same op, so many forwards on.
-    pub(super) fn forward(&mut self, count: usize, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
-        let (wanted, counter) = (self.run.forward() + count, self.run.counter().max(1));
+    pub(super) fn forward(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+        let (wanted, counter) = (self.pass.run.forward() + count, self.pass.run.counter().max(1));
         self.check_forward(wanted)?;
-        self.advance_to(wanted, counter, interrupt, progress)
+        let ops = (wanted * self.graph().len() + counter).saturating_sub(self.pass.ops());
+        self.run_ops(ops, caller, Halts::Breakpoints)
     }
 
     fn check_forward(&self, forward: usize) -> Result<(), String> {
-        match self.session.steps.len() - 1 {
+        match self.pass.fed.forwards() - 1 {
             last if forward <= last => Ok(()),
             0 => Err(format!("there is no decode step {forward}: only the prefill is fed; generate goes on")),
             last => Err(format!("there is no decode step {forward}: the last is {last}; generate goes on")),
         }
     }
 
-    fn advance_to(
-        &mut self,
-        forward: usize,
-        counter: usize,
-        interrupt: &AtomicBool,
-        progress: Progress,
-    ) -> Result<Stop, String> {
-        let length = self.run.graph().len();
-        let mut left = (forward * length + counter).saturating_sub(self.ops_done());
-        if left == 0 {
-            return Ok(Stop::Done);
-        }
-        self.run_on(interrupt, progress, Halts::Breakpoints, |_, _| {
-            left -= 1;
-            left == 0
-        })
-    }
-
     /// `3.q_rope`, or `3.q_rope@2` in decode step 2.
-    pub(super) fn goto(&mut self, name: &str, interrupt: &AtomicBool, progress: Progress) -> Result<Stop, String> {
+    pub(super) fn goto(&mut self, name: &str, caller: &mut Caller) -> Result<Stop, String> {
         let (name, forward) = match name.rsplit_once('@') {
             Some((name, step)) => {
                 let step = step.trim();
@@ -152,51 +158,34 @@ impl Debugger {
                     step.parse().map_err(|_| format!("@{step} is no decode step: 3.q_rope@2 is in the second"))?;
                 (name, number)
             }
-            None => (name, self.run.forward()),
+            None => (name, self.pass.run.forward()),
         };
         let counter = self.row_of(name)? + 1;
         self.check_forward(forward)?;
-        if (forward, counter) <= (self.run.forward(), self.run.counter()) {
-            self.go_to(forward, counter);
-            return Ok(Stop::Done);
-        }
-        let length = self.run.graph().len();
-        let mut left = forward * length + counter - self.ops_done();
-        self.run_on(interrupt, progress, Halts::None, |_, _| {
-            left -= 1;
-            left == 0
-        })
+        self.go_to_ops(forward, counter, caller)
     }
 
-    /// Goes back to where `counter` ops of `forward` were computed; both lie behind.
-    pub(super) fn go_to(&mut self, forward: usize, counter: usize) {
-        if forward < self.run.forward() {
-            self.run.rewind_to_forward(forward);
-            while self.run.counter() < counter {
-                self.run.step();
-            }
-        } else {
-            self.run.rewind(counter);
+    /// Goes to where so many ops of a forward are computed, forwards or backwards.
+    pub(super) fn go_to_ops(&mut self, forward: usize, counter: usize, caller: &mut Caller) -> Result<Stop, String> {
+        if (forward, counter) <= self.pass.position() {
+            self.pass.go_to(forward, counter);
+            return Ok(Stop::Done);
         }
-        self.trace.truncate(forward, counter);
-        // What was computed long ago may not have been kept.
-        let last = counter.checked_sub(1).and_then(|last| self.run.graph().site(last));
-        if let Some(value) = last.and_then(|site| self.run.get(site)).filter(|_| self.playing.is_none()) {
-            self.trace.keep_last(value);
-        }
+        let ops = forward * self.graph().len() + counter - self.pass.ops();
+        self.run_ops(ops, caller, Halts::None)
     }
 
     pub(super) fn back(&mut self, motion: Motion, count: usize) -> Result<Stop, String> {
         match motion {
             _ if count == 0 => Ok(Stop::Done),
-            Motion::Step => Ok(self.go_back(count)),
+            Motion::Step => Ok(self.pass.go_back(count)),
             Motion::Next => {
-                let target = self.layers_back(count);
-                Ok(self.go_back((self.run.counter() - target).max(1)))
+                let target = self.pass.layers_back(count);
+                Ok(self.pass.go_back((self.pass.run.counter() - target).max(1)))
             }
-            Motion::Forward => match self.run.forward().checked_sub(count) {
+            Motion::Forward => match self.pass.run.forward().checked_sub(count) {
                 Some(forward) => {
-                    self.go_to(forward, self.run.counter());
+                    self.pass.go_to(forward, self.pass.run.counter());
                     Ok(Stop::Done)
                 }
                 None => Err("there is no forward before the prefill".into()),
@@ -207,9 +196,9 @@ impl Debugger {
 
     /// To the last breakpoint, watch or divergence before, so many times; to the start where there is none.
     fn go_back_on(&mut self, count: usize) -> Result<Stop, String> {
-        let length = self.run.graph().len();
+        let length = self.graph().len();
         let mut left = count;
-        for ops in (0..self.ops_done().saturating_sub(1)).rev() {
+        for ops in (0..self.pass.ops().saturating_sub(1)).rev() {
             let (forward, row) = (ops / length, ops % length);
             let point = self.stop_at(forward, row)?;
             if point.is_none() && !self.diverges(forward, row) {
@@ -217,66 +206,44 @@ impl Debugger {
             }
             left -= 1;
             if left == 0 {
-                self.go_to(forward, row + 1);
-                return Ok(point.map_or(Stop::Divergence, |point| self.hit(point)));
+                self.pass.go_to(forward, row + 1);
+                return Ok(point.map_or(Stop::Divergence, |point| self.stops.hit(point)));
             }
         }
-        self.go_to(0, 0);
+        self.pass.go_to(0, 0);
         Ok(Stop::Start)
     }
 
-    /// Goes back by `count` ops, through earlier forwards if need be. Before the first op of a decode step, the debugger
-    /// stands at the last op of the forward before: as it does when it comes from there.
-    pub(super) fn go_back(&mut self, count: usize) -> Stop {
-        let length = self.run.graph().len();
-        let Some(ops) = self.ops_done().checked_sub(count) else {
-            self.go_to(0, 0);
-            return Stop::Start;
-        };
-        match ops % length {
-            0 if ops > 0 => self.go_to(ops / length - 1, length),
-            counter => self.go_to(ops / length, counter),
-        }
-        Stop::Done
-    }
-
-    /// The number of ops after which the op `count` layers on is computed; past the last layer, the next op that no layer
-    /// owns. At the end of a forward, the first op of the next one.
-    fn layers_on(&self, count: usize) -> usize {
-        let (graph, counter) = (self.run.graph(), self.run.counter());
-        let Some(at) = self.run.last().filter(|_| !self.run.is_complete()) else { return 1 };
-        let inside = |layer: Option<usize>| layer.filter(|layer| *layer < graph.layers());
-        let wanted = match graph[at].layer {
-            Some(layer) => inside(layer.checked_add(count)).map(|layer| self.same_in(layer, at)),
-            None if self.is_before_layers(at) => inside(count.checked_sub(1)).map(|layer| graph.start(layer)),
-            None => None,
-        };
-        let unowned = || (counter..graph.len()).find(|index| graph[Site::at(*index)].layer.is_none());
-        wanted.or_else(unowned).map_or(graph.len(), |position| position + 1)
-    }
-
-    /// Whether it is computed before the first layer.
-    fn is_before_layers(&self, site: Site) -> bool {
-        self.run.graph().tail().is_none_or(|tail| site.index() < tail)
-    }
-
-    /// The same op in another layer; the first one there where it has none.
-    fn same_in(&self, layer: usize, site: Site) -> usize {
-        let graph = self.run.graph();
-        graph.twin(site, layer).map_or_else(|| graph.start(layer), Site::index)
-    }
-
-    fn layers_back(&self, count: usize) -> usize {
-        let Some(at) = self.run.last() else { return 0 };
-        let graph = self.run.graph();
-        let wanted = match graph[at].layer {
-            Some(layer) => layer.checked_sub(count).map(|layer| self.same_in(layer, at)),
-            None if self.is_before_layers(at) => return 0,
-            None => {
-                let layer = graph.layers().checked_sub(count);
-                layer.and_then(|layer| graph.in_layer(layer, Role::Block)).map(Site::index)
+    /// Goes on to the end of the last forward, then feeds the likeliest token and computes, so many times. A token that
+    /// ends the text is not fed, nor one that stands where the model has no position.
+    pub(super) fn generate(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+        let mut fed = Vec::new();
+        for _ in 0..count {
+            if self.run_on(caller, Halts::None, |_, _| false)? == Stop::Interrupted {
+                return Ok(Stop::Interrupted);
             }
-        };
-        wanted.map_or(1, |position| position + 1)
+            let logits = self.pass.run.last_logits().expect("the last forward is complete");
+            let likeliest = logits.iter().enumerate().filter(|(_, logit)| !logit.is_nan());
+            let Some((next, _)) = likeliest.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))) else {
+                return Err("every logit is NaN: there is no likeliest token".into());
+            };
+            let next = u32::try_from(next).expect("an id of the vocabulary");
+            if self.session.eos.contains(&next) {
+                fed.push(format!("{} ends the text", self.token_text(next)));
+                break;
+            }
+            if let Some(most) = self.session.model.spec.embed.learned.filter(|most| self.pass.fed.ids().len() >= *most)
+            {
+                fed.push(format!("and no more: the model has {most} positions"));
+                break;
+            }
+            self.pass.fed.push(&[next]);
+            fed.push(self.token_text(next));
+        }
+        if self.run_on(caller, Halts::None, |_, _| false)? == Stop::Interrupted {
+            return Ok(Stop::Interrupted);
+        }
+        let said = if fed.is_empty() { "nothing".into() } else { fed.join(" ") };
+        Ok(Stop::said(format!("generated {said}")))
     }
 }

@@ -2,13 +2,13 @@
 
 use ndarray::{ArrayView2, Axis as NdAxis, Ix2, s};
 
-use super::kept::Origin;
+use super::full::MASKED;
+use super::memo::Origin;
 use super::state::Debugger;
 use super::view::{
     AttentionPage, AttentionRequest, CachePage, CacheRequest, ComparisonLine, HistogramPage, HistogramRequest,
     LensPage, LensRequest, Shown, TensorPage, TensorRequest, Witness,
 };
-use super::whole::MASKED;
 use crate::diagnose::{Part, compare_parts};
 use crate::engine::{Keyed, Site};
 use crate::metrics::{middle_range, pool, summarise};
@@ -43,46 +43,53 @@ pub enum Page {
     Cache(CachePage),
 }
 
-impl Debugger {
-    /// The page that a pane wants.
+/// What a pane asks for.
+pub trait Request {
+    /// What it gets.
+    type Page;
+
+    /// The page, made from a debugger as it stands.
     ///
     /// # Errors
     /// One sentence for the user, when there is nothing to show.
-    pub fn page(&self, request: &PageRequest) -> Result<Page, String> {
-        match request {
-            PageRequest::Tensor(request) => self.tensor(request).map(Page::Tensor),
-            PageRequest::Histogram(request) => self.histogram(request).map(Page::Histogram),
-            PageRequest::Attention(request) => self.attention(request).map(Page::Attention),
-            PageRequest::Lens(request) => self.lens(request).map(Page::Lens),
-            PageRequest::Cache(request) => Ok(Page::Cache(self.cache(request))),
+    fn page(&self, debugger: &Debugger) -> Result<Self::Page, String>;
+}
+
+impl Request for PageRequest {
+    type Page = Page;
+
+    fn page(&self, debugger: &Debugger) -> Result<Page, String> {
+        match self {
+            Self::Tensor(request) => request.page(debugger).map(Page::Tensor),
+            Self::Histogram(request) => request.page(debugger).map(Page::Histogram),
+            Self::Attention(request) => request.page(debugger).map(Page::Attention),
+            Self::Lens(request) => request.page(debugger).map(Page::Lens),
+            Self::Cache(request) => request.page(debugger).map(Page::Cache),
         }
     }
+}
 
-    /// The page that `request` asks for.
-    ///
-    /// # Errors
-    /// One sentence for the user: the activation is not computed yet, or the witness does not have it.
-    ///
-    /// # Panics
-    /// Never: every activation has two or three axes.
-    pub fn tensor(&self, request: &TensorRequest) -> Result<TensorPage, String> {
-        let graph = self.run.graph();
-        let site = graph.site(request.row).ok_or("there is no such op")?;
+impl Request for TensorRequest {
+    type Page = TensorPage;
+
+    fn page(&self, debugger: &Debugger) -> Result<TensorPage, String> {
+        let graph = debugger.graph();
+        let site = graph.site(self.row).ok_or("there is no such op")?;
         let node = &graph[site];
-        let (whole, pair, mut notes) = self.shown(site, request.shown)?;
+        let (whole, pair, mut notes) = debugger.shown(site, self.shown)?;
         let names = node.axes.iter().map(|axis| axis.name);
         let planes = node.plane_axis().map_or(1, |axis| whole.len_of(NdAxis(axis)));
         let plane = match node.plane_axis() {
-            Some(axis) => whole.index_axis(NdAxis(axis), request.plane.min(planes.saturating_sub(1))),
+            Some(axis) => whole.index_axis(NdAxis(axis), self.plane.min(planes.saturating_sub(1))),
             None => whole.view(),
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
-        let (heat_from, heat) = magnified(plane.view(), request);
+        let (heat_from, heat) = magnified(plane.view(), self);
         // Around 1, a ratio has no sign.
-        let around_one = matches!(request.shown, Shown::Ratio(..)).then(|| heat.mapv(|ratio| ratio - 1.0));
+        let around_one = matches!(self.shown, Shown::Ratio(..)).then(|| heat.mapv(|ratio| ratio - 1.0));
         let heat = around_one.as_ref().map_or(heat, |heat| heat.view());
-        let (pooled, heatmap) = pool(heat, request.heatmap);
-        let (comparisons, said) = self.kept_comparisons(site);
+        let (pooled, heatmap) = pool(heat, self.heatmap);
+        let (comparisons, said) = kept_comparisons(debugger, site);
         notes.extend(said);
         Ok(TensorPage {
             name: node.name.clone(),
@@ -92,71 +99,71 @@ impl Debugger {
             plane_word: node.plane_word(),
             row_axis: (node.axes[node.row_axis()].name, plane.nrows()),
             column_axis: (node.axes.last().map_or("", |axis| axis.name), plane.ncols()),
-            first_position: self.run.first_position(),
-            numbers: cut(plane.view(), request.rows, request.columns),
+            first_position: debugger.pass.run.first_position(),
+            numbers: cut(plane.view(), self.rows, self.columns),
             heatmap,
             pooled,
             heat_from,
             range: middle_range(heat.iter()),
             // A ratio is made of the same two as the difference.
-            summary: match request.shown {
+            summary: match self.shown {
                 Shown::Ratio(..) => summarise(whole.view()),
-                _ => self.kept.summaries.get_or(pair, || summarise(whole.view())),
+                _ => debugger.memos.summaries.get_or(pair, || summarise(whole.view())),
             },
             comparisons,
             notes,
         })
     }
+}
 
-    /// The comparisons, from what is kept if all witnesses are what they were.
-    fn kept_comparisons(&self, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
-        let witnesses = self.header().witnesses;
-        if witnesses.len() == 1 {
-            return Default::default();
-        }
-        let origins: Vec<Origin> =
-            witnesses.into_iter().map(|witness| self.origin(self.run.forward(), site, witness)).collect();
-        if let Some(lines) = self.kept.comparisons.get(&origins) {
-            return (lines, Vec::new());
-        }
-        let (lines, notes) = self.comparisons(site);
-        // What is missing may come back, with its file.
-        if notes.is_empty() {
-            self.kept.comparisons.keep(origins, lines.clone());
-        }
-        (lines, notes)
+/// The comparisons, from what is kept if all witnesses are what they were.
+fn kept_comparisons(debugger: &Debugger, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
+    let witnesses = debugger.witnesses();
+    if witnesses.len() == 1 {
+        return Default::default();
     }
+    let origins: Vec<Origin> =
+        witnesses.into_iter().map(|witness| debugger.origin(debugger.pass.run.forward(), site, witness)).collect();
+    if let Some(lines) = debugger.memos.comparisons.get(&origins) {
+        return (lines, Vec::new());
+    }
+    let (lines, notes) = comparisons(debugger, site);
+    // What is missing may come back, with its file.
+    if notes.is_empty() {
+        debugger.memos.comparisons.keep(origins, lines.clone());
+    }
+    (lines, notes)
+}
 
-    fn comparisons(&self, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
-        let witnesses = self.header().witnesses;
-        let part = |witness: Witness| self.part(site, witness).ok();
-        let parts: Vec<(Witness, Part)> =
-            witnesses.iter().filter_map(|witness| part(*witness).map(|(part, _)| (*witness, part))).collect();
-        let graph = self.run.graph();
-        let mut lines = Vec::new();
-        let mut pairs = [
-            (Witness::Candidate, Witness::Reference),
-            (Witness::Engine, Witness::Reference),
-            (Witness::Engine, Witness::Candidate),
-        ];
-        if self.is_switched() {
-            // Whether our engine with the mistake is the candidate: that is the question.
-            pairs.reverse();
-        }
-        for (of, against) in pairs {
-            let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
-            let (Some(a), Some(b)) = (find(of), find(against)) else { continue };
-            let hidden = (self.is_switched() && self.keyed(site) == Keyed::Scores).then(|| hidden_alike(a, b));
-            let (a, b) = hidden.as_ref().map_or((a, b), |(a, b)| (a, b));
-            if let Some((c, worst, _)) = compare_parts(site, graph, self.run.first_position(), a, b) {
-                let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);
-                lines.push(ComparisonLine { of, against, error, cosine, max_abs, worst: worst.to_string() });
-            }
-        }
-        let missing = witnesses.iter().filter(|w| **w != Witness::Engine && parts.iter().all(|(have, _)| have != *w));
-        let notes = missing.map(|w| format!("the {} does not have {}", w.name(), graph.short(site))).collect();
-        (lines, notes)
+fn comparisons(debugger: &Debugger, site: Site) -> (Vec<ComparisonLine>, Vec<String>) {
+    let witnesses = debugger.witnesses();
+    let part = |witness: Witness| debugger.seen(debugger.pass.run.forward(), site, witness).ok();
+    let parts: Vec<(Witness, Part)> =
+        witnesses.iter().filter_map(|witness| part(*witness).map(|seen| (*witness, seen.part))).collect();
+    let graph = debugger.graph();
+    let mut lines = Vec::new();
+    let mut pairs = [
+        (Witness::Candidate, Witness::Reference),
+        (Witness::Engine, Witness::Reference),
+        (Witness::Engine, Witness::Candidate),
+    ];
+    if debugger.is_switched() {
+        // Whether our engine with the mistake is the candidate: that is the question.
+        pairs.reverse();
     }
+    for (of, against) in pairs {
+        let find = |wanted| parts.iter().find(|(witness, _)| *witness == wanted).map(|(_, part)| part);
+        let (Some(a), Some(b)) = (find(of), find(against)) else { continue };
+        let hidden = (debugger.is_switched() && debugger.keyed(site) == Keyed::Scores).then(|| hidden_alike(a, b));
+        let (a, b) = hidden.as_ref().map_or((a, b), |(a, b)| (a, b));
+        if let Some((c, worst, _)) = compare_parts(site, graph, debugger.pass.run.first_position(), a, b) {
+            let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);
+            lines.push(ComparisonLine { of, against, error, cosine, max_abs, worst: worst.to_string() });
+        }
+    }
+    let missing = witnesses.iter().filter(|w| **w != Witness::Engine && parts.iter().all(|(have, _)| have != *w));
+    let notes = missing.map(|w| format!("the {} does not have {}", w.name(), graph.short(site))).collect();
+    (lines, notes)
 }
 
 /// Scores that both have hidden, whatever they put there, are the same.

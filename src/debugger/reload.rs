@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::mem::swap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::moving::Halts;
-use super::state::{Debugger, OPS_PER_REPORT, Session};
-use super::view::{Listing, Stop, Witness};
+use super::moving::OPS_PER_REPORT;
+use super::patch;
+use super::session::Session;
+use super::state::{Caller, Debugger};
+use super::view::{Stop, Witness};
 use crate::diagnose::{ActivationRow, Status};
-use crate::engine::Site;
 
 /// Opens a session's dumps again.
 pub trait Opener: fmt::Debug + Send {
@@ -25,105 +25,69 @@ pub trait Opener: fmt::Debug + Send {
 /// Names in a sentence; the others are counted.
 const NAMED: usize = 2;
 
-impl Debugger {
-    /// Reads the dumps again and compares up to where it stands; when that fails, everything stays as it was.
-    pub(super) fn reload(&mut self, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<Stop, String> {
-        let Some(opener) = &self.session.opener else {
-            let why = if self.has_dumps() { "the dumps lie inside the program" } else { "there is no dump" };
-            return Err(format!("nothing can be read again: {why}"));
-        };
-        let changed = opener.changed();
-        if changed.is_empty() {
-            return Ok(Stop::Reloaded { sentence: "reloaded: nothing has changed".into(), changed: false });
-        }
-        let stays = |error: String| format!("not reloaded, the old comparison stays: {error}");
-        let mut new = Self::new(opener.open().map_err(stays)?);
-        new.stops.clone_from(&self.stops);
-        new.trace.limit(self.trace.budget());
-        new.adopt_generated(&self.session, self.given);
-        new.take_patches(&self.patches).map_err(stays)?;
-        if let Some(switched) = &self.switched {
-            new.switch_on(switched.clone());
-        }
-        let same_tokens = new.session.ids == self.session.ids && new.session.steps == self.session.steps;
+/// Reads the dumps again and compares up to where the debugger stands; when that fails, everything stays as it was.
+pub(super) fn reload(debugger: &mut Debugger, caller: &mut Caller) -> Result<Stop, String> {
+    let Some(opener) = &debugger.session.opener else {
+        let why = if debugger.has_dumps() { "the dumps lie inside the program" } else { "there is no dump" };
+        return Err(format!("nothing can be read again: {why}"));
+    };
+    let changed = opener.changed();
+    if changed.is_empty() {
+        return Ok(Stop::Reloaded { sentence: "reloaded: nothing has changed".into(), changed: false });
+    }
+    let stays = |error: String| format!("not reloaded, the old comparison stays: {error}");
+    let mut new = Debugger::new(opener.open().map_err(stays)?);
+    new.stops.clone_from(&debugger.stops);
+    new.pass.trace.limit(debugger.pass.trace.budget());
+    if new.session.fed == debugger.session.fed {
+        // What was generated after the same tokens stays.
+        new.pass.fed.clone_from(&debugger.pass.fed);
+    }
+    patch::take_patches(&mut new, &debugger.patches).map_err(stays)?;
+    if let Some(switched) = &debugger.suspected.on {
+        new.switch_on(switched.clone());
+    }
+    let (same_tokens, ops) = (new.pass.fed == debugger.pass.fed, debugger.pass.ops());
+    let outcome = if same_tokens {
         // Our own values do not depend on any dump, but for patches.
-        let exchange = |a: &mut Self, b: &mut Self| {
-            swap(&mut a.run, &mut b.run);
-            swap(&mut a.trace, &mut b.trace);
-        };
-        let ops = self.ops_done();
-        let outcome = if same_tokens {
-            exchange(&mut new, self);
-            let compared = new.compare_again(interrupt, progress);
-            // Patches that took values from a dump may have others now.
-            compared.and_then(|done| Ok(done && new.follow_patches(interrupt, progress)?.is_some()))
-        } else {
-            new.compute_again(ops, interrupt, progress)
-        };
-        if let Ok(true) = outcome {
-            let said = if same_tokens { difference(self, &new, ops) } else { tokens(self, &new) };
-            let roles: Vec<&str> = changed.into_iter().map(Witness::name).collect();
-            (new.variant, new.reads, new.at_start) = (self.variant, self.reads, self.at_start.take());
-            new.looked.swap(&self.looked);
-            *self = new;
-            return Ok(Stop::Reloaded { sentence: format!("reloaded {}: {said}", roles.join(" and ")), changed: true });
-        }
-        if same_tokens {
-            exchange(&mut new, self);
-        }
-        Err(stays(outcome.err().unwrap_or_else(|| "it was interrupted".into())))
+        swap(&mut new.pass, &mut debugger.pass);
+        let compared = compare_again(&mut new, caller);
+        // Patches that took values from a dump may have others now.
+        compared.and_then(|done| Ok(done && patch::follow_patches(&mut new, caller)?.is_some()))
+    } else {
+        new.compute_again(ops, caller)
+    };
+    if let Ok(true) = outcome {
+        let said = if same_tokens { difference(debugger, &new, ops) } else { tokens(debugger, &new) };
+        let roles: Vec<&str> = changed.into_iter().map(Witness::name).collect();
+        new.suspected.at_start = debugger.suspected.at_start.take();
+        swap(&mut new.captured, &mut debugger.captured);
+        *debugger = new;
+        return Ok(Stop::Reloaded { sentence: format!("reloaded {}: {said}", roles.join(" and ")), changed: true });
     }
+    if same_tokens {
+        swap(&mut new.pass, &mut debugger.pass);
+    }
+    Err(stays(outcome.err().unwrap_or_else(|| "it was interrupted".into())))
+}
 
-    /// Takes over what an earlier session has generated after the same tokens.
-    fn adopt_generated(&mut self, before: &Session, given: usize) {
-        let session = &mut self.session;
-        let same = session.steps[..] == before.steps[..given] && before.ids.starts_with(&session.ids);
-        if same {
-            session.ids.clone_from(&before.ids);
-            session.steps.clone_from(&before.steps);
+/// Compares up to where the run stands; false when interrupted.
+fn compare_again(debugger: &mut Debugger, caller: &mut Caller) -> Result<bool, String> {
+    let wanted = debugger.pass.ops();
+    for done in (0..wanted).step_by(OPS_PER_REPORT) {
+        if caller.interrupts() {
+            return Ok(false);
         }
+        debugger.comparison.follow(&debugger.session, wanted.min(done + OPS_PER_REPORT))?;
+        (caller.progress)(debugger.listing());
     }
-
-    /// Compares up to where the run stands; false when interrupted.
-    fn compare_again(&mut self, interrupt: &AtomicBool, progress: &mut dyn FnMut(Listing)) -> Result<bool, String> {
-        let wanted = self.ops_done();
-        for done in (0..wanted).step_by(OPS_PER_REPORT) {
-            if interrupt.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
-            self.walk_to(wanted.min(done + OPS_PER_REPORT)).map_err(|error| self.unreadable(&error))?;
-            progress(self.listing());
-        }
-        Ok(true)
-    }
-
-    /// Computes so many ops, or as many as there are; false when interrupted.
-    pub(super) fn compute_again(
-        &mut self,
-        ops: usize,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<bool, String> {
-        let mut left = ops;
-        let arrived = |_, _| {
-            left -= 1;
-            left == 0
-        };
-        Ok(ops == 0 || self.run_on(interrupt, progress, Halts::None, arrived)? != Stop::Interrupted)
-    }
-
-    /// `2.q_rope`, `2.q_rope@1` in a decode step.
-    pub(super) fn called(&self, row: usize) -> String {
-        let graph = self.run.graph();
-        let name = graph.short(Site::at(row % graph.len()));
-        if row < graph.len() { name.to_string() } else { format!("{name}@{}", row / graph.len()) }
-    }
+    Ok(true)
 }
 
 /// What is to be said where other tokens were fed.
 fn tokens(old: &Debugger, new: &Debugger) -> String {
-    let count = |session: &Session| (session.ids.len(), session.steps.len());
-    let ((before, _), (after, forwards)) = (count(&old.session), count(&new.session));
+    let (before, after) = (old.pass.fed.ids().len(), new.pass.fed.ids().len());
+    let forwards = new.pass.fed.forwards();
     if before == after {
         format!("other tokens were fed in {forwards} forwards; all was computed again")
     } else {
@@ -133,8 +97,8 @@ fn tokens(old: &Debugger, new: &Debugger) -> String {
 
 /// What has changed in the first `ops` rows.
 fn difference(old: &Debugger, new: &Debugger, ops: usize) -> String {
-    let count = ops.min(old.rows().len()).min(new.rows().len());
-    let (before, after) = (&old.rows()[..count], &new.rows()[..count]);
+    let count = ops.min(old.compared().len()).min(new.compared().len());
+    let (before, after) = (&old.compared()[..count], &new.compared()[..count]);
     if count == 0 {
         return "nothing is compared before the first op".into();
     }
@@ -142,7 +106,7 @@ fn difference(old: &Debugger, new: &Debugger, ops: usize) -> String {
         (0..count).filter(|row| changed(before[*row].status, after[*row].status)).collect()
     };
     let bad = |status| status == Status::Bad;
-    let listed = |rows: &[usize]| enumerated(&rows.iter().map(|row| new.called(*row)).collect::<Vec<_>>());
+    let listed = |rows: &[usize]| enumerated(&rows.iter().map(|row| new.pass.called(*row)).collect::<Vec<_>>());
     let mut said = Vec::new();
     let mut say = |rows: Vec<usize>, one: &str, many: &str| {
         if !rows.is_empty() {
@@ -158,10 +122,10 @@ fn difference(old: &Debugger, new: &Debugger, ops: usize) -> String {
     say(rows_where(&|a, b| a == Status::Missing && a != b), "is there now", "are there now");
     let first = |rows: &[ActivationRow]| rows.iter().position(|row| bad(row.status));
     let moved = match (first(before), first(after)) {
-        (Some(a), Some(b)) if a == b => format!("first divergence is still {}", new.called(a)),
-        (Some(a), Some(b)) => format!("first divergence moves from {} to {}", new.called(a), new.called(b)),
+        (Some(a), Some(b)) if a == b => format!("first divergence is still {}", new.pass.called(a)),
+        (Some(a), Some(b)) => format!("first divergence moves from {} to {}", new.pass.called(a), new.pass.called(b)),
         (Some(_), None) => "no divergence up to here".into(),
-        (None, Some(b)) => format!("first divergence is {}", new.called(b)),
+        (None, Some(b)) => format!("first divergence is {}", new.pass.called(b)),
         (None, None) => "no divergence up to here, as before".into(),
     };
     if said.is_empty() {

@@ -10,7 +10,7 @@ pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity
 pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
 pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
-pub use patch::{Chance, Effect, PatchLine, PatchOutcome};
+pub use patch::{Chance, Effect, PatchLine};
 
 pub use super::page::{Page, PageRequest};
 
@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::ActivationRow;
+use crate::diagnose::{self, ActivationRow};
 use crate::metrics::Summary;
 
 /// What changes only when the dumps are read again.
@@ -107,7 +107,7 @@ pub struct ListingRow {
     /// Relative L2 error of the candidate (else the engine) against the reference (else the engine).
     pub error: Option<f64>,
     /// The dump's tensor against what its own inputs give, and the noise of that.
-    pub local: Option<crate::diagnose::Local>,
+    pub local: Option<diagnose::Local>,
     /// Whether the debugger stops here.
     pub breakpoint: bool,
     /// Whether a patch changes it.
@@ -283,7 +283,7 @@ pub struct Diagnosis {
     /// `2.q_rope`
     pub name: String,
     /// The dump's tensor against what its own inputs give, and the noise of that.
-    pub local: Option<crate::diagnose::Local>,
+    pub local: Option<diagnose::Local>,
     /// The mistakes that make the tensor, best first; empty where none could be tried.
     pub suspects: Vec<SuspectLine>,
 }

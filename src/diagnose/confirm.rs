@@ -97,7 +97,7 @@ fn run(
             let Some(dumped) = dump.read(forward, site, None)? else { continue };
             let node = &graph[site];
             let seen = |part: Part| Part { values: seen(node, part.values), ..part };
-            let dumped = seen(Part::from(dumped));
+            let dumped = seen(dumped.part);
             let whole = |run: &Run| Some(seen(Part::whole(run.get(site)?.clone(), node, *tokens)));
             let apart = |a: &Part, b: &Part| {
                 let (comparison, ..) = compare_parts(site, graph, fed - tokens, a, b)?;

@@ -40,7 +40,7 @@ impl Trail {
         let (mut finer, mut asked) = (Vec::new(), 0);
         for other in others.into_iter().filter_map(|layer| graph.twin(site, layer)) {
             let Some(other) = self.dump.read(self.spans.forward(), other, None)? else { continue };
-            if let Some(other) = Precision::detect(other.values.view()) {
+            if let Some(other) = Precision::detect(other.part.values.view()) {
                 asked += 1;
                 finer.extend((other < found).then_some(other));
             }

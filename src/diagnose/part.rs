@@ -1,47 +1,13 @@
-//! What a witness has of one activation, and the comparison of two such parts.
+//! The comparison of what two witnesses have of one activation.
 
 use ndarray::{Axis as NdAxis, CowArray, IxDyn, Slice};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dump::Aligned;
-use crate::engine::{Counts, Graph, Node, Site, Value};
+pub use crate::dump::RowSubset as Part;
+use crate::dump::shared_rows;
+use crate::engine::{Counts, Graph, Site};
 use crate::metrics::{self, Comparison};
-
-/// Some rows, and for attention some keys, of one activation, in the layout of the table.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The values.
-    pub values: Value,
-    /// Which rows of the forward they are, in rising order.
-    pub rows: Vec<usize>,
-    /// The key position of column 0, for scores and probabilities.
-    pub first_key: usize,
-}
-
-impl From<Aligned> for Part {
-    fn from(aligned: Aligned) -> Self {
-        Self { values: aligned.values.into_shared(), rows: aligned.rows, first_key: aligned.first_key }
-    }
-}
-
-impl Part {
-    /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
-    pub fn whole(values: Value, node: &Node, tokens: usize) -> Self {
-        let present = values.shape()[node.row_axis()];
-        Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
-    }
-
-    /// At most `count` of its rows, spread over all of them.
-    #[must_use]
-    pub fn sample(&self, count: usize, node: &Node) -> Self {
-        let every = self.rows.len().div_ceil(count).max(1);
-        let picked: Vec<usize> =
-            (0..self.rows.len()).rev().step_by(every).collect::<Vec<_>>().into_iter().rev().collect();
-        let values = self.values.select(NdAxis(node.row_axis()), &picked).into_shared();
-        Self { values, rows: picked.iter().map(|index| self.rows[*index]).collect(), first_key: self.first_key }
-    }
-}
 
 /// Where the largest difference is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +62,7 @@ pub fn compare_parts(
     let node = &graph[site];
     let (row_axis, last) = (node.row_axis(), node.axes.len() - 1);
     let key_axis = node.has_keys().then_some(last);
-    let rows: Vec<usize> = values.rows.iter().copied().filter(|row| expected.rows.binary_search(row).is_ok()).collect();
+    let rows = shared_rows(&values.rows, &expected.rows);
     if rows.is_empty() {
         return None;
     }

@@ -68,7 +68,7 @@ impl Precision {
         let mut found = [0usize; 3];
         for planned in planned.into_iter().step_by(every) {
             let aligned = dump.read(0, planned.site, None)?;
-            if let Some(precision) = aligned.and_then(|aligned| Self::detect(aligned.values.view())) {
+            if let Some(precision) = aligned.and_then(|aligned| Self::detect(aligned.part.values.view())) {
                 found[precision as usize] += 1;
             }
         }

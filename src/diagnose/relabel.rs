@@ -49,7 +49,7 @@ fn identify(trail: &Trail, ids: &[u32], steps: &[usize], findings: &mut [Finding
 
 /// What the dump has of an activation.
 fn stored(trail: &Trail, site: Site, step: usize) -> Result<Option<Part>, dump::Error> {
-    Ok(trail.dump.read(step, site, None)?.map(Part::from))
+    Ok(trail.dump.read(step, site, None)?.map(|aligned| aligned.part))
 }
 
 /// Whether `part`, dumped as `named`, has the value of `site`, the op computed last, heads side by side or one after

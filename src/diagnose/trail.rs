@@ -176,12 +176,7 @@ impl Trail {
         // Only where shapes leave a choice do values have to decide.
         let ours = (planned.is_ambiguous() || planned.is_partial()).then(|| self.healed.exact().mapv(|v| v as f32));
         let aligned = self.dump.read(forward, site, ours.as_ref().map(|ours| ours.view().into_dyn()))?;
-        Ok(aligned.map(|mut aligned| {
-            if !aligned.values.is_standard_layout() {
-                aligned.values = aligned.values.as_standard_layout().into_owned();
-            }
-            Part::from(aligned)
-        }))
+        Ok(aligned.map(|aligned| aligned.part))
     }
 
     pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {

@@ -10,7 +10,7 @@ use super::error::{Error, shown};
 use super::guess::guess;
 use super::name::Name;
 use super::plan::{Planned, Unmatched};
-use super::{Aligned, Dump, Options};
+use super::{Aligned, Dump, Options, RowSubset};
 use crate::engine::{Graph, Role, Site};
 use crate::formats::{Archive, Entry};
 use crate::model::Model;
@@ -189,8 +189,8 @@ impl Pair {
         let (sure, unsure) =
             if turned { (&self.candidate, &self.reference) } else { (&self.reference, &self.candidate) };
         let first = sure.read(forward, *site, None)?;
-        let whole = first.as_ref().filter(|first| first.rows.len() == self.tokens(forward));
-        let second = unsure.read(forward, *site, whole.map(|first| first.values.view()))?;
+        let whole = first.as_ref().filter(|first| first.part.rows.len() == self.tokens(forward));
+        let second = unsure.read(forward, *site, whole.map(|first| first.part.values.view()))?;
         let sides = if turned { [second, first] } else { [first, second] };
         Ok(Twins { sides, laid_out: true })
     }
@@ -229,7 +229,8 @@ impl Pair {
         let align = |values: ArrayD<f32>, entry: &Entry| {
             let values = values.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&shape)).ok()?;
             let rows = (0..shape.iter().rev().nth(1).copied().unwrap_or(1)).collect();
-            Some(Aligned { values, rows, first_key: 0, dtype: entry.dtype, notes: Vec::new() })
+            let part = RowSubset { values: values.into_shared(), rows, first_key: 0 };
+            Some(Aligned { part, dtype: entry.dtype, notes: Vec::new() })
         };
         Ok(Twins { sides: [align(a, of_a), align(b, of_b)], laid_out: false })
     }

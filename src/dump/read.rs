@@ -13,6 +13,7 @@ use super::error::Error;
 use super::ids::integers;
 use super::name::Flavour;
 use super::plan::Planned;
+use super::rows::RowSubset;
 use super::shape::{Frame, Reading, Role, Rows};
 use crate::engine::{Class, Graph, Op, Site};
 use crate::formats::Dtype;
@@ -20,12 +21,8 @@ use crate::formats::Dtype;
 /// A tensor in the layout of the activation table.
 #[derive(Clone, Debug)]
 pub struct Aligned {
-    /// The values, with the rows that are present.
-    pub values: ArrayD<f32>,
-    /// Which rows of the forward they are, ascending.
-    pub rows: Vec<usize>,
-    /// Scores and probabilities: the key position of column 0.
-    pub first_key: usize,
+    /// What the dump has of the activation.
+    pub part: RowSubset,
     /// The type on disk.
     pub dtype: Dtype,
     /// What was decided or assumed for this tensor.
@@ -158,7 +155,8 @@ impl Dump {
             self.scale_and_mask(&mut laid, site, frame, &rows, ours.as_ref(), planned);
         }
         let Laid { values, first_key, .. } = laid;
-        Ok(Some(Aligned { values, rows, first_key, dtype: planned.dtype, notes }))
+        let part = RowSubset { values: values.into_shared(), rows, first_key };
+        Ok(Some(Aligned { part, dtype: planned.dtype, notes }))
     }
 
     /// Lets values decide, before anything is read, which reading of ambiguous shapes is right and which rows partial

@@ -6,7 +6,6 @@ mod rewind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use change::Supply;
 use ndarray::{ArrayViewD, Axis, Slice};
 
 use super::Value;
@@ -14,6 +13,7 @@ use super::cache::Cache;
 use super::compute::Compute;
 use super::edit::{Alteration, Edit};
 use super::patch::Patch;
+use super::sequence::Sequence;
 use super::step::{Span, Step};
 use crate::model::Model;
 use crate::model::graph::{Graph, Read, Site};
@@ -44,9 +44,8 @@ pub struct Run<T = f32> {
     model: Arc<Model>,
     logit_rows: LogitRows,
     compute: Compute,
-    ids: Vec<u32>,
-    /// Where each forward starts in `ids`; the last one is current.
-    starts: Vec<usize>,
+    /// What was fed; the last forward is current.
+    fed: Sequence,
     /// The next op of the current forward.
     counter: usize,
     /// What is computed and not stale: the activations of the current layer, and those that no layer owns.
@@ -61,8 +60,6 @@ pub struct Run<T = f32> {
     /// One at each block's entry in the current forward, and one at the end of the last.
     checkpoints: Vec<Checkpoint<T>>,
     cache: Cache<T>,
-    /// Where results come from, if they are not computed.
-    pub(super) supply: Option<Arc<dyn Supply<T>>>,
 }
 
 impl Run {
@@ -86,8 +83,7 @@ impl<T: Real> Run<T> {
             model,
             logit_rows,
             compute,
-            ids: Vec::new(),
-            starts: Vec::new(),
+            fed: Sequence::default(),
             counter: 0,
             slots: BTreeMap::new(),
             stale: BTreeMap::new(),
@@ -96,7 +92,6 @@ impl<T: Real> Run<T> {
             patches: Arc::default(),
             checkpoints: Vec::new(),
             cache,
-            supply: None,
         };
         run.enter_forward(ids);
         run
@@ -105,8 +100,7 @@ impl<T: Real> Run<T> {
     fn enter_forward(&mut self, ids: &[u32]) {
         let vocab = self.model.spec.vocab;
         assert!(!ids.is_empty() && ids.iter().all(|id| (*id as usize) < vocab), "ids are checked at the door");
-        self.starts.push(self.ids.len());
-        self.ids.extend_from_slice(ids);
+        self.fed.push(ids);
         self.restart_forward();
     }
 
@@ -130,10 +124,7 @@ impl<T: Real> Run<T> {
     pub fn step(&mut self) -> Option<Site> {
         let site = self.next()?;
         self.enter(site);
-        match self.supplied(site) {
-            Some(value) => self.put(site, value),
-            None => self.leave(site, self.evaluate(site, self.compute)),
-        }
+        self.leave(site, self.evaluate(site, self.compute));
         Some(site)
     }
 
@@ -200,8 +191,7 @@ impl<T: Real> Run<T> {
 
     /// The tokens of the current forward.
     pub(super) fn span(&self) -> Span<'_> {
-        let first = self.first_position();
-        Span { ids: &self.ids[first..], first }
+        self.fed.span(self.forward())
     }
 
     /// What the op at `site` reads.
@@ -322,22 +312,22 @@ impl<T: Real> Run<T> {
 
     /// Every id fed so far, those of the current forward included.
     pub fn ids(&self) -> &[u32] {
-        &self.ids
+        self.fed.ids()
     }
 
     /// The ids fed to the current forward.
     pub fn forward_ids(&self) -> &[u32] {
-        &self.ids[self.first_position()..]
+        self.span().ids
     }
 
     /// Index of the current forward: 0 is the prefill.
     pub fn forward(&self) -> usize {
-        self.starts.len() - 1
+        self.fed.forwards() - 1
     }
 
     /// Position of the current forward's first token.
     pub fn first_position(&self) -> usize {
-        self.starts[self.starts.len() - 1]
+        self.span().first
     }
 
     /// Puts the channels of what the cache keeps of a node in another order, of each head alike.

@@ -66,7 +66,7 @@ impl Recorder {
         let mut differences = Vec::new();
         for look in looks {
             let Some(now) = debugger.ours(look.forward, look.site) else { continue };
-            let error = apart(values.seen[&look].values.view(), now.view());
+            let error = apart(values.seen[&look].part.values.view(), now.view());
             let of_draws = draws.iter().filter_map(|draw| draw.get(&(look.forward, look.site)));
             let floor = of_draws.map(|draw| apart(draw.view(), now.view())).fold(0.0, f64::max);
             if error <= LIMIT * floor {
@@ -90,8 +90,8 @@ impl Recorder {
         looks.sort_unstable();
         let mut differences = Vec::new();
         for look in looks {
-            let then = &values.seen[look];
-            match debugger.dumped(look) {
+            let then = &values.seen[look].part;
+            match debugger.dumped(look).map(|seen| seen.part) {
                 Ok(now) if now.rows == then.rows && apart(now.values.view(), then.values.view()) == 0.0 => {
                     self.replay.tally.identical += 1;
                 }

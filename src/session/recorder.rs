@@ -12,6 +12,7 @@ use super::pack::free;
 use super::replay::Replay;
 use super::sources::Places;
 use super::values::Event;
+use crate::debugger::messages::describe;
 use crate::debugger::view::{self, Curve, Listing, Page, PageRequest, Stop};
 use crate::debugger::{Command, Debugger, Moment};
 use crate::diagnose::{ActivationRow, Local, Status};
@@ -163,7 +164,7 @@ impl Recorder {
             // Their text is in the line.
             Ok(_) if matches!(command, Command::Mark(_) | Command::Note(_)) => Vec::new(),
             Ok(Stop::Done) if command.stays() => Vec::new(),
-            Ok(stop) => self.debugger.describe(stop).into_iter().map(|line| of(line, false)).collect(),
+            Ok(stop) => describe(&self.debugger, stop).into_iter().map(|line| of(line, false)).collect(),
         }
     }
 

@@ -100,7 +100,7 @@ impl Replay {
         let (mut identical, mut other) = (0, Vec::new());
         looks.retain(|look| {
             let Some(now) = debugger.ours(look.forward, look.site) else { return true };
-            let then = &values.seen[look].values;
+            let then = &values.seen[look].part.values;
             let same = now.shape() == then.shape() && now.iter().zip(then).all(|(a, b)| a.to_bits() == b.to_bits());
             if same {
                 identical += 1;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::debugger::view::{Header, Stop, Witness};
 use crate::debugger::{LensSeen, Look, Looks, Seen};
 use crate::diagnose::ActivationRow;
+use crate::dump::RowSubset;
 use crate::engine::{Graph, Site};
 use crate::formats::{self, Archive};
 use crate::model::fingerprint;
@@ -164,11 +165,11 @@ pub fn to_bytes(mut views: Views, looks: &Looks, graph: &Graph) -> Result<(Vec<u
     views.lens.clone_from(&looks.lens);
     views.seen.clear();
     for (look, seen) in all {
-        let values: Vec<f32> = seen.values.iter().copied().collect();
+        let values: Vec<f32> = seen.part.values.iter().copied().collect();
         let bytes: &[u8] = bytemuck::cast_slice(&values);
         let digest = digest(bytes);
         let place = *known.entry((look.site, look.forward, look.witness, digest.clone())).or_insert_with(|| {
-            written.push((name_of(look, graph), bytes.to_vec(), seen.values.shape().to_vec()));
+            written.push((name_of(look, graph), bytes.to_vec(), seen.part.values.shape().to_vec()));
             written.len() - 1
         });
         views.seen.push(Entry {
@@ -178,8 +179,8 @@ pub fn to_bytes(mut views: Views, looks: &Looks, graph: &Graph) -> Result<(Vec<u
             forward: look.forward,
             site: graph.name(look.site).to_string(),
             witness: look.witness,
-            rows: seen.rows.clone(),
-            first_key: seen.first_key,
+            rows: seen.part.rows.clone(),
+            first_key: seen.part.first_key,
             notes: seen.notes.clone(),
         });
     }
@@ -275,8 +276,8 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
             .collect();
         let values = ndarray::ArrayD::from_shape_vec(tensor.shape(), words)
             .map_err(|error| damaged(format!("{name} has another size than its shape: {error}")))?;
-        let (rows, first_key, notes) = (entry.rows.clone(), entry.first_key, entry.notes.clone());
-        seen.insert(look, Seen { values: values.into_shared(), rows, first_key, notes });
+        let part = RowSubset { values: values.into_shared(), rows: entry.rows.clone(), first_key: entry.first_key };
+        seen.insert(look, Seen { part, notes: entry.notes.clone() });
     }
     Ok(Values { views, seen })
 }

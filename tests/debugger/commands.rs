@@ -369,7 +369,7 @@ fn request(debugger: &Debugger, name: &str) -> TensorRequest {
 
 fn page(debugger: &Debugger, name: &str, shown: Shown) -> TensorPage {
     let request = TensorRequest { shown, ..request(debugger, name) };
-    debugger.tensor(&request).unwrap_or_else(|error| panic!("{name}: {error}"))
+    debugger.page(&request).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 const ENGINE: Shown = Shown::Values(Witness::Engine);
@@ -393,7 +393,7 @@ fn a_page_has_the_numbers_of_the_engine() {
             for plane in 0..planes {
                 let request =
                     TensorRequest { row, plane, rows: (0, 99), columns: (0, 999), ..TensorRequest::default() };
-                let page = debugger.tensor(&request).expect("a page");
+                let page = debugger.page(&request).expect("a page");
                 assert_eq!((page.name.as_str(), page.planes, page.first_position), (site, planes, 13));
                 let lengths: Vec<usize> = page.axes.iter().map(|(_, length)| *length).collect();
                 assert_eq!(lengths, value.shape());
@@ -419,8 +419,8 @@ fn a_small_memory_keeps_the_newest_and_what_one_goes_to() {
         let at = listing.rows[listing.at.expect("somewhere")].short.clone();
         assert_eq!(page(&small, &at, ENGINE).numbers, page(&large, &at, ENGINE).numbers, "{line}");
         let before = request(&small, "embed_tokens");
-        assert!(small.tensor(&before).is_err_and(|error| error.contains("not kept")), "{line}");
-        assert!(large.tensor(&before).is_ok());
+        assert!(small.page(&before).is_err_and(|error| error.contains("not kept")), "{line}");
+        assert!(large.page(&before).is_ok());
     }
 }
 
@@ -433,7 +433,7 @@ fn a_page_is_cut_at_its_edges() {
     assert_eq!((whole.numbers.len(), whole.numbers[0].len()), (15, 32));
     let cut = |rows, columns| {
         let request = TensorRequest { rows, columns, ..request(&debugger, "0.q_rope") };
-        debugger.tensor(&request).expect("a page").numbers
+        debugger.page(&request).expect("a page").numbers
     };
     let inside: Vec<Vec<f32>> = whole.numbers[12..].iter().map(|row| row[30..].to_vec()).collect();
     assert_eq!(cut((12, 9), (30, 9)), inside);
@@ -442,7 +442,7 @@ fn a_page_is_cut_at_its_edges() {
     assert_eq!(cut((usize::MAX, usize::MAX), (0, 1)), Vec::<Vec<f32>>::new());
     assert_eq!(cut((2, 2), (40, 5)), vec![Vec::<f32>::new(); 2]);
     // Past the last head, the last one is shown.
-    let plane = |plane| debugger.tensor(&TensorRequest { plane, ..request(&debugger, "0.q_rope") }).expect("a page");
+    let plane = |plane| debugger.page(&TensorRequest { plane, ..request(&debugger, "0.q_rope") }).expect("a page");
     assert_eq!(plane(3).numbers, plane(usize::MAX).numbers);
     assert_ne!(plane(3).numbers, plane(0).numbers);
 }
@@ -451,7 +451,7 @@ fn a_page_is_cut_at_its_edges() {
 fn a_heatmap_cell_is_the_largest_of_what_it_stands_for() {
     let mut debugger = demo();
     execute(&mut debugger, "goto 0.scores").expect("goto");
-    let pooled = |name: &str, heatmap| debugger.tensor(&TensorRequest { heatmap, ..request(&debugger, name) });
+    let pooled = |name: &str, heatmap| debugger.page(&TensorRequest { heatmap, ..request(&debugger, name) });
     let page = pooled("0.q_rope", (4, 10)).expect("a page");
     assert_eq!((page.pooled, page.heatmap.len(), page.heatmap[0].len()), ((4, 4), 4, 8));
     for (row, cells) in page.heatmap.iter().enumerate() {
@@ -468,7 +468,7 @@ fn a_heatmap_cell_is_the_largest_of_what_it_stands_for() {
     }
     // Masked scores lose against any number, and do not stretch the colours.
     for shown in [ENGINE, REFERENCE, Shown::Values(Witness::Candidate)] {
-        let page = debugger.tensor(&TensorRequest { shown, heatmap: (5, 5), ..request(&debugger, "0.scores") });
+        let page = debugger.page(&TensorRequest { shown, heatmap: (5, 5), ..request(&debugger, "0.scores") });
         let page = page.expect("a page");
         assert!(page.heatmap[0][0].is_finite() && page.heatmap[0][1] == f32::NEG_INFINITY, "{:?}", page.heatmap);
         assert!(page.range.0 > -1e4 && page.range.1 < 1e4, "{:?}", page.range);
@@ -531,7 +531,7 @@ fn a_magnified_heatmap_begins_where_the_numbers_begin() {
     execute(&mut debugger, "goto 0.q_rope").expect("goto");
     let of = |rows, columns, magnify| {
         let request = TensorRequest { rows, columns, magnify, ..request(&debugger, "0.q_rope") };
-        debugger.tensor(&request).expect("a page")
+        debugger.page(&request).expect("a page")
     };
     let whole = of((0, 64), (0, 64), 1);
     for (rows, columns, magnify, from, size) in [
@@ -551,13 +551,13 @@ fn what_is_not_there_is_a_sentence() {
     let mut debugger = demo();
     execute(&mut debugger, "goto 2.q_rope").expect("goto");
     let error = |debugger: &Debugger, name: &str, shown| {
-        debugger.tensor(&TensorRequest { shown, ..request(debugger, name) }).expect_err("nothing to show")
+        debugger.page(&TensorRequest { shown, ..request(debugger, name) }).expect_err("nothing to show")
     };
     assert_eq!(error(&debugger, "2.k_rope", ENGINE), "2.k_rope is not computed yet: s steps, g goes there");
     let both = Shown::Difference(Witness::Engine, Witness::Reference);
     assert_eq!(error(&debugger, "norm", both), "norm is not computed yet: s steps, g goes there");
     let beyond = TensorRequest { row: 999, ..TensorRequest::default() };
-    assert_eq!(debugger.tensor(&beyond).expect_err("no such op"), "there is no such op");
+    assert_eq!(debugger.page(&beyond).expect_err("no such op"), "there is no such op");
     // A dump can be looked at before our engine is there.
     assert_eq!(page(&debugger, "norm", REFERENCE).numbers.len(), 15);
 
@@ -596,7 +596,7 @@ fn a_dump_of_some_activations() {
     let missing = page(&debugger, "0.q_proj", ENGINE);
     assert!(missing.comparisons.is_empty());
     assert_eq!(missing.notes, ["the reference does not have 0.q_proj"]);
-    let error = debugger.tensor(&TensorRequest { shown: REFERENCE, ..request(&debugger, "0.q_proj") });
+    let error = debugger.page(&TensorRequest { shown: REFERENCE, ..request(&debugger, "0.q_proj") });
     assert_eq!(error.expect_err("not dumped"), "the reference does not have 0.q_proj");
     assert_eq!(page(&debugger, "1.q_proj", ENGINE).comparisons.len(), 1);
 }
@@ -712,7 +712,7 @@ fn no_request_panics() {
     let outcome = runner.run(&request, |(row, shown, plane, rows, columns, (heatmap, magnify))| {
         let request = TensorRequest { row, shown, plane, rows, columns, heatmap, magnify };
         for debugger in &debuggers {
-            if let Ok(page) = debugger.tensor(&request) {
+            if let Ok(page) = debugger.page(&request) {
                 prop_assert!(page.numbers.len() <= rows.1 && page.heatmap.len() <= heatmap.0);
                 prop_assert!(page.numbers.iter().all(|row| row.len() <= columns.1));
                 prop_assert!(page.heatmap.iter().all(|row| row.len() <= heatmap.1));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::support::{Reference, repository};
-use layerstep::debugger::export::{KINDS, arguments};
+use layerstep::debugger::export::{KINDS, arguments, export};
 use layerstep::debugger::expression::Value;
 use layerstep::debugger::heat::{MASKED, SPECIAL, Scale};
 use layerstep::debugger::{Command, Debugger, Session};
@@ -25,7 +25,7 @@ fn demo() -> Debugger {
     dump.bind(&reference.ids, &reference.steps).expect("its tokens");
     let dumps = Witnesses { reference: Some(Arc::new(dump)), candidate: None };
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    let mut debugger = Debugger::new(Session::new(model, ids, steps, dumps));
+    let mut debugger = Debugger::new(Session::new(model, ids, &steps, dumps));
     let goto = Command::Goto("lm_head".into());
     debugger.execute(&goto, &AtomicBool::new(false), &mut |_| {}).expect("it goes there");
     debugger
@@ -38,7 +38,7 @@ fn values(debugger: &Debugger, text: &str) -> ArrayD<f32> {
 
 /// Exports, and reads the only array of the file.
 fn read(debugger: &Debugger, text: &str, path: &Path) -> (String, ArrayD<f32>) {
-    debugger.export(text, path, None, false).unwrap_or_else(|error| panic!("{error}"));
+    export(&debugger, text, path, false).unwrap_or_else(|error| panic!("{error}"));
     let archive = Archive::open(path).expect("an archive");
     let name = archive.entries()[0].name.clone();
     let values = archive.read(&name).expect("an array").into_f32();
@@ -72,7 +72,7 @@ fn arrays_are_read_back() {
 fn an_exported_activation_can_be_compared() {
     let (debugger, folder) = (demo(), tempfile::tempdir().expect("a folder"));
     let path = folder.path().join("one.safetensors");
-    debugger.export("3.q_rope", &path, None, false).expect("it is written");
+    export(&debugger, "3.q_rope", &path, false).expect("it is written");
     let model = Model::load(&repository("reference/demo/model")).expect("the demo's model");
     Dump::open(&path, &model.graph, &Options::default()).expect("a dump");
 }
@@ -84,7 +84,7 @@ fn csv_has_a_line_for_each_row() {
         [("3.scores[:2]", "head,query,0,1,2,"), ("norm", "token,0,1,2,"), ("norm[0]", "0,1,2,")].iter().enumerate()
     {
         let (path, expected) = (folder.path().join(format!("{index}.CSV")), values(&debugger, text));
-        debugger.export(text, &path, None, false).expect("it is written");
+        export(&debugger, text, &path, false).expect("it is written");
         let written = fs::read_to_string(&path).expect("text");
         let mut lines = written.lines();
         assert!(lines.next().expect("a header").starts_with(header), "{written}");
@@ -110,7 +110,7 @@ fn pictures_show_each_element() {
     for (index, text) in ["3.q_rope[1]", "3.scores[0]", "3.probs[0]", "abs(norm)", "norm - ref:norm"].iter().enumerate()
     {
         let (path, plane) = (folder.path().join(format!("{index}.png")), values(&debugger, text));
-        let sentence = debugger.export(text, &path, None, false).expect("it is written");
+        let sentence = export(&debugger, text, &path, false).expect("it is written");
         assert!(sentence.contains("colours from "), "{sentence}");
         let file = std::io::BufReader::new(fs::File::open(&path).expect("a file"));
         let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
@@ -136,14 +136,14 @@ fn pictures_show_each_element() {
 fn a_wide_plane_is_pooled() {
     let (debugger, folder) = (demo(), tempfile::tempdir().expect("a folder"));
     let path = folder.path().join("logits.svg");
-    let sentence = debugger.export("lm_head", &path, None, false).expect("it is written");
+    let sentence = export(&debugger, "lm_head", &path, false).expect("it is written");
     assert!(sentence.contains("a cell is the largest magnitude of 1 x "), "{sentence}");
     let svg = fs::read_to_string(&path).expect("text");
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains("<title>lm_head</title>"));
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
 
     let path = folder.path().join("scores.svg");
-    debugger.export("3.scores[0] * (3.scores[0] < 99)", &path, None, false).expect("it is written");
+    export(&debugger, "3.scores[0] * (3.scores[0] < 99)", &path, false).expect("it is written");
     let svg = fs::read_to_string(&path).expect("text");
     let color = |[r, g, b]: [u8; 3]| format!("fill=\"#{r:02x}{g:02x}{b:02x}\"");
     assert!(svg.contains("3.scores[0] * (3.scores[0] &lt; 99)"), "{svg}");
@@ -173,13 +173,13 @@ fn what_is_not_written_says_why() {
         ("norm", "no/such/a.png", "DIR/no/such/a.png: cannot write: "),
     ];
     for (text, name, expected) in table {
-        let error = debugger.export(text, &path(name), None, false).expect_err("it is refused");
+        let error = export(&debugger, text, &path(name), false).expect_err("it is refused");
         let error = error.replace(&*folder.path().to_string_lossy(), "DIR");
         assert!(if expected.ends_with(' ') { error.starts_with(expected) } else { error == expected }, "{error}");
     }
     assert_eq!(fs::read(&there).expect("a file"), b"mine");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left there");
-    debugger.export("norm", &there, None, true).expect("it is replaced");
+    export(&debugger, "norm", &there, true).expect("it is replaced");
     assert_eq!(read(&debugger, "norm", &path("again.npy")).1, values(&debugger, "norm"));
     assert_ne!(fs::read(&there).expect("a file"), b"mine");
 }
@@ -189,7 +189,7 @@ fn empty_tensors_are_files_too() {
     let (debugger, folder) = (demo(), tempfile::tempdir().expect("a folder"));
     for kind in KINDS.iter().filter(|kind| !matches!(kind.extension, "png" | "svg")) {
         let path = folder.path().join("empty").with_extension(kind.extension);
-        debugger.export("norm[:0]", &path, None, false).unwrap_or_else(|error| panic!("{}: {error}", kind.extension));
+        export(&debugger, "norm[:0]", &path, false).unwrap_or_else(|error| panic!("{}: {error}", kind.extension));
     }
 }
 

@@ -600,7 +600,7 @@ fn session(model: Arc<Model>, folder: &str, names: [Option<&str>; 2]) -> (Debugg
     let [first, second] = names.map(|name| name.map(open));
     let dumps = Witnesses { reference: first, candidate: second };
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    let session = Session::new(Arc::clone(&model), ids, steps, dumps);
+    let session = Session::new(Arc::clone(&model), ids, &steps, dumps);
     (Debugger::new(session), reference)
 }
 

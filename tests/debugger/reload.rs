@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::{Reference, repository};
 use layerstep::debugger::view::{Status, Stop, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger, Opener, PatchRequest, Session, Unpatch};
+use layerstep::debugger::{Command, Debugger, Opener, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
 use layerstep::formats::{Archive, write_safetensors};
@@ -58,7 +58,7 @@ impl Opener for Files {
         let dumps = Witnesses { reference: Some(Arc::new(reference)), candidate: Some(Arc::new(candidate)) };
         let opener = Some(Box::new(Self { read, ..self.clone() }) as Box<dyn Opener>);
         let notes = vec![format!("{} forwards", steps.len())];
-        Ok(Session { notes, opener, ..Session::new(Arc::clone(&self.model), ids, steps, dumps) })
+        Ok(Session { notes, opener, ..Session::new(Arc::clone(&self.model), ids, &steps, dumps) })
     }
 }
 
@@ -140,7 +140,7 @@ fn a_suspect_that_is_on_stays_on() {
     let numbers = |debugger: &Debugger| {
         let row = debugger.listing().at.expect("an op");
         let request = TensorRequest { row, rows: (0, 4), columns: (0, 8), ..TensorRequest::default() };
-        debugger.tensor(&request).expect("a page").numbers
+        debugger.page(&request).expect("a page").numbers
     };
     for forwards in [3, 2] {
         let (_folder, path, mut debugger) = started("2.q_rope");
@@ -160,20 +160,20 @@ fn a_suspect_that_is_on_stays_on() {
 #[test]
 fn patches_stay_and_take_new_values() {
     let patch = |debugger: &mut Debugger, text: &str| {
-        let request = PatchRequest::parse_patch(text).expect("a request");
-        debugger.apply_patch(&request, &AtomicBool::new(false), &mut |_| {}).expect("a patch");
+        let command = Command::parse(text).expect("a line").expect("a command");
+        debugger.execute(&command, &AtomicBool::new(false), &mut |_| {}).expect("a patch");
     };
     let numbers = |debugger: &Debugger| {
         let row = debugger.listing().at.expect("an op");
         let request = TensorRequest { row, rows: (0, 20), columns: (0, 500), ..TensorRequest::default() };
-        debugger.tensor(&request).expect("a page").numbers
+        debugger.page(&request).expect("a page").numbers
     };
     for (forwards, change) in
         [(3, "model.layers.1.mlp.down_proj"), (3, "model.layers.2"), (2, "model.layers.1.mlp.down_proj")]
     {
         let (_folder, path, mut debugger) = started("3.q_rope");
-        patch(&mut debugger, "0.mlp zero");
-        patch(&mut debugger, "1.mlp step=0 from candidate");
+        patch(&mut debugger, "patch 0.mlp zero");
+        patch(&mut debugger, "patch 1.mlp step=0 from candidate");
         let before = numbers(&debugger);
         write(&path, forwards, twice(change));
         let said = reload(&mut debugger);
@@ -183,17 +183,17 @@ fn patches_stay_and_take_new_values() {
         let (_folder, path, mut fresh) = started("3.q_rope");
         write(&path, forwards, twice(change));
         reload(&mut fresh);
-        patch(&mut fresh, "0.mlp zero");
-        patch(&mut fresh, "1.mlp step=0 from candidate");
+        patch(&mut fresh, "patch 0.mlp zero");
+        patch(&mut fresh, "patch 1.mlp step=0 from candidate");
         assert_eq!(numbers(&debugger), numbers(&fresh), "{change}");
         assert_eq!(numbers(&debugger) != before, change.ends_with("down_proj"), "{change}");
-        debugger.undo_patch(&AtomicBool::new(false), &mut |_| {}).expect("a change");
-        fresh.unpatch(&Unpatch::Number(2), &AtomicBool::new(false), &mut |_| {}).expect("a change");
+        patch(&mut debugger, "undo");
+        patch(&mut fresh, "unpatch 2");
         assert_eq!(numbers(&debugger), numbers(&fresh), "{change}: taken back");
     }
 
     let (_folder, path, mut debugger) = started("3.q_rope");
-    patch(&mut debugger, "1.mlp step=0 from candidate");
+    patch(&mut debugger, "patch 1.mlp step=0 from candidate");
     let before = (numbers(&debugger), debugger.patches());
     write(&path, 3, without("model.layers.1.mlp.down_proj"));
     assert_eq!(

@@ -25,7 +25,7 @@ fn demo() -> Debugger {
         Some(Arc::new(dump))
     };
     let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
-    Debugger::new(Session::new(model, ids, steps, dumps))
+    Debugger::new(Session::new(model, ids, &steps, dumps))
 }
 
 fn execute(debugger: &mut Debugger, command: Command) -> Result<Stop, String> {
@@ -44,7 +44,7 @@ fn diagnosed(debugger: &mut Debugger, command: Command) -> Diagnosis {
 #[track_caller]
 fn error(debugger: &Debugger, name: &str, against: Witness) -> f64 {
     let row = debugger.listing().rows.iter().position(|row| row.short == name).expect("an op");
-    let page = debugger.tensor(&TensorRequest { row, ..TensorRequest::default() }).expect("a page");
+    let page = debugger.page(&TensorRequest { row, ..TensorRequest::default() }).expect("a page");
     let line = page.comparisons.iter().find(|line| line.of == Witness::Engine && line.against == against);
     line.expect("a comparison").error
 }
@@ -65,7 +65,7 @@ fn what_was_diagnosed_makes_the_candidates_tensors() {
     assert!(diagnosis.suspects[0].on);
     assert_eq!(debugger.header().suspect.as_deref(), Some("with rope_interleaved in layer 2"));
     assert!(error(&debugger, "2.q_rope", Witness::Candidate) < 1e-6);
-    let page = debugger.tensor(&TensorRequest { row: diagnosis.row, ..TensorRequest::default() }).expect("a page");
+    let page = debugger.page(&TensorRequest { row: diagnosis.row, ..TensorRequest::default() }).expect("a page");
     assert_eq!((page.comparisons[0].of, page.comparisons[0].against), (Witness::Engine, Witness::Candidate));
     assert_eq!(
         format!("{:?} {:?}", debugger.listing(), debugger.curve()),

@@ -108,7 +108,7 @@ fn experts_are_read_in_every_layout() {
         let planned = dump.planned(0, site).expect("planned");
         assert_eq!(planned.steps().join(", "), steps, "{planned}");
         let read = dump.read(0, site, None).expect("read").expect("there");
-        assert!(bits(&read.values) == bits(x), "{planned}");
+        assert!(bits(&read.part.values) == bits(x), "{planned}");
     }
 }
 
@@ -151,7 +151,7 @@ fn slots_of_ggml_are_sorted_by_expert() {
     let tensors = vec![("ffn_moe_up-0".into(), ranked), ("ffn_moe_topk-0".into(), ids)];
     let (dump, _written) = Tensors { tensors, metadata: original.metadata.clone() }.bound(&graph);
     let read = dump.read(0, site, None).expect("read").expect("there");
-    assert!(bits(&read.values) == bits(x), "{}", dump.plan());
+    assert!(bits(&read.part.values) == bits(x), "{}", dump.plan());
 }
 
 #[test]

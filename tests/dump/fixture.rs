@@ -9,7 +9,7 @@ use layerstep::engine::{Graph, Role, Site};
 use layerstep::formats::{Archive, write_safetensors};
 use layerstep::model::lower::lower;
 use layerstep::model::{Model, Spec};
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayBase, ArrayD, Data, IxDyn};
 
 /// A dump in memory: tensors by name, metadata by key.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +123,7 @@ pub(crate) fn parsed(name: &str, graph: &Graph) -> (usize, Site) {
     (forward, graph.parse(base).unwrap_or_else(|| panic!("{name} is canonical")))
 }
 
-pub(crate) fn bits(values: &ArrayD<f32>) -> (Vec<usize>, Vec<u32>) {
+pub(crate) fn bits<S: Data<Elem = f32>>(values: &ArrayBase<S, IxDyn>) -> (Vec<usize>, Vec<u32>) {
     (values.shape().to_vec(), values.iter().map(|v| v.to_bits()).collect())
 }
 
@@ -136,8 +136,8 @@ pub(crate) fn check(original: &Tensors, rewritten: &Tensors, graph: &Arc<Graph>,
             continue;
         }
         let read = dump.read(forward, site, None).expect(name).unwrap_or_else(|| panic!("{name} was recognised"));
-        assert!(bits(&read.values) == bits(values), "{name}\n{}", dump.plan());
-        assert_eq!(read.rows, (0..original.steps()[forward]).collect::<Vec<_>>(), "{name}");
+        assert!(bits(&read.part.values) == bits(values), "{name}\n{}", dump.plan());
+        assert_eq!(read.part.rows, (0..original.steps()[forward]).collect::<Vec<_>>(), "{name}");
         assert!(read.notes.is_empty(), "{name}: {:?}", read.notes);
     }
     dump

@@ -29,7 +29,7 @@ fn ggml_scores_get_their_scale_and_mask() {
         let site = at(&graph, layer, A::Scores);
         let read = dump.read(0, site, None).expect("read").expect("kq is known");
         let exact = original.get(graph.name(site)).mapv(|v| if v < -1e30 { f32::NEG_INFINITY } else { v });
-        assert!(bits(&read.values) == bits(&exact), "layer {layer}");
+        assert!(bits(&read.part.values) == bits(&exact), "layer {layer}");
     }
 }
 

@@ -18,7 +18,7 @@ fn check(graph: &Arc<Graph>, original: &Tensors, site: Site, values: ArrayD<f32>
     let exact = original.get(graph.name(site));
     let ours = planned.is_ambiguous().then(|| exact.view());
     let read = dump.read(0, site, ours).expect("read").expect("there");
-    assert!(bits(&read.values) == bits(exact), "{planned}");
+    assert!(bits(&read.part.values) == bits(exact), "{planned}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn heads_are_read_in_every_layout() {
                 };
                 let (dump, _written) = one.bound(&graph);
                 let read = dump.read(0, site, Some(table.view())).expect("read").expect("there");
-                assert!(bits(&read.values) == bits(table), "{}", dump.plan());
+                assert!(bits(&read.part.values) == bits(table), "{}", dump.plan());
             }
         }
     }
@@ -146,9 +146,9 @@ fn values_decide_between_readings_once_for_the_whole_dump() {
     assert_eq!(dump.notes(), ["q_rope: transposed from [token, head, head_dim], as its values say"]);
     for layer in [0, 1, 2] {
         let read = dump.read(0, site(layer), None).expect("read").expect("there");
-        let wrong = numbers(read.values.shape(), 77);
+        let wrong = numbers(read.part.values.shape(), 77);
         let exact = if layer == 1 { &wrong } else { original.get(graph.name(site(layer))) };
-        assert!(bits(&read.values) == bits(exact), "layer {layer}");
+        assert!(bits(&read.part.values) == bits(exact), "layer {layer}");
     }
 }
 
@@ -163,7 +163,7 @@ fn a_wrong_tensor_is_left_in_the_table_layout() {
         Tensors { tensors: vec![(graph.name(site).to_string(), wrong.clone())], metadata: original.metadata.clone() };
     let (dump, _written) = one.bound(&graph);
     let read = dump.read(0, site, Some(original.get(graph.name(site)).view())).expect("read").expect("there");
-    assert!(bits(&read.values) == bits(&wrong));
+    assert!(bits(&read.part.values) == bits(&wrong));
     assert_eq!(read.notes.len(), 1, "{:?}", read.notes);
 }
 
@@ -192,7 +192,7 @@ fn one_sequence_of_a_batch_is_taken() {
         assert!(planned.to_string().contains("sequence 1 of a batch of 2"), "{planned}");
         let exact = original.get(graph.name(planned.site));
         let read = dump.read(0, planned.site, Some(exact.view())).expect("read").expect("there");
-        assert!(bits(&read.values) == bits(exact), "{planned}");
+        assert!(bits(&read.part.values) == bits(exact), "{planned}");
     }
 }
 
@@ -219,7 +219,7 @@ fn files_without_shape_are_shaped_by_the_model() {
         let site = graph.parse(canonical).expect("canonical");
         let exact = original.get(graph.name(site));
         let read = dump.read(0, site, Some(exact.view())).expect("read").expect("there");
-        assert!(bits(&read.values) == bits(exact), "{canonical}");
+        assert!(bits(&read.part.values) == bits(exact), "{canonical}");
     }
     let error = dump.bind(&original.ids()[..12], &[12]).expect_err("624 values are 13 rows").to_string();
     assert!(error.contains("after_embeddings.bin: tensor \"after_embeddings\" has shape [624]"), "{error}");

@@ -62,7 +62,7 @@ fn a_map_renames_reshapes_transposes_and_sums() {
             );
         }
         let read = dump.read(forward, site, None).expect(name).expect(name);
-        assert!(bits(&read.values) == bits(values), "{name}");
+        assert!(bits(&read.part.values) == bits(values), "{name}");
     }
 }
 
@@ -77,7 +77,7 @@ fn a_map_goes_before_the_aliases() {
     let mut dump = Dump::open(&written.path, &graph, &options("real = \"lm_head\"")).expect("a dump");
     dump.bind(&original.ids(), &original.steps()).expect("bound");
     let read = dump.read(0, at(&graph, 0, A::LmHead), None).expect("read").expect("there");
-    assert!(bits(&read.values) == bits(original.get("lm_head")));
+    assert!(bits(&read.part.values) == bits(original.get("lm_head")));
     assert_eq!(dump.unused()[0].to_string(), "lm_head [13, 192]: real is taken for lm_head");
 }
 

@@ -92,7 +92,7 @@ fn the_stream_entering_a_layer_is_the_block_before_it() {
             [(at(&graph, 0, A::EmbedTokens), "model.embed_tokens"), (at(&graph, 1, A::Block), "model.layers.1")]
         {
             let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{entering}: {name}"));
-            assert!(bits(&read.values) == bits(original.get(name)), "{entering}: {name}");
+            assert!(bits(&read.part.values) == bits(original.get(name)), "{entering}: {name}");
         }
     }
 }
@@ -118,7 +118,7 @@ fn what_a_module_was_given_is_its_input() {
     for (activation, input) in inputs {
         let site = at(&graph, 1, activation);
         let read = dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{input}"));
-        assert!(bits(&read.values) == bits(original.get(graph.name(site))), "{input}");
+        assert!(bits(&read.part.values) == bits(original.get(graph.name(site))), "{input}");
     }
 }
 
@@ -137,7 +137,7 @@ fn hidden_states_are_blocks_and_the_last_is_normed() {
         for site in sites {
             let read =
                 dump.read(0, site, None).expect("read").unwrap_or_else(|| panic!("{pattern}: {}", graph.name(site)));
-            assert!(bits(&read.values) == bits(original.get(graph.name(site))), "{pattern}: {}", graph.name(site));
+            assert!(bits(&read.part.values) == bits(original.get(graph.name(site))), "{pattern}: {}", graph.name(site));
         }
         let (norm, last) = (at(&graph, 0, A::FinalNorm), at(&graph, 2, A::Block));
         assert!(dump.planned(0, norm).is_some_and(|planned| planned.by_convention), "{pattern}");

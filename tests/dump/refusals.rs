@@ -114,8 +114,8 @@ proptest! {
             let ours: ArrayD<f32> = numbers(&shape(planned.forward, planned.site), 9);
             for ours in [None, Some(ours.view())] {
                 if let Ok(Some(read)) = dump.read(planned.forward, planned.site, ours) {
-                    prop_assert!(read.values.ndim() == graph[planned.site].axes.len());
-                    prop_assert!(read.rows.windows(2).all(|pair| pair[0] < pair[1]));
+                    prop_assert!(read.part.values.ndim() == graph[planned.site].axes.len());
+                    prop_assert!(read.part.rows.windows(2).all(|pair| pair[0] < pair[1]));
                 }
             }
         }

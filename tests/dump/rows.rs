@@ -23,8 +23,8 @@ fn the_values_tell_which_rows_are_present() {
             for planned in dump.all_planned() {
                 let exact = original.get(graph.name(planned.site));
                 let read = dump.read(0, planned.site, Some(exact.view())).expect("read").expect("there");
-                assert_eq!(read.rows, rows, "{planned}");
-                assert!(bits(&read.values) == bits(part.get(&planned.name)), "{planned}");
+                assert_eq!(read.part.rows, rows, "{planned}");
+                assert!(bits(&read.part.values) == bits(part.get(&planned.name)), "{planned}");
             }
         }
     }
@@ -42,11 +42,11 @@ fn rows_found_in_one_tensor_hold_for_the_others() {
     let (dump, _written) = first.bound(&graph);
     let logits = at(&graph, 0, A::LmHead);
     let blind = dump.read(0, logits, None).expect("read").expect("there");
-    assert_eq!((blind.rows, blind.notes.len()), (vec![12], 1), "the last row, and a note");
+    assert_eq!((blind.part.rows, blind.notes.len()), (vec![12], 1), "the last row, and a note");
     dump.settle(|forward, site| original.of(&graph, forward, site).cloned()).expect("settled");
     assert_eq!(dump.notes(), ["1 of 13 rows are present: [0]"]);
     for ours in [None, Some(original.get("lm_head").view())] {
-        assert_eq!(dump.read(0, logits, ours).expect("read").map(|read| read.rows), Some(vec![0]));
+        assert_eq!(dump.read(0, logits, ours).expect("read").map(|read| read.part.rows), Some(vec![0]));
     }
 }
 
@@ -63,7 +63,7 @@ fn rows_that_could_be_either_are_not_guessed() {
     let read = dump.read(0, embed, Some(original.get("model.embed_tokens").view())).expect("read").expect("there");
     assert_eq!(read.notes, ["which 1 of 13 rows it holds is not certain"]);
     dump.settle(|forward, site| original.of(&graph, forward, site).cloned()).expect("settled");
-    assert_eq!(dump.read(0, embed, None).expect("read").map(|read| read.rows), Some(vec![1]));
+    assert_eq!(dump.read(0, embed, None).expect("read").map(|read| read.part.rows), Some(vec![1]));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_last_row_alone_is_known() {
     let (dump, _written) = last.bound(&graph);
     for site in [at(&graph, 0, A::LmHead), at(&graph, 2, A::Block)] {
         let read = dump.read(0, site, Some(original.get(graph.name(site)).view())).expect("read").expect("there");
-        assert_eq!((read.rows, read.notes), (vec![12], vec![]), "{}", graph.name(site));
+        assert_eq!((read.part.rows, read.notes), (vec![12], vec![]), "{}", graph.name(site));
     }
 }
 
@@ -111,8 +111,8 @@ fn joined_forwards_are_taken_apart() {
         for (name, values) in &original.tensors {
             let (forward, site) = parsed(name, &graph);
             let read = dump.read(forward, site, Some(values.view())).expect("read").expect(name);
-            assert!(bits(&read.values) == bits(values), "{name}");
-            assert_eq!(read.rows, (0..steps[forward]).collect::<Vec<_>>(), "{name}");
+            assert!(bits(&read.part.values) == bits(values), "{name}");
+            assert_eq!(read.part.rows, (0..steps[forward]).collect::<Vec<_>>(), "{name}");
         }
         let planned = dump.planned(1, at(&graph, 0, A::LmHead)).expect("split");
         assert_eq!(planned.steps(), ["rows 13..14 of the 17 of all forwards"]);
@@ -146,8 +146,8 @@ fn a_whole_cache_is_cut_to_the_new_keys() {
     for (name, values) in &original.tensors {
         let (forward, site) = parsed(name, &graph);
         let read = dump.read(forward, site, Some(values.view())).expect("read").expect(name);
-        assert!(bits(&read.values) == bits(values), "{name}");
-        assert_eq!(read.rows.len(), steps[forward], "{name}");
+        assert!(bits(&read.part.values) == bits(values), "{name}");
+        assert_eq!(read.part.rows.len(), steps[forward], "{name}");
     }
 }
 
@@ -158,8 +158,8 @@ fn a_window_of_keys_is_aligned_to_the_right() {
     let (dump, _written) = original.bound(&graph);
     for forward in 1..original.steps().len() {
         let read = dump.read(forward, at(&graph, 0, A::Probs), None).expect("read").expect("there");
-        let keys = read.values.shape()[2];
-        assert_eq!(read.first_key + keys, 13 + forward, "forward {forward}: {:?}", read.values.shape());
+        let keys = read.part.values.shape()[2];
+        assert_eq!(read.part.first_key + keys, 13 + forward, "forward {forward}: {:?}", read.part.values.shape());
     }
 }
 
@@ -173,5 +173,8 @@ fn without_values_the_last_rows_are_taken() {
     };
     let (dump, _written) = one.bound(&graph);
     let read = dump.read(0, at(&graph, 1, A::Block), None).expect("read").expect("there");
-    assert_eq!((read.rows, read.notes), (vec![11, 12], vec!["which 2 of 13 rows it holds is not certain".to_string()]));
+    assert_eq!(
+        (read.part.rows, read.notes),
+        (vec![11, 12], vec!["which 2 of 13 rows it holds is not certain".to_string()])
+    );
 }

@@ -104,7 +104,7 @@ fn every_node_is_drawn_by_every_pane_that_can() {
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let dumps = Witnesses { reference: Some(dump(name, &model.graph)), candidate: None };
-        let session = Session::new(Arc::clone(&model), reference.ids.clone(), reference.steps.clone(), dumps);
+        let session = Session::new(Arc::clone(&model), reference.ids.clone(), &reference.steps, dumps);
         let mut debugger = Debugger::new(session);
         let go = |debugger: &mut Debugger, command: Command| {
             debugger.execute(&command, &AtomicBool::new(false), &mut |_| ()).expect("it goes on");

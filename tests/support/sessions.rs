@@ -56,7 +56,7 @@ pub fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump>
 /// A debugger of what `reference` was fed, without texts of tokens.
 pub fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
     let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    Debugger::new(Session::new(model, ids, steps, dumps))
+    Debugger::new(Session::new(model, ids, &steps, dumps))
 }
 
 /// The demo with three witnesses: 15 tokens and two decode steps, 4 layers, and a candidate that is wrong from `2.q_rope`.

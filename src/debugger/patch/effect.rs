@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::counted;
 use crate::debugger::state::Debugger;
-use crate::debugger::view::{Chance, Effect, PatchOutcome, Stop};
-use crate::engine::{LogitRows, Role, Run};
+use crate::debugger::view::{Chance, Effect, PatchLine, Token};
+use crate::engine::{LogitRows, Role, Run, Sequence};
 
 /// Tokens named of each distribution, and those said in a line.
 const TOP: usize = 5;
@@ -19,118 +19,94 @@ pub(in crate::debugger) struct Unpatched {
     logits: Vec<Vec<f32>>,
 }
 
-impl Debugger {
-    /// What the patches do to the logits of the current forward's last token; `None` when interrupted. Our run and one
-    /// without patches are taken to the end of the forward; the debugger stays where it stands.
-    ///
-    /// # Errors
-    /// One sentence.
-    pub fn effect(&mut self, interrupt: &AtomicBool) -> Result<Option<Effect>, String> {
-        let forward = self.run.forward();
-        let Some(before) = self.unpatched_logits(forward, interrupt) else { return Ok(None) };
-        let mut run = self.run.clone();
-        if let Some(head) = run.graph().whole(Role::LmHead).filter(|head| head.index() < run.counter()) {
-            // Logits of one row, whether they are computed already or not: then equal inputs give equal bits.
-            run.rewind(head.index());
-        }
-        let Some(after) = last_logits(&mut run, interrupt) else { return Ok(None) };
-        let (p, q) = (log_softmax(&before), log_softmax(&after));
-        let order = ranked(&before);
-        let first = *order.first().ok_or("the model has no tokens")?;
-        let patched = ranked(&after);
-        let top = |order: &[usize], chances: &[f64]| {
-            order.iter().take(TOP).map(|id| self.chance(*id, chances[*id].exp())).collect()
-        };
-        Ok(Some(Effect {
-            forward,
-            before: top(&order, &p),
-            after: top(&patched, &q),
-            kl: divergence(&p, &q),
-            rank: patched.iter().position(|id| *id == first).map_or(patched.len(), |place| place + 1),
-            probability: q[first].exp(),
-        }))
-    }
-
-    /// What is said after the patches have changed.
-    pub(in crate::debugger) fn patched(
-        &mut self,
-        outcome: PatchOutcome,
-        interrupt: &AtomicBool,
-    ) -> Result<Stop, String> {
-        let PatchOutcome::Changed { sentence, notes, .. } = outcome else { return Ok(Stop::Interrupted) };
-        let mut lines = vec![sentence];
-        lines.extend(notes.into_iter().map(|note| format!("note: {note}")));
-        lines.extend(self.effect_line(interrupt)?);
-        Ok(Stop::Patched(lines))
-    }
-
-    /// The lines of `info patches`.
-    pub(in crate::debugger) fn info_patches(&mut self, interrupt: &AtomicBool) -> Result<Vec<String>, String> {
-        let mut lines: Vec<String> = self
-            .patches()
-            .into_iter()
-            .map(|patch| {
-                let ahead = if patch.applies { "" } else { "  not computed yet" };
-                format!("{:>3}  {}  {}{ahead}", patch.number, patch.text, counted(patch.activations, "activation"))
-            })
-            .collect();
-        if lines.is_empty() {
-            return Ok(vec!["no patches".into()]);
-        }
-        lines.extend(self.effect_line(interrupt)?);
-        Ok(lines)
-    }
-
-    /// `logits: "Paris" 61.2 %, ... became ...; KL 0.53 nat`; nothing without patches.
-    fn effect_line(&mut self, interrupt: &AtomicBool) -> Result<Option<String>, String> {
-        if self.patches().is_empty() {
-            return Ok(None);
-        }
-        let Some(effect) = self.effect(interrupt)? else { return Ok(None) };
-        let said = |chances: &[Chance]| {
-            let one = |chance: &Chance| format!("{} {:.1} %", self.token_text(chance.id), chance.probability * 100.0);
-            chances.iter().take(SAID).map(one).collect::<Vec<_>>().join(", ")
-        };
-        let rank = match (effect.rank, effect.before.first()) {
-            (1, _) | (_, None) => String::new(),
-            (rank, Some(first)) => {
-                let name = self.token_text(first.id);
-                format!("; {name} is now number {rank} with {:.1} %", effect.probability * 100.0)
+impl Unpatched {
+    /// The last logits of a forward; `None` when interrupted.
+    fn logits(&mut self, fed: &Sequence, forward: usize, interrupt: &AtomicBool) -> Option<Vec<f32>> {
+        while self.logits.len() <= forward {
+            let next = self.logits.len();
+            if self.run.forward() < next {
+                self.run.begin_forward(fed.span(next).ids);
             }
-        };
-        Ok(Some(format!(
-            "last token: {} became {}; KL {:.3} nats{rank}",
-            said(&effect.before),
-            said(&effect.after),
-            effect.kl
-        )))
-    }
-
-    fn chance(&self, id: usize, probability: f64) -> Chance {
-        let id = id as u32;
-        let text = self.piece(id);
-        Chance { id, text: text.unwrap_or_default(), probability }
-    }
-
-    /// The last logits of a forward without patches; `None` when interrupted.
-    fn unpatched_logits(&mut self, forward: usize, interrupt: &AtomicBool) -> Option<Vec<f32>> {
-        let session = &self.session;
-        let unpatched = self.unpatched.get_or_insert_with(|| {
-            let mut run = Run::new(Arc::clone(&session.model), &session.ids[..session.steps[0]], LogitRows::Last);
-            run.alter(self.switched.as_ref().map(|switched| switched.alterations.clone()).unwrap_or_default());
-            Unpatched { run, logits: Vec::new() }
-        });
-        while unpatched.logits.len() <= forward {
-            let next = unpatched.logits.len();
-            if unpatched.run.forward() < next {
-                let first = session.steps[..next].iter().sum::<usize>();
-                unpatched.run.begin_forward(&session.ids[first..first + session.steps[next]]);
-            }
-            let logits = last_logits(&mut unpatched.run, interrupt)?;
-            unpatched.logits.push(logits);
+            self.logits.push(last_logits(&mut self.run, interrupt)?);
         }
-        Some(unpatched.logits[forward].clone())
+        Some(self.logits[forward].clone())
     }
+}
+
+/// What the patches do to the logits of the current forward's last token: see [`Debugger::effect`].
+pub(in crate::debugger) fn effect(debugger: &mut Debugger, interrupt: &AtomicBool) -> Result<Option<Effect>, String> {
+    let Debugger { pass, patches, suspected, .. } = debugger;
+    let forward = pass.run.forward();
+    let unpatched = patches.unpatched.get_or_insert_with(|| {
+        let mut run = Run::new(Arc::clone(pass.run.model()), pass.fed.span(0).ids, LogitRows::Last);
+        run.alter(suspected.alterations());
+        Unpatched { run, logits: Vec::new() }
+    });
+    let Some(before) = unpatched.logits(&pass.fed, forward, interrupt) else { return Ok(None) };
+    let mut run = pass.run.clone();
+    if let Some(head) = run.graph().whole(Role::LmHead).filter(|head| head.index() < run.counter()) {
+        // Logits of one row, whether they are computed already or not: then equal inputs give equal bits.
+        run.rewind(head.index());
+    }
+    let Some(after) = last_logits(&mut run, interrupt) else { return Ok(None) };
+    let (p, q) = (log_softmax(&before), log_softmax(&after));
+    let order = ranked(&before);
+    let first = *order.first().ok_or("the model has no tokens")?;
+    let patched = ranked(&after);
+    let top = |order: &[usize], chances: &[f64]| {
+        let chance = |id: &usize| {
+            let Token { id: token, text } = debugger.token(*id as u32);
+            Chance { id: token, text, probability: chances[*id].exp() }
+        };
+        order.iter().take(TOP).map(chance).collect()
+    };
+    Ok(Some(Effect {
+        forward,
+        before: top(&order, &p),
+        after: top(&patched, &q),
+        kl: divergence(&p, &q),
+        rank: patched.iter().position(|id| *id == first).map_or(patched.len(), |place| place + 1),
+        probability: q[first].exp(),
+    }))
+}
+
+/// The lines of `info patches`.
+pub(in crate::debugger) fn info(debugger: &mut Debugger, interrupt: &AtomicBool) -> Result<Vec<String>, String> {
+    let line = |patch: PatchLine| {
+        let ahead = if patch.applies { "" } else { "  not computed yet" };
+        format!("{:>3}  {}  {}{ahead}", patch.number, patch.text, counted(patch.activations, "activation"))
+    };
+    let mut lines: Vec<String> = debugger.patches().into_iter().map(line).collect();
+    if lines.is_empty() {
+        return Ok(vec!["no patches".into()]);
+    }
+    lines.extend(effect_line(debugger, interrupt)?);
+    Ok(lines)
+}
+
+/// `logits: "Paris" 61.2 %, ... became ...; KL 0.53 nat`; nothing without patches.
+pub(super) fn effect_line(debugger: &mut Debugger, interrupt: &AtomicBool) -> Result<Option<String>, String> {
+    if debugger.patches().is_empty() {
+        return Ok(None);
+    }
+    let Some(effect) = effect(debugger, interrupt)? else { return Ok(None) };
+    let said = |chances: &[Chance]| {
+        let one = |chance: &Chance| format!("{} {:.1} %", debugger.token_text(chance.id), chance.probability * 100.0);
+        chances.iter().take(SAID).map(one).collect::<Vec<_>>().join(", ")
+    };
+    let rank = match (effect.rank, effect.before.first()) {
+        (1, _) | (_, None) => String::new(),
+        (rank, Some(first)) => {
+            let name = debugger.token_text(first.id);
+            format!("; {name} is now number {rank} with {:.1} %", effect.probability * 100.0)
+        }
+    };
+    Ok(Some(format!(
+        "last token: {} became {}; KL {:.3} nats{rank}",
+        said(&effect.before),
+        said(&effect.after),
+        effect.kl
+    )))
 }
 
 /// Takes the run to the end of its forward; `None` when interrupted.

@@ -3,10 +3,10 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use super::request::{Amount, Change, PatchRequest, Place, Source};
-use crate::debugger::state::{Debugger, dump_of};
+use crate::debugger::state::Debugger;
 use crate::debugger::view::Witness;
 use crate::engine::{self, Feed, Graph, Patch, Role, Site, Tokens};
 use crate::formats::Archive;
@@ -14,191 +14,181 @@ use crate::formats::Archive;
 /// What is changed, and what the user should know about it.
 type Resolved = (Vec<Patch>, Vec<String>);
 
-impl Debugger {
-    /// What a request changes: at least one element.
-    pub(super) fn resolve(&self, request: &PatchRequest) -> Result<Resolved, String> {
-        match request {
-            PatchRequest::Patch { activation, place, change } => {
-                self.resolve_at(self.sites(activation)?, place, change)
+/// What a request changes: at least one element.
+pub(super) fn resolve(debugger: &Debugger, request: &PatchRequest) -> Result<Resolved, String> {
+    match request {
+        PatchRequest::Patch { activation, place, change } => {
+            resolve_at(debugger, debugger.sites(activation)?, place, change)
+        }
+        PatchRequest::Ablate { activations, place } => {
+            let sites = activations.iter().map(|name| debugger.sites(name)).collect::<Result<Vec<_>, _>>()?.concat();
+            resolve_at(debugger, sites, place, &Change::Zero)
+        }
+        PatchRequest::AblateHeads { heads, place } => {
+            let mut patches = Vec::new();
+            for (layer, heads) in heads {
+                let sites = debugger.sites(&format!("{layer}.{}", Role::Context.short()))?;
+                let mut place = place.clone();
+                place.part.heads = Some(heads.clone());
+                patches.extend(resolve_at(debugger, sites, &place, &Change::Zero)?.0);
             }
-            PatchRequest::Ablate { activations, place } => {
-                let sites = activations.iter().map(|name| self.sites(name)).collect::<Result<Vec<_>, _>>()?.concat();
-                self.resolve_at(sites, place, &Change::Zero)
+            Ok((patches, Vec::new()))
+        }
+        PatchRequest::Heal { activation, place } => {
+            let dumps = &debugger.session.dumps;
+            if dumps.reference.is_none() && dumps.candidate.is_some() {
+                return Err(format!(
+                    "there is no reference to heal from, only a candidate: patch {activation}{place} from candidate \
+                     takes its values"
+                ));
             }
-            PatchRequest::AblateHeads { heads, place } => {
-                let mut patches = Vec::new();
-                for (layer, heads) in heads {
-                    let sites = self.sites(&format!("{layer}.{}", Role::Context.short()))?;
-                    let mut place = place.clone();
-                    place.part.heads = Some(heads.clone());
-                    patches.extend(self.resolve_at(sites, &place, &Change::Zero)?.0);
-                }
-                Ok((patches, Vec::new()))
-            }
-            PatchRequest::Heal { activation, place } => {
-                let dumps = &self.session.dumps;
-                if dumps.reference.is_none() && dumps.candidate.is_some() {
-                    return Err(format!(
-                        "there is no reference to heal from, only a candidate: patch {activation}{place} from candidate \
-                         takes its values"
-                    ));
-                }
-                self.resolve_at(self.sites(activation)?, place, &Change::From(Source::Reference))
-            }
+            resolve_at(debugger, debugger.sites(activation)?, place, &Change::From(Source::Reference))
         }
     }
+}
 
-    fn resolve_at(&self, sites: Vec<Site>, place: &Place, change: &Change) -> Result<Resolved, String> {
-        self.check_place(place)?;
-        let mut file = match change {
-            Change::From(Source::File(path)) => Some(File::open(path)?),
-            _ => None,
+fn resolve_at(debugger: &Debugger, sites: Vec<Site>, place: &Place, change: &Change) -> Result<Resolved, String> {
+    check_place(debugger, place)?;
+    let mut file = match change {
+        Change::From(Source::File(path)) => Some(File::open(path)?),
+        _ => None,
+    };
+    let (mut patches, mut notes) = (Vec::new(), Vec::new());
+    for site in sites {
+        place.part.check(site, debugger.graph())?;
+        let part = place.part.clone();
+        let patch = Patch { site, forward: place.step, part, change: plain(change) };
+        let feeds: Vec<Feed> = debugger.pass.fed.feeds().filter(|feed| debugger.pass.touches(&patch, *feed)).collect();
+        if feeds.is_empty() {
+            return Err(nothing(debugger, &patch, place));
+        }
+        let Change::From(source) = change else {
+            patches.push(patch);
+            continue;
         };
-        let (mut patches, mut notes) = (Vec::new(), Vec::new());
-        for site in sites {
-            place.part.check(site, self.run.graph())?;
-            let part = place.part.clone();
-            let patch = Patch { site, forward: place.step, part, change: plain(change) };
-            let feeds: Vec<Feed> = self.feeds().filter(|feed| self.touches(&patch, *feed)).collect();
-            if feeds.is_empty() {
-                return Err(self.nothing(&patch, place));
-            }
-            let Change::From(source) = change else {
-                patches.push(patch);
-                continue;
+        let before = patches.len();
+        for feed in feeds {
+            let values = match (source, &mut file) {
+                (Source::File(_), Some(file)) => file_values(debugger, file, &patch, feed)?,
+                (Source::Candidate, _) => Some(dump_values(debugger, Witness::Candidate, &patch, feed, &mut notes)?),
+                _ => Some(dump_values(debugger, Witness::Reference, &patch, feed, &mut notes)?),
             };
-            let before = patches.len();
-            for feed in feeds {
-                let values = match (source, &mut file) {
-                    (Source::File(_), Some(file)) => self.file_values(file, &patch, feed)?,
-                    (Source::Candidate, _) => Some(self.dump_values(Witness::Candidate, &patch, feed, &mut notes)?),
-                    _ => Some(self.dump_values(Witness::Reference, &patch, feed, &mut notes)?),
-                };
-                patches.extend(values.map(|values| {
-                    let change = engine::Change::Put(values.into_shared());
-                    Patch { forward: Some(feed.forward), change, ..patch.clone() }
-                }));
-            }
-            if let (Some(file), true) = (&file, patches.len() == before) {
-                let (path, name) = (&file.path, self.run.graph().name(site));
-                return Err(format!("{path} has no {name}: layerstep inspect {path} lists what it has"));
-            }
+            patches.extend(values.map(|values| {
+                let change = engine::Change::Put(values.into_shared());
+                Patch { forward: Some(feed.forward), change, ..patch.clone() }
+            }));
         }
-        Ok((patches, notes))
-    }
-
-    /// Steps, tokens and keys must be of the session.
-    fn check_place(&self, place: &Place) -> Result<(), String> {
-        let (forwards, tokens) = (self.session.steps.len(), self.session.ids.len());
-        let within = |range: &RangeInclusive<usize>, word: &str| {
-            let last = tokens - 1;
-            if *range.end() > last {
-                Err(format!("there is no {word} {}: they are 0 to {last}", range.end()))
-            } else {
-                Ok(())
-            }
-        };
-        if let Tokens::At(positions) = &place.part.tokens {
-            within(positions, "token")?;
-        }
-        if let Some(keys) = &place.part.keys {
-            within(keys, "key")?;
-        }
-        match place.step {
-            Some(step) if step >= forwards => Err(format!("there is no step {step}: they are 0 to {}", forwards - 1)),
-            _ => Ok(()),
+        if let (Some(file), true) = (&file, patches.len() == before) {
+            let (path, name) = (&file.path, debugger.graph().name(site));
+            return Err(format!("{path} has no {name}: layerstep inspect {path} lists what it has"));
         }
     }
+    Ok((patches, notes))
+}
 
-    /// Why a patch of indices that exist changes nothing.
-    fn nothing(&self, patch: &Patch, place: &Place) -> String {
-        let graph = self.run.graph();
-        let name = graph.short(patch.site);
-        match place.step.and_then(|step| self.feeds().nth(step)) {
-            Some(feed) if patch.picked(graph, feed).rows().is_empty() => {
-                let last = feed.first + feed.tokens - 1;
-                format!("step {} feeds tokens {} to {last}: none of them is meant", feed.forward, feed.first)
-            }
-            _ => format!("the mask hides all of {name}{place}"),
-        }
-    }
-
-    /// What a dump has of an activation in one forward: every element that is to be put in place.
-    fn dump_values(
-        &self,
-        witness: Witness,
-        patch: &Patch,
-        feed: Feed,
-        notes: &mut Vec<String>,
-    ) -> Result<ArrayD<f32>, String> {
-        let (site, role, graph) = (patch.site, witness.name(), self.run.graph());
-        let (node, name) = (&graph[site], graph.short(site));
-        let at = if feed.forward == 0 { String::new() } else { format!(" in step {}", feed.forward) };
-        let Some(dump) = dump_of(&self.session.dumps, witness) else {
-            return Err(format!("there is no {role}: give its dump as --{role}"));
-        };
-        let aligned = dump
-            .read(feed.forward, site, self.clean_value(site, feed))
-            .map_err(|error| self.unreadable(&error))?
-            .ok_or_else(|| format!("the {role} does not have {name}{at}"))?;
-        for note in aligned.notes {
-            notes.push(format!("{role}: {name}{at}: {note}"));
-        }
-        let picked = patch.picked(graph, feed);
-        let lacking: Vec<usize> = picked.rows().iter().copied().filter(|row| !aligned.rows.contains(row)).collect();
-        if let (Some(row), count) = (lacking.first(), lacking.len()) {
-            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-            return Err(format!("the {role} does not have token {}{more} of {name}{at}", feed.first + row));
-        }
-        let shape = node.shape(feed.tokens, feed.first + feed.tokens);
-        let (last, row_axis) = (shape.len() - 1, node.row_axis());
-        let stored = aligned.values.shape()[last];
-        let columns = aligned.first_key..aligned.first_key + stored;
-        for row in picked.rows() {
-            if let Some(key) = picked.columns(*row).into_iter().find(|column| !columns.contains(column)) {
-                return Err(format!("the {role} does not have key {key} of {name}{at}, token {}", feed.first + row));
-            }
-        }
-        let mut whole = ArrayD::zeros(IxDyn(&shape));
-        for (mut index, value) in aligned.values.indexed_iter() {
-            index[row_axis] = aligned.rows[index[row_axis]];
-            index[last] += aligned.first_key;
-            whole[index] = *value;
-        }
-        Ok(whole)
-    }
-
-    /// Our own values of a forward, to find a dump's rows by; `None` where they are not there, or patched.
-    fn clean_value(&self, site: Site, feed: Feed) -> Option<ndarray::ArrayViewD<'_, f32>> {
-        let record = self.trace.current().get(site.index()).filter(|_| feed.forward == self.run.forward())?;
-        let patched = self.run.patches().iter().any(|patch| patch.site == site);
-        record.value.as_ref().filter(|_| !patched).map(|value| value.view())
-    }
-
-    /// What a file has for one forward of an activation; `None` where another forward or activation must be meant.
-    fn file_values(&self, file: &mut File, patch: &Patch, feed: Feed) -> Result<Option<ArrayD<f32>>, String> {
-        let graph = self.run.graph();
-        let Some(values) = file.read(graph, patch.site, feed)? else { return Ok(None) };
-        let whole = graph[patch.site].shape(feed.tokens, feed.first + feed.tokens);
-        let picked = patch.picked(graph, feed);
-        // Axes of one element come and go when arrays are saved.
-        let squeezed = |shape: &[usize]| shape.iter().copied().filter(|length| *length != 1).collect::<Vec<_>>();
-        let found = values.shape().to_vec();
-        let shaped = |values: ArrayD<f32>, shape: &[usize]| values.into_shape_with_order(IxDyn(shape)).ok();
-        let values = values.as_standard_layout().into_owned();
-        let fitted = if squeezed(&found) == squeezed(&whole) {
-            shaped(values, &whole)
-        } else if squeezed(&found) == squeezed(&picked.shape()) {
-            shaped(values, &picked.shape()).map(|part| picked.spread(&part, &whole))
+/// Steps, tokens and keys must be of the session.
+fn check_place(debugger: &Debugger, place: &Place) -> Result<(), String> {
+    let (forwards, tokens) = (debugger.pass.fed.forwards(), debugger.pass.fed.ids().len());
+    let within = |range: &RangeInclusive<usize>, word: &str| {
+        let last = tokens - 1;
+        if *range.end() > last {
+            Err(format!("there is no {word} {}: they are 0 to {last}", range.end()))
         } else {
-            None
-        };
-        fitted.map(Some).ok_or_else(|| {
-            let (path, name, part) = (&file.path, graph.short(patch.site), picked.shape());
-            let or = if part == whole { String::new() } else { format!(", or {part:?} for the part") };
-            format!("{path} has an array of shape {found:?} where {name} has {whole:?}{or}")
-        })
+            Ok(())
+        }
+    };
+    if let Tokens::At(positions) = &place.part.tokens {
+        within(positions, "token")?;
     }
+    if let Some(keys) = &place.part.keys {
+        within(keys, "key")?;
+    }
+    match place.step {
+        Some(step) if step >= forwards => Err(format!("there is no step {step}: they are 0 to {}", forwards - 1)),
+        _ => Ok(()),
+    }
+}
+
+/// Why a patch of indices that exist changes nothing.
+fn nothing(debugger: &Debugger, patch: &Patch, place: &Place) -> String {
+    let graph = debugger.graph();
+    let name = graph.short(patch.site);
+    match place.step.and_then(|step| debugger.pass.fed.feeds().nth(step)) {
+        Some(feed) if patch.picked(graph, feed).rows().is_empty() => {
+            let last = feed.first + feed.tokens - 1;
+            format!("step {} feeds tokens {} to {last}: none of them is meant", feed.forward, feed.first)
+        }
+        _ => format!("the mask hides all of {name}{place}"),
+    }
+}
+
+/// What a dump has of an activation in one forward: every element that is to be put in place.
+fn dump_values(
+    debugger: &Debugger,
+    witness: Witness,
+    patch: &Patch,
+    feed: Feed,
+    notes: &mut Vec<String>,
+) -> Result<ArrayD<f32>, String> {
+    let (site, role, graph) = (patch.site, witness.name(), debugger.graph());
+    let (node, name) = (&graph[site], graph.short(site));
+    let at = if feed.forward == 0 { String::new() } else { format!(" in step {}", feed.forward) };
+    let Some(dump) = debugger.session.dump(witness) else {
+        return Err(format!("there is no {role}: give its dump as --{role}"));
+    };
+    let aligned = dump
+        .read(feed.forward, site, clean_value(debugger, site, feed))
+        .map_err(|error| debugger.session.unreadable(&error))?
+        .ok_or_else(|| format!("the {role} does not have {name}{at}"))?;
+    notes.extend(aligned.notes.iter().map(|note| format!("{role}: {name}{at}: {note}")));
+    let part = aligned.part;
+    let picked = patch.picked(graph, feed);
+    let lacking: Vec<usize> = picked.rows().iter().copied().filter(|row| !part.rows.contains(row)).collect();
+    if let (Some(row), count) = (lacking.first(), lacking.len()) {
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        return Err(format!("the {role} does not have token {}{more} of {name}{at}", feed.first + row));
+    }
+    let shape = node.shape(feed.tokens, feed.first + feed.tokens);
+    let stored = part.values.shape()[shape.len() - 1];
+    let columns = part.first_key..part.first_key + stored;
+    for row in picked.rows() {
+        if let Some(key) = picked.columns(*row).into_iter().find(|column| !columns.contains(column)) {
+            return Err(format!("the {role} does not have key {key} of {name}{at}, token {}", feed.first + row));
+        }
+    }
+    Ok(part.spread(node, &shape))
+}
+
+/// Our own values of a forward, to find a dump's rows by; `None` where they are not there, or patched.
+fn clean_value(debugger: &Debugger, site: Site, feed: Feed) -> Option<ArrayViewD<'_, f32>> {
+    let patched = debugger.pass.run.patches().iter().any(|patch| patch.site == site);
+    let here = feed.forward == debugger.pass.run.forward();
+    debugger.ours(feed.forward, site).filter(|_| here && !patched).map(|value| value.view())
+}
+
+/// What a file has for one forward of an activation; `None` where another forward or activation must be meant.
+fn file_values(debugger: &Debugger, file: &mut File, patch: &Patch, feed: Feed) -> Result<Option<ArrayD<f32>>, String> {
+    let graph = debugger.graph();
+    let Some(values) = file.read(graph, patch.site, feed)? else { return Ok(None) };
+    let whole = graph[patch.site].shape(feed.tokens, feed.first + feed.tokens);
+    let picked = patch.picked(graph, feed);
+    // Axes of one element come and go when arrays are saved.
+    let squeezed = |shape: &[usize]| shape.iter().copied().filter(|length| *length != 1).collect::<Vec<_>>();
+    let found = values.shape().to_vec();
+    let shaped = |values: ArrayD<f32>, shape: &[usize]| values.into_shape_with_order(IxDyn(shape)).ok();
+    let values = values.as_standard_layout().into_owned();
+    let fitted = if squeezed(&found) == squeezed(&whole) {
+        shaped(values, &whole)
+    } else if squeezed(&found) == squeezed(&picked.shape()) {
+        shaped(values, &picked.shape()).map(|part| picked.spread(&part, &whole))
+    } else {
+        None
+    };
+    fitted.map(Some).ok_or_else(|| {
+        let (path, name, part) = (&file.path, graph.short(patch.site), picked.shape());
+        let or = if part == whole { String::new() } else { format!(", or {part:?} for the part") };
+        format!("{path} has an array of shape {found:?} where {name} has {whole:?}{or}")
+    })
 }
 
 /// A change that needs no values; zero stands for those that do.

@@ -13,22 +13,6 @@ pub struct PatchLine {
     pub applies: bool,
 }
 
-/// What became of a change of patches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PatchOutcome {
-    /// It is made.
-    Changed {
-        /// What has changed, in one sentence.
-        sentence: String,
-        /// Ops that were computed again.
-        ops: usize,
-        /// What the user should know: how a dump's tensors were read.
-        notes: Vec<String>,
-    },
-    /// The user pressed Esc: nothing has changed.
-    Interrupted,
-}
-
 /// What the patches do to the last token's logits of one forward.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Effect {

@@ -194,7 +194,7 @@ fn read(pair: &Pair, forward: usize, subject: &Subject) -> Result<Sides, dump::E
     let mut notes = Vec::new();
     let mut part = |aligned: Aligned, side: &str| {
         notes.extend(aligned.notes.iter().map(|note| format!("{side}: {name}: {note}")));
-        let mut part = Part::from(aligned);
+        let mut part = aligned.part;
         if scores {
             part.values.mapv_inplace(|value| if value <= MASKED { f32::NEG_INFINITY } else { value });
         }

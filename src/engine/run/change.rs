@@ -1,7 +1,6 @@
 //! What a run does otherwise than the model says: ops that are altered, values that are patched, and results that are
 //! supplied, not computed: a recorded forward pass is gone through without its weights.
 
-use std::fmt;
 use std::sync::Arc;
 
 use ndarray::ArrayD;
@@ -14,12 +13,6 @@ use crate::engine::patch::{Feed, Patch};
 use crate::engine::step::Step;
 use crate::model::graph::Site;
 use crate::ops::Real;
-
-/// Where the results of a run come from instead.
-pub trait Supply<T>: fmt::Debug + Send + Sync {
-    /// The activation of a forward, in the shape of the graph; `None` where it is not known.
-    fn value(&self, forward: usize, site: Site) -> Option<Value<T>>;
-}
 
 impl<T: Real> Run<T> {
     /// The op computed last, with a change to it: for [`Run::apply`]. `None` where that hits nothing.
@@ -66,7 +59,7 @@ impl<T: Real> Run<T> {
 
     /// The tokens of the current forward, by their places.
     pub fn feed(&self) -> Feed {
-        Feed { forward: self.forward(), first: self.first_position(), tokens: self.forward_ids().len() }
+        self.fed.feed(self.forward())
     }
 
     /// What the op at `site` gives, patched.
@@ -77,19 +70,17 @@ impl<T: Real> Run<T> {
         value
     }
 
-    /// Takes the results of the ops that follow from `supply`; patches and alterations have been made there. Where it knows
-    /// none, the run holds NaN, and whoever shows values has to ask the supply whether there is one.
-    pub fn supplied_by(&mut self, supply: Arc<dyn Supply<T>>) {
-        self.supply = Some(supply);
-    }
-
-    /// What is supplied for the op at `site`, the next one; `None` for a run that computes.
-    pub(super) fn supplied(&self, site: Site) -> Option<Value<T>> {
-        let value = self.supply.as_ref()?.value(self.forward(), site);
-        Some(value.unwrap_or_else(|| {
+    /// Takes what the next op gives from elsewhere: patches and alterations have been made there. Where it is not known, the
+    /// run holds NaN, and whoever shows values has to ask there. `None` when the forward is complete.
+    pub fn supply(&mut self, value: Option<Value<T>>) -> Option<Site> {
+        let site = self.next()?;
+        self.enter(site);
+        let unknown = || {
             let span = self.span();
             let shape = self.graph()[site].shape(span.ids.len(), span.first + span.ids.len());
             ArrayD::from_elem(shape, T::from_f64(f64::NAN)).into_shared()
-        }))
+        };
+        self.put(site, value.unwrap_or_else(unknown));
+        Some(site)
     }
 }

@@ -54,10 +54,8 @@ impl<T: Real> Run<T> {
     /// # Panics
     /// When there is no such forward.
     pub fn rewind_to_forward(&mut self, forward: usize) {
-        let start = self.starts[forward];
-        let end = self.starts.get(forward + 1).copied().unwrap_or(self.ids.len());
-        self.ids.truncate(end);
-        self.starts.truncate(forward + 1);
+        let start = self.fed.span(forward).first;
+        self.fed.truncate(forward + 1);
         self.forget(0, start);
         self.restart_forward();
     }

@@ -14,7 +14,7 @@ use crate::support::{Reference, TINY, tiny};
 const CELLS: (usize, usize) = (64, 64);
 
 fn page(debugger: &Debugger, request: &AttentionRequest) -> AttentionPage {
-    debugger.attention(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    debugger.page(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
 }
 
 fn whole(layer: usize, head: usize, shown: Shown) -> AttentionRequest {
@@ -213,8 +213,7 @@ fn a_mask_that_lets_something_through_is_seen() {
 fn what_is_not_there_is_a_sentence() {
     let mut debugger = demo();
     go(&mut debugger, 0, "2.scores");
-    let error =
-        |debugger: &Debugger, request: AttentionRequest| debugger.attention(&request).expect_err("nothing there");
+    let error = |debugger: &Debugger, request: AttentionRequest| debugger.page(&request).expect_err("nothing there");
     assert_eq!(error(&debugger, whole(2, 0, ENGINE)), "2.probs is not computed yet: s steps, g goes there");
     assert_eq!(error(&debugger, whole(4, 0, ENGINE)), "there is no layer 4: they are 0 to 3");
     let scores = AttentionRequest { quantity: Quantity::Scores, ..whole(2, 0, ENGINE) };
@@ -272,9 +271,9 @@ fn a_suspect_that_is_switched_on_is_seen_at_once() {
         let shown = Shown::Difference(Witness::Engine, against);
         let page = page(debugger, &whole(2, 0, shown));
         let lens = LensRequest { token: 14, shown: Witness::Engine, ..LensRequest::default() };
-        let lens = debugger.lens(&lens).expect("a page").rows.pop().expect("logits");
+        let lens = debugger.page(&lens).expect("a page").rows.pop().expect("logits");
         let by_lens = (lens.probability - lens.against.expect("a reference").probability).abs();
-        let cache = debugger.cache(&CacheRequest::default()).layers[2].error.expect("a reference");
+        let cache = debugger.page(&CacheRequest::default()).expect("a cache").layers[2].error.expect("a reference");
         let attention = page.lines.iter().filter_map(|line| line.difference).fold(0.0f64, |most, (d, _)| most.max(d));
         (attention, by_lens, cache)
     };
@@ -309,7 +308,7 @@ fn no_request_panics() {
         runner.run(&request, |(layer, shown, quantity, head, (queries, keys), (heatmap, small), query, top)| {
             let request = AttentionRequest { layer, shown, quantity, head, queries, keys, heatmap, small, query, top };
             for debugger in &debuggers {
-                if let Ok(page) = debugger.attention(&request) {
+                if let Ok(page) = debugger.page(&request) {
                     prop_assert!(
                         page.heatmap.len() <= heatmap.0 && page.heatmap.iter().all(|row| row.len() <= heatmap.1)
                     );

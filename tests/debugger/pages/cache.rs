@@ -37,7 +37,7 @@ fn norms_and_heads_are_those_of_the_dump() {
             let mut debugger = tiny_session(name);
             finish_forward(&mut debugger, forward);
             for half in [Half::Keys, Half::Values] {
-                let page = debugger.cache(&whole(half));
+                let page = debugger.page(&whole(half)).expect("a cache");
                 let positions = 13 + forward;
                 assert_eq!((page.positions, page.filled, page.pooled), (positions, 3, (1, 1)));
                 assert_eq!(page.new, reference.first(forward)..positions);
@@ -76,7 +76,7 @@ fn layers_fill_up_one_after_the_other() {
         go(&mut debugger, 1, "embed_tokens");
         execute(&mut debugger, Command::Goto(name.into()));
         for (half, filled) in [(Half::Keys, keys), (Half::Values, values)] {
-            let page = debugger.cache(&whole(half));
+            let page = debugger.page(&whole(half)).expect("a cache");
             assert_eq!((page.filled, page.new.clone(), page.positions), (filled, 15..16, 16), "{name}");
             for (layer, row) in page.grid.iter().enumerate() {
                 assert!(row[..15].iter().all(|norm| *norm > 0.0));
@@ -87,7 +87,7 @@ fn layers_fill_up_one_after_the_other() {
         }
         execute(&mut debugger, Command::Restart);
     }
-    let empty = demo().cache(&whole(Half::Keys));
+    let empty = demo().page(&whole(Half::Keys)).expect("a cache");
     assert!((empty.filled, empty.bytes, empty.positions) == (0, 0, 15));
     assert!(empty.grid.iter().flatten().all(|cell| *cell == f32::NEG_INFINITY));
 }
@@ -98,16 +98,16 @@ fn a_dump_with_other_keys_is_told() {
         Some(if name.ends_with("1.self_attn.k_rope") { values * 1.25 } else { values })
     });
     finish_forward(&mut debugger, 0);
-    let page = debugger.cache(&whole(Half::Keys));
+    let page = debugger.page(&whole(Half::Keys)).expect("a cache");
     let errors: Vec<f64> = page.layers.iter().map(|layer| layer.error.expect("dumped")).collect();
     close(errors[1], 0.2, 1e-5, "a fifth too small");
     assert!(errors[0] < 1e-5 && errors[2] < 1e-5 && page.against == Some(Witness::Reference));
-    let values = debugger.cache(&whole(Half::Values));
+    let values = debugger.page(&whole(Half::Values)).expect("a cache");
     assert!(values.layers.iter().all(|layer| layer.error.is_some_and(|error| error < 1e-5)));
 
     let mut some = changed("llama", |name, values| (!name.contains("k_rope")).then_some(values));
     finish_forward(&mut some, 0);
-    assert!(some.cache(&whole(Half::Keys)).layers.iter().all(|layer| layer.error.is_none()));
+    assert!(some.page(&whole(Half::Keys)).expect("a cache").layers.iter().all(|layer| layer.error.is_none()));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn no_request_panics() {
     let request = (half, span(), proptest::option::of(span()), span());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 200, ..ProptestConfig::default() });
     let outcome = runner.run(&request, |(half, cells, head, head_cells)| {
-        let page = debugger.cache(&CacheRequest { half, cells, head, head_cells });
+        let page = debugger.page(&CacheRequest { half, cells, head, head_cells }).expect("a cache");
         prop_assert!(page.grid.len() <= cells.0 && page.grid.iter().all(|row| row.len() <= cells.1));
         prop_assert_eq!(page.head.is_some(), head.is_some_and(|(layer, _)| layer < 3));
         Ok(())

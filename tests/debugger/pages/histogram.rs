@@ -17,7 +17,7 @@ fn request(debugger: &Debugger, name: &str, shown: Shown) -> HistogramRequest {
 }
 
 fn page(debugger: &Debugger, request: &HistogramRequest) -> HistogramPage {
-    debugger.histogram(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    debugger.page(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
 }
 
 /// Against the sorted numbers, all of which are finite.
@@ -107,7 +107,7 @@ fn rows_that_a_dump_lacks_are_left_out() {
     let note = "reference: 1 of 13 rows are there; NaN stands for the others";
     assert_eq!(whole.notes.last().map(String::as_str), Some(note));
     let missing = HistogramRequest { row: 999, ..HistogramRequest::default() };
-    assert_eq!(debugger.histogram(&missing).expect_err("no such op"), "there is no such op");
+    assert_eq!(debugger.page(&missing).expect_err("no such op"), "there is no such op");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn no_request_panics() {
     let request = (0usize..90, shown, proptest::option::of(any_size()), any_size(), any_size());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 200, ..ProptestConfig::default() });
     let outcome = runner.run(&request, |(row, shown, plane, bins, channels)| {
-        if let Ok(page) = debugger.histogram(&HistogramRequest { row, shown, plane, bins, channels }) {
+        if let Ok(page) = debugger.page(&HistogramRequest { row, shown, plane, bins, channels }) {
             let histogram = &page.histogram;
             prop_assert!(histogram.counts.len() <= bins && histogram.magnitudes.len() <= bins);
             prop_assert!(histogram.counts.is_empty() || histogram.edges.len() == histogram.counts.len() + 1);

@@ -16,7 +16,7 @@ use crate::support::sessions::{changed, demo, tiny_session};
 use crate::support::{Reference, TINY, repository, tiny};
 
 fn page(debugger: &Debugger, request: &LensRequest) -> LensPage {
-    debugger.lens(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    debugger.page(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
 }
 
 fn names(page: &LensPage) -> Vec<&str> {
@@ -90,7 +90,7 @@ fn rows_appear_as_blocks_are_computed() {
     let mut debugger = demo();
     let request = LensRequest { token: 14, top: 1, ..LensRequest::default() };
     assert_eq!(
-        debugger.lens(&request).expect_err("nothing is computed"),
+        debugger.page(&request).expect_err("nothing is computed"),
         "embed_tokens is not computed yet: s steps, g goes there"
     );
     let mut check = |name: &str, rows: &[&str], complete: bool| {
@@ -125,7 +125,7 @@ fn a_chosen_token_is_followed() {
     }
     let beyond = LensRequest { chosen: Some(1 << 20), ..LensRequest::default() };
     assert!(
-        debugger.lens(&beyond).expect_err("no such token").starts_with("there is no token 1048576: the vocabulary")
+        debugger.page(&beyond).expect_err("no such token").starts_with("there is no token 1048576: the vocabulary")
     );
 }
 
@@ -183,7 +183,7 @@ fn tokens_have_their_texts() {
     let steps = vec![ids.len()];
     let session = |tokenizer| Session {
         tokenizer,
-        ..Session::new(Arc::clone(&model), ids.clone(), steps.clone(), Witnesses::default())
+        ..Session::new(Arc::clone(&model), ids.clone(), &steps, Witnesses::default())
     };
     let mut with = Debugger::new(session(Some(Arc::new(tokenizer.clone()))));
     finish_forward(&mut with, 0);
@@ -211,9 +211,9 @@ fn no_request_panics() {
     let outcome = runner.run(&request, |(token, shown, top, chosen, mid)| {
         let request = LensRequest { token, shown, top, chosen, mid };
         for debugger in &debuggers {
-            let first = debugger.lens(&request).map(|page| format!("{page:?}"));
+            let first = debugger.page(&request).map(|page| format!("{page:?}"));
             // What is kept is what was computed.
-            prop_assert_eq!(debugger.lens(&request).map(|page| format!("{page:?}")), first);
+            prop_assert_eq!(debugger.page(&request).map(|page| format!("{page:?}")), first);
         }
         Ok(())
     });

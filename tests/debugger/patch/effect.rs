@@ -110,7 +110,7 @@ fn tokens_have_their_text() {
         Tokenizer::load(&repository("reference/demo/model")).expect("a tokenizer").expect("the demo has one");
     let session = |tokenizer| Session {
         tokenizer,
-        ..Session::new(Arc::clone(&model), ids.clone(), steps.clone(), Witnesses::default())
+        ..Session::new(Arc::clone(&model), ids.clone(), &steps, Witnesses::default())
     };
     let mut without = Debugger::new(session(None));
     assert!(effect(&mut without).before.iter().all(|chance| chance.text.is_empty()));

@@ -2,13 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use layerstep::debugger::view::PatchOutcome;
-use layerstep::debugger::{Command, Motion, Switched, Unpatch};
+use layerstep::debugger::view::Stop;
+use layerstep::debugger::{Command, Motion, Switched};
 use layerstep::diagnose::suspects::switch::{alterations, find};
 
-use super::subject::{
-    CHANGED, alone, apart, effect, execute, finish, go, logits, patch, request, row_of, state, values,
-};
+use super::subject::{CHANGED, alone, apart, effect, execute, finish, go, logits, patch, row_of, state, values};
 use crate::support::tiny;
 
 /// Commands that reach into the cache, the residual stream, attention and the logits, in one forward or both.
@@ -96,12 +94,10 @@ fn an_interrupted_patch_changes_nothing() {
     finish(&mut debugger, 1);
     let before = (state(&debugger), debugger.patches());
     let interrupt = AtomicBool::new(true);
-    for command in ["patch 0.v_proj step=0 zero", "ablate 2.mlp", "ablate embed_tokens"] {
-        let outcome = debugger.apply_patch(&request(command).expect("a request"), &interrupt, &mut |_| {});
-        assert_eq!(outcome, Ok(PatchOutcome::Interrupted));
+    for line in ["patch 0.v_proj step=0 zero", "ablate 2.mlp", "ablate embed_tokens", "unpatch all", "undo"] {
+        let command = Command::parse(line).expect("a line").expect("a command");
+        assert_eq!(debugger.execute(&command, &interrupt, &mut |_| {}), Ok(Stop::Interrupted), "{line}");
     }
-    assert_eq!(debugger.unpatch(&Unpatch::All, &interrupt, &mut |_| {}), Ok(PatchOutcome::Interrupted));
-    assert_eq!(debugger.undo_patch(&interrupt, &mut |_| {}), Ok(PatchOutcome::Interrupted));
     assert!(before == (state(&debugger), debugger.patches()));
     assert_eq!(debugger.effect(&interrupt), Ok(None));
     assert_eq!(patch(&mut debugger, "undo").expect("a change"), {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use layerstep::debugger::view::{Effect, PatchOutcome, Stop, TensorRequest};
-use layerstep::debugger::{Command, Debugger, PatchRequest, Session, Unpatch};
+use layerstep::debugger::view::{Effect, Stop, TensorRequest};
+use layerstep::debugger::{Command, Debugger, PatchRequest, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::model::Model;
 
@@ -25,7 +25,7 @@ pub(crate) fn session(name: &str, token: Option<u32>) -> Debugger {
 }
 
 pub(crate) fn debugger(model: Arc<Model>, ids: Vec<u32>, steps: Vec<usize>, dumps: Witnesses) -> Debugger {
-    Debugger::new(Session::new(model, ids, steps, dumps))
+    Debugger::new(Session::new(model, ids, &steps, dumps))
 }
 
 pub(crate) fn alone(name: &str) -> Debugger {
@@ -39,16 +39,10 @@ pub(crate) fn calmly<T>(work: impl FnOnce(&AtomicBool) -> T) -> T {
 
 /// A command about patches.
 pub(crate) fn patch(debugger: &mut Debugger, line: &str) -> Result<String, String> {
-    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let outcome = calmly(|interrupt| match word {
-        "unpatch" => debugger.unpatch(&Unpatch::parse(rest)?, interrupt, &mut |_| {}),
-        "undo" => debugger.undo_patch(interrupt, &mut |_| {}),
-        "redo" => debugger.redo_patch(interrupt, &mut |_| {}),
-        _ => debugger.apply_patch(&request(line)?, interrupt, &mut |_| {}),
-    })?;
-    match outcome {
-        PatchOutcome::Changed { sentence, .. } => Ok(sentence),
-        PatchOutcome::Interrupted => panic!("nobody interrupts"),
+    let command = Command::parse(line)?.expect("a command");
+    match calmly(|interrupt| debugger.execute(&command, interrupt, &mut |_| {}))? {
+        Stop::Patched(lines) => Ok(lines[0].clone()),
+        other => panic!("{line}: {other:?}"),
     }
 }
 
@@ -89,7 +83,7 @@ pub(crate) fn row_of(debugger: &Debugger, name: &str) -> usize {
 pub(crate) fn values(debugger: &Debugger, row: usize, plane: usize) -> Vec<Vec<f32>> {
     let all = (0, usize::MAX);
     let request = TensorRequest { row, plane, rows: all, columns: all, ..TensorRequest::default() };
-    debugger.tensor(&request).expect("a page").numbers
+    debugger.page(&request).expect("a page").numbers
 }
 
 /// The bits of everything that is computed of the current forward, and where the debugger stands.
@@ -97,7 +91,7 @@ pub(crate) fn state(debugger: &Debugger) -> (usize, Vec<Vec<u32>>) {
     let listing = debugger.listing();
     let mut all = Vec::new();
     for row in 0..listing.at.map_or(0, |at| at + 1) {
-        let planes = debugger.tensor(&TensorRequest { row, ..TensorRequest::default() }).expect("a page").planes;
+        let planes = debugger.page(&TensorRequest { row, ..TensorRequest::default() }).expect("a page").planes;
         for plane in 0..planes {
             all.push(values(debugger, row, plane).iter().flatten().map(|value| value.to_bits()).collect());
         }

@@ -16,7 +16,7 @@ fn check(name: &str, off: f32) -> Tally {
     let values = recording.values.as_mut().expect("values");
     let mut up = false;
     for (_, seen) in values.seen.iter_mut().filter(|(look, _)| look.witness == Witness::Engine) {
-        seen.values.mapv_inplace(|value| {
+        seen.part.values.mapv_inplace(|value| {
             up = !up;
             if up { value * (1.0 + off) } else { value * (1.0 - off) }
         });

@@ -36,7 +36,7 @@ pub(crate) fn debugger(text: &Text) -> Debugger {
         Some(Arc::new(dump))
     };
     let dumps = Witnesses { reference: dump("reference"), candidate: dump("candidate") };
-    Debugger::new(Session { tokenizer, ..Session::new(model, ids, steps, dumps) })
+    Debugger::new(Session { tokenizer, ..Session::new(model, ids, &steps, dumps) })
 }
 
 /// What is on the screen: glyphs and styles, without the rows that are the player's.

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::Debugger;
 use super::view::{LensPage, LensRequest, Witness};
+use crate::dump::RowSubset;
 use crate::engine::{Site, Value};
 
 /// An activation of a witness, at some time of the session.
@@ -27,12 +27,8 @@ pub struct Look {
 /// What was seen.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The rows that the witness has, in the layout of the table.
-    pub values: Value,
-    /// Which rows of the forward they are.
-    pub rows: Vec<usize>,
-    /// The key position of column 0, for scores and probabilities.
-    pub first_key: usize,
+    /// What the witness has of it.
+    pub part: RowSubset,
     /// What was done to the dump's tensor.
     pub notes: Vec<String>,
 }
@@ -81,7 +77,7 @@ impl Looks {
             return;
         }
         let seen = seen();
-        let bytes = seen.values.len() * size_of::<f32>();
+        let bytes = seen.part.values.len() * size_of::<f32>();
         if self.bytes + bytes > self.budget {
             if !self.left_out.contains(&look) {
                 self.left_out.push(look);
@@ -93,61 +89,36 @@ impl Looks {
     }
 }
 
-/// Nothing is kept until somebody records.
-pub(super) type Looked = RefCell<Option<Looks>>;
+/// What was looked at, and when: looking changes nothing else, so it is noted behind a `RefCell`.
+#[derive(Debug, Default)]
+pub(super) struct Captured {
+    /// How often what our engine computes was changed, and how often the dumps were read again.
+    pub(super) variant: usize,
+    pub(super) reads: usize,
+    /// Nothing is kept until somebody records.
+    pub(super) looks: RefCell<Option<Looks>>,
+}
 
-impl Debugger {
-    /// Keeps what is looked at from now on, so many bytes at most.
-    pub fn keep_looks(&mut self, budget: usize) {
-        *self.looked.get_mut() = Some(Looks::new(budget));
-    }
-
-    /// What was looked at so far.
-    pub fn looks(&mut self) -> Option<&Looks> {
-        self.looked.get_mut().as_ref()
-    }
-
-    /// How often what our engine computes was changed.
-    pub fn variant(&self) -> usize {
-        self.variant
-    }
-
+impl Captured {
+    /// An activation was looked at.
     pub(super) fn look(&self, forward: usize, site: Site, witness: Witness, seen: impl FnOnce() -> Seen) {
-        if let Some(looks) = self.looked.borrow_mut().as_mut() {
+        if let Some(looks) = self.looks.borrow_mut().as_mut() {
             let variant = if witness == Witness::Engine { self.variant } else { self.reads };
             looks.take(Look { variant, forward, site, witness }, seen);
         }
     }
 
-    /// Our own activation was looked at.
-    pub(super) fn look_at_ours(&self, forward: usize, site: Site, values: &Value) {
-        self.look(forward, site, Witness::Engine, || Seen {
-            values: values.clone(),
-            rows: (0..self.session.steps[forward]).collect(),
-            first_key: 0,
-            notes: Vec::new(),
-        });
+    /// Our own activation was looked at: all `tokens` rows of it.
+    pub(super) fn look_at_ours(&self, forward: usize, site: Site, tokens: usize, values: &Value) {
+        let part = || RowSubset { values: values.clone(), rows: (0..tokens).collect(), first_key: 0 };
+        self.look(forward, site, Witness::Engine, || Seen { part: part(), notes: Vec::new() });
     }
 
-    /// The cache shows what every layer has written to it.
-    pub(super) fn look_at_cache(&self) {
-        if self.looked.borrow().is_none() {
-            return;
-        }
-        for forward in 0..=self.run.forward() {
-            for site in self.run.graph().cached() {
-                let record = self.trace.forward(forward).get(site.index());
-                if let Some(values) = record.and_then(|record| record.value.as_ref()) {
-                    self.look_at_ours(forward, site, values);
-                }
-            }
-        }
-    }
-
-    pub(super) fn look_at_lens(&self, request: &LensRequest, page: &LensPage) {
-        let mut looked = self.looked.borrow_mut();
-        let Some(looks) = looked.as_mut().filter(|looks| looks.lens.len() < LENS_PAGES) else { return };
-        let (variant, forward, counter) = (self.variant, self.run.forward(), self.run.counter());
+    /// A page of the lens was looked at, where so many ops of a forward are computed.
+    pub(super) fn look_at_lens(&self, (forward, counter): (usize, usize), request: &LensRequest, page: &LensPage) {
+        let mut looks = self.looks.borrow_mut();
+        let Some(looks) = looks.as_mut().filter(|looks| looks.lens.len() < LENS_PAGES) else { return };
+        let variant = self.variant;
         let at = |seen: &LensSeen| (seen.variant, seen.forward, seen.counter) == (variant, forward, counter);
         if !looks.lens.iter().any(|seen| at(seen) && seen.request == *request) {
             looks.lens.push(LensSeen { variant, forward, counter, request: request.clone(), page: page.clone() });
@@ -157,7 +128,7 @@ impl Debugger {
     /// Does something that nobody looks at.
     pub(super) fn unseen<T>(&self, work: impl FnOnce() -> T) -> T {
         let pause = |paused| {
-            if let Some(looks) = self.looked.borrow_mut().as_mut() {
+            if let Some(looks) = self.looks.borrow_mut().as_mut() {
                 looks.paused = paused;
             }
         };

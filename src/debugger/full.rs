@@ -1,14 +1,16 @@
 //! An activation of the current forward as a witness has it, in the shape of the whole.
 
-use ndarray::{ArrayD, ArrayView, Axis as NdAxis, Dimension, Slice};
+use ndarray::{ArrayView, Axis as NdAxis, Dimension};
 
-use super::kept::{Origin, Pair};
-use super::looked::Seen;
-use super::state::{Debugger, dump_of};
+use super::captured::Seen;
+use super::expression::{Condition, Error, Expression, Scope, Value as Evaluated};
+use super::memo::{Origin, Pair};
+use super::pass::Pass;
+use super::state::Debugger;
+use super::tape::Recorded;
 use super::view::{Shown, Witness};
-use crate::diagnose::Part;
-use crate::dump::Planned;
-use crate::engine::{Keyed, Site, Value};
+use crate::dump::{Dump, Planned, RowSubset};
+use crate::engine::{Feed, Keyed, Site, Value};
 use crate::ops::Mask;
 
 /// A score at or below this, where the mask hides it, was masked.
@@ -19,7 +21,7 @@ const KEPT_BYTES: usize = 256 << 20;
 
 /// An activation of a witness.
 #[derive(Clone, Debug)]
-pub(super) struct Whole {
+pub(super) struct Full {
     /// NaN in the rows that it lacks.
     pub(super) values: Value,
     /// The rows that it has.
@@ -27,6 +29,16 @@ pub(super) struct Whole {
     /// What was done to it, and what it lacks.
     pub(super) notes: Vec<String>,
     pub(super) origin: Origin,
+}
+
+/// Who gives the activations of a witness.
+enum Evaluator<'a> {
+    /// Our own run has computed them.
+    Run(&'a Pass),
+    /// A dump has them.
+    Dump(&'a Dump),
+    /// They were recorded.
+    Recording(&'a Recorded),
 }
 
 /// The witness whose values are shown, and the one that is subtracted.
@@ -50,17 +62,12 @@ fn ratio<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> ndarray::A
 impl Debugger {
     /// What an activation of a witness is made from.
     pub(super) fn origin(&self, forward: usize, site: Site, witness: Witness) -> Origin {
-        let dump = match witness {
-            Witness::Engine => None,
-            Witness::Reference => self.session.dumps.reference.clone(),
-            Witness::Candidate => self.session.dumps.candidate.clone(),
-        };
+        let dump = self.session.dump(witness).cloned();
         // Ours decides how a dump's tensor is read only where its shape or its rows leave that open.
         let planned = dump.as_ref().and_then(|dump| dump.planned(forward, site));
         let open = |planned: &Planned| planned.is_ambiguous() || planned.is_partial();
         let reads_ours = self.keyed(site) == Keyed::Scores || planned.is_none_or(open);
-        let record = self.trace.forward(forward).get(site.index()).filter(|_| reads_ours);
-        let ours = record.and_then(|record| record.value.clone());
+        let ours = self.ours(forward, site).filter(|_| reads_ours).cloned();
         let is_settled = !reads_ours || ours.is_some();
         Origin { forward, site, witness, dump, ours, is_settled, switched: self.is_switched() }
     }
@@ -69,44 +76,43 @@ impl Debugger {
     ///
     /// # Errors
     /// One sentence for the user.
-    pub(super) fn whole(&self, site: Site, witness: Witness) -> Result<Whole, String> {
-        self.whole_in(self.run.forward(), site, witness)
+    pub(super) fn full(&self, site: Site, witness: Witness) -> Result<Full, String> {
+        self.full_in(self.pass.run.forward(), site, witness)
     }
 
     /// The whole activation of a witness in some forward.
     ///
     /// # Errors
     /// One sentence for the user.
-    pub(super) fn whole_in(&self, forward: usize, site: Site, witness: Witness) -> Result<Whole, String> {
-        let origin = self.origin(forward, site, witness);
+    pub(super) fn full_in(&self, forward: usize, site: Site, witness: Witness) -> Result<Full, String> {
+        let (origin, feed) = (self.origin(forward, site, witness), self.pass.fed.feed(forward));
         let marks = origin.switched && self.keyed(site) == Keyed::Scores;
         if let (Witness::Engine, Some(ours), false) = (witness, &origin.ours, marks) {
-            self.look_at_ours(forward, site, ours);
-            let rows = (0..self.session.steps[forward]).collect();
-            return Ok(Whole { values: ours.clone(), rows, notes: Vec::new(), origin });
+            self.captured.look_at_ours(forward, site, feed.tokens, ours);
+            return Ok(Full { values: ours.clone(), rows: (0..feed.tokens).collect(), notes: Vec::new(), origin });
         }
-        if let Some(whole) = self.kept.tensors.get(&origin) {
-            return Ok(whole);
+        if let Some(full) = self.memos.tensors.get(&origin) {
+            return Ok(full);
         }
-        let (part, mut notes) = self.part_of(forward, site, witness)?;
+        let Seen { part, mut notes } = self.seen(forward, site, witness)?;
         let rows = part.rows.clone();
-        let (mut values, lacks) = self.fill(forward, site, part);
-        self.mark_masked(forward, site, &mut values);
+        let (mut values, lacks) = self.fill(feed, site, part);
+        self.mark_masked(feed, site, &mut values);
         notes.extend(lacks);
         let notes = notes.into_iter().map(|note| format!("{}: {note}", witness.name())).collect();
-        let whole = Whole { values, rows, notes, origin };
-        if whole.values.len() * size_of::<f32>() <= KEPT_BYTES {
-            self.kept.tensors.keep(whole.origin.clone(), whole.clone());
+        let full = Full { values, rows, notes, origin };
+        if full.values.len() * size_of::<f32>() <= KEPT_BYTES {
+            self.memos.tensors.keep(full.origin.clone(), full.clone());
         }
-        Ok(whole)
+        Ok(full)
     }
 
     /// The values that are shown of an activation, or the difference; what they are made from, and what was done to them.
     pub(super) fn shown(&self, site: Site, shown: Shown) -> Result<(Value, Pair, Vec<String>), String> {
         let (of, against) = witnesses(shown);
-        let Whole { values, mut notes, origin, .. } = self.whole(site, of)?;
+        let Full { values, mut notes, origin, .. } = self.full(site, of)?;
         let Some(against) = against else { return Ok((values, (origin, None), notes)) };
-        let against = self.whole(site, against)?;
+        let against = self.full(site, against)?;
         notes.extend(against.notes);
         let values = match shown {
             Shown::Ratio(..) => ratio(values.view(), against.values.view()),
@@ -116,83 +122,63 @@ impl Debugger {
         Ok((values, (origin, Some(against.origin)), notes))
     }
 
-    /// What a witness has of an activation of the current forward, and what was done to it.
-    pub(super) fn part(&self, site: Site, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        self.part_of(self.run.forward(), site, witness)
+    /// Who gives the activations of a witness.
+    fn evaluator(&self, witness: Witness) -> Result<Evaluator<'_>, String> {
+        match (&self.pass.recorded, self.session.dump(witness)) {
+            _ if witness == Witness::Engine => Ok(Evaluator::Run(&self.pass)),
+            (Some(recorded), _) if recorded.has(witness) => Ok(Evaluator::Recording(recorded)),
+            (Some(_), _) => Err(format!("there is no {}", witness.name())),
+            (None, Some(dump)) => Ok(Evaluator::Dump(dump)),
+            (None, None) => Err(format!("there is no {}: give its dump as --{0}", witness.name())),
+        }
     }
 
-    /// The same of some forward.
-    pub(super) fn part_of(&self, forward: usize, site: Site, witness: Witness) -> Result<(Part, Vec<String>), String> {
-        let node = &self.run.graph()[site];
-        let (short, record) = (&node.short, self.trace.forward(forward).get(site.index()));
-        let ours = record.and_then(|record| record.value.as_ref());
-        let tokens = self.session.steps[forward];
-        if witness != Witness::Engine
-            && let Some(recorded) = self.recorded(forward, site, witness)
-        {
-            return recorded;
-        }
-        let Some(dump) = dump_of(&self.session.dumps, witness) else {
-            if witness != Witness::Engine {
-                return Err(format!("there is no {}: give its dump as --{0}", witness.name()));
+    /// What a witness has of an activation of some forward, and what was done to it.
+    pub(super) fn seen(&self, forward: usize, site: Site, witness: Witness) -> Result<Seen, String> {
+        let node = &self.graph()[site];
+        let (short, ours) = (&node.short, self.ours(forward, site));
+        let dump = match self.evaluator(witness)? {
+            Evaluator::Recording(recorded) => return recorded.dumped(forward, site, witness, short),
+            Evaluator::Run(pass) => {
+                let ours = ours.ok_or_else(|| pass.lacks(forward, site))?;
+                let tokens = self.pass.fed.feed(forward).tokens;
+                self.captured.look_at_ours(forward, site, tokens, ours);
+                return Ok(Seen { part: RowSubset::whole(ours.clone(), node, tokens), notes: Vec::new() });
             }
-            return match (ours, record) {
-                (Some(ours), _) => {
-                    self.look_at_ours(forward, site, ours);
-                    Ok((Part::whole(ours.clone(), node, tokens), Vec::new()))
-                }
-                (None, Some(_)) if self.is_taped() => Err(format!("{short} was not recorded: nobody looked at it")),
-                (None, Some(_)) => Err(format!("{short} was not kept (memory budget): g goes there")),
-                (None, None) => Err(format!("{short} is not computed yet: s steps, g goes there")),
-            };
+            Evaluator::Dump(dump) => dump,
         };
         let aligned = dump
             .read(forward, site, ours.map(|ours| ours.view()))
-            .map_err(|error| self.unreadable(&error))?
+            .map_err(|error| self.session.unreadable(&error))?
             .ok_or_else(|| format!("the {} does not have {short}", witness.name()))?;
         // Of several readings of a shape, the notes name the one that was taken.
         let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
         let mut notes = planned.map(Planned::steps).unwrap_or_default();
         notes.extend(aligned.notes);
-        let part = Part { values: aligned.values.into_shared(), rows: aligned.rows, first_key: aligned.first_key };
-        self.look(forward, site, witness, || Seen {
-            values: part.values.clone(),
-            rows: part.rows.clone(),
-            first_key: part.first_key,
-            notes: notes.clone(),
-        });
-        Ok((part, notes))
+        let seen = Seen { part: aligned.part, notes };
+        self.captured.look(forward, site, witness, || seen.clone());
+        Ok(seen)
     }
 
     /// The part in the shape of the whole activation; what it lacks is NaN, and a note says so. Keys that nobody may see
     /// are not lacking: they are masked.
-    fn fill(&self, forward: usize, site: Site, part: Part) -> (Value, Vec<String>) {
-        let tokens = self.session.steps[forward];
-        let keys = self.first_of(forward) + tokens;
-        let node = &self.run.graph()[site];
+    fn fill(&self, feed: Feed, site: Site, part: RowSubset) -> (Value, Vec<String>) {
+        let tokens = feed.tokens;
+        let keys = feed.first + tokens;
+        let node = &self.graph()[site];
         let shape = node.shape(tokens, keys);
         if part.values.shape() == shape {
             return (part.values, Vec::new());
         }
-        let last = node.axes.len() - 1;
-        let mut full = ArrayD::from_elem(shape, f32::NAN);
-        let row_axis = NdAxis(node.row_axis());
-        for (index, row) in part.rows.iter().enumerate() {
-            let mut target = full.index_axis_mut(row_axis, *row);
-            if node.has_keys() {
-                let keys = part.values.shape()[last];
-                let columns = NdAxis(target.ndim() - 1);
-                target.slice_axis_inplace(columns, Slice::from(part.first_key..part.first_key + keys));
-            }
-            target.assign(&part.values.index_axis(row_axis, index));
-        }
+        let (last, row_axis) = (node.axes.len() - 1, NdAxis(node.row_axis()));
+        let mut full = part.spread(node, &shape);
         let mut notes = Vec::new();
         if part.rows.len() < tokens {
             notes.push(format!("{} of {tokens} rows are there; NaN stands for the others", part.rows.len()));
         }
         if let Some(masked) = masked_value(self.keyed(site)) {
             let keys = part.first_key..part.first_key + part.values.shape()[last];
-            let mask = self.mask_in(forward, site);
+            let mask = self.graph().mask(site, feed.first);
             for row in part.rows {
                 for (key, mut values) in full.index_axis_mut(row_axis, row).axis_iter_mut(NdAxis(1)).enumerate() {
                     if !keys.contains(&key) && !mask.allows(row, key) {
@@ -204,32 +190,62 @@ impl Debugger {
         (full.into_shared(), notes)
     }
 
+    /// What expressions see of it: `$` is the activation at `row` of the listing, or else of the op computed last.
+    pub fn scope(&self, row: Option<usize>) -> Scope<'_> {
+        let row = row.or_else(|| self.pass.run.counter().checked_sub(1));
+        Scope { debugger: self, row, forward: self.pass.run.forward() }
+    }
+
+    /// The same for an op of an earlier forward.
+    pub(super) fn scope_in(&self, forward: usize, row: usize) -> Scope<'_> {
+        Scope { debugger: self, row: Some(row), forward }
+    }
+
+    /// The value of an expression at a row of the listing, or else at the op computed last.
+    ///
+    /// # Errors
+    /// One sentence, and where in the text.
+    pub fn evaluate(&self, text: &str, row: Option<usize>) -> Result<Evaluated, Error> {
+        let scope = self.scope(row);
+        let expression = Expression::parse(text, &scope)?;
+        expression.check(&scope)?;
+        expression.evaluate(&scope)
+    }
+
+    /// Reads a condition that can hold in this session.
+    ///
+    /// # Errors
+    /// One sentence, and where in the text.
+    pub fn condition(&self, text: &str) -> Result<Condition, Error> {
+        let scope = self.scope(None);
+        let condition = Condition::parse(text, &scope)?;
+        condition.check(&scope)?;
+        Ok(condition)
+    }
+
     /// Where the mask shows in an activation.
     pub(super) fn keyed(&self, site: Site) -> Keyed {
-        self.run.graph()[site].op.facts().keyed
+        self.graph()[site].op.facts().keyed
     }
 
     pub(super) fn mask(&self, site: Site) -> Mask {
-        self.mask_in(self.run.forward(), site)
+        self.graph().mask(site, self.pass.run.first_position())
     }
 
-    fn mask_in(&self, forward: usize, site: Site) -> Mask {
-        self.run.graph().mask(site, self.first_of(forward))
-    }
-
-    /// Position of the first token of a forward.
-    fn first_of(&self, forward: usize) -> usize {
-        self.session.steps[..forward].iter().sum()
+    /// Whether our own engine makes a mistake, or made one when this was recorded.
+    pub(super) fn is_switched(&self) -> bool {
+        let recorded = |recorded: &Recorded| recorded.now.header.suspect.is_some();
+        self.suspected.on.is_some() || self.pass.recorded.as_ref().is_some_and(recorded)
     }
 
     /// Engines mask with -inf, with the smallest float, or with -1e4 to -1e9: where the mask hides a score, all of them
     /// are -inf. Probabilities, and scores that are not masked where they should be, stay as they are. With a suspect on,
     /// another mask may be at work.
-    fn mark_masked(&self, forward: usize, site: Site, values: &mut Value) {
+    fn mark_masked(&self, feed: Feed, site: Site, values: &mut Value) {
         if self.keyed(site) != Keyed::Scores {
             return;
         }
-        let mask = self.mask_in(forward, site);
+        let mask = self.graph().mask(site, feed.first);
         for mut head in values.outer_iter_mut() {
             for (row, mut queries) in head.outer_iter_mut().enumerate() {
                 for (key, score) in queries.iter_mut().enumerate() {

@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::full::Full;
 use super::view::{ComparisonLine, Witness};
-use super::whole::Whole;
 use crate::dump::Dump;
 use crate::engine::{Site, Value};
 use crate::metrics::{Channel, HeadNumbers, Histogram, Softmax, Summary};
@@ -109,9 +109,9 @@ const LENS_BYTES: usize = 128 << 20;
 
 /// All that is kept.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct Memos {
     /// Tensors read from dumps.
-    pub(super) tensors: Memo<Origin, Whole>,
+    pub(super) tensors: Memo<Origin, Full>,
     /// Of tensor pages.
     pub(super) summaries: Memo<Pair, Summary>,
     /// By the tensors of all witnesses.
@@ -128,7 +128,7 @@ pub(super) struct Kept {
     pub(super) lens: Memo<(Origin, usize), Arc<Reading>>,
 }
 
-impl Kept {
+impl Memos {
     /// Room for what a model of this size needs: of the lens at least one page with two witnesses.
     pub(super) fn new(model: &Model) -> Self {
         let layers = model.graph.layers();

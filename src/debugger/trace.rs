@@ -1,18 +1,13 @@
-//! What has been seen in one forward: every activation, in program order.
+//! What has been seen in each forward: every activation, in program order.
 
 use crate::engine::Value;
 
-/// One op that has been computed.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    /// Its activation; `None` when memory was needed for newer ones, or a tape does not know it.
-    pub(super) value: Option<Value>,
-}
+/// The activation of an op that has been computed; `None` when memory was needed for newer ones, or a recording does not
+/// know it.
+type Record = Option<Value>;
 
-impl Record {
-    fn bytes(&self) -> usize {
-        self.value.as_ref().map_or(0, |value| value.len() * size_of::<f32>())
-    }
+fn bytes(record: &Record) -> usize {
+    record.as_ref().map_or(0, |value| value.len() * size_of::<f32>())
 }
 
 /// The records of every forward, the current one last.
@@ -57,8 +52,8 @@ impl Trace {
 
     /// Keeps one more op.
     pub(super) fn push(&mut self, value: Option<&Value>) {
-        let record = Record { value: value.cloned() };
-        self.bytes += record.bytes();
+        let record = value.cloned();
+        self.bytes += bytes(&record);
         self.forwards.last_mut().expect("a forward has begun").push(record);
         self.forget_oldest();
     }
@@ -67,15 +62,15 @@ impl Trace {
     pub(super) fn truncate(&mut self, forward: usize, counter: usize) {
         self.forwards.truncate(forward + 1);
         self.forwards[forward].truncate(counter);
-        self.bytes = self.forwards.iter().flatten().map(Record::bytes).sum();
+        self.bytes = self.forwards.iter().flatten().map(bytes).sum();
     }
 
     /// Keeps the activation of the last op again, if it was forgotten.
     pub(super) fn keep_last(&mut self, value: &Value) {
         let last = self.forwards.last_mut().and_then(|records| records.last_mut());
-        if let Some(record) = last.filter(|record| record.value.is_none()) {
-            record.value = Some(value.clone());
-            self.bytes += record.bytes();
+        if let Some(record) = last.filter(|record| record.is_none()) {
+            *record = Some(value.clone());
+            self.bytes += bytes(record);
             self.forget_oldest();
         }
     }
@@ -87,17 +82,12 @@ impl Trace {
             if self.bytes <= self.budget {
                 return;
             }
-            self.bytes -= record.bytes();
-            record.value = None;
+            self.bytes -= bytes(record);
+            *record = None;
         }
     }
 
-    /// The records of the current forward.
-    pub(super) fn current(&self) -> &[Record] {
-        self.forwards.last().map_or(&[], Vec::as_slice)
-    }
-
-    /// The records of any forward; none of one that has not begun.
+    /// The records of a forward; none of one that has not begun.
     pub(super) fn forward(&self, index: usize) -> &[Record] {
         self.forwards.get(index).map_or(&[], Vec::as_slice)
     }

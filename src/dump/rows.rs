@@ -1,0 +1,55 @@
+//! What a witness has of one activation.
+
+use ndarray::{ArrayD, Axis, Slice};
+
+use crate::engine::{Node, Value};
+
+/// Some rows, and for attention some keys, of one activation, in the layout of the table.
+#[derive(Clone, Debug)]
+pub struct RowSubset {
+    /// The values.
+    pub values: Value,
+    /// Which rows of the forward they are, in rising order.
+    pub rows: Vec<usize>,
+    /// The key position of column 0, for scores and probabilities.
+    pub first_key: usize,
+}
+
+impl RowSubset {
+    /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
+    pub fn whole(values: Value, node: &Node, tokens: usize) -> Self {
+        let present = values.shape()[node.row_axis()];
+        Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
+    }
+
+    /// At most `count` of its rows, spread over all of them.
+    #[must_use]
+    pub fn sample(&self, count: usize, node: &Node) -> Self {
+        let every = self.rows.len().div_ceil(count).max(1);
+        let picked: Vec<usize> =
+            (0..self.rows.len()).rev().step_by(every).collect::<Vec<_>>().into_iter().rev().collect();
+        let values = self.values.select(Axis(node.row_axis()), &picked).into_shared();
+        Self { values, rows: picked.iter().map(|index| self.rows[*index]).collect(), first_key: self.first_key }
+    }
+
+    /// In the shape of the whole activation: NaN in the rows and keys that it lacks.
+    pub fn spread(&self, node: &Node, shape: &[usize]) -> ArrayD<f32> {
+        let mut full = ArrayD::from_elem(shape, f32::NAN);
+        let row_axis = Axis(node.row_axis());
+        for (values, row) in self.values.axis_iter(row_axis).zip(&self.rows) {
+            let mut target = full.index_axis_mut(row_axis, *row);
+            if node.has_keys() {
+                let columns = Axis(target.ndim() - 1);
+                let keys = self.first_key..self.first_key + values.len_of(columns);
+                target.slice_axis_inplace(columns, Slice::from(keys));
+            }
+            target.assign(&values);
+        }
+        full
+    }
+}
+
+/// The rows that both have, each in rising order.
+pub fn shared_rows(a: &[usize], b: &[usize]) -> Vec<usize> {
+    a.iter().copied().filter(|row| b.binary_search(row).is_ok()).collect()
+}
