@@ -10,13 +10,16 @@
 //! | `terminal` | enters and leaves the terminal, whatever happens; the loop |
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
-//! | `app`, `input`, `mouse`, `obey`, `asking` | the state, and all that changes it: keys, the mouse, commands, the line being typed |
-//! | `answering` | what the debugger's answers do to the state |
+//! | `app` | the state: a value of each of the files below, and what they are together |
+//! | `obey`, `answering` | what commands and the debugger's answers do to the state |
+//! | `input`, `mouse` | which keys stand for which lines, and what of them has to wait |
+//! | `asking`, `prompt`, `history` | the line being typed, and those that were |
 //! | `player`, `playing` | a recording that is played, and how its lines are obeyed |
-//! | `arranging` | what commands do to the panes, and within one |
-//! | `outline`, `prompt`, `history` | parts of the state: folds, the line being typed, what was typed |
+//! | `arranging`, `layout` | which panes are shown and where; moving within one |
+//! | `outline` | the folds of the program |
+//! | `said` | what is said to the user |
 //! | `slot` | the pages that panes show: asked for, and taken in |
-//! | `keymap`, `theme`, `layout` | names of keys, every colour and glyph, every area |
+//! | `keymap`, `theme` | names of keys, every colour and glyph |
 //! | `settings` | what the user has chosen of them |
 //! | `pane` | all that the screen knows of a pane, as one row: a new pane is a row here, and `pane/NAME` with what it draws and keeps |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
@@ -40,6 +43,7 @@ mod pane;
 mod player;
 mod playing;
 mod prompt;
+mod said;
 mod settings;
 mod slot;
 mod terminal;

@@ -1,16 +1,18 @@
 //! What the debugger's answers do to the screen.
 
-use super::app::{App, Message};
+use super::app::App;
 use super::message::{Reply, Request};
 use super::outline;
 use super::pane;
+use super::said::Message;
+use super::slot;
 use super::text;
 use crate::debugger::Command;
 use crate::debugger::view::{Curve, Listing, Stop};
 
 impl App {
     /// Takes in an answer.
-    pub(crate) fn reply(&mut self, reply: Reply, requests: &mut Vec<Request>) {
+    pub(crate) fn reply(&mut self, reply: Reply) {
         match reply {
             Reply::Progress(listing) => {
                 let moved = self.listing.at != listing.at;
@@ -23,81 +25,81 @@ impl App {
                     running.long = true;
                 }
             }
-            Reply::Reset(start) => self.rewound(start, requests),
+            Reply::Reset(start) => self.rewound(start),
             Reply::Done { header, result, listing, curve, replayed } => {
                 self.header = header.unwrap_or_else(|| std::mem::take(&mut self.header));
-                self.done(result, listing, curve, requests);
+                self.done(result, listing, curve);
                 if let Some(sentence) = replayed {
                     self.differ(sentence);
                 }
                 self.part();
             }
-            Reply::Page(request, page) => self.receive(&request, page),
+            Reply::Page(request, page) => slot::receive(self, &request, page),
         }
     }
 
-    fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve, requests: &mut Vec<Request>) {
+    fn done(&mut self, result: Result<Stop, String>, listing: Listing, curve: Curve) {
         let before = std::mem::replace(&mut self.listing, listing);
         self.curve = curve;
-        self.outdate_pages();
+        self.panes.outdate();
         let Some(mut running) = self.running.take() else { return };
         if let Command::Toggle(_) = running.command {
             if let Some(text) = breakpoints_changed(&before, &self.listing).filter(|_| result.is_ok()) {
-                self.say(text);
+                self.said.say(text);
             }
         } else if !running.command.stays() {
             self.outline.offset = running.offset;
             self.follow_program();
             pane::specs().for_each(|spec| (spec.follow)(&mut self.panes));
         }
-        requests.extend(running.meanwhile.drain(..).map(Request::Obeyed));
+        self.requests.extend(running.meanwhile.drain(..).map(Request::Obeyed));
         if let Some(player) = self.player.as_mut().filter(|_| running.feeds && running.interrupted) {
             player.torn |= result == Ok(Stop::Interrupted);
         }
         let place = self.at().map_or("the start", outline::called).to_string();
         match result {
             Err(sentence) => {
-                self.script.clear();
-                self.complain(sentence);
+                self.script.lines.clear();
+                self.said.complain(sentence);
             }
             Ok(Stop::Done) => {}
-            Ok(Stop::Breakpoint { number, line }) => self.say(format!("stopped at {place} by {number}: {line}")),
-            Ok(Stop::Divergence) => self.say(self.divergence(&place)),
-            Ok(Stop::End) => self.say("the end of the last forward: r restarts"),
-            Ok(Stop::Start) => self.say("nothing lies before the first op"),
-            Ok(Stop::Interrupted) => self.say(format!("interrupted at {place}")),
+            Ok(Stop::Breakpoint { number, line }) => self.said.say(format!("stopped at {place} by {number}: {line}")),
+            Ok(Stop::Divergence) => self.said.say(self.divergence(&place)),
+            Ok(Stop::End) => self.said.say("the end of the last forward: r restarts"),
+            Ok(Stop::Start) => self.said.say("nothing lies before the first op"),
+            Ok(Stop::Interrupted) => self.said.say(format!("interrupted at {place}")),
             // A watched file that R has read already must not cover what R said; and nothing has happened to be logged.
             Ok(Stop::Reloaded { changed: false, sentence }) => {
-                self.message.get_or_insert(Message { text: sentence, error: false });
+                self.said.message.get_or_insert(Message { text: sentence, error: false });
             }
             Ok(Stop::Reloaded { sentence, .. }) => {
-                self.close_diagnosis();
-                self.say(sentence);
+                pane::close_diagnosis(self);
+                self.said.say(sentence);
             }
             // What was done, and what became of the logits: both are read at once.
-            Ok(Stop::Patched(lines)) => self.say(lines.join("; ")),
+            Ok(Stop::Patched(lines)) => self.said.say(lines.join("; ")),
             // A replay leaves the clipboard to whoever looks at it.
             Ok(Stop::Yanked(lines)) => {
-                self.say(format!("copied {} line{}", lines.len(), if lines.len() == 1 { "" } else { "s" }));
+                self.said.say(format!("copied {} line{}", lines.len(), if lines.len() == 1 { "" } else { "s" }));
                 if !running.feeds {
-                    requests.push(Request::Yank(lines.join("\n")));
+                    self.requests.push(Request::Yank(lines.join("\n")));
                 }
             }
             // Shown by the player.
             Ok(Stop::Said(lines))
                 if running.feeds && matches!(running.command, Command::Mark(_) | Command::Note(_)) =>
             {
-                self.log.answer(lines, false);
+                self.said.log.answer(lines, false);
             }
-            Ok(Stop::Said(lines)) => self.tell(lines),
-            Ok(Stop::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
+            Ok(Stop::Said(lines)) => self.said.tell(lines),
+            Ok(Stop::Diagnosed(diagnosis)) => pane::diagnosed(self, diagnosis),
         }
     }
 
     /// Selects the op computed last; a search that is under way returns there, too.
     fn follow_program(&mut self) {
         self.outline.follow(&self.listing);
-        if let Some(prompt) = &mut self.prompt {
+        if let Some(prompt) = &mut self.typing.prompt {
             prompt.origin = (self.outline.selected, self.outline.offset);
         }
     }
@@ -116,9 +118,9 @@ impl App {
     /// Says that a recording was left, beside what the command that has left it has answered.
     fn part(&mut self) {
         let Some(parting) = self.parting.take() else { return };
-        let message = self.message.take().unwrap_or(Message { text: String::new(), error: false });
+        let message = self.said.message.take().unwrap_or(Message { text: String::new(), error: false });
         let gap = if message.text.is_empty() { "" } else { "; " };
-        self.message = Some(Message { text: format!("{parting}{gap}{}", message.text), ..message });
+        self.said.message = Some(Message { text: format!("{parting}{gap}{}", message.text), ..message });
     }
 }
 

@@ -1,19 +1,18 @@
 //! The state of the screen: plain data, changed by [`App::update`] and by nothing else.
 
-use std::collections::VecDeque;
-
 use ratatui::layout::Rect;
 
-use super::history::History;
-use super::input::Held;
-use super::keymap::Keymap;
-use super::layout::{self, Areas, Arrangement, Shown};
+use super::arranging::Desk;
+use super::asking::{self, Typing};
+use super::input::{self, Held, Input};
+use super::layout::{self, Areas, Shown};
 use super::message::{Msg, Request};
-use super::outline::{self, Outline};
-use super::pane::{Log, Panes};
+use super::outline::{self, Line, Outline};
+use super::pane::Panes;
 use super::player::Player;
-use super::prompt::Prompt;
-use super::settings::Settings;
+use super::said::Said;
+use super::settings::{Chosen, Settings};
+use super::slot;
 use super::theme::{Ink, Theme};
 use crate::debugger::Command;
 use crate::debugger::command::{Layout, Pane, Setting};
@@ -22,89 +21,47 @@ use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status};
 /// The screen.
 #[derive(Debug, Default)]
 pub(crate) struct App {
-    /// Colours and glyphs.
-    pub(crate) theme: Theme,
-    /// What the environment tells of the terminal.
-    pub(crate) detected: Theme,
-    /// What the user has chosen.
-    pub(crate) settings: Settings,
-    /// Columns and rows of the terminal.
-    pub(crate) size: (u16, u16),
+    /// How it looks.
+    pub(crate) chosen: Chosen,
+    /// How it is divided.
+    pub(crate) desk: Desk,
     /// What only a reload changes: model, tokens, witnesses.
     pub(crate) header: Header,
     /// The program as it stands.
     pub(crate) listing: Listing,
     /// Errors over the layers.
     pub(crate) curve: Curve,
-    /// Which line each key stands for.
-    pub(crate) keys: Keymap,
-    /// Which pane has the keys.
-    pub(crate) focus: Pane,
-    /// How the panes are arranged.
-    pub(crate) arranged: Arrangement,
     /// Folds, selection and scroll of the program.
     pub(crate) outline: Outline,
     /// What of the other panes is shown.
     pub(crate) panes: Panes,
-    /// Pages that are on their way.
-    pub(crate) awaited: usize,
-    /// What covers the panes.
-    pub(crate) overlay: Option<Overlay>,
-    /// What is being typed.
-    pub(crate) prompt: Option<Prompt>,
-    /// The command lines typed before.
-    pub(crate) history: History,
-    /// What was last searched for.
-    pub(crate) search: String,
-    /// The bottom line's message, until the next key.
-    pub(crate) message: Option<Message>,
-    /// A number typed before a command.
-    pub(crate) count: Option<usize>,
-    /// The files of the dumps have changed, and have not been read again yet.
-    pub(crate) reload_due: bool,
-    /// What was typed and answered.
-    pub(crate) log: Log,
-    /// Lines of a script that are still to be obeyed, the next last.
-    pub(crate) script: Vec<String>,
-    /// Scripts read since a key was pressed.
-    pub(crate) sourced: usize,
+    /// Keys and clicks.
+    pub(crate) input: Input,
+    /// The line at the bottom.
+    pub(crate) typing: Typing,
+    /// What is said to the user.
+    pub(crate) said: Said,
+    /// What is still to be obeyed.
+    pub(crate) script: Script,
     /// The command under way.
     pub(crate) running: Option<Running>,
+    /// The files of the dumps have changed, and have not been read again yet.
+    pub(crate) reload_due: bool,
     /// The recording that is open, or was left.
     pub(crate) player: Option<Player>,
     /// That a recording was left: said with the answer of the command that has left it.
     pub(crate) parting: Option<String>,
-    /// Keys and clicks that could not be obeyed yet.
-    pub(crate) held: VecDeque<Held>,
+    /// What is to be asked for.
+    pub(crate) requests: Vec<Request>,
 }
 
-/// What covers the panes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overlay {
-    /// What it shows.
-    pub(crate) kind: OverlayKind,
-    /// First line on screen.
-    pub(crate) scroll: usize,
-}
-
-/// What an overlay shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OverlayKind {
-    /// Keys and signs.
-    Help,
-    /// The last answer of several lines.
-    Output,
-    /// Model, tokens, notes.
-    Information,
-}
-
-/// A line for the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    /// What it says; not yet made harmless.
-    pub(crate) text: String,
-    /// Whether something went wrong.
-    pub(crate) error: bool,
+/// A script that is run.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    /// Lines that are still to be obeyed, the next last.
+    pub(crate) lines: Vec<String>,
+    /// Scripts read since a key was pressed.
+    pub(crate) sourced: usize,
 }
 
 /// A command under way.
@@ -134,59 +91,71 @@ impl Running {
 impl App {
     /// The screen at the start of a session.
     pub(crate) fn new(theme: Theme, size: (u16, u16), header: Header, listing: Listing, curve: Curve) -> Self {
-        let mut app = Self { theme, detected: theme, size, header, listing, curve, ..Self::default() };
+        let (chosen, desk) = (Chosen { detected: theme, ..Chosen::default() }, Desk { size, ..Desk::default() });
+        let mut app = Self { chosen, desk, header, listing, curve, ..Self::default() };
         app.outline.follow(&app.listing);
         app
     }
 
     /// Takes in what happened; answers what is to be asked for.
     pub(crate) fn update(&mut self, msg: Msg) -> Vec<Request> {
-        let mut requests = Vec::new();
         match msg {
-            Msg::Key(key) => self.hear(Held::Key(key), &mut requests),
-            Msg::Mouse(mouse) => self.hear(Held::Mouse(mouse), &mut requests),
-            Msg::Paste(text) => self.paste(&text),
+            Msg::Key(key) => input::hear(self, Held::Key(key)),
+            Msg::Mouse(mouse) => input::hear(self, Held::Mouse(mouse)),
+            Msg::Paste(text) => asking::paste(self, &text),
             Msg::Line(line) => {
-                self.message = None;
-                self.obey_line(&line, &mut requests);
+                self.said.message = None;
+                self.obey_line(&line);
             }
-            Msg::Resize(columns, rows) => self.size = (columns, rows),
-            Msg::Reply(reply) => self.reply(reply, &mut requests),
+            Msg::Resize(columns, rows) => self.desk.size = (columns, rows),
+            Msg::Reply(reply) => self.reply(reply),
             Msg::Changed => self.reload_due = true,
-            Msg::Tick => self.tick(&mut requests),
+            Msg::Tick => self.tick(),
         }
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
-            self.obey(Command::Reload, "reload", &mut requests);
+            self.obey(Command::Reload, "reload");
         }
-        self.go_on_with_script(&mut requests);
-        self.go_on_with_recording(&mut requests);
-        self.release(&mut requests);
-        self.settle(&mut requests);
-        requests
+        self.go_on_with_script();
+        self.go_on_with_recording();
+        input::release(self);
+        self.settle();
+        std::mem::take(&mut self.requests)
     }
 
     /// What the session begins with: the first page.
     pub(crate) fn begin(&mut self) -> Vec<Request> {
-        let mut requests = Vec::new();
-        let (name, value) = Setting::Layout(self.arranged.layout).words();
-        if self.arranged.layout != Layout::default() {
+        let (name, value) = Setting::Layout(self.desk.arranged.layout).words();
+        if self.desk.arranged.layout != Layout::default() {
             // A replay does not know what the user has chosen before the start.
-            requests.push(Request::Obeyed(format!("{name} {value}")));
+            self.requests.push(Request::Obeyed(format!("{name} {value}")));
         }
-        self.go_on_with_script(&mut requests);
-        self.settle(&mut requests);
-        requests
+        self.go_on_with_script();
+        self.settle();
+        std::mem::take(&mut self.requests)
+    }
+
+    /// What there is to be shown.
+    pub(crate) fn there(&self) -> Shown {
+        Shown { curve: self.listing.compared, diagnosis: self.panes.diagnosis.is_some() }
     }
 
     /// The areas of the screen.
     pub(crate) fn areas(&self) -> Areas {
-        self.areas_of(self.size.0, self.size.1)
+        self.desk.areas(self.desk.size, self.there())
     }
 
-    /// The areas of a screen of another size.
-    pub(crate) fn areas_of(&self, columns: u16, rows: u16) -> Areas {
-        let shown = Shown { curve: self.listing.compared, diagnosis: self.panes.diagnosis.is_some() };
-        layout::areas(columns, rows, self.focus, self.arranged, shown)
+    /// Colours and glyphs.
+    pub(crate) fn theme(&self) -> Theme {
+        self.chosen.theme()
+    }
+
+    /// Takes in what the user has chosen before the start.
+    pub(crate) fn configure(&mut self, settings: Settings) {
+        self.chosen.settings = settings;
+        // Errors, where there are any; else the pane would be empty.
+        if settings.layout != Layout::Comparing || self.listing.compared {
+            self.desk.arrange(Some(settings.layout), self.there());
+        }
     }
 
     /// The inside of a pane, if it is on screen.
@@ -196,7 +165,7 @@ impl App {
 
     /// Values of a heatmap that an area has room for: rows and columns.
     pub(crate) fn cells(&self, area: Rect) -> (usize, usize) {
-        let high = if self.theme.ink() == Ink::HalfBlocks { 2 } else { 1 };
+        let high = if self.theme().ink() == Ink::HalfBlocks { 2 } else { 1 };
         (usize::from(area.height) * high, usize::from(area.width))
     }
 
@@ -221,57 +190,53 @@ impl App {
         self.listing.rows.iter().position(|op| matches!(op.status, Status::Diverges | Status::Follows))
     }
 
-    /// Shows a line for the user.
-    pub(crate) fn say(&mut self, text: impl Into<String>) {
-        let text = text.into();
-        self.log.answer(vec![text.clone()], false);
-        self.message = Some(Message { text, error: false });
-    }
-
-    /// Shows what went wrong.
-    pub(crate) fn complain(&mut self, text: impl Into<String>) {
-        let text = text.into();
-        self.log.answer(vec![text.clone()], true);
-        self.message = Some(Message { text, error: true });
-    }
-
-    /// Says why nothing was done. The log keeps what commands have answered, and this is no answer: it is not recorded.
-    pub(crate) fn refuse(&mut self, text: impl Into<String>) {
-        self.message = Some(Message { text: text.into(), error: true });
-    }
-
-    /// Shows a line, or several above everything until they are closed.
-    pub(crate) fn tell(&mut self, lines: Vec<String>) {
-        if let [line] = &lines[..] {
-            return self.say(line.clone());
-        }
-        self.overlay = Some(Overlay { kind: OverlayKind::Output, scroll: 0 });
-        self.log.answer(lines, false);
-    }
-
     /// Starts a command; `line` says it.
-    pub(crate) fn execute(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
+    pub(crate) fn execute(&mut self, command: Command, line: &str) {
         let feeds = self.player.as_ref().is_some_and(|player| player.feeds);
         self.running = Some(Running { feeds, ..Running::new(command.clone(), self.outline.offset) });
-        requests.push(Request::Execute(command, line.to_string()));
+        self.requests.push(Request::Execute(command, line.to_string()));
     }
 
     /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
-    pub(crate) fn settle(&mut self, requests: &mut Vec<Request>) {
+    pub(crate) fn settle(&mut self) {
         self.keep_in_sight();
         if self.running.is_some() {
             return;
         }
         self.panes.tensor.turn_to(self.listing.forward, self.selected_row());
-        self.ask_pages(requests);
+        slot::ask_pages(self);
     }
 
     /// Gives the keys to a pane that is shown, and scrolls the program to what is selected. After each line: how far it
     /// scrolls depends on the way there.
     pub(crate) fn keep_in_sight(&mut self) {
-        self.focus_something();
+        self.desk.focus_something(self.there());
         if let Some(inside) = self.inside(Pane::Program) {
             self.outline.scroll_to_selection(usize::from(inside.height), &self.listing);
         }
+    }
+
+    /// Tokens of the current forward.
+    pub(crate) fn forward_tokens(&self) -> usize {
+        self.header.forwards.get(self.listing.forward).copied().unwrap_or(1)
+    }
+
+    /// Position in the sequence of the first token of the current forward.
+    pub(crate) fn first_position(&self) -> usize {
+        self.header.forwards.iter().take(self.listing.forward).sum()
+    }
+
+    /// The command that selects a line of the program.
+    pub(crate) fn selecting(&self, line: Line) -> String {
+        let name = match line {
+            Line::Layer(layer) => format!("layer {layer}"),
+            Line::Op(row) => self.listing.rows.get(row).map_or(String::new(), |op| op.short.clone()),
+        };
+        format!("select {name}")
+    }
+
+    /// The command that goes to an op.
+    pub(crate) fn going_to(&self, row: usize) -> Option<String> {
+        self.listing.rows.get(row).map(|op| format!("goto {}", op.short))
     }
 }

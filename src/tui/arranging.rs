@@ -1,19 +1,33 @@
 //! Which panes are shown, where, and which of them has the keys; moving within one.
 
-use super::app::{App, Overlay};
-use super::layout;
+use super::app::App;
+use super::layout::{self, Areas, Arrangement, Shown};
 use super::pane::{Place, overlaid, spec};
+use super::said::Overlay;
 use crate::debugger::command::{Count, Direction, Extent, Layout, Pane};
 
-impl App {
+/// How the screen is divided.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// Columns and rows of the terminal.
+    pub(crate) size: (u16, u16),
+    /// Which pane has the keys.
+    pub(crate) focus: Pane,
+    /// How the panes are arranged.
+    pub(crate) arranged: Arrangement,
+}
+
+impl Desk {
+    /// The areas of a screen of so many columns and rows.
+    pub(crate) fn areas(&self, (columns, rows): (u16, u16), there: Shown) -> Areas {
+        layout::areas(columns, rows, self.focus, self.arranged, there)
+    }
+
     /// Shows a pane in the large place and gives it the keys; once more, and the tensor is back.
-    pub(crate) fn show_pane(&mut self, pane: Pane) {
-        let spec = spec(pane);
-        if let Some(sentence) = (spec.missing)(self) {
-            return self.complain(sentence);
-        }
-        let (visible, large) = (self.areas().of(pane).is_some(), self.arranged.large == pane);
-        match spec.place {
+    pub(crate) fn show(&mut self, pane: Pane, there: Shown) {
+        let shows = |desk: &Self| desk.areas(desk.size, there).of(pane).is_some();
+        let (visible, large) = (shows(self), self.arranged.large == pane);
+        match spec(pane).place {
             Place::Fixed => self.focus = pane,
             _ if visible && large && self.focus == pane && pane != Pane::Tensor => {
                 self.arranged.large = Pane::Tensor;
@@ -23,52 +37,53 @@ impl App {
             _ => {
                 self.arranged.large = pane;
                 self.focus = pane;
-                if self.areas().of(pane).is_none() {
+                if !shows(self) {
                     self.arranged.layout = Layout::Stepping;
                 }
             }
         }
     }
 
-    pub(crate) fn arrange(&mut self, layout: Option<Layout>) {
+    /// Arranges the panes so; as the next layout has them without one.
+    pub(crate) fn arrange(&mut self, layout: Option<Layout>, there: Shown) {
         let all = Layout::NAMED;
         let now = all.iter().position(|(_, layout)| *layout == self.arranged.layout).unwrap_or(0);
-        let layout = layout.unwrap_or(all[(now + 1) % all.len()].1);
-        if layout == Layout::Comparing && !self.listing.compared {
-            return self.arrange(Some(Layout::Attention));
-        }
-        self.arranged = layout::Arrangement { layout, ..layout::Arrangement::default() };
-        self.focus_something();
+        let layout = match layout.unwrap_or(all[(now + 1) % all.len()].1) {
+            Layout::Comparing if !there.curve => Layout::Attention,
+            other => other,
+        };
+        self.arranged = Arrangement { layout, ..Arrangement::default() };
+        self.focus_something(there);
     }
 
     /// Where the pane that has the keys is no longer shown, another gets them.
-    pub(crate) fn focus_something(&mut self) {
-        let panes = self.areas().panes;
+    pub(crate) fn focus_something(&mut self, there: Shown) {
+        let panes = self.areas(self.size, there).panes;
         if !panes.is_empty() && !panes.iter().any(|(pane, _)| *pane == self.focus) {
             self.focus = panes.first().map_or(Pane::Program, |(pane, _)| *pane);
         }
     }
 
     /// The panes that Tab goes through: on a small terminal, those that would be there on a larger one.
-    fn turning(&self) -> Vec<Pane> {
-        let arranged = layout::Arrangement { zoomed: false, ..self.arranged };
+    fn turning(&self, there: Shown) -> Vec<Pane> {
+        let arranged = Arrangement { zoomed: false, ..self.arranged };
         let (columns, rows) = (self.size.0.max(80), self.size.1.max(24));
-        let shown = layout::Shown { curve: false, diagnosis: self.panes.diagnosis.is_some() };
-        let areas = layout::areas(columns, rows, self.focus, arranged, shown);
+        let areas = layout::areas(columns, rows, self.focus, arranged, Shown { curve: false, ..there });
         areas.panes.iter().map(|(pane, _)| *pane).collect()
     }
 
-    /// Gives the keys to a pane that is there.
-    pub(crate) fn focus_on(&mut self, pane: Pane) {
-        if !self.turning().contains(&pane) {
-            return self.complain(format!("{0} is not on the screen: pane {0} shows it", pane.name()));
+    /// Gives the keys to a pane that is there; a sentence where it is not.
+    pub(crate) fn focus_on(&mut self, pane: Pane, there: Shown) -> Result<(), String> {
+        if !self.turning(there).contains(&pane) {
+            return Err(format!("{0} is not on the screen: pane {0} shows it", pane.name()));
         }
         self.focus = pane;
+        Ok(())
     }
 
     /// Gives the keys to another pane.
-    pub(crate) fn turn_focus(&mut self, count: Count) {
-        let panes = self.turning();
+    pub(crate) fn turn_focus(&mut self, count: Count, there: Shown) {
+        let panes = self.turning(there);
         let now = panes.iter().position(|pane| *pane == self.focus).unwrap_or(0);
         let next = match count {
             // Panes are counted from 1, as people count.
@@ -78,49 +93,50 @@ impl App {
         self.focus = panes.get(next).copied().unwrap_or_default();
     }
 
-    pub(crate) fn resize_pane(&mut self, by: isize) {
+    /// Makes the pane that has the keys larger.
+    pub(crate) fn resize(&mut self, by: isize) {
         let by = i16::try_from(by.clamp(-200, 200)).unwrap_or(0);
         let (program, below) = spec(self.focus).resize;
         self.arranged.program = (self.arranged.program + program * by).clamp(-200, 200);
         self.arranged.below = (self.arranged.below + below * by).clamp(-200, 200);
     }
+}
 
-    /// Scrolls what covers the panes.
-    pub(crate) fn scroll_overlay(&mut self, overlay: Overlay, direction: Direction, extent: Extent, count: usize) {
-        let page = usize::from(self.size.1).saturating_sub(4).max(1);
-        let last = overlaid(self, overlay.kind).1.len().saturating_sub(page);
-        let by = match extent {
-            Extent::Line => count,
-            Extent::Page => page.saturating_mul(count),
-            Extent::End => usize::MAX,
-        };
-        let scroll = match direction {
-            Direction::Down => overlay.scroll.saturating_add(by),
-            Direction::Up => overlay.scroll.saturating_sub(by),
-            Direction::Left | Direction::Right => overlay.scroll,
-        };
-        self.overlay = Some(Overlay { scroll: scroll.min(last), ..overlay });
-    }
+/// Scrolls what covers the panes.
+pub(crate) fn scroll_overlay(app: &mut App, overlay: Overlay, direction: Direction, extent: Extent, count: usize) {
+    let page = usize::from(app.desk.size.1).saturating_sub(4).max(1);
+    let last = overlaid(app, overlay.kind).1.len().saturating_sub(page);
+    let by = match extent {
+        Extent::Line => count,
+        Extent::Page => page.saturating_mul(count),
+        Extent::End => usize::MAX,
+    };
+    let scroll = match direction {
+        Direction::Down => overlay.scroll.saturating_add(by),
+        Direction::Up => overlay.scroll.saturating_sub(by),
+        Direction::Left | Direction::Right => overlay.scroll,
+    };
+    app.said.overlay = Some(Overlay { scroll: scroll.min(last), ..overlay });
+}
 
-    /// Moves within the pane that has the keys.
-    pub(crate) fn scroll(&mut self, direction: Direction, extent: Extent, count: usize) {
-        let count = count.cast_signed();
-        let by = match extent {
-            Extent::Line => count,
-            Extent::Page => count.saturating_mul(self.page_height(self.focus)),
-            Extent::End => isize::MAX,
-        };
-        let pane = spec(self.focus);
-        if matches!(direction, Direction::Left | Direction::Right) && extent == Extent::End && !pane.sideways {
-            return;
-        }
-        let (rows, columns) = direction.rows_and_columns(by);
-        (pane.scroll)(self, rows, columns);
+/// Moves within the pane that has the keys.
+pub(crate) fn scroll(app: &mut App, direction: Direction, extent: Extent, count: usize) {
+    let count = count.cast_signed();
+    let by = match extent {
+        Extent::Line => count,
+        Extent::Page => count.saturating_mul(page_height(app, app.desk.focus)),
+        Extent::End => isize::MAX,
+    };
+    let pane = spec(app.desk.focus);
+    if matches!(direction, Direction::Left | Direction::Right) && extent == Extent::End && !pane.sideways {
+        return;
     }
+    let (rows, columns) = direction.rows_and_columns(by);
+    (pane.scroll)(app, rows, columns);
+}
 
-    /// Rows that a pane shows at once.
-    pub(crate) fn page_height(&self, pane: Pane) -> isize {
-        let height = self.inside(pane).map_or(1, |inside| (spec(pane).rows)(self, inside));
-        isize::from(height.max(1).cast_signed())
-    }
+/// Rows that a pane shows at once.
+pub(crate) fn page_height(app: &App, pane: Pane) -> isize {
+    let height = app.inside(pane).map_or(1, |inside| (spec(pane).rows)(app, inside));
+    isize::from(height.max(1).cast_signed())
 }

@@ -1,149 +1,159 @@
 //! What commands do to the screen; those of the debugger are sent on to it.
 
-use super::app::{App, Overlay, OverlayKind};
+use super::app::App;
+use super::arranging::{scroll, scroll_overlay};
+use super::asking;
 use super::message::Request;
 use super::outline::Line;
-use super::pane::spec;
+use super::pane::{self, spec};
 use super::prompt::Purpose;
+use super::said::{Overlay, OverlayKind};
 use crate::debugger::Command;
-use crate::debugger::command::{Count, Pane, ScreenCommand};
+use crate::debugger::command::{Count, Layout, Pane, ScreenCommand, Setting};
 
 /// Scripts that one line runs at most: more call each other in a circle.
 const MOST_SCRIPTS: usize = 1000;
 
 impl App {
     /// Does what a line says, if it can be read.
-    pub(crate) fn obey_line(&mut self, line: &str, requests: &mut Vec<Request>) {
+    pub(crate) fn obey_line(&mut self, line: &str) {
         match Command::parse(line) {
-            Ok(Some(command)) => self.obey(command, line, requests),
+            Ok(Some(command)) => self.obey(command, line),
             Ok(None) => {}
             Err(error) => {
-                self.script.clear();
-                self.refuse(error);
+                self.script.lines.clear();
+                self.said.refuse(error);
             }
         }
     }
 
     /// Does what a line says; `line` is what the log keeps of it, and what is recorded, exactly once.
-    pub(crate) fn obey(&mut self, command: Command, line: &str, requests: &mut Vec<Request>) {
+    pub(crate) fn obey(&mut self, command: Command, line: &str) {
         // What covers the panes may belong to the recording.
-        if let Some(overlay) = self.overlay.filter(|_| !plays(&command)) {
+        if let Some(overlay) = self.said.overlay.filter(|_| !plays(&command)) {
             if self.overlay_command(overlay, &command) {
                 // Here, quitting closes.
-                return self.record(if command == Command::Quit { "escape" } else { line }, requests);
+                return self.record(if command == Command::Quit { "escape" } else { line });
             }
             if !is_recorded(&command) {
-                self.record("escape", requests);
+                self.record("escape");
             }
         }
         match command {
-            Command::Screen(command) => self.screen(command, line, requests),
-            Command::Quit => requests.push(Request::Quit),
+            Command::Screen(command) => self.screen(command, line),
+            Command::Quit => self.requests.push(Request::Quit),
             Command::Help(None) => {
-                self.record(line, requests);
-                self.overlay = Some(Overlay { kind: OverlayKind::Help, scroll: 0 });
+                self.record(line);
+                self.said.cover(OverlayKind::Help);
             }
-            Command::Source(path) => self.source(&path, requests),
+            Command::Source(path) => self.source(&path),
             other => {
-                self.leave_recording(requests);
-                self.log.command(line);
-                self.execute(other, line, requests);
+                self.leave_recording();
+                self.said.log.command(line);
+                self.execute(other, line);
             }
         }
         self.keep_in_sight();
     }
 
     /// Tells whoever records what the screen has done; what is executed is recorded by who executes it.
-    fn record(&mut self, line: &str, requests: &mut Vec<Request>) {
+    fn record(&mut self, line: &str) {
         match &mut self.running {
             Some(running) => running.meanwhile.push(line.to_string()),
-            None => requests.push(Request::Obeyed(line.to_string())),
+            None => self.requests.push(Request::Obeyed(line.to_string())),
         }
     }
 
     /// Puts the commands of a file before what is still to be obeyed; the first that fails ends all of it.
-    fn source(&mut self, path: &str, requests: &mut Vec<Request>) {
-        self.sourced += 1;
+    fn source(&mut self, path: &str) {
+        self.script.sourced += 1;
         let read = std::fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"));
-        let few = self.sourced <= MOST_SCRIPTS;
+        let few = self.script.sourced <= MOST_SCRIPTS;
         match read.and_then(|text| if few { Ok(text) } else { Err(format!("{path} calls itself without end")) }) {
             Ok(text) => {
                 // Its commands are recorded, each when it is obeyed: a replay does not need the file.
-                self.record(&format!("# source {path}"), requests);
-                self.script.extend(text.lines().rev().map(str::to_string));
+                self.record(&format!("# source {path}"));
+                self.script.lines.extend(text.lines().rev().map(str::to_string));
             }
             Err(sentence) => {
-                self.script.clear();
-                self.refuse(sentence);
+                self.script.lines.clear();
+                self.said.refuse(sentence);
             }
         }
     }
 
     /// Obeys the lines of a script until one of them takes its time, or changes what pages are to be shown: what a line
     /// does may depend on them.
-    pub(crate) fn go_on_with_script(&mut self, requests: &mut Vec<Request>) {
-        while self.running.is_none() && !self.script.is_empty() {
-            self.settle(requests);
-            if self.awaits_pages() {
+    pub(crate) fn go_on_with_script(&mut self) {
+        while self.running.is_none() && !self.script.lines.is_empty() {
+            self.settle();
+            if self.panes.awaited > 0 {
                 return;
             }
-            if let Some(line) = self.script.pop() {
-                self.obey_line(&line, requests);
+            if let Some(line) = self.script.lines.pop() {
+                self.obey_line(&line);
             }
         }
     }
 
-    fn screen(&mut self, command: ScreenCommand, line: &str, requests: &mut Vec<Request>) {
+    fn screen(&mut self, command: ScreenCommand, line: &str) {
         use ScreenCommand as S;
         let done_by_others = matches!(command, S::Enter | S::Escape);
         if is_recorded(&Command::Screen(command.clone())) && !done_by_others && !self.is_undone(&command) {
-            self.record(line, requests);
+            self.record(line);
         }
         match command {
-            S::Scroll(direction, extent, count) => self.scroll(direction, extent, count),
-            S::Enter => self.enter(line, requests),
+            S::Scroll(direction, extent, count) => scroll(self, direction, extent, count),
+            S::Enter => self.enter(line),
             S::ScrollPane(pane, direction, count) => {
                 let by = isize::try_from(count).unwrap_or(isize::MAX);
                 let (rows, columns) = direction.rows_and_columns(by);
                 (spec(pane).scroll)(self, rows, columns);
             }
-            S::Focus(count) => self.turn_focus(count),
-            S::FocusOn(pane) => self.focus_on(pane),
-            S::Pane(pane) => self.show_pane(pane),
-            S::Layout(layout) => self.arrange(layout),
-            S::Zoom => self.arranged.zoomed = !self.arranged.zoomed,
-            S::Resize(by) => self.resize_pane(by),
+            S::Focus(count) => self.desk.turn_focus(count, self.there()),
+            S::FocusOn(pane) => {
+                if let Err(sentence) = self.desk.focus_on(pane, self.there()) {
+                    self.said.complain(sentence);
+                }
+            }
+            S::Pane(pane) => match (spec(pane).missing)(self) {
+                Some(sentence) => self.said.complain(sentence),
+                None => self.desk.show(pane, self.there()),
+            },
+            S::Layout(layout) => self.desk.arrange(layout, self.there()),
+            S::Zoom => self.desk.arranged.zoomed = !self.desk.arranged.zoomed,
+            S::Resize(by) => self.desk.resize(by),
             S::Head(count) => self.turn_head(count),
-            S::Token(count) => self.turn_token(count),
-            S::Slice(parts) => self.slice(&parts),
+            S::Token(count) => pane::turn_token(self, count),
+            S::Slice(parts) => pane::slice(self, &parts),
             S::Magnify(count) => self.panes.tensor.magnify = magnified(self.panes.tensor.magnify.max(1), count),
-            S::Follow(token) => self.follow(token.as_deref()),
-            S::Show(whose) => (spec(self.focus).show)(self, whose),
-            S::Set(setting) => self.change(setting, requests),
-            S::Search(None) => self.open_prompt(Purpose::Search, ""),
-            S::Search(Some(text)) => self.search_for(&text),
+            S::Follow(token) => pane::follow(self, token.as_deref()),
+            S::Show(whose) => (spec(self.desk.focus).show)(self, whose),
+            S::Set(setting) => self.change(setting),
+            S::Search(None) => asking::open_prompt(self, Purpose::Search, ""),
+            S::Search(Some(text)) => asking::search_for(self, &text),
             S::Select(name) => self.select(&name),
-            S::Prompt(begun) if begun.is_empty() => self.open_prompt(Purpose::Command, ""),
-            S::Prompt(begun) => self.open_prompt(Purpose::Command, &format!("{begun} ")),
-            S::Play | S::Speed(_) | S::Seek(_) | S::Live => self.play(&command, requests),
-            S::Information => self.overlay = Some(Overlay { kind: OverlayKind::Information, scroll: 0 }),
-            S::Escape => self.escape(line, requests),
-            S::Interrupt => requests.push(Request::Quit),
-            S::Suspend => requests.push(Request::Suspend),
+            S::Prompt(begun) if begun.is_empty() => asking::open_prompt(self, Purpose::Command, ""),
+            S::Prompt(begun) => asking::open_prompt(self, Purpose::Command, &format!("{begun} ")),
+            S::Play | S::Speed(_) | S::Seek(_) | S::Live => self.play(&command),
+            S::Information => self.said.cover(OverlayKind::Information),
+            S::Escape => self.escape(line),
+            S::Interrupt => self.requests.push(Request::Quit),
+            S::Suspend => self.requests.push(Request::Suspend),
         }
     }
 
-    fn escape(&mut self, line: &str, requests: &mut Vec<Request>) {
+    fn escape(&mut self, line: &str) {
         if self.player.as_mut().filter(|player| !player.feeds).and_then(|player| player.card.take()).is_some() {
             return;
         }
-        if self.arranged.zoomed || self.panes.diagnosis.is_some() {
-            self.record(line, requests);
+        if self.desk.arranged.zoomed || self.panes.diagnosis.is_some() {
+            self.record(line);
         }
-        if self.arranged.zoomed {
-            self.arranged.zoomed = false;
+        if self.desk.arranged.zoomed {
+            self.desk.arranged.zoomed = false;
         } else {
-            self.close_diagnosis();
+            pane::close_diagnosis(self);
         }
     }
 
@@ -161,7 +171,7 @@ impl App {
         let op = || ops.iter().position(|op| op.name == name || op.short == name).map(Line::Op);
         match layer.or_else(op) {
             Some(line) => self.outline.selected = line,
-            None => self.complain(format!("no op is called {name}")),
+            None => self.said.complain(format!("no op is called {name}")),
         }
     }
 
@@ -171,11 +181,11 @@ impl App {
             // It may come by itself, while somebody reads.
             Command::Reload => false,
             Command::Screen(ScreenCommand::Scroll(direction, extent, count)) => {
-                self.scroll_overlay(overlay, *direction, *extent, *count);
+                scroll_overlay(self, overlay, *direction, *extent, *count);
                 true
             }
             _ => {
-                self.overlay = None;
+                self.said.overlay = None;
                 match command {
                     Command::Screen(ScreenCommand::Escape) | Command::Quit => true,
                     Command::Help(None) => overlay.kind == OverlayKind::Help,
@@ -187,10 +197,10 @@ impl App {
     }
 
     /// What goes somewhere or tries something is a line of its own, and recorded as that.
-    fn enter(&mut self, line: &str, requests: &mut Vec<Request>) {
-        match (spec(self.focus).enter)(self) {
-            Some(goes) => self.obey_line(&goes, requests),
-            None => self.record(line, requests),
+    fn enter(&mut self, line: &str) {
+        match (spec(self.desk.focus).enter)(self) {
+            Some(goes) => self.obey_line(&goes),
+            None => self.record(line),
         }
     }
 
@@ -199,13 +209,29 @@ impl App {
     fn is_undone(&self, command: &ScreenCommand) -> bool {
         use ScreenCommand as S;
         let pane = match command {
-            S::Scroll(..) => self.focus,
+            S::Scroll(..) => self.desk.focus,
             S::ScrollPane(pane, ..) => *pane,
             S::Select(_) | S::Search(_) => Pane::Program,
             _ => return false,
         };
         let moves = self.running.as_ref().is_some_and(|running| !running.command.stays());
         moves && !spec(pane).keeps
+    }
+
+    /// Changes a setting.
+    fn change(&mut self, setting: Setting) {
+        self.chosen.settings.set(setting);
+        if let Some(player) = self.player.as_mut().filter(|player| !player.feeds) {
+            player.settings.set(setting);
+            player.settings.layout = Layout::default();
+        }
+        match setting {
+            Setting::Mouse(on) => self.requests.push(Request::Mouse(on)),
+            Setting::Layout(layout) => self.desk.arrange(Some(layout), self.there()),
+            Setting::Theme(_) | Setting::Colors(_) | Setting::Ascii(_) => {}
+        }
+        let (name, value) = setting.words();
+        self.said.say(format!("{name} is {value}"));
     }
 }
 

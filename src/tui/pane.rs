@@ -23,14 +23,19 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use super::app::{App, OverlayKind};
+use super::app::App;
 use super::layout;
+use super::said::OverlayKind;
 use super::slot::{Feed, Slot};
 use super::theme::{Role, Theme};
 use crate::debugger::command::{Count, Pane, Whose};
 use crate::debugger::view::{Page, PageRequest};
 
+pub(crate) use diagnosis::{close_diagnosis, diagnosed, is_diagnosed};
+pub(crate) use lens::follow;
 pub(crate) use log::Log;
+pub(crate) use tensor::slice;
+pub(crate) use tokens::turn_token;
 
 /// What the screen knows of a pane: its row stands with its drawing.
 pub(crate) struct PaneSpec {
@@ -90,7 +95,7 @@ impl PaneSpec {
         click: |_, _, _| Vec::new(),
         enter: |_| None,
         head: |_, _| {},
-        show: App::show_whose,
+        show: tensor::show_whose,
         keeps: false,
         missing: |_| None,
         place: Place::Large,
@@ -132,22 +137,24 @@ pub(crate) struct Panes {
     tokens: tokens::State,
     /// While it is open.
     pub(crate) diagnosis: Option<diagnosis::DiagnosisView>,
+    /// Pages that are on their way.
+    pub(crate) awaited: usize,
 }
 
 /// Draws the screen.
 pub(crate) fn draw(frame: &mut Frame, app: &App) {
-    let areas = app.areas_of(frame.area().width, frame.area().height);
+    let areas = app.desk.areas((frame.area().width, frame.area().height), app.there());
     let buffer = frame.buffer_mut();
     status::draw(buffer, areas.status, app);
     for (pane, area) in areas.panes {
         (spec(pane).draw)(buffer, area, app);
     }
-    if let (Some(_), Some(bottom)) = (app.overlay, areas.bottom) {
+    if let (Some(_), Some(bottom)) = (app.said.overlay, areas.bottom) {
         let area = Rect { y: 1, height: bottom.y - 1, ..frame.area() };
         overlay(frame.buffer_mut(), area, app);
     }
     let cursor = areas.bottom.and_then(|area| prompt::draw(frame.buffer_mut(), area, app));
-    app.theme.paint_ground(frame.buffer_mut());
+    app.theme().paint_ground(frame.buffer_mut());
     if let Some(cursor) = cursor {
         frame.set_cursor_position(cursor);
     }
@@ -163,11 +170,11 @@ pub(crate) fn overlaid(app: &App, kind: OverlayKind) -> (&'static str, Vec<Line<
 }
 
 fn overlay(buffer: &mut Buffer, area: Rect, app: &App) {
-    let Some(overlay) = app.overlay else { return };
+    let Some(overlay) = app.said.overlay else { return };
     let (name, lines) = overlaid(app, overlay.kind);
     Clear.render(area, buffer);
     let titles = vec![Line::raw(format!("{name}: j k scroll, esc closes"))];
-    let inside = framed(buffer, area, app.theme, titles, true);
+    let inside = framed(buffer, area, app.theme(), titles, true);
     put(buffer, inside, lines.into_iter().skip(overlay.scroll));
 }
 
@@ -204,12 +211,12 @@ fn shown(buffer: &mut Buffer, area: Rect, app: &App, (first, height): (usize, us
     }
     let text = format!(" {}-{} of {lines} ", first + 1, (first + height).min(lines));
     let x = area.right().saturating_sub(text.len() as u16 + 1);
-    buffer.set_stringn(x, area.bottom() - 1, &text, text.len(), app.theme.style(Role::Dim));
+    buffer.set_stringn(x, area.bottom() - 1, &text, text.len(), app.theme().style(Role::Dim));
 }
 
 /// Draws the frame of a pane: its name, with a mark where it has the keys, and what stands at the right.
 fn frame<'a>(buffer: &mut Buffer, area: Rect, app: &App, pane: Pane, name: &str, right: impl Into<Line<'a>>) -> Rect {
-    let focused = app.focus == pane;
-    let mark = if focused { app.theme.glyph("▪ ", "* ") } else { "" };
-    framed(buffer, area, app.theme, vec![Line::raw(format!(" {mark}{name} ")), right.into()], focused)
+    let focused = app.desk.focus == pane;
+    let mark = if focused { app.theme().glyph("▪ ", "* ") } else { "" };
+    framed(buffer, area, app.theme(), vec![Line::raw(format!(" {mark}{name} ")), right.into()], focused)
 }

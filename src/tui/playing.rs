@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::app::{App, Message, Running};
+use super::app::{App, Running};
+use super::input::Input;
 use super::message::Request;
 use super::obey::is_recorded;
 use super::player::{Card, CardKind, Doing, Player};
@@ -26,82 +27,82 @@ impl App {
     /// How long the line that was played last is to be seen before the next; nothing if none is to follow by itself.
     pub(crate) fn pause(&self) -> Option<Duration> {
         let player = self.open_player().filter(|player| player.doing == Doing::Playing)?;
-        (self.is_ready() && self.prompt.is_none()).then(|| player.pause())
+        (self.is_ready() && self.typing.prompt.is_none()).then(|| player.pause())
     }
 
     /// Whether all that was obeyed is done, and shown.
     fn is_ready(&self) -> bool {
-        self.running.is_none() && self.script.is_empty() && !self.awaits_pages()
+        self.running.is_none() && self.script.lines.is_empty() && self.panes.awaited == 0
     }
 
     /// Obeys a command of the player.
-    pub(crate) fn play(&mut self, command: &ScreenCommand, requests: &mut Vec<Request>) {
+    pub(crate) fn play(&mut self, command: &ScreenCommand) {
         use ScreenCommand as S;
         let Some(player) = &mut self.player else {
-            return self.refuse("no recording is open: layerstep replay NAME opens one");
+            return self.said.refuse("no recording is open: layerstep replay NAME opens one");
         };
         let played = player.played;
         match command {
-            S::Seek(place) if !player.live || !is_relative(place) => self.seek(place, requests),
-            _ if player.live => self.refuse(format!("the recording was left: played {played} goes back to it")),
+            S::Seek(place) if !player.live || !is_relative(place) => self.seek(place),
+            _ if player.live => self.said.refuse(format!("the recording was left: played {played} goes back to it")),
             S::Speed(speed) => player.set_speed(*speed),
             S::Live => {
-                self.leave_recording(requests);
+                self.leave_recording();
                 let parting = self.parting.take().unwrap_or_default();
-                self.mention(format!("{parting}: what follows is your own"));
+                self.said.mention(format!("{parting}: what follows is your own"));
             }
             _ if player.doing != Doing::Paused => player.doing = Doing::Paused,
-            _ if player.torn => self.seek(&Place::Line(Count::To(played)), requests),
+            _ if player.torn => self.seek(&Place::Line(Count::To(played))),
             _ if played == player.lines() => {
-                self.refuse("this is the end of the recording: played start goes back");
+                self.said.refuse("this is the end of the recording: played start goes back");
             }
             _ => {
                 player.doing = Doing::Playing;
                 if self.is_ready() {
-                    self.play_line(requests);
+                    self.play_line();
                 }
             }
         }
     }
 
-    fn seek(&mut self, place: &Place, requests: &mut Vec<Request>) {
+    fn seek(&mut self, place: &Place) {
         let Some(player) = &mut self.player else { return };
         match player.lines_at(place) {
-            Err(sentence) => self.refuse(sentence),
+            Err(sentence) => self.said.refuse(sentence),
             Ok(target) => {
                 let goes_back = target < player.played || player.live || player.torn;
                 player.doing = Doing::Seeking(target);
                 if goes_back {
                     self.running = Some(Running::new(Command::Restart, self.outline.offset));
-                    requests.push(Request::Reset);
+                    self.requests.push(Request::Reset);
                 }
-                self.go_on_with_recording(requests);
+                self.go_on_with_recording();
             }
         }
     }
 
     /// The next line of the recording is due.
-    pub(crate) fn tick(&mut self, requests: &mut Vec<Request>) {
+    pub(crate) fn tick(&mut self) {
         if self.pause().is_some() {
-            self.play_line(requests);
+            self.play_line();
         }
     }
 
     /// Obeys lines until the place is reached that the user wants to see.
-    pub(crate) fn go_on_with_recording(&mut self, requests: &mut Vec<Request>) {
+    pub(crate) fn go_on_with_recording(&mut self) {
         while self.running.is_none() && self.seeks() {
-            self.settle(requests);
+            self.settle();
             let ready = self.is_ready();
             let Some(player) = self.player.as_mut().filter(|_| ready) else { return };
             match player.doing {
-                Doing::Seeking(target) if player.played < target.min(player.lines()) => self.play_line(requests),
+                Doing::Seeking(target) if player.played < target.min(player.lines()) => self.play_line(),
                 _ => player.doing = Doing::Paused,
             }
         }
     }
 
-    fn play_line(&mut self, requests: &mut Vec<Request>) {
-        self.message = None;
+    fn play_line(&mut self) {
+        self.said.message = None;
         let Some(player) = &mut self.player else { return };
         let Some(line) = player.recording.lines.get(player.played).map(|line| line.text.clone()) else {
             player.doing = Doing::Paused;
@@ -127,7 +128,7 @@ impl App {
                     player.card = Some(Card { kind: CardKind::Note, text: text.clone() });
                 }
                 player.feeds = true;
-                self.obey(command, &line, requests);
+                self.obey(command, &line);
                 if let Some(player) = &mut self.player {
                     player.feeds = false;
                 }
@@ -155,59 +156,49 @@ impl App {
     }
 
     /// From here on, what is done is the user's own.
-    pub(crate) fn leave_recording(&mut self, requests: &mut Vec<Request>) {
+    pub(crate) fn leave_recording(&mut self) {
         let Some(player) = self.player.as_mut().filter(|player| !player.live && !player.feeds) else { return };
         (player.live, player.doing, player.card) = (true, Doing::Paused, None);
         self.parting = Some(format!("left the recording at line {} of {}", player.played, player.lines()));
-        requests.push(Request::Live);
+        self.requests.push(Request::Live);
     }
 
     /// Everything is as it was at the start, but for what the user has chosen of the screen.
-    pub(crate) fn rewound(
-        &mut self,
-        start: Result<Box<(Header, Listing, Curve)>, String>,
-        requests: &mut Vec<Request>,
-    ) {
+    pub(crate) fn rewound(&mut self, start: Result<Box<(Header, Listing, Curve)>, String>) {
         self.running = None;
         let (header, listing, curve) = match start {
             Ok(start) => *start,
             Err(sentence) => {
                 self.stop_playing();
-                return self.refuse(sentence);
+                return self.said.refuse(sentence);
             }
         };
-        let mut app = Self::new(self.detected, self.size, header, listing, curve);
-        app.keys = self.keys.clone();
-        app.history = std::mem::take(&mut self.history);
-        app.held = std::mem::take(&mut self.held);
+        let mut app = Self::new(self.chosen.detected, self.desk.size, header, listing, curve);
+        app.typing.history = std::mem::take(&mut self.typing.history);
+        app.input = Input { count: None, ..std::mem::take(&mut self.input) };
         app.player = self.player.take();
-        let mouse = self.settings.mouse;
+        let mouse = self.chosen.settings.mouse;
         *self = app;
         let Some(player) = &mut self.player else { return };
         player.rewind();
         let settings = player.settings;
         self.configure(settings);
         if settings.mouse != mouse {
-            requests.push(Request::Mouse(settings.mouse));
+            self.requests.push(Request::Mouse(settings.mouse));
         }
     }
 
     /// Opens a recording: at its start, with the panes arranged as every recording begins.
     pub(crate) fn open_recording(&mut self, recording: Shown) {
-        let (columns, rows) = self.size;
-        self.settings.layout = Layout::default();
-        self.arrange(Some(Layout::default()));
-        if let Some((recorded_columns, recorded_rows)) = recording.size.filter(|size| *size != self.size) {
-            self.mention(format!(
+        let (columns, rows) = self.desk.size;
+        self.chosen.settings.layout = Layout::default();
+        self.desk.arrange(Some(Layout::default()), self.there());
+        if let Some((recorded_columns, recorded_rows)) = recording.size.filter(|size| *size != self.desk.size) {
+            self.said.mention(format!(
                 "recorded on {recorded_columns}x{recorded_rows}, seen on {columns}x{rows}: panes may show more or less"
             ));
         }
-        self.player = Some(Player::new(recording, self.settings));
-    }
-
-    /// Says something that the log does not keep.
-    fn mention(&mut self, text: String) {
-        self.message = Some(Message { text, error: false });
+        self.player = Some(Player::new(recording, self.chosen.settings));
     }
 }
 
@@ -278,7 +269,7 @@ mod tests {
         assert_eq!(typed(&mut app, "."), ["Obeyed(\"zoom\")"]);
         assert_eq!(typed(&mut app, ",."), ["Reset"]);
         app.update(Msg::Reply(Reply::Reset(Err("no way back".into()))));
-        assert!(app.arranged.zoomed);
+        assert!(app.desk.arranged.zoomed);
         assert_eq!(place(&app), (2, Doing::Paused, false));
     }
 

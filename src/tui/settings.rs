@@ -1,7 +1,5 @@
 //! What the user has chosen of the screen. `None` leaves it to the environment.
 
-use super::app::App;
-use super::message::Request;
 use super::theme::{Colors, Palette, Theme};
 use crate::debugger::command::{Layout, Setting};
 
@@ -50,42 +48,25 @@ impl Settings {
             Setting::Layout(self.layout),
         ]
     }
-
-    /// What is to be shown on a terminal that the environment tells this of.
-    pub(crate) fn theme(&self, detected: Theme) -> Theme {
-        Theme {
-            palette: self.theme.unwrap_or(detected.palette),
-            colors: self.colors.unwrap_or(detected.colors),
-            ascii: self.ascii.unwrap_or(detected.ascii),
-        }
-    }
 }
 
-impl App {
-    /// Takes in what the user has chosen before the start.
-    pub(crate) fn configure(&mut self, settings: Settings) {
-        self.settings = settings;
-        self.theme = settings.theme(self.detected);
-        // Errors, where there are any; else the pane would be empty.
-        if settings.layout != Layout::Comparing || self.listing.compared {
-            self.arrange(Some(settings.layout));
-        }
-    }
+/// What the user has chosen, on a terminal that the environment tells of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chosen {
+    /// What the user has chosen.
+    pub(crate) settings: Settings,
+    /// What the environment tells of the terminal.
+    pub(crate) detected: Theme,
+}
 
-    /// Changes a setting.
-    pub(crate) fn change(&mut self, setting: Setting, requests: &mut Vec<Request>) {
-        self.settings.set(setting);
-        if let Some(player) = self.player.as_mut().filter(|player| !player.feeds) {
-            player.settings.set(setting);
-            player.settings.layout = Layout::default();
+impl Chosen {
+    /// Colours and glyphs.
+    pub(crate) fn theme(&self) -> Theme {
+        let Settings { theme, colors, ascii, .. } = self.settings;
+        Theme {
+            palette: theme.unwrap_or(self.detected.palette),
+            colors: colors.unwrap_or(self.detected.colors),
+            ascii: ascii.unwrap_or(self.detected.ascii),
         }
-        self.theme = self.settings.theme(self.detected);
-        match setting {
-            Setting::Mouse(on) => requests.push(Request::Mouse(on)),
-            Setting::Layout(layout) => self.arrange(Some(layout)),
-            Setting::Theme(_) | Setting::Colors(_) | Setting::Ascii(_) => {}
-        }
-        let (name, value) = setting.words();
-        self.say(format!("{name} is {value}"));
     }
 }

@@ -44,40 +44,35 @@ impl Slot {
     }
 }
 
-impl App {
-    /// Asks for the pages that are now to be shown.
-    pub(crate) fn ask_pages(&mut self, requests: &mut Vec<Request>) {
-        for feed in pane::specs().flat_map(|spec| spec.pages) {
-            let wanted = (feed.wanted)(self);
-            let asked = (feed.slot)(&mut self.panes).ask(wanted);
-            self.awaited += usize::from(asked.is_some());
-            requests.extend(asked.map(Request::Page));
+/// Asks for the pages that are now to be shown.
+pub(crate) fn ask_pages(app: &mut App) {
+    for feed in pane::specs().flat_map(|spec| spec.pages) {
+        let wanted = (feed.wanted)(app);
+        let asked = (feed.slot)(&mut app.panes).ask(wanted);
+        app.panes.awaited += usize::from(asked.is_some());
+        app.requests.extend(asked.map(Request::Page));
+    }
+}
+
+/// Takes in a page. Where two were asked for with the same words, the first that waits has it.
+pub(crate) fn receive(app: &mut App, request: &PageRequest, page: Result<Page, String>) {
+    app.panes.awaited = app.panes.awaited.saturating_sub(1);
+    for spec in pane::specs() {
+        let mut slots = spec.pages.iter().map(|feed| feed.slot);
+        let asked = |slot: &Slot| slot.waiting && slot.asked.as_ref() == Some(request);
+        if let Some(slot) = slots.find(|slot| asked(slot(&mut app.panes))) {
+            let slot = slot(&mut app.panes);
+            (slot.page, slot.waiting) = (Some(page), false);
+            return (spec.came)(app, request);
         }
     }
+}
 
-    /// Whether pages are on their way.
-    pub(crate) fn awaits_pages(&self) -> bool {
-        self.awaited > 0
-    }
-
-    /// Takes in a page. Where two were asked for with the same words, the first that waits has it.
-    pub(crate) fn receive(&mut self, request: &PageRequest, page: Result<Page, String>) {
-        self.awaited = self.awaited.saturating_sub(1);
-        for spec in pane::specs() {
-            let mut slots = spec.pages.iter().map(|feed| feed.slot);
-            let asked = |slot: &Slot| slot.waiting && slot.asked.as_ref() == Some(request);
-            if let Some(slot) = slots.find(|slot| asked(slot(&mut self.panes))) {
-                let slot = slot(&mut self.panes);
-                (slot.page, slot.waiting) = (Some(page), false);
-                return (spec.came)(self, request);
-            }
-        }
-    }
-
+impl Panes {
     /// The debugger has moved: what is shown is to be asked for again.
-    pub(crate) fn outdate_pages(&mut self) {
+    pub(crate) fn outdate(&mut self) {
         for feed in pane::specs().flat_map(|spec| spec.pages) {
-            (feed.slot)(&mut self.panes).stale = true;
+            (feed.slot)(self).stale = true;
         }
     }
 }

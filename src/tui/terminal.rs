@@ -108,13 +108,13 @@ pub fn run<B: Backend + Send + 'static>(backend: Arc<Mutex<B>>, start: Start) ->
     };
     let mut app = App::new(theme, size, header, listing, curve);
     app.configure(start.settings);
-    app.keys = start.keys;
+    app.input.keys = start.keys;
     let lines = start.settings.history;
-    app.history = start.history.map(|file| History::open(&file, lines)).unwrap_or_default();
+    app.typing.history = start.history.map(|file| History::open(&file, lines)).unwrap_or_default();
     if let Some(recording) = start.recording {
         app.open_recording(recording);
     }
-    app.script = start.commands.into_iter().rev().collect();
+    app.script.lines = start.commands.into_iter().rev().collect();
     restore_on_panic();
     restore_on_signal()?;
     let worker = Worker::start(backend)?;
@@ -212,7 +212,7 @@ impl Loop {
     }
 
     fn return_to_terminal(&mut self) -> Result<(), Error> {
-        self.screen = enter(self.app.settings.mouse)?;
+        self.screen = enter(self.app.chosen.settings.mouse)?;
         let (columns, rows) = modes::size()?;
         let requests = self.app.update(Msg::Resize(columns, rows));
         self.send(requests)
@@ -265,7 +265,7 @@ impl Loop {
 
     fn draw(&mut self) -> Result<(), Error> {
         let size = modes::size()?;
-        if size != self.app.size {
+        if size != self.app.desk.size {
             let requests = self.app.update(Msg::Resize(size.0, size.1));
             self.send(requests)?;
         }

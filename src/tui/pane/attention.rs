@@ -8,7 +8,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::PaneSpec;
-use super::tokens::quoted;
+use super::tensor::whose;
+use super::tokens::{quoted, token_row, turn_token};
 use crate::debugger::command::{Count, Pane};
 use crate::debugger::in_layers;
 use crate::debugger::view::{AttentionPage, AttentionRequest, KeyLine, Page, PageRequest, Shown, Witness};
@@ -33,7 +34,7 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
         Feed { wanted: |app| wanted(app).1, slot: |panes| &mut panes.attention.beside },
     ],
     scroll: |app, rows, columns| {
-        app.turn_token(Count::On(rows));
+        turn_token(app, Count::On(rows));
         app.turn_head(Count::On(columns));
     },
     head: turn_head,
@@ -88,7 +89,7 @@ fn parts(inside: Rect, app: &App) -> Parts {
         Layout::vertical([Constraint::Length(numbers), Constraint::Min(0), Constraint::Length(small)]).areas(inside);
     let with_keys = if middle.width >= 58 { KEYS } else { 0 };
     let [large, keys] = Layout::horizontal([Constraint::Min(0), Constraint::Length(with_keys)]).areas(middle);
-    let two = app.header.witnesses.len() > 1 && large.width >= 76 && matches!(app.shown(), Shown::Values(_));
+    let two = app.header.witnesses.len() > 1 && large.width >= 76 && matches!(whose(app), Shown::Values(_));
     let labels = (GUTTER.min(large.width / 3), ABOVE.min(large.height / 3));
     let labelled = |area: Rect| {
         let (gutter, above) = (labels.0.min(area.width), labels.1.min(area.height));
@@ -109,8 +110,8 @@ fn parts(inside: Rect, app: &App) -> Parts {
 fn wanted(app: &App) -> (Option<PageRequest>, Option<PageRequest>) {
     let Some(inside) = app.inside(Pane::Attention) else { return (None, None) };
     let parts = parts(inside, app);
-    let shown = app.shown().without_ratio();
-    let query = app.token_row();
+    let shown = whose(app).without_ratio();
+    let query = token_row(app);
     // Magnified, the selected query stays in sight, and so do the keys next to it.
     let magnify = app.panes.tensor.magnify.max(1);
     let window = |at: usize, of: usize| {
@@ -167,9 +168,9 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
         let group = if page.kv_heads == page.lines.len() { String::new() } else { format!(", kv {}", page.kv_head) };
         format!("{layer}.{of} head {}/{}{group}", page.head, page.lines.len())
     });
-    let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme.style(Role::Key));
+    let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme().style(Role::Key));
     let room = usize::from(area.width).saturating_sub(who.width() + 6);
-    let name = text::fit(&name, room, app.theme.ellipsis());
+    let name = text::fit(&name, room, app.theme().ellipsis());
     let inside = super::frame(buffer, area, app, Pane::Attention, &name, who);
     if let Some(Page::Attention(page)) = super::page(buffer, inside, &app.panes.attention.slot, app) {
         self::page(buffer, inside, page, app);
@@ -186,7 +187,7 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
         let whose = page.against.map_or("", Witness::name);
         large(buffer, area, parts.labels, beside, app);
         let x = area.x.saturating_sub(parts.labels.0);
-        buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme.style(Role::Key));
+        buffer.set_stringn(x, area.y.saturating_sub(1), whose, usize::from(GUTTER), app.theme().style(Role::Key));
     }
     keys(buffer, parts.keys, page, app);
     small(buffer, &parts, page, app);
@@ -194,7 +195,7 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
 
 /// What the head does: `entropy 1.02  spread 0.55  sink 0.43  own 0.21  previous 0.02`.
 fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
-    let dim = app.theme.style(Role::Dim);
+    let dim = app.theme().style(Role::Dim);
     let mut lines = Vec::new();
     let Some(line) = page.lines.get(page.head) else { return lines };
     if let Some(n) = line.numbers {
@@ -215,7 +216,7 @@ fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
     if let Some(window) = page.window {
         second.push(Span::styled(format!("  window {window}"), dim));
     }
-    second.extend(page.notes.first().map(|note| Span::styled(format!("  {}", app.theme.text(note)), dim)));
+    second.extend(page.notes.first().map(|note| Span::styled(format!("  {}", app.theme().text(note)), dim)));
     lines.push(Line::from(second));
     lines
 }
@@ -227,10 +228,10 @@ fn large(buffer: &mut Buffer, area: Rect, labels: (u16, u16), page: &AttentionPa
         return;
     }
     let limit = page.range.0.abs().max(page.range.1.abs());
-    let map = Heatmap { values: &page.heatmap, limit, theme: app.theme };
+    let map = Heatmap { values: &page.heatmap, limit, theme: app.theme() };
     let (tall, wide) = map.scale(area);
-    let label = app.theme.style(Role::Label);
-    let chosen = app.theme.style(Role::Current);
+    let label = app.theme().style(Role::Label);
+    let chosen = app.theme().style(Role::Current);
     let (gutter, above) = labels;
     // Beside a cell stands the first row that begins in it; the selected one before any other.
     for y in 0..area.height {
@@ -240,7 +241,7 @@ fn large(buffer: &mut Buffer, area: Rect, labels: (u16, u16), page: &AttentionPa
         let selected = rows.any(|row| span(row).contains(&page.query));
         let query = if selected { page.query } else { span(first).start };
         let name = format!("{:>3} {}", page.first_position + query, quoted(app, page.first_position + query));
-        let name = text::fit(&name, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
+        let name = text::fit(&name, usize::from(gutter.saturating_sub(1)), app.theme().ellipsis());
         let style = if selected { chosen } else { label };
         buffer.set_stringn(area.x - gutter, area.y + y, name, usize::from(gutter), style);
     }
@@ -258,7 +259,7 @@ fn large(buffer: &mut Buffer, area: Rect, labels: (u16, u16), page: &AttentionPa
 
 /// What stands above the column of a position: its token, without spaces, or its number.
 pub(super) fn axis(app: &App, position: usize) -> String {
-    let token = app.header.tokens.get(position).map(|token| app.theme.text(&token.text)).unwrap_or_default();
+    let token = app.header.tokens.get(position).map(|token| app.theme().text(&token.text)).unwrap_or_default();
     if token.trim().is_empty() { position.to_string() } else { token.trim().to_string() }
 }
 
@@ -266,7 +267,7 @@ pub(super) fn axis(app: &App, position: usize) -> String {
 pub(super) fn upright(buffer: &mut Buffer, x: u16, y: u16, room: (u16, u16), token: &str, style: Style, app: &App) {
     let (wide, tall) = room;
     if wide >= 5 {
-        let token = text::fit(token, usize::from(wide) - 1, app.theme.ellipsis());
+        let token = text::fit(token, usize::from(wide) - 1, app.theme().ellipsis());
         buffer.set_stringn(x, y + tall.saturating_sub(1), token, usize::from(wide) - 1, style);
         return;
     }
@@ -285,11 +286,11 @@ fn keys(buffer: &mut Buffer, area: Rect, page: &AttentionPage, app: &App) {
     }
     let position = page.first_position + page.query;
     let title = text::fit(&format!(" {position} {} looks at", quoted(app, position)), usize::from(area.width), "");
-    buffer.set_stringn(area.x, area.y, title, usize::from(area.width), app.theme.style(Role::Current));
+    buffer.set_stringn(area.x, area.y, title, usize::from(area.width), app.theme().style(Role::Current));
     let lines = page.top.iter().map(|KeyLine { key, probability, against, .. }| {
         let against = against.map_or(String::new(), |against| format!(" {}", text::number(against, 5)));
         let line = format!(" {}{against} {key:>4} {}", text::number(*probability, 5), quoted(app, *key));
-        Line::raw(text::fit(&line, usize::from(area.width), app.theme.ellipsis()))
+        Line::raw(text::fit(&line, usize::from(area.width), app.theme().ellipsis()))
     });
     super::put(buffer, Rect { y: area.y + 1, height: area.height - 1, ..area }, lines);
 }
@@ -310,7 +311,7 @@ fn small(buffer: &mut Buffer, parts: &Parts, page: &AttentionPage, app: &App) {
         let x = area.x + (place % across) as u16 * (width + 2);
         let y = area.y + (place / across) as u16 * (height + 1);
         let shown = head == page.head;
-        let style = app.theme.style(if shown { Role::Current } else { Role::Label });
+        let style = app.theme().style(if shown { Role::Current } else { Role::Label });
         let sink = page
             .lines
             .get(head)
@@ -320,7 +321,7 @@ fn small(buffer: &mut Buffer, parts: &Parts, page: &AttentionPage, app: &App) {
         let (name, room) = (format!("{mark}{head}"), usize::from(width) + 1);
         let sink = if name.len() + sink.len() <= room { sink } else { String::new() };
         buffer.set_stringn(x, y, format!("{name}{sink}"), room, style);
-        Heatmap { values: map, limit, theme: app.theme }
+        Heatmap { values: map, limit, theme: app.theme() }
             .render(Rect { x: x + 1, y: y + 1, width, height }.intersection(area), buffer);
     }
 }

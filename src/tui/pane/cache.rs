@@ -146,8 +146,8 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let room = usize::from(area.width).saturating_sub(half.len() + 6);
     let long = format!("cache  {filled}");
     let name = if long.len() <= room { long } else { long.replace("  filled", "") };
-    let name = text::fit(&name, room, app.theme.ellipsis());
-    let half = Line::styled(half, app.theme.style(Role::Key));
+    let name = text::fit(&name, room, app.theme().ellipsis());
+    let half = Line::styled(half, app.theme().style(Role::Key));
     let inside = super::frame(buffer, area, app, Pane::Cache, &name, half);
     if let Some(Page::Cache(page)) = super::page(buffer, inside, &app.panes.cache.slot, app) {
         self::page(buffer, inside, page, app);
@@ -158,7 +158,7 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &CachePage, app: &App) {
     let parts = parts(inside, app);
     let room = usize::from(parts.words.width);
     let mut lines: Vec<Line> =
-        text::flow(words(page, app), room, app.theme.ellipsis()).into_iter().map(Line::raw).collect();
+        text::flow(words(page, app), room, app.theme().ellipsis()).into_iter().map(Line::raw).collect();
     lines.truncate(usize::from(parts.words.height).saturating_sub(1));
     lines.push(scale("norms", page.range, page.pooled, room, app));
     super::put(buffer, parts.words, lines);
@@ -194,7 +194,7 @@ fn words(page: &CachePage, app: &App) -> Vec<String> {
 
 /// Marks what this forward writes.
 fn new(app: &App) -> &'static str {
-    app.theme.glyph("▾", "v")
+    app.theme().glyph("▾", "v")
 }
 
 /// What the shades mean; and how much a cell stands for, where there is room to say so.
@@ -203,7 +203,7 @@ fn scale(what: &'static str, range: (f32, f32), pooled: (usize, usize), room: us
     line.spans.extend(super::tensor::scale(range, range.0 < 0.0, 7, app));
     let note = format!("  max of {}x{}", pooled.0, pooled.1);
     if pooled.0 * pooled.1 > 1 && line.width() + note.len() <= room {
-        line.spans.push(Span::styled(note, app.theme.style(Role::Dim)));
+        line.spans.push(Span::styled(note, app.theme().style(Role::Dim)));
     }
     line
 }
@@ -222,7 +222,7 @@ fn grid(buffer: &mut Buffer, parts: &Parts, page: &CachePage, app: &App) {
     if area.is_empty() {
         return;
     }
-    let theme = app.theme;
+    let theme = app.theme();
     let label = theme.style(Role::Label);
     let map = Heatmap { values: &page.grid, limit: page.range.0.abs().max(page.range.1.abs()), theme };
     let (tall, wide) = map.scale(area);
@@ -257,7 +257,7 @@ fn grid(buffer: &mut Buffer, parts: &Parts, page: &CachePage, app: &App) {
 
 /// The labels above the columns, and a mark above those that are new.
 fn positions(buffer: &mut Buffer, area: Rect, (columns, wide): (usize, usize), page: &CachePage, app: &App) {
-    let label = app.theme.style(Role::Label);
+    let label = app.theme().style(Role::Label);
     let Some(tall) = area.height.checked_sub(1) else { return };
     let first = |column: usize| column * page.pooled.1.max(1);
     let tokens = page.pooled.1 <= 1 && (tall > 1 || wide >= ACROSS);
@@ -269,7 +269,7 @@ fn positions(buffer: &mut Buffer, area: Rect, (columns, wide): (usize, usize), p
         }
         let span = first(column)..first(column + 1);
         if span.start < page.new.end && page.new.start < span.end {
-            buffer.set_stringn(x, area.y + tall, new(app), 1, app.theme.style(Role::Key));
+            buffer.set_stringn(x, area.y + tall, new(app), 1, app.theme().style(Role::Key));
         }
     }
     if !tokens && tall > 0 {
@@ -300,12 +300,12 @@ fn head(buffer: &mut Buffer, parts: &Parts, head: &CacheHead, page: &CachePage, 
     };
     let window = page.layers.get(*layer).and_then(|layer| layer.window).map(|window| format!("window {window}"));
     let name = [format!("layer {layer} kv head {kv_head} of {}", page.kv_heads), read, window.unwrap_or_default()];
-    let name = text::flow(name, usize::from(parts.head_words.width), app.theme.ellipsis()).swap_remove(0);
-    let name = Line::styled(name, app.theme.style(Role::Current));
+    let name = text::flow(name, usize::from(parts.head_words.width), app.theme().ellipsis()).swap_remove(0);
+    let name = Line::styled(name, app.theme().style(Role::Current));
     let held = page.layers.get(*layer).map_or(0, |layer| layer.positions);
     let room = usize::from(parts.head_words.width);
     let caption = match held {
-        0 => Line::styled("nothing written yet", app.theme.style(Role::Dim)),
+        0 => Line::styled("nothing written yet", app.theme().style(Role::Dim)),
         _ => scale(page_half(app), head.range, head.pooled, room, app),
     };
     super::put(buffer, parts.head_words, [name, caption]);
@@ -313,8 +313,8 @@ fn head(buffer: &mut Buffer, parts: &Parts, head: &CacheHead, page: &CachePage, 
     if area.is_empty() || held == 0 {
         return;
     }
-    let label = app.theme.style(Role::Label);
-    let map = Heatmap { values: &head.grid, limit: head.range.0.abs().max(head.range.1.abs()), theme: app.theme };
+    let label = app.theme().style(Role::Label);
+    let map = Heatmap { values: &head.grid, limit: head.range.0.abs().max(head.range.1.abs()), theme: app.theme() };
     let (tall, wide) = map.scale(area);
     let gutter = usize::from(area.x - parts.head_words.x);
     let columns = head.grid.first().map_or(0, Vec::len).min(usize::from(area.width) / wide);
@@ -325,7 +325,7 @@ fn head(buffer: &mut Buffer, parts: &Parts, head: &CacheHead, page: &CachePage, 
         let position = row * head.pooled.0.max(1);
         let mark = if page.new.contains(&position) { new(app) } else { " " };
         let name = format!("{mark}{position:>3} {}", quoted(app, position));
-        let name = text::fit(&name, gutter.saturating_sub(1), app.theme.ellipsis());
+        let name = text::fit(&name, gutter.saturating_sub(1), app.theme().ellipsis());
         buffer.set_stringn(parts.head_words.x, area.y + y, name, gutter, label);
     }
     map.render(area, buffer);

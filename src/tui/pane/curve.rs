@@ -40,13 +40,13 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let room = usize::from(area.width).saturating_sub(2);
     // That its scale is one of powers of ten is said where there is room.
     let name = if " log10 ".len() + text::width(legend(app)) < room { " log10 " } else { "" };
-    let inside = super::framed(buffer, area, app.theme, vec![Line::raw(name), Line::raw(legend(app))], false);
+    let inside = super::framed(buffer, area, app.theme(), vec![Line::raw(name), Line::raw(legend(app))], false);
     chart(app).render(inside, buffer);
 }
 
 /// What the signs of the chart mean.
 pub(super) fn legend(app: &App) -> &'static str {
-    app.theme.glyph(" █ error ◆ local ░ floor ", " # error o local : floor ")
+    app.theme().glyph(" █ error ◆ local ░ floor ", " # error o local : floor ")
 }
 
 /// The errors over the layers.
@@ -57,6 +57,6 @@ pub(super) fn chart(app: &App) -> Curve<'_> {
         divergent: layer(app.listing.first_divergence),
         wrong_from: layer(app.wrong_from()),
         current: layer(app.listing.at),
-        theme: app.theme,
+        theme: app.theme(),
     }
 }

@@ -22,8 +22,8 @@ const WIDE: usize = 56;
 /// Its row.
 pub(super) const SPEC: PaneSpec = PaneSpec {
     draw,
-    scroll: |app, rows, _| app.move_diagnosis(rows),
-    enter: App::trying,
+    scroll: |app, rows, _| move_diagnosis(app, rows),
+    enter: trying,
     keeps: true,
     missing: |app| app.panes.diagnosis.is_none().then_some("nothing is diagnosed: d does that"),
     place: Place::Fixed,
@@ -42,64 +42,62 @@ pub(crate) struct DiagnosisView {
     scroll: usize,
 }
 
-impl App {
-    /// Whether the diagnosis on screen is that of the selected op.
-    pub(crate) fn is_diagnosed(&self) -> bool {
-        let of = |view: &DiagnosisView| (Some(view.diagnosis.row), view.diagnosis.forward);
-        self.panes.diagnosis.as_ref().map(of) == Some((self.selected_row(), self.listing.forward))
-    }
+/// Whether the diagnosis on screen is that of the selected op.
+pub(crate) fn is_diagnosed(app: &App) -> bool {
+    let of = |view: &DiagnosisView| (Some(view.diagnosis.row), view.diagnosis.forward);
+    app.panes.diagnosis.as_ref().map(of) == Some((app.selected_row(), app.listing.forward))
+}
 
-    /// Takes in a diagnosis, or the same one after a suspect was switched on or off.
-    pub(crate) fn diagnosed(&mut self, diagnosis: Diagnosis) {
-        match &mut self.panes.diagnosis {
-            Some(view) if (view.diagnosis.row, view.diagnosis.forward) == (diagnosis.row, diagnosis.forward) => {
-                view.diagnosis = diagnosis;
-                let makes = self.header.suspect.clone();
-                self.say(format!("our engine computes {}", makes.as_deref().unwrap_or("as the model says")));
-            }
-            _ => {
-                self.panes.diagnosis = Some(DiagnosisView { diagnosis, selected: 0, scroll: 0 });
-                self.focus = Pane::Diagnosis;
-            }
+/// Takes in a diagnosis, or the same one after a suspect was switched on or off.
+pub(crate) fn diagnosed(app: &mut App, diagnosis: Diagnosis) {
+    match &mut app.panes.diagnosis {
+        Some(view) if (view.diagnosis.row, view.diagnosis.forward) == (diagnosis.row, diagnosis.forward) => {
+            view.diagnosis = diagnosis;
+            let makes = app.header.suspect.clone();
+            app.said.say(format!("our engine computes {}", makes.as_deref().unwrap_or("as the model says")));
+        }
+        _ => {
+            app.panes.diagnosis = Some(DiagnosisView { diagnosis, selected: 0, scroll: 0 });
+            app.desk.focus = Pane::Diagnosis;
         }
     }
+}
 
-    /// Closes the diagnosis; a suspect that is on stays on.
-    pub(crate) fn close_diagnosis(&mut self) {
-        self.panes.diagnosis = None;
-        if self.focus == Pane::Diagnosis {
-            self.focus = Pane::Program;
-        }
+/// Closes the diagnosis; a suspect that is on stays on.
+pub(crate) fn close_diagnosis(app: &mut App) {
+    app.panes.diagnosis = None;
+    if app.desk.focus == Pane::Diagnosis {
+        app.desk.focus = Pane::Program;
     }
+}
 
-    /// Selects another suspect; below the last one, scrolls.
-    fn move_diagnosis(&mut self, rows: isize) {
-        let Some(pane) = self.inside(Pane::Diagnosis) else { return };
-        let Some(view) = &self.panes.diagnosis else { return };
-        let last = view.diagnosis.suspects.len().saturating_sub(1);
-        let (lines, starts) = lines(self, usize::from(pane.width));
-        let below = lines.len().saturating_sub(usize::from(pane.height));
-        let most = below.saturating_sub(starts.get(last).copied().unwrap_or(0));
-        let Some(view) = &mut self.panes.diagnosis else { return };
-        if rows > 0 && view.selected < last {
-            (view.selected, view.scroll) = (view.selected.saturating_add_signed(rows).min(last), 0);
-        } else if rows < 0 && view.scroll == 0 {
-            view.selected = view.selected.saturating_add_signed(rows);
-        } else {
-            view.scroll = view.scroll.saturating_add_signed(rows).min(most);
-        }
+/// Selects another suspect; below the last one, scrolls.
+fn move_diagnosis(app: &mut App, rows: isize) {
+    let Some(pane) = app.inside(Pane::Diagnosis) else { return };
+    let Some(view) = &app.panes.diagnosis else { return };
+    let last = view.diagnosis.suspects.len().saturating_sub(1);
+    let (lines, starts) = lines(app, usize::from(pane.width));
+    let below = lines.len().saturating_sub(usize::from(pane.height));
+    let most = below.saturating_sub(starts.get(last).copied().unwrap_or(0));
+    let Some(view) = &mut app.panes.diagnosis else { return };
+    if rows > 0 && view.selected < last {
+        (view.selected, view.scroll) = (view.selected.saturating_add_signed(rows).min(last), 0);
+    } else if rows < 0 && view.scroll == 0 {
+        view.selected = view.selected.saturating_add_signed(rows);
+    } else {
+        view.scroll = view.scroll.saturating_add_signed(rows).min(most);
     }
+}
 
-    /// The line that switches the selected suspect on or off.
-    fn trying(&mut self) -> Option<String> {
-        let view = self.panes.diagnosis.as_ref()?;
-        let suspect = view.diagnosis.suspects.get(view.selected)?;
-        if suspect.can_be_switched {
-            return Some(format!("try {}", view.selected + 1));
-        }
-        self.complain(format!("{} cannot be tried: it is no change of one op", suspect.id));
-        None
+/// The line that switches the selected suspect on or off.
+fn trying(app: &mut App) -> Option<String> {
+    let view = app.panes.diagnosis.as_ref()?;
+    let suspect = view.diagnosis.suspects.get(view.selected)?;
+    if suspect.can_be_switched {
+        return Some(format!("try {}", view.selected + 1));
     }
+    app.said.complain(format!("{} cannot be tried: it is no change of one op", suspect.id));
+    None
 }
 
 /// Draws it.
@@ -119,7 +117,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     for ((index, line), y) in lines.iter().enumerate().skip(first).zip(inside.top()..inside.bottom()) {
         buffer.set_line(inside.x, y, line, inside.width);
         if starts.get(view.selected) == Some(&index) {
-            let selected = app.theme.style(Role::Selected(app.focus == Pane::Diagnosis));
+            let selected = app.theme().style(Role::Selected(app.desk.focus == Pane::Diagnosis));
             buffer.set_style(Rect { y, height: 1, ..inside }, selected);
         }
     }
@@ -127,7 +125,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     if hidden > 0 && area.width > 24 {
         let more = format!(" {hidden} more ");
         let x = area.right().saturating_sub(more.len() as u16 + 1);
-        buffer.set_stringn(x, area.bottom() - 1, &more, more.len(), app.theme.style(Role::Dim));
+        buffer.set_stringn(x, area.bottom() - 1, &more, more.len(), app.theme().style(Role::Dim));
     }
 }
 
@@ -155,17 +153,17 @@ fn head(app: &App, index: usize, suspect: &SuspectLine, width: usize) -> Line<'s
     let share = if width < WIDE { format!("{share:.3} %") } else { format!("explains {share:.3} % of the error") };
     let on = if suspect.on { " ON" } else { "" };
     let room = width.saturating_sub(share.len() + on.len() + 1);
-    let id = text::fit(&format!("{} {}", index + 1, suspect.id), room, app.theme.ellipsis());
+    let id = text::fit(&format!("{} {}", index + 1, suspect.id), room, app.theme().ellipsis());
     let gap = " ".repeat(width.saturating_sub(text::width(&id) + on.len() + share.len()));
     Line::from(vec![
-        Span::styled(id, app.theme.style(Role::Current)),
-        Span::styled(on, app.theme.style(Role::Breakpoint)),
+        Span::styled(id, app.theme().style(Role::Current)),
+        Span::styled(on, app.theme().style(Role::Breakpoint)),
         Span::raw(gap + &share),
     ])
 }
 
 fn body(app: &App, diagnosis: &Diagnosis, suspect: &SuspectLine, width: usize) -> Vec<Line<'static>> {
-    let theme = app.theme;
+    let theme = app.theme();
     let floor = diagnosis.local.map_or(String::new(), |local| format!(", noise floor {}", text::short(local.floor)));
     let left = format!("left over: {}{floor}", text::short(suspect.residual));
     let labelled =

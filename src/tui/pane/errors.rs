@@ -47,8 +47,8 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     super::curve::chart(app).render(chart, buffer);
     self::table(buffer, table, &rows, app);
     let sentence = app.selected_row().and_then(|row| app.listing.rows.get(row)).map_or(String::new(), sentence);
-    let lines = text::wrapped(&app.theme.text(&sentence), usize::from(words.width));
-    super::put(buffer, words, lines.into_iter().map(|line| Line::styled(line, app.theme.style(Role::Dim))));
+    let lines = text::wrapped(&app.theme().text(&sentence), usize::from(words.width));
+    super::put(buffer, words, lines.into_iter().map(|line| Line::styled(line, app.theme().style(Role::Dim))));
 }
 
 /// Chart, table and words.
@@ -116,7 +116,7 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
         return;
     }
     let columns = Columns::of(usize::from(area.width));
-    let theme = app.theme;
+    let theme = app.theme();
     let width = usize::from(area.width);
     let heading = columns.line(["error", "input", "local", "floor", theme.glyph("×floor", "xfloor")]);
     let heading = format!("{:1$}{heading}", "", columns.name);
@@ -156,7 +156,7 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
             crate::tui::widget::curve::along(buffer, bar, numbers, decades, (theme, look));
         }
         if Some(*row) == app.selected_row() {
-            let selected = theme.style(Role::Selected(app.focus == Pane::Divergence));
+            let selected = theme.style(Role::Selected(app.desk.focus == Pane::Divergence));
             buffer.set_style(Rect { y, height: 1, ..area }, selected);
         }
     }

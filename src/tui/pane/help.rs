@@ -24,21 +24,21 @@ fn doc(spec: &Spec) -> String {
 
 /// The lines.
 pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
-    let theme = app.theme;
+    let theme = app.theme();
     let heading = |text: &'static str| Line::styled(text, theme.style(Role::Title(true)));
     let row = |key: String, doc: String| {
         let key = Span::styled(text::pad(&format!("  {key}"), KEYS, ""), theme.style(Role::Key));
         Line::from(vec![key, Span::raw(doc)])
     };
     // The words on the right are broken where the pane ends.
-    let room = usize::from(app.size.0).saturating_sub(KEYS + NAME + 3).max(20);
+    let room = usize::from(app.desk.size.0).saturating_sub(KEYS + NAME + 3).max(20);
     let mut lines = vec![Line::raw("A number before a key repeats it: 10s. Every key is a line that : takes, too.")];
     for (group, title) in Group::ALL {
         lines.extend([Line::default(), heading(title)]);
         for spec in COMMANDS.iter().filter(|spec| spec.group == *group) {
             // Keys that do the same stand together; what others do is in their line itself.
             let mut said: Vec<(&str, Vec<String>)> = Vec::new();
-            for (key, rest) in app.keys.of_command(spec.name) {
+            for (key, rest) in app.input.keys.of_command(spec.name) {
                 match said.iter_mut().find(|(known, _)| *known == rest) {
                     Some((_, keys)) => keys.push(readable(key)),
                     None => said.push((rest, vec![readable(key)])),

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::PaneSpec;
+use super::tensor::whose;
 use super::tokens::quoted;
 use crate::debugger::command::{Count, Pane};
 use crate::debugger::in_layers;
@@ -90,7 +91,7 @@ fn wanted(app: &App) -> Option<PageRequest> {
     let inside = app.inside(Pane::Histogram)?;
     Some(PageRequest::Histogram(HistogramRequest {
         row: app.selected_row()?,
-        shown: app.shown().without_ratio(),
+        shown: whose(app).without_ratio(),
         plane: app.panes.histogram.plane,
         // One a column of the chart.
         bins: usize::from(Parts::of(inside).charts[0].width),
@@ -100,10 +101,10 @@ fn wanted(app: &App) -> Option<PageRequest> {
 
 /// Draws it.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme.style(Role::Key));
+    let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme().style(Role::Key));
     let room = usize::from(area.width).saturating_sub(who.width() + 6);
     let name = shown(app).map_or("histogram".to_string(), |page| name(page, room));
-    let name = text::fit(&name, room, app.theme.ellipsis());
+    let name = text::fit(&name, room, app.theme().ellipsis());
     let inside = super::frame(buffer, area, app, Pane::Histogram, &name, who);
     if let Some(Page::Histogram(page)) = super::page(buffer, inside, &app.panes.histogram.slot, app) {
         self::page(buffer, inside, page, app);
@@ -136,8 +137,8 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &HistogramPage, app: &App) {
     let percentiles = page.histogram.percentiles.iter().flatten().zip(PERCENTILES);
     let words = percentiles.map(|(value, name)| format!("{name} {}", number(*value)));
     let median = (!page.loudest.is_empty()).then(|| format!("median channel {}", number(page.median_channel)));
-    let words = words.chain(median).chain(page.notes.iter().map(|note| app.theme.text(note)));
-    let words = text::flow(words, usize::from(parts.words.width), app.theme.ellipsis()).into_iter().map(Line::raw);
+    let words = words.chain(median).chain(page.notes.iter().map(|note| app.theme().text(note)));
+    let words = text::flow(words, usize::from(parts.words.width), app.theme().ellipsis()).into_iter().map(Line::raw);
     super::put(buffer, parts.words, std::iter::once(counts(page, app)).chain(words));
     let made = &page.histogram;
     let edge = |index: usize| made.edges.get(index).map_or(String::new(), |edge| number(*edge).trim().to_string());
@@ -165,12 +166,12 @@ fn chart(buffer: &mut Buffer, area: Rect, name: &str, counts: &[usize], edge: im
     if area.height < 3 || area.width == 0 || counts.is_empty() {
         return;
     }
-    let label = app.theme.style(Role::Label);
+    let label = app.theme().style(Role::Label);
     let width = usize::from(area.width);
     let most = counts.iter().copied().max().unwrap_or(0);
-    let caption = text::fit(&format!("{name}, most {}", text::count(most)), width, app.theme.ellipsis());
+    let caption = text::fit(&format!("{name}, most {}", text::count(most)), width, app.theme().ellipsis());
     buffer.set_stringn(area.x, area.y, caption, width, label);
-    let bars = Bars { counts, theme: app.theme };
+    let bars = Bars { counts, theme: app.theme() };
     let wide = bars.wide(area.width);
     let drawn = counts.len().min(width / wide);
     bars.render(Rect { y: area.y + 1, height: area.height - 2, ..area }, buffer);
@@ -197,14 +198,14 @@ fn loudest(buffer: &mut Buffer, area: Rect, page: &HistogramPage, app: &App) {
         return;
     }
     let width = usize::from(area.width);
-    let times = app.theme.glyph("×median", "xmedian");
+    let times = app.theme().glyph("×median", "xmedian");
     let heading = format!("channel  largest {times} at");
-    buffer.set_stringn(area.x, area.y, text::fit(&heading, width, ""), width, app.theme.style(Role::Label));
+    buffer.set_stringn(area.x, area.y, text::fit(&heading, width, ""), width, app.theme().style(Role::Label));
     let lines = page.loudest.iter().map(|channel| {
         let (value, ratio) = (text::number(channel.value, 8), text::ratio(channel.ratio));
         let place = place(page, &channel.place, app);
         let line = format!("{:>7} {value:>8} {ratio:>7} {place}", channel.channel);
-        Line::raw(text::fit(&line, width, app.theme.ellipsis()))
+        Line::raw(text::fit(&line, width, app.theme().ellipsis()))
     });
     super::put(buffer, Rect { y: area.y + 1, height: area.height - 1, ..area }, lines);
 }

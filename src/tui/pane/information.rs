@@ -9,9 +9,9 @@ use crate::tui::theme::Role;
 
 /// The lines.
 pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
-    let theme = app.theme;
+    let theme = app.theme();
     let heading = |text: &'static str| Line::styled(text, theme.style(Role::Title(true)));
-    let width = usize::from(app.size.0).saturating_sub(6).max(10);
+    let width = usize::from(app.desk.size.0).saturating_sub(6).max(10);
     let witnesses: Vec<&str> = app.header.witnesses.iter().copied().map(Witness::name).collect();
     let mut lines = vec![
         heading("Model"),

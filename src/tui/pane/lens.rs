@@ -6,7 +6,8 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::PaneSpec;
-use super::tokens::{quote, quoted};
+use super::tensor::whose;
+use super::tokens::{quote, quoted, token_row, turn_token};
 use crate::debugger::command::{Count, Pane};
 use crate::debugger::view::{LensPage, LensRequest, LensRow, Page, PageRequest, Shown, TokenLine, Witness};
 use crate::tui::app::App;
@@ -39,7 +40,7 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
         if let Some(page) = shown(app).filter(|_| rows != 0) {
             app.panes.lens.row = Some(Count::On(rows).of(selected(page, app), page.rows.len()));
         }
-        app.turn_token(Count::On(columns));
+        turn_token(app, Count::On(columns));
     },
     click,
     enter: |app| {
@@ -72,13 +73,13 @@ fn shown(app: &App) -> Option<&LensPage> {
 
 fn wanted(app: &App) -> Option<PageRequest> {
     app.inside(Pane::Lens)?;
-    let (shown, token, chosen) = (witness(app), app.token_row(), app.panes.lens.followed);
+    let (shown, token, chosen) = (witness(app), token_row(app), app.panes.lens.followed);
     Some(PageRequest::Lens(LensRequest { token, shown, top: TOKENS, chosen, mid: false }))
 }
 
 /// Whose residual stream the lens reads: of a difference, that of the one that is looked at.
 fn witness(app: &App) -> Witness {
-    match app.shown() {
+    match whose(app) {
         Shown::Values(witness) | Shown::Difference(witness, _) | Shown::Ratio(witness, _) => witness,
     }
 }
@@ -92,21 +93,19 @@ fn click(app: &App, inside: Rect, (_, line): (u16, u16)) -> Vec<String> {
     }
 }
 
-impl App {
-    /// Follows a token by its id or its text; without one, the likeliest.
-    pub(crate) fn follow(&mut self, token: Option<&str>) {
-        let Some(text) = token else {
-            return self.panes.lens.followed = None;
-        };
-        let bare = text.trim_matches('"');
-        let said = shown(self).into_iter().flat_map(|page| &page.rows).flat_map(|row| &row.top);
-        let known = self.header.tokens.iter().chain(said.map(|line| &line.token));
-        let found = known.filter(|token| token.text == bare || token.text.trim() == bare).map(|token| token.id).next();
-        match found.or_else(|| text.parse().ok()) {
-            Some(id) => self.panes.lens.followed = Some(id),
-            None => {
-                self.complain(format!("no token on the screen is {text}: give its id, or a text that the lens shows"));
-            }
+/// Follows a token by its id or its text; without one, the likeliest.
+pub(crate) fn follow(app: &mut App, token: Option<&str>) {
+    let Some(text) = token else {
+        return app.panes.lens.followed = None;
+    };
+    let bare = text.trim_matches('"');
+    let said = shown(app).into_iter().flat_map(|page| &page.rows).flat_map(|row| &row.top);
+    let known = app.header.tokens.iter().chain(said.map(|line| &line.token));
+    let found = known.filter(|token| token.text == bare || token.text.trim() == bare).map(|token| token.id).next();
+    match found.or_else(|| text.parse().ok()) {
+        Some(id) => app.panes.lens.followed = Some(id),
+        None => {
+            app.said.complain(format!("no token on the screen is {text}: give its id, or a text that the lens shows"));
         }
     }
 }
@@ -116,8 +115,8 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = format!(" {} ", witness(app).name());
     let room = usize::from(area.width).saturating_sub(who.len() + 6);
     let name = shown(app).map_or("lens".to_string(), |page| name(page, room, app));
-    let name = text::fit(&name, room, app.theme.ellipsis());
-    let who = Line::styled(who, app.theme.style(Role::Key));
+    let name = text::fit(&name, room, app.theme().ellipsis());
+    let who = Line::styled(who, app.theme().style(Role::Key));
     let inside = super::frame(buffer, area, app, Pane::Lens, &name, who);
     if let Some(Page::Lens(page)) = super::page(buffer, inside, &app.panes.lens.slot, app) {
         self::page(buffer, area, inside, page, app);
@@ -161,7 +160,7 @@ impl Parts {
     fn of(inside: Rect, page: &LensPage, app: &App) -> Self {
         let selected = selected(page, app);
         let words = page.rows.get(selected).map_or_else(Vec::new, |row| sentences(page, row, app));
-        let words = text::flow(words, usize::from(inside.width), app.theme.ellipsis());
+        let words = text::flow(words, usize::from(inside.width), app.theme().ellipsis());
         let free = inside.height.saturating_sub(2 + page.rows.len().min(1000) as u16);
         let below = (inside.height / 3).min(5).max(free).min(words.len() as u16);
         let [table, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(inside);
@@ -186,17 +185,17 @@ fn row_at(inside: Rect, line: u16, app: &App) -> Option<usize> {
 fn page(buffer: &mut Buffer, area: Rect, inside: Rect, page: &LensPage, app: &App) {
     let parts = Parts::of(inside, page, app);
     let columns = Columns::of(usize::from(inside.width), page);
-    super::put(buffer, parts.table, [Line::styled(columns.headings(page), app.theme.style(Role::Label))]);
+    super::put(buffer, parts.table, [Line::styled(columns.headings(page), app.theme().style(Role::Label))]);
     let rows = page.rows.iter().enumerate().skip(parts.first).take(parts.height);
     for ((index, row), y) in rows.zip(inside.y + 1..) {
         let line = Rect { y, height: 1, ..parts.table };
         columns.draw(buffer, line, row, page, app);
         if index == selected(page, app) {
-            buffer.set_style(line, app.theme.style(Role::Selected(app.focus == Pane::Lens)));
+            buffer.set_style(line, app.theme().style(Role::Selected(app.desk.focus == Pane::Lens)));
         }
     }
     super::shown(buffer, area, app, (parts.first, parts.height), page.rows.len());
-    super::put(buffer, parts.below, parts.words.iter().map(|line| Line::styled(line, app.theme.style(Role::Dim))));
+    super::put(buffer, parts.below, parts.words.iter().map(|line| Line::styled(line, app.theme().style(Role::Dim))));
 }
 
 /// All that is known of the selected row, where columns are few; and what is missing.
@@ -219,7 +218,7 @@ fn sentences(page: &LensPage, row: &LensRow, app: &App) -> Vec<String> {
         parts.push(format!("rank {}", beside.rank));
         parts.push(format!("p {}", number(beside.probability)));
     }
-    parts.extend(page.notes.iter().map(|note| app.theme.text(note)));
+    parts.extend(page.notes.iter().map(|note| app.theme().text(note)));
     parts
 }
 
@@ -294,7 +293,7 @@ impl Columns {
     }
 
     fn draw(self, buffer: &mut Buffer, line: Rect, row: &LensRow, page: &LensPage, app: &App) {
-        let theme = app.theme;
+        let theme = app.theme();
         let base = if is_here(row, app) { theme.style(Role::Current) } else { Style::new() };
         let mut x = line.x;
         let mut put = |text: &str, columns: usize, style: Style| {
@@ -343,7 +342,7 @@ impl Columns {
 /// A token and its probability in so many columns.
 fn cell(said: &TokenLine, columns: usize, app: &App) -> String {
     let token = quote(app, &said.token);
-    let token = text::pad(&token, columns.saturating_sub(SHARE), app.theme.ellipsis());
+    let token = text::pad(&token, columns.saturating_sub(SHARE), app.theme().ellipsis());
     format!("{token}{:>SHARE$}", text::percent(said.probability))
 }
 

@@ -7,12 +7,13 @@ use ratatui::text::{Line, Span};
 use super::PaneSpec;
 use crate::debugger::command::Pane;
 use crate::tui::app::App;
+use crate::tui::arranging::page_height;
 use crate::tui::theme::Role;
 
 /// Its row.
 pub(super) const SPEC: PaneSpec = PaneSpec {
     draw,
-    scroll: |app, rows, _| app.log.scroll(rows, app.page_height(Pane::Log).cast_unsigned()),
+    scroll: |app, rows, _| app.said.log.scroll(rows, page_height(app, Pane::Log).cast_unsigned()),
     keeps: true,
     ..PaneSpec::PLAIN
 };
@@ -74,26 +75,29 @@ impl Log {
 
 /// Draws it: the newest line is the last.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let entries = &app.log.entries;
+    let entries = &app.said.log.entries;
     let inside = super::frame(buffer, area, app, Pane::Log, "log", format!(" {} lines ", entries.len()));
-    let end = entries.len() - app.log.scroll.min(entries.len());
+    let end = entries.len() - app.said.log.scroll.min(entries.len());
     let first = end.saturating_sub(usize::from(inside.height));
     super::put(buffer, inside, entries[first..end].iter().map(|entry| line(entry, app)));
 }
 
 /// The last answer, to be read in full.
 pub(super) fn output(app: &App) -> Vec<Line<'static>> {
-    app.log.entries[app.log.last.min(app.log.entries.len())..].iter().map(|entry| line(entry, app)).collect()
+    app.said.log.entries[app.said.log.last.min(app.said.log.entries.len())..]
+        .iter()
+        .map(|entry| line(entry, app))
+        .collect()
 }
 
 fn line((kind, text): &(Kind, String), app: &App) -> Line<'static> {
-    let text = app.theme.text(text);
+    let text = app.theme().text(text);
     match kind {
         Kind::Command => Line::from(vec![
-            Span::styled(":", app.theme.style(Role::Key)),
-            Span::styled(text, app.theme.style(Role::Current)),
+            Span::styled(":", app.theme().style(Role::Key)),
+            Span::styled(text, app.theme().style(Role::Current)),
         ]),
         Kind::Answer => Line::raw(format!(" {text}")),
-        Kind::Error => Line::styled(format!(" {text}"), app.theme.style(Role::Error)),
+        Kind::Error => Line::styled(format!(" {text}"), app.theme().style(Role::Error)),
     }
 }

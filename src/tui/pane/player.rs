@@ -41,7 +41,7 @@ pub(super) fn bar(buffer: &mut Buffer, area: Rect, app: &App, player: &Player) {
     for index in order {
         let part = &parts[index];
         let key = part.key.as_ref().map_or(0, |key| text::width(key) + 1);
-        let cut = text::fit(&part.text, room.saturating_sub(key), app.theme.ellipsis());
+        let cut = text::fit(&part.text, room.saturating_sub(key), app.theme().ellipsis());
         let enough = cut == part.text || part.cut && text::width(&cut) >= LEAST;
         if !cut.is_empty() && enough {
             room = room.saturating_sub(key + text::width(&cut) + GAP);
@@ -50,9 +50,9 @@ pub(super) fn bar(buffer: &mut Buffer, area: Rect, app: &App, player: &Player) {
     }
     let mut spans = vec![Span::raw(" ")];
     for (part, text) in parts.iter().zip(shown).filter(|(_, text)| !text.is_empty()) {
-        let style = part.role.map_or_else(Default::default, |role| app.theme.style(role));
+        let style = part.role.map_or_else(Default::default, |role| app.theme().style(role));
         if let Some(key) = &part.key {
-            spans.extend([Span::styled(key.clone(), app.theme.style(Role::Key)), Span::raw(" ")]);
+            spans.extend([Span::styled(key.clone(), app.theme().style(Role::Key)), Span::raw(" ")]);
         }
         spans.extend([Span::styled(text, style), Span::raw(" ".repeat(GAP))]);
     }
@@ -62,7 +62,7 @@ pub(super) fn bar(buffer: &mut Buffer, area: Rect, app: &App, player: &Player) {
 
 /// The parts, from left to right.
 fn parts(app: &App, player: &Player) -> Vec<Part> {
-    let theme = app.theme;
+    let theme = app.theme();
     let part = |weight, role, text: String| Part { key: None, text, role, weight, cut: false };
     let title = theme.text(&player.recording.title);
     let mut parts = vec![
@@ -84,7 +84,7 @@ fn parts(app: &App, player: &Player) -> Vec<Part> {
     parts.push(part(10, Some(Role::Dim), theme.text(&player.recording.source)));
     let specs = COMMANDS.iter().filter(|spec| spec.group == Group::Replaying);
     for key in specs.flat_map(|spec| spec.keys).filter(|key| !key.hint.is_empty()) {
-        let Some(bound) = app.keys.keys_of(key.line).first().map(|bound| readable(bound)) else { continue };
+        let Some(bound) = app.input.keys.keys_of(key.line).first().map(|bound| readable(bound)) else { continue };
         let (word, weight) = match key.hint {
             "play" if player.doing != Doing::Paused => ("pause", 4),
             "play" => ("play", 4),
@@ -105,7 +105,7 @@ fn last_command(player: &Player) -> Option<&str> {
 }
 
 fn doing(app: &App, player: &Player) -> String {
-    let times = app.theme.glyph("×", "x");
+    let times = app.theme().glyph("×", "x");
     let speed = match player.speed {
         100 => String::new(),
         whole if whole % 100 == 0 => format!(" {times}{}", whole / 100),
@@ -113,7 +113,7 @@ fn doing(app: &App, player: &Player) -> String {
     };
     match player.doing {
         Doing::Seeking(target) => format!("going to {target}"),
-        Doing::Playing => format!("{} playing{speed}", app.theme.glyph("▸", ">")),
+        Doing::Playing => format!("{} playing{speed}", app.theme().glyph("▸", ">")),
         Doing::Paused if player.played == player.lines() => "the end".to_string(),
         Doing::Paused => format!("paused{speed}"),
     }
@@ -128,7 +128,7 @@ pub(super) fn card(buffer: &mut Buffer, end: u16, area: Rect, app: &App, player:
         CardKind::Difference => (" differs from the recording ", Some(Role::Error)),
     };
     let width = usize::from(area.width) - 4;
-    let mut lines = wrapped(&app.theme.text(&card.text), width);
+    let mut lines = wrapped(&app.theme().text(&card.text), width);
     let most = usize::from(end / 2).max(1);
     if lines.len() > most {
         let rest = lines.split_off(most - 1).join(" ");
@@ -138,10 +138,10 @@ pub(super) fn card(buffer: &mut Buffer, end: u16, area: Rect, app: &App, player:
     let frame = Rect { y: end.saturating_sub(height), height, ..area };
     Clear.render(frame, buffer);
     let titles = if title.is_empty() { Vec::new() } else { vec![Line::raw(title)] };
-    let inside = super::framed(buffer, frame, app.theme, titles, true);
-    let style = role.map_or_else(Default::default, |role| app.theme.style(role));
+    let inside = super::framed(buffer, frame, app.theme(), titles, true);
+    let style = role.map_or_else(Default::default, |role| app.theme().style(role));
     for (line, y) in lines.iter().zip(inside.top()..inside.bottom()) {
-        let line = text::fit(line, width, app.theme.ellipsis());
+        let line = text::fit(line, width, app.theme().ellipsis());
         buffer.set_stringn(inside.x + 1, y, line, width, style);
     }
 }

@@ -83,7 +83,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let legend = match usize::from(area.width) {
         _ if !app.listing.compared => "",
         width if width < WIDE + 2 => " error",
-        _ => app.theme.glyph(" error ×floor", " error xfloor"),
+        _ => app.theme().glyph(" error ×floor", " error xfloor"),
     };
     let inside = super::frame(buffer, area, app, Pane::Program, "program", legend);
     let shown = lines.iter().skip(app.outline.offset);
@@ -91,7 +91,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
         let row = Rect { y, height: 1, ..inside };
         entry(*line, app).draw(buffer, row, app);
         if *line == app.outline.selected {
-            buffer.set_style(row, app.theme.style(Role::Selected(app.focus == Pane::Program)));
+            buffer.set_style(row, app.theme().style(Role::Selected(app.desk.focus == Pane::Program)));
         }
     }
     super::shown(buffer, area, app, (app.outline.offset, usize::from(inside.height)), lines.len());
@@ -120,7 +120,7 @@ fn entry(line: Line, app: &App) -> Entry {
             let ops = &listing.rows[rows.clone()];
             let open = app.outline.is_open(layer, listing);
             let (status, error, ratio) = outline::worst(ops);
-            let mark = if open { app.theme.glyph("▾", "-") } else { app.theme.glyph("▸", "+") };
+            let mark = if open { app.theme().glyph("▾", "-") } else { app.theme().glyph("▸", "+") };
             Entry {
                 patched: !open && ops.iter().any(|op| op.patched),
                 breakpoint: !open && ops.iter().any(|op| op.breakpoint),
@@ -137,7 +137,7 @@ fn entry(line: Line, app: &App) -> Entry {
 
 impl Entry {
     fn draw(&self, buffer: &mut Buffer, row: Rect, app: &App) {
-        let theme = app.theme;
+        let theme = app.theme();
         let width = usize::from(row.width);
         let base = if self.current { theme.style(Role::Current) } else { Style::new() };
         if self.breakpoint {

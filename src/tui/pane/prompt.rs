@@ -19,7 +19,7 @@ const MESSAGE_LINES: usize = 4;
 
 /// Draws it; gives the place of the cursor while something is typed.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Position> {
-    if let Some(prompt) = &app.prompt {
+    if let Some(prompt) = &app.typing.prompt {
         return Some(typed(buffer, area, app, prompt));
     }
     // What is said stands in the place of the keys, or above what the player says of itself.
@@ -27,7 +27,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Positio
         super::player::bar(buffer, area, app, player);
         let end = message(buffer, area.y, area, app);
         super::player::card(buffer, end, area, app, player);
-    } else if app.message.is_some() {
+    } else if app.said.message.is_some() {
         message(buffer, area.y + 1, area, app);
     } else {
         buffer.set_line(area.x, area.y, &hints(app, usize::from(area.width)), area.width);
@@ -37,10 +37,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Positio
 
 /// Draws the message above a row; gives the row where it begins.
 fn message(buffer: &mut Buffer, end: u16, area: Rect, app: &App) -> u16 {
-    let Some(message) = &app.message else { return end };
-    let style = app.theme.style(if message.error { Role::Error } else { Role::Current });
+    let Some(message) = &app.said.message else { return end };
+    let style = app.theme().style(if message.error { Role::Error } else { Role::Current });
     let width = usize::from(area.width).saturating_sub(2);
-    let text = app.theme.text(&message.text);
+    let text = app.theme().text(&message.text);
     let mut lines = vec![text.clone()];
     if text::width(&text) > width && end > 2 {
         // A long sentence covers what is above, until the next key.
@@ -53,7 +53,7 @@ fn message(buffer: &mut Buffer, end: u16, area: Rect, app: &App) -> u16 {
     }
     let start = end.saturating_sub(lines.len() as u16);
     for (line, y) in lines.iter().zip(start..end) {
-        let line = text::fit(line, width, app.theme.ellipsis());
+        let line = text::fit(line, width, app.theme().ellipsis());
         let row = Rect { y, height: 1, ..area };
         Clear.render(row, buffer);
         buffer.set_line(row.x, row.y, &Line::from(vec![Span::raw(" "), Span::styled(line, style)]), row.width);
@@ -62,7 +62,7 @@ fn message(buffer: &mut Buffer, end: u16, area: Rect, app: &App) -> u16 {
 }
 
 fn typed(buffer: &mut Buffer, area: Rect, app: &App, prompt: &Prompt) -> Position {
-    let theme = app.theme;
+    let theme = app.theme();
     let before = theme.text(prompt.before_cursor());
     let all = theme.text(prompt.text());
     let label = format!(" {}", prompt.purpose.label());
@@ -91,10 +91,10 @@ fn hints(app: &App, width: usize) -> Line<'static> {
     // Those of the player stand in its bar.
     let specs = COMMANDS.iter().filter(|spec| spec.group != Group::Replaying);
     let hinted = specs.flat_map(|spec| spec.keys).filter(|key| !key.hint.is_empty());
-    let known = hinted.filter_map(|key| Some((readable(app.keys.keys_of(key.line).first()?), key.hint)));
+    let known = hinted.filter_map(|key| Some((readable(app.input.keys.keys_of(key.line).first()?), key.hint)));
     let (always, all): (Vec<_>, Vec<_>) = known.partition(|(_, word)| matches!(*word, "command" | "help" | "quit"));
     let columns = |(key, word): &(String, &str)| text::width(key) + text::width(word) + 3;
-    let count = app.count.map(|count| format!(" {count}"));
+    let count = app.input.count.map(|count| format!(" {count}"));
     let mut room =
         width.saturating_sub(always.iter().map(columns).sum::<usize>() + count.as_ref().map_or(0, String::len));
     // Where space is short, going forward matters more than going back; where an error is made, why.
@@ -116,10 +116,10 @@ fn hints(app: &App, width: usize) -> Line<'static> {
         }
     }
     let chosen = all.into_iter().zip(chosen).filter_map(|(hint, chosen)| chosen.then_some(hint));
-    let mut spans = vec![Span::styled(count.unwrap_or_default(), app.theme.style(Role::Current))];
+    let mut spans = vec![Span::styled(count.unwrap_or_default(), app.theme().style(Role::Current))];
     for (key, word) in chosen.chain(always) {
-        spans.push(Span::styled(format!(" {key}"), app.theme.style(Role::Key)));
-        spans.push(Span::styled(format!(" {word} "), app.theme.style(Role::Dim)));
+        spans.push(Span::styled(format!(" {key}"), app.theme().style(Role::Key)));
+        spans.push(Span::styled(format!(" {word} "), app.theme().style(Role::Dim)));
     }
     Line::from(spans)
 }

@@ -18,11 +18,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     if area.is_empty() {
         return;
     }
-    let style = app.theme.style(Role::Status);
+    let style = app.theme().style(Role::Status);
     buffer.set_style(area, style);
     let (verdict, verdict_style) = verdict(app);
     let at = app.at().map_or("not started".to_string(), |op| format!("at {}", outline::called(op)));
-    let (model, facts) = (app.theme.text(&app.header.model), app.theme.text(&app.header.facts));
+    let (model, facts) = (app.theme().text(&app.header.model), app.theme().text(&app.header.facts));
     let patches = match app.header.patches {
         0 => None,
         1 => Some("1 patch".to_string()),
@@ -31,7 +31,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let suspect = app.header.suspect.iter().cloned().chain(patches).collect::<Vec<_>>().join(", ");
     let recording = app.header.recording.as_deref().map_or(String::new(), |file| {
         let name = file.rsplit('/').next().unwrap_or(file);
-        format!("REC {}", app.theme.text(name))
+        format!("REC {}", app.theme().text(name))
     });
     let parts = ["layerstep".to_string(), model, facts, forward(app), recording, at, suspect, verdict];
     let mut room = usize::from(area.width).saturating_sub(1);
@@ -39,7 +39,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     for index in BY_WEIGHT {
         let part = &parts[index];
         let gap = if shown.iter().all(String::is_empty) { 0 } else { 3 };
-        let cut = text::fit(part, room.saturating_sub(gap), app.theme.ellipsis());
+        let cut = text::fit(part, room.saturating_sub(gap), app.theme().ellipsis());
         // Where one stands, the suspect and the model's name are understood when cut.
         let enough = if matches!(index, 1 | 4..=7) { text::width(part).min(8) } else { text::width(part) };
         if !cut.is_empty() && text::width(&cut) >= enough {
@@ -67,7 +67,7 @@ fn forward(app: &App) -> String {
 }
 
 fn verdict(app: &App) -> (String, Style) {
-    let theme = app.theme;
+    let theme = app.theme();
     if app.running.as_ref().is_some_and(|running| running.long) {
         return ("running, Esc interrupts".to_string(), theme.style(Role::Bad));
     }

@@ -19,8 +19,9 @@ use crate::tui::theme::{Ink, Role};
 use crate::tui::widget::grid::Grid;
 use crate::tui::widget::heatmap::Heatmap;
 
-pub(crate) use view::TensorView;
 use view::{Parts, choices};
+pub(crate) use view::{TensorView, slice};
+pub(super) use view::{show_whose, whose};
 
 /// Its row.
 pub(super) const SPEC: PaneSpec = PaneSpec {
@@ -43,7 +44,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
         Some(page) => name(page, room),
         None => selected.map_or(String::new(), |op| op.name.clone()),
     };
-    let name = text::fit(&app.theme.text(&name), room, app.theme.ellipsis());
+    let name = text::fit(&app.theme().text(&name), room, app.theme().ellipsis());
     let inside = super::frame(buffer, area, app, Pane::Tensor, &name, who);
     if let Some(Page::Tensor(page)) = super::page(buffer, inside, &app.panes.tensor.slot, app) {
         self::page(buffer, &view::parts(inside, app.header.witnesses.len()), page, app);
@@ -51,7 +52,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 }
 
 fn page(buffer: &mut Buffer, parts: &Parts, page: &TensorPage, app: &App) {
-    let theme = app.theme;
+    let theme = app.theme();
     let dim = theme.style(Role::Dim);
     lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
     let narrow = parts.statistics.width < 54;
@@ -87,12 +88,12 @@ fn page(buffer: &mut Buffer, parts: &Parts, page: &TensorPage, app: &App) {
 
 fn heat(buffer: &mut Buffer, area: Rect, gutter: u16, page: &TensorPage, app: &App) {
     let limit = page.range.0.abs().max(page.range.1.abs());
-    let map = Heatmap { values: &page.heatmap, limit, theme: app.theme };
+    let map = Heatmap { values: &page.heatmap, limit, theme: app.theme() };
     let area = area.intersection(buffer.area);
     let picture = Rect { x: area.x + gutter.min(area.width), width: area.width.saturating_sub(gutter), ..area };
     let tall = map.scale(picture).0;
     let per_cell = map.per_cell();
-    let label = app.theme.style(Role::Label);
+    let label = app.theme().style(Role::Label);
     // A row that begins with a cell has its label there; where a cell holds several rows, every fourth cell.
     for y in 0..picture.height {
         let pixel = usize::from(y) * per_cell;
@@ -100,7 +101,7 @@ fn heat(buffer: &mut Buffer, area: Rect, gutter: u16, page: &TensorPage, app: &A
         let labelled = pixel.is_multiple_of(tall) && (tall >= per_cell || y.is_multiple_of(4));
         if labelled && row < page.heatmap.len() {
             let header = row_header(page, page.heat_from.0 + row * page.pooled.0.max(1), app);
-            let header = text::fit(&header, usize::from(gutter.saturating_sub(1)), app.theme.ellipsis());
+            let header = text::fit(&header, usize::from(gutter.saturating_sub(1)), app.theme().ellipsis());
             buffer.set_stringn(area.x, area.y + y, header, usize::from(gutter), label);
         }
     }
@@ -121,7 +122,7 @@ fn name(page: &TensorPage, room: usize) -> String {
 
 /// The choices of `t`, the one shown standing out; it alone where space is short.
 fn who(app: &App, width: usize) -> Line<'static> {
-    let shown = app.shown();
+    let shown = whose(app);
     let choices = if width >= 110 { choices(&app.header) } else { vec![shown] };
     let alone = choices.len() == 1;
     let mut spans = vec![Span::raw(" ")];
@@ -130,7 +131,7 @@ fn who(app: &App, width: usize) -> Line<'static> {
             spans.push(Span::raw(" | "));
         }
         let text = named(app, choice, width < 60);
-        let style = app.theme.style(if choice == shown { Role::Key } else { Role::Dim });
+        let style = app.theme().style(if choice == shown { Role::Key } else { Role::Dim });
         spans.push(Span::styled(if choice == shown && !alone { format!("[{text}]") } else { text }, style));
     }
     spans.push(Span::raw(" "));
@@ -139,7 +140,7 @@ fn who(app: &App, width: usize) -> Line<'static> {
 
 /// The words for what is shown.
 fn named(app: &App, shown: Shown, short: bool) -> String {
-    let (gap, minus) = (if short { "" } else { " " }, app.theme.glyph("−", "-"));
+    let (gap, minus) = (if short { "" } else { " " }, app.theme().glyph("−", "-"));
     let of = |witness| if short { abbreviated(app, witness) } else { called(app, witness) };
     match shown {
         Shown::Values(witness) => called(app, witness).to_string(),
@@ -185,7 +186,7 @@ pub(super) fn odd((nan, high, low): (usize, usize, usize), gap: &'static str, ap
     let counts = [("nan", nan, Role::Alert), ("inf", high, Role::Alert), ("-inf", low, Role::Dim)];
     let said = counts.into_iter().filter(|(what, count, _)| *count > 0 || *what == "nan");
     let styled = |(what, count, role)| {
-        let style = if count > 0 { app.theme.style(role) } else { Style::new() };
+        let style = if count > 0 { app.theme().style(role) } else { Style::new() };
         [Span::raw(gap), Span::styled(format!("{what} {count}"), style)]
     };
     said.flat_map(styled).collect()
@@ -197,10 +198,10 @@ fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
     } else {
         format!("{} against {}: ", called(app, line.of), called(app, line.against))
     };
-    let error = Span::styled(format!("error {}", text::short(line.error)), app.theme.style(Role::Current));
+    let error = Span::styled(format!("error {}", text::short(line.error)), app.theme().style(Role::Current));
     let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
     let mut spans = vec![Span::raw(who), error, Span::raw(largest)];
-    let worst = format!(" at {}", app.theme.text(&line.worst));
+    let worst = format!(" at {}", app.theme().text(&line.worst));
     if Line::from(spans.clone()).width() + text::width(&worst) <= width {
         spans.push(Span::raw(worst));
     }
@@ -218,13 +219,13 @@ fn place(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
     if page.planes > 1 {
         let axis = page.axes.first().map_or("plane", |(name, _)| *name);
         let plane = format!("{axis} {}{of}{}", app.panes.tensor.plane.min(page.planes - 1), page.planes);
-        parts.push(Span::styled(plane, app.theme.style(Role::Current)));
-        parts.push(Span::styled(" [ ]  ", app.theme.style(Role::Dim)));
+        parts.push(Span::styled(plane, app.theme().style(Role::Current)));
+        parts.push(Span::styled(" [ ]  ", app.theme().style(Role::Dim)));
     }
     let columns = page.numbers.first().map_or(0, Vec::len);
     let rows = range(app.panes.tensor.row, page.numbers.len(), page.row_axis);
     let columns = range(app.panes.tensor.column, columns, page.column_axis);
-    parts.push(Span::styled(format!("{rows}  {columns}"), app.theme.style(Role::Dim)));
+    parts.push(Span::styled(format!("{rows}  {columns}"), app.theme().style(Role::Dim)));
     Line::from(parts)
 }
 
@@ -244,14 +245,14 @@ fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
         ),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
-        spans.push(Span::styled(format!("  {note}"), app.theme.style(Role::Dim)));
+        spans.push(Span::styled(format!("  {note}"), app.theme().style(Role::Dim)));
     }
     Line::from(spans)
 }
 
 /// The shades of a heatmap between the numbers at their ends; of values that may lie below zero, or not.
 pub(super) fn scale(range: (f32, f32), signed: bool, columns: usize, app: &App) -> Vec<Span<'static>> {
-    let theme = app.theme;
+    let theme = app.theme();
     let limit = f64::from(range.0.abs().max(range.1.abs()));
     let number = |value: f64| text::number(value, columns);
     if theme.ink() == Ink::Shades {
@@ -279,7 +280,7 @@ fn row_header(page: &TensorPage, row: usize, app: &App) -> String {
 /// The index, with the token's text where columns are keys.
 fn column_header(page: &TensorPage, column: usize, app: &App) -> String {
     match app.header.tokens.get(column).filter(|_| page.column_axis.0 == "key") {
-        Some(token) => format!("{column} {}", app.theme.text(&token.text).trim_start()),
+        Some(token) => format!("{column} {}", app.theme().text(&token.text).trim_start()),
         None => column.to_string(),
     }
 }
@@ -289,20 +290,20 @@ fn lines(buffer: &mut Buffer, area: Rect, app: &App, lines: impl IntoIterator<It
     for (line, y) in lines.into_iter().zip(area.top()..area.bottom()) {
         buffer.set_line(area.x, y, &line, area.width);
         if line.width() > usize::from(area.width) && area.width > 0 {
-            buffer.set_string(area.right() - 1, y, app.theme.ellipsis(), app.theme.style(Role::Dim));
+            buffer.set_string(area.right() - 1, y, app.theme().ellipsis(), app.theme().style(Role::Dim));
         }
     }
 }
 
 /// The word for what is shown.
 pub(super) fn shown_name(app: &App) -> String {
-    named(app, app.shown(), false)
+    named(app, whose(app), false)
 }
 
 /// A sentence over as many lines as it takes.
 pub(super) fn paragraph(buffer: &mut Buffer, area: Rect, text: &str, app: &App) {
     use ratatui::widgets::{Paragraph, Wrap};
     let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(2), ..area };
-    let (text, style) = (app.theme.text(text), app.theme.style(Role::Dim));
+    let (text, style) = (app.theme().text(text), app.theme().style(Role::Dim));
     Paragraph::new(text).style(style).wrap(Wrap { trim: true }).render(inner.intersection(buffer.area), buffer);
 }

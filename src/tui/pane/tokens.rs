@@ -39,33 +39,21 @@ pub(crate) struct State {
     first: Option<usize>,
 }
 
-impl App {
-    /// Tokens of the current forward.
-    pub(crate) fn forward_tokens(&self) -> usize {
-        self.header.forwards.get(self.listing.forward).copied().unwrap_or(1)
-    }
+/// The token that is looked at: a row of the current forward.
+pub(super) fn token_row(app: &App) -> usize {
+    let last = app.forward_tokens().saturating_sub(1);
+    app.panes.tokens.chosen.map_or(last, |token| token.min(last))
+}
 
-    /// The token that is looked at: a row of the current forward.
-    pub(crate) fn token_row(&self) -> usize {
-        let last = self.forward_tokens().saturating_sub(1);
-        self.panes.tokens.chosen.map_or(last, |token| token.min(last))
-    }
-
-    /// Looks at another token.
-    pub(crate) fn turn_token(&mut self, count: Count) {
-        let count = match count {
-            // As people count them: by their position in the sequence.
-            Count::To(position) => Count::To(position.saturating_sub(self.first_position())),
-            on @ Count::On(_) => on,
-        };
-        self.panes.tokens.chosen = Some(count.of(self.token_row(), self.forward_tokens()));
-        self.panes.tokens.first = None;
-    }
-
-    /// Position in the sequence of the first token of the current forward.
-    pub(crate) fn first_position(&self) -> usize {
-        self.header.forwards.iter().take(self.listing.forward).sum()
-    }
+/// Looks at another token.
+pub(crate) fn turn_token(app: &mut App, count: Count) {
+    let count = match count {
+        // As people count them: by their position in the sequence.
+        Count::To(position) => Count::To(position.saturating_sub(app.first_position())),
+        on @ Count::On(_) => on,
+    };
+    app.panes.tokens.chosen = Some(count.of(token_row(app), app.forward_tokens()));
+    app.panes.tokens.first = None;
 }
 
 /// Draws them.
@@ -75,11 +63,11 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let wide = area.width >= WIDE;
     let choose = if wide { " { } choose > " } else { "" };
     let inside = super::frame(buffer, area, app, Pane::Tokens, &format!("{count} token{plural}"), choose);
-    let (current, chosen) = (fed(app), app.first_position() + app.token_row());
+    let (current, chosen) = (fed(app), app.first_position() + token_row(app));
     let headed = u16::from(wide && inside.height > 3);
     if headed > 0 {
         let heading = format!("{:>4} {:>7} {:<10} text", "at", "id", "fed in");
-        buffer.set_stringn(inside.x, inside.y, heading, usize::from(inside.width), app.theme.style(Role::Label));
+        buffer.set_stringn(inside.x, inside.y, heading, usize::from(inside.width), app.theme().style(Role::Label));
     }
     let list = Rect { y: inside.y + headed, height: inside.height - headed, ..inside };
     let height = usize::from(list.height);
@@ -87,9 +75,9 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let last = count.min(first + height);
     for (index, y) in (first..last).zip(list.top()..list.bottom()) {
         let style = match index {
-            _ if index == chosen => app.theme.style(Role::Current),
+            _ if index == chosen => app.theme().style(Role::Current),
             _ if current.contains(&index) => Style::new(),
-            _ => app.theme.style(Role::Dim),
+            _ => app.theme().style(Role::Dim),
         };
         let mark = if index == chosen { ">" } else { " " };
         let line = if wide { long(app, index) } else { line(app, index) };
@@ -105,7 +93,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 fn first(app: &App, height: usize) -> usize {
     let most = app.header.tokens.len().saturating_sub(height);
     // The last tokens of the forward are the ones looked at most.
-    let seen = app.first_position() + app.token_row() + 1;
+    let seen = app.first_position() + token_row(app) + 1;
     let end = fed(app).end.min(seen + height / 2);
     app.panes.tokens.first.unwrap_or(end.saturating_sub(height)).min(most)
 }
@@ -114,11 +102,11 @@ fn first(app: &App, height: usize) -> usize {
 fn notes(buffer: &mut Buffer, area: Rect, app: &App) {
     let width = usize::from(area.width).saturating_sub(4).max(1);
     let notes = app.header.notes.iter().flat_map(|note| {
-        let lines = text::wrapped(&app.theme.text(note), width).into_iter().enumerate();
+        let lines = text::wrapped(&app.theme().text(note), width).into_iter().enumerate();
         lines.map(|(index, line)| format!("  {} {line}", if index == 0 { "-" } else { " " }))
     });
     let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    super::put(buffer, below, notes.map(|line| Line::styled(line, app.theme.style(Role::Dim))));
+    super::put(buffer, below, notes.map(|line| Line::styled(line, app.theme().style(Role::Dim))));
 }
 
 /// Positions of the tokens that the current forward is fed.
@@ -161,5 +149,5 @@ pub(super) fn quote(app: &App, token: &Token) -> String {
     if token.text.is_empty() {
         return format!("#{}", token.id);
     }
-    format!("\"{}\"", text::fit(&app.theme.text(&token.text), 200, app.theme.ellipsis()))
+    format!("\"{}\"", text::fit(&app.theme().text(&token.text), 200, app.theme().ellipsis()))
 }

@@ -73,48 +73,46 @@ impl TensorView {
     }
 }
 
-impl App {
-    /// Whose values are shown.
-    pub(crate) fn shown(&self) -> Shown {
-        choices(&self.header).get(self.panes.tensor.choice).copied().unwrap_or_default()
-    }
+/// Whose values are shown.
+pub(in crate::tui::pane) fn whose(app: &App) -> Shown {
+    choices(&app.header).get(app.panes.tensor.choice).copied().unwrap_or_default()
+}
 
-    /// Shows the values of another witness, or a difference.
-    pub(crate) fn show_whose(&mut self, whose: Whose) {
-        let (choices, now) = (choices(&self.header), self.panes.tensor.choice);
-        let count = choices.len().max(1).cast_signed();
-        let found = match whose {
-            Whose::On(by) => Some((now.cast_signed() + by).rem_euclid(count).cast_unsigned()),
-            whose => choices.iter().position(|shown| match whose {
-                Whose::Engine => *shown == Shown::Values(Witness::Engine),
-                Whose::Reference => *shown == Shown::Values(Witness::Reference),
-                Whose::Candidate => *shown == Shown::Values(Witness::Candidate),
-                Whose::Ratio => matches!(shown, Shown::Ratio(..)),
-                Whose::Difference | Whose::On(_) => matches!(shown, Shown::Difference(..)),
-            }),
-        };
-        match found {
-            Some(choice) => self.panes.tensor.choice = choice,
-            None => self.complain("there is no such dump: --reference DUMP and --candidate DUMP give them"),
-        }
+/// Shows the values of another witness, or a difference.
+pub(crate) fn show_whose(app: &mut App, whose: Whose) {
+    let (choices, now) = (choices(&app.header), app.panes.tensor.choice);
+    let count = choices.len().max(1).cast_signed();
+    let found = match whose {
+        Whose::On(by) => Some((now.cast_signed() + by).rem_euclid(count).cast_unsigned()),
+        whose => choices.iter().position(|shown| match whose {
+            Whose::Engine => *shown == Shown::Values(Witness::Engine),
+            Whose::Reference => *shown == Shown::Values(Witness::Reference),
+            Whose::Candidate => *shown == Shown::Values(Witness::Candidate),
+            Whose::Ratio => matches!(shown, Shown::Ratio(..)),
+            Whose::Difference | Whose::On(_) => matches!(shown, Shown::Difference(..)),
+        }),
+    };
+    match found {
+        Some(choice) => app.panes.tensor.choice = choice,
+        None => app.said.complain("there is no such dump: --reference DUMP and --candidate DUMP give them"),
     }
+}
 
-    /// Shows a slice: head, first row, first column; `None` leaves one as it is.
-    pub(crate) fn slice(&mut self, parts: &[Option<usize>]) {
-        let axes = self.panes.tensor.shown().map_or(parts.len().max(2), |page| page.axes.len());
-        if parts.len() > axes {
-            return self.complain(format!("the activation has {axes} axes, the slice {}", parts.len()));
-        }
-        // As in numpy, what is left out at the end is all of it.
-        let all: Vec<Option<usize>> = parts.iter().copied().chain([None; 3]).take(axes).collect();
-        let [.., row, column] = all[..] else { return };
-        let tensor = &mut self.panes.tensor;
-        if let (3, Some(plane)) = (axes, all[0]) {
-            tensor.plane = plane;
-        }
-        (tensor.row, tensor.column) = (row.unwrap_or(0), column.unwrap_or(0));
-        scroll(self, 0, 0);
+/// Shows a slice: head, first row, first column; `None` leaves one as it is.
+pub(crate) fn slice(app: &mut App, parts: &[Option<usize>]) {
+    let axes = app.panes.tensor.shown().map_or(parts.len().max(2), |page| page.axes.len());
+    if parts.len() > axes {
+        return app.said.complain(format!("the activation has {axes} axes, the slice {}", parts.len()));
     }
+    // As in numpy, what is left out at the end is all of it.
+    let all: Vec<Option<usize>> = parts.iter().copied().chain([None; 3]).take(axes).collect();
+    let [.., row, column] = all[..] else { return };
+    let tensor = &mut app.panes.tensor;
+    if let (3, Some(plane)) = (axes, all[0]) {
+        tensor.plane = plane;
+    }
+    (tensor.row, tensor.column) = (row.unwrap_or(0), column.unwrap_or(0));
+    scroll(app, 0, 0);
 }
 
 /// Scrolls the numbers.
@@ -146,7 +144,7 @@ pub(super) fn wanted(app: &App) -> Option<PageRequest> {
     let tensor = &app.panes.tensor;
     Some(PageRequest::Tensor(TensorRequest {
         row: app.selected_row()?,
-        shown: app.shown(),
+        shown: whose(app),
         plane: tensor.plane,
         rows: (tensor.row, rows),
         columns: (tensor.column, columns),
