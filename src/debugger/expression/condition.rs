@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::function::{Kind as Does, Reduction};
-use super::tree::{Binary, COMPARISON, Kind, Node, Part};
+use super::tree::{AND, COMPARISON, Kind, Node, Part};
 use super::{Error, Expression, Source, Value};
 
 /// An expression that is true or false. Displayed in its canonical form.
@@ -59,9 +59,9 @@ fn decides(node: &Node) -> Result<(), Error> {
     match &node.kind {
         Kind::Truth(_) => Ok(()),
         Kind::Not(operand) => decides(operand),
-        Kind::Binary(Binary::And | Binary::Or, a, b) => decides(a).and_then(|()| decides(b)),
+        Kind::Binary(operator, a, b) if operator.tightness <= AND => decides(a).and_then(|()| decides(b)),
         _ if is_tensor(node) => Err(elementwise(node)),
-        Kind::Binary(operator, ..) if operator.tightness() == COMPARISON => Ok(()),
+        Kind::Binary(operator, ..) if operator.tightness == COMPARISON => Ok(()),
         Kind::Call { function, axes, .. } if axes.is_empty() && counts(function.kind) => Ok(()),
         _ => Err(Error::new(format!("{node} is not true or false: compare it, as in {node} > 1"), node.at.clone())),
     }

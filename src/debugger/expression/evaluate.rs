@@ -8,7 +8,7 @@ use super::function::{Kind as Does, Measure, Pair, Reduction};
 use super::name::CHANNEL;
 use super::reduce;
 use super::slice::{place, slice};
-use super::tree::{AxisName, Binary, Kind, Node, Wanted};
+use super::tree::{AND, AxisName, COMPARISON, Kind, Node, OR, Operator, Wanted, holds, one};
 use super::value::{Elements, Tensor, Value};
 use super::{Error, Function, Source};
 use crate::metrics::compare;
@@ -48,16 +48,16 @@ pub(super) fn evaluate(node: &Node, source: &dyn Source) -> Result<Value, Error>
             Value::Tensor(tensor) => Value::Tensor(tensor.map(|value| one(!holds(value)))),
             value => Value::Truth(!truth(&value)),
         }),
-        Kind::Binary(operator @ (Binary::And | Binary::Or), a, b) => logic(*operator, node, (a, b), source),
+        Kind::Binary(operator, a, b) if operator.tightness <= AND => logic(operator, node, (a, b), source),
         Kind::Binary(operator, a, b) => {
             let (left, right) = (evaluate(a, source)?, evaluate(b, source)?);
             if let (Value::Axes(left), Value::Axes(right)) = (&left, &right)
-                && let Binary::Equal | Binary::NotEqual = operator
+                && let symbol @ ("==" | "!=") = operator.symbol()
             {
                 let same = left.iter().map(|axis| axis.1).eq(right.iter().map(|axis| axis.1));
-                return Ok(Value::Truth(same == (*operator == Binary::Equal)));
+                return Ok(Value::Truth(same == (symbol == "==")));
             }
-            combine(node, (numbers(left, a)?, numbers(right, b)?), operation(*operator), compares(*operator))
+            combine(node, (numbers(left, a)?, numbers(right, b)?), operator.does, operator.tightness <= COMPARISON)
         }
     }
 }
@@ -113,15 +113,6 @@ fn tensor(value: Value, node: &Node) -> Result<Tensor, Error> {
     }
 }
 
-fn one(truth: bool) -> f64 {
-    f64::from(u8::from(truth))
-}
-
-/// A number of elements is true above zero.
-fn holds(value: f64) -> bool {
-    value > 0.0
-}
-
 fn truth(value: &Value) -> bool {
     match value {
         Value::Number(value) => holds(*value),
@@ -135,27 +126,6 @@ fn map(value: Value, what: impl Fn(f64) -> f64) -> Value {
         Value::Number(value) => Value::Number(what(value)),
         Value::Tensor(tensor) => Value::Tensor(tensor.map(what)),
         other => other,
-    }
-}
-
-fn compares(operator: Binary) -> bool {
-    !matches!(operator, Binary::Add | Binary::Subtract | Binary::Multiply | Binary::Divide)
-}
-
-fn operation(operator: Binary) -> fn(f64, f64) -> f64 {
-    match operator {
-        Binary::Or => |a, b| one(holds(a) || holds(b)),
-        Binary::And => |a, b| one(holds(a) && holds(b)),
-        Binary::Less => |a, b| one(a < b),
-        Binary::LessOrEqual => |a, b| one(a <= b),
-        Binary::Greater => |a, b| one(a > b),
-        Binary::GreaterOrEqual => |a, b| one(a >= b),
-        Binary::Equal => |a, b| one(a == b),
-        Binary::NotEqual => |a, b| one(a != b),
-        Binary::Add => |a, b| a + b,
-        Binary::Subtract => |a, b| a - b,
-        Binary::Multiply => |a, b| a * b,
-        Binary::Divide => |a, b| a / b,
     }
 }
 
@@ -184,8 +154,8 @@ fn alike(node: &Node, a: &Tensor, b: &Tensor) -> Result<(), Error> {
 }
 
 /// What is not there is neither true nor false; the other operand may decide all the same.
-fn logic(operator: Binary, node: &Node, (a, b): (&Node, &Node), source: &dyn Source) -> Result<Value, Error> {
-    let decides = operator == Binary::Or;
+fn logic(operator: &Operator, node: &Node, (a, b): (&Node, &Node), source: &dyn Source) -> Result<Value, Error> {
+    let decides = operator.tightness == OR;
     let value = |operand: &Node| numbers(evaluate(operand, source)?, operand);
     let left = match value(a) {
         Err(error) if error.absent && decides => {
@@ -198,7 +168,7 @@ fn logic(operator: Binary, node: &Node, (a, b): (&Node, &Node), source: &dyn Sou
     if !matches!(left, Value::Tensor(_)) && truth(&left) == decides {
         return Ok(Value::Truth(decides));
     }
-    combine(node, (left, value(b)?), operation(operator), true)
+    combine(node, (left, value(b)?), operator.does, true)
 }
 
 fn call(

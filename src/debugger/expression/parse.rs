@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::function::{self, FUNCTIONS, Function, Kind as Does};
 use super::name::{is_known, nearest, unknown};
 use super::token::{Token, tokens};
-use super::tree::{Binary, COMPARISON, Kind, NOT, Named, Node, SIGN, Wanted};
+use super::tree::{COMPARISON, Kind, NOT, Named, Node, Operator, SIGN, Wanted};
 use super::{Error, escape};
 use crate::debugger::view::Witness;
 use crate::engine::Graph;
@@ -103,23 +103,23 @@ impl Parser<'_> {
         let start = self.here().start;
         let mut left = self.prefix()?;
         let mut compared = false;
-        while let Some(operator) = self.operator().filter(|operator| operator.tightness() >= least) {
-            if operator.tightness() == COMPARISON && compared {
+        while let Some(operator) = self.operator().filter(|operator| operator.tightness >= least) {
+            if operator.tightness == COMPARISON && compared {
                 return Err(Error::new("comparisons are not chained: write a < b and b < c", self.here()));
             }
-            compared |= operator.tightness() == COMPARISON;
+            compared |= operator.tightness == COMPARISON;
             self.next += 1;
-            let right = self.expression(operator.tightness() + 1)?;
+            let right = self.expression(operator.tightness + 1)?;
             left = self.build(Kind::Binary(operator, Box::new(left), Box::new(right)), start)?;
         }
         self.depth -= 1;
         Ok(left)
     }
 
-    fn operator(&self) -> Option<Binary> {
+    fn operator(&self) -> Option<&'static Operator> {
         match self.token()? {
-            Token::Word(text) => Binary::named(text),
-            Token::Symbol(text) => Binary::named(text),
+            Token::Word(text) => Operator::named(text),
+            Token::Symbol(text) => Operator::named(text),
             Token::Number(_) => None,
         }
     }
@@ -207,7 +207,7 @@ impl Parser<'_> {
             }
             Some(function) => Ok(Kind::Call { function, arguments: Vec::new(), axes: Vec::new() }),
             None if word == "true" || word == "false" => Ok(Kind::Truth(word == "true")),
-            None if Binary::named(word).is_some() => {
+            None if Operator::named(word).is_some() => {
                 Err(Error::new(format!("an operand is missing before {word}"), at.clone()))
             }
             None => Err(Error::new(unknown(self.graph, word), at.clone())),

@@ -45,7 +45,7 @@ pub(super) enum Kind {
     /// `not x`
     Not(Box<Node>),
     /// Two operands.
-    Binary(Binary, Box<Node>, Box<Node>),
+    Binary(&'static Operator, Box<Node>, Box<Node>),
 }
 
 /// Whose activation, of which op and forward.
@@ -109,64 +109,59 @@ pub(super) enum Part {
 }
 
 /// An operator with two operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Binary {
-    Or,
-    And,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Equal,
-    NotEqual,
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
+#[derive(Debug)]
+pub(super) struct Operator {
+    /// Its symbols, the canonical one first.
+    symbols: &'static [&'static str],
+    /// How tightly it binds.
+    pub(super) tightness: u8,
+    /// What it makes of two numbers; of those that bind as tightly as comparisons or less, what is true or false.
+    pub(super) does: fn(f64, f64) -> f64,
 }
 
-/// Every operator with its symbols, the canonical one first, and how tightly it binds.
-const OPERATORS: &[(Binary, &[&str], u8)] = &[
-    (Binary::Or, &["or", "||"], 1),
-    (Binary::And, &["and", "&&"], 2),
-    (Binary::Less, &["<"], COMPARISON),
-    (Binary::LessOrEqual, &["<="], COMPARISON),
-    (Binary::Greater, &[">"], COMPARISON),
-    (Binary::GreaterOrEqual, &[">="], COMPARISON),
-    (Binary::Equal, &["=="], COMPARISON),
-    (Binary::NotEqual, &["!="], COMPARISON),
-    (Binary::Add, &["+"], 5),
-    (Binary::Subtract, &["-"], 5),
-    (Binary::Multiply, &["*"], 6),
-    (Binary::Divide, &["/"], 6),
+/// Every operator.
+const OPERATORS: &[Operator] = &[
+    Operator { symbols: &["or", "||"], tightness: OR, does: |a, b| one(holds(a) || holds(b)) },
+    Operator { symbols: &["and", "&&"], tightness: AND, does: |a, b| one(holds(a) && holds(b)) },
+    Operator { symbols: &["<"], tightness: COMPARISON, does: |a, b| one(a < b) },
+    Operator { symbols: &["<="], tightness: COMPARISON, does: |a, b| one(a <= b) },
+    Operator { symbols: &[">"], tightness: COMPARISON, does: |a, b| one(a > b) },
+    Operator { symbols: &[">="], tightness: COMPARISON, does: |a, b| one(a >= b) },
+    Operator { symbols: &["=="], tightness: COMPARISON, does: |a, b| one(a == b) },
+    Operator { symbols: &["!="], tightness: COMPARISON, does: |a, b| one(a != b) },
+    Operator { symbols: &["+"], tightness: 5, does: |a, b| a + b },
+    Operator { symbols: &["-"], tightness: 5, does: |a, b| a - b },
+    Operator { symbols: &["*"], tightness: 6, does: |a, b| a * b },
+    Operator { symbols: &["/"], tightness: 6, does: |a, b| a / b },
 ];
 
-/// How tightly `not` binds.
+/// How tightly `or`, `and`, `not`, comparisons and a sign bind.
+pub(super) const OR: u8 = 1;
+pub(super) const AND: u8 = 2;
 pub(super) const NOT: u8 = 3;
-/// How tightly comparisons bind.
 pub(super) const COMPARISON: u8 = 4;
-/// How tightly a sign binds.
 pub(super) const SIGN: u8 = 7;
 const ATOM: u8 = 8;
 
-impl Binary {
-    /// The operator that a symbol or word means.
-    pub(super) fn named(text: &str) -> Option<Self> {
-        OPERATORS.iter().find(|(_, symbols, _)| symbols.contains(&text)).map(|row| row.0)
-    }
+/// What is true is 1.
+pub(super) fn one(truth: bool) -> f64 {
+    f64::from(u8::from(truth))
+}
 
-    fn row(self) -> &'static (Self, &'static [&'static str], u8) {
-        OPERATORS.iter().find(|(operator, ..)| *operator == self).expect("every operator has its row")
+/// A number of elements is true above zero.
+pub(super) fn holds(value: f64) -> bool {
+    value > 0.0
+}
+
+impl Operator {
+    /// The operator that a symbol or word means.
+    pub(super) fn named(text: &str) -> Option<&'static Self> {
+        OPERATORS.iter().find(|operator| operator.symbols.contains(&text))
     }
 
     /// Its canonical symbol.
-    pub(super) fn symbol(self) -> &'static str {
-        self.row().1[0]
-    }
-
-    /// How tightly it binds.
-    pub(super) fn tightness(self) -> u8 {
-        self.row().2
+    pub(super) fn symbol(&self) -> &'static str {
+        self.symbols[0]
     }
 }
 
@@ -195,7 +190,7 @@ impl Node {
 
     fn tightness(&self) -> u8 {
         match &self.kind {
-            Kind::Binary(operator, ..) => operator.tightness(),
+            Kind::Binary(operator, ..) => operator.tightness,
             Kind::Not(_) => NOT,
             Kind::Negative(_) => SIGN,
             Kind::Number(value) if value.is_infinite() => SIGN,
@@ -250,7 +245,7 @@ impl Display for Node {
                 node.write(f, NOT)
             }
             Kind::Binary(operator, a, b) => {
-                let tightness = operator.tightness();
+                let tightness = operator.tightness;
                 a.write(f, tightness + u8::from(tightness == COMPARISON))?;
                 write!(f, " {} ", operator.symbol())?;
                 b.write(f, tightness + 1)
