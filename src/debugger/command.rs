@@ -168,9 +168,7 @@ impl Command {
         }
         (spec.parse)(&Arguments { spec, word, text: &rest }).map(Some)
     }
-}
 
-impl Command {
     /// Whether our engine may compute something else after it.
     pub fn changes_values(&self) -> bool {
         use Command as C;
@@ -186,45 +184,17 @@ impl Command {
 
     /// Whether tokens, witnesses, suspect, patches or the name of the recording may be others after it.
     pub fn changes_header(&self) -> bool {
-        use Command as C;
-        matches!(
-            self,
-            C::Reload
-                | C::Switch(_)
-                | C::Generate(_)
-                | C::Patch(_)
-                | C::Unpatch(_)
-                | C::Undo
-                | C::Redo
-                | C::Save { .. }
-        )
+        self.changes_values() || matches!(self, Self::Generate(_) | Self::Save { .. })
     }
 
     /// Whether the debugger stands after it where it stood before.
     pub fn stays(&self) -> bool {
         use Command as C;
-        matches!(
-            self,
-            C::Break { .. }
-                | C::Watch(_)
-                | C::Toggle(_)
-                | C::Delete(_)
-                | C::Info(_)
-                | C::Help(_)
-                | C::Reload
-                | C::Patch(_)
-                | C::Print(_)
-                | C::Yank(_)
-                | C::Export { .. }
-                | C::Unpatch(_)
-                | C::Undo
-                | C::Redo
-                | C::Diagnose(_)
-                | C::Switch(_)
-                | C::Mark(_)
-                | C::Note(_)
-                | C::Save { .. }
-        )
+        let asks =
+            matches!(self, C::Info(_) | C::Help(_) | C::Print(_) | C::Yank(_) | C::Export { .. } | C::Diagnose(_));
+        let sets = matches!(self, C::Break { .. } | C::Watch(_) | C::Toggle(_) | C::Delete(_));
+        let keeps = matches!(self, C::Mark(_) | C::Note(_) | C::Save { .. });
+        asks || sets || keeps || self.changes_values()
     }
 }
 
