@@ -114,16 +114,8 @@ pub(super) fn info(debugger: &Debugger, topic: Topic) -> Vec<String> {
     match topic {
         Topic::Place => vec![place(debugger)],
         Topic::Breakpoints => {
-            let list = debugger.stops.list();
-            if list.is_empty() {
-                return vec!["no breakpoints and no watches".into()];
-            }
-            let line = |point: &super::view::Breakpoint| {
-                let ops = point.ops.filter(|ops| *ops != 1).map_or(String::new(), |ops| format!("  {ops} ops"));
-                let times = if point.hits == 1 { "time" } else { "times" };
-                format!("{:>3}  {}{ops}  hit {} {times}", point.number, point.line, point.hits)
-            };
-            list.iter().map(line).collect()
+            let lines = debugger.stops.lines();
+            if lines.is_empty() { vec!["no breakpoints and no watches".into()] } else { lines }
         }
         Topic::Patches | Topic::Verdict => Vec::new(),
         Topic::Tokens => {

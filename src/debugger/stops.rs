@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::expression::Condition;
-use super::view::{Breakpoint, Stop};
+use super::view::Stop;
 use crate::engine::Site;
 
 /// One breakpoint or watch.
@@ -152,14 +152,14 @@ impl StopPoints {
         self.points.iter().any(|point| point.sites.as_ref().is_some_and(|sites| sites.contains(&site)))
     }
 
-    /// What there is, in the order of numbers.
-    pub(super) fn list(&self) -> Vec<Breakpoint> {
-        let view = |point: &StopPoint| Breakpoint {
-            number: point.number,
-            line: point.describe(),
-            ops: point.sites.as_ref().map(BTreeSet::len),
-            hits: point.hits,
+    /// The lines of `info breakpoints`, in the order of numbers.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let line = |point: &StopPoint| {
+            let ops = point.sites.as_ref().map(BTreeSet::len).filter(|ops| *ops != 1);
+            let ops = ops.map_or(String::new(), |ops| format!("  {ops} ops"));
+            let times = if point.hits == 1 { "time" } else { "times" };
+            format!("{:>3}  {}{ops}  hit {} {times}", point.number, point.describe(), point.hits)
         };
-        self.points.iter().map(view).collect()
+        self.points.iter().map(line).collect()
     }
 }

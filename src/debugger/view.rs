@@ -352,16 +352,3 @@ impl Stop {
         Self::Said(vec![line.into()])
     }
 }
-
-/// A breakpoint or watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breakpoint {
-    /// Its number.
-    pub number: usize,
-    /// `break *.probs if nan`
-    pub line: String,
-    /// The ops it is on; `None` for a watch.
-    pub ops: Option<usize>,
-    /// How often it was hit.
-    pub hits: usize,
-}
