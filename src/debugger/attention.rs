@@ -13,7 +13,7 @@ use super::state::Debugger;
 use super::view::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity, Witness};
 use crate::dump::shared_rows;
 use crate::engine::{Graph, Op, Role};
-use crate::metrics::{HeadNumbers, head_numbers, largest_difference, middle_range, pool, top};
+use crate::metrics::{HeadNumbers, Softmax, head_numbers, largest_difference, middle_range, pool, top};
 use crate::model::op::Scoring;
 use crate::ops::Mask;
 
@@ -169,10 +169,11 @@ impl Patterns<'_> {
             return Vec::new();
         }
         let scores = request.quantity == Quantity::Scores;
-        let values = |whole: &Full| -> Vec<f64> {
-            plane(whole, head).row(query).iter().map(|value| f64::from(*value)).collect()
+        let values = |full: &Full| plane(full, head).row(query).to_vec();
+        let probabilities = |full: &Full| match values(full) {
+            values if scores => Softmax::of(&values).probabilities(&values),
+            values => values.into_iter().map(f64::from).collect(),
         };
-        let probabilities = |whole: &Full| if scores { softmax(&values(whole)) } else { values(whole) };
         let (own, other) = (probabilities(self.of), against.map(probabilities));
         let seen = self.mask.seen(query, keys);
         let weight = |key: usize| match (&other, self.minus) {
@@ -187,7 +188,7 @@ impl Patterns<'_> {
         let line = |key: usize| KeyLine {
             key,
             probability: own[key],
-            score: scored.as_ref().map(|scored| scored[key]),
+            score: scored.as_ref().map(|scored| f64::from(scored[key])),
             against: other.as_ref().map(|other| other[key]),
         };
         top(&weights, request.top).into_iter().map(line).collect()
@@ -212,13 +213,6 @@ fn plane(whole: &Full, head: usize) -> ArrayView2<'_, f32> {
 /// A first and how many, cut at the edges.
 fn inside((first, count): (usize, usize), length: usize) -> Range<usize> {
     first.min(length)..first.saturating_add(count).min(length)
-}
-
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| weight / sum).collect()
 }
 
 /// How a layer scores keys, if it does.

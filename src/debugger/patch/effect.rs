@@ -7,6 +7,7 @@ use super::counted;
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{Chance, Effect, PatchLine, Token};
 use crate::engine::{LogitRows, Role, Run, Sequence};
+use crate::metrics::{Softmax, divergence};
 
 /// Tokens named of each distribution, and those said in a line.
 const TOP: usize = 5;
@@ -49,24 +50,25 @@ pub(in crate::debugger) fn effect(debugger: &mut Debugger, interrupt: &AtomicBoo
         run.rewind(head.index());
     }
     let Some(after) = last_logits(&mut run, interrupt) else { return Ok(None) };
-    let (p, q) = (log_softmax(&before), log_softmax(&after));
+    let (p, q) = (Softmax::of(&before), Softmax::of(&after));
+    let (chances, patched_chances) = (p.probabilities(&before), q.probabilities(&after));
     let order = ranked(&before);
     let first = *order.first().ok_or("the model has no tokens")?;
     let patched = ranked(&after);
     let top = |order: &[usize], chances: &[f64]| {
         let chance = |id: &usize| {
             let Token { id: token, text } = debugger.token(*id as u32);
-            Chance { id: token, text, probability: chances[*id].exp() }
+            Chance { id: token, text, probability: chances[*id] }
         };
         order.iter().take(TOP).map(chance).collect()
     };
     Ok(Some(Effect {
         forward,
-        before: top(&order, &p),
-        after: top(&patched, &q),
-        kl: divergence(&p, &q),
+        before: top(&order, &chances),
+        after: top(&patched, &patched_chances),
+        kl: divergence((&before, p, &chances), (&after, q)),
         rank: patched.iter().position(|id| *id == first).map_or(patched.len(), |place| place + 1),
-        probability: q[first].exp(),
+        probability: patched_chances[first],
     }))
 }
 
@@ -119,21 +121,6 @@ fn last_logits(run: &mut Run, interrupt: &AtomicBool) -> Option<Vec<f32>> {
         run.step();
     }
     run.last_logits().map(|logits| logits.to_vec())
-}
-
-/// Logarithms of the probabilities.
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = logits.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
-    logits.iter().map(|logit| f64::from(*logit) - largest - sum.ln()).collect()
-}
-
-/// `Σ p (log p - log q)`, from logarithms; what has no probability adds nothing.
-fn divergence(p: &[f64], q: &[f64]) -> f64 {
-    let terms = p.iter().zip(q).filter(|(p, _)| **p > f64::NEG_INFINITY || p.is_nan());
-    let sum: f64 = terms.map(|(p, q)| p.exp() * (p - q)).sum();
-    // Rounding can leave less than nothing.
-    if sum < 0.0 { 0.0 } else { sum }
 }
 
 /// Ids, the likeliest first; of equal ones the smaller, as an argmax has it. NaN is the least likely.
