@@ -174,6 +174,11 @@ impl App {
         outline::row_of(self.outline.selected, &self.listing)
     }
 
+    /// The op whose tensor is shown.
+    pub(crate) fn selected_op(&self) -> Option<&ListingRow> {
+        self.listing.rows.get(self.selected_row()?)
+    }
+
     /// The layer that is looked at: that of the selected op; without one, that of the op computed last.
     pub(crate) fn layer(&self) -> usize {
         let layer = |row: Option<usize>| row.and_then(|row| outline::layer_of(&self.listing, row));

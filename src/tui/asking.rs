@@ -95,7 +95,7 @@ pub(crate) fn accept(app: &mut App) {
         Purpose::Command if text.is_empty() => {}
         Purpose::Command => {
             app.typing.history.push(&text);
-            let op = app.selected_row().and_then(|row| app.listing.rows.get(row)).map(|op| op.short.clone());
+            let op = app.selected_op().map(|op| op.short.clone());
             let line = text.replace('%', op.as_deref().unwrap_or("%"));
             // A command that is begun and nothing else, as g and Enter: nothing was meant.
             if prompt.begun.as_deref() != Some(text.as_str()) {

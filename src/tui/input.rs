@@ -130,7 +130,7 @@ fn press(app: &mut App, key: KeyEvent) {
         return;
     }
     let count = app.input.count.take();
-    let op = app.selected_row().and_then(|row| app.listing.rows.get(row)).map(|op| op.short.clone());
+    let op = app.selected_op().map(|op| op.short.clone());
     let Some(line) = app.input.keys.line(&name, op.as_deref(), count) else { return };
     // Where it is open already, the key closes it.
     let closes = is_diagnosed(app) && matches!(Command::parse(&line), Ok(Some(Command::Diagnose(_))));

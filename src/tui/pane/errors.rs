@@ -46,7 +46,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let [chart, table, words] = parts(inside, rows.len());
     super::curve::chart(app).render(chart, buffer);
     self::table(buffer, table, &rows, app);
-    let sentence = app.selected_row().and_then(|row| app.listing.rows.get(row)).map_or(String::new(), sentence);
+    let sentence = app.selected_op().map_or(String::new(), sentence);
     let lines = text::wrapped(&app.theme().text(&sentence), usize::from(words.width));
     super::put(buffer, words, lines.into_iter().map(|line| Line::styled(line, app.theme().style(Role::Dim))));
 }
@@ -86,7 +86,7 @@ fn first_shown(rows: &[usize], height: u16, app: &App) -> usize {
 /// The ops of the selected layer; where none is selected, those that belong to no layer.
 fn shown_rows(app: &App) -> Vec<usize> {
     let ops = &app.listing.rows;
-    let layer = app.selected_row().and_then(|row| ops.get(row)).and_then(|op| op.layer);
+    let layer = app.selected_op().and_then(|op| op.layer);
     (0..ops.len()).filter(|row| ops[*row].layer == layer).collect()
 }
 

@@ -143,7 +143,7 @@ fn selected(page: &LensPage, app: &App) -> usize {
 
 /// Whether it belongs to what the program looks at.
 fn is_here(row: &LensRow, app: &App) -> bool {
-    let layer = app.selected_row().and_then(|row| app.listing.rows.get(row)).and_then(|op| op.layer);
+    let layer = app.selected_op().and_then(|op| op.layer);
     if layer.is_some() { row.layer == layer } else { Some(row.row) == app.selected_row() }
 }
 

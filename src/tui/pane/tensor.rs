@@ -39,7 +39,7 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let who = who(app, usize::from(area.width));
     let room = usize::from(area.width).saturating_sub(who.width() + 7);
-    let selected = app.selected_row().and_then(|row| app.listing.rows.get(row));
+    let selected = app.selected_op();
     let name = match app.panes.tensor.shown() {
         Some(page) => name(page, room),
         None => selected.map_or(String::new(), |op| op.name.clone()),
