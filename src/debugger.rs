@@ -28,7 +28,7 @@ mod trace;
 pub mod view;
 mod why;
 
-pub use captured::{LensSeen, Look, Looks, Seen};
+pub use captured::{LensSeen, Look, Looks};
 pub use command::{COMMANDS, Command, Group, Key, Motion, Spec, Topic};
 pub use page::Request;
 pub use patch::{PatchRequest, Unpatch};

@@ -28,8 +28,7 @@ pub use ids::{Ids, IdsOrigin, difference, ends_a_forward};
 pub use map::Map;
 pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
-pub use read::Aligned;
-pub use rows::{RowSubset, shared_rows};
+pub use rows::{Aligned, RowSubset, shared_rows};
 
 use crate::engine::{Graph, Site};
 use crate::formats::Archive;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::view::{LensPage, LensRequest, Witness};
-use crate::dump::RowSubset;
+use crate::dump::{Aligned, RowSubset};
 use crate::engine::{Site, Value};
 
 /// An activation of a witness, at some time of the session.
@@ -22,15 +22,6 @@ pub struct Look {
     pub site: Site,
     /// Whose.
     pub witness: Witness,
-}
-
-/// What was seen.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// What the witness has of it.
-    pub part: RowSubset,
-    /// What was done to the dump's tensor.
-    pub notes: Vec<String>,
 }
 
 /// A page of the lens, and when it was made: it cannot be made again without the head's weights.
@@ -52,7 +43,7 @@ pub struct LensSeen {
 #[derive(Debug)]
 pub struct Looks {
     /// The tensors.
-    pub seen: HashMap<Look, Seen>,
+    pub seen: HashMap<Look, Aligned>,
     /// The pages of the lens.
     pub lens: Vec<LensSeen>,
     /// What did not fit, each once.
@@ -72,7 +63,7 @@ impl Looks {
         Self { seen: HashMap::new(), lens: Vec::new(), left_out: Vec::new(), bytes: 0, budget, paused: false }
     }
 
-    fn take(&mut self, look: Look, seen: impl FnOnce() -> Seen) {
+    fn take(&mut self, look: Look, seen: impl FnOnce() -> Aligned) {
         if self.paused || self.seen.contains_key(&look) {
             return;
         }
@@ -101,7 +92,7 @@ pub(super) struct Captured {
 
 impl Captured {
     /// An activation was looked at.
-    pub(super) fn look(&self, forward: usize, site: Site, witness: Witness, seen: impl FnOnce() -> Seen) {
+    pub(super) fn look(&self, forward: usize, site: Site, witness: Witness, seen: impl FnOnce() -> Aligned) {
         if let Some(looks) = self.looks.borrow_mut().as_mut() {
             let variant = if witness == Witness::Engine { self.variant } else { self.reads };
             looks.take(Look { variant, forward, site, witness }, seen);
@@ -111,7 +102,7 @@ impl Captured {
     /// Our own activation was looked at: all `tokens` rows of it.
     pub(super) fn look_at_ours(&self, forward: usize, site: Site, tokens: usize, values: &Value) {
         let part = || RowSubset { values: values.clone(), rows: (0..tokens).collect(), first_key: 0 };
-        self.look(forward, site, Witness::Engine, || Seen { part: part(), notes: Vec::new() });
+        self.look(forward, site, Witness::Engine, || Aligned { part: part(), notes: Vec::new() });
     }
 
     /// A page of the lens was looked at, where so many ops of a forward are computed.

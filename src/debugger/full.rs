@@ -2,14 +2,13 @@
 
 use ndarray::{ArrayView, Axis as NdAxis, Dimension};
 
-use super::captured::Seen;
 use super::expression::{Condition, Error, Expression, Scope, Value as Evaluated};
 use super::memo::{Origin, Pair};
 use super::pass::Pass;
 use super::state::Debugger;
 use super::tape::Recorded;
 use super::view::{Shown, Witness};
-use crate::dump::{Dump, Planned, RowSubset};
+use crate::dump::{Aligned, Dump, Planned, RowSubset};
 use crate::engine::{Feed, Keyed, Site, Value};
 use crate::ops::Mask;
 
@@ -94,7 +93,7 @@ impl Debugger {
         if let Some(full) = self.memos.tensors.get(&origin) {
             return Ok(full);
         }
-        let Seen { part, mut notes } = self.seen(forward, site, witness)?;
+        let Aligned { part, mut notes } = self.seen(forward, site, witness)?;
         let rows = part.rows.clone();
         let (mut values, lacks) = self.fill(feed, site, part);
         self.mark_masked(feed, site, &mut values);
@@ -134,7 +133,7 @@ impl Debugger {
     }
 
     /// What a witness has of an activation of some forward, and what was done to it.
-    pub(super) fn seen(&self, forward: usize, site: Site, witness: Witness) -> Result<Seen, String> {
+    pub(super) fn seen(&self, forward: usize, site: Site, witness: Witness) -> Result<Aligned, String> {
         let node = &self.graph()[site];
         let (short, ours) = (&node.short, self.ours(forward, site));
         let dump = match self.evaluator(witness)? {
@@ -143,19 +142,17 @@ impl Debugger {
                 let ours = ours.ok_or_else(|| pass.lacks(forward, site))?;
                 let tokens = self.pass.fed.feed(forward).tokens;
                 self.captured.look_at_ours(forward, site, tokens, ours);
-                return Ok(Seen { part: RowSubset::whole(ours.clone(), node, tokens), notes: Vec::new() });
+                return Ok(Aligned { part: RowSubset::whole(ours.clone(), node, tokens), notes: Vec::new() });
             }
             Evaluator::Dump(dump) => dump,
         };
-        let aligned = dump
+        let mut seen = dump
             .read(forward, site, ours.map(|ours| ours.view()))
             .map_err(|error| self.session.unreadable(&error))?
             .ok_or_else(|| format!("the {} does not have {short}", witness.name()))?;
         // Of several readings of a shape, the notes name the one that was taken.
         let planned = dump.planned(forward, site).filter(|planned| !planned.is_ambiguous());
-        let mut notes = planned.map(Planned::steps).unwrap_or_default();
-        notes.extend(aligned.notes);
-        let seen = Seen { part: aligned.part, notes };
+        seen.notes.splice(..0, planned.map(Planned::steps).unwrap_or_default());
         self.captured.look(forward, site, witness, || seen.clone());
         Ok(seen)
     }

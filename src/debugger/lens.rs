@@ -9,11 +9,11 @@ use ndarray::{Array2, ArrayView1, Axis, Ix2};
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::attention::others;
-use super::captured::Seen;
 use super::memo::{Origin, Reading};
 use super::page::Request;
 use super::state::Debugger;
 use super::view::{LensBeside, LensPage, LensRequest, LensRow, Token, TokenLine, Witness};
+use crate::dump::Aligned;
 use crate::engine::{Role, Site, Span, evaluate};
 use crate::metrics::{Softmax, divergence, rank, top};
 
@@ -166,7 +166,7 @@ fn values(debugger: &Debugger, origin: &Origin, token: usize) -> Result<Vec<f32>
     if let (Witness::Engine, Some(ours)) = (witness, &origin.ours) {
         return Ok(ours.index_axis(Axis(0), token).iter().copied().collect());
     }
-    let Seen { part, .. } = debugger.seen(origin.forward, site, witness)?;
+    let Aligned { part, .. } = debugger.seen(origin.forward, site, witness)?;
     let (place, name) = (part.rows.binary_search(&token), debugger.graph().short(site));
     let place = place.map_err(|_| format!("the {} does not have this token of {name}", witness.name()))?;
     Ok(part.values.index_axis(Axis(0), place).iter().copied().collect())

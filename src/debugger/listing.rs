@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::captured::{Look, Looks, Seen};
+use super::captured::{Look, Looks};
 use super::page::Request;
 use super::patch;
 use super::state::{Caller, Debugger};
 use super::view::{Curve, Effect, Header, LayerErrors, Listing, ListingRow, PatchLine, Status, Stop, Token, Witness};
 use crate::diagnose::{self, ActivationRow};
+use crate::dump::Aligned;
 use crate::engine::{Compute, Graph, LogitRows, Role, Run, Site, Value};
 use crate::model::Model;
 
@@ -202,7 +203,7 @@ impl Debugger {
     ///
     /// # Errors
     /// One sentence: it does not have it, or cannot be read.
-    pub fn dumped(&self, look: &Look) -> Result<Seen, String> {
+    pub fn dumped(&self, look: &Look) -> Result<Aligned, String> {
         self.seen(look.forward, look.site, look.witness)
     }
 

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::captured::{LensSeen, Look, Seen};
+use super::captured::{LensSeen, Look};
 use super::view::{Header, LensPage, LensRequest, Witness};
 use crate::diagnose::ActivationRow;
+use crate::dump::Aligned;
 use crate::engine::{Site, Value};
 
 /// What was recorded of a session.
 #[derive(Debug, Default)]
 pub struct Tape {
     /// The tensors that were looked at.
-    pub seen: HashMap<Look, Seen>,
+    pub seen: HashMap<Look, Aligned>,
     /// The pages of the lens.
     pub lens: Vec<LensSeen>,
     /// Texts of tokens.
@@ -60,7 +61,7 @@ impl Recorded {
     }
 
     /// What a dump had.
-    pub(super) fn dumped(&self, forward: usize, site: Site, witness: Witness, short: &str) -> Result<Seen, String> {
+    pub(super) fn dumped(&self, forward: usize, site: Site, witness: Witness, short: &str) -> Result<Aligned, String> {
         let seen = self.tape.seen.get(&Look { variant: self.now.reads, forward, site, witness }).cloned();
         seen.ok_or_else(|| format!("{short} of the {} was not recorded: nobody looked at it", witness.name()))
     }

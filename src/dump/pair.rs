@@ -226,13 +226,13 @@ impl Pair {
         while shape.len() < 2 {
             shape.insert(0, 1);
         }
-        let align = |values: ArrayD<f32>, entry: &Entry| {
+        let align = |values: ArrayD<f32>| {
             let values = values.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&shape)).ok()?;
             let rows = (0..shape.iter().rev().nth(1).copied().unwrap_or(1)).collect();
             let part = RowSubset { values: values.into_shared(), rows, first_key: 0 };
-            Some(Aligned { part, dtype: entry.dtype, notes: Vec::new() })
+            Some(Aligned { part, notes: Vec::new() })
         };
-        Ok(Twins { sides: [align(a, of_a), align(b, of_b)], laid_out: false })
+        Ok(Twins { sides: [align(a), align(b)], laid_out: false })
     }
 }
 

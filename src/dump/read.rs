@@ -13,21 +13,9 @@ use super::error::Error;
 use super::ids::integers;
 use super::name::Flavour;
 use super::plan::Planned;
-use super::rows::RowSubset;
+use super::rows::{Aligned, RowSubset};
 use super::shape::{Frame, Reading, Role, Rows};
 use crate::engine::{Class, Graph, Op, Site};
-use crate::formats::Dtype;
-
-/// A tensor in the layout of the activation table.
-#[derive(Clone, Debug)]
-pub struct Aligned {
-    /// What the dump has of the activation.
-    pub part: RowSubset,
-    /// The type on disk.
-    pub dtype: Dtype,
-    /// What was decided or assumed for this tensor.
-    pub notes: Vec<String>,
-}
 
 /// What the values have decided for the whole dump.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +144,7 @@ impl Dump {
         }
         let Laid { values, first_key, .. } = laid;
         let part = RowSubset { values: values.into_shared(), rows, first_key };
-        Ok(Some(Aligned { part, dtype: planned.dtype, notes }))
+        Ok(Some(Aligned { part, notes }))
     }
 
     /// Lets values decide, before anything is read, which reading of ambiguous shapes is right and which rows partial

@@ -15,6 +15,15 @@ pub struct RowSubset {
     pub first_key: usize,
 }
 
+/// A tensor in the layout of the table.
+#[derive(Clone, Debug)]
+pub struct Aligned {
+    /// What the witness has of the activation.
+    pub part: RowSubset,
+    /// What was decided or assumed for it, and done to it.
+    pub notes: Vec<String>,
+}
+
 impl RowSubset {
     /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
     pub fn whole(values: Value, node: &Node, tokens: usize) -> Self {

@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::debugger::view::{Header, Stop, Witness};
-use crate::debugger::{LensSeen, Look, Looks, Seen};
+use crate::debugger::{LensSeen, Look, Looks};
 use crate::diagnose::ActivationRow;
-use crate::dump::RowSubset;
+use crate::dump::{Aligned, RowSubset};
 use crate::engine::{Graph, Site};
 use crate::formats::{self, Archive};
 use crate::model::fingerprint;
@@ -130,7 +130,7 @@ pub struct Values {
     /// What is no tensor.
     pub views: Views,
     /// What was looked at.
-    pub seen: HashMap<Look, Seen>,
+    pub seen: HashMap<Look, Aligned>,
 }
 
 /// What is wrong with a file of values.
@@ -157,7 +157,7 @@ fn name_of(look: &Look, graph: &Graph) -> String {
 /// # Errors
 /// One sentence: the views cannot be written as CBOR.
 pub fn to_bytes(mut views: Views, looks: &Looks, graph: &Graph) -> Result<(Vec<u8>, usize), String> {
-    let mut all: Vec<(&Look, &Seen)> = looks.seen.iter().collect();
+    let mut all: Vec<(&Look, &Aligned)> = looks.seen.iter().collect();
     all.sort_by_key(|(look, _)| **look);
     let mut written: Vec<(String, Vec<u8>, Vec<usize>)> = Vec::new();
     // What a patch has not changed is written once.
@@ -277,7 +277,7 @@ pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Values, Damaged> {
         let values = ndarray::ArrayD::from_shape_vec(tensor.shape(), words)
             .map_err(|error| damaged(format!("{name} has another size than its shape: {error}")))?;
         let part = RowSubset { values: values.into_shared(), rows: entry.rows.clone(), first_key: entry.first_key };
-        seen.insert(look, Seen { part, notes: entry.notes.clone() });
+        seen.insert(look, Aligned { part, notes: entry.notes.clone() });
     }
     Ok(Values { views, seen })
 }
