@@ -15,7 +15,7 @@
 //! | `input`, `mouse` | which keys stand for which lines, and what of them has to wait |
 //! | `asking`, `prompt`, `history` | the line being typed, and those that were |
 //! | `player`, `playing` | a recording that is played, and how its lines are obeyed |
-//! | `arranging`, `layout` | which panes are shown and where; moving within one |
+//! | `desk`, `layout`, `scrolling` | which panes are shown and where; moving within one |
 //! | `outline` | the folds of the program |
 //! | `said` | what is said to the user |
 //! | `slot` | the pages that panes show: asked for, and taken in |
@@ -27,8 +27,8 @@
 
 mod answering;
 mod app;
-mod arranging;
 mod asking;
+mod desk;
 mod headless;
 mod history;
 mod input;
@@ -44,6 +44,7 @@ mod player;
 mod playing;
 mod prompt;
 mod said;
+mod scrolling;
 mod settings;
 mod slot;
 mod terminal;

@@ -269,7 +269,7 @@ fn names(module: &Module, text: &str, files: &BTreeMap<Module, PathBuf>) -> [Vec
 }
 
 /// Files that import each other in a circle, by folder: each number may only become smaller.
-const IN_CIRCLES: &[(&str, usize)] = &[("debugger", 27), ("diagnose", 11), ("tui", 7)];
+const IN_CIRCLES: &[(&str, usize)] = &[("debugger", 7), ("diagnose", 11), ("tui", 3)];
 
 #[test]
 fn files_import_each_other_in_one_direction() {
@@ -322,7 +322,7 @@ fn files_import_each_other_in_one_direction() {
 }
 
 /// Objects whose methods stand in more than four files, and in how many: each number may only become smaller.
-const SPREAD: &[(&str, usize)] = &[("debugger::Debugger", 24), ("tui::App", 14)];
+const SPREAD: &[(&str, usize)] = &[];
 
 #[test]
 fn the_methods_of_an_object_stand_in_few_files() {

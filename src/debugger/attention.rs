@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, Axis, CowArray, Ix2, s};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::full::{Full, difference, witnesses};
-use super::memo::{Differences, SmallMaps};
+use super::full::{difference, witnesses};
+use super::memo::{Differences, Full, SmallMaps};
 use super::page::Request;
 use super::state::Debugger;
 use super::view::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity, Witness};

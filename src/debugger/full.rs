@@ -3,7 +3,7 @@
 use ndarray::{ArrayView, Axis as NdAxis, Dimension};
 
 use super::expression::{Condition, Error, Expression, Scope, Value as Evaluated};
-use super::memo::{Origin, Pair};
+use super::memo::{Full, Origin, Pair};
 use super::pass::Pass;
 use super::state::Debugger;
 use super::tape::Recorded;
@@ -17,18 +17,6 @@ pub(super) const MASKED: f32 = -5e3;
 
 /// Tensors of dumps up to this size are kept: read again, they would make every key slow.
 const KEPT_BYTES: usize = 256 << 20;
-
-/// An activation of a witness.
-#[derive(Clone, Debug)]
-pub(super) struct Full {
-    /// NaN in the rows that it lacks.
-    pub(super) values: Value,
-    /// The rows that it has.
-    pub(super) rows: Vec<usize>,
-    /// What was done to it, and what it lacks.
-    pub(super) notes: Vec<String>,
-    pub(super) origin: Origin,
-}
 
 /// Who gives the activations of a witness.
 enum Evaluator<'a> {

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::full::Full;
 use super::view::{ComparisonLine, Witness};
 use crate::dump::Dump;
 use crate::engine::{Site, Value};
@@ -38,6 +37,18 @@ impl PartialEq for Origin {
         let settled = self.is_settled && other.is_settled;
         settled && plain(self) == plain(other) && dump(self) == dump(other) && ours(self) == ours(other)
     }
+}
+
+/// An activation of a witness.
+#[derive(Clone, Debug)]
+pub(super) struct Full {
+    /// NaN in the rows that it lacks.
+    pub(super) values: Value,
+    /// The rows that it has.
+    pub(super) rows: Vec<usize>,
+    /// What was done to it, and what it lacks.
+    pub(super) notes: Vec<String>,
+    pub(super) origin: Origin,
 }
 
 /// The last values made, by what they were made from.

@@ -1,47 +1,14 @@
-//! What panes ask for and get; and one page of an activation: the numbers a pane shows, pooled and cut to its size.
+//! How pages are made; and one page of an activation: the numbers a pane shows, pooled and cut to its size.
 
 use ndarray::{ArrayView2, Axis as NdAxis, Ix2, s};
 
 use super::full::MASKED;
 use super::memo::Origin;
 use super::state::Debugger;
-use super::view::{
-    AttentionPage, AttentionRequest, CachePage, CacheRequest, ComparisonLine, HistogramPage, HistogramRequest,
-    LensPage, LensRequest, Shown, TensorPage, TensorRequest, Witness,
-};
+use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
 use crate::diagnose::{Part, compare_parts};
 use crate::engine::{Keyed, Site};
 use crate::metrics::{middle_range, pool, summarise};
-
-/// A page that a pane wants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PageRequest {
-    /// Of an activation.
-    Tensor(TensorRequest),
-    /// How an activation is distributed.
-    Histogram(HistogramRequest),
-    /// Of a layer's attention.
-    Attention(AttentionRequest),
-    /// Of the logit lens.
-    Lens(LensRequest),
-    /// Of the KV cache.
-    Cache(CacheRequest),
-}
-
-/// A page.
-#[derive(Clone, Debug)]
-pub enum Page {
-    /// Of an activation.
-    Tensor(TensorPage),
-    /// How an activation is distributed.
-    Histogram(HistogramPage),
-    /// Of a layer's attention.
-    Attention(AttentionPage),
-    /// Of the logit lens.
-    Lens(LensPage),
-    /// Of the KV cache.
-    Cache(CachePage),
-}
 
 /// What a pane asks for.
 pub trait Request {

@@ -2,67 +2,27 @@
 
 mod effect;
 mod follow;
+mod list;
 mod parse;
 mod request;
 mod resolve;
 
-use std::collections::BTreeSet;
 use std::mem::replace;
 use std::sync::Arc;
 
 pub(super) use effect::{effect, info};
 pub(super) use follow::{follow_patches, take_patches};
+pub(super) use list::Patches;
 pub use request::{Amount, Change, PatchRequest, Place, Source, Unpatch};
 
-use effect::{Unpatched, effect_line};
+use effect::effect_line;
+use list::{Entry, List, activations};
 use resolve::resolve;
 
 use super::command::Command;
-use super::pass::Pass;
 use super::state::{Caller, Debugger};
-use super::view::{PatchLine, Stop};
-use crate::engine::{Patch, Site};
-
-/// One patch of the list.
-#[derive(Debug)]
-struct Entry {
-    number: usize,
-    request: PatchRequest,
-    /// What it does to the run, activation by activation.
-    patches: Vec<Patch>,
-}
-
-type List = Vec<Arc<Entry>>;
-
-/// The patches that are made, and those that were.
-#[derive(Debug, Default)]
-pub(super) struct Patches {
-    list: List,
-    undo: Vec<List>,
-    redo: Vec<List>,
-    /// Numbers given so far.
-    numbered: usize,
-    /// The run as it would be without them, to compare with.
-    pub(super) unpatched: Option<Unpatched>,
-}
-
-impl Patches {
-    /// In the order in which they are made.
-    pub(super) fn of_the_run(&self) -> Vec<Patch> {
-        self.list.iter().flat_map(|entry| entry.patches.iter().cloned()).collect()
-    }
-
-    /// What front ends see of them.
-    pub(super) fn lines(&self, pass: &Pass) -> Vec<PatchLine> {
-        let line = |entry: &Arc<Entry>| PatchLine {
-            number: entry.number,
-            text: entry.request.to_string(),
-            activations: activations(&entry.patches),
-            applies: entry.patches.iter().any(|patch| pass.computed(patch.site).any(|feed| pass.touches(patch, feed))),
-        };
-        self.list.iter().map(line).collect()
-    }
-}
+use super::view::Stop;
+use crate::engine::Patch;
 
 /// Makes a change of the patches: what is computed already is computed again with them, up to where the debugger stands.
 /// When it fails or is interrupted, nothing has changed.
@@ -156,10 +116,6 @@ fn meant(debugger: &Debugger, which: &Unpatch) -> Result<Vec<usize>, String> {
             if gone.is_empty() { Err(format!("{name} is not patched")) } else { Ok(gone) }
         }
     }
-}
-
-fn activations(patches: &[Patch]) -> usize {
-    patches.iter().map(|patch| patch.site).collect::<BTreeSet<Site>>().len()
 }
 
 fn counted(count: usize, word: &str) -> String {

@@ -1,26 +1,11 @@
 //! Reading the dumps again: the engine was edited and has dumped again. The debugger stays where it stands.
 
-use std::fmt;
 use std::mem::swap;
 
-use super::moving::OPS_PER_REPORT;
 use super::patch;
-use super::session::Session;
-use super::state::{Caller, Debugger};
+use super::state::{Caller, Debugger, OPS_PER_REPORT};
 use super::view::{Stop, Witness};
 use crate::diagnose::{ActivationRow, Status};
-
-/// Opens a session's dumps again.
-pub trait Opener: fmt::Debug + Send {
-    /// The witnesses whose files are no longer what was opened.
-    fn changed(&self) -> Vec<Witness>;
-
-    /// The session as the files are now, with an opener of its own.
-    ///
-    /// # Errors
-    /// One sentence for the user: a file is gone or half-written, or no longer fits the model or the others.
-    fn open(&self) -> Result<Session, String>;
-}
 
 /// Names in a sentence; the others are counted.
 const NAMED: usize = 2;

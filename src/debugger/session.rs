@@ -1,8 +1,8 @@
 //! What a debug session is about: loaded before it begins, and only read from then on.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::reload::Opener;
 use super::view::Witness;
 use crate::diagnose::Witnesses;
 use crate::dump::{Dump, Error};
@@ -52,4 +52,16 @@ impl Session {
         let stale = self.opener.as_ref().is_some_and(|opener| !opener.changed().is_empty());
         if stale { format!("the dump was written again, reload reads it: {error}") } else { error.to_string() }
     }
+}
+
+/// Opens a session's dumps again.
+pub trait Opener: fmt::Debug + Send {
+    /// The witnesses whose files are no longer what was opened.
+    fn changed(&self) -> Vec<Witness>;
+
+    /// The session as the files are now, with an opener of its own.
+    ///
+    /// # Errors
+    /// One sentence for the user: a file is gone or half-written, or no longer fits the model or the others.
+    fn open(&self) -> Result<Session, String>;
 }

@@ -1,23 +1,18 @@
-//! The debugger: its state, and what each command does to it.
+//! The debugger: its state.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::captured::{Captured, Looks};
-use super::command::{Command, Topic};
-use super::comparison::{Comparison, verdict};
+use super::comparison::Comparison;
 use super::memo::Memos;
-use super::messages::{help, info};
-use super::moving::Halts;
 use super::pass::Pass;
 use super::patch::Patches;
 use super::session::Session;
 use super::stops::StopPoints;
-use super::tape::{Moment, NEEDS_WEIGHTS, Recorded, Tape};
+use super::suspected::{Suspected, Switched};
+use super::tape::{Moment, Recorded, Tape};
 use super::view::{Listing, Stop};
-use super::why::{Suspected, Switched};
-use super::{export, patch, reload, why};
 use crate::diagnose::{Report, Witnesses};
 use crate::engine::Sequence;
 use crate::model::Model;
@@ -41,6 +36,9 @@ pub struct Debugger {
     /// What was looked at.
     pub(super) captured: Captured,
 }
+
+/// A listing is reported after this many ops of a long command.
+pub(super) const OPS_PER_REPORT: usize = 16;
 
 /// Who has given a command: may interrupt it, and hears now and then how far it has come.
 pub(super) struct Caller<'a> {
@@ -111,88 +109,6 @@ impl Debugger {
         self.suspected.at_start = Some(switched.clone());
         self.suspected.on = Some(switched);
         self.begin_again();
-    }
-
-    /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
-    ///
-    /// # Errors
-    /// One sentence for the user; the debugger then stands where it stood, or where the sentence says.
-    pub fn execute(
-        &mut self,
-        command: &Command,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(Listing),
-    ) -> Result<Stop, String> {
-        if self.is_taped() && command.needs_weights() {
-            return Err(NEEDS_WEIGHTS.into());
-        }
-        let stop = self.obey(command, &mut Caller { interrupt, progress })?;
-        let done = !matches!(stop, Stop::Interrupted | Stop::Reloaded { changed: false, .. });
-        self.captured.variant += usize::from(done && command.changes_values());
-        self.captured.reads += usize::from(done && *command == Command::Reload);
-        Ok(stop)
-    }
-
-    fn obey(&mut self, command: &Command, caller: &mut Caller) -> Result<Stop, String> {
-        match command {
-            Command::Step(count) => self.run_ops(*count, caller, Halts::None),
-            Command::Next(count) => self.next(*count, caller),
-            Command::Forward(count) => self.forward(*count, caller),
-            Command::Finish(count) => self.finish(*count, caller),
-            Command::Continue(count) => self.go_on(*count, caller),
-            Command::Until(pattern) => self.until(pattern, caller),
-            Command::Run => self.run_on(caller, Halts::None, |_, _| false),
-            Command::Back(motion, count) => self.back(*motion, *count),
-            Command::Goto(name) => self.goto(name, caller),
-            Command::Generate(count) => self.generate(*count, caller),
-            Command::Break { pattern, condition, once } => {
-                let sites = self.sites(pattern)?;
-                let condition = condition.as_ref().map(|text| self.condition(text)).transpose();
-                Ok(self.stops.set_breakpoint(pattern, sites, condition.map_err(|error| error.to_string())?, *once))
-            }
-            Command::Watch(text) => {
-                let condition = self.condition(text).map_err(|error| error.to_string())?;
-                Ok(self.stops.set_watch(condition))
-            }
-            Command::Toggle(pattern) => Ok(self.stops.toggle(pattern, self.sites(pattern)?)),
-            Command::Delete(number) => self.stops.delete(*number),
-            Command::Restart => {
-                self.pass.go_to(0, 0);
-                Ok(Stop::Done)
-            }
-            Command::Patch(_) | Command::Unpatch(_) | Command::Undo | Command::Redo => {
-                patch::change(self, command, caller)
-            }
-            Command::Print(text) => self.print(text).map(Stop::Said),
-            Command::Yank(text) => self.print(text).map(Stop::Yanked),
-            Command::Export { expression, file, replace } => {
-                export::export(self, expression, Path::new(file), *replace).map(Stop::said)
-            }
-            Command::Info(Topic::Patches) => patch::info(self, caller.interrupt).map(Stop::Said),
-            Command::Info(Topic::Verdict) if !self.has_dumps() => Err("nothing is compared: there is no dump".into()),
-            Command::Info(Topic::Verdict) => {
-                let report = self.report().ok_or("the comparison has not reached the end yet: run goes there")?;
-                Ok(Stop::Said(verdict(&report)))
-            }
-            Command::Info(topic) => Ok(Stop::Said(info(self, *topic))),
-            Command::Help(name) => help(name.as_deref()).map(Stop::Said),
-            Command::Reload => reload::reload(self, caller),
-            Command::Diagnose(name) => why::diagnose(self, name, caller),
-            Command::Switch(index) => why::switch(self, *index, caller),
-            // Whoever keeps a recording takes these down; here they are said.
-            Command::Mark(text) | Command::Note(text) => Ok(Stop::said(text)),
-            Command::Save { .. } => Err("nothing is recorded here".into()),
-            // Whoever has a screen, or reads scripts, does these itself.
-            Command::Screen(_) | Command::Source(_) | Command::Quit => Ok(Stop::Done),
-        }
-    }
-
-    /// The lines of `print`.
-    fn print(&self, text: &str) -> Result<Vec<String>, String> {
-        /// Columns that printed tensors are broken at.
-        const PRINTED: usize = 100;
-        let value = self.evaluate(text, None).map_err(|error| error.to_string())?;
-        Ok(value.lines(PRINTED))
     }
 
     /// What `diff` says of the dumps; none before the comparison has reached the end of what they can know, or without one.

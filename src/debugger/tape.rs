@@ -46,9 +46,6 @@ pub(super) struct Recorded {
     pub(super) now: Moment,
 }
 
-/// What needs more than a tape.
-pub(super) const NEEDS_WEIGHTS: &str = "this needs the model's weights and the dumps: only what was recorded is here";
-
 impl Recorded {
     pub(super) fn has(&self, witness: Witness) -> bool {
         self.now.header.witnesses.contains(&witness)

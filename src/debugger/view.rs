@@ -12,8 +12,6 @@ pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 pub use patch::{Chance, Effect, PatchLine};
 
-pub use super::page::{Page, PageRequest};
-
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -131,6 +129,36 @@ pub enum Status {
     Diverges,
     /// It is what its inputs give, and those were wrong.
     Follows,
+}
+
+/// A page that a pane wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PageRequest {
+    /// Of an activation.
+    Tensor(TensorRequest),
+    /// How an activation is distributed.
+    Histogram(HistogramRequest),
+    /// Of a layer's attention.
+    Attention(AttentionRequest),
+    /// Of the logit lens.
+    Lens(LensRequest),
+    /// Of the KV cache.
+    Cache(CacheRequest),
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub enum Page {
+    /// Of an activation.
+    Tensor(TensorPage),
+    /// How an activation is distributed.
+    Histogram(HistogramPage),
+    /// Of a layer's attention.
+    Attention(AttentionPage),
+    /// Of the logit lens.
+    Lens(LensPage),
+    /// Of the KV cache.
+    Cache(CachePage),
 }
 
 /// Which part of an activation a pane wants.

@@ -3,7 +3,7 @@
 use super::app::App;
 use super::message::{Reply, Request};
 use super::outline;
-use super::pane;
+use super::pane::{self, diagnosis};
 use super::said::Message;
 use super::slot;
 use super::text;
@@ -73,7 +73,7 @@ impl App {
                 self.said.message.get_or_insert(Message { text: sentence, error: false });
             }
             Ok(Stop::Reloaded { sentence, .. }) => {
-                pane::close_diagnosis(self);
+                diagnosis::close_diagnosis(self);
                 self.said.say(sentence);
             }
             // What was done, and what became of the logits: both are read at once.
@@ -92,7 +92,7 @@ impl App {
                 self.said.log.answer(lines, false);
             }
             Ok(Stop::Said(lines)) => self.said.tell(lines),
-            Ok(Stop::Diagnosed(diagnosis)) => pane::diagnosed(self, diagnosis),
+            Ok(Stop::Diagnosed(diagnosis)) => diagnosis::diagnosed(self, diagnosis),
         }
     }
 

@@ -2,20 +2,19 @@
 
 use ratatui::layout::Rect;
 
-use super::arranging::Desk;
-use super::asking::{self, Typing};
-use super::input::{self, Held, Input};
+use super::desk::Desk;
+use super::keymap::Input;
 use super::layout::{self, Areas, Shown};
-use super::message::{Msg, Request};
+use super::message::Request;
 use super::outline::{self, Line, Outline};
 use super::pane::Panes;
 use super::player::Player;
+use super::prompt::Typing;
 use super::said::Said;
 use super::settings::{Chosen, Settings};
-use super::slot;
 use super::theme::{Ink, Theme};
 use crate::debugger::Command;
-use crate::debugger::command::{Layout, Pane, Setting};
+use crate::debugger::command::{Layout, Pane};
 use crate::debugger::view::{Curve, Header, Listing, ListingRow, Status};
 
 /// The screen.
@@ -97,43 +96,6 @@ impl App {
         app
     }
 
-    /// Takes in what happened; answers what is to be asked for.
-    pub(crate) fn update(&mut self, msg: Msg) -> Vec<Request> {
-        match msg {
-            Msg::Key(key) => input::hear(self, Held::Key(key)),
-            Msg::Mouse(mouse) => input::hear(self, Held::Mouse(mouse)),
-            Msg::Paste(text) => asking::paste(self, &text),
-            Msg::Line(line) => {
-                self.said.message = None;
-                self.obey_line(&line);
-            }
-            Msg::Resize(columns, rows) => self.desk.size = (columns, rows),
-            Msg::Reply(reply) => self.reply(reply),
-            Msg::Changed => self.reload_due = true,
-            Msg::Tick => self.tick(),
-        }
-        if self.running.is_none() && std::mem::take(&mut self.reload_due) {
-            self.obey(Command::Reload, "reload");
-        }
-        self.go_on_with_script();
-        self.go_on_with_recording();
-        input::release(self);
-        self.settle();
-        std::mem::take(&mut self.requests)
-    }
-
-    /// What the session begins with: the first page.
-    pub(crate) fn begin(&mut self) -> Vec<Request> {
-        let (name, value) = Setting::Layout(self.desk.arranged.layout).words();
-        if self.desk.arranged.layout != Layout::default() {
-            // A replay does not know what the user has chosen before the start.
-            self.requests.push(Request::Obeyed(format!("{name} {value}")));
-        }
-        self.go_on_with_script();
-        self.settle();
-        std::mem::take(&mut self.requests)
-    }
-
     /// What there is to be shown.
     pub(crate) fn there(&self) -> Shown {
         Shown { curve: self.listing.compared, diagnosis: self.panes.diagnosis.is_some() }
@@ -193,23 +155,6 @@ impl App {
     /// The first row of this forward that is wrong; an earlier forward may have made it so.
     pub(crate) fn wrong_from(&self) -> Option<usize> {
         self.listing.rows.iter().position(|op| matches!(op.status, Status::Diverges | Status::Follows))
-    }
-
-    /// Starts a command; `line` says it.
-    pub(crate) fn execute(&mut self, command: Command, line: &str) {
-        let feeds = self.player.as_ref().is_some_and(|player| player.feeds);
-        self.running = Some(Running { feeds, ..Running::new(command.clone(), self.outline.offset) });
-        self.requests.push(Request::Execute(command, line.to_string()));
-    }
-
-    /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
-    pub(crate) fn settle(&mut self) {
-        self.keep_in_sight();
-        if self.running.is_some() {
-            return;
-        }
-        self.panes.tensor.turn_to(self.listing.forward, self.selected_row());
-        slot::ask_pages(self);
     }
 
     /// Gives the keys to a pane that is shown, and scrolls the program to what is selected. After each line: how far it

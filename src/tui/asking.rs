@@ -3,21 +3,9 @@
 use ratatui::crossterm::event::KeyEvent;
 
 use super::app::App;
-use super::history::History;
 use super::outline::Line;
 use super::prompt::{Outcome, Prompt, Purpose};
 use crate::debugger::completion::complete;
-
-/// What is typed at the bottom, and was.
-#[derive(Debug, Default)]
-pub(crate) struct Typing {
-    /// What is being typed.
-    pub(crate) prompt: Option<Prompt>,
-    /// The command lines typed before.
-    pub(crate) history: History,
-    /// What was last searched for.
-    pub(crate) search: String,
-}
 
 /// Opens a prompt with a text in it.
 pub(crate) fn open_prompt(app: &mut App, purpose: Purpose, begun: &str) {

@@ -1,13 +1,11 @@
 //! What keys do to the screen, and what of it has to wait.
 
-use std::collections::VecDeque;
-
-use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::crossterm::event::KeyEvent;
 
 use super::app::App;
-use super::keymap::{self, Keymap};
+use super::keymap::{self, Held};
 use super::message::Request;
-use super::pane::is_diagnosed;
+use super::pane::diagnosis::is_diagnosed;
 use super::{asking, mouse};
 use crate::debugger::Command;
 use crate::debugger::command::ScreenCommand;
@@ -16,26 +14,6 @@ use crate::debugger::command::ScreenCommand;
 const HELD: usize = 512;
 /// The largest count.
 const LARGEST_COUNT: usize = 1_000_000;
-
-/// What is typed.
-#[derive(Debug, Default)]
-pub(crate) struct Input {
-    /// Which line each key stands for.
-    pub(crate) keys: Keymap,
-    /// A number typed before a command.
-    pub(crate) count: Option<usize>,
-    /// Keys and clicks that could not be obeyed yet.
-    pub(crate) held: VecDeque<Held>,
-}
-
-/// What waits to be obeyed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Held {
-    /// A key.
-    Key(KeyEvent),
-    /// A click, or a turn of the wheel.
-    Mouse(MouseEvent),
-}
 
 /// What the terminal sends: obeyed now, or held until what came before it is done.
 pub(crate) fn hear(app: &mut App, input: Held) {

@@ -1,6 +1,8 @@
-//! Keys: names for them, and the command line that each stands for. The bindings themselves are in the table of commands.
+//! Keys: names for them, the command line that each stands for, and those that wait. The bindings themselves are in the table of commands.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::collections::VecDeque;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent};
 
 use crate::debugger::{COMMANDS, Command};
 
@@ -80,6 +82,26 @@ impl Keymap {
         }
         Ok(())
     }
+}
+
+/// What is typed.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    /// Which line each key stands for.
+    pub(crate) keys: Keymap,
+    /// A number typed before a command.
+    pub(crate) count: Option<usize>,
+    /// Keys and clicks that could not be obeyed yet.
+    pub(crate) held: VecDeque<Held>,
+}
+
+/// What waits to be obeyed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held {
+    /// A key.
+    Key(KeyEvent),
+    /// A click, or a turn of the wheel.
+    Mouse(MouseEvent),
 }
 
 /// Keys that a terminal does not tell from others.

@@ -1,13 +1,14 @@
 //! What commands do to the screen; those of the debugger are sent on to it.
 
-use super::app::App;
-use super::arranging::{scroll, scroll_overlay};
-use super::asking;
-use super::message::Request;
+use super::app::{App, Running};
+use super::keymap::Held;
+use super::message::{Msg, Request};
 use super::outline::Line;
-use super::pane::{self, spec};
+use super::pane::{diagnosis, lens, spec, tensor, tokens};
 use super::prompt::Purpose;
 use super::said::{Overlay, OverlayKind};
+use super::scrolling::{scroll, scroll_overlay};
+use super::{asking, input, slot};
 use crate::debugger::Command;
 use crate::debugger::command::{Count, Layout, Pane, ScreenCommand, Setting};
 
@@ -15,6 +16,60 @@ use crate::debugger::command::{Count, Layout, Pane, ScreenCommand, Setting};
 const MOST_SCRIPTS: usize = 1000;
 
 impl App {
+    /// Takes in what happened; answers what is to be asked for.
+    pub(crate) fn update(&mut self, msg: Msg) -> Vec<Request> {
+        match msg {
+            Msg::Key(key) => input::hear(self, Held::Key(key)),
+            Msg::Mouse(mouse) => input::hear(self, Held::Mouse(mouse)),
+            Msg::Paste(text) => asking::paste(self, &text),
+            Msg::Line(line) => {
+                self.said.message = None;
+                self.obey_line(&line);
+            }
+            Msg::Resize(columns, rows) => self.desk.size = (columns, rows),
+            Msg::Reply(reply) => self.reply(reply),
+            Msg::Changed => self.reload_due = true,
+            Msg::Tick => self.tick(),
+        }
+        if self.running.is_none() && std::mem::take(&mut self.reload_due) {
+            self.obey(Command::Reload, "reload");
+        }
+        self.go_on_with_script();
+        self.go_on_with_recording();
+        input::release(self);
+        self.settle();
+        std::mem::take(&mut self.requests)
+    }
+
+    /// What the session begins with: the first page.
+    pub(crate) fn begin(&mut self) -> Vec<Request> {
+        let (name, value) = Setting::Layout(self.desk.arranged.layout).words();
+        if self.desk.arranged.layout != Layout::default() {
+            // A replay does not know what the user has chosen before the start.
+            self.requests.push(Request::Obeyed(format!("{name} {value}")));
+        }
+        self.go_on_with_script();
+        self.settle();
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Starts a command; `line` says it.
+    pub(crate) fn execute(&mut self, command: Command, line: &str) {
+        let feeds = self.player.as_ref().is_some_and(|player| player.feeds);
+        self.running = Some(Running { feeds, ..Running::new(command.clone(), self.outline.offset) });
+        self.requests.push(Request::Execute(command, line.to_string()));
+    }
+
+    /// Brings scroll offsets into bounds and asks for the page that is now to be shown.
+    pub(crate) fn settle(&mut self) {
+        self.keep_in_sight();
+        if self.running.is_some() {
+            return;
+        }
+        self.panes.tensor.turn_to(self.listing.forward, self.selected_row());
+        slot::ask_pages(self);
+    }
+
     /// Does what a line says, if it can be read.
     pub(crate) fn obey_line(&mut self, line: &str) {
         match Command::parse(line) {
@@ -118,16 +173,16 @@ impl App {
             }
             S::Pane(pane) => match (spec(pane).missing)(self) {
                 Some(sentence) => self.said.complain(sentence),
-                None => self.desk.show(pane, self.there()),
+                None => self.desk.show(pane, spec(pane).place, self.there()),
             },
             S::Layout(layout) => self.desk.arrange(layout, self.there()),
             S::Zoom => self.desk.arranged.zoomed = !self.desk.arranged.zoomed,
-            S::Resize(by) => self.desk.resize(by),
+            S::Resize(by) => self.desk.resize(spec(self.desk.focus).resize, by),
             S::Head(count) => self.turn_head(count),
-            S::Token(count) => pane::turn_token(self, count),
-            S::Slice(parts) => pane::slice(self, &parts),
+            S::Token(count) => tokens::turn_token(self, count),
+            S::Slice(parts) => tensor::slice(self, &parts),
             S::Magnify(count) => self.panes.tensor.magnify = magnified(self.panes.tensor.magnify.max(1), count),
-            S::Follow(token) => pane::follow(self, token.as_deref()),
+            S::Follow(token) => lens::follow(self, token.as_deref()),
             S::Show(whose) => (spec(self.desk.focus).show)(self, whose),
             S::Set(setting) => self.change(setting),
             S::Search(None) => asking::open_prompt(self, Purpose::Search, ""),
@@ -153,7 +208,7 @@ impl App {
         if self.desk.arranged.zoomed {
             self.desk.arranged.zoomed = false;
         } else {
-            pane::close_diagnosis(self);
+            diagnosis::close_diagnosis(self);
         }
     }
 

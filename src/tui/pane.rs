@@ -3,19 +3,19 @@
 mod attention;
 mod cache;
 mod curve;
-mod diagnosis;
+pub(crate) mod diagnosis;
 mod errors;
 mod help;
 mod histogram;
 mod information;
-mod lens;
+pub(crate) mod lens;
 mod log;
 mod player;
 mod program;
 mod prompt;
 mod status;
-mod tensor;
-mod tokens;
+pub(crate) mod tensor;
+pub(crate) mod tokens;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -24,18 +24,13 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::app::App;
+use super::desk::Place;
 use super::layout;
 use super::said::OverlayKind;
 use super::slot::{Feed, Slot};
 use super::theme::{Role, Theme};
 use crate::debugger::command::{Count, Pane, Whose};
 use crate::debugger::view::{Page, PageRequest};
-
-pub(crate) use diagnosis::{close_diagnosis, diagnosed, is_diagnosed};
-pub(crate) use lens::follow;
-pub(crate) use log::Log;
-pub(crate) use tensor::slice;
-pub(crate) use tokens::turn_token;
 
 /// What the screen knows of a pane: its row stands with its drawing.
 pub(crate) struct PaneSpec {
@@ -71,16 +66,6 @@ pub(crate) struct PaneSpec {
     pub(crate) part_of: Option<Pane>,
     /// Columns that the program has more, and rows that the small pane has more, when it is made larger by one.
     pub(crate) resize: (i16, i16),
-}
-
-/// Where a command shows a pane.
-pub(crate) enum Place {
-    /// Where it is already; else in the large place.
-    Large,
-    /// In the large place, even if it is small already.
-    Enlarged,
-    /// Where it always is.
-    Fixed,
 }
 
 impl PaneSpec {

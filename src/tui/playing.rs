@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::app::{App, Running};
-use super::input::Input;
+use super::keymap::Input;
 use super::message::Request;
 use super::obey::is_recorded;
 use super::player::{Card, CardKind, Doing, Player};

@@ -2,12 +2,24 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
+use super::history::History;
 use super::keymap;
 use super::outline::Line;
 use crate::debugger::completion::Completions;
 
 /// Characters a prompt holds at most: a pasted book must not slow the screen.
 const LONGEST: usize = 200;
+
+/// What is typed at the bottom, and was.
+#[derive(Debug, Default)]
+pub(crate) struct Typing {
+    /// What is being typed.
+    pub(crate) prompt: Option<Prompt>,
+    /// The command lines typed before.
+    pub(crate) history: History,
+    /// What was last searched for.
+    pub(crate) search: String,
+}
 
 /// What a prompt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

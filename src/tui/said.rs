@@ -1,7 +1,5 @@
 //! What is said to the user: in the line at the bottom, in the log, and above the panes.
 
-use super::pane::Log;
-
 /// What is said to the user.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
@@ -80,5 +78,60 @@ impl Said {
     /// Covers the panes.
     pub(crate) fn cover(&mut self, kind: OverlayKind) {
         self.overlay = Some(Overlay { kind, scroll: 0 });
+    }
+}
+
+/// Lines kept at most.
+const LONGEST: usize = 10_000;
+
+/// Whose a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What was typed.
+    Command,
+    /// What came of it.
+    Answer,
+    /// What went wrong.
+    Error,
+}
+
+/// The log.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// Each line, not yet made harmless.
+    pub(crate) entries: Vec<(Kind, String)>,
+    /// Index of the first line of the last answer.
+    pub(crate) last: usize,
+    /// Lines scrolled up from the end.
+    pub(crate) scroll: usize,
+}
+
+impl Log {
+    /// Notes a command.
+    pub(crate) fn command(&mut self, line: &str) {
+        self.push(line.to_string(), Kind::Command);
+    }
+
+    /// Notes what came of it.
+    pub(crate) fn answer(&mut self, lines: Vec<String>, error: bool) {
+        self.last = self.entries.len();
+        for line in lines {
+            self.push(line, if error { Kind::Error } else { Kind::Answer });
+        }
+    }
+
+    fn push(&mut self, text: String, kind: Kind) {
+        if self.entries.len() >= 2 * LONGEST {
+            self.entries.drain(..LONGEST);
+            self.last = self.last.saturating_sub(LONGEST);
+        }
+        self.entries.push((kind, text));
+        self.scroll = 0;
+    }
+
+    /// Scrolls; up by negative rows.
+    pub(crate) fn scroll(&mut self, rows: isize, height: usize) {
+        let most = self.entries.len().saturating_sub(height);
+        self.scroll = self.scroll.saturating_add_signed(rows.saturating_neg()).min(most);
     }
 }

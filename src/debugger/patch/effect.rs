@@ -1,38 +1,18 @@
 //! What the patches do to the model's answer: the last token's logits with them and without.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::counted;
+use super::list::{Unpatched, last_logits};
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{Chance, Effect, PatchLine, Token};
-use crate::engine::{LogitRows, Role, Run, Sequence};
+use crate::engine::{LogitRows, Role, Run};
 use crate::metrics::{Softmax, divergence};
 
 /// Tokens named of each distribution, and those said in a line.
 const TOP: usize = 5;
 const SAID: usize = 3;
-
-/// Our own run as it would be without patches: as far as it was asked for, and what it said at the end of each forward.
-#[derive(Debug)]
-pub(in crate::debugger) struct Unpatched {
-    run: Run,
-    logits: Vec<Vec<f32>>,
-}
-
-impl Unpatched {
-    /// The last logits of a forward; `None` when interrupted.
-    fn logits(&mut self, fed: &Sequence, forward: usize, interrupt: &AtomicBool) -> Option<Vec<f32>> {
-        while self.logits.len() <= forward {
-            let next = self.logits.len();
-            if self.run.forward() < next {
-                self.run.begin_forward(fed.span(next).ids);
-            }
-            self.logits.push(last_logits(&mut self.run, interrupt)?);
-        }
-        Some(self.logits[forward].clone())
-    }
-}
 
 /// What the patches do to the logits of the current forward's last token: see [`Debugger::effect`].
 pub(in crate::debugger) fn effect(debugger: &mut Debugger, interrupt: &AtomicBool) -> Result<Option<Effect>, String> {
@@ -109,18 +89,6 @@ pub(super) fn effect_line(debugger: &mut Debugger, interrupt: &AtomicBool) -> Re
         said(&effect.after),
         effect.kl
     )))
-}
-
-/// Takes the run to the end of its forward; `None` when interrupted.
-fn last_logits(run: &mut Run, interrupt: &AtomicBool) -> Option<Vec<f32>> {
-    run.set_logit_rows(LogitRows::Last);
-    while !run.is_complete() {
-        if interrupt.load(Ordering::Relaxed) {
-            return None;
-        }
-        run.step();
-    }
-    run.last_logits().map(|logits| logits.to_vec())
 }
 
 /// Ids, the likeliest first; of equal ones the smaller, as an argmax has it. NaN is the least likely.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::list::{Entry, List, Patches};
 use super::resolve::resolve;
-use super::{Entry, List, Patches};
 use crate::debugger::pass::Pass;
 use crate::debugger::state::{Caller, Debugger};
 use crate::engine::{Feed, Patch, Site};

@@ -6,10 +6,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{PaneSpec, Place};
+use super::PaneSpec;
 use crate::debugger::command::Pane;
 use crate::debugger::view::{Diagnosis, SuspectLine};
 use crate::tui::app::App;
+use crate::tui::desk::Place;
 use crate::tui::text;
 use crate::tui::text::wrapped;
 use crate::tui::theme::Role;

@@ -7,7 +7,8 @@ use ratatui::text::{Line, Span};
 use super::PaneSpec;
 use crate::debugger::command::Pane;
 use crate::tui::app::App;
-use crate::tui::arranging::page_height;
+use crate::tui::said::Kind;
+use crate::tui::scrolling::page_height;
 use crate::tui::theme::Role;
 
 /// Its row.
@@ -17,61 +18,6 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
     keeps: true,
     ..PaneSpec::PLAIN
 };
-
-/// Lines kept at most.
-const LONGEST: usize = 10_000;
-
-/// Whose a line of the log is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// What was typed.
-    Command,
-    /// What came of it.
-    Answer,
-    /// What went wrong.
-    Error,
-}
-
-/// The log.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    /// Each line, not yet made harmless.
-    entries: Vec<(Kind, String)>,
-    /// Index of the first line of the last answer.
-    last: usize,
-    /// Lines scrolled up from the end.
-    scroll: usize,
-}
-
-impl Log {
-    /// Notes a command.
-    pub(crate) fn command(&mut self, line: &str) {
-        self.push(line.to_string(), Kind::Command);
-    }
-
-    /// Notes what came of it.
-    pub(crate) fn answer(&mut self, lines: Vec<String>, error: bool) {
-        self.last = self.entries.len();
-        for line in lines {
-            self.push(line, if error { Kind::Error } else { Kind::Answer });
-        }
-    }
-
-    fn push(&mut self, text: String, kind: Kind) {
-        if self.entries.len() >= 2 * LONGEST {
-            self.entries.drain(..LONGEST);
-            self.last = self.last.saturating_sub(LONGEST);
-        }
-        self.entries.push((kind, text));
-        self.scroll = 0;
-    }
-
-    /// Scrolls; up by negative rows.
-    fn scroll(&mut self, rows: isize, height: usize) {
-        let most = self.entries.len().saturating_sub(height);
-        self.scroll = self.scroll.saturating_add_signed(rows.saturating_neg()).min(most);
-    }
-}
 
 /// Draws it: the newest line is the last.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {

@@ -4,10 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::{PaneSpec, Place};
+use super::PaneSpec;
 use crate::debugger::command::Pane;
 use crate::debugger::view::Status;
 use crate::tui::app::App;
+use crate::tui::desk::Place;
 use crate::tui::outline::{self, Line};
 use crate::tui::text;
 use crate::tui::theme::Role;

@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::{PaneSpec, Place};
+use super::PaneSpec;
 use crate::debugger::command::{Count, Pane};
 use crate::debugger::view::Token;
 use crate::tui::app::App;
+use crate::tui::desk::Place;
 use crate::tui::text;
 use crate::tui::theme::Role;
 

@@ -1,10 +1,18 @@
-//! Which panes are shown, where, and which of them has the keys; moving within one.
+//! Which panes are shown, where, and which of them has the keys.
 
-use super::app::App;
 use super::layout::{self, Areas, Arrangement, Shown};
-use super::pane::{Place, overlaid, spec};
-use super::said::Overlay;
-use crate::debugger::command::{Count, Direction, Extent, Layout, Pane};
+use crate::debugger::command::{Count, Layout, Pane};
+
+/// Where a command shows a pane.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// Where it is already; else in the large place.
+    Large,
+    /// In the large place, even if it is small already.
+    Enlarged,
+    /// Where it always is.
+    Fixed,
+}
 
 /// How the screen is divided.
 #[derive(Debug, Default)]
@@ -24,10 +32,10 @@ impl Desk {
     }
 
     /// Shows a pane in the large place and gives it the keys; once more, and the tensor is back.
-    pub(crate) fn show(&mut self, pane: Pane, there: Shown) {
+    pub(crate) fn show(&mut self, pane: Pane, place: Place, there: Shown) {
         let shows = |desk: &Self| desk.areas(desk.size, there).of(pane).is_some();
         let (visible, large) = (shows(self), self.arranged.large == pane);
-        match spec(pane).place {
+        match place {
             Place::Fixed => self.focus = pane,
             _ if visible && large && self.focus == pane && pane != Pane::Tensor => {
                 self.arranged.large = Pane::Tensor;
@@ -93,50 +101,10 @@ impl Desk {
         self.focus = panes.get(next).copied().unwrap_or_default();
     }
 
-    /// Makes the pane that has the keys larger.
-    pub(crate) fn resize(&mut self, by: isize) {
+    /// Makes the pane that has the keys larger: the program and the small pane by so many columns and rows for each step.
+    pub(crate) fn resize(&mut self, (program, below): (i16, i16), by: isize) {
         let by = i16::try_from(by.clamp(-200, 200)).unwrap_or(0);
-        let (program, below) = spec(self.focus).resize;
         self.arranged.program = (self.arranged.program + program * by).clamp(-200, 200);
         self.arranged.below = (self.arranged.below + below * by).clamp(-200, 200);
     }
-}
-
-/// Scrolls what covers the panes.
-pub(crate) fn scroll_overlay(app: &mut App, overlay: Overlay, direction: Direction, extent: Extent, count: usize) {
-    let page = usize::from(app.desk.size.1).saturating_sub(4).max(1);
-    let last = overlaid(app, overlay.kind).1.len().saturating_sub(page);
-    let by = match extent {
-        Extent::Line => count,
-        Extent::Page => page.saturating_mul(count),
-        Extent::End => usize::MAX,
-    };
-    let scroll = match direction {
-        Direction::Down => overlay.scroll.saturating_add(by),
-        Direction::Up => overlay.scroll.saturating_sub(by),
-        Direction::Left | Direction::Right => overlay.scroll,
-    };
-    app.said.overlay = Some(Overlay { scroll: scroll.min(last), ..overlay });
-}
-
-/// Moves within the pane that has the keys.
-pub(crate) fn scroll(app: &mut App, direction: Direction, extent: Extent, count: usize) {
-    let count = count.cast_signed();
-    let by = match extent {
-        Extent::Line => count,
-        Extent::Page => count.saturating_mul(page_height(app, app.desk.focus)),
-        Extent::End => isize::MAX,
-    };
-    let pane = spec(app.desk.focus);
-    if matches!(direction, Direction::Left | Direction::Right) && extent == Extent::End && !pane.sideways {
-        return;
-    }
-    let (rows, columns) = direction.rows_and_columns(by);
-    (pane.scroll)(app, rows, columns);
-}
-
-/// Rows that a pane shows at once.
-pub(crate) fn page_height(app: &App, pane: Pane) -> isize {
-    let height = app.inside(pane).map_or(1, |inside| (spec(pane).rows)(app, inside));
-    isize::from(height.max(1).cast_signed())
 }

@@ -1,16 +1,24 @@
-//! Going through the pass, forwards and backwards.
+//! What commands do: they go through the pass, forwards and backwards, and set what it does.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use super::command::Motion;
-use super::state::{Caller, Debugger};
-use super::view::Stop;
+use super::command::{Command, Motion, Topic};
+use super::comparison::verdict;
+use super::messages::{help, info};
+use super::state::{Caller, Debugger, OPS_PER_REPORT};
+use super::view::{Listing, Stop};
+use super::{export, patch, reload, why};
 use crate::diagnose::Status;
 use crate::engine::{Role, Site};
 
+/// What needs more than a recording.
+const NEEDS_WEIGHTS: &str = "this needs the model's weights and the dumps: only what was recorded is here";
+
 /// What stops a run on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Halts {
+enum Halts {
     /// Nothing.
     None,
     /// Breakpoints and watches.
@@ -19,10 +27,89 @@ pub(super) enum Halts {
     Divergences,
 }
 
-/// A listing is reported after this many ops of a long command.
-pub(super) const OPS_PER_REPORT: usize = 16;
-
 impl Debugger {
+    /// Does what `command` says. `interrupt` is read before every op; `progress` is called now and then.
+    ///
+    /// # Errors
+    /// One sentence for the user; the debugger then stands where it stood, or where the sentence says.
+    pub fn execute(
+        &mut self,
+        command: &Command,
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        if self.is_taped() && command.needs_weights() {
+            return Err(NEEDS_WEIGHTS.into());
+        }
+        let stop = self.obey(command, &mut Caller { interrupt, progress })?;
+        let done = !matches!(stop, Stop::Interrupted | Stop::Reloaded { changed: false, .. });
+        self.captured.variant += usize::from(done && command.changes_values());
+        self.captured.reads += usize::from(done && *command == Command::Reload);
+        Ok(stop)
+    }
+
+    fn obey(&mut self, command: &Command, caller: &mut Caller) -> Result<Stop, String> {
+        match command {
+            Command::Step(count) => self.run_ops(*count, caller, Halts::None),
+            Command::Next(count) => self.next(*count, caller),
+            Command::Forward(count) => self.forward(*count, caller),
+            Command::Finish(count) => self.finish(*count, caller),
+            Command::Continue(count) => self.go_on(*count, caller),
+            Command::Until(pattern) => self.until(pattern, caller),
+            Command::Run => self.run_on(caller, Halts::None, |_, _| false),
+            Command::Back(motion, count) => self.back(*motion, *count),
+            Command::Goto(name) => self.goto(name, caller),
+            Command::Generate(count) => self.generate(*count, caller),
+            Command::Break { pattern, condition, once } => {
+                let sites = self.sites(pattern)?;
+                let condition = condition.as_ref().map(|text| self.condition(text)).transpose();
+                Ok(self.stops.set_breakpoint(pattern, sites, condition.map_err(|error| error.to_string())?, *once))
+            }
+            Command::Watch(text) => {
+                let condition = self.condition(text).map_err(|error| error.to_string())?;
+                Ok(self.stops.set_watch(condition))
+            }
+            Command::Toggle(pattern) => Ok(self.stops.toggle(pattern, self.sites(pattern)?)),
+            Command::Delete(number) => self.stops.delete(*number),
+            Command::Restart => {
+                self.pass.go_to(0, 0);
+                Ok(Stop::Done)
+            }
+            Command::Patch(_) | Command::Unpatch(_) | Command::Undo | Command::Redo => {
+                patch::change(self, command, caller)
+            }
+            Command::Print(text) => self.print(text).map(Stop::Said),
+            Command::Yank(text) => self.print(text).map(Stop::Yanked),
+            Command::Export { expression, file, replace } => {
+                export::export(self, expression, Path::new(file), *replace).map(Stop::said)
+            }
+            Command::Info(Topic::Patches) => patch::info(self, caller.interrupt).map(Stop::Said),
+            Command::Info(Topic::Verdict) if !self.has_dumps() => Err("nothing is compared: there is no dump".into()),
+            Command::Info(Topic::Verdict) => {
+                let report = self.report().ok_or("the comparison has not reached the end yet: run goes there")?;
+                Ok(Stop::Said(verdict(&report)))
+            }
+            Command::Info(topic) => Ok(Stop::Said(info(self, *topic))),
+            Command::Help(name) => help(name.as_deref()).map(Stop::Said),
+            Command::Reload => reload::reload(self, caller),
+            Command::Diagnose(name) => why::diagnose(self, name, caller),
+            Command::Switch(index) => why::switch(self, *index, caller),
+            // Whoever keeps a recording takes these down; here they are said.
+            Command::Mark(text) | Command::Note(text) => Ok(Stop::said(text)),
+            Command::Save { .. } => Err("nothing is recorded here".into()),
+            // Whoever has a screen, or reads scripts, does these itself.
+            Command::Screen(_) | Command::Source(_) | Command::Quit => Ok(Stop::Done),
+        }
+    }
+
+    /// The lines of `print`.
+    fn print(&self, text: &str) -> Result<Vec<String>, String> {
+        /// Columns that printed tensors are broken at.
+        const PRINTED: usize = 100;
+        let value = self.evaluate(text, None).map_err(|error| error.to_string())?;
+        Ok(value.lines(PRINTED))
+    }
+
     /// Computes the next op, entering the next forward when there is one.
     fn compute_next(&mut self) -> Result<Option<Site>, String> {
         let Some(site) = self.pass.next() else { return Ok(None) };
@@ -34,7 +121,7 @@ impl Debugger {
     }
 
     /// Computes ops until `arrived(ops computed in this forward, op)`, something that `halts`, an interrupt, or the end.
-    pub(super) fn run_on(
+    fn run_on(
         &mut self,
         caller: &mut Caller,
         halts: Halts,
@@ -81,7 +168,7 @@ impl Debugger {
     }
 
     /// Computes so many ops, or as many as there are, unless something that `halts` comes first.
-    pub(super) fn run_ops(&mut self, mut ops: usize, caller: &mut Caller, halts: Halts) -> Result<Stop, String> {
+    fn run_ops(&mut self, mut ops: usize, caller: &mut Caller, halts: Halts) -> Result<Stop, String> {
         if ops == 0 {
             return Ok(Stop::Done);
         }
@@ -96,7 +183,7 @@ impl Debugger {
         Ok(self.run_ops(ops, caller, Halts::None)? != Stop::Interrupted)
     }
 
-    pub(super) fn next(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+    fn next(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         if count == 0 {
             return Ok(Stop::Done);
         }
@@ -104,7 +191,7 @@ impl Debugger {
         self.run_on(caller, Halts::Breakpoints, |counter, _| counter >= target)
     }
 
-    pub(super) fn finish(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+    fn finish(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         let (at, mut left) = (self.pass.run.last(), count);
         if count == 0 {
             return Ok(Stop::Done);
@@ -117,7 +204,7 @@ impl Debugger {
         })
     }
 
-    pub(super) fn go_on(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+    fn go_on(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         let mut stop = Ok(Stop::Done);
         for _ in 0..count {
             stop = self.run_on(caller, Halts::Divergences, |_, _| false);
@@ -128,13 +215,13 @@ impl Debugger {
         stop
     }
 
-    pub(super) fn until(&mut self, pattern: &str, caller: &mut Caller) -> Result<Stop, String> {
+    fn until(&mut self, pattern: &str, caller: &mut Caller) -> Result<Stop, String> {
         let sites = self.sites(pattern)?;
         self.run_on(caller, Halts::Breakpoints, |_, site| sites.contains(&site))
     }
 
     /// To the same op, so many forwards on.
-    pub(super) fn forward(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+    fn forward(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         let (wanted, counter) = (self.pass.run.forward() + count, self.pass.run.counter().max(1));
         self.check_forward(wanted)?;
         let ops = (wanted * self.graph().len() + counter).saturating_sub(self.pass.ops());
@@ -150,7 +237,7 @@ impl Debugger {
     }
 
     /// `3.q_rope`, or `3.q_rope@2` in decode step 2.
-    pub(super) fn goto(&mut self, name: &str, caller: &mut Caller) -> Result<Stop, String> {
+    fn goto(&mut self, name: &str, caller: &mut Caller) -> Result<Stop, String> {
         let (name, forward) = match name.rsplit_once('@') {
             Some((name, step)) => {
                 let step = step.trim();
@@ -175,7 +262,7 @@ impl Debugger {
         self.run_ops(ops, caller, Halts::None)
     }
 
-    pub(super) fn back(&mut self, motion: Motion, count: usize) -> Result<Stop, String> {
+    fn back(&mut self, motion: Motion, count: usize) -> Result<Stop, String> {
         match motion {
             _ if count == 0 => Ok(Stop::Done),
             Motion::Step => Ok(self.pass.go_back(count)),
@@ -216,7 +303,7 @@ impl Debugger {
 
     /// Goes on to the end of the last forward, then feeds the likeliest token and computes, so many times. A token that
     /// ends the text is not fed, nor one that stands where the model has no position.
-    pub(super) fn generate(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+    fn generate(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
         let mut fed = Vec::new();
         for _ in 0..count {
             if self.run_on(caller, Halts::None, |_, _| false)? == Stop::Interrupted {
