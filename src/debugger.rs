@@ -1,4 +1,12 @@
 //! The product without a screen: commands in, plain views out. Synchronous; no thread, no clock, no printing.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `state` | the debugger: the values of the next line, and what makes them anew |
+//! | `session`, `pass`, `comparison`, `stops`, `patch/list`, `suspected`, `memo`, `captured` | what is loaded, where our run stands, what is compared, what is set, what is remembered |
+//! | `obey` | what commands do; `patch`, `why`, `reload` and `export` are the longer ones |
+//! | `full`, `tape` | what a witness has of an activation: computed, dumped or recorded |
+//! | `page` and a file for each page; `listing`, `messages`, `expression` | what is made of it, and changes nothing |
 
 mod attention;
 mod cache;

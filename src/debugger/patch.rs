@@ -69,10 +69,8 @@ pub(super) fn change(debugger: &mut Debugger, command: &Command, caller: &mut Ca
             patches.redo.clear();
         }
     }
-    if ops > 0 {
-        said += &format!("; {} computed again", counted(ops, "op"));
-    }
-    let mut lines = vec![said];
+    let again = if ops == 0 { String::new() } else { format!("; {} computed again", counted(ops, "op")) };
+    let mut lines = vec![said + &again];
     lines.extend(notes.into_iter().map(|note| format!("note: {note}")));
     lines.extend(effect_line(debugger, caller.interrupt)?);
     Ok(Stop::Patched(lines))

@@ -38,7 +38,7 @@ fn values(debugger: &Debugger, text: &str) -> ArrayD<f32> {
 
 /// Exports, and reads the only array of the file.
 fn read(debugger: &Debugger, text: &str, path: &Path) -> (String, ArrayD<f32>) {
-    export(&debugger, text, path, false).unwrap_or_else(|error| panic!("{error}"));
+    export(debugger, text, path, false).unwrap_or_else(|error| panic!("{error}"));
     let archive = Archive::open(path).expect("an archive");
     let name = archive.entries()[0].name.clone();
     let values = archive.read(&name).expect("an array").into_f32();
