@@ -5,6 +5,7 @@ mod cache;
 mod curve;
 pub(crate) mod diagnosis;
 mod errors;
+mod experts;
 mod help;
 mod histogram;
 mod information;
@@ -99,6 +100,7 @@ pub(crate) fn spec(pane: Pane) -> &'static PaneSpec {
         Pane::Divergence => &errors::SPEC,
         Pane::Lens => &lens::SPEC,
         Pane::Cache => &cache::SPEC,
+        Pane::Experts => &experts::SPEC,
         Pane::Tokens => &tokens::SPEC,
         Pane::Diagnosis => &diagnosis::SPEC,
         Pane::Log => &log::SPEC,
@@ -119,6 +121,7 @@ pub(crate) struct Panes {
     attention: attention::State,
     lens: lens::State,
     cache: cache::State,
+    experts: experts::State,
     tokens: tokens::State,
     /// While it is open.
     pub(crate) diagnosis: Option<diagnosis::DiagnosisView>,

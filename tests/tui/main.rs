@@ -1,6 +1,7 @@
 //! The screen without a terminal: keys in, glyphs and styles out.
 
 mod anything;
+mod experts;
 #[expect(unreachable_pub, reason = "a test's modules have no readers outside")]
 #[path = "../support/fake.rs"]
 mod fake;

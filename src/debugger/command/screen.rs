@@ -175,6 +175,8 @@ pub enum Pane {
     Lens,
     /// Keys and values kept.
     Cache,
+    /// Which experts tokens are given.
+    Experts,
     /// What is fed.
     Tokens,
     /// Why an op is wrong.
@@ -195,6 +197,7 @@ impl Pane {
         ("divergence", Self::Divergence),
         ("lens", Self::Lens),
         ("cache", Self::Cache),
+        ("experts", Self::Experts),
         ("tokens", Self::Tokens),
         ("diagnosis", Self::Diagnosis),
         ("log", Self::Log),
@@ -202,16 +205,16 @@ impl Pane {
 
     /// Those that a command shows: the diagnosis comes by itself.
     pub(super) const SHOWN: &[&'static str] =
-        &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "tokens", "log"];
+        &["program", "tensor", "histogram", "attention", "divergence", "lens", "cache", "experts", "tokens", "log"];
 
     /// What help says of them.
-    pub(super) const DOC: &str = "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, tokens, log.";
+    pub(super) const DOC: &str = "Show a pane in the large place, or the tensor again: program, tensor, histogram, attention, divergence, lens, cache, experts, tokens, log.";
 
     /// Their keys, in the order of the hints.
     #[rustfmt::skip]
     pub(super) const KEYS: &[Key] = &[
         shows("e", "pane divergence", "errors"), shows("a", "pane attention", "attention"), shows("L", "pane lens", "lens"),
-        shows("K", "pane cache", ""), shows("H", "pane histogram", ""), shows("o", "pane tokens", ""), shows("m", "pane log", ""),
+        shows("K", "pane cache", ""), shows("H", "pane histogram", ""), shows("o", "pane tokens", ""), shows("m", "pane log", ""), shows("O", "pane experts", ""),
     ];
 
     /// Its name.
