@@ -107,8 +107,18 @@ impl Finding {
     }
 }
 
-/// `2-5, 7`.
+/// `2-5, 7`; of more than six runs the first, and `...`.
 pub fn ranges(numbers: &[usize]) -> String {
+    let (mut runs, most) = (all_ranges(numbers), 6);
+    if let Some((end, _)) = runs.match_indices(", ").nth(most - 1) {
+        runs.truncate(end);
+        runs.push_str(", ...");
+    }
+    runs
+}
+
+/// `2-5, 7`, however many there are.
+pub(super) fn all_ranges(numbers: &[usize]) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for number in numbers {
         match runs.last_mut() {
@@ -118,14 +128,10 @@ pub fn ranges(numbers: &[usize]) -> String {
     }
     let shown =
         |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    let mut words: Vec<String> = runs.iter().take(6).map(shown).collect();
-    if runs.len() > 6 {
-        words.push("...".into());
-    }
-    words.join(", ")
+    runs.iter().map(shown).collect::<Vec<String>>().join(", ")
 }
 
-/// The numbers of a text that [`ranges`] has made.
+/// The numbers of a text that [`all_ranges`] has made.
 pub fn numbers(text: &str) -> Vec<usize> {
     let run = |run: &str| {
         let (first, last) = run.split_once('-').unwrap_or((run, run));

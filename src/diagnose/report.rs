@@ -7,7 +7,7 @@ mod json;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::finding::{numbers, ranges};
+use super::finding::{all_ranges, numbers};
 use super::part::Worst;
 use super::suspects::search::Accused;
 use crate::dump::Dump;
@@ -180,7 +180,7 @@ fn by_id<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Accused>, D::Error> {
 }
 
 fn as_ranges<S: Serializer>(layers: &[usize], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&ranges(layers))
+    to.serialize_str(&all_ranges(layers))
 }
 
 fn of_ranges<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {

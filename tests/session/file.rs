@@ -283,7 +283,7 @@ prop_compose! {
             name: word(),
             culprit: [Culprit::Reference, Culprit::Candidate, Culprit::Engine, Culprit::Unknown][columns as usize % 4],
             suspects: suspects.chain([Accused::of_id(&word())]).collect(),
-            layers: (0..rows as usize % 40).filter(|layer| layer % 8 < columns as usize % 9).collect(),
+            layers: (0..rows as usize % 40).filter(|layer| layer % 3 < columns as usize % 4).collect(),
             summary: word(),
             last_good: Some(word()).filter(|name| !name.is_empty()),
             exact: some,
