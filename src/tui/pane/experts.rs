@@ -130,7 +130,7 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 
 /// A token's experts, the margin, what another witness chooses, if that is something else, and the token.
 fn line(choice: &TensorPage, row: usize, (each, wide): (usize, usize), app: &App) -> Line<'static> {
-    let weight = |weight: f32| format!("{weight:.2}").trim_start_matches('0').to_string();
+    let weight = |weight: f32| format!("{weight:.2}").trim_start_matches('0').replace("1.00", "1");
     let word = |(expert, share): &(usize, f32)| format!("{:<each$}", format!("{expert} {}", weight(*share)));
     let words = |row: &[f32]| chosen(row).iter().map(word).collect::<Vec<String>>().concat();
     let state = &app.panes.experts;
