@@ -26,7 +26,7 @@ mod witness;
 pub use explain::suspect_table;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -136,6 +136,16 @@ pub fn run() -> anyhow::Result<ExitCode> {
 /// a fifth of a decode step.
 fn computing<R: Send>(command: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| command())
+}
+
+/// Refuses to write a result over what it is made of.
+fn not_over<'a>(written: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
+    // What is not there yet is nothing that is read.
+    let Ok(file) = written.canonicalize() else { return Ok(()) };
+    if read.into_iter().any(|read| read.canonicalize().is_ok_and(|read| read == file)) {
+        bail!("{} is read, and would be lost: give the result another name", written.display());
+    }
+    Ok(())
 }
 
 /// What clap has to say, in one line and without the usage.

@@ -82,6 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         _ => bail!("{} ends neither in .safetensors nor in .npz", args.output.display()),
     };
     let loaded = Loaded::open(&args.model)?;
+    super::not_over(&args.output, loaded.model.files.iter().map(PathBuf::as_path))?;
     let ids = loaded.ids(&args.tokens)?.context("nothing to feed: give --prompt TEXT or --ids 1,2,3")?;
     check_positions(ids.len() + args.decode, &loaded.model, "the command line, decode steps included,")?;
     let wanted = wanted(args, &loaded.model.graph)?;

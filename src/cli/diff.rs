@@ -55,7 +55,8 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.reports.check()?;
+    let DumpArgs { reference, candidate, map } = &args.dumps;
+    args.reports.check(&[reference.as_deref(), candidate.as_deref(), map.as_deref()])?;
     if args.json && args.reports.on_stdout() {
         bail!("standard output takes one report: --json, or the one with -");
     }

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.reports.any() {
         bail!("which report? give --html FILE, --markdown FILE or --junit FILE; - is standard output");
     }
-    args.reports.check()?;
+    args.reports.check(&[Some(&args.session)])?;
     let Ready { mut replay, how, .. } =
         replay::ready(&replay::Args::of(&args.session, args.recorded), &Config::default())?;
     note(&how);

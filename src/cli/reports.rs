@@ -50,8 +50,8 @@ impl ReportArgs {
         self.wanted().any(|(file, _)| is_stdout(file))
     }
 
-    /// Before the work begins: whether all of them can be written.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    /// Before the work begins: whether all of them can be written, and none over one of the files that are read.
+    pub(super) fn check(&self, read: &[Option<&Path>]) -> anyhow::Result<()> {
         if self.wanted().filter(|(file, _)| is_stdout(file)).count() > 1 {
             bail!("standard output takes one report: give the others a file");
         }
@@ -60,6 +60,7 @@ impl ReportArgs {
             if files[..index].contains(file) {
                 bail!("two reports cannot both be {}: give each a file of its own", file.display());
             }
+            super::not_over(file, read.iter().flatten().copied())?;
             check_writable(file)?;
         }
         Ok(())

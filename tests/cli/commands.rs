@@ -299,6 +299,26 @@ fn a_full_disk_is_an_error() {
     }
 }
 
+/// What is read is not lost, by whichever name it is called.
+#[test]
+fn results_are_not_written_over_what_they_are_made_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(path("model")).expect("a folder");
+    for name in ["config.json", "model.safetensors", "reference.safetensors"] {
+        fs::copy(repository("reference/tiny/qwen2").join(name), folder.path().join("model").join(name))
+            .expect("copied");
+    }
+    let (model, dump) = (path("model"), path("model/reference.safetensors"));
+    let (weights, again) = (path("model/model.safetensors"), path("model/../model/reference.safetensors"));
+    let before = [fs::read(&weights).expect("weights"), fs::read(&dump).expect("a dump")];
+    for output in ["--html", "--markdown", "--junit"] {
+        refused(&["diff", "--model", &model, "--reference", &dump, output, &again], &["is read", "another name"]);
+    }
+    refused(&["capture", &model, "--ids", "1,2,3", "-o", &weights], &["is read", "another name"]);
+    assert!(before == [fs::read(&weights).expect("weights"), fs::read(&dump).expect("a dump")]);
+}
+
 #[test]
 fn the_screen_needs_a_terminal() {
     for args in [&[][..], &["debug", &tiny("qwen2"), "--ids", "1,2"]] {
