@@ -12,7 +12,7 @@ use super::reports::{self, ReportArgs};
 use crate::debugger::Command;
 use crate::diagnose::Report;
 use crate::report::{Document, Passage, printable};
-use crate::session::{Recorder, Recording};
+use crate::session::{Recorder, Recording, file_of};
 
 /// Write a report of a recorded session: what was found, and every command with its answer.
 ///
@@ -33,7 +33,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.reports.any() {
         bail!("which report? give --html FILE, --markdown FILE or --junit FILE; - is standard output");
     }
-    args.reports.check(&[Some(&args.session)])?;
+    // A session may be named without its ending.
+    let session = file_of(&args.session);
+    args.reports.check(&[Some(&args.session), Some(&session), Some(&session.with_extension("safetensors"))])?;
     let Ready { mut replay, how, .. } =
         replay::ready(&replay::Args::of(&args.session, args.recorded), &Config::default())?;
     note(&how);

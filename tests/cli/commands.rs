@@ -316,6 +316,12 @@ fn results_are_not_written_over_what_they_are_made_of() {
         refused(&["diff", "--model", &model, "--reference", &dump, output, &again], &["is read", "another name"]);
     }
     refused(&["capture", &model, "--ids", "1,2,3", "-o", &weights], &["is read", "another name"]);
+    for ending in ["session", "safetensors"] {
+        fs::copy(repository("sessions/gqa").with_extension(ending), path(&format!("gqa.{ending}"))).expect("copied");
+    }
+    for (session, output) in [("gqa", "gqa.session"), ("gqa.session", "gqa.session"), ("gqa", "gqa.safetensors")] {
+        refused(&["report", &path(session), "--html", &path(output)], &["is read", "another name"]);
+    }
     assert!(before == [fs::read(&weights).expect("weights"), fs::read(&dump).expect("a dump")]);
 }
 
