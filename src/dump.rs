@@ -13,6 +13,7 @@ mod ids;
 mod map;
 mod matching;
 mod name;
+mod naming;
 mod pair;
 mod plan;
 mod read;

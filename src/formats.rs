@@ -14,6 +14,7 @@ use std::{
 mod array;
 mod directory;
 mod error;
+mod folder;
 mod members;
 mod npy;
 mod pickle;
@@ -128,6 +129,13 @@ impl Archive {
     pub fn read(&self, name: &str) -> Result<Array, Error> {
         let missing = || Error::Missing { path: self.path.clone(), name: name.to_owned() };
         self.slots[*self.index.get(name).ok_or_else(missing)?].read()
+    }
+
+    /// Reads one of the arrays that lie along the first axis of an array, and no more where it lies in one piece.
+    pub fn read_part(&self, name: &str, part: usize) -> Result<Array, Error> {
+        let missing = || Error::Missing { path: self.path.clone(), name: format!("{name}[{part}]") };
+        let slot = &self.slots[*self.index.get(name).ok_or_else(missing)?];
+        slot.part(part).ok_or_else(missing)?.read()
     }
 }
 

@@ -166,6 +166,9 @@ pub(super) const INDEXED: &[(Indexed, &[&str])] = &[
         "past_key_values_{}_1", "past_key_values_layers_{}_values", "past_key_values_value_cache_{}", "value_cache_{}"]),
 ];
 
+/// What `generate` gives for every step beside the hidden states: a name, and the name of that tensor of one forward.
+pub(super) const PER_STEP: &[(&str, &str)] = &[("logits", "logits"), ("scores", "next_token_scores")];
+
 /// What the index of an [`INDEXED`] name counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Indexed {
@@ -176,13 +179,16 @@ pub(super) enum Indexed {
 }
 
 /// Integer tensors that hold the ids fed.
-pub(super) const IDS: &[&str] = &["input_ids", "inp_tokens", "ids", "tokens", "token_ids", "prompt_ids"];
+pub(super) const IDS: &[&str] = &["input_ids", "inp_tokens", "ids", "tokens", "token_ids", "prompt_ids", GENERATED];
+
+/// The ids that `generate` of transformers returns: those fed, and the last one, which was not.
+pub(super) const GENERATED: &str = "sequences";
 
 /// Tensors that are no activations, and why they are passed over without a word to the user.
 #[rustfmt::skip]
 pub(super) const IGNORED: &[(&str, &str)] = &[
     ("position_ids", "positions"), ("positions", "positions"), ("inp_pos", "positions"), ("cache_position", "positions"),
-    ("attention_mask", "the mask"), ("inp_out_ids", "rows that llama.cpp keeps"), ("kq_mask", "the mask"),
+    ("attention_mask", "the mask"), ("next_token_scores", "logits as generate changed them"), ("inp_out_ids", "rows that llama.cpp keeps"), ("kq_mask", "the mask"),
 ];
 
 /// What wrappers put before every name.

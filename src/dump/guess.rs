@@ -97,8 +97,12 @@ pub(super) fn guess(archives: [&Archive; 2], options: &Options, typed: Option<us
     Ok(Guess { model: Model::bare(spec), head_dim, heads_known, steps })
 }
 
-/// Layers that the names mention. A list has no names: it is Hugging Face's `hidden_states`, with the embeddings.
+/// Layers that the names mention, or that a stack of hidden states has. A list has no names: it is Hugging Face's
+/// `hidden_states`, with the embeddings.
 fn layers(archive: &Archive, matched: &Matched, graph: &Graph) -> usize {
+    if let Some(layers) = matched.stacked {
+        return layers.max(1);
+    }
     let list = archive.entries().iter().all(|entry| entry.name.parse::<usize>().is_ok());
     let last = matched.taken.iter().filter_map(|planned| graph[planned.site].layer).max();
     last.map_or(1, |last| if list { last.max(1) } else { last + 1 })

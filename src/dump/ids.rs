@@ -6,7 +6,9 @@ use half::{bf16, f16};
 use ndarray::ArrayD;
 
 use super::Dump;
+use super::alias::GENERATED;
 use super::error::{Error, shown};
+use super::name::{Name, normal};
 use super::shape::Kind;
 use crate::engine::{Compute, Graph, Role, Span, evaluate};
 use crate::formats::Array;
@@ -47,15 +49,26 @@ impl IdsOrigin {
 
 /// What the dump itself says.
 pub(super) fn find(dump: &Dump) -> Result<Option<Ids>, Error> {
-    if let Some(text) = dump.archive.metadata().get("input_ids") {
-        let rows: Result<Vec<Vec<i64>>, _> = serde_json::from_str::<Vec<i64>>(text)
-            .map(|ids| vec![ids])
-            .or_else(|_| serde_json::from_str::<Vec<Vec<i64>>>(text));
-        let rows = rows.map_err(|_| {
-            dump.ids_error(format!("its metadata input_ids is no JSON list of token ids: \"{}\"", shown(text)))
-        })?;
-        let ids = checked(dump, &pick(dump, rows)?, "its metadata input_ids")?;
-        let steps = steps(dump, ids.len())?;
+    let mut told: Vec<(usize, &String)> = Vec::new();
+    for (key, text) in dump.archive.metadata() {
+        let Name { base, forward, .. } = Name::split(key);
+        told.extend((base == "input_ids").then_some((forward.unwrap_or(0), text)));
+    }
+    told.sort_unstable();
+    if told.first().is_some_and(|(forward, _)| *forward == 0) {
+        let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+        for (_, text) in told {
+            let rows: Result<Vec<Vec<i64>>, _> = serde_json::from_str::<Vec<i64>>(text)
+                .map(|ids| vec![ids])
+                .or_else(|_| serde_json::from_str::<Vec<Vec<i64>>>(text));
+            let rows = rows.map_err(|_| {
+                dump.ids_error(format!("its metadata input_ids is no JSON list of token ids: \"{}\"", shown(text)))
+            })?;
+            let one = checked(dump, &pick(dump, rows)?, "its metadata input_ids")?;
+            lengths.push(one.len());
+            ids.extend(one);
+        }
+        let steps = if lengths.len() > 1 { lengths } else { steps(dump, ids.len())? };
         return Ok(Some(Ids { ids, steps, origin: IdsOrigin::Metadata }));
     }
     let mut tensors = dump.id_tensors.clone();
@@ -71,11 +84,11 @@ pub(super) fn find(dump: &Dump) -> Result<Option<Ids>, Error> {
         })?;
         let length = values.shape().last().copied().unwrap_or(1).max(1);
         let flat: Vec<i64> = values.into_iter().collect();
-        let one = checked(
-            dump,
-            &pick(dump, flat.chunks(length).map(<[i64]>::to_vec).collect())?,
-            &format!("its tensor \"{}\"", shown(name)),
-        )?;
+        let picked = pick(dump, flat.chunks(length).map(<[i64]>::to_vec).collect())?;
+        let mut one = checked(dump, &picked, &format!("its tensor \"{}\"", shown(name)))?;
+        if normal(&Name::split(name).base) == GENERATED {
+            let _fed_to_nobody = one.pop();
+        }
         lengths.push(one.len());
         ids.extend(one);
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::error::{Error, shown};
 use super::map::{Expression, Map, Mapped};
-use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning};
+use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning, stacked};
+use super::naming::Naming;
 use super::plan::{Planned, Unmatched};
 use super::shape::Wanted;
 use crate::engine::{Graph, Op, Site};
@@ -21,6 +22,8 @@ pub(super) struct Matched {
     pub(super) notes: Vec<String>,
     /// What the names ask for that the model does not have.
     pub(super) absent: Vec<Absent>,
+    /// The layers that an array of all hidden states says the model has.
+    pub(super) stacked: Option<usize>,
     /// Why the first rule of the map that says what cannot be is wrong.
     pub(super) refused: Option<Error>,
 }
@@ -29,6 +32,8 @@ pub(super) struct Matched {
 struct Claim<'a> {
     rank: usize,
     entry: &'a Entry,
+    /// Which of several activations that it holds along its first axis.
+    part: Option<usize>,
     forward: usize,
     site: Site,
     flavour: Flavour,
@@ -45,11 +50,9 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
     let mut repeats: Repeats = BTreeMap::new();
     let mut chosen: HashMap<(usize, usize), String> = HashMap::new();
     let entries = archive.entries();
-    let list = entries.len() == graph.layers() + 1
-        && entries.iter().all(|entry| entry.name.parse().is_ok_and(|index: usize| index < entries.len()));
-    let ggml = entries.iter().any(|entry| GGML.contains(&Name::split(&entry.name).base.as_str()));
-    for entry in entries {
-        let name = Name::split(&entry.name);
+    let Naming { names, list, notes } = Naming::of(entries, graph);
+    let ggml = names.iter().any(|name| GGML.contains(&name.base.as_str()));
+    for (entry, name) in entries.iter().zip(names) {
         if let Some(why) = ggml.then(|| passed_over_by_ggml(&name.base)).flatten().filter(|_| map.is_none()) {
             matched.spare.push(unused(entry, why.into()));
             continue;
@@ -66,7 +69,7 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
                 let forward = target.forward.unwrap_or(forward);
                 let why = match canonical(&target.base, graph) {
                     Meaning::Site(site, flavour) => {
-                        claims.push(Claim { rank: 0, entry, forward, site, flavour, expression });
+                        claims.push(Claim { rank: 0, entry, part: None, forward, site, flavour, expression });
                         continue;
                     }
                     Meaning::Absent(absent) => {
@@ -82,11 +85,32 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             }
             None => {}
         }
+        let integers = !entry.dtype.is_float();
+        if let (Some(indexed), [count, _, _, ..], false) = (stacked(&name.base), entry.shape.as_slice(), integers) {
+            let layers = indexed.layers(*count);
+            matched.stacked = matched.stacked.max(layers);
+            if layers == Some(graph.layers()) {
+                matched.notes.push(format!("{} is a stack of {count}: read one by one", shown(&entry.name)));
+                for part in 0..*count {
+                    if let Meaning::Site(site, flavour) = indexed.meaning(part, graph) {
+                        claims.push(Claim {
+                            rank: 4,
+                            entry,
+                            part: Some(part),
+                            forward,
+                            site,
+                            flavour,
+                            expression: None,
+                        });
+                    }
+                }
+                continue;
+            }
+        }
         let meaning = match name.base.parse() {
             Ok(index) if list => hidden_state(index, graph),
             _ => meaning(&name.base, graph),
         };
-        let integers = !entry.dtype.is_float();
         match meaning {
             Meaning::Ids => matched.id_tensors.push((forward, entry.name.clone())),
             Meaning::Ignored(why) => matched.spare.push(unused(entry, why)),
@@ -108,7 +132,7 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             Meaning::Site(site, flavour) => {
                 let kind = if flavour == Flavour::Canonical { 1 } else { 2 + usize::from(flavour != Flavour::Alias) };
                 let rank = name.repeat.saturating_sub(1).saturating_mul(10).saturating_add(kind);
-                claims.push(Claim { rank, entry, forward, site, flavour, expression: None });
+                claims.push(Claim { rank, entry, part: None, forward, site, flavour, expression: None });
             }
             Meaning::Repeated(projection, rotated) => {
                 let group = repeats.entry((name.base.clone(), forward)).or_insert((projection, rotated, Vec::new()));
@@ -117,9 +141,7 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
         }
     }
     settle_repeats(repeats, graph, &mut claims, &mut matched);
-    if list {
-        matched.notes.push("a list of one more tensor than layers: read as Hugging Face's hidden_states".into());
-    }
+    matched.notes.extend(notes);
     if claims.iter().any(|claim| claim.entry.name.contains("hook_")) {
         matched.notes.push(
             "names of TransformerLens: from_pretrained folds norm weights into the matrices, use from_pretrained_no_processing"
@@ -140,7 +162,7 @@ fn settle_repeats<'a>(repeats: Repeats<'a>, graph: &Graph, claims: &mut Vec<Clai
             match site {
                 Some(site) => {
                     let flavour = Flavour::Alias;
-                    claims.push(Claim { rank: 2, entry, forward, site, flavour, expression: None });
+                    claims.push(Claim { rank: 2, entry, part: None, forward, site, flavour, expression: None });
                 }
                 None => matched.spare.push(unused(entry, "between the product and the rotation".into())),
             }
@@ -193,7 +215,7 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
     claims.sort_by_key(|claim| claim.rank);
     let mut owners: HashMap<(usize, Site), String> = HashMap::new();
     for claim in claims {
-        let Claim { entry, forward, site, flavour, expression, .. } = claim;
+        let Claim { entry, part, forward, site, flavour, expression, .. } = claim;
         let node = &graph[site];
         if let Some(owner) = owners.get(&(forward, site)) {
             matched.spare.push(unused(entry, format!("{} is taken for {}", shown(owner), node.name)));
@@ -211,7 +233,8 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
             activation: node.name.clone(),
             forward,
             dtype: entry.dtype,
-            stored: entry.shape.clone(),
+            stored: entry.shape.iter().skip(usize::from(part.is_some())).copied().collect(),
+            part,
             by_convention: flavour == Flavour::LastHiddenState,
             flat: entry.flat,
             flavour,

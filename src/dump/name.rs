@@ -191,11 +191,33 @@ fn indexed(name: &str, graph: &Graph) -> Option<Meaning> {
             let (before, behind) = pattern.split_once("{}")?;
             number(name.strip_prefix(before)?.strip_suffix(behind)?)
         })?;
-        Some(match what {
-            Indexed::HiddenState => hidden_state(index, graph),
-            Indexed::Layer(role) => placed(Some(index), *role, Flavour::Alias, graph),
-        })
+        Some(what.meaning(index, graph))
     })
+}
+
+/// What an array of this name is a stack of, if it is one: names that hold an index behind them, without it.
+pub(super) fn stacked(base: &str) -> Option<Indexed> {
+    let name = normal(base);
+    let same = |pattern: &&str| pattern.strip_suffix("_{}").is_some_and(|stem| stem == name);
+    INDEXED.iter().find(|(_, patterns)| patterns.iter().any(|pattern| same(&pattern))).map(|(what, _)| *what)
+}
+
+impl Indexed {
+    /// What the one of this index is.
+    pub(super) fn meaning(self, index: usize, graph: &Graph) -> Meaning {
+        match self {
+            Self::HiddenState => hidden_state(index, graph),
+            Self::Layer(role) => placed(Some(index), role, Flavour::Alias, graph),
+        }
+    }
+
+    /// The layers of a model that has so many of them.
+    pub(super) fn layers(self, count: usize) -> Option<usize> {
+        match self {
+            Self::HiddenState => count.checked_sub(1),
+            Self::Layer(_) => Some(count),
+        }
+    }
 }
 
 /// `read` of the name, else of the name without a suffix for a module's output, else what the module was given.

@@ -208,7 +208,9 @@ impl Pair {
             let name = match subject {
                 Subject::Site(site) => {
                     let planned = misfits.get(&(forward, *site)).or_else(|| dump.planned(forward, *site));
-                    planned.filter(|planned| planned.expression.is_none()).map(|planned| planned.name.clone())
+                    planned
+                        .filter(|planned| planned.expression.is_none() && planned.part.is_none())
+                        .map(|planned| planned.name.clone())
                 }
                 Subject::Named { name, .. } if forward > 0 => Some(format!("{name}@{forward}")),
                 Subject::Named { name, .. } => Some(name.clone()),

@@ -27,6 +27,8 @@ pub struct Planned {
     /// It is Hugging Face's last `hidden_states`, taken for the final norm by convention; newer versions can make it the
     /// last block's output.
     pub by_convention: bool,
+    /// Which of the arrays along the stored tensor's first axis it is, where that is a stack of several activations.
+    pub(super) part: Option<usize>,
     pub(super) flat: bool,
     pub(super) flavour: Flavour,
     pub(super) expression: Option<Expression>,
@@ -96,7 +98,8 @@ impl Planned {
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {:?}", shown(&self.name), self.dtype.name(), self.stored)?;
+        let part = self.part.map(|part| format!("[{part}]")).unwrap_or_default();
+        write!(f, "{}{part} {} {:?}", shown(&self.name), self.dtype.name(), self.stored)?;
         let at = if self.forward > 0 { format!("@{}", self.forward) } else { String::new() };
         write!(f, " -> {}{at}", self.activation)?;
         let steps = self.steps();

@@ -197,7 +197,11 @@ impl Dump {
 
     /// A tensor as it is stored, after the map's expression.
     pub(super) fn values(&self, planned: &Planned) -> Result<ArrayD<f32>, Error> {
-        let mut values = self.archive.read(&planned.name)?.into_f32();
+        let read = match planned.part {
+            Some(part) => self.archive.read_part(&planned.name, part)?,
+            None => self.archive.read(&planned.name)?,
+        };
+        let mut values = read.into_f32();
         let Some(expression) = &planned.expression else { return Ok(values) };
         let error = |problem| self.tensor_error(&planned.name, problem);
         for name in &expression.sum {

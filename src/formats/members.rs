@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use zip::{CompressionMethod, ZipArchive};
+use zip::{
+    CompressionMethod, ZipArchive,
+    read::{ArchiveOffset, Config},
+};
 
 use super::{
     Error,
@@ -41,7 +44,10 @@ impl Members {
     /// Reads the directory of the zip file, which the errors call a `format` file.
     pub(super) fn open(source: &Arc<Source>, format: &'static str) -> Result<Members, Error> {
         let fail = |problem: &str| Error::format(&source.path, format, format!("the zip file is damaged: {problem}"));
-        let zip = ZipArchive::new(source.window()).map_err(|e| fail(&escape(&e.to_string())))?;
+        // The file begins with its first member, so its offsets count from 0. Looked for from the end, the directory is taken
+        // for one that begins later where a header is as long as the records of zip64 behind it: torch writes those always.
+        let whole = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip = ZipArchive::with_config(whole, source.window()).map_err(|e| fail(&escape(&e.to_string())))?;
         if zip.has_duplicate_names() {
             return Err(fail("two members have the same name"));
         }

@@ -120,6 +120,24 @@ impl Slot {
         self
     }
 
+    /// One of the arrays along the first axis.
+    pub(super) fn part(&self, part: usize) -> Option<Slot> {
+        let (count, rest) = self.entry.shape.split_first().filter(|(count, _)| part < **count)?;
+        let usual = packed_strides(&self.entry.shape, false);
+        let strides = self.strides.as_ref().unwrap_or(&usual);
+        let (step, strides) = strides.split_first()?;
+        let skipped = (part * step).checked_mul(self.entry.dtype.size())?;
+        let place = match &self.place {
+            Place::Inline(values) => {
+                let each = values.len() / count;
+                Place::Inline(values.get(part * each..(part + 1) * each)?.to_vec())
+            }
+            place => place.clone().advanced(skipped as u64),
+        };
+        let entry = Entry { shape: rest.to_vec(), ..self.entry.clone() };
+        Some(Slot { big_endian: self.big_endian, ..Slot::new(entry, place) }.with_strides(strides.to_vec()))
+    }
+
     /// Reads the values.
     pub(super) fn read(&self) -> Result<Array, Error> {
         let Entry { name, dtype, shape, file, .. } = &self.entry;

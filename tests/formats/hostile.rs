@@ -241,7 +241,8 @@ fn bad_directories() {
     for (files, reason) in [
         (
             &[][..],
-            "expected .npy, .bin, .npz, .safetensors or .pt files directly in this directory, found 0 other files",
+            "expected .npy, .bin, .npz, .safetensors or .pt files in this directory, or in folders named step0, prefill, \
+             decode_1 or layer_3, found 0 other files",
         ),
         (&[("a.txt", bad)], "found 1 other files and 0 directories"),
         (&[("a.bin", b"1234"), ("b.npy", bad)], "b.npy: not a readable npy file"),

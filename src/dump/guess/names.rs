@@ -50,6 +50,11 @@ fn grown(family: &Family, archives: [&Archive; 2], map: Option<&Map>) -> (Spec, 
         spec = with_layers(family, (last + 2).max(spec.layers.len()));
         (graph, matched) = read(&spec);
     }
+    // A stack is read only where it has as many arrays as the model.
+    if let Some(layers) = matched.iter().filter_map(|matched| matched.stacked).max().filter(|layers| *layers > 0) {
+        spec = with_layers(family, layers);
+        (graph, matched) = read(&spec);
+    }
     if without_experts(&mut spec, &graph, &matched) {
         matched = read(&spec).1;
     }

@@ -21,9 +21,9 @@ pub(super) enum Call {
     TypedTensor,
     /// `_rebuild_parameter(tensor, requires_grad, hooks)`.
     Parameter,
-    /// `OrderedDict()`.
+    /// `OrderedDict()`, and what a model or `generate` of transformers returns: dictionaries with attributes.
     Dict,
-    /// `torch.Size((1, 2))`, `torch.device("cpu")`: no tensors.
+    /// `torch.Size((1, 2))`, `torch.device("cpu")`: no tensors. A cache of transformers: none that others do not hold.
     Other,
 }
 
@@ -38,7 +38,10 @@ pub(super) fn call(module: &str, name: &str) -> Option<Call> {
         ("torch._utils", "_rebuild_tensor_v3") => Some(Call::TypedTensor),
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Some(Call::Parameter),
         ("collections", "OrderedDict") => Some(Call::Dict),
-        ("torch", "Size" | "device") => Some(Call::Other),
+        ("transformers.modeling_outputs" | "transformers.generation.utils", name) if name.contains("Output") => {
+            Some(Call::Dict)
+        }
+        ("torch", "Size" | "device") | ("transformers.cache_utils", _) => Some(Call::Other),
         _ => None,
     }
 }
