@@ -10,6 +10,7 @@ mod bind;
 mod error;
 mod guess;
 mod ids;
+mod inside;
 mod map;
 mod matching;
 mod name;
@@ -156,7 +157,7 @@ impl Dump {
     /// What a user should know about how the dump is read.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
-        notes.extend(self.settled.lock().unwrap_or_else(PoisonError::into_inner).notes.iter().cloned());
+        notes.extend(self.settled.lock().unwrap_or_else(PoisonError::into_inner).notes());
         if let Some(first) = self.set_aside.first() {
             let (count, reason) = (self.set_aside.len(), first.reason.as_deref().unwrap_or_default());
             let more = if count > 1 { format!("; {} more like it", count - 1) } else { String::new() };

@@ -72,17 +72,15 @@ impl DumpArgs {
 
 /// Finds the ids that everybody fed, and tells the dumps.
 pub(super) fn agree(
-    model: &Model,
+    model: &Arc<Model>,
     typed: Option<Vec<u32>>,
     mut reference: Option<Dump>,
     mut candidate: Option<Dump>,
 ) -> anyhow::Result<Opened> {
+    recover(model, typed.as_deref(), [&mut reference, &mut candidate])?;
     let mut claims: Vec<(String, Vec<u32>, Vec<usize>)> = Vec::new();
     for (role, dump) in [("reference", &mut reference), ("candidate", &mut candidate)] {
         let Some(dump) = dump else { continue };
-        if dump.ids().is_none() {
-            dump.recover_ids(model)?;
-        }
         if let Some(found) = dump.ids() {
             let origin = format!("the {role} {}", dump.name());
             check_ids(&found.ids, model, &origin)?;
@@ -134,6 +132,24 @@ pub(super) fn agree(
     })
 }
 
+/// Finds the ids of dumps that do not name them by their embedding rows, which may be some of those that were fed.
+fn recover(model: &Arc<Model>, typed: Option<&[u32]>, mut dumps: [&mut Option<Dump>; 2]) -> anyhow::Result<()> {
+    for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
+        if dump.ids().is_none() {
+            dump.recover_ids(model)?;
+        }
+    }
+    let told = dumps.iter().filter_map(|dump| dump.as_ref()?.ids()).map(|ids| (ids.ids.clone(), ids.steps.clone()));
+    let typed = typed.map(|ids| (ids.to_vec(), vec![ids.len()]));
+    let longest = told.chain(typed).max_by_key(|(ids, steps)| (ids.len(), steps.len()));
+    if let Some((fed, steps)) = longest {
+        for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
+            dump.take_rows_of(model, &fed, &steps)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether the dumped embedding rows are those of other ids than the dump says were fed: one sentence.
 fn embeds_others(model: &Model, dump: &Dump, ids: &[u32], role: &str) -> anyhow::Result<Option<String>> {
     let Some(site) = model.graph.whole(Role::EmbedTokens) else { return Ok(None) };
@@ -154,13 +170,12 @@ fn embeds_others(model: &Model, dump: &Dump, ids: &[u32], role: &str) -> anyhow:
     }
     // Rows of the table, but of other ids: only then were other tokens fed. Anything else is a wrong embedding.
     let Some((embedded, _)) = dump.embedded_ids(model)? else { return Ok(None) };
-    let place = embedded.iter().zip(ids).position(|(a, b)| a != b);
-    Ok(place.map(|place| {
+    let mut placed = embedded.iter().zip(&found.part.rows).filter_map(|(id, row)| Some((*id, *row, *ids.get(*row)?)));
+    Ok(placed.find(|(embedded, _, fed)| embedded != fed).map(|(embedded, place, fed)| {
         format!(
-            "the embedding rows of the {role} {} are those of other tokens: row {place} is that of {}, where {} was fed",
-            dump.name(),
-            embedded[place],
-            ids[place]
+            "the embedding rows of the {role} {} are those of other tokens: row {place} is that of {embedded}, where {fed} \
+             was fed",
+            dump.name()
         )
     }))
 }

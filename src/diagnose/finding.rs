@@ -57,6 +57,8 @@ pub struct Finding {
     pub follows: bool,
     /// The activation whose value it has.
     pub label: Option<Site>,
+    /// The tokens whose rows it has, where nothing follows it that could tell so.
+    pub row_order: Option<Vec<usize>>,
     /// How far it is from what its inputs give.
     pub noise: Noise,
     /// Positions of the rows that are out of order.

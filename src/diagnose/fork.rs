@@ -11,6 +11,7 @@ use super::label::is_value_of;
 use super::noise::{Expected, Noise};
 use super::part::Part;
 use super::precision::Precision;
+use super::relabel::row_order;
 use super::span::layer_order;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
@@ -36,10 +37,11 @@ impl Trail {
         if let Some(fork) = self.fork.take() {
             for (_, _, index) in fork.open {
                 let finding = &mut self.findings[index];
-                finding.kind = match (finding.harmless, finding.label) {
-                    (Some(_), _) => Kind::Equivalent,
-                    (None, Some(_)) => Kind::Mislabelled,
-                    (None, None) => Kind::Wrong,
+                let is_another = finding.label.is_some() || finding.row_order.is_some();
+                finding.kind = match finding.harmless {
+                    Some(_) => Kind::Equivalent,
+                    None if is_another => Kind::Mislabelled,
+                    None => Kind::Wrong,
                 };
             }
         }
@@ -151,9 +153,13 @@ impl Trail {
         let reach = self.spans.reach(site, &self.model.graph);
         let first = self.healed.first_position();
         let label = if harmless.is_none() { self.recognise(site, part) } else { None };
+        let is_last = harmless.is_none() && self.model.graph.tail().is_some_and(|tail| site.index() >= tail);
+        let row_order =
+            is_last.then(|| row_order(part, self.exact().view(), &self.model.graph[site], noise.floor)).flatten();
         let mut scene = None;
         let mut suspects = Vec::new();
         match harmless {
+            None if row_order.is_some() => {}
             None => {
                 let here = self.scene(site, part);
                 let exact = reach.ops == 0;
@@ -179,6 +185,7 @@ impl Trail {
             harmless,
             follows: false,
             label,
+            row_order,
             noise: noise.clone(),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
             tokens: first..first + self.rows(site),
@@ -293,7 +300,7 @@ impl Trail {
             self.ground(site, &right);
         } else {
             // Where the dump's own value is followed, the ops after it are run on dumped inputs, too.
-            self.spans.presume(site, part.rows.len() == self.rows(site));
+            self.spans.presume(site, &part.rows, self.rows(site));
         }
         open.push((site, part, index));
         self.fork = Some(Fork { followed, open });

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use ndarray::Axis as NdAxis;
+use ndarray::{ArrayViewD, Axis as NdAxis};
 
 use super::finding::{Finding, Kind, ranges};
 use super::label::is_value_of;
@@ -10,7 +10,7 @@ use super::part::Part;
 use super::suspects::search::{Accused, search};
 use super::trail::Trail;
 use crate::dump;
-use crate::engine::{Axis, Counts, Graph, Role, Site};
+use crate::engine::{Axis, Counts, Graph, Node, Role, Site};
 use crate::model::Model;
 use crate::ops::{join_heads, split_heads};
 
@@ -126,11 +126,32 @@ fn other_rows(trail: &Trail, finding: &Finding) -> Option<String> {
         let same = last == part.values.index_axis(NdAxis(axis), 0);
         return same.then(|| format!("its row is that of {}", graph.key(finding.site, finding.step - 1)));
     }
-    let scene = finding.scene.as_ref()?;
-    let exact = scene.exact()?;
-    let rows = exact.shape()[axis];
+    let computed = || {
+        let exact = finding.scene.as_ref()?.exact()?;
+        row_order(&part, exact, &trail.model.graph[finding.site], finding.noise.floor)
+    };
+    let order = finding.row_order.clone().or_else(computed)?;
+    Some(format!(
+        "its {} of {} {}",
+        rows(order.len()),
+        if order.len() == 1 { "token" } else { "tokens" },
+        described(&order)
+    ))
+}
+
+fn rows(count: usize) -> &'static str {
+    if count == 1 { "row is that" } else { "rows are those" }
+}
+
+/// The rows of `exact` that the rows of a tensor are, as near as rounding allows; `None` where they are no others.
+pub(super) fn row_order(part: &Part, exact: ArrayViewD<f64>, node: &Node, floor: f64) -> Option<Vec<usize>> {
+    let axis = NdAxis(node.row_axis());
+    let rows = exact.len_of(axis);
     let apart = |y: usize, f: usize| {
-        let (y, f) = (part.values.index_axis(NdAxis(axis), y), exact.index_axis(NdAxis(axis), f));
+        let (y, f) = (part.values.index_axis(axis, y), exact.index_axis(axis, f));
+        if y.shape() != f.shape() {
+            return f64::INFINITY;
+        }
         let (mut apart, mut size) = (0.0, 0.0);
         for (y, f) in y.iter().zip(&f).filter(|(_, f)| f.is_finite()) {
             apart += (f64::from(*y) - f).powi(2);
@@ -138,14 +159,13 @@ fn other_rows(trail: &Trail, finding: &Finding) -> Option<String> {
         }
         (apart / size).sqrt()
     };
-    // A row is another one if it is as near to it as rounding allows.
-    let near = 16.0 * finding.noise.floor;
+    let near = 16.0 * floor;
     let nearest = |y: usize| {
         let found = (0..rows).min_by(|a, b| apart(y, *a).total_cmp(&apart(y, *b)))?;
         (apart(y, found) <= near).then_some(found)
     };
     let order: Vec<usize> = (0..part.rows.len()).map(nearest).collect::<Option<_>>()?;
-    (order != part.rows).then(|| format!("its rows are those of tokens {}", described(&order)))
+    (order != part.rows).then_some(order)
 }
 
 /// Whether one finding is likely to have the cause of another: the same op, not all of whose inputs were dumped.
@@ -185,7 +205,9 @@ pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Findi
     let graph = &trail.model.graph;
     let mut findings = trail.findings().to_vec();
     for index in 0..findings.len() {
-        if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
+        if findings[index].kind == Kind::Wrong && findings[index].row_order.is_some() {
+            findings[index].suspects = relabelled(trail, &findings[index], &findings);
+        } else if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
             let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index], graph));
             let found = match (&findings[index].scene, earlier) {
                 (Some(scene), _) => search(scene, &AtomicBool::new(false)),

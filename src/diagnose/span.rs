@@ -1,14 +1,18 @@
 //! What lies between the activations that were dumped.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::engine::{Graph, Site};
+use crate::engine::{Graph, Read, Site};
 
 /// The activations of one forward that are known to be right and whole, and what lies between them.
 #[derive(Debug, Default)]
 pub struct Spans {
     forward: usize,
     grounded: HashSet<Site>,
+    /// Those of which only some rows are there, and which.
+    partly: HashMap<Site, Vec<usize>>,
+    /// The rows that are asked about.
+    asked: Vec<usize>,
     /// Those of this forward in program order, after the last one of the forward before.
     good: Vec<(Option<Site>, String)>,
 }
@@ -42,21 +46,27 @@ impl Spans {
     pub fn begin_forward(&mut self) {
         self.forward += 1;
         self.grounded.clear();
+        self.partly.clear();
         self.good = self.good.pop().map(|(_, name)| (None, name)).into_iter().collect();
     }
 
-    /// `site` is right; `whole`: with all rows.
-    pub fn ground(&mut self, site: Site, whole: bool, graph: &Graph) {
+    /// What follows is asked about these rows.
+    pub fn ask(&mut self, rows: &[usize]) {
+        self.asked = rows.to_vec();
+    }
+
+    /// `site` is right in these rows of so many.
+    pub fn ground(&mut self, site: Site, rows: &[usize], of: usize, graph: &Graph) {
         self.good.push((Some(site), graph.key(site, self.forward)));
-        if whole {
-            self.grounded.insert(site);
-        }
+        self.presume(site, rows, of);
     }
 
     /// `site` is not what its inputs give, but the dump's engine may have gone on with it.
-    pub fn presume(&mut self, site: Site, whole: bool) {
-        if whole {
+    pub fn presume(&mut self, site: Site, rows: &[usize], of: usize) {
+        if rows.len() == of {
             self.grounded.insert(site);
+        } else {
+            self.partly.insert(site, rows.to_vec());
         }
     }
 
@@ -75,7 +85,10 @@ impl Spans {
     fn visit(&self, site: Site, graph: &Graph, missing: &mut HashSet<Site>) {
         for read in &graph[site].reads {
             let input = read.site();
-            if !self.grounded.contains(&input) && missing.insert(input) {
+            // A row that is computed from the same row needs no other.
+            let holds = |rows: &Vec<usize>| self.asked.iter().all(|row| rows.binary_search(row).is_ok());
+            let has_row = matches!(read, Read::Node(_)) && self.partly.get(&input).is_some_and(holds);
+            if !has_row && !self.grounded.contains(&input) && missing.insert(input) {
                 self.visit(input, graph, missing);
             }
         }

@@ -163,6 +163,7 @@ impl Trail {
         self.recognise_open(site);
         let mut look = Look { part, precision, noise: None, finding: None };
         if let Some(part) = look.part.take() {
+            self.spans.ask(&part.rows);
             self.weigh(site, &part, computed_in, &ties, &mut look);
             look.part = Some(part);
         }
@@ -297,7 +298,7 @@ impl Trail {
 
     pub(super) fn ground(&mut self, site: Site, part: &Part) {
         let whole = part.rows.len() == self.rows(site);
-        self.spans.ground(site, whole, &self.model.graph);
+        self.spans.ground(site, &part.rows, self.rows(site), &self.model.graph);
         if whole && self.model.graph.is_stream(site) {
             self.gap = Gap::behind(self.healed.at_residual());
             self.choices = Choices::default();

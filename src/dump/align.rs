@@ -36,7 +36,7 @@ pub(super) fn stored_rows(reading: &Reading, frame: Frame) -> Range<usize> {
     match reading.holds {
         Rows::All | Rows::Padded => 0..frame.tokens,
         Rows::Joined | Rows::Cache => frame.first..frame.first + frame.tokens,
-        Rows::Some => 0..reading.rows,
+        Rows::Some | Rows::Last => 0..reading.rows,
     }
 }
 
@@ -164,16 +164,25 @@ pub(super) fn choose_rows(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>, axis
     };
     let best = cheapest(&costs);
     let (best_error, last_error) = (at(&best), at(&last));
-    // Another row that fits as well means that the values do not tell: equal ids have equal embeddings.
-    let rivals = best.iter().zip(&costs).any(|(row, cost)| {
-        let own = cost.get(*row).copied().unwrap_or(f64::INFINITY);
-        cost.iter().enumerate().any(|(other, cost)| other != *row && *cost <= own * CLEARLY * CLEARLY)
-    });
+    // Another choice that fits as well means that the values do not tell: equal ids have equal embeddings.
+    let rivals = first_fitting(&costs, &best) != Some(best.clone());
     if best_error < RELATED && (best_error * CLEARLY < last_error || best == last) {
         Chosen { rows: best, error: best_error, clear: !rivals }
     } else {
         Chosen { rows: last, error: last_error, clear: false }
     }
+}
+
+/// The first ascending choice of columns that fit as well as those of `best`, which is the last.
+fn first_fitting(costs: &[Vec<f64>], best: &[usize]) -> Option<Vec<usize>> {
+    let mut begin = 0;
+    let place = |(cost, own): (&Vec<f64>, &usize)| {
+        let limit = cost.get(*own)? * CLEARLY * CLEARLY;
+        let found = begin + cost.get(begin..)?.iter().position(|cost| *cost <= limit)?;
+        begin = found + 1;
+        Some(found)
+    };
+    costs.iter().zip(best).map(place).collect()
 }
 
 /// The ascending choice of one column per row with the smallest sum; of equal ones the last.

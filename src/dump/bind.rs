@@ -1,5 +1,6 @@
 //! Once the ids are known, every tensor's shape is proved to be readable as the activation that its name says.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use super::Dump;
@@ -78,12 +79,28 @@ impl Dump {
             }
         }
         self.planned = planned;
+        self.cut_at_the_end();
         self.unneeded = unneeded;
         self.set_aside = set_aside;
         self.steps = steps.to_vec();
         self.settled = Mutex::default();
         self.index();
         Ok(())
+    }
+
+    /// Behind the last block only the last row is needed: where the other tensors of a forward hold all rows, fewer of
+    /// those are the last ones, whatever their values.
+    fn cut_at_the_end(&mut self) {
+        let (graph, tail) = (&self.graph, self.graph.tail().unwrap_or(usize::MAX));
+        let last = graph.entering(graph.layers());
+        let at_end = |planned: &Planned| planned.site.index() >= tail || Some(planned.site) == last;
+        let holds = |planned: &Planned, rows: Rows| planned.readings.first().is_some_and(|first| first.holds == rows);
+        let whole = self.planned.iter().filter(|planned| !at_end(planned) && holds(planned, Rows::All));
+        let whole: HashSet<usize> = whole.map(|planned| planned.forward).collect();
+        let cut = |planned: &&mut Planned| at_end(planned) && whole.contains(&planned.forward) && planned.is_partial();
+        for reading in self.planned.iter_mut().filter(cut).flat_map(|planned| &mut planned.readings) {
+            reading.holds = Rows::Last;
+        }
     }
 
     /// The plan of one tensor in one forward.

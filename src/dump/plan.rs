@@ -70,7 +70,7 @@ impl Planned {
     /// Rows of this forward that the tensor holds, once the ids are known.
     pub fn rows(&self) -> Option<usize> {
         let (reading, frame) = (self.readings.first()?, self.frame?);
-        Some(if reading.holds == Rows::Some { reading.rows } else { frame.tokens })
+        Some(if matches!(reading.holds, Rows::Some | Rows::Last) { reading.rows } else { frame.tokens })
     }
 
     /// What is done to the tensor, in order, for people. Empty when it stands as the table has it.
@@ -160,6 +160,7 @@ fn describe(reading: &Reading, wanted: &Wanted, frame: Frame, stored: &[usize], 
         Rows::Joined => steps.push(format!("rows {from}..{to} of the {} of all forwards", reading.rows)),
         Rows::Cache => steps.push(format!("rows {from}..{to} of a cache of {}", reading.rows)),
         Rows::Some => steps.push(format!("{} of {} rows: the values decide which", reading.rows, frame.tokens)),
+        Rows::Last => steps.push(format!("the last {} of {} rows", reading.rows, frame.tokens)),
         Rows::Padded => steps.push(format!("{} rows of padding cut", reading.rows - frame.tokens)),
     }
     if wanted.kind == Kind::Scores && reading.holds != Rows::Joined {

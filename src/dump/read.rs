@@ -1,9 +1,9 @@
 //! Reads one tensor into the table's layout, and lets values decide what shapes leave open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
-use ndarray::{ArrayD, ArrayViewD, Axis};
+use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 
 use super::Dump;
 use super::align::{
@@ -24,7 +24,14 @@ pub(super) struct Settled {
     layouts: HashMap<(Class, usize), Known>,
     /// By forward and number of stored rows.
     rows: HashMap<(usize, usize), Vec<usize>>,
-    pub(super) notes: Vec<String>,
+    /// The same, where they were taken for some and nothing tells: of how many, and which.
+    assumed: BTreeMap<(usize, usize), (usize, Vec<usize>)>,
+    notes: Vec<String>,
+}
+
+/// The last rows of a forward.
+fn last(frame: Frame, rows: usize) -> Vec<usize> {
+    (frame.tokens.saturating_sub(rows)..frame.tokens).collect()
 }
 
 /// A layout: what each stored axis counts, innermost last, and whether sizes are reversed.
@@ -62,18 +69,29 @@ impl Settled {
     }
 
     /// The rows of a tensor that does not hold all of them.
-    fn rows_of(&self, frame: Frame, stored: usize, chosen: Option<Chosen>, notes: &mut Vec<String>) -> Vec<usize> {
-        let last = (frame.tokens.saturating_sub(stored)..frame.tokens).collect();
+    fn rows_of(&mut self, frame: Frame, stored: usize, chosen: Option<Chosen>, notes: &mut Vec<String>) -> Vec<usize> {
+        let last = last(frame, stored);
         let known = self.rows.get(&(frame.forward, stored)).cloned();
         let rows = match (chosen, known) {
             (Some(chosen), _) if chosen.clear => chosen.rows,
             (_, Some(rows)) => rows,
             (chosen, None) => {
                 notes.push(format!("which {stored} of {} rows it holds is not certain", frame.tokens));
-                chosen.map_or(last, |chosen| chosen.rows)
+                let rows = chosen.map_or_else(|| last.clone(), |chosen| chosen.rows);
+                self.assumed.insert((frame.forward, stored), (frame.tokens, rows.clone()));
+                rows
             }
         };
-        if rows.len() == stored { rows } else { (frame.tokens.saturating_sub(stored)..frame.tokens).collect() }
+        if rows.len() == stored { rows } else { last }
+    }
+
+    /// What was decided, and what was only assumed until the end.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let open = self.assumed.iter().filter(|(key, _)| !self.rows.contains_key(key));
+        let assumed = open.map(|((_, stored), (tokens, rows))| {
+            format!("{stored} of {tokens} rows are present, and nothing tells which for certain: taken for {rows:?}")
+        });
+        self.notes.iter().cloned().chain(assumed).collect()
     }
 }
 
@@ -132,11 +150,13 @@ impl Dump {
         if laid.heads_differ {
             notes.push("its repeated heads are not all alike; the first of each was taken".into());
         }
-        let rows = if reading.holds == Rows::Some {
-            let chosen = decision.and_then(|decision| decision.rows);
-            settled.rows_of(frame, reading.rows, chosen, &mut notes)
-        } else {
-            (0..frame.tokens).collect()
+        let rows = match reading.holds {
+            Rows::Some => {
+                let chosen = decision.and_then(|decision| decision.rows);
+                settled.rows_of(frame, reading.rows, chosen, &mut notes)
+            }
+            Rows::Last => last(frame, reading.rows),
+            _ => (0..frame.tokens).collect(),
         };
         drop(settled);
         if planned.flavour == Flavour::Unscaled {
@@ -255,6 +275,10 @@ impl Dump {
 }
 
 fn compare(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>, axis: Axis, reading: &Reading) -> (f64, Option<Chosen>) {
+    if reading.holds == Rows::Last && values.ndim() == ours.ndim() && values.len_of(axis) <= ours.len_of(axis) {
+        let from = ours.len_of(axis) - values.len_of(axis);
+        return (error(values, &ours.slice_axis(axis, Slice::from(from..))), None);
+    }
     if reading.holds != Rows::Some {
         return (error(values, ours), None);
     }

@@ -128,6 +128,8 @@ pub(super) enum Rows {
     Cache,
     /// Fewer: which, the values say.
     Some,
+    /// Fewer: the last ones, since only those are needed there.
+    Last,
     /// More: padding follows.
     Padded,
 }

@@ -7,6 +7,7 @@ mod families;
 mod fixture;
 mod ggml;
 mod ids;
+mod inside;
 mod layouts;
 mod map;
 mod names;
