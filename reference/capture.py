@@ -186,6 +186,7 @@ class Recorder:
         self.tensors: dict[str, Tensor] = {}
         self.ids: list[Tensor] = []
         self.positions: list[Tensor] = []
+        self.mask: Tensor | None = None  # of all positions so far, where pads are among them
         self.steps: list[int] = []
         self._batch = 1
         self._last: dict[nn.Module, Tensor] = {}  # what the token embedding and the head gave in this forward
@@ -228,6 +229,8 @@ class Recorder:
         if ids is not None:
             self.ids.append(ids.cpu())
         self.positions.append(positions.cpu())
+        mask = given.get("attention_mask")
+        self.mask = mask.cpu() if isinstance(mask, Tensor) and mask.dim() == 2 else self.mask
         self.steps.append(tokens)
 
     def _end_forward(self, module: nn.Module, args: tuple, output: object) -> None:
@@ -297,7 +300,8 @@ class Recorder:
 
         source = self.model.config.name_or_path or type(self.model).__name__
         ids = {"input_ids": joined(self.ids)} if len(self.ids) == len(self.steps) else {}
-        return ids | {
+        mask = {} if self.mask is None else {"attention_mask": joined([self.mask.long()])}
+        return ids | mask | {
             "positions": joined(self.positions),
             "steps": json.dumps(self.steps),
             "dtype": str(self.model.dtype).removeprefix("torch."),

@@ -7,6 +7,7 @@ A case is one run of `layerstep diff` and what it has to say. `corpus.json` is t
     model       folder of the model
     reference   dump or null, candidate: dump or null
     ids         the tokens, where the dump itself does not say; else null
+    batch       the sequence that is read, of a batch
     control     true where something was changed that is no mistake
     expect      verdicts, and what planted.py, mislabelled.py and founding.py say about the mistake; of a clean run
                 also flips, if there are any: rows that rounding sends to other experts than float32 does
@@ -49,7 +50,7 @@ class Casebook:
         return path
 
     def add(self, name: str, model: Path, expect: dict, *, reference: Path | None = None, candidate: Path | None = None,
-            ids: list[int] | None = None, control: bool = False) -> None:
+            ids: list[int] | None = None, batch: int | None = None, control: bool = False) -> None:
         """Adds a case if it is wanted. Its group is the first part of its name; a control is clean."""
         if not self.wants(name):
             return
@@ -62,7 +63,8 @@ class Casebook:
             "ids": ids,
             "expect": expect,
         }
-        self.cases.append(case | ({"control": True} if control else {}))
+        picked = {} if batch is None else {"batch": batch}
+        self.cases.append(case | picked | ({"control": True} if control else {}))
 
     def _written(self, path: Path | None) -> str | None:
         if path is None:
@@ -84,7 +86,7 @@ class Casebook:
     def size(self) -> int:
         """Bytes of all dumps that a case names."""
         dumps = {self.folder / case[role] for case in self.cases for role in ("reference", "candidate") if case[role]}
-        files = {file for dump in dumps for file in (dump.iterdir() if dump.is_dir() else [dump])}
+        files = {file for dump in dumps for file in (dump.rglob("*") if dump.is_dir() else [dump]) if file.is_file()}
         return sum(file.stat().st_size for file in files)
 
 

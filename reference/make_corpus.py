@@ -24,6 +24,7 @@ from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
 from mislabelled import add_labels, add_other_tokens
+from packed import add_as_packed
 from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, single_runs, small_runs, smollm2_runs
 
 
@@ -53,6 +54,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
         add_clean(book, dumps, folder)
     add_clean(book, dumps, DEMO, lengths=(12,))
     add_long(book, dumps)
+    for folder in tiny_folders():
+        add_as_packed(book, dumps, folder)
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)

@@ -15,6 +15,7 @@ mod map;
 mod matching;
 mod name;
 mod naming;
+mod pads;
 mod pair;
 mod plan;
 mod read;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use error::Error;
 pub use ids::{Ids, IdsOrigin, difference, ends_a_forward};
 pub use map::Map;
+pub use pads::{Pads, strip_pads, take_pads};
 pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use rows::{Aligned, RowSubset, shared_rows};
@@ -55,6 +57,8 @@ pub struct Dump {
     /// What is left of that once the ids are known: one for each forward and activation, in the order of the program.
     planned: Vec<Planned>,
     places: HashMap<(usize, Site), usize>,
+    /// What stands around the tokens, and is taken away.
+    pads: Option<Pads>,
     /// Tensors per forward; empty until [`Dump::bind`].
     steps: Vec<usize>,
     spare: Vec<Unmatched>,
@@ -88,6 +92,7 @@ impl Dump {
             planned: matched.taken.clone(),
             named: matched.taken,
             places: HashMap::new(),
+            pads: None,
             steps: Vec::new(),
             spare: matched.spare,
             unneeded: Vec::new(),

@@ -404,6 +404,21 @@ def test_a_batch_keeps_its_axis(tmp_path):
     assert json.loads(recorder.metadata()["input_ids"]) == [IDS, IDS[::-1]]
 
 
+def test_a_padded_batch_says_where_its_pads_are(tmp_path):
+    model, path = load_model(str(TINY / "llama"), "float32"), tmp_path / "padded.safetensors"
+    ids, mask = torch.tensor([[0, 0, 5, 6], [7, 8, 9, 10]]), torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    positions = (mask.cumsum(-1) - 1).masked_fill(mask == 0, 0)
+    with torch.inference_mode(), capture(model, path):
+        model(input_ids=ids, attention_mask=mask, position_ids=positions)
+    _, meta = read(path)
+    assert [json.loads(meta[key]) for key in ("input_ids", "attention_mask", "positions")] == [
+        ids.tolist(), mask.tolist(), positions.tolist()
+    ]
+    with torch.inference_mode(), capture(model, path):
+        model(input_ids=ids)
+    assert "attention_mask" not in read(path)[1]
+
+
 def test_experts_of_a_batch_have_its_axis(tmp_path):
     model = load_model(str(TINY / "qwen3_moe"), "float32")
     with capture(model, tmp_path / "dump.safetensors") as both:

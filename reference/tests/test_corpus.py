@@ -39,6 +39,18 @@ def test_the_manifest_lists_the_wanted_cases(tmp_path):
     assert len(read_dump(Path(cases[0]["reference"]))[0]) == 57
 
 
+def test_dumps_as_people_pack_them(tmp_path):
+    cases = {case["name"].rpartition("float32/")[2]: case for case in make(tmp_path, "clean/llama/float32/p*")}
+    assert {"padded-left/told", "padded-right/pair", "packed-counter", "packed-steps", "packed-generated"} < cases.keys()
+    tensors, metadata = read_dump(Path(cases["padded-left/told"]["candidate"]))
+    assert json.loads(metadata["attention_mask"])[0] == [0] * 3 + [1] * 9
+    alone, _ = read_dump(Path(cases["padded-left/pair"]["reference"]))
+    assert tensors["lm_head"][0, 3:].allclose(alone["lm_head"], atol=1e-5) and cases["padded-left/told"]["batch"] == 0
+    assert len(list(Path(cases["packed-steps"]["candidate"]).glob("step4/*.npy"))) == 57
+    states, _ = read_dump(Path(cases["packed-generated"]["candidate"]))
+    assert states["hidden_states.0.3"].shape == (1, 12, 48) and states["logits.4"].shape == (1, 192)
+
+
 def test_rows_of_all_forwards_in_one_tensor():
     tensors, metadata = read_dump(TINY / "qwen3" / "reference.safetensors")
     part = cut(tensors, "joined", 3)

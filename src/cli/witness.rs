@@ -8,7 +8,7 @@ use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_ids};
 use crate::diagnose::Witnesses;
-use crate::dump::{Dump, Map, Options, Pair, difference, ends_a_forward};
+use crate::dump::{Dump, Map, Options, Pair, difference, ends_a_forward, strip_pads, take_pads};
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
 
@@ -73,11 +73,11 @@ impl DumpArgs {
 /// Finds the ids that everybody fed, and tells the dumps.
 pub(super) fn agree(
     model: &Arc<Model>,
-    typed: Option<Vec<u32>>,
+    mut typed: Option<Vec<u32>>,
     mut reference: Option<Dump>,
     mut candidate: Option<Dump>,
 ) -> anyhow::Result<Opened> {
-    recover(model, typed.as_deref(), [&mut reference, &mut candidate])?;
+    recover(model, &mut typed, [&mut reference, &mut candidate])?;
     let mut claims: Vec<(String, Vec<u32>, Vec<usize>)> = Vec::new();
     for (role, dump) in [("reference", &mut reference), ("candidate", &mut candidate)] {
         let Some(dump) = dump else { continue };
@@ -132,15 +132,33 @@ pub(super) fn agree(
     })
 }
 
-/// Finds the ids of dumps that do not name them by their embedding rows, which may be some of those that were fed.
-fn recover(model: &Arc<Model>, typed: Option<&[u32]>, mut dumps: [&mut Option<Dump>; 2]) -> anyhow::Result<()> {
+/// Finds the ids of dumps that do not name them by their embedding rows, which may be padded, or some of those that were
+/// fed.
+fn recover(model: &Arc<Model>, typed: &mut Option<Vec<u32>>, mut dumps: [&mut Option<Dump>; 2]) -> anyhow::Result<()> {
     for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
         if dump.ids().is_none() {
             dump.recover_ids(model)?;
         }
     }
+    let [one, other] = &mut dumps;
+    take_pads([one, other], typed.as_deref())?;
+    for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
+        dump.find_pads(model, typed.as_deref())?;
+    }
+    if let Some(dump) = dumps.iter().filter_map(|dump| dump.as_ref()).find(|dump| dump.says_other_positions())
+        && model.spec.embed.learned.is_some()
+    {
+        bail!(
+            "{} is padded, and counts the pads as positions, which are learned here: that is not supported; dump the prompt \
+             alone, or give position_ids that begin with 0 at its first token",
+            dump.path().display()
+        );
+    }
+    if let Some(typed) = typed {
+        strip_pads([dumps[0], dumps[1]], typed);
+    }
     let told = dumps.iter().filter_map(|dump| dump.as_ref()?.ids()).map(|ids| (ids.ids.clone(), ids.steps.clone()));
-    let typed = typed.map(|ids| (ids.to_vec(), vec![ids.len()]));
+    let typed = typed.as_ref().map(|ids| (ids.clone(), vec![ids.len()]));
     let longest = told.chain(typed).max_by_key(|(ids, steps)| (ids.len(), steps.len()));
     if let Some((fed, steps)) = longest {
         for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {

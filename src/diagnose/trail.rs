@@ -17,6 +17,7 @@ use super::fork::Fork;
 use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
+use super::padding::Seen;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
@@ -67,6 +68,10 @@ pub struct Trail {
     /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
+    /// Whether the tokens have the positions that they have without pads.
+    pub(super) counts_from_zero: bool,
+    /// The forward and layer whose attention is known to see pads, until what it gives has come.
+    pub(super) pads_seen: Option<(usize, Option<usize>)>,
     /// How often suspects have been searched for.
     pub(super) searches: usize,
     /// Positions behind the last token of each forward.
@@ -94,6 +99,8 @@ impl Trail {
             coarse: Coarse::default(),
             choices: Choices::default(),
             findings: Vec::new(),
+            counts_from_zero: dump.counts_from_zero(),
+            pads_seen: None,
             searches: 0,
             ends: vec![ids.len()],
         })
@@ -164,7 +171,11 @@ impl Trail {
         let mut look = Look { part, precision, noise: None, finding: None };
         if let Some(part) = look.part.take() {
             self.spans.ask(&part.rows);
-            self.weigh(site, &part, computed_in, &ties, &mut look);
+            match self.sees_pads(site, &part, computed_in)? {
+                Some(Seen::First(index)) => look.finding = Some(index),
+                Some(Seen::Before) => {}
+                None => self.weigh(site, &part, computed_in, &ties, &mut look),
+            }
             look.part = Some(part);
         }
         self.recent.remember(site, &self.healed);
@@ -177,7 +188,8 @@ impl Trail {
         // Only where shapes leave a choice do values have to decide.
         let ours = (planned.is_ambiguous() || planned.is_partial()).then(|| self.healed.exact().mapv(|v| v as f32));
         let aligned = self.dump.read(forward, site, ours.as_ref().map(|ours| ours.view().into_dyn()))?;
-        Ok(aligned.map(|aligned| aligned.part))
+        let part = aligned.map(|aligned| aligned.part);
+        Ok(part.filter(|part| self.counts_from_zero || !self.is_rotated_elsewhere(site, part)))
     }
 
     pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {

@@ -40,6 +40,11 @@ impl Dump {
         steps: &[usize],
         mut misfit: impl FnMut(&Planned, Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let (given, mut stored) = (steps, steps.to_vec());
+        if let (Some(pads), Some(first)) = (self.pads, stored.first_mut()) {
+            *first += pads.count();
+        }
+        let steps = &stored[..];
         let mut planned = Vec::new();
         let (mut unneeded, mut set_aside) = (Vec::new(), Vec::new());
         for named in &self.named {
@@ -82,7 +87,7 @@ impl Dump {
         self.cut_at_the_end();
         self.unneeded = unneeded;
         self.set_aside = set_aside;
-        self.steps = steps.to_vec();
+        self.steps = given.to_vec();
         self.settled = Mutex::default();
         self.index();
         Ok(())
@@ -114,7 +119,13 @@ impl Dump {
         let batch = |of: usize, remedy: String| format!("holds a batch of {of} sequences (shape {shape:?}); {remedy}");
         let problem = match readings(&shape, flat, &named.wanted, frame, self.batch) {
             Fit::Readings(readings) => {
-                return Ok(Planned { forward: frame.forward, frame: Some(frame), readings, ..named.clone() });
+                return Ok(Planned {
+                    forward: frame.forward,
+                    frame: Some(frame),
+                    pads: self.pads,
+                    readings,
+                    ..named.clone()
+                });
             }
             Fit::Batch(of) => batch(of, format!("choose one with --batch 0 to {}", of - 1)),
             Fit::NoSuchRow(of) => {

@@ -143,7 +143,8 @@ fn sizes(planned: &Planned, node: &Node, tokens: Option<usize>) -> Vec<(&'static
 fn steps(archive: &Archive, matched: &Matched, options: &Options, typed: Option<usize>) -> (Vec<usize>, bool) {
     let list = |key: &str| serde_json::from_str::<Vec<usize>>(archive.metadata().get(key)?).ok();
     let forwards = matched.taken.iter().map(|planned| planned.forward + 1).max().unwrap_or(1);
-    let shaped: Vec<Option<usize>> = (0..forwards).map(|forward| rows(matched, forward)).collect();
+    let shaped: Vec<Option<usize>> =
+        (0..forwards).map(|forward| rows(matched, forward, options.batch.is_some())).collect();
     if let Some(steps) = list("steps").filter(|steps| !steps.is_empty() && !steps.contains(&0)) {
         return (steps, true);
     }
@@ -164,15 +165,17 @@ fn steps(archive: &Archive, matched: &Matched, options: &Options, typed: Option<
 }
 
 /// The rows that most tensors of a forward have.
-fn rows(matched: &Matched, forward: usize) -> Option<usize> {
+fn rows(matched: &Matched, forward: usize, batched: bool) -> Option<usize> {
     let mut votes = Votes::default();
     let of_rows = |planned: &&Planned| {
         let plain = !planned.flat && planned.expression.is_none();
         plain && planned.forward == forward && planned.wanted.kind == Kind::Rows
     };
     for planned in matched.taken.iter().filter(of_rows) {
-        if let [before @ .., _] = planned.stored.as_slice() {
-            votes.add(before.iter().product());
+        match planned.stored.as_slice() {
+            [_, before @ .., _] if batched && !before.is_empty() => votes.add(before.iter().product()),
+            [before @ .., _] => votes.add(before.iter().product()),
+            [] => {}
         }
     }
     votes.winner()

@@ -165,7 +165,8 @@ fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
 /// Rows of a forward, by the shape of a tensor without heads.
 fn rows_of(dump: &Dump, forward: usize) -> Option<usize> {
     let mut rows = dump.named.iter().filter(|n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(|n| {
-        let count = n.stored.iter().try_fold(1usize, |product, n| product.checked_mul(*n))?;
+        let of_one = usize::from(dump.batch.is_some() && n.stored.len() > 2);
+        let count = n.stored.iter().skip(of_one).try_fold(1usize, |product, n| product.checked_mul(*n))?;
         count.is_multiple_of(n.wanted.channels).then_some(count / n.wanted.channels)
     });
     rows.next()

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use ndarray::{ArrayViewD, Axis};
+use ndarray::Axis;
 
 use super::align::error;
 use super::error::Error;
-use super::{Dump, Ids, IdsOrigin};
+use super::{Dump, Ids, IdsOrigin, Pads};
 use crate::engine::{LogitRows, Run};
 use crate::model::Model;
 
@@ -46,7 +46,8 @@ impl Dump {
     pub fn take_rows_of(&mut self, model: &Arc<Model>, fed: &[u32], steps: &[usize]) -> Result<(), Error> {
         let Some(ids) = self.ids.clone().filter(|ids| ids.origin == IdsOrigin::Embeddings) else { return Ok(()) };
         let Some((own, prompt, rows)) = some_rows(&ids, fed, steps) else { return Ok(()) };
-        if self.bind(&ids.ids, &ids.steps).is_ok() && self.is_alone(model, own, prompt, &rows)? {
+        let all: Vec<usize> = (0..own.len()).collect();
+        if self.bind(&ids.ids, &ids.steps).is_ok() && self.is_of(model, (own, &all), (prompt, &rows))? {
             return Ok(());
         }
         let steps: Vec<usize> = [prompt.len()].into_iter().chain(ids.steps.iter().skip(1).copied()).collect();
@@ -55,11 +56,35 @@ impl Dump {
         Ok(())
     }
 
-    /// Whether the first activation that depends on the tokens before it is that of a prompt of `own`, not that of these
-    /// `rows` of `prompt`.
-    fn is_alone(&self, model: &Arc<Model>, own: &[u32], prompt: &[u32], rows: &[usize]) -> Result<bool, Error> {
-        let mut alone = Run::new(Arc::clone(model), own, LogitRows::All);
-        let mut among = Run::new(Arc::clone(model), prompt, LogitRows::All);
+    /// Finds pads that nothing but the values tells of: the ids, of the dump or else `typed`, have one id again and again at
+    /// an end, and what depends on the tokens before it is that of the rest alone.
+    pub fn find_pads(&mut self, model: &Arc<Model>, typed: Option<&[u32]>) -> Result<(), Error> {
+        let own = self.ids.as_ref().map(|ids| (ids.ids.clone(), ids.steps.clone()));
+        let typed = typed.map(|ids| (ids.to_vec(), self.steps_for(ids.len())));
+        let Some((ids, steps)) = own.or(typed).filter(|_| self.pads.is_none()) else { return Ok(()) };
+        let Some(fed) = ids.get(..steps[0]) else { return Ok(()) };
+        for pads in Pads::at_an_end(fed) {
+            let own: Vec<usize> = (pads.before..pads.before + pads.tokens).collect();
+            let all: Vec<usize> = (0..fed.len()).collect();
+            let alone = &fed[pads.before..pads.before + pads.tokens];
+            if self.bind(&ids, &steps).is_ok() && self.is_of(model, (alone, &own), (fed, &all))? {
+                self.take_pads(pads);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the first activation that tells the two apart is that of one prompt, in the rows of the dump that are its
+    /// tokens, and not that of another; of that, too, the rows that are the dump's.
+    fn is_of(
+        &self,
+        model: &Arc<Model>,
+        (one, rows_of_one): (&[u32], &[usize]),
+        (other, rows_of_other): (&[u32], &[usize]),
+    ) -> Result<bool, Error> {
+        let mut alone = Run::new(Arc::clone(model), one, LogitRows::All);
+        let mut among = Run::new(Arc::clone(model), other, LogitRows::All);
         let mut attended = false;
         while let (Some(site), Some(_)) = (alone.step(), among.step()) {
             let node = &model.graph[site];
@@ -68,15 +93,20 @@ impl Dump {
             if !attended || node.has_keys() || self.planned(0, site).is_none() {
                 continue;
             }
-            let (Some(ours), Some(other)) = (alone.get(site), among.get(site)) else { continue };
-            let other = other.select(Axis(node.row_axis()), rows);
-            if error(&ours.view(), &other.view()) < APART {
+            let (Some(ours), Some(others)) = (alone.get(site), among.get(site)) else { continue };
+            let axis = Axis(node.row_axis());
+            let others = others.select(axis, rows_of_other);
+            let Some(read) = self.read(0, site, None)? else { continue };
+            let rows = read.part.values.len_of(axis);
+            if rows != others.len_of(axis) || rows_of_one.iter().any(|row| *row >= rows) {
                 continue;
             }
-            let Some(read) = self.read(0, site, Some(ours.view()))? else { continue };
-            let apart = |from: ArrayViewD<f32>| error(&read.part.values.view(), &from);
-            let (from_alone, from_among) = (apart(ours.view()), apart(other.view()));
-            return Ok(from_alone < APART && from_alone * CLEARLY < from_among);
+            let from_one = error(&read.part.values.select(axis, rows_of_one).view(), &ours.view());
+            let from_other = error(&read.part.values.view(), &others.view());
+            if from_one.max(from_other) < APART {
+                continue;
+            }
+            return Ok(from_one < APART && from_one * CLEARLY < from_other);
         }
         Ok(false)
     }

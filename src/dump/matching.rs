@@ -242,6 +242,7 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
             chosen: ids.flatten(),
             wanted: Wanted::new(site, graph),
             frame: None,
+            pads: None,
             readings: Vec::new(),
         });
     }

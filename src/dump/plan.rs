@@ -5,6 +5,7 @@ use std::fmt;
 use super::error::shown;
 use super::map::Expression;
 use super::name::Flavour;
+use super::pads::Pads;
 use super::shape::{Frame, Kind, Layout, Reading, Role, Rows, Wanted};
 use crate::engine::{Node, Site};
 use crate::formats::Dtype;
@@ -35,7 +36,10 @@ pub struct Planned {
     /// The tensor that tells which experts were chosen, in the order of its slots.
     pub(super) chosen: Option<String>,
     pub(super) wanted: Wanted,
+    /// The forward as it is stored.
     pub(super) frame: Option<Frame>,
+    /// The pads that it is stored with.
+    pub(super) pads: Option<Pads>,
     pub(super) readings: Vec<Reading>,
 }
 
@@ -69,8 +73,13 @@ impl Planned {
 
     /// Rows of this forward that the tensor holds, once the ids are known.
     pub fn rows(&self) -> Option<usize> {
-        let (reading, frame) = (self.readings.first()?, self.frame?);
+        let (reading, frame) = (self.readings.first()?, self.own_frame()?);
         Some(if matches!(reading.holds, Rows::Some | Rows::Last) { reading.rows } else { frame.tokens })
+    }
+
+    /// The forward without pads.
+    pub(super) fn own_frame(&self) -> Option<Frame> {
+        self.frame.map(|frame| self.pads.map_or(frame, |pads| pads.without(frame)))
     }
 
     /// What is done to the tensor, in order, for people. Empty when it stands as the table has it.
@@ -88,6 +97,9 @@ impl Planned {
         }
         if let (Some(reading), Some(frame)) = (self.readings.first(), self.frame) {
             steps.extend(self.described(reading, frame));
+            if let Some(pads) = self.pads.filter(|_| frame.forward == 0) {
+                steps.push(format!("{} rows of padding cut", pads.count()));
+            }
             if self.equally_plain() > 1 {
                 steps.push(format!("{} readings fit: the values decide", self.equally_plain()));
             }

@@ -103,7 +103,8 @@ impl Dump {
     #[expect(clippy::needless_pass_by_value, reason = "views are handed over like slices")]
     pub fn read(&self, forward: usize, site: Site, ours: Option<ArrayViewD<f32>>) -> Result<Option<Aligned>, Error> {
         let Some(planned) = self.planned(forward, site) else { return Ok(None) };
-        let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else {
+        let (Some(stored), Some(frame), Some(first)) = (planned.frame, planned.own_frame(), planned.readings.first())
+        else {
             return Err(Error::Unbound { file: self.archive.path().to_owned() });
         };
         let values = self.values(planned)?;
@@ -112,7 +113,7 @@ impl Dump {
         let known = settled.layouts.get(&(self.graph.class(site), planned.stored.len()));
         let known = known.and_then(|known| planned.readings.iter().position(|reading| layout(reading) == *known));
         let open = (planned.is_ambiguous() && known.is_none()) || planned.is_partial();
-        let decision = ours.as_ref().filter(|_| open).map(|ours| self.decide(planned, frame, &values, ours));
+        let decision = ours.as_ref().filter(|_| open).map(|ours| self.decide(planned, stored, &values, ours));
         if let Some(decision) = &decision {
             settled.learn(&self.graph, planned, frame, decision);
         }
@@ -133,7 +134,7 @@ impl Dump {
         if at > 0 {
             notes.push(planned.described(reading, frame).join(", "));
         }
-        let Some(mut laid) = lay_out(&values.view(), reading, &planned.wanted, frame) else {
+        let Some(mut laid) = lay_out(&values.view(), reading, &planned.wanted, stored) else {
             let problem = "is not what it was when the dump was opened; open it again";
             return Err(self.tensor_error(&planned.name, problem.into()));
         };
@@ -142,10 +143,13 @@ impl Dump {
         }
         if let Some(chosen) = &planned.chosen {
             let ids = integers(self.archive.read(chosen)?);
-            let sorted = ids.and_then(|ids| by_expert(&mut laid, &ids.view(), stored_rows(reading, frame)));
+            let sorted = ids.and_then(|ids| by_expert(&mut laid, &ids.view(), stored_rows(reading, stored)));
             if sorted.is_none() {
                 return Ok(None);
             }
+        }
+        if let Some(pads) = planned.pads {
+            laid = pads.cut(laid, &planned.wanted, reading.holds, stored).0;
         }
         if laid.heads_differ {
             notes.push("its repeated heads are not all alike; the first of each was taken".into());
@@ -171,7 +175,11 @@ impl Dump {
     /// tensors hold. `ours` gives an activation with all rows of a forward; it is asked for no more than is needed.
     pub fn settle(&self, mut ours: impl FnMut(usize, Site) -> Option<ArrayD<f32>>) -> Result<(), Error> {
         for planned in &self.planned {
-            let (Some(frame), Some(first)) = (planned.frame, planned.readings.first()) else { continue };
+            let (Some(stored), Some(frame), Some(first)) =
+                (planned.frame, planned.own_frame(), planned.readings.first())
+            else {
+                continue;
+            };
             let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
             let layout = (self.graph.class(planned.site), planned.stored.len());
             let open = planned.is_ambiguous() && !settled().layouts.contains_key(&layout);
@@ -179,20 +187,24 @@ impl Dump {
             if (open || rows)
                 && let Some(ours) = ours(frame.forward, planned.site)
             {
-                let decision = self.decide(planned, frame, &self.values(planned)?, &ours.view());
+                let decision = self.decide(planned, stored, &self.values(planned)?, &ours.view());
                 settled().learn(&self.graph, planned, frame, &decision);
             }
         }
         Ok(())
     }
 
-    /// Which reading, and which rows, agree with `ours`.
+    /// Which reading, and which rows, agree with `ours`; `frame` is the forward as it is stored.
     fn decide(&self, planned: &Planned, frame: Frame, values: &ArrayD<f32>, ours: &ArrayViewD<f32>) -> Decision {
         let axis = row_axis(&planned.wanted);
         let mut errors = Vec::with_capacity(planned.readings.len());
         let mut rows = Vec::with_capacity(planned.readings.len());
         for reading in &planned.readings {
             let laid = lay_out(&values.view(), reading, &planned.wanted, frame);
+            let laid = laid.map(|laid| match planned.pads {
+                Some(pads) => pads.cut(laid, &planned.wanted, reading.holds, frame).0,
+                None => laid,
+            });
             let compared = laid.and_then(|laid| {
                 let ours = same_keys(ours, &laid, &planned.wanted)?;
                 let variants = match planned.flavour {

@@ -191,8 +191,11 @@ pub(super) fn readings(shape: &[usize], flat: bool, wanted: &Wanted, frame: Fram
         return if found.is_empty() { Fit::None } else { Fit::Readings(found) };
     };
     let batched = || if rest.len() < 2 || of == 0 || flat { Vec::new() } else { unbatched(rest, false, wanted, frame) };
-    if found.is_empty() {
-        found = batched();
+    // Of a batch, `[sequence, 1, channel]` is one row, and no two of a sequence.
+    let some_rows = |found: &[Reading]| found.iter().all(|reading| reading.holds == Rows::Some);
+    let of_batch = if batch.is_some() && some_rows(&found) { batched() } else { Vec::new() };
+    if found.is_empty() || !of_batch.is_empty() {
+        found = if of_batch.is_empty() { batched() } else { of_batch };
         match batch {
             _ if found.is_empty() => return Fit::None,
             None => return Fit::Batch(of),

@@ -13,6 +13,7 @@ pub(crate) struct Case {
     pub(crate) reference: Option<PathBuf>,
     pub(crate) candidate: Option<PathBuf>,
     pub(crate) ids: Option<Vec<u32>>,
+    pub(crate) batch: Option<usize>,
     pub(crate) expect: Expect,
 }
 
@@ -68,6 +69,7 @@ impl Case {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             arguments.extend(["--ids".to_string(), ids.join(",")]);
         }
+        arguments.extend(self.batch.iter().flat_map(|batch| ["--batch".to_string(), batch.to_string()]));
         arguments
     }
 

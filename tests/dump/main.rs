@@ -13,5 +13,6 @@ mod map;
 mod names;
 #[allow(dead_code, reason = "tests/diagnose uses the rest")]
 mod namings;
+mod pads;
 mod refusals;
 mod rows;
