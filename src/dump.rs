@@ -21,8 +21,9 @@ mod plan;
 mod read;
 mod rows;
 mod shape;
+mod uses;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,6 +45,24 @@ pub struct Options {
     pub map: Option<Map>,
     /// Which sequence of a batch to take, from 0.
     pub batch: Option<usize>,
+}
+
+/// How much of a dump is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Coverage {
+    /// Tensors that hold numbers of activations, as far as their names tell.
+    pub dumped: usize,
+    /// Those that are taken for an activation of a forward that was run.
+    pub compared: usize,
+    /// The names of the others.
+    pub ignored: Vec<String>,
+}
+
+impl Coverage {
+    /// In words, where not all is compared.
+    pub fn said(&self) -> Option<String> {
+        (!self.ignored.is_empty()).then(|| format!("{} of {} tensors compared", self.compared, self.dumped))
+    }
 }
 
 /// A dump and the plan for reading it.
@@ -157,6 +176,17 @@ impl Dump {
     /// Tensors that were understood and not needed, and why.
     pub fn unused(&self) -> Vec<&Unmatched> {
         self.spare.iter().chain(&self.unneeded).chain(&self.set_aside).collect()
+    }
+
+    /// How many of its tensors of numbers are compared, and which are not.
+    pub fn coverage(&self) -> Coverage {
+        let is_float =
+            |name: &str| self.archive.entries().iter().any(|entry| entry.name == name && entry.dtype.is_float());
+        let left = self.unmatched.iter().chain(&self.unneeded).chain(&self.set_aside).map(|left| &left.name);
+        let mut ignored: Vec<String> = left.filter(|name| is_float(name)).cloned().collect();
+        let compared: BTreeSet<&str> = self.planned.iter().map(|planned| planned.name.as_str()).collect();
+        ignored.retain(|name| !compared.contains(name.as_str()));
+        Coverage { dumped: compared.len() + ignored.len(), compared: compared.len(), ignored }
     }
 
     /// What a user should know about how the dump is read.

@@ -117,6 +117,7 @@ pub(super) fn agree(
         }
     }
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
+        dump.settle_uses(model, &ids, &steps)?;
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
     let opened = opened(reference, candidate, Tokens::Agreed { ids: ids.clone(), steps });

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::finding::{all_ranges, numbers};
 use super::part::Worst;
 use super::suspects::search::Accused;
-use crate::dump::Dump;
+use crate::dump::{Coverage, Dump};
 use crate::metrics::Comparison;
 
 /// The answer in one word.
@@ -246,9 +246,24 @@ pub struct Source {
     pub ids: Vec<u32>,
     /// How its tensors were read, one line each; empty for the engine.
     pub plan: Vec<String>,
+    /// How much of it is compared.
+    #[serde(skip)]
+    pub coverage: Option<Coverage>,
 }
 
 impl Report {
+    /// Says beside the answer how much of the dumps it is of, where that is not all.
+    #[must_use]
+    pub fn with_coverage(mut self) -> Self {
+        let said: Vec<(&str, String)> =
+            self.sources.iter().filter_map(|of| Some((of.role, of.coverage.as_ref()?.said()?))).collect();
+        let of = |role: &str| if said.len() > 1 { format!(" of the {role}") } else { String::new() };
+        for (role, words) in &said {
+            self.sentence += &format!("; {words}{}", of(role));
+        }
+        self
+    }
+
     /// The first of the divergences.
     pub fn first_divergence(&self) -> Option<&Divergence> {
         self.divergences.first()
@@ -332,7 +347,7 @@ impl Local {
 impl Source {
     /// Our engine, and the tokens that it was fed.
     pub fn engine(model: &str, ids: &[u32]) -> Self {
-        Self { role: "engine", path: model.into(), dtype: "f32".into(), ids: ids.to_vec(), plan: Vec::new() }
+        Self { role: "engine", path: model.into(), dtype: "f32".into(), ids: ids.to_vec(), ..Self::default() }
     }
 
     /// A dump of this precision.
@@ -343,6 +358,7 @@ impl Source {
             dtype: dtype.into(),
             ids: dump.ids().map(|ids| ids.ids.clone()).unwrap_or_default(),
             plan: dump.plan().to_string().lines().map(str::to_string).collect(),
+            coverage: Some(dump.coverage()),
         }
     }
 }

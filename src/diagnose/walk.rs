@@ -315,6 +315,7 @@ impl Walk {
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows.clone(),
         }
+        .with_coverage()
     }
 }
 

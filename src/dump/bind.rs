@@ -9,14 +9,28 @@ use super::plan::{Planned, Unmatched, expected};
 use super::shape::{Fit, Frame, Kind, Rows, Wanted, readings};
 
 impl Dump {
-    /// Fixes the ids: `steps` tokens in each forward. Refuses a tensor whose shape fits no reading.
+    /// Fixes the ids: `steps` tokens in each forward. A tensor whose shape fits no reading of its name is set aside, unless
+    /// most are such, or it is named by a map: then the ids, or the map, are wrong.
     pub fn bind(&mut self, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
         let total = steps.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
         if total != Some(ids.len()) || steps.is_empty() || steps.contains(&0) {
             let problem = format!("forwards of {steps:?} tokens do not add up to {} ids", ids.len());
             return Err(self.ids_error(problem));
         }
-        self.bind_each(steps, |_, error| Err(error))
+        let mut misfits: Vec<(Planned, Error)> = Vec::new();
+        self.bind_each(steps, |planned, error| {
+            let is_wrong = planned.mapped || !matches!(error, Error::Shape { .. });
+            if is_wrong { Err(error) } else { Ok(misfits.push((planned.clone(), error))) }
+        })?;
+        if misfits.len() > self.planned.len() {
+            return Err(misfits.swap_remove(0).1);
+        }
+        for (planned, error) in misfits {
+            let reason = if let Error::Shape { problem, .. } = error { problem } else { error.to_string() };
+            let (name, shape) = (planned.name, planned.stored);
+            self.set_aside.push(Unmatched { name, shape, reason: Some(reason), guesses: Vec::new() });
+        }
+        Ok(())
     }
 
     /// The same for sizes that are only guessed: a tensor whose shape fits no reading is returned instead.
@@ -109,7 +123,7 @@ impl Dump {
     }
 
     /// The plan of one tensor in one forward.
-    fn fitted(&self, named: &Planned, frame: Frame) -> Result<Planned, Error> {
+    pub(super) fn fitted(&self, named: &Planned, frame: Frame) -> Result<Planned, Error> {
         let (shape, flat) = match &named.expression {
             Some(expression) => {
                 (expression.shape(&named.stored).map_err(|p| self.tensor_error(&named.name, p))?, false)
@@ -132,12 +146,15 @@ impl Dump {
                 let pick = self.batch.unwrap_or(0);
                 batch(of, format!("there is no sequence {pick}, the last is {}", of - 1))
             }
-            Fit::None => format!(
-                "has shape {shape:?}, which does not fit {}: expected {}; check the ids (--ids, --prompt) and the \
+            Fit::None => return Err(self.shape_error(
+                &named.name,
+                format!(
+                    "has shape {shape:?}, which does not fit {}: expected {}; check the ids (--ids, --prompt) and the \
                  model, or say in a --map file what it is, or \"ignore\"",
-                named.activation,
-                expected(&self.graph[named.site], &named.wanted, frame)
-            ),
+                    named.activation,
+                    expected(&self.graph[named.site], &named.wanted, frame)
+                ),
+            )),
         };
         Err(self.tensor_error(&named.name, problem))
     }
@@ -160,12 +177,19 @@ impl Dump {
         Error::Tensor { file, name: name.to_string(), problem }
     }
 
+    fn shape_error(&self, name: &str, problem: String) -> Error {
+        match self.tensor_error(name, problem) {
+            Error::Tensor { file, name, problem } => Error::Shape { file, name, problem },
+            other => other,
+        }
+    }
+
     pub(super) fn ids_error(&self, problem: String) -> Error {
         Error::Ids { file: self.archive.path().to_owned(), problem }
     }
 }
 
-fn frame(forward: usize, steps: &[usize], joined: bool) -> Option<Frame> {
+pub(super) fn frame(forward: usize, steps: &[usize], joined: bool) -> Option<Frame> {
     let tokens = *steps.get(forward)?;
     let first = steps.iter().take(forward).sum();
     Some(Frame { forward, tokens, first, joined: joined.then(|| steps.iter().sum()) })

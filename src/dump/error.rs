@@ -22,6 +22,16 @@ pub enum Error {
         /// What was expected, what was found, what to do.
         problem: String,
     },
+    /// The shape of a tensor fits no reading of what its name says.
+    #[error("{}: tensor \"{}\" {problem}", path(file), shown(name))]
+    Shape {
+        /// The file.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What was expected, what was found, what to do.
+        problem: String,
+    },
     /// The ids in the dump, or those given for it, cannot be.
     #[error("{}: {problem}", path(file))]
     Ids {

@@ -215,7 +215,7 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
     claims.sort_by_key(|claim| claim.rank);
     let mut owners: HashMap<(usize, Site), String> = HashMap::new();
     for claim in claims {
-        let Claim { entry, part, forward, site, flavour, expression, .. } = claim;
+        let Claim { rank, entry, part, forward, site, flavour, expression } = claim;
         let node = &graph[site];
         if let Some(owner) = owners.get(&(forward, site)) {
             matched.spare.push(unused(entry, format!("{} is taken for {}", shown(owner), node.name)));
@@ -235,6 +235,7 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
             dtype: entry.dtype,
             stored: entry.shape.iter().skip(usize::from(part.is_some())).copied().collect(),
             part,
+            mapped: rank == 0,
             by_convention: flavour == Flavour::LastHiddenState,
             flat: entry.flat,
             flavour,

@@ -30,6 +30,8 @@ pub struct Planned {
     pub by_convention: bool,
     /// Which of the arrays along the stored tensor's first axis it is, where that is a stack of several activations.
     pub(super) part: Option<usize>,
+    /// A map says what it is.
+    pub(super) mapped: bool,
     pub(super) flat: bool,
     pub(super) flavour: Flavour,
     pub(super) expression: Option<Expression>,

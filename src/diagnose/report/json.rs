@@ -33,6 +33,8 @@ impl Report {
             "activations": self.activations.iter().map(ActivationRow::to_json).collect::<Vec<_>>(),
             "blind_spots": self.blind_spots,
             "notes": self.notes,
+            "coverage": self.sources.iter().filter_map(|of| Some((of.role.to_string(), json!(of.coverage.as_ref()?))))
+                .collect::<serde_json::Map<_, _>>(),
             "sources": self.sources.iter().map(|source| (source.role.to_string(), source.to_json()))
                 .collect::<serde_json::Map<_, _>>(),
         })

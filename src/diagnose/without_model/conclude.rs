@@ -61,6 +61,7 @@ pub(super) fn conclude(typed: Option<&[u32]>, trace: &Trace) -> Report {
         sources: sources(pair, typed, Some(survey.coarsest)),
         ..Report::default()
     }
+    .with_coverage()
 }
 
 /// What harmless disguises there are, each told once.
