@@ -21,6 +21,7 @@ mod plan;
 mod read;
 mod rows;
 mod shape;
+mod suggest;
 mod uses;
 
 use std::collections::{BTreeSet, HashMap};
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::Error;
 pub use ids::{Ids, IdsOrigin, difference, ends_a_forward};
-pub use map::Map;
+pub use map::{HELP as MAP_HELP, Map};
 pub use pads::{Pads, strip_pads, take_pads};
 pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
@@ -81,6 +82,8 @@ pub struct Dump {
     /// Tensors per forward; empty until [`Dump::bind`].
     steps: Vec<usize>,
     spare: Vec<Unmatched>,
+    /// Of the spare ones, those whose name says the same as another's.
+    doubles: Vec<Planned>,
     unneeded: Vec<Unmatched>,
     /// Tensors whose sizes say that another number of experts was chosen.
     set_aside: Vec<Unmatched>,
@@ -114,6 +117,7 @@ impl Dump {
             pads: None,
             steps: Vec::new(),
             spare: matched.spare,
+            doubles: matched.doubles,
             unneeded: Vec::new(),
             set_aside: Vec::new(),
             unmatched: matched.unmatched,

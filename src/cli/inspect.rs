@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::input::{Loaded, TokenArgs};
+use crate::dump::MAP_HELP;
 
 mod dump;
 mod model;
@@ -33,8 +34,11 @@ pub(super) struct Args {
     #[arg(long)]
     model: Option<String>,
     /// Of a dump: names for its tensors, where no rule knows them (TOML).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", long_help = MAP_HELP)]
     map: Option<PathBuf>,
+    /// Of a dump: print a --map file for the tensors that no rule knows, by comparing them with our own pass.
+    #[arg(long, requires = "model", conflicts_with_all = ["json", "names"])]
+    suggest_map: bool,
     /// Of a dump: which sequence of a batch to take, from 0.
     #[arg(long, value_name = "K")]
     batch: Option<usize>,

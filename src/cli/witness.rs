@@ -8,7 +8,7 @@ use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_ids};
 use crate::diagnose::Witnesses;
-use crate::dump::{Dump, Map, Options, Pair, difference, ends_a_forward, strip_pads, take_pads};
+use crate::dump::{Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, strip_pads, take_pads};
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
 
@@ -22,7 +22,7 @@ pub(super) struct DumpArgs {
     #[arg(long, value_name = "DUMP")]
     pub(super) candidate: Option<PathBuf>,
     /// Names for the tensors of the dumps, where no rule knows them (TOML).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", long_help = MAP_HELP)]
     pub(super) map: Option<PathBuf>,
 }
 
@@ -131,6 +131,28 @@ pub(super) fn agree(
         Some(sentence) => Opened { tokens: Tokens::Differ { sentence, ids, embedded: true }, ..opened },
         None => opened,
     })
+}
+
+/// The ids of a dump, and the tokens of each forward.
+pub(super) type Told = (Vec<u32>, Vec<usize>);
+
+/// Finds the ids of one dump as a comparison finds them, and tells them to it.
+pub(super) fn tell(
+    model: &Arc<Model>,
+    mut typed: Option<Vec<u32>>,
+    dump: Dump,
+) -> anyhow::Result<(Dump, Option<Told>)> {
+    let mut alone = Some(dump);
+    recover(model, &mut typed, [&mut alone, &mut None])?;
+    let mut dump = alone.expect("nobody takes it away");
+    let known = dump.ids().map(|ids| (ids.ids.clone(), ids.steps.clone()));
+    let typed = typed.map(|ids| (ids.clone(), dump.steps_for(ids.len())));
+    let told = typed.or(known);
+    if let Some((ids, steps)) = &told {
+        dump.settle_uses(model, ids, steps)?;
+        dump.bind(ids, steps)?;
+    }
+    Ok((dump, told))
 }
 
 /// Finds the ids of dumps that do not name them by their embedding rows, which may be padded, or some of those that were

@@ -9,6 +9,7 @@ use super::Dump;
 use super::alias::GENERATED;
 use super::error::{Error, shown};
 use super::name::{Name, normal};
+use super::plan::Planned;
 use super::shape::Kind;
 use crate::engine::{Compute, Graph, Role, Span, evaluate};
 use crate::formats::Array;
@@ -182,10 +183,37 @@ impl Dump {
     /// Finds the ids by looking every dumped embedding row up in the model's table; exact, in the dump's precision.
     /// Returns whether they were found.
     pub fn recover_ids(&mut self, model: &Model) -> Result<bool, Error> {
+        self.find_embeddings(model)?;
         let Some((ids, steps)) = self.embedded_ids(model)? else { return Ok(false) };
         self.notes.push(format!("ids recovered from the embedding rows of {}", shown(&self.name())));
         self.ids = Some(Ids { ids, steps, origin: IdsOrigin::Embeddings });
         Ok(true)
+    }
+
+    /// Takes a tensor that no rule knows for the embeddings, where nothing else is and its rows are rows of the table.
+    fn find_embeddings(&mut self, model: &Model) -> Result<(), Error> {
+        let Some(embed) = self.graph.whole(Role::EmbedTokens) else { return Ok(()) };
+        let hidden = last_axis(&self.graph, Role::EmbedTokens);
+        if self.named.iter().any(|named| named.site == embed) {
+            return Ok(());
+        }
+        for at in 0..self.unmatched.len() {
+            let entry = self.archive.entries().iter().find(|entry| entry.name == self.unmatched[at].name);
+            let Some(entry) = entry.filter(|entry| entry.dtype.is_float() && entry.shape.last() == Some(&hidden))
+            else {
+                continue;
+            };
+            let planned = Planned::of(entry, embed, Name::split(&entry.name).forward.unwrap_or(0), &self.graph);
+            self.named.push(planned);
+            if self.embedded_ids(model)?.is_some() {
+                let name = shown(&self.unmatched.remove(at).name);
+                self.notes
+                    .push(format!("{name} is taken for {}: its rows are rows of the table", self.graph.name(embed)));
+                return Ok(());
+            }
+            self.named.pop();
+        }
+        Ok(())
     }
 
     /// The ids whose embedding rows were dumped, and the rows of each forward; `None` when there are no rows, or one is

@@ -31,6 +31,26 @@ mod reader;
 pub(super) use expression::Expression;
 use reader::Reader;
 
+/// The format, for people.
+pub const HELP: &str = "Names for the tensors of the dumps, where no rule knows them (TOML).
+
+One line for each name, `\"PATTERN\" = \"NAME\"`: NAME is one of `layerstep inspect MODEL --names`, or \"ignore\"; in PATTERN, `{N}` \
+stands for a number and `*` for anything:
+
+    \"enc{N}_attnout\" = \"model.layers.{N-1}.self_attn.o_proj\"
+    \"step{K}_logits\" = \"lm_head@{K}\"
+    \"scratch*\"       = \"ignore\"
+
+or a table, of what is summed, reshaped and transposed first:
+
+    [\"enc{N}_q\"]
+    name = \"model.layers.{N-1}.self_attn.q_proj\"
+    sum = [\"enc{N}_q_bias\"]
+    reshape = [-1, \"heads\", \"head_dim\"]
+    transpose = [1, 0, 2]
+
+`layerstep inspect DUMP --model MODEL --suggest-map` writes one.";
+
 /// Rules read from a map file.
 #[derive(Clone, Debug, Default)]
 pub struct Map {

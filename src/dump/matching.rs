@@ -7,7 +7,6 @@ use super::map::{Expression, Map, Mapped};
 use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning, stacked};
 use super::naming::Naming;
 use super::plan::{Planned, Unmatched};
-use super::shape::Wanted;
 use crate::engine::{Graph, Op, Site};
 use crate::formats::{Archive, Entry};
 
@@ -20,6 +19,8 @@ pub(super) struct Matched {
     /// Forward and name of tensors that hold ids.
     pub(super) id_tensors: Vec<(usize, String)>,
     pub(super) notes: Vec<String>,
+    /// Tensors of names that another tensor has the activation of: some names have another use.
+    pub(super) doubles: Vec<Planned>,
     /// What the names ask for that the model does not have.
     pub(super) absent: Vec<Absent>,
     /// The layers that an array of all hidden states says the model has.
@@ -217,8 +218,19 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
     for claim in claims {
         let Claim { rank, entry, part, forward, site, flavour, expression } = claim;
         let node = &graph[site];
+        let planned = |chosen: Option<String>| Planned {
+            stored: entry.shape.iter().skip(usize::from(part.is_some())).copied().collect(),
+            part,
+            mapped: rank == 0,
+            by_convention: flavour == Flavour::LastHiddenState,
+            flavour,
+            expression: expression.clone(),
+            chosen,
+            ..Planned::of(entry, site, forward, graph)
+        };
         if let Some(owner) = owners.get(&(forward, site)) {
             matched.spare.push(unused(entry, format!("{} is taken for {}", shown(owner), node.name)));
+            matched.doubles.push(planned(None));
             continue;
         }
         let ids = node.layer.filter(|_| flavour == Flavour::Ranked).map(|layer| chosen.get(&(forward, layer)).cloned());
@@ -227,25 +239,7 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
             continue;
         }
         owners.insert((forward, site), entry.name.clone());
-        matched.taken.push(Planned {
-            name: entry.name.clone(),
-            site,
-            activation: node.name.clone(),
-            forward,
-            dtype: entry.dtype,
-            stored: entry.shape.iter().skip(usize::from(part.is_some())).copied().collect(),
-            part,
-            mapped: rank == 0,
-            by_convention: flavour == Flavour::LastHiddenState,
-            flat: entry.flat,
-            flavour,
-            expression,
-            chosen: ids.flatten(),
-            wanted: Wanted::new(site, graph),
-            frame: None,
-            pads: None,
-            readings: Vec::new(),
-        });
+        matched.taken.push(planned(ids.flatten()));
     }
     if let (Some(last), Some(block)) =
         (matched.taken.iter().find(|planned| planned.by_convention), graph.entering(graph.layers()))

@@ -7,8 +7,8 @@ use super::map::Expression;
 use super::name::Flavour;
 use super::pads::Pads;
 use super::shape::{Frame, Kind, Layout, Reading, Role, Rows, Wanted};
-use crate::engine::{Node, Site};
-use crate::formats::Dtype;
+use crate::engine::{Graph, Node, Site};
+use crate::formats::{Dtype, Entry};
 
 /// A tensor taken for an activation.
 #[derive(Clone, Debug)]
@@ -46,6 +46,29 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// A tensor that is taken for an activation as it stands.
+    pub(super) fn of(entry: &Entry, site: Site, forward: usize, graph: &Graph) -> Self {
+        Self {
+            name: entry.name.clone(),
+            site,
+            activation: graph.name(site).to_string(),
+            forward,
+            dtype: entry.dtype,
+            stored: entry.shape.clone(),
+            by_convention: false,
+            part: None,
+            mapped: false,
+            flat: entry.flat,
+            flavour: Flavour::Alias,
+            expression: None,
+            chosen: None,
+            wanted: Wanted::new(site, graph),
+            frame: None,
+            pads: None,
+            readings: Vec::new(),
+        }
+    }
+
     /// Whether several readings of the shape fit, and the values must decide.
     pub fn is_ambiguous(&self) -> bool {
         self.readings.len() > 1

@@ -52,7 +52,7 @@ impl Dump {
     pub fn settle_uses(&mut self, model: &Arc<Model>, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
         let graph = Arc::clone(&self.graph);
         let mut open: Vec<(Planned, &'static [Role])> = Vec::new();
-        for planned in self.named.iter().filter(|planned| planned.forward == 0) {
+        for planned in self.named.iter().chain(&self.doubles).filter(|planned| planned.forward == 0) {
             let Some(roles) = uses(planned, &graph) else { continue };
             let free = roles.iter().skip(1).filter_map(|role| graph.find(graph[planned.site].layer, *role));
             let free = free.filter(|site| !self.named.iter().any(|other| (other.forward, other.site) == (0, *site)));
@@ -115,7 +115,7 @@ impl Dump {
     }
 
     /// How far a tensor is from an activation, in the reading that is nearest; infinite where its shape fits none.
-    fn distance(&self, planned: &Planned, site: Site, ours: &Value, frame: Frame) -> Result<f64, Error> {
+    pub(super) fn distance(&self, planned: &Planned, site: Site, ours: &Value, frame: Frame) -> Result<f64, Error> {
         let as_site = Planned { site, wanted: Wanted::new(site, &self.graph), ..planned.clone() };
         let Ok(as_site) = self.fitted(&as_site, frame) else { return Ok(f64::INFINITY) };
         let values = self.values(&as_site)?;
@@ -140,17 +140,37 @@ impl Dump {
     fn mean(&mut self, roles: &[Role], role: Role, like: &Planned) {
         let graph = Arc::clone(&self.graph);
         let taken: Vec<(usize, Site)> = self.named.iter().map(|planned| (planned.forward, planned.site)).collect();
-        for planned in &mut self.named {
+        let other = |planned: &Planned| {
             let same = uses(planned, &graph).is_some_and(|found| found == roles);
-            let Some(site) = graph.find(graph[planned.site].layer, role).filter(|_| same) else { continue };
-            if !taken.contains(&(planned.forward, site)) {
-                (planned.site, planned.wanted) = (site, Wanted::new(site, &graph));
-                (planned.activation, planned.flavour) = (graph.name(site).to_string(), name::Flavour::Alias);
+            let site = graph.find(graph[planned.site].layer, role).filter(|_| same)?;
+            (!taken.contains(&(planned.forward, site))).then_some(site)
+        };
+        let take = |planned: &mut Planned, site: Site| {
+            (planned.site, planned.wanted) = (site, Wanted::new(site, &graph));
+            (planned.activation, planned.flavour) = (graph.name(site).to_string(), name::Flavour::Alias);
+        };
+        let is_double = self.doubles.iter().any(|double| double.name == like.name);
+        if is_double {
+            let (found, rest): (Vec<Planned>, Vec<Planned>) =
+                std::mem::take(&mut self.doubles).into_iter().partition(|planned| other(planned).is_some());
+            self.doubles = rest;
+            for mut planned in found {
+                if let Some(site) = other(&planned) {
+                    self.spare.retain(|spare| spare.name != planned.name);
+                    take(&mut planned, site);
+                    self.named.push(planned);
+                }
+            }
+        } else {
+            for planned in &mut self.named {
+                if let Some(site) = other(planned) {
+                    take(planned, site);
+                }
             }
         }
-        let other = roles.first().map_or("", |role| role.short());
+        let first = roles.first().map_or("", |role| role.short());
         self.notes.push(format!(
-            "{} and its like are {}, as shape and values say, not {other}: the name has both uses",
+            "{} and its like are {}, as shape and values say, not {first}: the name has both uses",
             shown(&like.name),
             role.short()
         ));

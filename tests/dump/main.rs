@@ -16,3 +16,4 @@ mod namings;
 mod pads;
 mod refusals;
 mod rows;
+mod uses;

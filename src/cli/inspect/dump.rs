@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::{Args, Findings};
+
 use crate::cli::input::Loaded;
+use crate::cli::witness::tell;
 use crate::dump::{Dump, Map, Options, Unmatched};
 use crate::engine::Graph;
 use crate::formats::{Archive, Entry};
@@ -29,14 +32,12 @@ pub(super) fn inspect(args: &Args, loaded: Option<&Loaded>) -> anyhow::Result<Fi
     }
     if let Some(loaded) = loaded {
         let map = args.map.as_deref().map(Map::open).transpose()?;
-        let mut dump = Dump::from_archive(archive, &loaded.model.graph, &Options { map, batch: args.batch })?;
-        if dump.ids().is_none() {
-            dump.recover_ids(&loaded.model)?;
-        }
-        let known = dump.ids().map(|ids| (ids.ids.clone(), ids.steps.clone()));
-        let typed = loaded.ids(&args.fed)?.map(|ids| (ids.clone(), dump.steps_for(ids.len())));
-        if let Some((ids, steps)) = typed.or(known) {
-            dump.bind(&ids, &steps)?;
+        let dump = Dump::from_archive(archive, &loaded.model.graph, &Options { map, batch: args.batch })?;
+        let typed = loaded.ids(&args.fed)?;
+        let (dump, told) = tell(&loaded.model, typed, dump)?;
+        if args.suggest_map {
+            let Some((ids, _)) = told else { bail!("{} does not tell its ids: give --ids or --prompt", shown(path)) };
+            return Ok(Findings { text: dump.suggested_map(&loaded.model, &ids)?, json });
         }
         plan(&mut text, &mut json, &dump, &loaded.model.graph)?;
     } else {

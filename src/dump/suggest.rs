@@ -1,0 +1,56 @@
+//! A map for the tensors that no rule of names takes: what equals them in our own pass over the ids of the dump.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::Dump;
+use super::bind::frame;
+use super::error::{Error, shown};
+use super::plan::Planned;
+use crate::engine::{LogitRows, Run, Site};
+use crate::model::Model;
+
+/// Tensors that are farther apart than this are not the same.
+const SAME: f64 = 1e-2;
+
+impl Dump {
+    /// The text of a map file for the tensors of the first forward that no rule matches; the ids are bound. What equals
+    /// nothing stands there as a comment.
+    pub fn suggested_map(&self, model: &Arc<Model>, ids: &[u32]) -> Result<String, Error> {
+        let mut steps = self.steps.clone();
+        let Some(prompt) = steps.first().and_then(|tokens| ids.get(..*tokens)) else {
+            return Err(Error::Unbound { file: self.archive.path().to_owned() });
+        };
+        if let (Some(pads), Some(first)) = (self.pads, steps.first_mut()) {
+            *first += pads.count();
+        }
+        let Some(frame) = frame(0, &steps, false) else { return Ok(String::new()) };
+        let unknown: Vec<_> = self.unmatched.iter().chain(&self.set_aside).collect();
+        let entry = |name: &str| self.archive.entries().iter().find(|entry| entry.name == name);
+        let mut found: Vec<Option<(f64, Site)>> = vec![None; unknown.len()];
+        let mut run = Run::new(Arc::clone(model), prompt, LogitRows::All);
+        while let Some(site) = run.step() {
+            let Some(ours) = run.get(site).filter(|_| self.planned(0, site).is_none()) else { continue };
+            for (unknown, found) in unknown.iter().zip(&mut found) {
+                let Some(entry) = entry(&unknown.name).filter(|entry| entry.dtype.is_float()) else { continue };
+                let apart = self.distance(&Planned::of(entry, site, 0, &self.graph), site, ours, frame)?;
+                if apart < found.map_or(SAME, |(least, _)| least) {
+                    *found = Some((apart, site));
+                }
+            }
+        }
+        let mut text =
+            String::from("# What the tensors are that no rule knows, by comparing them with our own pass.\n");
+        for (unknown, found) in unknown.iter().zip(found) {
+            let name = serde_json::Value::String(unknown.name.clone());
+            let _ = match found {
+                Some((apart, site)) => {
+                    let is = serde_json::Value::String(self.graph.name(site).to_string());
+                    writeln!(text, "{name} = {is}  # equals {} to {apart:.1e}", self.graph.short(site))
+                }
+                None => writeln!(text, "# {} {:?}: equals nothing", shown(&unknown.name), unknown.shape),
+            };
+        }
+        Ok(text)
+    }
+}
