@@ -258,9 +258,8 @@ impl Report {
         let said: Vec<(&str, String)> =
             self.sources.iter().filter_map(|of| Some((of.role, of.coverage.as_ref()?.said()?))).collect();
         let of = |role: &str| if said.len() > 1 { format!(" of the {role}") } else { String::new() };
-        for (role, words) in &said {
-            self.sentence += &format!("; {words}{}", of(role));
-        }
+        let said: Vec<String> = said.iter().map(|(role, words)| format!("; {words}{}", of(role))).collect();
+        self.sentence += &said.concat();
         self
     }
 

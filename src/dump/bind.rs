@@ -20,7 +20,11 @@ impl Dump {
         let mut misfits: Vec<(Planned, Error)> = Vec::new();
         self.bind_each(steps, |planned, error| {
             let is_wrong = planned.mapped || !matches!(error, Error::Shape { .. });
-            if is_wrong { Err(error) } else { Ok(misfits.push((planned.clone(), error))) }
+            if is_wrong {
+                return Err(error);
+            }
+            misfits.push((planned.clone(), error));
+            Ok(())
         })?;
         if misfits.len() > self.planned.len() {
             return Err(misfits.swap_remove(0).1);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::error::{Error, shown};
 use super::map::{Expression, Map, Mapped};
-use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning, stacked};
-use super::naming::Naming;
+use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning};
+use super::naming::{Naming, stacked};
 use super::plan::{Planned, Unmatched};
 use crate::engine::{Graph, Op, Site};
 use crate::formats::{Archive, Entry};
@@ -87,26 +87,9 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             None => {}
         }
         let integers = !entry.dtype.is_float();
-        if let (Some(indexed), [count, _, _, ..], false) = (stacked(&name.base), entry.shape.as_slice(), integers) {
-            let layers = indexed.layers(*count);
-            matched.stacked = matched.stacked.max(layers);
-            if layers == Some(graph.layers()) {
-                matched.notes.push(format!("{} is a stack of {count}: read one by one", shown(&entry.name)));
-                for part in 0..*count {
-                    if let Meaning::Site(site, flavour) = indexed.meaning(part, graph) {
-                        claims.push(Claim {
-                            rank: 4,
-                            entry,
-                            part: Some(part),
-                            forward,
-                            site,
-                            flavour,
-                            expression: None,
-                        });
-                    }
-                }
-                continue;
-            }
+        if let Some(parts) = parts(entry, &name, graph, &mut matched) {
+            claims.extend(parts);
+            continue;
         }
         let meaning = match name.base.parse() {
             Ok(index) if list => hidden_state(index, graph),
@@ -151,6 +134,26 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
     }
     settle(claims, graph, &chosen, &mut matched);
     matched
+}
+
+/// The activations that lie one behind the other in an array, if it holds as many as the model has.
+fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched) -> Option<Vec<Claim<'a>>> {
+    let indexed = stacked(&name.base).filter(|_| entry.dtype.is_float())?;
+    let [count, _, _, ..] = *entry.shape.as_slice() else { return None };
+    let layers = indexed.layers(count);
+    matched.stacked = matched.stacked.max(layers);
+    if layers != Some(graph.layers()) {
+        return None;
+    }
+    matched.notes.push(format!("{} is a stack of {count}: read one by one", shown(&entry.name)));
+    let forward = name.forward.unwrap_or(0);
+    let claim = |part: usize| match indexed.meaning(part, graph) {
+        Meaning::Site(site, flavour) => {
+            Some(Claim { rank: 4, entry, part: Some(part), forward, site, flavour, expression: None })
+        }
+        _ => None,
+    };
+    Some((0..count).filter_map(claim).collect())
 }
 
 /// Gives each tensor of a repeated name its activation.

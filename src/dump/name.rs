@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::alias::{
-    BEFORE, BETWEEN, COPIES, IDS, IGNORED, INDEXED, INPUTS, Indexed, LAYER, OUTPUTS, SUBLAYERS, WHOLE, WRAPPERS, Word,
+    BEFORE, BETWEEN, COPIES, IDS, IGNORED, INDEXED, INPUTS, LAYER, OUTPUTS, SUBLAYERS, WHOLE, WRAPPERS, Word,
 };
 use crate::engine::{Graph, Node, Op, ROLES, Read, Role, Site};
 
@@ -167,7 +167,7 @@ fn number(text: &str) -> Option<usize> {
 }
 
 /// What plays a role in a layer, or outside of all.
-fn placed(layer: Option<usize>, role: Role, flavour: Flavour, graph: &Graph) -> Meaning {
+pub(super) fn placed(layer: Option<usize>, role: Role, flavour: Flavour, graph: &Graph) -> Meaning {
     match (graph.find(layer, role), layer) {
         (Some(site), _) => Meaning::Site(site, flavour),
         (None, Some(layer)) if layer >= graph.layers() => Meaning::Absent(Absent::Layer(layer)),
@@ -193,31 +193,6 @@ fn indexed(name: &str, graph: &Graph) -> Option<Meaning> {
         })?;
         Some(what.meaning(index, graph))
     })
-}
-
-/// What an array of this name is a stack of, if it is one: names that hold an index behind them, without it.
-pub(super) fn stacked(base: &str) -> Option<Indexed> {
-    let name = normal(base);
-    let same = |pattern: &&str| pattern.strip_suffix("_{}").is_some_and(|stem| stem == name);
-    INDEXED.iter().find(|(_, patterns)| patterns.iter().any(|pattern| same(&pattern))).map(|(what, _)| *what)
-}
-
-impl Indexed {
-    /// What the one of this index is.
-    pub(super) fn meaning(self, index: usize, graph: &Graph) -> Meaning {
-        match self {
-            Self::HiddenState => hidden_state(index, graph),
-            Self::Layer(role) => placed(Some(index), role, Flavour::Alias, graph),
-        }
-    }
-
-    /// The layers of a model that has so many of them.
-    pub(super) fn layers(self, count: usize) -> Option<usize> {
-        match self {
-            Self::HiddenState => count.checked_sub(1),
-            Self::Layer(_) => Some(count),
-        }
-    }
 }
 
 /// `read` of the name, else of the name without a suffix for a module's output, else what the module was given.

@@ -1,10 +1,10 @@
-//! What the names of a dump have in common, read before any of them is: counters before them, and the indices that
-//! `generate` of transformers puts behind them.
+//! What the names of a dump have in common, read before any of them is: counters before them, the indices that `generate`
+//! of transformers puts behind them, and those that an array of many lacks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::alias::{INDEXED, PER_STEP};
-use super::name::{Meaning, Name, meaning, normal};
+use super::alias::{INDEXED, Indexed, PER_STEP};
+use super::name::{Flavour, Meaning, Name, hidden_state, meaning, normal, placed};
 use crate::engine::Graph;
 use crate::formats::Entry;
 
@@ -132,4 +132,29 @@ fn counter(base: &str) -> Option<(usize, &str)> {
 
 fn index(text: &str) -> Option<usize> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// What an array of this name is a stack of, if it is one: names that hold an index behind them, without it.
+pub(super) fn stacked(base: &str) -> Option<Indexed> {
+    let name = normal(base);
+    let same = |pattern: &&str| pattern.strip_suffix("_{}").is_some_and(|stem| stem == name);
+    INDEXED.iter().find(|(_, patterns)| patterns.iter().any(same)).map(|(what, _)| *what)
+}
+
+impl Indexed {
+    /// What the one of this index is.
+    pub(super) fn meaning(self, index: usize, graph: &Graph) -> Meaning {
+        match self {
+            Self::HiddenState => hidden_state(index, graph),
+            Self::Layer(role) => placed(Some(index), role, Flavour::Alias, graph),
+        }
+    }
+
+    /// The layers of a model that has so many of them.
+    pub(super) fn layers(self, count: usize) -> Option<usize> {
+        match self {
+            Self::HiddenState => count.checked_sub(1),
+            Self::Layer(_) => Some(count),
+        }
+    }
 }

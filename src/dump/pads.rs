@@ -132,19 +132,18 @@ impl Dump {
     /// Whether the dump says that its tokens have the positions that they have without pads. Else those may count, which
     /// rotations show, and scores do not.
     pub fn counts_from_zero(&self) -> bool {
-        self.first_position().is_none_or(|first| first == Some(0))
+        self.pads.is_none_or(|pads| pads.before == 0) || self.first_position() == Some(0)
     }
 
     /// Whether the dump says that its tokens have other positions than without pads.
     pub fn says_other_positions(&self) -> bool {
-        self.first_position().flatten().is_some_and(|first| first != 0)
+        self.pads.is_some_and(|pads| pads.before > 0) && self.first_position().is_some_and(|first| first != 0)
     }
 
-    /// The position of the first token behind pads, where there are such, as far as the dump tells.
-    fn first_position(&self) -> Option<Option<i64>> {
-        let pads = self.pads.filter(|pads| pads.before > 0)?;
-        let told = POSITIONS.into_iter().find_map(|name| self.told(name).ok().flatten());
-        Some(told.and_then(|positions| positions.get(pads.before).copied()))
+    /// The position of the first token behind the pads, as far as the dump tells.
+    fn first_position(&self) -> Option<i64> {
+        let told = POSITIONS.into_iter().find_map(|name| self.told(name).ok().flatten())?;
+        told.get(self.pads?.before).copied()
     }
 
     /// Takes the pads away: from what is read from now on, and from the ids, where those have them.

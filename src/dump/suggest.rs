@@ -30,11 +30,15 @@ impl Dump {
         let mut found: Vec<Option<(f64, Site)>> = vec![None; unknown.len()];
         let mut run = Run::new(Arc::clone(model), prompt, LogitRows::All);
         while let Some(site) = run.step() {
-            let Some(ours) = run.get(site).filter(|_| self.planned(0, site).is_none()) else { continue };
+            let Some(ours) = run.get(site) else { continue };
             for (unknown, found) in unknown.iter().zip(&mut found) {
                 let Some(entry) = entry(&unknown.name).filter(|entry| entry.dtype.is_float()) else { continue };
                 let apart = self.distance(&Planned::of(entry, site, 0, &self.graph), site, ours, frame)?;
-                if apart < found.map_or(SAME, |(least, _)| least) {
+                let free = |site| self.planned(0, site).is_none();
+                // Of equals, one that the dump does not have under its name.
+                let better =
+                    found.is_none_or(|(least, at)| apart < least || (apart <= 2.0 * least && !free(at) && free(site)));
+                if apart < SAME && better {
                     *found = Some((apart, site));
                 }
             }
@@ -44,6 +48,10 @@ impl Dump {
         for (unknown, found) in unknown.iter().zip(found) {
             let name = serde_json::Value::String(unknown.name.clone());
             let _ = match found {
+                Some((apart, site)) if self.planned(0, site).is_some() => {
+                    let (name, short) = (shown(&unknown.name), self.graph.short(site));
+                    writeln!(text, "# {name} equals {short} to {apart:.1e}, which is there under its name")
+                }
                 Some((apart, site)) => {
                     let is = serde_json::Value::String(self.graph.name(site).to_string());
                     writeln!(text, "{name} = {is}  # equals {} to {apart:.1e}", self.graph.short(site))

@@ -42,7 +42,7 @@ fn uses(planned: &Planned, graph: &Graph) -> Option<&'static [Role]> {
         rest.strip_suffix(*word).is_some_and(|before| before.is_empty() || before.ends_with('_'))
     };
     let fits = |(words, roles): &&(&'static [&'static str], &'static [Role])| {
-        roles.first().is_some_and(|role| graph.is(planned.site, *role)) && words.iter().any(|word| is(word))
+        roles.first().is_some_and(|role| graph.is(planned.site, *role)) && words.iter().any(is)
     };
     USES.iter().find(fits).filter(|_| planned.expression.is_none() && planned.part.is_none()).map(|(_, roles)| *roles)
 }

@@ -111,12 +111,13 @@ fn of_forwards(files: &mut [Found], parts: &[Contents]) -> Vec<usize> {
     forwards(&files.iter().map(|found| found.of).collect::<Vec<_>>(), beside)
 }
 
+fn folder(found: &Found) -> &Path {
+    found.file.parent().unwrap_or(Path::new(""))
+}
+
 /// Which files give their one array their own name: where the name inside says nothing, or where files share it.
 fn stems(files: &[Found], parts: &[Contents]) -> Vec<bool> {
     let mut times: HashMap<(&Path, &str), usize> = HashMap::new();
-    fn folder(found: &Found) -> &Path {
-        found.file.parent().unwrap_or(Path::new(""))
-    }
     for (found, slot) in
         files.iter().zip(parts).flat_map(|(found, part)| part.slots.iter().map(move |slot| (found, slot)))
     {

@@ -8,6 +8,15 @@ use ndarray::{ArrayD, Axis, stack};
 
 use crate::fixture::{Tensors, at, bits, check, graph_of, parsed, prefill, reference};
 
+/// The name of the tensor of this number.
+type Count = fn(usize, &str) -> String;
+
+/// The name of a state of a forward.
+type State = fn(usize, usize) -> String;
+
+/// Where a tensor of a forward lies.
+type Place = fn(usize, &str) -> String;
+
 /// The tensors of a reference, forward by forward.
 fn in_order(name: &str) -> Tensors {
     let (graph, mut all) = (graph_of(name), reference(name));
@@ -18,7 +27,6 @@ fn in_order(name: &str) -> Tensors {
 #[test]
 fn counters_before_names_are_passed_over() {
     let (graph, original) = (graph_of("llama"), in_order("llama"));
-    type Count = fn(usize, &str) -> String;
     let counts: [(&str, Count); 8] = [
         ("__", |at, name| format!("{at:05}__{name}")),
         ("_", |at, name| format!("{at}_{name}")),
@@ -53,10 +61,8 @@ fn generated(name: &str, state: fn(usize, usize) -> String) -> (Tensors, Tensors
     let (mut states, mut wanted) = (original.rewritten(|_, _| None), original.rewritten(|_, _| None));
     for forward in 0..original.steps().len() {
         for layer in 0..=graph.layers() {
-            let site = match layer == graph.layers() {
-                true => at(&graph, 0, A::FinalNorm),
-                false => graph.entering(layer).expect("a stream"),
-            };
+            let last = (layer == graph.layers()).then(|| at(&graph, 0, A::FinalNorm));
+            let site = last.or_else(|| graph.entering(layer)).expect("a stream");
             let values = original.of(&graph, forward, site).expect("there");
             wanted.tensors.push((graph.key(site, forward), values.clone()));
             states.tensors.push((state(forward, layer), values.clone().insert_axis(Axis(0))));
@@ -67,7 +73,6 @@ fn generated(name: &str, state: fn(usize, usize) -> String) -> (Tensors, Tensors
 
 #[test]
 fn what_generate_returns_is_read() {
-    type State = fn(usize, usize) -> String;
     let states: [State; 3] = [
         |forward, layer| format!("{forward}.{layer}"),
         |forward, layer| format!("hidden_states.{forward}.{layer}"),
@@ -129,7 +134,6 @@ fn a_stack_is_read_one_by_one() {
 
 #[test]
 fn folders_of_forwards_and_layers_are_read() {
-    type Place = fn(usize, &str) -> String;
     let places: [Place; 7] = [
         |forward, name| format!("step{forward}/{name}"),
         |forward, name| format!("step_{}/{name}", forward + 1),

@@ -53,7 +53,7 @@ fn pads_are_told_and_taken_away() {
             dump.tensors.push(("attention_mask".into(), ArrayD::from_shape_vec(shape, all).expect("two rows")));
         }),
         ("scores", |_, _, _| {}),
-        ("scores alone", |dump, _, _| dump.tensors.retain(|(name, _)| name.ends_with("scores") || name.ends_with("0"))),
+        ("scores alone", |dump, _, _| dump.tensors.retain(|(name, _)| name.ends_with("scores") || name.ends_with('0'))),
         ("ids", |dump, before, after| {
             dump.tensors.retain(|(name, _)| !name.ends_with("scores"));
             let ids = [vec![5; before], prefill("llama").ids(), vec![5; after]].concat();
