@@ -5,12 +5,14 @@ use std::sync::Mutex;
 
 use super::Dump;
 use super::error::Error;
+use super::name::Flavour;
 use super::plan::{Planned, Unmatched, expected};
 use super::shape::{Fit, Frame, Kind, Rows, Wanted, readings};
+use crate::engine::{Class, Site};
 
 impl Dump {
     /// Fixes the ids: `steps` tokens in each forward. A tensor whose shape fits no reading of its name is set aside, unless
-    /// most are such, or it is named by a map: then the ids, or the map, are wrong.
+    /// most are such, or the same ops in all layers, or it is named by a map: then ids, model or map are wrong.
     pub fn bind(&mut self, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
         let total = steps.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
         if total != Some(ids.len()) || steps.is_empty() || steps.contains(&0) {
@@ -26,7 +28,13 @@ impl Dump {
             misfits.push((planned.clone(), error));
             Ok(())
         })?;
-        if misfits.len() > self.planned.len() {
+        // An op that fits in no layer, under its own name, is of another model.
+        let class = |planned: &Planned| self.graph.class(planned.site);
+        let fits: HashSet<Class> = self.planned.iter().map(class).collect();
+        let own = misfits.iter().filter(|(planned, _)| planned.flavour == Flavour::Canonical);
+        let nowhere: HashSet<Site> =
+            own.filter(|(planned, _)| !fits.contains(&class(planned))).map(|(planned, _)| planned.site).collect();
+        if misfits.len() > self.planned.len() || nowhere.len() > 1 {
             return Err(misfits.swap_remove(0).1);
         }
         for (planned, error) in misfits {
