@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from caches import add_caches
 from capture import CaptureError
 from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, tiny_folders
@@ -25,6 +26,7 @@ from founding import add_founding
 from make_tiny import TINY
 from mislabelled import add_labels, add_other_tokens
 from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, single_runs, small_runs, smollm2_runs
+from stored import add_stored
 
 
 # Of SmolLM2, what is made and compared within minutes: clean runs, the founding story, mistakes in single layers.
@@ -53,6 +55,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
         add_clean(book, dumps, folder)
     add_clean(book, dumps, DEMO, lengths=(12,))
     add_long(book, dumps)
+    add_stored(book, dumps)
+    add_caches(book, dumps)
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)
