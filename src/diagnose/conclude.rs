@@ -129,6 +129,10 @@ pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
         match harmless {
             Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
             Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
+            Harmless::Folded => format!(
+                "{which}: each channel is off by a factor of its own, and what follows agrees: a scale folded into the \
+                 weights that read it"
+            ),
             Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
             Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
             Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),

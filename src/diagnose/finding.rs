@@ -32,6 +32,8 @@ pub enum Harmless {
     Permuted(Pairs),
     /// It is from before the mask.
     Unmasked,
+    /// Each of its channels is off by a factor of its own.
+    Folded,
     /// It is Hugging Face's last hidden state, from before the final norm.
     Unnormed,
     /// Its error is that of an arithmetic that no tensor shows.
@@ -82,6 +84,9 @@ impl Finding {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
             Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
+            Some(Harmless::Folded) => {
+                words.push("each channel is off by a factor of its own, and what follows takes it as it is".into());
+            }
             Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed | Harmless::Tie(_)) | None => {}
         }
         let all = self.tokens.len();

@@ -37,6 +37,8 @@ impl Trail {
             for (_, _, index) in fork.open {
                 let finding = &mut self.findings[index];
                 finding.kind = match (finding.harmless, finding.label) {
+                    // A wrong weight is off in the same way: only what reads it could tell.
+                    (Some(Harmless::Folded), _) => Kind::Unsettled,
                     (Some(_), _) => Kind::Equivalent,
                     (None, Some(_)) => Kind::Mislabelled,
                     (None, None) => Kind::Wrong,
@@ -94,7 +96,7 @@ impl Trail {
             let arithmetic = self.healed.arithmetic.clone();
             self.healed = fork.followed;
             self.healed.arithmetic = arithmetic;
-            self.exact_spans = true;
+            self.exact_spans.insert(self.phase());
         }
     }
 
@@ -142,7 +144,7 @@ impl Trail {
             self.findings[index].kind = Kind::Wrong;
             self.presumed = None;
             self.healed.arithmetic = Arithmetic::default();
-            self.exact_spans = true;
+            self.exact_spans.insert(self.phase());
         }
     }
 
@@ -164,7 +166,9 @@ impl Trail {
                 let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
                 scene = (unknown && !self.has_scene(site)).then(|| Arc::new(here));
             }
-            Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::CoarseWeights) if reach.ops == 0 => {
+            Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::Folded | Harmless::CoarseWeights)
+                if reach.ops == 0 =>
+            {
                 scene = (!self.has_scene(site)).then(|| Arc::new(self.scene(site, part)));
             }
             _ => {}
@@ -173,7 +177,7 @@ impl Trail {
             site,
             step: self.spans.forward(),
             kind: match harmless {
-                None | Some(Harmless::Permuted(_) | Harmless::Unmasked) => Kind::Open,
+                None | Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::Folded) => Kind::Open,
                 Some(_) => Kind::Equivalent,
             },
             harmless,
@@ -267,8 +271,16 @@ impl Trail {
         }
     }
 
-    /// Opens a fork, or adds to the one that is open.
-    pub(super) fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
+    /// Opens a fork, or adds to the one that is open. `right` is what the tensor has in place of its own values if it is
+    /// harmless, where that is no layout.
+    pub(super) fn suspect(
+        &mut self,
+        site: Site,
+        part: Part,
+        noise: &Noise,
+        harmless: Option<Harmless>,
+        right: Option<Part>,
+    ) -> usize {
         let index = self.note(site, &part, noise, harmless);
         let (mut followed, mut open) =
             self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
@@ -287,7 +299,7 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.graph[site], pairs),
-                _ => part.clone(),
+                _ => right.unwrap_or_else(|| part.clone()),
             };
             self.healed.force(site, &right);
             self.ground(site, &right);
@@ -334,6 +346,12 @@ impl Trail {
     /// Whether all that is open could be harmless.
     pub(super) fn is_harmless(&self) -> bool {
         self.fork.iter().flat_map(|fork| &fork.open).all(|(_, _, index)| self.findings[*index].harmless.is_some())
+    }
+
+    /// Whether some of what is open is off by a factor for each channel, as the weights of another norm make it, too.
+    pub(super) fn is_folded(&self) -> bool {
+        let open = self.fork.iter().flat_map(|fork| &fork.open);
+        open.into_iter().any(|(_, _, index)| self.findings[*index].harmless == Some(Harmless::Folded))
     }
 
     /// Whether tensors of one op stand under each other's names: all that is open has the value of a later activation, or

@@ -26,14 +26,16 @@ impl Recent {
         if self.0.len() == RECENT {
             self.0.pop_front();
         }
-        let Expected { exact, draws } = healed.expected();
+        let Expected { exact, draws, .. } = healed.expected();
         self.0.push_back((site, exact.clone(), draws.to_vec()));
     }
 
     /// The last activation of the shape of `site` that is the wanted one.
     pub(super) fn find(&self, site: Site, graph: &Graph, wanted: impl Fn(Site, Expected) -> bool) -> Option<Site> {
         let mut alike = self.0.iter().rev().filter(|(known, ..)| graph[*known].axes == graph[site].axes);
-        alike.find(|(known, exact, draws)| wanted(*known, Expected { exact, draws })).map(|(known, ..)| *known)
+        alike
+            .find(|(known, exact, draws)| wanted(*known, Expected { exact, draws, unrounded: &[] }))
+            .map(|(known, ..)| *known)
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Expected<'a> {
     pub exact: &'a Value<f64>,
     /// As correct programs of the dump's precision compute it.
     pub draws: &'a [Value<f32>],
+    /// The same on values that its inputs may have had before they were stored in fewer bits: empty where that is known to
+    /// be no matter.
+    pub unrounded: &'a [Value<f32>],
 }
 
 /// How strict to be, and how small noise can be.
@@ -75,8 +78,8 @@ struct Sums {
     count: usize,
     /// Of dump - exact.
     error: f64,
-    /// Of draw - exact: the largest of the draws is the noise.
-    noise: [f64; DRAWS],
+    /// Of draw - exact: the largest of the draws is the noise. The last is the mean over the unrounded ones.
+    noise: [f64; DRAWS + 1],
     /// Of exact.
     size: f64,
 }
@@ -129,6 +132,7 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
     let masked = node.op.facts().keyed == Keyed::Scores;
     let (values, exact) = (by_head(part.values.view(), node), by_head(expected.exact.view(), node));
     let draws: Vec<ArrayView3<f32>> = expected.draws.iter().map(|draw| by_head(draw.view(), node)).collect();
+    let unrounded: Vec<ArrayView3<f32>> = expected.unrounded.iter().map(|draw| by_head(draw.view(), node)).collect();
     let heads = values.len_of(NdAxis(0));
     let limit = massive_limit(exact);
     let rows = part.rows.len();
@@ -142,8 +146,13 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
             let o = exact.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at);
             let draws: Vec<_> =
                 draws.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
+            let unrounded: Vec<_> =
+                unrounded.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
             let mut sums = Cell::default();
-            if let Some(ordinary) = plain(y, o, &draws, part.first_key, limit).filter(|_| !masked) {
+            if !masked
+                && unrounded.is_empty()
+                && let Some(ordinary) = plain(y, o, &draws, part.first_key, limit)
+            {
                 sums[0] = ordinary;
                 return sums;
             }
@@ -159,9 +168,16 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
                 sums.error += if difference.is_finite() { difference * difference } else { f64::INFINITY };
                 if o.is_finite() {
                     sums.size += o * o;
-                    for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
+                    let squared = |draw: &ArrayView1<f32>| {
                         let difference = f64::from(draw[column]) - o;
-                        *noise += if difference.is_finite() { difference * difference } else { 0.0 };
+                        if difference.is_finite() { difference * difference } else { 0.0 }
+                    };
+                    for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
+                        *noise += squared(draw);
+                    }
+                    if !unrounded.is_empty() {
+                        let sum: f64 = unrounded.iter().map(squared).sum();
+                        sums.noise[DRAWS] += sum / unrounded.len() as f64;
                     }
                 }
             }
@@ -186,8 +202,9 @@ fn plain(
     let (y, o) = (y.to_slice()?, o.to_slice()?.get(columns.clone())?);
     let [a, b] = draws else { return None };
     let others = [y, a.to_slice()?.get(columns.clone())?, b.to_slice()?.get(columns)?];
-    let ([error, noise @ ..], size) = squared_distances(o, others);
-    let finite = size + error + noise[0] + noise[1] < f64::INFINITY;
+    let ([error, a, b], size) = squared_distances(o, others);
+    let finite = size + error + a + b < f64::INFINITY;
+    let noise = [a, b, 0.0];
     (finite && o.iter().all(|o| o.abs() <= massive)).then_some(Sums { count: o.len(), error, noise, size })
 }
 

@@ -5,13 +5,15 @@
 //! went on with the dump's value, that value was really computed: a bug. If it went on with the right one, the tensor
 //! is not what its name says: a wrong label or row, or another layout of the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
 use super::coarse::Coarse;
+use super::emulate::Phase;
 use super::equivalent::{in_other_order, is_unmasked};
 use super::finding::{Finding, Harmless};
+use super::folded;
 use super::forced::Forced;
 use super::fork::Fork;
 use super::gap::Gap;
@@ -22,7 +24,7 @@ use super::precision::Precision;
 use super::span::Spans;
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
-use crate::engine::{Class, Site, Value};
+use crate::engine::{Class, Op, Site, Value};
 use crate::model::Model;
 
 /// What a dump has of one op.
@@ -54,14 +56,16 @@ pub struct Trail {
     /// What lies behind the last residual stream that was dumped.
     pub(super) gap: Gap,
     /// Ops that have been in order with exact operands: their arithmetic is known.
-    pub(super) exact_operands: HashSet<Class>,
-    /// Whether a span of several ops has been in order with exact operands.
-    pub(super) exact_spans: bool,
+    pub(super) exact_operands: HashSet<(Class, Phase)>,
+    /// When a span of several ops has been in order with exact operands.
+    pub(super) exact_spans: HashSet<Phase>,
     /// Ratios of error to noise of the same kernel before.
     pub(super) kin: HashMap<Class, Vec<f64>>,
     pub(super) recent: Recent,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
+    /// What the bits of its tensors told.
+    pub(super) told: BTreeMap<Site, Precision>,
     /// What speaks for weights of fewer bits.
     pub(super) coarse: Coarse,
     /// What ops in the gap have chosen that were not dumped.
@@ -87,10 +91,11 @@ impl Trail {
             fork: None,
             spans: Spans::default(),
             exact_operands: HashSet::new(),
-            exact_spans: false,
+            exact_spans: HashSet::new(),
             kin: HashMap::new(),
             recent: Recent::default(),
             presumed: None,
+            told: BTreeMap::new(),
             coarse: Coarse::default(),
             choices: Choices::default(),
             findings: Vec::new(),
@@ -154,6 +159,14 @@ impl Trail {
             None => None,
         };
         let computed_in = precision.unwrap_or(self.typical);
+        // Rows of tables are copies: their bits are those of the weights, unless they tell something.
+        let is_copy = matches!(self.model.graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
+        self.told.extend(precision.map(|precision| (site, precision)));
+        if part.is_some() && (precision.is_some() || !is_copy) {
+            for forced in std::iter::once(&mut self.healed).chain(self.fork.as_mut().map(|fork| &mut fork.followed)) {
+                forced.stored.tell(site, computed_in);
+            }
+        }
         self.healed.step_draws(computed_in);
         if let Some(fork) = &mut self.fork {
             fork.followed.step_exact();
@@ -197,6 +210,13 @@ impl Trail {
         let (model, terms) = (Arc::clone(&self.model), self.terms(site, precision));
         let graph = &model.graph;
         let mut noise = self.healed.measure(site, part, terms);
+        if !noise.is_in_order() && self.is_over_span(site) {
+            // The engine may have had more bits of what lies before the span, and on the way, than the dump has.
+            let unrounded = self.gap.unrounded(site, &[], precision);
+            if !unrounded.is_empty() {
+                noise = self.healed.measure_beside(&unrounded, site, part, Terms { kin: None, ..terms });
+            }
+        }
         let in_order =
             |healed: &Forced, part: &Part| Some(healed.measure(site, part, terms)).filter(Noise::is_in_order);
         let permuted_in = |healed: &Forced, noise: &Noise| {
@@ -215,7 +235,10 @@ impl Trail {
                 (false, false) if self.is_relabelled(site, part) => self.settle(false),
                 // The same tensor once more: what follows tells about both.
                 (false, false) if self.is_repeated(part) => {}
-                (false, false) => self.settle(followed <= 2.0 * healed && !self.is_harmless()),
+                (false, false) => {
+                    let layout = self.is_harmless() && !self.is_folded();
+                    self.settle(followed <= 2.0 * healed && !layout);
+                }
                 (_, followed) => self.settle(followed),
             }
             if self.fork.is_none() {
@@ -257,8 +280,17 @@ impl Trail {
                 }
             }
         }
+        let mut unfolded = None;
+        if !noise.is_in_order() && permuted.is_none() && !self.is_over_span(site) {
+            unfolded = folded::unfolded(&graph[site], part, self.healed.exact()).filter(|part| {
+                let without = self.healed.measure(site, part, terms);
+                // Any factors fit the tensor better than none: those that are there explain nearly all of it.
+                without.is_in_order() && without.local_error <= 0.1 * noise.local_error
+            });
+        }
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
+            None if unfolded.is_some() => Some(Harmless::Folded),
             None => (noise.is_in_order() && is_unmasked(site, graph, self.healed.first_position(), part))
                 .then_some(Harmless::Unmasked),
         };
@@ -273,7 +305,7 @@ impl Trail {
             look.finding = look.finding.or_else(|| self.note_ties(tied.0, part, &noise, &tied.1));
             look.noise = Some(noise);
         } else {
-            let index = self.suspect(site, part.clone(), &noise, harmless);
+            let index = self.suspect(site, part.clone(), &noise, harmless, unfolded);
             self.findings[index].follows = follows;
             look.finding = Some(index);
             look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
@@ -282,6 +314,14 @@ impl Trail {
 
     /// Goes on with the dump's value, which is what its inputs give.
     fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
+        if !self.is_over_span(site) && self.healed.stored.of(site) != Precision::F32 {
+            let ours = &self.healed.expected().draws[0];
+            let mut stored = self.healed.stored.clone();
+            stored.weigh(&self.model.graph[site], part, ours);
+            for forced in std::iter::once(&mut self.healed).chain(self.fork.as_mut().map(|fork| &mut fork.followed)) {
+                forced.stored.clone_from(&stored);
+            }
+        }
         // Nothing reads what the model returns.
         if self.model.graph.output() != Some(site) {
             self.healed.force(site, part);
@@ -302,7 +342,7 @@ impl Trail {
             self.gap = Gap::behind(self.healed.at_residual());
             self.choices = Choices::default();
         } else {
-            self.gap.add(site, part.clone());
+            self.gap.add(site, part.clone(), self.healed.stored.of(site));
         }
     }
 

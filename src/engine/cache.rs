@@ -61,6 +61,16 @@ impl<T: Real> Cache<T> {
         kept.rows = Arc::new(heads.flat_map(|head| order.iter().map(|channel| head[*channel])).collect());
     }
 
+    /// Puts other values, `[position, head, channel]`, in the place of all that is kept of a node.
+    ///
+    /// # Panics
+    /// When the node is not kept, or its shape is another.
+    pub fn replace(&mut self, site: Site, values: ArrayViewD<T>) {
+        let kept = self.kept.get_mut(&site).expect("only what the cache keeps is replaced");
+        assert_eq!(values.len(), kept.rows.len(), "the cache keeps as many positions as before");
+        kept.rows = Arc::new(values.iter().copied().collect());
+    }
+
     /// Forgets every position of a node from `positions` on.
     pub fn truncate(&mut self, site: Site, positions: usize) {
         let Some(kept) = self.kept.get_mut(&site) else { return };

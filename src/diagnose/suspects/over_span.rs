@@ -10,7 +10,7 @@ use super::switch::undoes;
 use super::{Suspect, Variant, all, shape};
 use crate::diagnose::gap::Gap;
 use crate::diagnose::noise::{Expected, Terms, measure};
-use crate::engine::{Alteration, Edit, Run, Site};
+use crate::engine::{Alteration, Edit, Run, Site, Value};
 
 /// Ops that are computed at most: a mistake in one of many layers is not looked for one by one.
 const MOST_OPS: usize = 12_000;
@@ -121,10 +121,15 @@ fn try_on(
         return None;
     }
     let draws = gap.altered_draws(scene.site, &alterations, scene.precision)?;
-    let expected = Expected { exact: &exact, draws: &draws };
-    let noise = measure(scene.site, graph, scene.first, part, expected, Terms { kin: None, ..scene.terms });
+    let terms = Terms { kin: None, ..scene.terms };
+    let noise = |unrounded: &[Value<f32>]| {
+        let expected = Expected { exact: &exact, draws: &draws, unrounded };
+        measure(scene.site, graph, scene.first, part, expected, terms)
+    };
+    let is_in_order =
+        noise(&[]).is_in_order() || noise(&gap.unrounded(scene.site, &alterations, scene.precision)).is_in_order();
     let (summary, fix) = suspect.said(&Scene::without_dump(&scene.model, places[0]));
-    noise.is_in_order().then(|| Accused {
+    is_in_order.then(|| Accused {
         id: suspect.id,
         name: graph.key(places[0], scene.step),
         explained: apart.explained(),

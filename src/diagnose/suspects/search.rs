@@ -170,10 +170,14 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
     }
     let mask = mask.unwrap_or_else(|| graph.mask(scene.site, scene.first));
     let terms = Terms { kin: None, ..scene.terms };
-    let expected = Expected { exact: &exact, draws: &draws };
-    let noise = measure_under(mask, scene.site, graph, part, expected, terms);
+    let noise = |unrounded: &[Value<f32>]| {
+        let expected = Expected { exact: &exact, draws: &draws, unrounded };
+        measure_under(mask, scene.site, graph, part, expected, terms)
+    };
+    let is_in_order =
+        noise(&[]).is_in_order() || noise(&forced.altered_unrounded(&variant.edit, scene.precision)).is_in_order();
     let (summary, fix) = suspect.said(scene);
-    noise.is_in_order().then(|| Accused {
+    is_in_order.then(|| Accused {
         id: suspect.id,
         name: graph.key(scene.site, scene.step),
         explained: apart.explained(),

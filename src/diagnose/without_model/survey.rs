@@ -154,6 +154,12 @@ impl<'a> Survey<'a> {
         node.subject.site().is_some_and(|site| is_query_or_key(site, graph) || is_scores(site, graph))
     }
 
+    /// Whether a node is a norm of whole rows.
+    pub(super) fn is_of_norm(&self, at: usize) -> bool {
+        let op = self.nodes[at].subject.site().map(|site| &self.graph()[site].op);
+        matches!(op, Some(Op::Norm { head_dim: None, .. }))
+    }
+
     /// Both sides once more: what could be read before can be read again; if not, the comparison ends with that.
     pub(super) fn parts(&self, forward: usize, subject: &Subject) -> [Option<Part>; 2] {
         read(self.pair, forward, subject).map_or_else(

@@ -11,7 +11,7 @@ use crate::engine::compute::Compute;
 use crate::engine::edit::{Alteration, Edit};
 use crate::engine::patch::{Feed, Patch};
 use crate::engine::step::Step;
-use crate::model::graph::Site;
+use crate::model::graph::{Read, Site};
 use crate::ops::Real;
 
 impl<T: Real> Run<T> {
@@ -68,6 +68,18 @@ impl<T: Real> Run<T> {
             patch.apply(&mut value, self.graph(), self.feed());
         }
         value
+    }
+
+    /// Puts `value` in the place of what ops read, wherever it is held: of the current forward, or of the cache.
+    ///
+    /// # Panics
+    /// When the cache does not keep the node that is read from it, or keeps other rows.
+    pub fn replace(&mut self, read: Read, value: Value<T>) {
+        match read {
+            Read::Node(site) => drop(self.slots.insert(site, value)),
+            Read::Stale(site) => drop(self.stale.insert(site, value)),
+            Read::Past(site) => self.cache.replace(site, value.view()),
+        }
     }
 
     /// Takes what the next op gives from elsewhere: patches and alterations have been made there. Where it is not known, the
