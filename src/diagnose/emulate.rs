@@ -7,7 +7,7 @@ use super::noise::{Noise, Terms};
 use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
-use crate::dump::{self, Planned};
+use crate::dump::Planned;
 use crate::engine::{Op, Read, Site};
 use crate::ops::Operands;
 
@@ -32,16 +32,16 @@ pub enum Phase {
 impl Trail {
     /// What the bits of a tensor tell. An embedding is a copy: its bits are those of the weights, and tell something only
     /// when the weights are finer.
-    pub(super) fn tell(&self, site: Site, part: &Part) -> Result<Option<Precision>, dump::Error> {
+    pub(super) fn tell(&self, site: Site, part: &Part) -> Option<Precision> {
         // A file that keeps it in few bits tells so, too, though not in how many it was computed.
         let told = self.dump.planned(self.spans.forward(), site).and_then(Planned::few_bits).map(Precision::of_bits);
-        let Some(found) = Precision::detect(part.values.view()).or(told) else { return Ok(None) };
+        let found = Precision::detect(part.values.view()).or(told)?;
         let graph = &self.model.graph;
         if matches!(graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. }) {
             let copy = self.healed.exact().mapv(|v| v as f32);
-            return Ok(Some(found).filter(|found| Precision::detect(copy.view().into_dyn()) != Some(*found)));
+            return Some(found).filter(|found| Precision::detect(copy.view().into_dyn()) != Some(*found));
         }
-        Ok(Some(found))
+        Some(found)
     }
 
     /// Tensors that have fewer bits than those of the same op in most other layers: whether they were computed in those or

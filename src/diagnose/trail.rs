@@ -154,10 +154,7 @@ impl Trail {
         }
         let Some(site) = self.healed.step_exact() else { return Ok(None) };
         let part = self.read(site)?;
-        let precision = match &part {
-            Some(part) => self.tell(site, part)?,
-            None => None,
-        };
+        let precision = part.as_ref().and_then(|part| self.tell(site, part));
         let computed_in = precision.unwrap_or(self.typical);
         // Rows of tables are copies: their bits are those of the weights, unless they tell something.
         let is_copy = matches!(self.model.graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
