@@ -16,6 +16,7 @@ pub mod health;
 pub mod label;
 pub mod massive;
 pub mod noise;
+pub mod nonfinite;
 pub mod part;
 pub mod precision;
 mod relabel;

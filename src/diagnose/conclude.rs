@@ -3,11 +3,12 @@
 use std::sync::atomic::AtomicBool;
 
 use super::finding::{Finding, Harmless, Kind};
+use super::nonfinite::NonFinite;
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::suspects::search::{Accused, search};
 use super::witnesses::{CANDIDATE, REFERENCE};
-use crate::engine::{Class, Graph, Product};
+use crate::engine::{Class, Graph, Product, Role, Site};
 
 /// What is said where nothing was compared.
 pub(super) const NOTHING: &str = "no activation could be compared: the two sides have none in common";
@@ -164,7 +165,8 @@ fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind
         Class::Role(role) if graph[finding.site].op.facts().product == Product::No => Class::Role(role.of_queries()),
         other => other,
     };
-    let key = |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding)));
+    let key =
+        |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding), finding.nonfinite.is_some()));
     let entries = merged(found, key, |(role, finding)| divergence(*role, finding, graph)).into_iter();
     let with_suspects = |((_, finding), divergence): (&(usize, &Finding), Divergence)| {
         (Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence }, finding.kind)
@@ -218,8 +220,11 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
+    if let Some(found) = &finding.nonfinite {
+        summary = nonfinite(found, finding, graph);
+    }
     // Scores from before the mask differ only where the mask hides, which is not compared.
-    if finding.harmless != Some(Harmless::Unmasked) {
+    else if finding.harmless != Some(Harmless::Unmasked) && noise.finite_score > 1.0 {
         let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
         summary.push_str(&size);
     }
@@ -231,7 +236,12 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
     Divergence {
         name,
         layers: graph[finding.site].layer.into_iter().collect(),
-        token: finding.rows.first().copied().or(Some(finding.tokens.start)),
+        token: finding
+            .nonfinite
+            .as_ref()
+            .map_or_else(|| finding.rows.first().copied(), |found| found.at.token)
+            .or(Some(finding.tokens.start)),
+        nonfinite: finding.nonfinite.clone(),
         last_good: finding.last_good.clone(),
         exact: finding.exact,
         culprit: if finding.kind == Kind::Unsettled {
@@ -243,6 +253,36 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
         },
         summary,
         suspects: Vec::new(),
+    }
+}
+
+/// The first element that is not finite, what it should be, and what else is known.
+fn nonfinite(found: &NonFinite, finding: &Finding, graph: &Graph) -> String {
+    let step = if finding.step > 0 { format!("@{}", finding.step) } else { String::new() };
+    let first = found.describe(&format!("{}{step}", called(finding.site, graph)));
+    if finding.kind == Kind::Mislabelled {
+        return format!(
+            "first non-finite: {first}; what follows was computed from the right value: the dump is damaged there, not \
+             the engine"
+        );
+    }
+    let mut words = format!("first non-finite: {first}");
+    if finding.noise.finite > 0 && !found.rest_is_right {
+        let size = format!(
+            "; what is finite is off, too: error {:.1e}, {} times the noise",
+            finding.noise.local_error,
+            times(finding.noise.ratio())
+        );
+        words.push_str(&size);
+    }
+    words
+}
+
+/// `20.down_proj`; `layer 20` for the output of a block.
+pub(super) fn called(site: Site, graph: &Graph) -> String {
+    match graph[site].layer.filter(|_| graph.is(site, Role::Block)) {
+        Some(layer) => format!("layer {layer}"),
+        None => graph.short(site).to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::equivalent::Pairs;
 use super::noise::Noise;
+use super::nonfinite::NonFinite;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::tie::Tie;
@@ -59,6 +60,10 @@ pub struct Finding {
     pub label: Option<Site>,
     /// How far it is from what its inputs give.
     pub noise: Noise,
+    /// Its first element that is not finite where it should be.
+    pub nonfinite: Option<NonFinite>,
+    /// Which keys its queries see, where these are others than the model's mask shows; in words.
+    pub mask: Option<String>,
     /// Positions of the rows that are out of order.
     pub rows: Vec<usize>,
     /// Positions of the forward.
@@ -81,8 +86,10 @@ impl Finding {
             Some(Harmless::Permuted(pairs)) => {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
-            Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed | Harmless::Tie(_)) | None => {}
+            Some(Harmless::Unmasked) => words.extend(self.mask.clone()),
+            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed | Harmless::Tie(_)) | None => {
+                words.extend(self.mask.clone());
+            }
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
@@ -94,7 +101,11 @@ impl Finding {
                 };
                 words.push(format!("{before}, later tokens are wrong"));
             } else {
-                words.push(format!("only tokens {}", ranges(&self.rows)));
+                words.push(format!(
+                    "only {} {}",
+                    if self.rows.len() == 1 { "token" } else { "tokens" },
+                    ranges(&self.rows)
+                ));
             }
         }
         let heads = &self.noise.heads;

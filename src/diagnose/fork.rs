@@ -9,6 +9,7 @@ use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
 use super::label::is_value_of;
 use super::noise::{Expected, Noise};
+use super::nonfinite::other_mask;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::layer_order;
@@ -42,6 +43,11 @@ impl Trail {
                     (None, None) => Kind::Wrong,
                 };
             }
+        }
+        // Numbers beyond f16's range overflow only where f16 is computed in: nothing more has to speak for it.
+        let overflows = |finding: &Finding| finding.suspects.iter().any(|suspect| suspect.id == "overflow_f16");
+        if self.findings.iter().any(overflows) {
+            self.presumed = None;
         }
         let coarse = self.coarse.finding.filter(|_| !self.coarse.is_sure());
         let presumed = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS).map(|(index, _)| index);
@@ -150,10 +156,13 @@ impl Trail {
         let index = self.findings.len();
         let reach = self.spans.reach(site, &self.model.graph);
         let first = self.healed.first_position();
-        let label = if harmless.is_none() { self.recognise(site, part) } else { None };
+        // Of a tensor whose finite rows are right, or that has none, nothing is searched for.
+        let told = noise.is_in_order() || part.rows.is_empty();
+        let label = if harmless.is_none() && !told { self.recognise(site, part) } else { None };
         let mut scene = None;
         let mut suspects = Vec::new();
         match harmless {
+            None if told => {}
             None => {
                 let here = self.scene(site, part);
                 let exact = reach.ops == 0;
@@ -180,6 +189,8 @@ impl Trail {
             follows: false,
             label,
             noise: noise.clone(),
+            nonfinite: None,
+            mask: other_mask(site, &self.model.graph, first, part),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
@@ -269,7 +280,19 @@ impl Trail {
 
     /// Opens a fork, or adds to the one that is open.
     pub(super) fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
-        let index = self.note(site, &part, noise, harmless);
+        self.suspect_part(site, (&part, &part), noise, harmless)
+    }
+
+    /// The same of a tensor of which only some rows are judged: these, and all of it.
+    pub(super) fn suspect_part(
+        &mut self,
+        site: Site,
+        (judged, part): (&Part, &Part),
+        noise: &Noise,
+        harmless: Option<Harmless>,
+    ) -> usize {
+        let index = self.note(site, judged, noise, harmless);
+        let part = part.clone();
         let (mut followed, mut open) =
             self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
         if let Some(Harmless::Permuted(pairs)) = harmless

@@ -37,7 +37,7 @@ pub struct Terms {
 /// What was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
-    /// Relative L2 error of the dump against the exact result, over all elements; infinite when one is not a number.
+    /// Relative L2 error of the dump against the exact result, over the elements that are finite in both.
     pub local_error: f64,
     /// The same of the draws: the largest.
     pub floor: f64,
@@ -51,6 +51,12 @@ pub struct Noise {
     pub heads: Vec<usize>,
     /// Rows that are out of order, as indices into the part's rows.
     pub rows: Vec<usize>,
+    /// The score of the elements that are finite in both.
+    pub finite_score: f64,
+    /// Elements that are finite in one of the two only: one is enough to be out of order.
+    pub unequal: usize,
+    /// Elements that are finite in both: with none, nothing is known of the error.
+    pub finite: usize,
     /// Number of massive elements.
     pub massive: usize,
     /// An element is massive above this size.
@@ -67,12 +73,23 @@ impl Noise {
     pub fn ratio(&self) -> f64 {
         if self.local_error == 0.0 { 0.0 } else { self.local_error / self.floor }
     }
+
+    /// What is left where elements that are not finite are no fault of this op; without the rows and heads that are out of
+    /// order, which these may be for.
+    #[must_use]
+    pub fn of_finite(self) -> Self {
+        let (rows, heads) = (Vec::new(), Vec::new());
+        Self { score: self.finite_score, unequal: 0, first_row: None, rows, heads, ..self }
+    }
 }
 
 /// Squared sums over a group of elements.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
+    /// Elements that are finite in both.
     count: usize,
+    /// Elements that are finite in one only.
+    unequal: usize,
     /// Of dump - exact.
     error: f64,
     /// Of draw - exact: the largest of the draws is the noise.
@@ -93,6 +110,7 @@ pub const DRAWS: usize = 2;
 impl Sums {
     fn add(&mut self, other: &Self) {
         self.count += other.count;
+        self.unequal += other.unequal;
         self.error += other.error;
         self.size += other.size;
         for (noise, other) in self.noise.iter_mut().zip(other.noise) {
@@ -154,15 +172,16 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
                 }
                 let (y, o) = (f64::from(*y), o[column]);
                 let sums = &mut sums[usize::from(o.abs() > limit)];
+                if !(y.is_finite() && o.is_finite()) || (masked && is_hidden(y, o)) {
+                    sums.unequal += usize::from(y.is_finite() != o.is_finite() || (masked && is_hidden(y, o)));
+                    continue;
+                }
                 sums.count += 1;
-                let difference = if y == o || (y.is_nan() && o.is_nan()) { 0.0 } else { y - o };
-                sums.error += if difference.is_finite() { difference * difference } else { f64::INFINITY };
-                if o.is_finite() {
-                    sums.size += o * o;
-                    for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
-                        let difference = f64::from(draw[column]) - o;
-                        *noise += if difference.is_finite() { difference * difference } else { 0.0 };
-                    }
+                sums.error += (y - o) * (y - o);
+                sums.size += o * o;
+                for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
+                    let difference = f64::from(draw[column]) - o;
+                    *noise += if difference.is_finite() { difference * difference } else { 0.0 };
                 }
             }
             sums
@@ -172,6 +191,14 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
     // The slots of experts are looked at one by one, but are no heads.
     let heads = if node.heads().is_some() { noise.heads } else { Vec::new() };
     Noise { massive_above: limit, heads, ..noise }
+}
+
+/// Whether a score is that of a key that a mask of the dump hides, where the right one is `o`: programs add -inf, the
+/// least number of their format, or -10000.
+pub(super) fn is_hidden(y: f64, o: f64) -> bool {
+    const HIDDEN: f64 = -9e3;
+    const SEEN: f64 = -1e3;
+    y <= HIDDEN && o >= SEEN
 }
 
 /// The sums of a row without massive elements, in which all numbers are finite.
@@ -188,7 +215,7 @@ fn plain(
     let others = [y, a.to_slice()?.get(columns.clone())?, b.to_slice()?.get(columns)?];
     let ([error, noise @ ..], size) = squared_distances(o, others);
     let finite = size + error + noise[0] + noise[1] < f64::INFINITY;
-    (finite && o.iter().all(|o| o.abs() <= massive)).then_some(Sums { count: o.len(), error, noise, size })
+    (finite && o.iter().all(|o| o.abs() <= massive)).then_some(Sums { count: o.len(), unequal: 0, error, noise, size })
 }
 
 fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
@@ -210,7 +237,10 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let score = (0..heads).map(|head| by_head[head].score(terms)).fold(score, f64::max);
     let kin = terms.kin.filter(|_| ordinary.count >= MANY);
     let score = kin.map_or(score, |kin| score.max(ordinary.error.sqrt() / (kin * ordinary.floor(terms.least))));
-    let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0).collect();
+    let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0 || by_row[*row].unequal > 0).collect();
+    let bad_head = |head: usize| {
+        head_score(head) > 1.0 || (0..rows).any(|row| cells[head * rows + row].iter().any(|sums| sums.unequal > 0))
+    };
     let quiet = |row: &Sums| row.error.sqrt() / row.floor(terms.least).max(f64::MIN_POSITIVE);
     let quietest = by_row.iter().filter(|row| row.count >= ENOUGH).map(quiet).fold(f64::INFINITY, f64::min);
     let size = all.size.sqrt();
@@ -218,11 +248,14 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     Noise {
         local_error: relative(all.error),
         floor: (all.floor(terms.least) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
-        score,
+        score: if all.unequal > 0 { f64::INFINITY } else { score },
         quietest,
         first_row: out_of_order.first().copied(),
-        heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| head_score(*head) > 1.0).collect() },
+        heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| bad_head(*head)).collect() },
         rows: out_of_order,
+        finite_score: score,
+        unequal: all.unequal,
+        finite: all.count,
         massive: massive.count,
         massive_above: f64::INFINITY,
     }

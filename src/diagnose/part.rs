@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::dump::RowSubset as Part;
 use crate::dump::shared_rows;
-use crate::engine::{Counts, Graph, Site};
+use crate::engine::{Counts, Graph, Node, Site};
 use crate::metrics::{self, Comparison};
 
 /// Where the largest difference is.
@@ -20,6 +20,30 @@ pub struct Worst {
     pub key: Option<usize>,
     /// Channel, or id for logits.
     pub channel: Option<usize>,
+}
+
+impl Worst {
+    /// The place of an element of a part: `row` gives the position in the sequence of one of its rows, and `first_key` is
+    /// the key of its first column.
+    pub(super) fn at(node: &Node, index: &[usize], row: impl Fn(usize) -> usize, first_key: usize) -> Self {
+        let mut worst = Self::default();
+        let last = node.axes.len() - 1;
+        for ((place, axis), index) in node.axes.iter().enumerate().zip(index) {
+            match axis.counts {
+                Counts::Rows => worst.token = Some(row(*index)),
+                Counts::Heads(_) => worst.head = Some(*index),
+                Counts::Keys => worst.key = Some(first_key + index),
+                Counts::Joined { width, .. } => {
+                    worst.head = Some(index / width);
+                    worst.channel = Some(index % width);
+                }
+                Counts::Channels(_) if place == last => worst.channel = Some(*index),
+                // Which slot an expert has tells nothing.
+                Counts::Channels(_) => {}
+            }
+        }
+        worst
+    }
 }
 
 impl std::fmt::Display for Worst {
@@ -80,20 +104,7 @@ pub fn compare_parts(
     if let Some(worst) = &mut comparison.worst {
         worst.swap(row_axis, before_last);
     }
-    let mut worst = Worst::default();
-    for ((place, axis), index) in node.axes.iter().enumerate().zip(comparison.worst.iter().flatten()) {
-        match axis.counts {
-            Counts::Rows => worst.token = Some(first + rows[*index]),
-            Counts::Heads(_) => worst.head = Some(*index),
-            Counts::Keys => worst.key = Some(first_key + index),
-            Counts::Joined { width, .. } => {
-                worst.head = Some(index / width);
-                worst.channel = Some(index % width);
-            }
-            Counts::Channels(_) if place == last => worst.channel = Some(*index),
-            // Which slot an expert has tells nothing.
-            Counts::Channels(_) => {}
-        }
-    }
+    let worst = comparison.worst.as_ref();
+    let worst = worst.map_or_else(Worst::default, |index| Worst::at(node, index, |row| first + rows[row], first_key));
     Some((comparison, worst, rows))
 }

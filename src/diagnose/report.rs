@@ -8,6 +8,7 @@ mod json;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::finding::{all_ranges, numbers};
+use super::nonfinite::NonFinite;
 use super::part::Worst;
 use super::suspects::search::Accused;
 use crate::dump::Dump;
@@ -120,7 +121,7 @@ pub struct ActivationRow {
     pub layer: Option<usize>,
     /// Which forward: 0 is the prefill.
     pub step: usize,
-    /// Relative L2 error; NaN when missing.
+    /// Relative L2 error, of the elements that are finite on both sides; NaN when there are none, or it is missing.
     pub error: f64,
     /// Cosine of the angle; NaN when missing.
     pub cosine: f64,
@@ -128,6 +129,9 @@ pub struct ActivationRow {
     pub max_abs: f64,
     /// Where that is.
     pub worst: Worst,
+    /// Elements that are finite on one side only.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub nonfinite: usize,
     /// What it means.
     pub status: Status,
     /// The measurement on the dump's own inputs; of two dumps, that of the one further out of order.
@@ -169,6 +173,14 @@ pub struct Divergence {
     /// Position in the sequence of the first wrong row.
     #[serde(skip)]
     pub token: Option<usize>,
+    /// Its first element that is not finite where it should be.
+    #[serde(skip)]
+    pub nonfinite: Option<NonFinite>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde gives a field")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn ids<S: Serializer>(suspects: &[Accused], to: S) -> Result<S::Ok, S::Error> {
@@ -302,10 +314,11 @@ impl ActivationRow {
             name,
             layer,
             step,
-            error: figure(|found| found.error),
+            error: figure(|found| found.finite_error),
             cosine: figure(|found| found.cosine),
             max_abs: figure(|found| found.max_abs),
             worst: compared.map(|(_, worst)| worst).unwrap_or_default(),
+            nonfinite: compared.map_or(0, |(comparison, _)| comparison.unequal_specials),
             status,
             local,
         }
@@ -314,6 +327,11 @@ impl ActivationRow {
     /// The error, where two sides were compared.
     pub fn compared(&self) -> Option<f64> {
         (self.status != Status::Missing).then_some(self.error)
+    }
+
+    /// The error where every element counts: infinite where one is finite on one side only.
+    pub fn strict(&self) -> f64 {
+        if self.nonfinite > 0 { f64::INFINITY } else { self.error }
     }
 
     /// The error, where two sides were compared that may not differ.

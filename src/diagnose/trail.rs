@@ -17,6 +17,7 @@ use super::fork::Fork;
 use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
+use super::nonfinite::{NonFinite, Special};
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
@@ -67,6 +68,8 @@ pub struct Trail {
     /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
+    /// What is said of the first value that is not finite, where the model's own weights make it.
+    pub(super) specials: Option<String>,
     /// How often suspects have been searched for.
     pub(super) searches: usize,
     /// Positions behind the last token of each forward.
@@ -94,6 +97,7 @@ impl Trail {
             coarse: Coarse::default(),
             choices: Choices::default(),
             findings: Vec::new(),
+            specials: None,
             searches: 0,
             ends: vec![ids.len()],
         })
@@ -223,6 +227,12 @@ impl Trail {
                 permuted = None;
             }
         }
+        let special = (noise.unequal > 0).then(|| self.special(site, part)).flatten();
+        if let Some(special) = special {
+            self.weigh_special(site, part, special, noise, (precision, terms), look);
+            return;
+        }
+        self.note_special(site, part);
         let mut tied = (site, ties.to_vec());
         if !noise.is_in_order()
             && let Some((better, at, ties)) = self.other_choice(site, part, precision, terms, &noise)
@@ -238,7 +248,9 @@ impl Trail {
         // A layout is looked for first: it costs less than arithmetic, and cannot be mistaken for it.
         permuted = permuted.or_else(|| permuted_in(&self.healed, &noise));
         if noise.is_in_order() {
-            self.know_exact(site, &noise);
+            if noise.finite > 0 {
+                self.know_exact(site, &noise);
+            }
         } else if permuted.is_none() {
             if let Some(emulated) = self.adopt(site, part, precision, terms) {
                 noise = emulated;
@@ -278,6 +290,53 @@ impl Trail {
             look.finding = Some(index);
             look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
         }
+    }
+
+    /// The same of a tensor that is not finite everywhere: its finite rows are judged as if the dump had no others.
+    fn weigh_special(
+        &mut self,
+        site: Site,
+        part: &Part,
+        special: Special,
+        noise: Noise,
+        (precision, terms): (Precision, Terms),
+        look: &mut Look,
+    ) {
+        let (made, rest) = match special {
+            Special::Came(rest) => (None, rest),
+            Special::Made(found, rest) => (Some(found), rest),
+        };
+        let mut noise = noise.of_finite();
+        if !rest.rows.is_empty() {
+            noise = self.healed.measure(site, &rest, terms);
+            if noise.is_in_order() {
+                self.know_exact(site, &noise);
+            } else if let Some(emulated) = self.adopt(site, &rest, precision, terms) {
+                noise = emulated;
+            } else if let Some(coarse) = self.coarse(site, &rest, &noise) {
+                noise = coarse;
+            }
+        }
+        let told = rest.rows.is_empty() || noise.is_in_order();
+        if let (None, true) = (&made, told) {
+            self.accept(site, part, &noise);
+        } else {
+            let index = self.suspect_part(site, (&rest, part), &noise, None);
+            if let Some(found) = made {
+                let accused = self.accuse_special(site, part, &found);
+                let finding = &mut self.findings[index];
+                finding.suspects.insert(0, accused);
+                finding.scene = None;
+                let first = finding.tokens.start;
+                let odd = part.rows.iter().filter(|row| rest.rows.binary_search(row).is_err());
+                finding.rows.extend(odd.map(|row| first + row));
+                finding.rows.sort_unstable();
+                finding.rows.dedup();
+                finding.nonfinite = Some(NonFinite { rest_is_right: told, ..found });
+            }
+            look.finding = Some(index);
+        }
+        look.noise = Some(noise);
     }
 
     /// Goes on with the dump's value, which is what its inputs give.

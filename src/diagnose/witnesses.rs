@@ -36,7 +36,7 @@ pub(super) fn notes(witnesses: &Witnesses, trails: &[Option<Trail>; 2], graph: &
     for ((role, dump), trail) in witnesses.named().into_iter().zip(trails) {
         let learnt = trail.iter().flat_map(|trail| {
             let learnt = trail.arithmetic().describe(graph).into_iter().chain(trail.coarse.describe(graph));
-            learnt.chain(harmless(trail.findings(), graph))
+            trail.specials.iter().cloned().chain(learnt).chain(harmless(trail.findings(), graph))
         });
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }

@@ -349,6 +349,7 @@ fn long_comparisons_make_short_reports() {
         cosine: f64::NAN,
         max_abs: f64::INFINITY,
         worst: Worst::default(),
+        nonfinite: 1,
         status: Status::Bad,
         local: Some(Local { error: f64::NAN, floor: 1e-300, propagated: None }),
     };

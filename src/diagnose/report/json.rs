@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ActivationRow, Divergence, Local, Report, Source};
+use crate::diagnose::nonfinite::NonFinite;
 use crate::diagnose::suspects::search::Accused;
 
 /// A number of the JSON contract: NaN and infinities are strings.
@@ -70,6 +71,18 @@ impl Divergence {
             "bracket": [self.last_good, self.name],
             "exact": self.exact,
             "culprit": self.culprit,
+            "nonfinite": self.nonfinite.as_ref().map(NonFinite::to_json),
+        })
+    }
+}
+
+impl NonFinite {
+    fn to_json(&self) -> Value {
+        json!({
+            "value": self.word(),
+            "right_value": number(self.right),
+            "at": self.at,
+            "count": self.count,
         })
     }
 }
@@ -88,6 +101,7 @@ impl ActivationRow {
             "cosine": compared(self.cosine),
             "max_abs": compared(self.max_abs),
             "worst": self.worst,
+            "nonfinite": self.nonfinite,
             "status": self.status.name(),
         })
     }

@@ -36,6 +36,9 @@ pub(super) struct Found {
     pub(super) row_errors: Vec<f64>,
     /// What the bits tell: reference, candidate.
     pub(super) precisions: [Option<Precision>; 2],
+    /// The first element that is finite on one side only: what the reference has, what the candidate has. Scores are
+    /// hidden by masks.
+    pub(super) special: Option<[f64; 2]>,
 }
 
 /// Everything compared, in the order of the program.
@@ -225,7 +228,10 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
     let copies = |site: Site| matches!(pair.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
     let copied = subject.site().is_some_and(copies);
     let silent = copied && (told[0] == told[1] || comparison.error <= Curve::rounding(Precision::F32));
+    let scores = subject.site().is_some_and(|site| is_scores(site, pair.graph()));
+    let special = comparison.worst_pair.filter(|_| comparison.unequal_specials > 0 && !scores);
     let found = Found {
+        special: special.map(|(candidate, reference)| [reference, candidate]),
         positions: rows.into_iter().map(|row| first + row).collect(),
         row_errors: comparison.row_errors.clone(),
         precisions: if silent { [None, None] } else { told },

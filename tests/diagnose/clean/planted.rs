@@ -150,7 +150,7 @@ const CASES: &[Planted] = &[
         names: &["1.gate_proj"],
         last_good: Some("1.post_attention_layernorm"),
         layers: &[1],
-        says: &["is not what its own inputs give", "error inf"],
+        says: &["first non-finite: 1.gate_proj, token 0, channel 5: NaN; the right value is "],
         ..PLANTED
     },
     Planted {
@@ -284,8 +284,8 @@ fn says(case: &Planted, report: &Report, culprit: Culprit) {
     assert_eq!((first.exact, first.token), (case.exact, Some(case.token)), "{what}");
     assert_eq!(first.layers, case.layers, "{what}");
     assert!(report.divergences.iter().all(|found| found.culprit == culprit), "{what}");
-    assert!(report.sentence.starts_with(&format!("{}: {}", culprit.name(), names[0])), "{what}");
+    assert!(report.sentence.starts_with(&format!("{}: ", culprit.name())), "{what}");
     for words in case.says {
-        assert!(report.sentence.contains(words), "{words:?} is not in {what}");
+        assert!(first.summary.contains(words), "{words:?} is not in {what}");
     }
 }
