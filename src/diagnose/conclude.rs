@@ -8,13 +8,19 @@ use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::suspects::search::{Accused, search};
 use super::witnesses::{CANDIDATE, REFERENCE};
-use crate::engine::{Class, Graph, Product, Role, Site};
+use crate::engine::{Class, Graph, Product};
 
 /// What is said where nothing was compared.
 pub(super) const NOTHING: &str = "no activation could be compared: the two sides have none in common";
 
+/// An error of this size is no agreement, whatever explains it.
+const AGREES: f64 = 0.05;
+
 /// What is said where all is well.
 pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> String {
+    if largest > AGREES {
+        return format!("{compared} activations are as far off as rounding makes them: largest error {largest:.1e}");
+    }
     let allowed = match coarsest {
         Precision::F32 => String::new(),
         coarse => format!(" as far as {} allows", coarse.name()),
@@ -22,12 +28,12 @@ pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> S
     format!("{compared} activations agree{allowed}: largest error {largest:.1e}")
 }
 
-/// What decides of several findings: a wrong value before a wrong name, and that before what nothing settles.
-pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(&F, Verdict)> {
-    let first = |wanted| found.iter().find(|finding| kind(finding) == wanted);
-    let wrong = first(Kind::Wrong).map(|finding| (finding, Verdict::Diverged));
-    let named = || first(Kind::Mislabelled).map(|finding| (finding, Verdict::Mislabelled));
-    wrong.or_else(named).or_else(|| found.first().map(|finding| (finding, Verdict::Inconclusive)))
+/// Which of several findings decides: a wrong value before a wrong name, and that before what nothing settles.
+pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(usize, Verdict)> {
+    let first = |wanted| found.iter().position(|finding| kind(finding) == wanted);
+    let wrong = first(Kind::Wrong).map(|index| (index, Verdict::Diverged));
+    let named = || first(Kind::Mislabelled).map(|index| (index, Verdict::Mislabelled));
+    wrong.or_else(named).or_else(|| (!found.is_empty()).then_some((0, Verdict::Inconclusive)))
 }
 
 /// One cause over many layers or steps is one entry: findings with one key are that of the first.
@@ -71,13 +77,11 @@ pub(super) fn conclude(
     let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
     found.sort_by_key(|(_, finding)| place(&graph.key(finding.site, finding.step)));
     let divergences = by_cause(&found, graph);
-    let whose = |culprit: Culprit| match culprit {
-        Culprit::Unknown => String::new(),
-        culprit => format!("{}: ", culprit.name()),
-    };
-    if let Some(((first, _), verdict)) = deciding(&divergences, |(_, kind)| *kind) {
-        let sentence = format!("{}{}", whose(first.culprit), first.summary);
-        return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
+    if let Some((index, verdict)) = deciding(&divergences, |(_, kind)| *kind) {
+        // What decides is told first, and is the first divergence everywhere.
+        let mut divergences: Vec<Divergence> = divergences.into_iter().map(|(divergence, _)| divergence).collect();
+        divergences[..=index].rotate_right(1);
+        return (verdict, divergences[0].head(), divergences);
     }
     if compared == 0 {
         return (Verdict::Inconclusive, NOTHING.into(), Vec::new());
@@ -101,7 +105,8 @@ pub(super) fn conclude(
             sentence.push_str(&words);
         }
     }
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 {
+    let rounded = rows.iter().any(|row| row.status == Status::Rounding);
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 && !rounded {
         Verdict::Match
     } else {
         Verdict::Rounding
@@ -220,16 +225,21 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
-    if let Some(found) = &finding.nonfinite {
+    if let Some(words) = &finding.instead {
+        summary.clone_from(words);
+    } else if let Some(found) = &finding.nonfinite {
         summary = nonfinite(found, finding, graph);
     }
     // Scores from before the mask differ only where the mask hides, which is not compared.
     else if finding.harmless != Some(Harmless::Unmasked) && noise.finite_score > 1.0 {
-        let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
+        let (error, floor) = noise.telling();
+        let size = format!(": error {error:.1e}, {} times the noise", times(error / floor));
         summary.push_str(&size);
+        summary.push_str(&finding.group());
     }
     let place = finding.place();
-    if !place.is_empty() {
+    let told = finding.instead.is_some() || (finding.nonfinite.is_some() && finding.rows.len() == 1);
+    if !place.is_empty() && !told {
         summary.push_str("; ");
         summary.push_str(&place);
     }
@@ -258,8 +268,7 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
 
 /// The first element that is not finite, what it should be, and what else is known.
 fn nonfinite(found: &NonFinite, finding: &Finding, graph: &Graph) -> String {
-    let step = if finding.step > 0 { format!("@{}", finding.step) } else { String::new() };
-    let first = found.describe(&format!("{}{step}", called(finding.site, graph)));
+    let first = found.describe(&graph.key(finding.site, finding.step));
     if finding.kind == Kind::Mislabelled {
         return format!(
             "first non-finite: {first}; what follows was computed from the right value: the dump is damaged there, not \
@@ -270,20 +279,12 @@ fn nonfinite(found: &NonFinite, finding: &Finding, graph: &Graph) -> String {
     if finding.noise.finite > 0 && !found.rest_is_right {
         let size = format!(
             "; what is finite is off, too: error {:.1e}, {} times the noise",
-            finding.noise.local_error,
-            times(finding.noise.ratio())
+            finding.noise.telling().0,
+            times(finding.noise.telling().0 / finding.noise.telling().1)
         );
         words.push_str(&size);
     }
     words
-}
-
-/// `20.down_proj`; `layer 20` for the output of a block.
-pub(super) fn called(site: Site, graph: &Graph) -> String {
-    match graph[site].layer.filter(|_| graph.is(site, Role::Block)) {
-        Some(layer) => format!("layer {layer}"),
-        None => graph.short(site).to_string(),
-    }
 }
 
 /// `0.8`, `31`, `2.6e6`.

@@ -9,10 +9,10 @@ use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
 use super::label::is_value_of;
 use super::noise::{Expected, Noise};
-use super::nonfinite::other_mask;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::layer_order;
+use super::special::other_mask;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::suspects::{self, search};
@@ -192,6 +192,8 @@ impl Trail {
             nonfinite: None,
             mask: other_mask(site, &self.model.graph, first, part),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
+            instead: None,
+            judged: part.rows.iter().map(|row| first + row).collect(),
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
             exact: reach.ops == 0,

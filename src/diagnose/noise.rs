@@ -43,6 +43,12 @@ pub struct Noise {
     pub floor: f64,
     /// The error of the group that is furthest out of order, in units of what is allowed there: in order up to 1.
     pub score: f64,
+    /// The group that is furthest out of order: its relative error, and that of the draws there.
+    pub group: (f64, f64),
+    /// Whether all elements together are out of order.
+    pub whole: bool,
+    /// Which row it is, as an index into the part's rows, and which head, if it is of one.
+    pub group_at: (Option<usize>, Option<usize>),
     /// The least error of a row over its noise: near 0 if some row is far better than the noise says.
     pub quietest: f64,
     /// The first row, as an index into the part's rows, that is out of order.
@@ -72,6 +78,11 @@ impl Noise {
     /// Error over floor.
     pub fn ratio(&self) -> f64 {
         if self.local_error == 0.0 { 0.0 } else { self.local_error / self.floor }
+    }
+
+    /// Relative error and noise that say why it is out of order: of all elements where these are, else of the group that is.
+    pub fn telling(&self) -> (f64, f64) {
+        if self.finite_score <= 1.0 || self.whole { (self.local_error, self.floor) } else { self.group }
     }
 
     /// What is left where elements that are not finite are no fault of this op; without the rows and heads that are out of
@@ -120,6 +131,12 @@ impl Sums {
 
     fn floor(&self, least: f64) -> f64 {
         self.noise.iter().copied().fold(least * least * self.size, f64::max).sqrt()
+    }
+
+    /// Relative error, and relative noise.
+    fn figures(&self, least: f64) -> (f64, f64) {
+        let size = if self.size > 0.0 { self.size.sqrt() } else { 1.0 };
+        (self.error.sqrt() / size, (self.floor(least) / size).max(f64::MIN_POSITIVE))
     }
 
     /// Error in units of what is allowed. Noise of a few elements can be small by luck: they are allowed more.
@@ -241,6 +258,13 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let bad_head = |head: usize| {
         head_score(head) > 1.0 || (0..rows).any(|row| cells[head * rows + row].iter().any(|sums| sums.unequal > 0))
     };
+    let of_cells =
+        (0..heads * rows).map(|cell| (&cells[cell][0], (Some(cell % rows), (heads > 1).then(|| cell / rows))));
+    let of_rows = by_row.iter().enumerate().map(|(row, sums)| (sums, (Some(row), None)));
+    let of_heads = by_head.iter().enumerate().map(|(head, sums)| (sums, (None, (heads > 1).then_some(head))));
+    let groups = [(&ordinary, (None, None)), (&massive, (None, None))].into_iter().chain(of_rows).chain(of_heads);
+    let furthest = groups.chain(of_cells).max_by(|a, b| a.0.score(terms).total_cmp(&b.0.score(terms)));
+    let (group, group_at) = furthest.map_or(((0.0, 0.0), (None, None)), |(sums, at)| (sums.figures(terms.least), at));
     let quiet = |row: &Sums| row.error.sqrt() / row.floor(terms.least).max(f64::MIN_POSITIVE);
     let quietest = by_row.iter().filter(|row| row.count >= ENOUGH).map(quiet).fold(f64::INFINITY, f64::min);
     let size = all.size.sqrt();
@@ -249,6 +273,9 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
         local_error: relative(all.error),
         floor: (all.floor(terms.least) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
         score: if all.unequal > 0 { f64::INFINITY } else { score },
+        group,
+        whole: all.score(terms) > 1.0,
+        group_at,
         quietest,
         first_row: out_of_order.first().copied(),
         heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| bad_head(*head)).collect() },

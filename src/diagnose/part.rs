@@ -1,13 +1,15 @@
 //! The comparison of what two witnesses have of one activation.
 
-use ndarray::{Axis as NdAxis, CowArray, IxDyn, Slice};
+use ndarray::{ArrayView1, Axis as NdAxis, CowArray, IxDyn, Slice};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::dump::RowSubset as Part;
 use crate::dump::shared_rows;
-use crate::engine::{Counts, Graph, Node, Site};
+use crate::engine::{Counts, Graph, Node, Site, Value};
 use crate::metrics::{self, Comparison};
+use crate::ops::Real;
 
 /// Where the largest difference is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,4 +109,22 @@ pub fn compare_parts(
     let worst = comparison.worst.as_ref();
     let worst = worst.map_or_else(Worst::default, |index| Worst::at(node, index, |row| first + rows[row], first_key));
     Some((comparison, worst, rows))
+}
+
+/// Relative L2 distance, over the elements that are finite in both.
+pub(super) fn distance<T: Real>(values: &Value<f64>, expected: &Value<T>) -> f64 {
+    let row = |(a, b): (ArrayView1<f64>, ArrayView1<T>)| {
+        let (mut apart, mut size) = (0.0, 0.0);
+        for (a, b) in a.iter().zip(b).map(|(a, b)| (*a, b.wide())).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+            apart += (a - b) * (a - b);
+            size += b * b;
+        }
+        (apart, size)
+    };
+    let last = NdAxis(values.ndim() - 1);
+    let pairs: Vec<_> = values.lanes(last).into_iter().zip(expected.lanes(last)).collect();
+    // Summed in their order, whatever the number of threads.
+    let rows: Vec<(f64, f64)> = pairs.into_par_iter().with_min_len(16).map(row).collect();
+    let (apart, size) = rows.into_iter().fold((0.0, 0.0), |(apart, size), row| (apart + row.0, size + row.1));
+    if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
 }

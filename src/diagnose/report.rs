@@ -4,9 +4,14 @@
 //! can be told without the dumps.
 
 mod json;
+mod words;
+
+pub use words::{Label, Line};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::effect::Effect;
+use super::fed::Apart;
 use super::finding::{all_ranges, numbers};
 use super::nonfinite::NonFinite;
 use super::part::Worst;
@@ -237,6 +242,15 @@ pub struct Report {
     /// Every activation, in program order.
     #[serde(skip)]
     pub activations: Vec<ActivationRow>,
+    /// What the differences do to the output, where there are logits.
+    #[serde(skip)]
+    pub effect: Option<Effect>,
+    /// Where the two sides went apart: what is compared ends there.
+    #[serde(skip)]
+    pub apart: Option<Apart>,
+    /// What confirms the causes: our engine with the mistakes gives the rest of the dump.
+    #[serde(skip)]
+    pub proofs: Vec<String>,
     /// What the user should know.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -261,6 +275,11 @@ pub struct Source {
 }
 
 impl Report {
+    /// What confirms the causes, and what the user should know besides.
+    pub fn all_notes(&self) -> impl Iterator<Item = &String> {
+        self.proofs.iter().chain(&self.notes)
+    }
+
     /// The first of the divergences.
     pub fn first_divergence(&self) -> Option<&Divergence> {
         self.divergences.first()
@@ -281,17 +300,12 @@ impl Divergence {
     /// Between which activations it is made, in words.
     pub fn bracket(&self) -> String {
         let made = if self.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
-        format!("where: after {}, {made}", self.last_good.as_deref().unwrap_or("the start"))
+        format!("after {}, {made}", self.last_good.as_deref().unwrap_or("the start"))
     }
 
-    /// Which mistakes make it and what to do, in lines; `share` says what is printed of how much one explains.
-    pub fn reasons(&self, share: impl Fn(&Accused) -> String) -> Vec<String> {
-        let reason = |(index, suspect): (usize, &Accused)| {
-            let word = if index == 0 { "why:" } else { "  or:" };
-            let why = format!("{word} {}: {}{}", suspect.id, suspect.summary, share(suspect));
-            [why].into_iter().chain((!suspect.fix.is_empty()).then(|| format!(" fix: {}", suspect.fix)))
-        };
-        self.suspects.iter().enumerate().flat_map(reason).collect()
+    /// The mistake that makes it, where one is known.
+    pub fn cause(&self) -> Option<&Accused> {
+        self.suspects.first().filter(|suspect| suspect.id != "unknown")
     }
 }
 

@@ -17,10 +17,12 @@ use super::fork::Fork;
 use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
-use super::nonfinite::{NonFinite, Special};
+use super::nonfinite::NonFinite;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
+use super::special::{Made, Special, accuse_special, note_special, special};
+use super::suspects::search::Accused;
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
 use crate::engine::{Class, Site, Value};
@@ -68,6 +70,9 @@ pub struct Trail {
     /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
+    /// Tensors read, and those of them that are zero everywhere.
+    pub(super) read: usize,
+    pub(super) blank: usize,
     /// What is said of the first value that is not finite, where the model's own weights make it.
     pub(super) specials: Option<String>,
     /// How often suspects have been searched for.
@@ -97,6 +102,8 @@ impl Trail {
             coarse: Coarse::default(),
             choices: Choices::default(),
             findings: Vec::new(),
+            read: 0,
+            blank: 0,
             specials: None,
             searches: 0,
             ends: vec![ids.len()],
@@ -152,7 +159,11 @@ impl Trail {
             }
         }
         let Some(site) = self.healed.step_exact() else { return Ok(None) };
-        let part = self.read(site)?;
+        let part = self.part(site)?;
+        if let Some(part) = &part {
+            self.read += 1;
+            self.blank += usize::from(part.values.iter().all(|value| *value == 0.0));
+        }
         let precision = match &part {
             Some(part) => self.tell(site, part)?,
             None => None,
@@ -174,7 +185,7 @@ impl Trail {
         Ok(Some((site, look)))
     }
 
-    fn read(&self, site: Site) -> Result<Option<Part>, dump::Error> {
+    fn part(&self, site: Site) -> Result<Option<Part>, dump::Error> {
         let forward = self.spans.forward();
         let Some(planned) = self.dump.planned(forward, site) else { return Ok(None) };
         // Only where shapes leave a choice do values have to decide.
@@ -227,12 +238,14 @@ impl Trail {
                 permuted = None;
             }
         }
-        let special = (noise.unequal > 0).then(|| self.special(site, part)).flatten();
-        if let Some(special) = special {
+        let odd = if noise.unequal > 0 { special(&self.healed, site, part) } else { None };
+        if let Some(special) = odd {
             self.weigh_special(site, part, special, noise, (precision, terms), look);
             return;
         }
-        self.note_special(site, part);
+        if self.specials.is_none() {
+            self.specials = note_special(&self.healed, site, part);
+        }
         let mut tied = (site, ties.to_vec());
         if !noise.is_in_order()
             && let Some((better, at, ties)) = self.other_choice(site, part, precision, terms, &noise)
@@ -304,6 +317,10 @@ impl Trail {
     ) {
         let (made, rest) = match special {
             Special::Came(rest) => (None, rest),
+            Special::Ours(words, rest) => {
+                self.specials.get_or_insert(words);
+                (None, rest)
+            }
             Special::Made(found, rest) => (Some(found), rest),
         };
         let mut noise = noise.of_finite();
@@ -323,7 +340,11 @@ impl Trail {
         } else {
             let index = self.suspect_part(site, (&rest, part), &noise, None);
             if let Some(found) = made {
-                let accused = self.accuse_special(site, part, &found);
+                let gap = self.is_over_span(site).then_some(&self.gap);
+                let at = (site, self.spans.forward());
+                let Made { id, name, words } = accuse_special((&self.healed, gap), at, part, &found);
+                // How much of a tensor without a number it explains nobody can say.
+                let accused = Accused { explained: 0.0, ..Accused::of_label(id, &name, words) };
                 let finding = &mut self.findings[index];
                 finding.suspects.insert(0, accused);
                 finding.scene = None;

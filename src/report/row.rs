@@ -34,7 +34,8 @@ impl<'a> Cells<'a> {
             short: without_base(&row.name),
             error: if row.nonfinite > 0 && row.error.is_nan() { "-".into() } else { error(row.compared()) },
             local: error(row.local.map(|local| local.error)),
-            floor: error(row.local.map(|local| local.floor)),
+            // The least number there is stands for no noise at all.
+            floor: error(row.local.map(|local| if local.floor > f64::MIN_POSITIVE { local.floor } else { 0.0 })),
             // What is finite may be in order: that is not why the row is bad.
             ratio: match (row.status, row.nonfinite) {
                 (Status::Bad, 1..) => "-".into(),

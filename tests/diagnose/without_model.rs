@@ -498,7 +498,7 @@ fn the_first_value_that_is_not_finite_is_named() {
         values
     };
     let damaged = replaced(&original, "model.layers.1.mlp.down_proj", infinite);
-    let words = ["first non-finite: layers.1.mlp.down_proj, token 3, channel 5: inf in the candidate", "damaged"];
+    let words = ["first non-finite: model.layers.1.mlp.down_proj, token 3, channel 5: inf in the candidate", "damaged"];
     let report = check(
         &original,
         &damaged,

@@ -10,7 +10,6 @@ use crate::diagnose::report::{ActivationRow, Culprit, Divergence, Report, Source
 use crate::diagnose::suspects::search::Accused;
 use crate::dump::{Dump, Pair};
 use crate::engine::Op;
-use crate::model::families::without_base;
 
 /// A chained error above this is more than f32 rounding.
 const UNEXPLAINED: f64 = 1e-3;
@@ -30,8 +29,12 @@ pub(super) fn conclude(typed: Option<&[u32]>, trace: &Trace) -> Report {
         trace.findings.iter().partition(|finding| finding.kind == Kind::Equivalent);
     // What nothing settles is told beside what is settled.
     let settled = counted.iter().any(|finding| finding.kind != Kind::Open);
-    let (counted, open): (Vec<&Finding>, Vec<&Finding>) =
+    let (mut counted, open): (Vec<&Finding>, Vec<&Finding>) =
         counted.into_iter().partition(|finding| !settled || finding.kind != Kind::Open);
+    // What decides is told first, and is the first divergence everywhere.
+    if let Some((index, _)) = deciding(&counted, |finding| finding.kind) {
+        counted[..=index].rotate_right(1);
+    }
     let mut notes = notes_of_dumps(pair);
     notes.extend(survey.notes.iter().take(TOLD).cloned());
     for (side, forward, two) in survey.doubles.iter().take(TOLD) {
@@ -89,7 +92,8 @@ fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, 
     if compared == 0 {
         return (Verdict::Inconclusive, NOTHING.into());
     }
-    if let Some((first, verdict)) = deciding(counted, |finding| finding.kind) {
+    if let Some((index, verdict)) = deciding(counted, |finding| finding.kind) {
+        let first = counted[index];
         return other_tokens(survey, first)
             .map_or_else(|| (verdict, sentence(trace, first)), |tokens| (Verdict::InputsDiffer, tokens));
     }
@@ -178,7 +182,7 @@ fn nonfinite(node: &Node, (found, side): &(NonFinite, usize), finding: &Finding)
     let beyond = if found.right.abs() > F16_MAX { ", beyond f16's 65,504" } else { "" };
     let what = format!(
         "first non-finite: {}, {}: {} in the {own}; the {other} has {}{beyond}",
-        without_base(&node.row.name),
+        node.row.name,
         listed(&found.at),
         found.word(),
         amount(found.right)

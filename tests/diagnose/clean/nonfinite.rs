@@ -41,7 +41,7 @@ const CASE: Case = Case {
     verdict: Verdict::Diverged,
     names: &["1.down_proj"],
     cause: None,
-    says: &["first non-finite: 1.down_proj, token "],
+    says: &["first non-finite: model.layers.1.mlp.down_proj, token "],
 };
 
 /// Makes the values of one activation infinite where `which` holds of row and channel.
@@ -70,7 +70,7 @@ const CASES: &[Case] = &[
         weights: loud,
         run: |name, values| infinite(name, values, "1.down_proj", |row, _| row % 2 == 0),
         cause: Some("overflow_f16"),
-        says: &["first non-finite: 1.down_proj, token 0, channel 0: ", "inf; the right value is "],
+        says: &["first non-finite: model.layers.1.mlp.down_proj, token 0, channel 0: ", "inf; the right value is "],
         ..CASE
     },
     Case {
@@ -80,7 +80,7 @@ const CASES: &[Case] = &[
         coverage: coverages::blocks,
         names: &["1"],
         cause: Some("overflow_f16"),
-        says: &["first non-finite: layer 1, token 2, channel 0: "],
+        says: &["first non-finite: model.layers.1, token 2, channel 0: "],
         ..CASE
     },
     Case {
@@ -115,7 +115,9 @@ const CASES: &[Case] = &[
         },
         names: &["1.probs"],
         cause: Some("nan_from_masked_row"),
-        says: &["first non-finite: 1.probs, token 0, head 0, key 0: NaN; the right value is 1.00"],
+        says: &[
+            "first non-finite: model.layers.1.self_attn.probs, token 0, head 0, key 0: NaN; the right value is 1.00",
+        ],
         ..CASE
     },
     Case {
