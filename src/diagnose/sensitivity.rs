@@ -60,7 +60,9 @@ impl Scheme {
         let largest = block.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
         let scale = largest / steps;
         if scale > 0.0 && scale.is_finite() {
-            block.iter_mut().for_each(|weight| *weight = (*weight / scale).round().clamp(-steps, steps) * scale);
+            for weight in block {
+                *weight = (*weight / scale).round().clamp(-steps, steps) * scale;
+            }
         }
     }
 
@@ -110,7 +112,9 @@ pub fn sensitivity(
         for index in params {
             let rounded = model.matrices_at(index).iter().map(|tensor| scheme.rounded(tensor));
             let (tensors, sums): (Vec<Tensor>, Vec<[f64; 2]>) = rounded.unzip();
-            sums.iter().for_each(|[error, size]| squares = [squares[0] + error, squares[1] + size]);
+            for [error, size] in sums {
+                squares = [squares[0] + error, squares[1] + size];
+            }
             changed.push((index, tensors));
         }
         let found = logits(Arc::new(model.with_matrices(changed)), ids, output);

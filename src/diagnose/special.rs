@@ -80,7 +80,7 @@ fn reads_specials(healed: &Forced, site: Site) -> bool {
     let graph = healed.graph();
     graph[site].reads.iter().any(|read| {
         let scores = graph[read.site()].op.facts().keyed == Keyed::Scores;
-        let odd = |value: &f64| !value.is_finite() && !(scores && *value == f64::NEG_INFINITY);
+        let odd = |value: &f64| !(value.is_finite() || scores && *value == f64::NEG_INFINITY);
         healed.exact.operand(*read).is_some_and(|value| value.iter().any(odd))
     })
 }
@@ -155,13 +155,13 @@ fn beyond_f16(healed: &Forced, gap: Option<&Gap>, site: Site) -> Option<(Site, S
         Some((at, format!("{} in {} at {place}", amount(value), graph.short(at))))
     };
     let inputs = || {
-        let reads = graph[site].reads.iter().map(|read| read.site());
-        reads.filter_map(|at| large(at, healed.exact.get(at)?.view())).next()
+        let mut reads = graph[site].reads.iter().map(|read| read.site());
+        reads.find_map(|at| large(at, healed.exact.get(at)?.view()))
     };
     let Some(gap) = gap else { return inputs().map(|(_, words)| (site, format!("it reads {words}"))) };
     let states = gap.states_until(site);
-    let given = states.windows(2).filter_map(|pair| Some((pair[0].0, pair[1].1.get(pair[0].0)?.view())));
-    given.filter_map(|(at, value)| large(at, value)).next().or_else(inputs)
+    let mut given = states.windows(2).filter_map(|pair| Some((pair[0].0, pair[1].1.get(pair[0].0)?.view())));
+    given.find_map(|(at, value)| large(at, value)).or_else(inputs)
 }
 /// The channels that are not finite in any row, where all others are finite in all of them.
 fn odd_channels(part: &Part, node: &Node) -> Vec<usize> {
@@ -195,7 +195,7 @@ pub(super) fn other_mask(site: Site, graph: &Graph, first: usize, part: &Part) -
         let planes = values.rows().into_iter();
         let right: Vec<usize> = columns.iter().copied().filter(|key| mask.allows(*row, *key)).collect();
         let seen = planes.map(|scores| {
-            let seen = columns.iter().zip(scores).filter(|(_, score)| !(**score <= HIDDEN));
+            let seen = columns.iter().zip(scores).filter(|(_, score)| score.is_nan() || **score > HIDDEN);
             seen.map(|(key, _)| *key).collect::<Vec<usize>>()
         });
         if let Some(seen) = seen.into_iter().find(|seen| *seen != right) {

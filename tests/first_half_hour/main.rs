@@ -248,8 +248,10 @@ fn quantised_model(folder: &Path) {
         for mut row in values.lanes_mut(Axis(1)) {
             let row = row.as_slice_mut().expect("contiguous");
             for block in row.chunks_mut(16) {
-                let scale = block.iter().fold(0.0f32, |most, v| most.max(v.abs())) / 7.0;
-                block.iter_mut().for_each(|v| *v = (*v / scale).round() * scale);
+                let scale = block.iter().fold(0.0f32, |most, weight| most.max(weight.abs())) / 7.0;
+                for weight in block {
+                    *weight = (*weight / scale).round() * scale;
+                }
             }
         }
     });

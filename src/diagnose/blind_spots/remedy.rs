@@ -56,12 +56,13 @@ fn same_tokens(case: &Case) -> String {
     }
 }
 
+/// Tokenizers of few words make so many times as many tokens of a line.
+const MORE: usize = 2;
+
 /// A prompt of at least so many tokens: a line of seven words and marks, as often as needed. Where text cannot be fed, or
 /// that line is too long for the model, ids spread over the vocabulary.
 fn prompt(case: &Case, tokens: usize) -> String {
     let spec = &case.model.spec;
-    // Tokenizers of few words make more tokens of a line.
-    const MORE: usize = 2;
     let most = spec.positions.saturating_sub(DECODED);
     if !case.takes_text() || MORE * tokens > most {
         let tokens = tokens.min(most);

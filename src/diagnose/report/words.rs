@@ -131,7 +131,7 @@ impl Report {
         match (self.verdict, told) {
             (Verdict::InputsDiffer, _) => {}
             (_, true) => {
-                lines.push(Line::new(Label::Where, "where", format!("{}; {}", first.summary, first.bracket())))
+                lines.push(Line::new(Label::Where, "where", format!("{}; {}", first.summary, first.bracket())));
             }
             (Verdict::Diverged, false) => {
                 lines.push(Line::new(Label::Where, "where", format!("{}: {}", first.name, first.bracket())));
