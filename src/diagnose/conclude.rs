@@ -225,8 +225,10 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
-    if let Some(words) = &finding.instead {
+    let mut layers: Vec<usize> = graph[finding.site].layer.into_iter().collect();
+    if let Some((words, of)) = &finding.instead {
         summary.clone_from(words);
+        layers.extend(of.iter().filter(|layer| !layers.contains(layer)).copied().collect::<Vec<usize>>());
     } else if let Some(found) = &finding.nonfinite {
         summary = nonfinite(found, finding, graph);
     }
@@ -245,7 +247,7 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
     }
     Divergence {
         name,
-        layers: graph[finding.site].layer.into_iter().collect(),
+        layers,
         token: finding
             .nonfinite
             .as_ref()

@@ -69,8 +69,8 @@ pub struct Finding {
     pub mask: Option<String>,
     /// Positions of the rows that are out of order.
     pub rows: Vec<usize>,
-    /// What is said in the place of what was measured.
-    pub instead: Option<String>,
+    /// What is said in the place of what was measured, and of which layers; its own first.
+    pub instead: Option<(String, Vec<usize>)>,
     /// Positions of the rows that were judged.
     pub judged: Vec<usize>,
     /// Positions of the forward.

@@ -24,10 +24,10 @@ pub(super) fn of_whole(trail: &Trail, ids: &[u32], steps: &[usize], findings: &m
     let Some(first) = findings.iter().position(wrong) else { return };
     let graph = &trail.model.graph;
     let name = graph.key(findings[first].site, findings[first].step);
-    let (kind, words, accused) = if trail.read > 1 && trail.blank == trail.read {
+    let (kind, words, of, accused) = if trail.read > 1 && trail.blank == trail.read {
         let words = format!("all {} tensors of the dump are zeros", trail.read);
         let summary = "nothing was copied into the dump, or it was written before anything was computed".into();
-        (Kind::Wrong, words, Accused { id: "unknown", name, summary, ..Accused::default() })
+        (Kind::Wrong, words, Vec::new(), Accused { id: "unknown", name, summary, ..Accused::default() })
     } else {
         let layers = findings.iter().filter(|finding| wrong(finding)).filter_map(|finding| graph[finding.site].layer);
         let layers: Vec<usize> = layers.collect();
@@ -38,7 +38,8 @@ pub(super) fn of_whole(trail: &Trail, ids: &[u32], steps: &[usize], findings: &m
         let Ok(Some((order, tensors))) = order(trail, &ids[..steps[0]]) else { return };
         let words = in_words(&order);
         let accused = Accused { name, explained: 1.0, ..Accused::of_id("ref_layer_off_by_one") };
-        (Kind::Mislabelled, format!("{words}: read so, all {tensors} tensors of the prefill agree"), accused)
+        let of = order.iter().map(|(named, _)| *named).collect();
+        (Kind::Mislabelled, format!("{words}: read so, all {tensors} tensors of the prefill agree"), of, accused)
     };
     for finding in &mut findings[first + 1..] {
         finding.kind = Kind::Equivalent;
@@ -48,7 +49,7 @@ pub(super) fn of_whole(trail: &Trail, ids: &[u32], steps: &[usize], findings: &m
     first.kind = kind;
     first.suspects = vec![accused];
     first.scene = None;
-    first.instead = Some(words);
+    first.instead = Some((words, of));
 }
 
 /// `layers 0 and 1 stand under each other's names`.
