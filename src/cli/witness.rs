@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_ids};
-use crate::diagnose::Witnesses;
+use crate::diagnose::{Apart, Witnesses};
 use crate::dump::{Dump, Map, Options, Pair, difference, ends_a_forward};
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
@@ -29,8 +29,8 @@ pub(super) struct DumpArgs {
 /// The tokens of a session and who fed them.
 #[derive(Debug)]
 pub(super) enum Tokens {
-    /// Everybody fed these: ids, and how many to each forward.
-    Agreed { ids: Vec<u32>, steps: Vec<usize> },
+    /// Everybody fed these: ids, and how many to each forward; and where the dumps went apart behind them.
+    Agreed { ids: Vec<u32>, steps: Vec<usize>, apart: Option<Apart> },
     /// They did not: one sentence.
     Differ {
         sentence: String,
@@ -89,6 +89,14 @@ pub(super) fn agree(
             claims.push((origin, found.ids.clone(), found.steps.clone()));
         }
     }
+    if let Some(apart) = go_apart(model, typed.as_deref(), [reference.as_ref(), candidate.as_ref()])
+        && let Some((ids, steps)) = until(&apart, reference.as_ref())
+    {
+        // Rows of all forwards in one tensor cannot be taken apart without the later ones.
+        if [&mut reference, &mut candidate].into_iter().flatten().all(|dump| dump.bind(&ids, &steps).is_ok()) {
+            return settled(model, ids, steps, Some(apart), reference, candidate);
+        }
+    }
     if let Some(ids) = typed {
         let steps = steps_of(&ids, [&mut reference, &mut candidate]);
         claims.insert(0, ("the command line".into(), ids, steps));
@@ -121,7 +129,26 @@ pub(super) fn agree(
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
-    let opened = opened(reference, candidate, Tokens::Agreed { ids: ids.clone(), steps });
+    settled(model, ids, steps, None, reference, candidate)
+}
+
+/// The tokens before the two sides went apart, and how many each forward was given.
+fn until(apart: &Apart, dump: Option<&Dump>) -> Option<(Vec<u32>, Vec<usize>)> {
+    let fed = dump?.ids()?;
+    let steps = fed.steps[..apart.step].to_vec();
+    Some((fed.ids[..steps.iter().sum()].to_vec(), steps))
+}
+
+/// The dumps are bound: whether their embedding rows are those of the ids.
+fn settled(
+    model: &Model,
+    ids: Vec<u32>,
+    steps: Vec<usize>,
+    apart: Option<Apart>,
+    reference: Option<Dump>,
+    candidate: Option<Dump>,
+) -> anyhow::Result<Opened> {
+    let opened = opened(reference, candidate, Tokens::Agreed { ids: ids.clone(), steps, apart });
     let mut others = None;
     for (role, dump) in opened.dumps.named() {
         if let (Some(dump), None) = (dump, &others) {
@@ -132,6 +159,27 @@ pub(super) fn agree(
         Some(sentence) => Opened { tokens: Tokens::Differ { sentence, ids, embedded: true }, ..opened },
         None => opened,
     })
+}
+
+/// Where both dumps were fed the same prompt, and other tokens from some decode step on.
+fn go_apart(model: &Model, typed: Option<&[u32]>, dumps: [Option<&Dump>; 2]) -> Option<Apart> {
+    let [a, b] = dumps.map(|dump| dump?.ids());
+    let (a, b) = a.zip(b)?;
+    let apart = Apart::of(a, b)?;
+    let shared = &a.ids[..a.steps[..apart.step].iter().sum()];
+    if typed.is_some_and(|ids| !ids.starts_with(shared) && !shared.starts_with(ids)) {
+        return None;
+    }
+    let listed = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<String>>().join(",");
+    let folder = model.files.first().and_then(|file| file.parent()).map(|folder| folder.display().to_string());
+    let (prompt, decoded) = b.ids.split_at(b.steps[0]);
+    let remedy = format!(
+        "python reference/capture.py {} --ids {} --force-ids {} -o ref.safetensors",
+        folder.as_deref().unwrap_or("MODEL"),
+        listed(prompt),
+        listed(decoded)
+    );
+    Some(Apart { remedy, ..apart })
 }
 
 /// Whether the dumped embedding rows are those of other ids than the dump says were fed: one sentence.

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::finding::{Finding, Harmless, Kind};
+use super::nonfinite::NonFinite;
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
 use super::suspects::search::{Accused, search};
@@ -12,8 +13,14 @@ use crate::engine::{Class, Graph, Product};
 /// What is said where nothing was compared.
 pub(super) const NOTHING: &str = "no activation could be compared: the two sides have none in common";
 
+/// An error of this size is no agreement, whatever explains it.
+const AGREES: f64 = 0.05;
+
 /// What is said where all is well.
 pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> String {
+    if largest > AGREES {
+        return format!("{compared} activations are as far off as rounding makes them: largest error {largest:.1e}");
+    }
     let allowed = match coarsest {
         Precision::F32 => String::new(),
         coarse => format!(" as far as {} allows", coarse.name()),
@@ -21,12 +28,12 @@ pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> S
     format!("{compared} activations agree{allowed}: largest error {largest:.1e}")
 }
 
-/// What decides of several findings: a wrong value before a wrong name, and that before what nothing settles.
-pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(&F, Verdict)> {
-    let first = |wanted| found.iter().find(|finding| kind(finding) == wanted);
-    let wrong = first(Kind::Wrong).map(|finding| (finding, Verdict::Diverged));
-    let named = || first(Kind::Mislabelled).map(|finding| (finding, Verdict::Mislabelled));
-    wrong.or_else(named).or_else(|| found.first().map(|finding| (finding, Verdict::Inconclusive)))
+/// Which of several findings decides: a wrong value before a wrong name, and that before what nothing settles.
+pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(usize, Verdict)> {
+    let first = |wanted| found.iter().position(|finding| kind(finding) == wanted);
+    let wrong = first(Kind::Wrong).map(|index| (index, Verdict::Diverged));
+    let named = || first(Kind::Mislabelled).map(|index| (index, Verdict::Mislabelled));
+    wrong.or_else(named).or_else(|| (!found.is_empty()).then_some((0, Verdict::Inconclusive)))
 }
 
 /// One cause over many layers or steps is one entry: findings with one key are that of the first.
@@ -70,13 +77,11 @@ pub(super) fn conclude(
     let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
     found.sort_by_key(|(_, finding)| place(&graph.key(finding.site, finding.step)));
     let divergences = by_cause(&found, graph);
-    let whose = |culprit: Culprit| match culprit {
-        Culprit::Unknown => String::new(),
-        culprit => format!("{}: ", culprit.name()),
-    };
-    if let Some(((first, _), verdict)) = deciding(&divergences, |(_, kind)| *kind) {
-        let sentence = format!("{}{}", whose(first.culprit), first.summary);
-        return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
+    if let Some((index, verdict)) = deciding(&divergences, |(_, kind)| *kind) {
+        // What decides is told first, and is the first divergence everywhere.
+        let mut divergences: Vec<Divergence> = divergences.into_iter().map(|(divergence, _)| divergence).collect();
+        divergences[..=index].rotate_right(1);
+        return (verdict, divergences[0].head(), divergences);
     }
     if compared == 0 {
         return (Verdict::Inconclusive, NOTHING.into(), Vec::new());
@@ -100,7 +105,8 @@ pub(super) fn conclude(
             sentence.push_str(&words);
         }
     }
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 {
+    let rounded = rows.iter().any(|row| row.status == Status::Rounding);
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 && !rounded {
         Verdict::Match
     } else {
         Verdict::Rounding
@@ -168,7 +174,8 @@ fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind
         Class::Role(role) if graph[finding.site].op.facts().product == Product::No => Class::Role(role.of_queries()),
         other => other,
     };
-    let key = |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding)));
+    let key =
+        |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding), finding.nonfinite.is_some()));
     let entries = merged(found, key, |(role, finding)| divergence(*role, finding, graph)).into_iter();
     let with_suspects = |((_, finding), divergence): (&(usize, &Finding), Divergence)| {
         (Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence }, finding.kind)
@@ -222,20 +229,35 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
+    let mut layers: Vec<usize> = graph[finding.site].layer.into_iter().collect();
+    if let Some((words, of)) = &finding.instead {
+        summary.clone_from(words);
+        layers.extend(of.iter().filter(|layer| !layers.contains(layer)).copied().collect::<Vec<usize>>());
+    } else if let Some(found) = &finding.nonfinite {
+        summary = nonfinite(found, finding, graph);
+    }
     // Scores from before the mask differ only where the mask hides, which is not compared.
-    if finding.harmless != Some(Harmless::Unmasked) {
-        let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
+    else if finding.harmless != Some(Harmless::Unmasked) && noise.finite_score > 1.0 {
+        let (error, floor) = noise.telling();
+        let size = format!(": error {error:.1e}, {} times the noise", times(error / floor));
         summary.push_str(&size);
+        summary.push_str(&finding.group());
     }
     let place = finding.place();
-    if !place.is_empty() {
+    let told = finding.instead.is_some() || (finding.nonfinite.is_some() && finding.rows.len() == 1);
+    if !place.is_empty() && !told {
         summary.push_str("; ");
         summary.push_str(&place);
     }
     Divergence {
         name,
-        layers: graph[finding.site].layer.into_iter().collect(),
-        token: finding.rows.first().copied().or(Some(finding.tokens.start)),
+        layers,
+        token: finding
+            .nonfinite
+            .as_ref()
+            .map_or_else(|| finding.rows.first().copied(), |found| found.at.token)
+            .or(Some(finding.tokens.start)),
+        nonfinite: finding.nonfinite.clone(),
         last_good: finding.last_good.clone(),
         exact: finding.exact,
         culprit: if finding.kind == Kind::Unsettled {
@@ -248,6 +270,27 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
         summary,
         suspects: Vec::new(),
     }
+}
+
+/// The first element that is not finite, what it should be, and what else is known.
+fn nonfinite(found: &NonFinite, finding: &Finding, graph: &Graph) -> String {
+    let first = found.describe(&graph.key(finding.site, finding.step));
+    if finding.kind == Kind::Mislabelled {
+        return format!(
+            "first non-finite: {first}; what follows was computed from the right value: the dump is damaged there, not \
+             the engine"
+        );
+    }
+    let mut words = format!("first non-finite: {first}");
+    if finding.noise.finite > 0 && !found.rest_is_right {
+        let size = format!(
+            "; what is finite is off, too: error {:.1e}, {} times the noise",
+            finding.noise.telling().0,
+            times(finding.noise.telling().0 / finding.noise.telling().1)
+        );
+        words.push_str(&size);
+    }
+    words
 }
 
 /// `0.8`, `31`, `2.6e6`.

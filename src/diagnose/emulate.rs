@@ -189,9 +189,11 @@ impl Trail {
             }
         }
         let (trial, noise, left) = best?;
+        // Should the arithmetic be refuted, the tensor is off by this.
+        let plain = self.healed.measure(site, part, terms);
         self.healed = trial;
         if left >= NEAR {
-            self.presume(site, part, &noise);
+            self.presume(site, part, &plain);
         }
         Some(noise)
     }

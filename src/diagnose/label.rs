@@ -44,5 +44,8 @@ pub(super) fn is_value_of(site: Site, healed: &Forced, part: &Part, typical: Pre
     let (graph, first) = (healed.graph(), healed.first_position());
     let precision = Precision::detect(part.values.view()).unwrap_or(typical);
     let terms = Terms { limit: 4.0, kin: None, least: precision.least(&graph[site], expected.exact.shape()) };
-    expected.exact.ndim() == part.values.ndim() && measure(site, graph, first, part, expected, terms).is_in_order()
+    expected.exact.ndim() == part.values.ndim() && {
+        let noise = measure(site, graph, first, part, expected, terms);
+        noise.finite > 0 && noise.is_in_order()
+    }
 }

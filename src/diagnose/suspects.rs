@@ -14,6 +14,7 @@ mod labels;
 mod layouts;
 mod mlp;
 mod norms;
+mod numbers;
 pub mod over_span;
 mod pairs;
 mod projections;
@@ -103,6 +104,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         rope::SUSPECTS,
         attention::SUSPECTS,
         projections::STALE,
+        numbers::SUSPECTS,
     ]
     .into_iter()
     .flatten()

@@ -19,9 +19,12 @@ use super::fork::Fork;
 use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
+use super::nonfinite::NonFinite;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
+use super::special::{Made, Special, accuse_special, note_special, special};
+use super::suspects::search::Accused;
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
 use crate::engine::{Class, Op, Site, Value};
@@ -71,6 +74,11 @@ pub struct Trail {
     /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
+    /// Tensors read, and those of them that are zero everywhere.
+    pub(super) read: usize,
+    pub(super) blank: usize,
+    /// What is said of the first value that is not finite, where the model's own weights make it.
+    pub(super) specials: Option<String>,
     /// How often suspects have been searched for.
     pub(super) searches: usize,
     /// Positions behind the last token of each forward.
@@ -99,6 +107,9 @@ impl Trail {
             coarse: Coarse::default(),
             choices: Choices::default(),
             findings: Vec::new(),
+            read: 0,
+            blank: 0,
+            specials: None,
             searches: 0,
             ends: vec![ids.len()],
         })
@@ -153,7 +164,11 @@ impl Trail {
             }
         }
         let Some(site) = self.healed.step_exact() else { return Ok(None) };
-        let part = self.read(site)?;
+        let part = self.part(site)?;
+        if let Some(part) = &part {
+            self.read += 1;
+            self.blank += usize::from(part.values.iter().all(|value| *value == 0.0));
+        }
         let precision = part.as_ref().and_then(|part| self.tell(site, part));
         let computed_in = precision.unwrap_or(self.typical);
         // Rows of tables are copies: their bits are those of the weights, unless they tell something.
@@ -180,7 +195,7 @@ impl Trail {
         Ok(Some((site, look)))
     }
 
-    fn read(&self, site: Site) -> Result<Option<Part>, dump::Error> {
+    fn part(&self, site: Site) -> Result<Option<Part>, dump::Error> {
         let forward = self.spans.forward();
         let Some(planned) = self.dump.planned(forward, site) else { return Ok(None) };
         // Only where shapes leave a choice do values have to decide.
@@ -243,6 +258,14 @@ impl Trail {
                 permuted = None;
             }
         }
+        let odd = if noise.unequal > 0 { special(&self.healed, site, part) } else { None };
+        if let Some(special) = odd {
+            self.weigh_special(site, part, special, noise, (precision, terms), look);
+            return;
+        }
+        if self.specials.is_none() {
+            self.specials = note_special(&self.healed, site, part);
+        }
         let mut tied = (site, ties.to_vec());
         if !noise.is_in_order()
             && let Some((better, at, ties)) = self.other_choice(site, part, precision, terms, &noise)
@@ -258,7 +281,9 @@ impl Trail {
         // A layout is looked for first: it costs less than arithmetic, and cannot be mistaken for it.
         permuted = permuted.or_else(|| permuted_in(&self.healed, &noise));
         if noise.is_in_order() {
-            self.know_exact(site, &noise);
+            if noise.finite > 0 {
+                self.know_exact(site, &noise);
+            }
         } else if permuted.is_none() {
             if let Some(emulated) = self.adopt(site, part, precision, terms) {
                 noise = emulated;
@@ -302,11 +327,66 @@ impl Trail {
             look.finding = look.finding.or_else(|| self.note_ties(tied.0, part, &noise, &tied.1));
             look.noise = Some(noise);
         } else {
-            let index = self.suspect(site, part.clone(), &noise, harmless, unfolded);
+            let index = self.suspect(site, (part, part), &noise, harmless, unfolded);
             self.findings[index].follows = follows;
             look.finding = Some(index);
             look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
         }
+    }
+
+    /// The same of a tensor that is not finite everywhere: its finite rows are judged as if the dump had no others.
+    fn weigh_special(
+        &mut self,
+        site: Site,
+        part: &Part,
+        special: Special,
+        noise: Noise,
+        (precision, terms): (Precision, Terms),
+        look: &mut Look,
+    ) {
+        let (made, rest) = match special {
+            Special::Came(rest) => (None, rest),
+            Special::Ours(words, rest) => {
+                self.specials.get_or_insert(words);
+                (None, rest)
+            }
+            Special::Made(found, rest) => (Some(found), rest),
+        };
+        let mut noise = noise.of_finite();
+        if !rest.rows.is_empty() {
+            noise = self.healed.measure(site, &rest, terms);
+            if noise.is_in_order() {
+                self.know_exact(site, &noise);
+            } else if let Some(emulated) = self.adopt(site, &rest, precision, terms) {
+                noise = emulated;
+            } else if let Some(coarse) = self.coarse(site, &rest, &noise) {
+                noise = coarse;
+            }
+        }
+        let told = rest.rows.is_empty() || noise.is_in_order();
+        if let (None, true) = (&made, told) {
+            self.accept(site, part, &noise);
+        } else {
+            let index = self.suspect(site, (&rest, part), &noise, None, None);
+            if let Some(found) = made {
+                let gap = self.is_over_span(site).then_some(&self.gap);
+                let at = (site, self.spans.forward());
+                let Made { id, name, words } = accuse_special((&self.healed, gap), at, part, &found);
+                // How much of a tensor without a number it explains nobody can say.
+                let accused = Accused { explained: 0.0, ..Accused::of_label(id, &name, words) };
+                let finding = &mut self.findings[index];
+                finding.suspects.insert(0, accused);
+                finding.scene = None;
+                let first = finding.tokens.start;
+                let odd = part.rows.iter().filter(|row| rest.rows.binary_search(row).is_err());
+                finding.rows.extend(odd.map(|row| first + row));
+                finding.rows.sort_unstable();
+                finding.rows.dedup();
+                finding.nonfinite = Some(NonFinite { rest_is_right: told, ..found });
+            }
+            look.finding = Some(index);
+        }
+        look.noise = Some(noise);
     }
 
     /// Goes on with the dump's value, which is what its inputs give.

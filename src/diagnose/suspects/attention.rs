@@ -186,10 +186,12 @@ fn gqa(scene: &Scene) -> Vec<Variant> {
     let Some((own, groups, _)) = heads(scene) else { return Vec::new() };
     let heads = own.len();
     let maps: [(String, Vec<usize>); 3] = [
-        (format!("head h reads key head h mod {groups}"), (0..heads).map(|h| h % groups).collect()),
-        ("all heads read key head 0".into(), vec![0; heads]),
-        (format!("head h reads key head h / {groups}"), (0..heads).map(|h| (h / groups).min(groups - 1)).collect()),
+        (format!("h mod {groups}"), (0..heads).map(|h| h % groups).collect()),
+        ("0".into(), vec![0; heads]),
+        (format!("h // {groups}"), (0..heads).map(|h| (h / groups).min(groups - 1)).collect()),
     ];
+    let right = heads / groups.max(1);
+    let maps = maps.map(|(read, map)| (format!("query head h reads kv head {read}; it must be h // {right}"), map));
     knobs::others(scene, maps.map(|(words, map)| (Field::Groups(map.into()), words)))
 }
 

@@ -69,6 +69,28 @@ impl Accused {
         Self { id, name: name.to_string(), explained: 1.0, summary, ..known }
     }
 
+    /// Which mistake it is, and how much it explains.
+    pub fn said(&self) -> String {
+        format!("{}: {}{}", self.id, self.summary, self.share())
+    }
+
+    /// What is computed instead of what, without what all mistakes of the id have in common.
+    pub fn words(&self) -> &str {
+        let known = named(self.id).into_iter();
+        let mut general =
+            known.flat_map(|known| [Some(known.summary), known.back().map(|back| back.summary)]).flatten();
+        let own = general.find_map(|general| self.summary.strip_prefix(general)?.strip_prefix(": "));
+        own.unwrap_or(&self.summary)
+    }
+
+    /// How much of the error it explains, where that is known.
+    pub fn share(&self) -> String {
+        match 100.0 * self.explained {
+            explained if explained > 0.0 => format!(" (explains {explained:.3} %)"),
+            _ => String::new(),
+        }
+    }
+
     /// The same mistake so many layers further on, in the ops of which it can be made there.
     #[must_use]
     pub fn moved(&self, model: &Model, by: isize) -> Self {

@@ -216,11 +216,12 @@ const CLOSER_AGAIN: f64 = 1.3;
 pub(super) fn other_order(survey: &Survey, at: usize, known: Option<&Disguise>) -> Option<Permuted> {
     let node = &survey.nodes[at];
     let of_heads = node.subject.site().map(|site| &survey.graph()[site]).filter(|node| !node.has_keys());
-    let (_, width) = of_heads.filter(|_| node.row.error > LEAST && survey.pair.heads_known()).and_then(Node::heads)?;
+    let (_, width) =
+        of_heads.filter(|_| node.row.strict() > LEAST && survey.pair.heads_known()).and_then(Node::heads)?;
     let [reference, candidate] = survey.values(at)?;
     let search = |limit| search(&reference, &candidate, width, limit);
-    let sure = search(MOST.min(node.row.error / CLOSER));
-    sure.or_else(|| known.and_then(|known| search(node.row.error / CLOSER_AGAIN).filter(|p| p.disguise == *known)))
+    let sure = search(MOST.min(node.row.strict() / CLOSER));
+    sure.or_else(|| known.and_then(|known| search(node.row.strict() / CLOSER_AGAIN).filter(|p| p.disguise == *known)))
 }
 
 /// Finds the order under which the error is at most `limit`.

@@ -183,6 +183,12 @@ fn sentence(op: &ListingRow) -> String {
             _ => format!("{name}: nothing was measured on its own inputs"),
         };
     };
+    if op.error.is_some_and(f64::is_nan) {
+        return match op.status {
+            Status::Follows => format!("{name}: what is not finite came in"),
+            _ => format!("{name}: elements are finite on one side only; tensor shows the first"),
+        };
+    }
     let made = text::short(local.error);
     let times = text::ratio(local.ratio());
     match op.status {
