@@ -249,6 +249,7 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
 /// Which mistakes make a divergence, and what to do.
 fn why(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
     let share = |suspect: &Accused| match 100.0 * suspect.explained {
+        _ if suspect.refuted => " (it makes this tensor, and not what follows)".to_string(),
         explained if explained > 0.0 => format!(" (explains {explained:.3} %)"),
         _ => String::new(),
     };

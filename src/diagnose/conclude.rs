@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::exchange::say_once;
 use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
@@ -164,13 +165,19 @@ fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind
         Class::Role(role) if graph[finding.site].op.facts().product == Product::No => Class::Role(role.of_queries()),
         other => other,
     };
-    let key = |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding)));
+    // Over spans, one op stands for many.
+    let cause = |finding: &Finding| {
+        let first = finding.suspects.first().map_or("unknown", |suspect| suspect.id);
+        (!finding.exact && finding.kind == Kind::Wrong).then_some(first)
+    };
+    let key = |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding), cause(finding)));
     let entries = merged(found, key, |(role, finding)| divergence(*role, finding, graph)).into_iter();
     let with_suspects = |((_, finding), divergence): (&(usize, &Finding), Divergence)| {
         (Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence }, finding.kind)
     };
     let mut merged: Vec<(Divergence, Kind)> = entries.map(with_suspects).collect();
     prefer_whole_layers(&mut merged);
+    say_once(&mut merged, found, graph);
     merged
 }
 

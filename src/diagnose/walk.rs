@@ -275,13 +275,14 @@ impl Walk {
         });
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
         let tokens = (&self.ids[..], &self.steps[..]);
-        let mut proofs = Vec::new();
+        let (mut proofs, mut failed) = (Vec::new(), Vec::new());
         for (((role, dump), trail), findings) in self.witnesses.named().into_iter().zip(&self.trails).zip(&found) {
             let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
             let computes = (trail.precision(), trail.arithmetic());
             // What could be read before can be read again; if not, there is no proof.
             let proof = confirm(&self.model, dump, tokens, findings, computes).ok().flatten();
-            proofs.extend(proof.map(|proof| format!("{role}: {proof}")));
+            failed.extend(proof.as_ref().filter(|proof| proof.fails).map(|_| role));
+            proofs.extend(proof.map(|proof| format!("{role}: {}", proof.sentence)));
         }
         let folder = self.model.files.first().and_then(|file| file.parent());
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
@@ -291,8 +292,11 @@ impl Walk {
             !trail.arithmetic().describe(&self.model.graph).is_empty()
                 || trail.coarse.describe(&self.model.graph).is_some()
         });
-        let (verdict, sentence, divergences) =
+        let (verdict, sentence, mut divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
+        for divergence in divergences.iter_mut().filter(|divergence| failed.contains(&divergence.culprit.name())) {
+            divergence.suspects.iter_mut().for_each(|suspect| suspect.refuted = suspect.edit.is_some());
+        }
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
             let name = self.model.graph.key(finding.site, finding.step);
             format!(

@@ -162,7 +162,9 @@ fn fused(scene: &Scene) -> Vec<Variant> {
     };
     let way = |(words, parts): (String, Vec<Vec<usize>>)| {
         let rows = at.map_or_else(|| parts.concat(), |at| parts[at].clone());
-        if is_right(&rows) { None } else { Some(Variant::new(words, edit(rows)?)) }
+        // In each way of splitting, some parts stand where they should.
+        let edit = if is_right(&rows) { Edit::Keep } else { edit(rows)? };
+        Some(Variant::new(words, edit))
     };
     fused.ways().into_iter().filter_map(way).collect()
 }

@@ -42,6 +42,8 @@ pub struct Accused {
     pub edit: Option<Edit>,
     /// Where the op is mutated.
     pub sites: Vec<Site>,
+    /// Our engine with it is no nearer to what follows than without it.
+    pub refuted: bool,
 }
 
 impl std::fmt::Debug for Accused {
@@ -106,7 +108,7 @@ pub fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
 /// where nothing was rotated right before.
 pub(super) fn prefer_in_time(found: &mut Vec<Accused>, scene: &Scene) {
     let in_time = |accused: &Accused| named(accused.id).is_none_or(|suspect| !suspect.is_late(scene));
-    if scene.right_until <= 1 {
+    if scene.right_until <= 1 && scene.positions().first().is_none_or(|first| *first <= 1) {
         found.sort_by_key(|accused| accused.id == "kv_cache_position");
     }
     if found.iter().any(in_time) {
@@ -182,6 +184,7 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
         fix,
         edit: Some(variant.edit),
         sites: vec![scene.site],
+        refuted: false,
     })
 }
 
