@@ -144,7 +144,7 @@ impl Field {
     pub fn set(&self, op: &mut Op) -> bool {
         match (self, op) {
             (Self::Factor(v), Op::Embed { factor, .. }) => *factor = *v,
-            (Self::Factors(v), Op::Sum { factors }) => factors.clone_from(v),
+            (Self::Factors(v), Op::Sum { factors }) if factors.len() == v.len() => factors.clone_from(v),
             (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
             (Self::Eps(v), Op::Norm { how, .. }) => how.eps = *v,
             (Self::Offset(v), Op::Norm { how, .. }) => how.offset = *v,
@@ -225,6 +225,8 @@ impl Edit {
             },
             Self::Reads(reads) => {
                 step.reads = Cow::Owned(reads.clone());
+                // What is made of an input goes with it.
+                step.prepare.retain(|(index, _)| *index < reads.len());
                 true
             }
             Self::Weight(other) => put_weight(step, other.clone()),
