@@ -6,7 +6,8 @@ use super::exchange::say_once;
 use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
-use super::suspects::search::{Accused, search};
+use super::suspects::find::find;
+use super::suspects::search::Accused;
 use super::witnesses::{CANDIDATE, REFERENCE};
 use crate::engine::{Class, Graph, Product};
 
@@ -200,7 +201,7 @@ fn prefer_whole_layers(divergences: &mut [(Divergence, Kind)]) {
 /// Which mistakes make the tensor.
 pub(super) fn suspects(finding: &Finding, interrupt: &AtomicBool) -> Vec<Accused> {
     match (&finding.kind, &finding.scene) {
-        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => search(scene, interrupt),
+        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => find(scene, interrupt),
         (Kind::Wrong | Kind::Open | Kind::Mislabelled, _) => finding.suspects.clone(),
         _ => Vec::new(),
     }

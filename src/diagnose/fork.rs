@@ -13,6 +13,7 @@ use super::noise::{Expected, Noise};
 use super::part::Part;
 use super::precision::Precision;
 use super::span::layer_order;
+use super::suspects::find::find;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::suspects::{self, search};
@@ -261,7 +262,7 @@ impl Trail {
             return again;
         }
         self.searches += 1;
-        if self.searches > SEARCHES { Vec::new() } else { search::search(scene, &AtomicBool::new(false)) }
+        if self.searches > SEARCHES { Vec::new() } else { find(scene, &AtomicBool::new(false)) }
     }
 
     /// Of several mistakes that make a tensor, those that make it in a later forward, too, and in the same words: one token

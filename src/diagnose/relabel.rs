@@ -7,8 +7,9 @@ use ndarray::Axis as NdAxis;
 use super::finding::{Finding, Kind, ranges};
 use super::label::is_value_of;
 use super::part::Part;
+use super::suspects::find::find;
 use super::suspects::over_span;
-use super::suspects::search::{Accused, search};
+use super::suspects::search::Accused;
 use super::trail::Trail;
 use crate::dump;
 use crate::engine::{Axis, Counts, Graph, Role, Site};
@@ -215,11 +216,11 @@ pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Findi
                     searches += usize::from(again.is_empty());
                     match (again.is_empty(), searches <= SEARCHES) {
                         (false, _) => again,
-                        (true, true) => search(scene, &AtomicBool::new(false)),
+                        (true, true) => find(scene, &AtomicBool::new(false)),
                         (true, false) => Vec::new(),
                     }
                 }
-                (Some(scene), None) => search(scene, &AtomicBool::new(false)),
+                (Some(scene), None) => find(scene, &AtomicBool::new(false)),
                 (None, Some(earlier)) => moved(earlier, findings[index].site, &trail.model),
                 (None, None) => Vec::new(),
             };
