@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scene::Scene;
-use super::search::{Accused, Apart, EXPLAINED, nearest, one, prefer_in_time, shown};
+use super::search::{Accused, Apart, EXPLAINED, WORTH_EMULATING, nearest, one, prefer_in_time, shown};
 use super::switch::undoes;
 use super::{Suspect, Variant, all, dials, named, shape};
 use crate::diagnose::gap::Gap;
@@ -112,7 +112,9 @@ fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
         if WHOLE.contains(&suspect.id) {
             places.push(layer);
         } else {
-            places.extend([layer, half, beside, vec![*site]]);
+            let is_norm = |site: &Site| matches!(graph[*site].op, Op::Norm { .. });
+            let products: Vec<Site> = half.iter().filter(|site| !is_norm(site)).copied().collect();
+            places.extend([layer, half, products, beside, vec![*site]]);
         }
     }
     let mut seen: Vec<Vec<Site>> = Vec::new();
@@ -173,14 +175,26 @@ pub(super) fn distances(scene: &Scene, gap: &Gap, before: &Run<f64>, trial: &Tri
 pub(super) fn try_on(scene: &Scene, gap: &Gap, before: &Run<f64>, suspect: &Suspect, trial: &Trial) -> Option<Accused> {
     let (part, graph) = (scene.part.as_ref()?, scene.graph());
     let (alteration, exact) = computed(scene, gap, before, trial)?;
-    let apart = Apart::of(scene, scene.whole()?, exact.view())?;
-    if apart.explained() <= EXPLAINED {
+    let mut apart = Apart::of(scene, scene.whole()?, exact.view())?;
+    if apart.explained() <= WORTH_EMULATING {
         return None;
     }
     let places = alteration.sites.to_vec();
     let edit = alteration.edit.clone();
     let alterations = [alteration];
     let draws = gap.altered_draws(scene.site, &alterations, scene.precision)?;
+    // As in single ops, the roundings of the dump's precision are no part of its error.
+    if apart.explained() <= EXPLAINED {
+        let wide = |value: &Value<f32>| value.mapv(f64::from);
+        let model = wide(&scene.forced.as_ref()?.expected().draws[0]);
+        let emulated = Apart::of(scene, model.view(), wide(&draws[0]).view())?;
+        if emulated.explained() > apart.explained() {
+            apart = emulated;
+        }
+    }
+    if apart.explained() <= EXPLAINED {
+        return None;
+    }
     let expected = Expected { exact: &exact, draws: &draws };
     let noise = measure(scene.site, graph, scene.first, part, expected, Terms { kin: None, ..scene.terms });
     let (summary, fix) = suspect.said(&Scene::without_dump(&scene.model, places[0]));

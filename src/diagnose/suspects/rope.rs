@@ -2,6 +2,7 @@
 
 use super::spectroscopy::{positions, rotation, speeds, theta_of};
 use super::{Scene, Suspect, Variant, fit, knobs};
+use crate::diagnose::precision::Precision;
 use crate::engine::{Edit, Field, Role as A};
 use crate::model::op::{Places, Rotate};
 use crate::model::spec::{Rope, Scaling};
@@ -181,6 +182,10 @@ fn measured(scene: &Scene, plain: &Frequencies) -> Option<Variant> {
     const APART: f64 = 1e-4;
     // Less is rounding.
     const LEAST: f64 = 1.02;
+    // Slow pairs turn by less than coarse numbers tell.
+    if scene.precision != Precision::F32 {
+        return None;
+    }
     let speeds = speeds(scene)?;
     let factors: Vec<f64> = plain.speeds().iter().zip(&speeds).map(|(own, seen)| f64::from(*own) / seen).collect();
     let is_scaled = |factor: &f64| (0.99..1e3).contains(factor);

@@ -78,6 +78,9 @@ fn fed(scene: &Scene) -> Vec<Variant> {
     }
     let [own @ Read::Node(source)] = scene.node().reads[..] else { return Vec::new() };
     // Over a span, too much would have to be tried: only what the norm before it reads.
+    if scene.part.is_none() && scene.tokens == 0 {
+        return Vec::new();
+    }
     if scene.part.is_none() {
         let before = match (&graph[source].op, &graph[source].reads[..]) {
             (Op::Norm { .. }, [read]) if graph[read.site()].axes == graph[source].axes => *read,
