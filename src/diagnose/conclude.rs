@@ -6,8 +6,8 @@ use super::exchange::say_once;
 use super::finding::{Finding, Harmless, Kind};
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
-use super::suspects::find::find;
 use super::suspects::search::Accused;
+use super::suspects::search::find;
 use super::witnesses::{CANDIDATE, REFERENCE};
 use crate::engine::{Class, Graph, Product};
 

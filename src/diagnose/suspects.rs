@@ -10,7 +10,6 @@ mod cache;
 mod dials;
 mod embedding;
 mod experts;
-pub mod find;
 pub(super) mod fit;
 mod knobs;
 mod labels;

@@ -170,7 +170,9 @@ fn fused(scene: &Scene) -> Vec<Variant> {
     let is_exchange = |parts: &[Vec<usize>]| {
         scene.part.is_none() && parts.len() == 2 && parts[1].iter().copied().eq(0..parts[1].len())
     };
-    let ways = fused.ways().into_iter().filter(|(_, parts)| !is_exchange(parts));
+    let ways = fused.ways().into_iter().filter(|(_, parts)| {
+        !is_exchange(parts) && !parts.concat().iter().copied().eq(0..parts.iter().map(Vec::len).sum())
+    });
     ways.filter_map(way).collect()
 }
 

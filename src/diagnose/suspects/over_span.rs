@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::scene::Scene;
 use super::search::{Accused, Apart, EXPLAINED, WORTH_EMULATING, nearest, one, prefer_in_time, shown};
-use super::switch::undoes;
 use super::{Suspect, Variant, all, dials, named, shape};
 use crate::diagnose::gap::Gap;
 use crate::diagnose::noise::{Expected, Terms, measure};
@@ -18,6 +17,10 @@ pub(super) fn most_ops(scene: &Scene) -> usize {
 
 /// Families of more trials than this are left out where another mistake has been found.
 const LARGE: usize = 200;
+
+/// Ops that read what other ops of the same suspect have made wrong: changed as well, they would undo it.
+const UNDOING: &[(&str, &[Role])] =
+    &[("gate_up_swapped", &[Role::ActFn, Role::ActMul, Role::ExpertAct, Role::ExpertActMul])];
 
 /// Suspects that are one only in all of their ops of a layer.
 const WHOLE: &[&str] = &["parallel_residual"];
@@ -148,6 +151,11 @@ fn trials(scene: &Scene, suspect: &Suspect, sites: &[Site]) -> Vec<Trial> {
         (0..most).map(way).collect::<Vec<Trial>>()
     };
     places.into_iter().flat_map(of_place).collect()
+}
+
+/// Whether a suspect in all of its ops is none.
+pub(super) fn undoes(suspect: &Suspect, op: Option<Role>) -> bool {
+    UNDOING.iter().any(|(id, ops)| *id == suspect.id && op.is_some_and(|op| ops.contains(&op)))
 }
 
 /// Whether an op belongs to the second half of its layer.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ndarray::ArrayViewD;
 
 use super::scene::Scene;
-use super::{Suspect, Variant, all, named, pairs, shape};
+use super::{Suspect, Variant, all, named, over_span, pairs, shape};
 use crate::diagnose::noise::{Expected, Terms, measure_under};
 use crate::engine::{Edit, Graph, Keyed, Site, Value};
 use crate::model::Model;
@@ -86,9 +86,12 @@ impl Accused {
     }
 }
 
-/// The suspects that reproduce what the dump has of one op, best first; one `unknown` with the shape of the error if none does. Once
+/// The suspects that reproduce what the dump has best first; one `unknown` with the shape of the error if none does. Once
 /// `interrupt` is set, what is found is not all.
-pub(super) fn in_op(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
+pub fn find(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
+    if let Some(gap) = &scene.gap {
+        return over_span::search(scene, gap, interrupt);
+    }
     let tried = all().take_while(|_| !interrupt.load(Ordering::Relaxed));
     let mut found = nearest(tried.filter_map(|suspect| one(scene, suspect)).collect(), scene.terms.least);
     prefer_in_time(&mut found, scene);
