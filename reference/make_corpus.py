@@ -25,7 +25,7 @@ from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
 from mislabelled import add_labels, add_other_tokens
-from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, single_runs, small_runs, smollm2_runs
+from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, second_runs, single_runs, small_runs, smollm2_runs
 from stored import add_stored
 
 
@@ -62,7 +62,7 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_equivalents(book, dumps)
     add_labels(book, dumps)
     add_other_tokens(book, dumps)
-    add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs()))
+    add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)
         add_founding(book, dumps, smollm2)

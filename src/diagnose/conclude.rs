@@ -2,11 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::exchange::say_once;
 use super::finding::{Finding, Harmless, Kind};
 use super::nonfinite::NonFinite;
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
-use super::suspects::search::{Accused, search};
+use super::suspects::search::Accused;
+use super::suspects::search::find;
 use super::witnesses::{CANDIDATE, REFERENCE};
 use crate::engine::{Class, Graph, Product};
 
@@ -174,14 +176,21 @@ fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind
         Class::Role(role) if graph[finding.site].op.facts().product == Product::No => Class::Role(role.of_queries()),
         other => other,
     };
-    let key =
-        |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding), finding.nonfinite.is_some()));
+    // Over spans, one op stands for many.
+    let cause = |finding: &Finding| {
+        let first = finding.suspects.first().map_or("unknown", |suspect| suspect.id);
+        (!finding.exact && finding.kind == Kind::Wrong).then_some(first)
+    };
+    let key = |(role, finding): &(usize, &Finding)| {
+        Some((*role, finding.kind, class(finding), cause(finding), finding.nonfinite.is_some()))
+    };
     let entries = merged(found, key, |(role, finding)| divergence(*role, finding, graph)).into_iter();
     let with_suspects = |((_, finding), divergence): (&(usize, &Finding), Divergence)| {
         (Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence }, finding.kind)
     };
     let mut merged: Vec<(Divergence, Kind)> = entries.map(with_suspects).collect();
     prefer_whole_layers(&mut merged);
+    say_once(&mut merged, found, graph);
     merged
 }
 
@@ -204,7 +213,7 @@ fn prefer_whole_layers(divergences: &mut [(Divergence, Kind)]) {
 /// Which mistakes make the tensor.
 pub(super) fn suspects(finding: &Finding, interrupt: &AtomicBool) -> Vec<Accused> {
     match (&finding.kind, &finding.scene) {
-        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => search(scene, interrupt),
+        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => find(scene, interrupt),
         (Kind::Wrong | Kind::Open | Kind::Mislabelled, _) => finding.suspects.clone(),
         _ => Vec::new(),
     }

@@ -48,12 +48,13 @@ impl Forced {
         forced
     }
 
-    /// The same without the activations of the layer that was left: where an embedding or a block was computed last,
-    /// nothing reads them.
+    /// The same without the attention patterns of the layer that was left: where an embedding or a block was computed last,
+    /// no model reads what is in the layer, and no port was seen to read those.
     #[must_use]
     pub fn at_residual(&self) -> Self {
         let mut left = self.clone();
-        left.leave_layer();
+        left.exact.leave_patterns();
+        left.draws.iter_mut().for_each(Run::leave_patterns);
         left
     }
 
@@ -61,6 +62,18 @@ impl Forced {
     pub fn leave_layer(&mut self) {
         self.exact.leave_layer();
         self.draws.iter_mut().for_each(Run::leave_layer);
+    }
+
+    /// Rows of a node in earlier forwards, from position 0 on, where [`crate::engine::Read::Earlier`] finds them.
+    pub fn remember(&mut self, site: Site, rows: &Value<f32>) {
+        self.exact.remember(site, rows.mapv(f64::from).view());
+        self.draws.iter_mut().for_each(|draw| draw.remember(site, rows.view()));
+    }
+
+    /// Whether rows of a node are remembered from this position on.
+    pub fn has_earlier(&self, site: Site, start: usize) -> bool {
+        let operand = self.exact.operand(crate::engine::Read::Earlier(site, start));
+        operand.is_some_and(|rows| rows.iter().all(|v| v.is_finite()))
     }
 
     /// The ops of each forward.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::arithmetic::Arithmetic;
+use super::earlier::remember_inputs;
 use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
@@ -15,6 +16,7 @@ use super::span::layer_order;
 use super::special::other_mask;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
+use super::suspects::search::find;
 use super::suspects::{self, search};
 use super::trail::Trail;
 use crate::engine::{Role, Site};
@@ -27,6 +29,9 @@ pub(super) struct Fork {
     /// The tensors in question, with the findings they are.
     pub(super) open: Vec<(Site, Part, usize)>,
 }
+
+/// Findings over spans whose causes are searched for one by one: there may be several mistakes.
+const SCENES: usize = 12;
 
 /// Spans that must speak for an arithmetic: one alone could as well hold a mistake of that size.
 const ENOUGH_SPANS: usize = 3;
@@ -173,7 +178,8 @@ impl Trail {
                     suspects = self.accuse(&here);
                 }
                 let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
-                scene = (unknown && !self.has_scene(site)).then(|| Arc::new(here));
+                let kept = if exact { !self.has_scene(site) } else { self.scenes_over_spans() < SCENES };
+                scene = (unknown && kept).then(|| Arc::new(here));
             }
             Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::Folded | Harmless::CoarseWeights)
                 if reach.ops == 0 =>
@@ -207,6 +213,11 @@ impl Trail {
         index
     }
 
+    /// How many findings over spans have what the search of suspects needs.
+    fn scenes_over_spans(&self) -> usize {
+        self.findings.iter().filter(|finding| !finding.exact && finding.scene.is_some()).count()
+    }
+
     /// Whether a finding in the same op of some layer has what the search of suspects needs.
     fn has_scene(&self, site: Site) -> bool {
         let class = |site| self.model.graph.class(site);
@@ -216,14 +227,17 @@ impl Trail {
     /// What the search of suspects needs.
     fn scene(&self, site: Site, part: &Part) -> Scene {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
+        let mut forced = self.healed.clone();
+        remember_inputs(&self.dump, &self.ends, self.spans.forward(), site, &mut forced);
         // Queries and keys of another layout are looked at in ours: that is what runs are fed with, too.
         let ours = self.layout(site).map(|pairs| reordered(part, &self.model.graph[site], pairs));
         Scene {
             model: Arc::clone(&self.model),
-            forced: Some(self.healed.clone()),
+            forced: Some(forced),
             site,
             step: self.spans.forward(),
             first: self.healed.first_position(),
+            tokens: self.rows(site),
             right_until: self.right_until(site),
             part: Some(ours.unwrap_or_else(|| part.clone())),
             gap: self.is_over_span(site).then(|| self.gap.clone()),
@@ -265,7 +279,7 @@ impl Trail {
             return again;
         }
         self.searches += 1;
-        if self.searches > SEARCHES { Vec::new() } else { search::search(scene, &AtomicBool::new(false)) }
+        if self.searches > SEARCHES { Vec::new() } else { find(scene, &AtomicBool::new(false)) }
     }
 
     /// Of several mistakes that make a tensor, those that make it in a later forward, too, and in the same words: one token

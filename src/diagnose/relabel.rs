@@ -7,12 +7,17 @@ use ndarray::Axis as NdAxis;
 use super::finding::{Finding, Kind, ranges};
 use super::label::is_value_of;
 use super::part::Part;
-use super::suspects::search::{Accused, search};
+use super::suspects::over_span;
+use super::suspects::search::Accused;
+use super::suspects::search::find;
 use super::trail::Trail;
 use crate::dump;
 use crate::engine::{Axis, Counts, Graph, Role, Site};
 use crate::model::Model;
 use crate::ops::{join_heads, split_heads};
+
+/// Searches for mistakes other than those of earlier spans.
+const SEARCHES: usize = 3;
 
 /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
 /// into `findings`, which are this trail's. `steps` are the tokens of each forward.
@@ -161,6 +166,21 @@ fn moved(earlier: &Finding, to: Site, model: &Model) -> Vec<Accused> {
     earlier.suspects.iter().map(|suspect| suspect.moved(model, by)).filter(|moved| moved.edit.is_some()).collect()
 }
 
+/// Attention that is not added between attention and MLP stands beside the MLP only if it is added at the end.
+fn drop_parallel(findings: &mut [Finding], graph: &Graph) {
+    const PARALLEL: &str = "parallel_residual";
+    let has = |finding: &Finding, role| {
+        graph.is(finding.site, role) && finding.suspects.iter().any(|suspect| suspect.id == PARALLEL)
+    };
+    let place = |finding: &Finding| (graph[finding.site].layer, finding.step);
+    let added: Vec<_> = findings.iter().filter(|finding| has(finding, Role::Block)).map(place).collect();
+    for finding in findings.iter_mut().filter(|finding| has(finding, Role::ResidMid)) {
+        if finding.suspects.len() > 1 && !added.contains(&(graph[finding.site].layer, finding.step)) {
+            finding.suspects.retain(|suspect| suspect.id != PARALLEL);
+        }
+    }
+}
+
 /// The place of a layer, the embedding before the first.
 fn stream_order(site: Site, graph: &Graph) -> isize {
     graph[site].layer.map_or(-1, usize::cast_signed)
@@ -184,17 +204,30 @@ fn described(order: &[usize]) -> String {
 pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Finding> {
     let graph = &trail.model.graph;
     let mut findings = trail.findings().to_vec();
+    let mut searches = 0;
     for index in 0..findings.len() {
         if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
             let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index], graph));
             let found = match (&findings[index].scene, earlier) {
-                (Some(scene), _) => search(scene, &AtomicBool::new(false)),
+                (Some(scene), Some(earlier)) => {
+                    let again = moved(earlier, findings[index].site, &trail.model);
+                    let again: Vec<Accused> =
+                        again.iter().filter_map(|accused| over_span::again(scene, accused)).collect();
+                    searches += usize::from(again.is_empty());
+                    match (again.is_empty(), searches <= SEARCHES) {
+                        (false, _) => again,
+                        (true, true) => find(scene, &AtomicBool::new(false)),
+                        (true, false) => Vec::new(),
+                    }
+                }
+                (Some(scene), None) => find(scene, &AtomicBool::new(false)),
                 (None, Some(earlier)) => moved(earlier, findings[index].site, &trail.model),
                 (None, None) => Vec::new(),
             };
             findings[index].suspects = found;
         }
     }
+    drop_parallel(&mut findings, graph);
     // What could be read before can be read again; if not, the label stays unknown.
     if identify(trail, ids, steps, &mut findings).is_ok() {
         for index in 0..findings.len() {

@@ -305,7 +305,7 @@ impl Divergence {
 
     /// The mistake that makes it, where one is known.
     pub fn cause(&self) -> Option<&Accused> {
-        self.suspects.first().filter(|suspect| suspect.id != "unknown")
+        self.suspects.first().filter(|suspect| suspect.id != "unknown" && !suspect.refuted)
     }
 }
 

@@ -306,7 +306,7 @@ impl Walk {
         });
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
         let tokens = (&self.ids[..], &self.steps[..]);
-        let mut proofs = Vec::new();
+        let (mut proofs, mut failed) = (Vec::new(), Vec::new());
         for (((role, dump), trail), findings) in self.witnesses.named().into_iter().zip(&self.trails).zip(&mut found) {
             let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
             let computes = (trail.precision(), trail.arithmetic());
@@ -316,6 +316,7 @@ impl Walk {
                 let name = self.model.graph.key(row.1, row.0);
                 self.rows.iter_mut().filter(|row| row.name == name).for_each(|row| row.status = Status::Propagated);
             }
+            failed.extend(proof.fails.then_some(role));
             proofs.push(format!("{role}: {}", proof.sentence));
         }
         let folder = self.model.files.first().and_then(|file| file.parent());
@@ -326,8 +327,11 @@ impl Walk {
             !trail.arithmetic().describe(&self.model.graph).is_empty()
                 || trail.coarse.describe(&self.model.graph).is_some()
         });
-        let (verdict, sentence, divergences) =
+        let (verdict, sentence, mut divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
+        for divergence in divergences.iter_mut().filter(|divergence| failed.contains(&divergence.culprit.name())) {
+            divergence.suspects.iter_mut().for_each(|suspect| suspect.refuted = suspect.edit.is_some());
+        }
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
             let name = self.model.graph.key(finding.site, finding.step);
             format!(

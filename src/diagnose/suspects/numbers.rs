@@ -1,6 +1,7 @@
 //! What makes numbers that are not finite: [`super::super::nonfinite`] recognises it by the right values.
 
-use super::{Suspect, none};
+use super::Suspect;
+use super::suspect::none;
 
 /// They have no changed op to try: the repaired op is the model's own.
 pub(super) const SUSPECTS: &[Suspect] = &[
