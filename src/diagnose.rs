@@ -17,6 +17,7 @@ mod folded;
 pub mod forced;
 pub mod fork;
 pub mod gap;
+mod harmless;
 pub mod health;
 pub mod label;
 pub mod massive;

@@ -1,12 +1,15 @@
-//! What a trail learns about its dump: the precision of a tensor, and arithmetic that no tensor shows.
+//! What a trail learns about its dump: the precision of a tensor, arithmetic that no tensor shows, numbers that are none.
 
 use super::arithmetic::{Arithmetic, Fit};
 use super::finding::{Harmless, Kind};
 use super::forced::Forced;
 use super::noise::{Noise, Terms};
+use super::nonfinite::NonFinite;
 use super::part::Part;
 use super::precision::Precision;
-use super::trail::Trail;
+use super::special::{Made, Special, accuse_special};
+use super::suspects::search::Accused;
+use super::trail::{Look, Trail};
 use crate::dump::Planned;
 use crate::engine::{Op, Read, Site};
 use crate::ops::Operands;
@@ -224,5 +227,79 @@ impl Trail {
             self.healed = trial;
             noise
         })
+    }
+
+    /// The error of `part` is as large as some arithmetic makes it.
+    pub(super) fn presume(&mut self, site: Site, part: &Part, noise: &Noise) {
+        self.presumed = Some((self.note(site, part, noise, Some(Harmless::LowPrecision)), 1));
+    }
+
+    /// A span that was in order with an arithmetic that is only presumed speaks for it, or against it.
+    pub(super) fn weigh_presumed(&mut self, noise: &Noise) {
+        const BETTER_THAN_IT_CAN_BE: f64 = 0.05;
+        let Some((index, spans)) = self.presumed else { return };
+        if noise.quietest >= BETTER_THAN_IT_CAN_BE {
+            self.presumed = Some((index, spans + 1));
+        } else {
+            self.findings[index].kind = Kind::Wrong;
+            self.presumed = None;
+            self.healed.arithmetic = Arithmetic::default();
+            self.exact_spans.insert(self.phase());
+        }
+    }
+
+    /// The same of a tensor that is not finite everywhere: its finite rows are judged as if the dump had no others.
+    pub(super) fn weigh_special(
+        &mut self,
+        site: Site,
+        part: &Part,
+        special: Special,
+        noise: Noise,
+        (precision, terms): (Precision, Terms),
+        look: &mut Look,
+    ) {
+        let (made, rest) = match special {
+            Special::Came(rest) => (None, rest),
+            Special::Ours(words, rest) => {
+                self.specials.get_or_insert(words);
+                (None, rest)
+            }
+            Special::Made(found, rest) => (Some(found), rest),
+        };
+        let mut noise = noise.of_finite();
+        if !rest.rows.is_empty() {
+            noise = self.healed.measure(site, &rest, terms);
+            if noise.is_in_order() {
+                self.know_exact(site, &noise);
+            } else if let Some(emulated) = self.adopt(site, &rest, precision, terms) {
+                noise = emulated;
+            } else if let Some(coarse) = self.coarse(site, &rest, &noise) {
+                noise = coarse;
+            }
+        }
+        let told = rest.rows.is_empty() || noise.is_in_order();
+        if let (None, true) = (&made, told) {
+            self.accept(site, part, &noise);
+        } else {
+            let index = self.suspect(site, (&rest, part), &noise, None, None);
+            if let Some(found) = made {
+                let gap = self.is_over_span(site).then_some(&self.gap);
+                let at = (site, self.spans.forward());
+                let Made { id, name, words } = accuse_special((&self.healed, gap), at, part, &found);
+                // How much of a tensor without a number it explains nobody can say.
+                let accused = Accused { explained: 0.0, ..Accused::of_label(id, &name, words) };
+                let finding = &mut self.findings[index];
+                finding.suspects.insert(0, accused);
+                finding.scene = None;
+                let first = finding.tokens.start;
+                let odd = part.rows.iter().filter(|row| rest.rows.binary_search(row).is_err());
+                finding.rows.extend(odd.map(|row| first + row));
+                finding.rows.sort_unstable();
+                finding.rows.dedup();
+                finding.nonfinite = Some(NonFinite { rest_is_right: told, ..found });
+            }
+            look.finding = Some(index);
+        }
+        look.noise = Some(noise);
     }
 }

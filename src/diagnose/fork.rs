@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::arithmetic::Arithmetic;
 use super::earlier::remember_inputs;
 use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Finding, Harmless, Kind};
@@ -138,25 +137,6 @@ impl Trail {
         graph.is(site, Role::FinalNorm)
             && planned.is_some_and(|planned| planned.by_convention)
             && self.recognise(site, part).is_some_and(|found| graph.entering(graph.layers()) == Some(found))
-    }
-
-    /// The error of `part` is as large as some arithmetic makes it.
-    pub(super) fn presume(&mut self, site: Site, part: &Part, noise: &Noise) {
-        self.presumed = Some((self.note(site, part, noise, Some(Harmless::LowPrecision)), 1));
-    }
-
-    /// A span that was in order with an arithmetic that is only presumed speaks for it, or against it.
-    pub(super) fn weigh_presumed(&mut self, noise: &Noise) {
-        const BETTER_THAN_IT_CAN_BE: f64 = 0.05;
-        let Some((index, spans)) = self.presumed else { return };
-        if noise.quietest >= BETTER_THAN_IT_CAN_BE {
-            self.presumed = Some((index, spans + 1));
-        } else {
-            self.findings[index].kind = Kind::Wrong;
-            self.presumed = None;
-            self.healed.arithmetic = Arithmetic::default();
-            self.exact_spans.insert(self.phase());
-        }
     }
 
     pub(super) fn note(&mut self, site: Site, part: &Part, noise: &Noise, harmless: Option<Harmless>) -> usize {

@@ -19,12 +19,10 @@ use super::fork::Fork;
 use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
-use super::nonfinite::NonFinite;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
-use super::special::{Made, Special, accuse_special, note_special, special};
-use super::suspects::search::Accused;
+use super::special::{note_special, special};
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
 use crate::engine::{Class, Op, Site, Value};
@@ -334,63 +332,8 @@ impl Trail {
         }
     }
 
-    /// The same of a tensor that is not finite everywhere: its finite rows are judged as if the dump had no others.
-    fn weigh_special(
-        &mut self,
-        site: Site,
-        part: &Part,
-        special: Special,
-        noise: Noise,
-        (precision, terms): (Precision, Terms),
-        look: &mut Look,
-    ) {
-        let (made, rest) = match special {
-            Special::Came(rest) => (None, rest),
-            Special::Ours(words, rest) => {
-                self.specials.get_or_insert(words);
-                (None, rest)
-            }
-            Special::Made(found, rest) => (Some(found), rest),
-        };
-        let mut noise = noise.of_finite();
-        if !rest.rows.is_empty() {
-            noise = self.healed.measure(site, &rest, terms);
-            if noise.is_in_order() {
-                self.know_exact(site, &noise);
-            } else if let Some(emulated) = self.adopt(site, &rest, precision, terms) {
-                noise = emulated;
-            } else if let Some(coarse) = self.coarse(site, &rest, &noise) {
-                noise = coarse;
-            }
-        }
-        let told = rest.rows.is_empty() || noise.is_in_order();
-        if let (None, true) = (&made, told) {
-            self.accept(site, part, &noise);
-        } else {
-            let index = self.suspect(site, (&rest, part), &noise, None, None);
-            if let Some(found) = made {
-                let gap = self.is_over_span(site).then_some(&self.gap);
-                let at = (site, self.spans.forward());
-                let Made { id, name, words } = accuse_special((&self.healed, gap), at, part, &found);
-                // How much of a tensor without a number it explains nobody can say.
-                let accused = Accused { explained: 0.0, ..Accused::of_label(id, &name, words) };
-                let finding = &mut self.findings[index];
-                finding.suspects.insert(0, accused);
-                finding.scene = None;
-                let first = finding.tokens.start;
-                let odd = part.rows.iter().filter(|row| rest.rows.binary_search(row).is_err());
-                finding.rows.extend(odd.map(|row| first + row));
-                finding.rows.sort_unstable();
-                finding.rows.dedup();
-                finding.nonfinite = Some(NonFinite { rest_is_right: told, ..found });
-            }
-            look.finding = Some(index);
-        }
-        look.noise = Some(noise);
-    }
-
     /// Goes on with the dump's value, which is what its inputs give.
-    fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
+    pub(super) fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
         if !self.is_over_span(site) && self.healed.stored.of(site) != Precision::F32 {
             let ours = &self.healed.expected().draws[0];
             let mut stored = self.healed.stored.clone();

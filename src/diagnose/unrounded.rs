@@ -114,8 +114,12 @@ pub(super) fn unrounded<T: Real>(stored: ArrayViewD<T>, precision: Precision, ra
         if value == 0.0 || !value.is_finite() {
             return stored;
         }
-        let half_unit = precision.unit() * f64::powi(2.0, value.abs().log2().floor() as i32);
-        T::from_f64(value + half_unit.max(precision.least_half_unit()) * random.next())
+        let power = f64::powi(2.0, value.abs().log2().floor() as i32);
+        let half_unit = (precision.unit() * power).max(precision.least_half_unit());
+        let moved = half_unit * random.next();
+        // Below a power of two, numbers lie twice as close.
+        let is_closer = value.abs() == power && moved * value < 0.0 && half_unit > precision.least_half_unit();
+        T::from_f64(value + if is_closer { moved / 2.0 } else { moved })
     })
 }
 

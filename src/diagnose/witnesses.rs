@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::arithmetic::is_projection;
-use super::conclude::harmless;
+use super::harmless::harmless;
 use super::precision::Precision;
 use super::report::{ActivationRow, Source, bare};
 use super::trail::Trail;
