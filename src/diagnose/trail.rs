@@ -215,18 +215,34 @@ impl Trail {
         }
     }
 
+    /// How far `part` is from what the dump's own inputs give.
+    fn measure(&self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Noise {
+        let noise = self.healed.measure(site, part, terms);
+        if noise.is_in_order() || !self.is_over_span(site) {
+            return noise;
+        }
+        // The engine may have had more bits of what lies before the span, and on the way, than the dump has.
+        let unrounded = self.gap.unrounded(site, &[], precision);
+        let terms = Terms { kin: None, ..terms };
+        if unrounded.is_empty() { noise } else { self.healed.measure_beside(&unrounded, site, part, terms) }
+    }
+
+    /// `part` without the factors of its channels, if these explain nearly all of what is out of order.
+    fn unfolded(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<Part> {
+        if noise.is_in_order() || self.is_over_span(site) {
+            return None;
+        }
+        let unfolded = folded::unfolded(&self.model.graph[site], part, self.healed.exact())?;
+        let without = self.healed.measure(site, &unfolded, terms);
+        // Any factors fit the tensor better than none.
+        (without.is_in_order() && without.local_error <= 0.1 * noise.local_error).then_some(unfolded)
+    }
+
     fn weigh(&mut self, site: Site, part: &Part, precision: Precision, ties: &[Tie], look: &mut Look) {
         self.forget_harmless(site);
         let (model, terms) = (Arc::clone(&self.model), self.terms(site, precision));
         let graph = &model.graph;
-        let mut noise = self.healed.measure(site, part, terms);
-        if !noise.is_in_order() && self.is_over_span(site) {
-            // The engine may have had more bits of what lies before the span, and on the way, than the dump has.
-            let unrounded = self.gap.unrounded(site, &[], precision);
-            if !unrounded.is_empty() {
-                noise = self.healed.measure_beside(&unrounded, site, part, Terms { kin: None, ..terms });
-            }
-        }
+        let mut noise = self.measure(site, part, precision, terms);
         let in_order =
             |healed: &Forced, part: &Part| Some(healed.measure(site, part, terms)).filter(Noise::is_in_order);
         let permuted_in = |healed: &Forced, noise: &Noise| {
@@ -300,14 +316,7 @@ impl Trail {
                 }
             }
         }
-        let mut unfolded = None;
-        if !noise.is_in_order() && permuted.is_none() && !self.is_over_span(site) {
-            unfolded = folded::unfolded(&graph[site], part, self.healed.exact()).filter(|part| {
-                let without = self.healed.measure(site, part, terms);
-                // Any factors fit the tensor better than none: those that are there explain nearly all of it.
-                without.is_in_order() && without.local_error <= 0.1 * noise.local_error
-            });
-        }
+        let unfolded = if permuted.is_none() { self.unfolded(site, part, &noise, terms) } else { None };
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
             None if unfolded.is_some() => Some(Harmless::Folded),

@@ -37,7 +37,7 @@ const DIALS: &[Dial] = &[
         ops: &[A::ResidMid],
         range: FACTOR,
         by_logarithm: false,
-        edit: |_, c| factors(vec![1.0, c]),
+        edit: |_, c| Some(factors(vec![1.0, c])),
         words: |c| format!("what is added times {c:.6}"),
     },
     Dial {
@@ -45,7 +45,7 @@ const DIALS: &[Dial] = &[
         ops: &[A::ResidMid],
         range: FACTOR,
         by_logarithm: false,
-        edit: |_, c| factors(vec![c, c]),
+        edit: |_, c| Some(factors(vec![c, c])),
         words: |c| format!("the sum times {c:.6}"),
     },
     Dial {
@@ -53,7 +53,7 @@ const DIALS: &[Dial] = &[
         ops: &[A::ResidMid],
         range: FACTOR,
         by_logarithm: false,
-        edit: |_, c| factors(vec![c, 1.0]),
+        edit: |_, c| Some(factors(vec![c, 1.0])),
         words: |c| format!("the stream times {c:.6}"),
     },
     Dial {
@@ -61,12 +61,33 @@ const DIALS: &[Dial] = &[
         ops: &[A::Block],
         range: FACTOR,
         by_logarithm: false,
-        edit: |_, c| factors(vec![1.0, c]),
+        edit: |_, c| Some(factors(vec![1.0, c])),
         words: |c| format!("what is added times {c:.6}"),
     },
-    Dial { id: "norm_eps", ops: &[A::InputNorm], range: EPS, by_logarithm: true, edit: eps, words: of_eps },
-    Dial { id: "norm_eps", ops: &[A::MlpNorm], range: EPS, by_logarithm: true, edit: eps, words: of_eps },
-    Dial { id: "norm_eps", ops: &[A::FinalNorm], range: EPS, by_logarithm: true, edit: eps, words: of_eps },
+    Dial {
+        id: "norm_eps",
+        ops: &[A::InputNorm],
+        range: EPS,
+        by_logarithm: true,
+        edit: |_, e| Some(eps(e)),
+        words: of_eps,
+    },
+    Dial {
+        id: "norm_eps",
+        ops: &[A::MlpNorm],
+        range: EPS,
+        by_logarithm: true,
+        edit: |_, e| Some(eps(e)),
+        words: of_eps,
+    },
+    Dial {
+        id: "norm_eps",
+        ops: &[A::FinalNorm],
+        range: EPS,
+        by_logarithm: true,
+        edit: |_, e| Some(eps(e)),
+        words: of_eps,
+    },
     Dial {
         id: "rope_theta",
         ops: &[A::QRope, A::KRope],
@@ -88,12 +109,12 @@ const DIALS: &[Dial] = &[
     },
 ];
 
-fn factors(factors: Vec<f64>) -> Option<Edit> {
-    Some(Edit::Set(Field::Factors(factors)))
+fn factors(factors: Vec<f64>) -> Edit {
+    Edit::Set(Field::Factors(factors))
 }
 
-fn eps(_: &Op, eps: f64) -> Option<Edit> {
-    Some(Edit::Set(Field::Eps(eps as f32)))
+fn eps(eps: f64) -> Edit {
+    Edit::Set(Field::Eps(eps as f32))
 }
 
 fn of_eps(eps: f64) -> String {

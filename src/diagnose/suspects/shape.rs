@@ -205,7 +205,9 @@ fn place(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Option<String> {
         if 4 * few.len() <= sums.len() {
             if what == "tokens" {
                 let positions = scene.positions();
-                few.iter_mut().for_each(|row| *row = positions[*row]);
+                for row in &mut few {
+                    *row = positions[*row];
+                }
             }
             few.sort_unstable();
             return Some(format!("the error is in {what} {}", ranges(&few)));

@@ -40,7 +40,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 /// How many shards there may be.
 const COUNTS: [usize; 3] = [2, 4, 8];
 
-fn weight<'a>(scene: &'a Scene) -> Option<&'a Weight> {
+fn weight(scene: &Scene) -> Option<&Weight> {
     match scene.op() {
         Op::Linear { weight, .. } => Some(weight),
         Op::Embed { table, .. } => Some(table),
