@@ -190,7 +190,7 @@ fn check(case: &Case, subject: &Subject, dump: &Tensors) {
     for words in case.says {
         assert!(first.summary.contains(words), "{words:?} is not in {what}");
     }
-    let everything = [&[first.summary.clone()], &report.notes[..]].concat().join("\n");
+    let everything = [std::slice::from_ref(&first.summary), &report.notes[..]].concat().join("\n");
     assert!(!everything.contains("error inf") && !everything.contains("error NaN"), "{everything}");
     let json = report.to_json();
     let nonfinite = &json["first_divergence"]["nonfinite"];
