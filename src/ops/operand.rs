@@ -274,8 +274,9 @@ mod tests {
             assert!(worst > 0.0 && worst < 0.02, "{operands:?}: {worst}");
         }
         assert_eq!(tf32(1.0 + f32::EPSILON * 3000.0), 1.0);
-        // Half a step of the largest number, 3; of blocks with an f16 scale, and what rounding that adds.
-        for (few, allowed) in Few::ALL.into_iter().zip([0.0015, 0.012, 0.0133, 0.012, 0.13, 0.26, 0.2]) {
+        // Half a step of the largest number, 3; of blocks with an f16 scale, and what rounding that adds;
+        // of Q4_0 a whole step, at the end of its range that has no level.
+        for (few, allowed) in Few::ALL.into_iter().zip([0.0015, 0.012, 0.0133, 0.012, 0.13, 0.26, 0.376]) {
             let y = few.round(x.view().into_dyn());
             let worst = x.iter().zip(&y).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
             assert!(worst > 0.0 && worst < allowed, "{few:?}: {worst}");
