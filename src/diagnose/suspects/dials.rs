@@ -28,66 +28,34 @@ struct Dial {
     words: fn(f64) -> String,
 }
 
-const FACTOR: (f64, f64, u32) = (-1.0, 3.0, 16);
-const EPS: (f64, f64, u32) = (-18.0, 4.0, 22);
+/// A factor of one side of an addition.
+const FACTOR: Dial = Dial {
+    id: "residual_scale",
+    ops: &[A::ResidMid],
+    range: (-1.0, 3.0, 16),
+    by_logarithm: false,
+    edit: |_, c| Some(factors(vec![1.0, c])),
+    words: |c| format!("what is added times {c:.6}"),
+};
+
+/// The constant below the root of a norm.
+const EPS: Dial = Dial {
+    id: "norm_eps",
+    ops: &[A::InputNorm],
+    range: (-18.0, 4.0, 22),
+    by_logarithm: true,
+    edit: |_, eps| Some(Edit::Set(Field::Eps(eps as f32))),
+    words: |eps| format!("eps {eps:e}"),
+};
 
 const DIALS: &[Dial] = &[
-    Dial {
-        id: "residual_scale",
-        ops: &[A::ResidMid],
-        range: FACTOR,
-        by_logarithm: false,
-        edit: |_, c| Some(factors(vec![1.0, c])),
-        words: |c| format!("what is added times {c:.6}"),
-    },
-    Dial {
-        id: "residual_scale",
-        ops: &[A::ResidMid],
-        range: FACTOR,
-        by_logarithm: false,
-        edit: |_, c| Some(factors(vec![c, c])),
-        words: |c| format!("the sum times {c:.6}"),
-    },
-    Dial {
-        id: "residual_scale",
-        ops: &[A::ResidMid],
-        range: FACTOR,
-        by_logarithm: false,
-        edit: |_, c| Some(factors(vec![c, 1.0])),
-        words: |c| format!("the stream times {c:.6}"),
-    },
-    Dial {
-        id: "residual_scale",
-        ops: &[A::Block],
-        range: FACTOR,
-        by_logarithm: false,
-        edit: |_, c| Some(factors(vec![1.0, c])),
-        words: |c| format!("what is added times {c:.6}"),
-    },
-    Dial {
-        id: "norm_eps",
-        ops: &[A::InputNorm],
-        range: EPS,
-        by_logarithm: true,
-        edit: |_, e| Some(eps(e)),
-        words: of_eps,
-    },
-    Dial {
-        id: "norm_eps",
-        ops: &[A::MlpNorm],
-        range: EPS,
-        by_logarithm: true,
-        edit: |_, e| Some(eps(e)),
-        words: of_eps,
-    },
-    Dial {
-        id: "norm_eps",
-        ops: &[A::FinalNorm],
-        range: EPS,
-        by_logarithm: true,
-        edit: |_, e| Some(eps(e)),
-        words: of_eps,
-    },
+    FACTOR,
+    Dial { edit: |_, c| Some(factors(vec![c, c])), words: |c| format!("the sum times {c:.6}"), ..FACTOR },
+    Dial { edit: |_, c| Some(factors(vec![c, 1.0])), words: |c| format!("the stream times {c:.6}"), ..FACTOR },
+    Dial { ops: &[A::Block], ..FACTOR },
+    EPS,
+    Dial { ops: &[A::MlpNorm], ..EPS },
+    Dial { ops: &[A::FinalNorm], ..EPS },
     Dial {
         id: "rope_theta",
         ops: &[A::QRope, A::KRope],
@@ -111,14 +79,6 @@ const DIALS: &[Dial] = &[
 
 fn factors(factors: Vec<f64>) -> Edit {
     Edit::Set(Field::Factors(factors))
-}
-
-fn eps(eps: f64) -> Edit {
-    Edit::Set(Field::Eps(eps as f32))
-}
-
-fn of_eps(eps: f64) -> String {
-    format!("eps {eps:e}")
 }
 
 /// Less than this share of the error explained at the best of the first steps is not worth more of them.
