@@ -316,6 +316,11 @@ pub fn bare(name: &str) -> (&str, usize) {
 }
 
 impl ActivationRow {
+    /// What was made here, where that is a size: not where elements are finite on one side only, as the rest may be right.
+    pub fn made(&self) -> Option<Local> {
+        self.local.filter(|_| self.nonfinite == 0)
+    }
+
     /// The row of an activation; NaN where nothing was compared.
     pub(super) fn of(
         (name, layer, step): (String, Option<usize>, usize),

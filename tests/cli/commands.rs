@@ -507,6 +507,24 @@ fn other_tokens_from_a_step_on() {
     assert_eq!(ran(&debug).0, 0);
 }
 
+/// What is not finite is said as that: the size of the rest is in order.
+#[test]
+fn what_is_not_finite_has_no_size() {
+    let folder = folder();
+    let dump = inside(&folder, "nan.safetensors");
+    let spoilt = |name: &str, mut values: ArrayD<f32>| {
+        if name == "model.layers.1.mlp.down_proj" {
+            values[[5, 17]] = f32::NAN;
+        }
+        Some(values)
+    };
+    rewrite(&tiny_dump("llama"), Path::new(&dump), |_| (), spoilt);
+    let lines = ["-c", "continue", "-c", "info divergences"];
+    let (_, text) = ran(&[&["debug", &tiny("llama"), "--candidate", &dump, "--batch"][..], &lines].concat());
+    assert!(text.contains("1.down_proj  1 not finite") && text.contains("  1 not finite  DIVERGES"), "{text}");
+    assert!(!text.contains("floor"), "{text}");
+}
+
 #[test]
 fn numbers_that_are_none_are_strings() {
     let folder = folder();
