@@ -4,6 +4,9 @@
     # prefill a prompt, then four greedy steps with the key/value cache
     python capture.py ./SmolLM2-135M-Instruct --prompt "The capital of France is" --decode 4 -o ref.safetensors
 
+    # the tokens that another engine chose, one by one
+    python capture.py ./SmolLM2-135M-Instruct --ids 504,3575,282 --force-ids 6,42 -o ref.safetensors
+
     # in your own script, around any call of any causal language model of transformers
     from capture import capture
     with capture(model, "ref.safetensors", only=["*.q_rope", "model.layers.3*"]):
@@ -379,17 +382,21 @@ def capture(
 
 
 @torch.inference_mode()
-def run_steps(model: nn.Module, ids: Sequence[int], decode: int = 0) -> tuple[list[int], list[Tensor]]:
-    """Prefills `ids`, then makes `decode` greedy steps with the cache. Returns all ids fed, and each forward's logits."""
+def run_steps(
+    model: nn.Module, ids: Sequence[int], decode: int = 0, forced: Sequence[int] = ()
+) -> tuple[list[int], list[Tensor]]:
+    """Prefills `ids`, then makes `decode` greedy steps with the cache; before these, one step for each token of `forced`.
+    Returns all ids fed, and each forward's logits."""
     fed, new, cache, logits = list(ids), list(ids), None, []
-    for step in range(decode + 1):
+    steps = len(forced) + decode
+    for step in range(steps + 1):
         out = model(input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True)
         logits.append(out.logits[0])
         cache = getattr(out, "past_key_values", None)
-        if step < decode:
+        if step < steps:
             if cache is None:
                 raise CaptureError(f"{type(model).__name__} returns no key/value cache, so it cannot decode")
-            new = [int(out.logits[0, -1].argmax())]
+            new = [forced[step] if step < len(forced) else int(out.logits[0, -1].argmax())]
             fed += new
     return fed, logits
 
@@ -401,14 +408,20 @@ def greedy(model: nn.Module, ids: Sequence[int], count: int) -> list[int]:
 
 
 def capture_run(
-    model: transformers.PreTrainedModel, ids: Sequence[int], path: str | os.PathLike, decode: int = 0, **options
+    model: transformers.PreTrainedModel,
+    ids: Sequence[int],
+    path: str | os.PathLike,
+    decode: int = 0,
+    forced: Sequence[int] = (),
+    **options,
 ) -> Recorder:
-    """Captures a prefill and `decode` steps; fails unless the same run without hooks gives the same bits."""
+    """Captures a prefill, a step for each token of `forced`, and `decode` greedy steps; fails unless the same run without
+    hooks gives the same bits."""
     model.set_attn_implementation("eager")
     model.set_experts_implementation("eager")
-    _, plain = run_steps(model, ids, decode)
+    _, plain = run_steps(model, ids, decode, forced)
     with capture(model, path, **options) as recorder:
-        _, hooked = run_steps(model, ids, decode)
+        _, hooked = run_steps(model, ids, decode, forced)
         for step, (a, b) in enumerate(zip(plain, hooked)):
             if not torch.equal(a.view(torch.uint8), b.view(torch.uint8)):
                 raise CaptureError(f"logits of forward {step} differ between the plain and the recorded run")
@@ -431,7 +444,9 @@ def load_model(path: str, dtype: str = "auto", device: str = "cpu") -> transform
         raise CaptureError(f"cannot load {path}: {error}") from error
 
 
-def read_ids(path: str, *, prompt: str | None = None, ids: str | None = None, chat: bool = False) -> list[int]:
+def read_ids(
+    path: str, *, prompt: str | None = None, ids: str | None = None, chat: bool = False, option: str = "--ids"
+) -> list[int]:
     """The tokens to feed, from text or from a comma-separated list, checked against the model's vocabulary."""
     if Path(path).is_dir() and not Path(path, "config.json").is_file():
         raise CaptureError(f"{path} has no config.json")
@@ -442,7 +457,7 @@ def read_ids(path: str, *, prompt: str | None = None, ids: str | None = None, ch
         raise CaptureError(f"{path} {what}") from error
     if ids is not None:
         if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", ids):
-            raise CaptureError(f"--ids wants numbers with commas between them, not {ids!r}")
+            raise CaptureError(f"{option} wants numbers with commas between them, not {ids!r}")
         tokens = [int(part) for part in ids.split(",")]
     else:
         tokens = _tokenize(path, prompt or "", chat)
@@ -495,6 +510,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokens.add_argument("--ids", help="token ids to feed: 1,2,3")
     parser.add_argument("--chat", action="store_true", help="put --prompt into the model's chat template")
     parser.add_argument("--decode", metavar="N", type=parse_count, default=0, help="greedy steps after the prompt")
+    parser.add_argument("--force-ids", metavar="IDS", help="tokens to feed one by one after the prompt: 1,2,3")
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="compute in (default: as stored)")
     parser.add_argument("--as", dest="save_as", choices=DTYPES, help="save tensors as (default: as computed)")
     parser.add_argument("--device", default="cpu")
@@ -507,10 +523,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.output.absolute().parent.is_dir():
             raise CaptureError(f"no folder {args.output.absolute().parent} to write into")
         ids = read_ids(args.model, prompt=args.prompt, ids=args.ids, chat=args.chat)
+        forced = read_ids(args.model, ids=args.force_ids, option="--force-ids") if args.force_ids is not None else []
         model = load_model(args.model, args.dtype, args.device)
         save_as = DTYPES.get(args.save_as)
         recorder = capture_run(
-            model, ids, args.output, args.decode, only=args.only, layers=args.layers, save_as=save_as
+            model, ids, args.output, args.decode, forced, only=args.only, layers=args.layers, save_as=save_as
         )
     except (CaptureError, OSError) as error:
         print(f"capture.py: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ COVERAGES = ("all", "blocks", "third", "logits")
 LENGTHS = (1, 12, 64)
 DECODED = "12+4"  # tokens of the prefill, then decode steps
 ONE_BY_ONE = "1+11"  # as small engines feed them
+PARTS = "4,4,4"  # a prompt in parts
 LONG = "400"  # enough for rounded RoPE speeds to stand out of the rounding of a bf16 run
 TEXT = (
     "The lighthouse keeper wrote three letters that winter. In the first, dated 4 December 1871, he asked for lamp oil, "
@@ -103,7 +104,11 @@ class CleanDumps:
         self.flips = cache(self._flips)
 
     def _run(self, folder: Path, precision: str, tokens: str) -> Dump:
-        """All of a run. `tokens` is `12`, or `12+4` for twelve and four greedy steps."""
+        """All of a run. `tokens` is `12`, `12+4` for twelve and four greedy steps, or `4,4,4` for a prompt in parts."""
+        if "," in tokens:
+            steps = [int(part) for part in tokens.split(",")]
+            told = {"input_ids": tokens_of(folder, sum(steps)), "steps": steps}
+            return fed(model_of(folder, precision), Dump({}, {key: json.dumps(value) for key, value in told.items()}))
         prompt, _, decode = tokens.partition("+")
         ids, model = tokens_of(folder, int(prompt)), model_of(folder, precision)
         dump = recorded(lambda path: capture_run(model, ids, path, int(decode or 0)))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from caches import add_caches
 from capture import CaptureError
 from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, tiny_folders
@@ -26,6 +27,8 @@ from make_tiny import TINY
 from mislabelled import add_labels, add_other_tokens
 from packed import add_as_packed
 from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, single_runs, small_runs, smollm2_runs
+from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, second_runs, single_runs, small_runs, smollm2_runs
+from stored import add_stored
 
 
 # Of SmolLM2, what is made and compared within minutes: clean runs, the founding story, mistakes in single layers.
@@ -56,12 +59,14 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_long(book, dumps)
     for folder in tiny_folders():
         add_as_packed(book, dumps, folder)
+    add_stored(book, dumps)
+    add_caches(book, dumps)
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)
     add_labels(book, dumps)
     add_other_tokens(book, dumps)
-    add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs()))
+    add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)
         add_founding(book, dumps, smollm2)

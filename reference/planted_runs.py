@@ -7,7 +7,7 @@ from casebook import Casebook
 from clean import DECODED, DEMO, LONG, ONE_BY_ONE, CleanDumps
 from make_tiny import TINY
 from planted import PlantedDumps, Run, add_run
-from planting import BASIC, BUGS, Plant
+from planting import BASIC, BUGS, SECOND, Plant
 
 SPARSE = ("blocks", "second", "third", "attention")
 
@@ -22,7 +22,7 @@ def single_runs() -> Iterable[Run]:
             layer = bug.layers[(index + turn) % len(bug.layers)] if bug.in_layer else None
             start = (index + index // 4 + turn) % 4
             sparse = SPARSE[start:] + SPARSE[:start] if basic or (turn == 0 and index % 4 == 0) else ()
-            tokens = DECODED if bug.from_step else "12"
+            tokens = bug.tokens
             beside = precision == "bfloat16" and index % 3 == 1 and (basic or index % 2 == 0)
             yield Run(folder, precision, (Plant(bug.id, layer),), ("all", *sparse), tokens, any_of=True, beside_float32=beside)
 
@@ -30,7 +30,7 @@ def single_runs() -> Iterable[Run]:
 # What takes several tokens in one forward, or more rows than one to be told from a factor or seen at all.
 SEVERAL_TOKENS = {"late_rows", "causal_mask_missing", "mask_off_by_one", "window_off_by_one", "window_ignored", "head_merge_order"}
 SEVERAL_TOKENS |= {"embedding_row", "prefix_seen", "final_norm_eps", "norm_eps", "norm_eps_usual", "norm_eps_zero"}
-SEVERAL_TOKENS |= {"gpt2_mask_missing", "window_nowhere", "ln_eps"}
+SEVERAL_TOKENS |= {"gpt2_mask_missing", "window_nowhere", "ln_eps", "rope_yarn"}
 
 
 def one_by_one_runs() -> Iterable[Run]:
@@ -160,6 +160,13 @@ OF_FAMILIES = (
     ("mixtral", "float32", *(Plant("experts_gate_up", layer) for layer in range(2))),
     ("mixtral", "bfloat16", Plant("expert_neighbour", 0), Plant("router_shares", 1)),
 )
+
+
+def second_runs() -> Iterable[Run]:
+    """The mistakes of caches, later parts, wiring and shards once more, without scores and by their blocks."""
+    for index, bug in enumerate(SECOND):
+        layer = bug.layers[(index + 1) % len(bug.layers)]
+        yield Run(TINY / bug.models[(index + 1) % len(bug.models)], "float32", (Plant(bug.id, layer),), ("unscored", "blocks"), bug.tokens)
 
 
 def family_runs() -> Iterable[Run]:

@@ -25,7 +25,9 @@ import planting_layers as layers
 import planting_layouts as layouts
 import planting_norms as norms
 import planting_rope as rope
+import planting_second as second
 import planting_unnamed as unnamed
+from clean import DECODED, PARTS
 
 EVERY = ("llama", "llama_bias", "mistral", "qwen2", "qwen3")
 GROUPED = ("llama", "mistral", "qwen2", "qwen3")  # fewer key heads than query heads
@@ -57,11 +59,17 @@ class Bug:
     plant: Callable[..., None]
     layers: tuple[int, ...] = (0, 1, 2)  # where it can be planted in three layers
     from_step: int = 0  # the first forward in which it shows
+    parts: bool = False  # it takes a later forward of several tokens
     float32_only: bool = False  # in less precision it is no larger than the rounding, at 12 tokens (at more, see LONG_RUNS)
     amount: float | None = None  # given to `plant` where a mistake has a size
     instead: str | None = None  # the site that another right reading names first
     fair: tuple[str, ...] = ()  # suspects that compute the same numbers, so that naming them is right, too
     verdicts: tuple[str, ...] = ("diverged",)
+
+    @property
+    def tokens(self) -> str:
+        """How it is fed."""
+        return PARTS if self.parts else DECODED if self.from_step else "12"
 
     @cached_property
     def in_layer(self) -> bool:
@@ -141,7 +149,7 @@ def _table() -> list[Bug]:
         Bug("mlp_wrong_layer", "wrong_layer_weight", "another layer's MLP", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), EVERY, w.borrow("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")),
         Bug("gate_up_swapped", "gate_up_swapped", "gate and up exchanged", ("mlp.gate_proj", "mlp.up_proj"), EVERY, w.exchange_gate_up),
         Bug("q_scaled", "unknown", "q_proj times a constant", ("self_attn.q_proj",), EVERY, w.scale("self_attn.q_proj"), amount=1.1),
-        Bug("up_scaled", "unknown", "up_proj times a constant", ("mlp.up_proj",), EVERY, w.scale("mlp.up_proj"), amount=0.9),
+        Bug("up_scaled", "unknown", "up_proj times a constant", ("mlp.up_proj",), EVERY, w.scale("mlp.up_proj"), amount=0.9, fair=("residual_scale",)),
         Bug("down_quantised", "unknown", "down_proj in 4 bits", ("mlp.down_proj",), EVERY, w.quantise("mlp.down_proj"), amount=4),
         Bug("channel_zero", "unknown", "one channel of down_proj is 0", ("mlp.down_proj",), EVERY, w.zero_channel),
         Bug("late_rows", "unknown", "up_proj wrong from token 6 on", ("mlp.up_proj",), EVERY, w.scale_late_rows, amount=1.2),
@@ -152,11 +160,11 @@ def _table() -> list[Bug]:
         Bug("activation_on_up", "gate_up_swapped", "act(up) * gate", ("mlp.act_fn", "mlp.act_mul"), EVERY, w.activate_up),
         Bug("act_added", "unknown", "act(gate) + up", ("mlp.act_mul",), EVERY, w.add_gate),
         Bug("residual_after_norm", "residual_after_norm", "the attention residual taken after the norm", ("resid_mid",), EVERY, w.residual_after_norm),
-        Bug("residual_missing", "unknown", "no residual around attention", ("resid_mid",), EVERY, w.drop_residual),
+        Bug("residual_missing", "residual_scale", "no residual around attention", ("resid_mid",), EVERY, w.drop_residual),
         Bug("residual_scaled", "residual_scale", "attention added times a constant", ("resid_mid",), EVERY, w.scale_residual, amount=0.7),
         Bug("mlp_residual_after_norm", "residual_after_norm", "the MLP residual taken after the norm", ("",), EVERY, w.mlp_residual_after_norm),
         Bug("parallel_residual", "parallel_residual", "attention and MLP side by side", ("resid_mid", ""), EVERY, w.parallel),
-        Bug("layer_skipped", "unknown", "a whole layer left out", ("",), EVERY, w.skip_layer),
+        Bug("layer_skipped", "block_missing", "a whole layer left out", ("",), EVERY, w.skip_layer),
         # RoPE
         Bug("rope_interleaved", "rope_interleaved", "pairs (2i, 2i + 1)", ROPE, EVERY, r.rotate_interleaved),
         Bug("rope_interleaved_q", "rope_interleaved", "pairs (2i, 2i + 1), in q only", ROPE[:1], EVERY, r.rotate_interleaved_q),
@@ -285,7 +293,7 @@ def _unnamed() -> list[Bug]:
         Bug("v_noisy", "unknown", "random errors of 3 % in v_proj", QKV[2:], EVERY, u.change(QKV[2], u.noisy), amount=0.03),
         Bug("o_rolled", "unknown", "every channel of o_proj in the place of the next", ("self_attn.o_proj",), EVERY, u.change("self_attn.o_proj", u.rolled)),
         Bug("gate_shuffled", "unknown", "gate_proj's channels in a random order", ("mlp.gate_proj",), EVERY, u.change("mlp.gate_proj", u.shuffled)),
-        Bug("up_tail_zero", "unknown", "the last 8 channels of up_proj are 0", ("mlp.up_proj",), EVERY, u.change("mlp.up_proj", u.tail_unwritten)),
+        Bug("up_tail_zero", "weights_zero_from", "the last 8 channels of up_proj are 0", ("mlp.up_proj",), EVERY, u.change("mlp.up_proj", u.tail_unwritten)),
         Bug("product_clipped", "unknown", "act(gate) * up clipped", ("mlp.act_mul",), EVERY, u.clip_product, amount=0.3),
         Bug("dropout_left_on", "unknown", "dropout of the block's output", ("",), EVERY, u.drop_out_block, amount=0.1),
         Bug("rope_odd_heads", "unknown", "every second query head turned by other angles", ROPE[:1], EVERY, r.rope_odd_heads),
@@ -293,6 +301,36 @@ def _unnamed() -> list[Bug]:
         Bug("prefix_seen", "unknown", "the first 4 tokens see each other", SCORES, FULL, u.see_prefix, instead=PROBS),
         Bug("head_temperature", "unknown", "the softmax of one head with a temperature", (PROBS,), EVERY, u.heat_head, amount=1.4),
         Bug("heads_exchanged", "unknown", "two heads exchanged", CONTEXT, EVERY, u.exchange_heads),
+    ]  # fmt: skip
+
+
+def _second() -> list[Bug]:
+    """Caches, masks of later parts, wiring and shards."""
+    s, w = second, layers
+    stream = ("input_layernorm", "resid_mid")
+    decoding = {"from_step": 1}
+    return [
+        Bug("part_mask_restarted", "mask_alignment", "queries of a later part see keys 0 to j", SCORES, FULL, s.restart_mask, from_step=1, parts=True, instead=PROBS),
+        Bug("decode_mask_restarted", "mask_alignment", "a decoded token sees key 0 only", SCORES, FULL, s.restart_mask, **decoding, instead=PROBS),
+        Bug("part_mask_short", "mask_alignment", "later parts see the keys of the parts before only", SCORES, FULL, s.miss_newest_key, from_step=1, parts=True, instead=PROBS),
+        Bug("cached_keys_not_rotated", "keys_not_rotated", "cached keys from before RoPE", SCORES, FULL, s.turn_cached(-1), **decoding, float32_only=True),
+        Bug("cached_keys_rotated_twice", "keys_rotated_twice", "cached keys turned twice", SCORES, FULL, s.turn_cached(1), **decoding, float32_only=True),
+        Bug("cache_zero_both", "kv_cache_stale", "a slot of keys and values holds zeros", (*SCORES, *CONTEXT), FULL, s.both_zero, **decoding),
+        Bug("cache_zero_head", "kv_cache_stale", "a slot of one key head holds zeros", SCORES, ("llama", "qwen2", "qwen3"), s.head_zero, **decoding),
+        Bug("cache_shifted_k", "kv_cache_stale", "every slot of the key cache holds the token before", SCORES, FULL, s.shifted_keys, **decoding),
+        Bug("cache_shifted_v", "kv_cache_stale", "every slot of the value cache holds the token before", CONTEXT, FULL, s.shifted_values, **decoding),
+        Bug("first_rows_read", "stale_layer_state", "later parts read the first rows of the buffer", layouts.GATE_UP, EVERY, s.read_first_rows(*layouts.GATE_UP), from_step=1, parts=True),
+        Bug("fed_without_residual", "block_input", "a block is fed the MLP's output without the stream", stream, EVERY, s.feed_without_residual, layers=(1, 2)),
+        Bug("gate_fed_unnormed", "block_input", "gate_proj reads the stream before its norm", ("mlp.gate_proj",), EVERY, s.feed_before_norm("mlp.gate_proj", "post_attention_layernorm")),
+        Bug("attention_silent", "attention_gives_nothing", "o_proj gives zeros", ("self_attn.o_proj",), EVERY, s.silence_attention),
+        Bug("attention_not_added", "attention_gives_nothing", "attention is not added to the stream", ("resid_mid",), EVERY, w.drop_attention),
+        Bug("o_joined_across", "shards_joined_wrong", "two shards of o_proj's columns joined as rows", ("self_attn.o_proj",), EVERY, s.join_across("self_attn.o_proj", 2)),
+        Bug("down_shards_exchanged", "shards_joined_wrong", "two shards of down_proj in the other order", ("mlp.down_proj",), EVERY, s.join_in_order("mlp.down_proj", 1, (1, 0))),
+        Bug("gate_shards_reversed", "shards_joined_wrong", "four shards of gate_proj in the order of a listing", ("mlp.gate_proj",), EVERY, s.join_in_order("mlp.gate_proj", 0, (2, 0, 3, 1))),
+        Bug("down_columns_zero", "weights_zero_from", "the last columns of down_proj are zero", ("mlp.down_proj",), EVERY, s.zero_columns("mlp.down_proj", 24)),
+        Bug("probs_rounded", "low_precision_softmax", "probabilities in bf16", (PROBS,), EVERY, s.round_probs, float32_only=True, verdicts=("diverged", "rounding")),
+        Bug("softmax_of_rounded", "low_precision_softmax", "the softmax of scores in bf16", (PROBS,), EVERY, s.softmax_of_rounded, float32_only=True),
+        Bug("rope_yarn", "rope_scaling_missing", "slow pairs divided by 4, rows longer", ROPE, ("llama_bias", "mistral", "qwen2", "qwen3"), s.scale_as_yarn, amount=4.0, float32_only=True),
     ]  # fmt: skip
 
 
@@ -348,4 +386,5 @@ def _of_families() -> list[Bug]:
 
 BASIC = [bug.id for bug in _table()]
 FAMILY = [bug.id for bug in _of_families()]
-BUGS = {bug.id: bug for bug in (*_table(), *_variants(), *_unnamed(), *_of_families())}
+SECOND = _second()
+BUGS = {bug.id: bug for bug in (*_table(), *_variants(), *_unnamed(), *_of_families(), *SECOND)}

@@ -105,18 +105,18 @@ def no_mask(model, layer):
 
 
 def see_next(model, layer):
-    _mask(model, layer, lambda query, key: key <= query + 1)
+    mask(model, layer, lambda query, key: key <= query + 1)
 
 
 def see_not_itself(model, layer):
-    _mask(model, layer, lambda query, key: key < query)
+    mask(model, layer, lambda query, key: key < query)
 
 
 def window(model, layer, width):
-    _mask(model, layer, lambda query, key: (key <= query) & (key > query - width))
+    mask(model, layer, lambda query, key: (key <= query) & (key > query - width))
 
 
-def _mask(model, layer, seen: Callable[[Tensor, Tensor], Tensor]) -> None:
+def mask(model, layer, seen: Callable[[Tensor, Tensor], Tensor]) -> None:
     def wrong(mask: Tensor) -> Tensor:
         queries, keys = mask.shape[-2:]
         visible = seen(torch.arange(keys - queries, keys)[:, None], torch.arange(keys)[None])

@@ -267,6 +267,10 @@ def mlp_residual_after_norm(model, layer):
     _rewire(model, layer, end=lambda stream, normed, added: normed + added)
 
 
+def drop_attention(model, layer):
+    _rewire(model, layer, middle=lambda stream, normed, added: stream.clone())
+
+
 def drop_residual(model, layer):
     _rewire(model, layer, middle=lambda stream, normed, added: added)
 

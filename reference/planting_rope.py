@@ -12,12 +12,12 @@ from demo.make_dumps import interleaved_rope
 from planting_attention import mistake
 
 
-def _usual(model: PreTrainedModel) -> Callable:
+def usual_rotation(model: PreTrainedModel) -> Callable:
     """The rotation as transformers has it: (q, k, cos, sin) to (q, k)."""
     return sys.modules[type(model).__module__].apply_rotary_pos_emb
 
 
-def _rotary(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> Callable:
+def frequencies_of(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> Callable:
     """The model's cos and sin with other frequencies."""
     rotary = copy.deepcopy(model.model.rotary_emb)
     rotary.inv_freq = change(rotary.inv_freq)
@@ -28,7 +28,7 @@ def _rotary(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> Calla
 
 
 def _frequencies(model, layer, change: Callable[[Tensor], Tensor]) -> None:
-    mistake(model, layer, "angles", _rotary(model, change))
+    mistake(model, layer, "angles", frequencies_of(model, change))
 
 
 def rope_theta(model, layer, factor):
@@ -87,13 +87,13 @@ def rotate_interleaved(model, layer):
 
 
 def rotate_interleaved_q(model, layer):
-    usual = _usual(model)
+    usual = usual_rotation(model)
     mistake(model, layer, "rotation", lambda q, k, *angles: (interleaved_rope(q, k, *angles)[0], usual(q, k, *angles)[1]))
 
 
 def _turn_a_part(model, layer) -> None:
     """Only as many channels of each head are turned as there are angles."""
-    usual = _usual(model)
+    usual = usual_rotation(model)
 
     def wrong(q, k, cos, sin):
         turned = usual(*(part[..., : cos.shape[-1]] for part in (q, k)), cos, sin)
@@ -128,7 +128,7 @@ def _keys_by(model, layer, other: Callable) -> None:
 
 def _by_other_angles(model, layer, other: Callable, choose: Callable) -> None:
     """Turns q and k by the usual angles and by those of `other`, and takes of both what `choose` says."""
-    usual, rotary, others = _usual(model), model.model.rotary_emb, []
+    usual, rotary, others = usual_rotation(model), model.model.rotary_emb, []
 
     def angles(x, at):
         others[:] = other(x, at)
@@ -147,11 +147,11 @@ def offset_keys(model, layer):
 
 
 def rope_missing_k(model, layer):
-    _keys_by(model, layer, _rotary(model, torch.zeros_like))
+    _keys_by(model, layer, frequencies_of(model, torch.zeros_like))
 
 
 def rope_backwards_k(model, layer):
-    _keys_by(model, layer, _rotary(model, torch.neg))
+    _keys_by(model, layer, frequencies_of(model, torch.neg))
 
 
 def rope_odd_heads(model, layer):
@@ -161,7 +161,7 @@ def rope_odd_heads(model, layer):
         odd = (torch.arange(usual[0].shape[1]) % 2 == 1)[:, None, None]
         return torch.where(odd, others[0], usual[0]), usual[1]
 
-    _by_other_angles(model, layer, _rotary(model, lambda f: f + f.flip(0)), every_second)
+    _by_other_angles(model, layer, frequencies_of(model, lambda f: f + f.flip(0)), every_second)
 
 
 # --- positions ------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def _decode_positions(model, layer, change: Callable[[Tensor, int], Tensor]) -> 
 
 def norm_after_rope(model, layer):
     """Turns what the projections put out, and norms that. What is called q_norm is what attention is given."""
-    usual, rotary, angles = _usual(model), model.model.rotary_emb, []
+    usual, rotary, angles = usual_rotation(model), model.model.rotary_emb, []
 
     def remember(x, at):
         angles[:] = rotary(x, at)

@@ -14,11 +14,13 @@ mod generate;
 mod input;
 mod inspect;
 mod pack;
+mod paper;
 mod places;
 mod recording;
 mod replay;
 mod report;
 mod reports;
+mod sensitivity;
 mod suspect;
 mod watch;
 mod witness;
@@ -76,6 +78,8 @@ enum Command {
     Generate(generate::Args),
     /// Measure loading, prefill, decode and capture.
     Bench(bench::Args),
+    /// Rank layers or matrices by what weights of fewer bits do to the output.
+    Sensitivity(sensitivity::Args),
     /// Show what a model or a dump holds, and what is taken for what.
     Inspect(inspect::Args),
     /// Put both files of a session into one, to send it to somebody; absolute paths are taken out.
@@ -119,6 +123,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Capture(args)) => computing(|| capture::run(&args)),
         Some(Command::Generate(args)) => computing(|| generate::run(&args)),
         Some(Command::Bench(args)) => computing(|| bench::run(&args)),
+        Some(Command::Sensitivity(args)) => computing(|| sensitivity::run(&args)),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Config(args)) => config::run(&args),

@@ -15,6 +15,7 @@ mod map;
 mod matching;
 mod name;
 mod naming;
+mod padded;
 mod pads;
 mod pair;
 mod plan;
@@ -30,11 +31,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::Error;
 pub use ids::{Ids, IdsOrigin, difference, ends_a_forward};
+pub use inside::{find_pads, take_rows_of};
 pub use map::{HELP as MAP_HELP, Map};
-pub use pads::{Pads, strip_pads, take_pads};
+pub use padded::{counts_from_zero, says_other_positions, strip_pads, take_pads, weight_of_pads};
+pub use pads::Pads;
 pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use rows::{Aligned, RowSubset, shared_rows};
+pub use suggest::suggested_map;
+pub use uses::settle_uses;
 
 use crate::engine::{Graph, Site};
 use crate::formats::Archive;
@@ -150,6 +155,11 @@ impl Dump {
     /// The arrays themselves.
     pub fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// The pads around the sequence that is read, which are taken away.
+    pub fn pads(&self) -> Option<Pads> {
+        self.pads
     }
 
     /// The ids that were fed, if the dump tells.

@@ -20,6 +20,6 @@ pub use experts::{chosen, combine, expert_linear, route};
 pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, normalise};
-pub use operand::Operands;
+pub use operand::{Few, Operands};
 pub use real::{Real, Rounding};
 pub use rope::{Frequencies, Pairs, Rotation, rope};

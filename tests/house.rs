@@ -269,7 +269,7 @@ fn names(module: &Module, text: &str, files: &BTreeMap<Module, PathBuf>) -> [Vec
 }
 
 /// Files that import each other in a circle, by folder: each number may only become smaller.
-const IN_CIRCLES: &[(&str, usize)] = &[("debugger", 7), ("diagnose", 11), ("tui", 3)];
+const IN_CIRCLES: &[(&str, usize)] = &[("debugger", 7), ("diagnose", 10), ("tui", 3)];
 
 #[test]
 fn files_import_each_other_in_one_direction() {

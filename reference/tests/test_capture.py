@@ -318,6 +318,20 @@ def test_command_line(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_forced_tokens_are_fed_one_by_one(tmp_path, capsys):
+    out = tmp_path / "forced.safetensors"
+    command = f"{TINY / 'llama'} --ids 3,4,5 --force-ids 7,8 --decode 1 -o {out}"
+    assert main(command.split()) == 0
+    with safe_open(out, "pt") as file:
+        meta = file.metadata()
+        logits = file.get_tensor("lm_head@2")
+    fed = json.loads(meta["input_ids"])
+    assert fed[:5] == [3, 4, 5, 7, 8] and json.loads(meta["steps"]) == [3, 1, 1, 1]
+    assert fed[5] == int(logits[-1].argmax())
+    assert main(f"{TINY / 'llama'} --ids 3 --force-ids x -o {out}".split()) == 2
+    assert "--force-ids wants numbers" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -23,7 +23,7 @@ use super::watch::{self, Stamp, Watch};
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::debugger::view::Witness;
 use crate::debugger::{Debugger, Opener, Session, Switched};
-use crate::diagnose::Witnesses;
+use crate::diagnose::{Apart, Witnesses};
 use crate::dump::Dump;
 use crate::model::fingerprint::Cache;
 use crate::session::Places;
@@ -133,7 +133,7 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
             bail!("nothing to feed: give --prompt TEXT, --ids 1,2,3 or --reference DUMP");
         };
         let steps = vec![ids.len()];
-        let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps } };
+        let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps, apart: None } };
         return Ok(Subject { debugger: debugger(session(&loaded, opened)?, switched), places, watch: None });
     }
     let role = |name: &str, path: &Option<PathBuf>| path.clone().map(|path| (name.to_string(), path));
@@ -176,11 +176,12 @@ fn show(
 
 /// The session of dumps that were fed the same tokens.
 pub(super) fn session(loaded: &Loaded, opened: Opened) -> anyhow::Result<Session> {
-    let (ids, steps) = match opened.tokens {
-        Tokens::Agreed { ids, steps } => (ids, steps),
+    let (ids, steps, apart) = match opened.tokens {
+        Tokens::Agreed { ids, steps, apart } => (ids, steps, apart),
         Tokens::Differ { sentence, .. } => bail!("{sentence}"),
     };
     let mut notes = loaded.model.notes.clone();
+    notes.extend(apart.as_ref().map(Apart::describe));
     for (role, dump) in opened.dumps.named() {
         notes.extend(dump.into_iter().flat_map(Dump::notes).map(|note| format!("{role}: {note}")));
     }

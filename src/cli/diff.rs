@@ -7,14 +7,15 @@ use anyhow::{Context, bail};
 
 use super::debug::session;
 use super::input::{Loaded, TokenArgs};
+use super::paper::{self, Paper};
 use super::reports::{ReportArgs, command};
 use super::watch::Watch;
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::debugger::{Debugger, Session};
-use crate::diagnose::finding::ranges;
 use crate::diagnose::suspects::search::Accused;
-use crate::diagnose::{ActivationRow, Divergence, Report, Source, Verdict, health, walk, without_model};
+use crate::diagnose::{ActivationRow, Divergence, Report, Source, Verdict, Walk, health, without_model};
 use crate::engine::{Graph, Role};
+use crate::model::Model;
 use crate::report::{Cells, Document};
 
 /// Compare dumps with each other and with our engine; name the activation where an error is made.
@@ -107,9 +108,14 @@ fn compare(args: &Args) -> anyhow::Result<Compared> {
         Tokens::Differ { sentence, ids, embedded } => {
             Ok((inputs_differ(&loaded, &opened, sentence, ids, *embedded), None))
         }
-        Tokens::Agreed { ids, steps } => {
-            let dumps = opened.dumps.clone();
-            let report = with_progress("comparing", |progress| walk(&loaded.model, ids, steps, dumps, progress))?;
+        Tokens::Agreed { ids, steps, apart } => {
+            let mut walk = Walk::new(&loaded.model, ids, steps, opened.dumps.clone())?;
+            if let Some(apart) = apart {
+                walk.go_apart(apart.clone());
+            }
+            let total = loaded.model.graph.len() * steps.len();
+            with_progress("comparing", |progress| walk.to_end(&mut |done| progress(done, total)))?;
+            let report = walk.report();
             Ok((report, Some(session(&loaded, opened)?)))
         }
     }
@@ -127,15 +133,17 @@ fn two_dumps(args: &Args) -> anyhow::Result<Report> {
 /// Tokens fed by `--self` when none are given.
 const OWN_TOKENS: usize = 24;
 
+/// Tokens spread over the vocabulary, by a step that shares no factor with its usual sizes.
+pub(super) fn own_tokens(model: &Model) -> Vec<u32> {
+    let vocab = model.spec.vocab;
+    let tokens = model.spec.embed.learned.map_or(OWN_TOKENS, |most| OWN_TOKENS.min(most));
+    (0..tokens).map(|index| ((index * 7919 + 13) % vocab) as u32).collect()
+}
+
 fn check_engine(args: &Args) -> anyhow::Result<Report> {
     let model = args.model.as_deref().context("whose engine is to be checked? give --model DIRECTORY")?;
     let loaded = Loaded::open(model)?;
-    let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| {
-        // Spread over the vocabulary, by a step that shares no factor with its usual sizes.
-        let vocab = loaded.model.spec.vocab;
-        let tokens = loaded.model.spec.embed.learned.map_or(OWN_TOKENS, |most| OWN_TOKENS.min(most));
-        (0..tokens).map(|index| ((index * 7919 + 13) % vocab) as u32).collect()
-    });
+    let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| own_tokens(&loaded.model));
     if ids.len() < 2 {
         bail!("one token decodes nothing: give two or more");
     }
@@ -143,7 +151,7 @@ fn check_engine(args: &Args) -> anyhow::Result<Report> {
 }
 
 /// Runs a long task with a line of progress on the terminal.
-fn with_progress<R>(doing: &str, task: impl FnOnce(&mut dyn FnMut(usize, usize)) -> R) -> R {
+pub(super) fn with_progress<R>(doing: &str, task: impl FnOnce(&mut dyn FnMut(usize, usize)) -> R) -> R {
     let show = std::io::stderr().is_terminal();
     let result = task(&mut |done, total| {
         if show && done.is_multiple_of(16) {
@@ -191,30 +199,8 @@ fn wrong_tokens(graph: &Graph, sentence: &str) -> Divergence {
 }
 
 fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<()> {
-    writeln!(out, "{}: {}", report.verdict.name(), report.sentence)?;
-    if let Some(first) = report.first_divergence().filter(|_| report.verdict == Verdict::Diverged) {
-        writeln!(out, "{}", first.bracket())?;
-        if first.layers.len() > 1 {
-            writeln!(out, "       also in layers {}", ranges(&first.layers[1..]))?;
-        }
-    }
-    if let Some(first) = report.first_divergence() {
-        why(out, first)?;
-    }
-    for other in report.divergences.iter().skip(1) {
-        writeln!(out, "and: {}: {}", other.culprit.name(), other.summary)?;
-        why(out, other)?;
-    }
-    for note in &report.notes {
-        writeln!(out, "note: {note}")?;
-    }
-    for spot in &report.blind_spots {
-        writeln!(out, "cannot show: {}", spot.summary)?;
-    }
-    // One command makes a dump that shows more: the first remedy is that of the gravest blind spot.
-    if let Some(spot) = report.blind_spots.first() {
-        writeln!(out, "next: {}", spot.remedy)?;
-    }
+    let paper = Paper::of_stdout();
+    report.said().iter().try_for_each(|line| paper.write(out, line, report.verdict))?;
     if report.activations.is_empty() {
         return Ok(());
     }
@@ -231,7 +217,7 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
         let alone = is_worst(report, index, of_layer) || (of_layer && row.layer.is_none());
         let shown = full || alone || bad == Some((row.step, row.layer));
         if shown && row.compared().is_some() {
-            print_row(out, row)?;
+            print_row(out, row, &paper)?;
         } else {
             left_out += usize::from(row.compared().is_some());
         }
@@ -240,19 +226,11 @@ fn print(out: &mut impl Write, report: &Report, full: bool) -> std::io::Result<(
     if left_out > 0 {
         writeln!(out, "{left_out} more compared, with smaller errors in their layer or step: --full prints them")?;
     }
-    if missing > 0 {
-        writeln!(out, "{missing} activations are not in the dump")?;
+    match missing {
+        0 => Ok(()),
+        1 => writeln!(out, "1 activation is not in the dump"),
+        more => writeln!(out, "{more} activations are not in the dump"),
     }
-    Ok(())
-}
-
-/// Which mistakes make a divergence, and what to do.
-fn why(out: &mut impl Write, divergence: &Divergence) -> std::io::Result<()> {
-    let share = |suspect: &Accused| match 100.0 * suspect.explained {
-        explained if explained > 0.0 => format!(" (explains {explained:.3} %)"),
-        _ => String::new(),
-    };
-    divergence.reasons(share).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// Whether a row has the largest error of its layer, or of its decode step.
@@ -265,8 +243,9 @@ fn is_worst(report: &Report, index: usize, of_layer: bool) -> bool {
     worst.is_some_and(|worst| std::ptr::eq(worst, row))
 }
 
-fn print_row(out: &mut impl Write, row: &ActivationRow) -> std::io::Result<()> {
+fn print_row(out: &mut impl Write, row: &ActivationRow, paper: &Paper) -> std::io::Result<()> {
     let Cells { short, error, local, floor, ratio, status, worst } = Cells::of(row);
-    let line = format!("{short:<36} {error:>9} {local:>9} {floor:>9} {ratio:>8}  {status:<10} {worst}");
+    let status = paper.coloured(&format!("{status:<10}"), paper::of_status(row.status));
+    let line = format!("{short:<36} {error:>9} {local:>9} {floor:>9} {ratio:>8}  {status} {worst}");
     writeln!(out, "{}", line.trim_end())
 }

@@ -7,8 +7,11 @@ use anyhow::{Context, bail};
 use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_ids};
-use crate::diagnose::Witnesses;
-use crate::dump::{Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, strip_pads, take_pads};
+use crate::diagnose::{Apart, Witnesses};
+use crate::dump::{
+    Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, find_pads, says_other_positions, settle_uses,
+    strip_pads, take_pads, take_rows_of,
+};
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
 
@@ -29,8 +32,8 @@ pub(super) struct DumpArgs {
 /// The tokens of a session and who fed them.
 #[derive(Debug)]
 pub(super) enum Tokens {
-    /// Everybody fed these: ids, and how many to each forward.
-    Agreed { ids: Vec<u32>, steps: Vec<usize> },
+    /// Everybody fed these: ids, and how many to each forward; and where the dumps went apart behind them.
+    Agreed { ids: Vec<u32>, steps: Vec<usize>, apart: Option<Apart> },
     /// They did not: one sentence.
     Differ {
         sentence: String,
@@ -87,6 +90,14 @@ pub(super) fn agree(
             claims.push((origin, found.ids.clone(), found.steps.clone()));
         }
     }
+    if let Some(apart) = go_apart(model, typed.as_deref(), [reference.as_ref(), candidate.as_ref()])
+        && let Some((ids, steps)) = until(&apart, reference.as_ref())
+    {
+        // Rows of all forwards in one tensor cannot be taken apart without the later ones.
+        if [&mut reference, &mut candidate].into_iter().flatten().all(|dump| dump.bind(&ids, &steps).is_ok()) {
+            return settled(model, ids, steps, Some(apart), reference, candidate);
+        }
+    }
     if let Some(ids) = typed {
         let steps = steps_of(&ids, [&mut reference, &mut candidate]);
         claims.insert(0, ("the command line".into(), ids, steps));
@@ -117,10 +128,29 @@ pub(super) fn agree(
         }
     }
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
-        dump.settle_uses(model, &ids, &steps)?;
+        settle_uses(dump, model, &ids, &steps)?;
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
-    let opened = opened(reference, candidate, Tokens::Agreed { ids: ids.clone(), steps });
+    settled(model, ids, steps, None, reference, candidate)
+}
+
+/// The tokens before the two sides went apart, and how many each forward was given.
+fn until(apart: &Apart, dump: Option<&Dump>) -> Option<(Vec<u32>, Vec<usize>)> {
+    let fed = dump?.ids()?;
+    let steps = fed.steps[..apart.step].to_vec();
+    Some((fed.ids[..steps.iter().sum()].to_vec(), steps))
+}
+
+/// The dumps are bound: whether their embedding rows are those of the ids.
+fn settled(
+    model: &Model,
+    ids: Vec<u32>,
+    steps: Vec<usize>,
+    apart: Option<Apart>,
+    reference: Option<Dump>,
+    candidate: Option<Dump>,
+) -> anyhow::Result<Opened> {
+    let opened = opened(reference, candidate, Tokens::Agreed { ids: ids.clone(), steps, apart });
     let mut others = None;
     for (role, dump) in opened.dumps.named() {
         if let (Some(dump), None) = (dump, &others) {
@@ -149,7 +179,7 @@ pub(super) fn tell(
     let typed = typed.map(|ids| (ids.clone(), dump.steps_for(ids.len())));
     let told = typed.or(known);
     if let Some((ids, steps)) = &told {
-        dump.settle_uses(model, ids, steps)?;
+        settle_uses(&mut dump, model, ids, steps)?;
         dump.bind(ids, steps)?;
     }
     Ok((dump, told))
@@ -166,9 +196,9 @@ fn recover(model: &Arc<Model>, typed: &mut Option<Vec<u32>>, mut dumps: [&mut Op
     let [one, other] = &mut dumps;
     take_pads([one, other], typed.as_deref())?;
     for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
-        dump.find_pads(model, typed.as_deref())?;
+        find_pads(dump, model, typed.as_deref())?;
     }
-    if let Some(dump) = dumps.iter().filter_map(|dump| dump.as_ref()).find(|dump| dump.says_other_positions())
+    if let Some(dump) = dumps.iter().filter_map(|dump| dump.as_ref()).find(|dump| says_other_positions(dump))
         && model.spec.embed.learned.is_some()
     {
         bail!(
@@ -185,10 +215,31 @@ fn recover(model: &Arc<Model>, typed: &mut Option<Vec<u32>>, mut dumps: [&mut Op
     let longest = told.chain(typed).max_by_key(|(ids, steps)| (ids.len(), steps.len()));
     if let Some((fed, steps)) = longest {
         for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
-            dump.take_rows_of(model, &fed, &steps)?;
+            take_rows_of(dump, model, &fed, &steps)?;
         }
     }
     Ok(())
+}
+
+/// Where both dumps were fed the same prompt, and other tokens from some decode step on.
+fn go_apart(model: &Model, typed: Option<&[u32]>, dumps: [Option<&Dump>; 2]) -> Option<Apart> {
+    let [a, b] = dumps.map(|dump| dump?.ids());
+    let (a, b) = a.zip(b)?;
+    let apart = Apart::of(a, b)?;
+    let shared = &a.ids[..a.steps[..apart.step].iter().sum()];
+    if typed.is_some_and(|ids| !ids.starts_with(shared) && !shared.starts_with(ids)) {
+        return None;
+    }
+    let listed = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<String>>().join(",");
+    let folder = model.files.first().and_then(|file| file.parent()).map(|folder| folder.display().to_string());
+    let (prompt, decoded) = b.ids.split_at(b.steps[0]);
+    let remedy = format!(
+        "python reference/capture.py {} --ids {} --force-ids {} -o ref.safetensors",
+        folder.as_deref().unwrap_or("MODEL"),
+        listed(prompt),
+        listed(decoded)
+    );
+    Some(Apart { remedy, ..apart })
 }
 
 /// Whether the dumped embedding rows are those of other ids than the dump says were fed: one sentence.

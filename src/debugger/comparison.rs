@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::session::Session;
+use crate::diagnose::report::Label;
 use crate::diagnose::suspects::search::Accused;
 use crate::diagnose::{ActivationRow, Report, Walk};
 use crate::dump::Error;
@@ -69,12 +70,7 @@ impl Comparison {
 
 /// The lines of `info verdict`.
 pub(super) fn verdict(report: &Report) -> Vec<String> {
-    let mut lines = vec![format!("{}: {}", report.verdict.name(), report.sentence)];
-    for divergence in &report.divergences {
-        lines.push(format!("{}: {}", divergence.culprit.name(), divergence.summary));
-        lines.extend(divergence.reasons(|_| String::new()));
-    }
-    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
-    lines.extend(report.blind_spots.iter().map(|spot| format!("cannot show: {}", spot.summary)));
-    lines
+    // The command that makes a better dump is no business of a session, which knows no paths.
+    let lines = report.said().into_iter().filter(|line| line.label != Label::Next);
+    lines.map(|line| line.to_string()).collect()
 }

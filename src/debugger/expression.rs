@@ -70,6 +70,10 @@ pub trait Source {
     fn here(&self) -> Result<Site, String>;
     /// An activation of a forward, the current one where none is said. The error says why it is not there.
     fn activation(&self, witness: Witness, site: Site, forward: Option<usize>) -> Result<Tensor, String>;
+    /// An activation of every witness that has it: what a dump lacks of it is left out.
+    fn everywhere(&self, site: Site) -> Result<Vec<Tensor>, String> {
+        self.activation(Witness::Engine, site, None).map(|ours| vec![ours])
+    }
     /// What the comparison says of the op here. The error says why it says nothing.
     fn errors(&self) -> Result<LayerErrors, String>;
     /// Whether activations of a witness can be there at all.

@@ -78,7 +78,7 @@ impl Debugger {
                     diagnose::Status::Propagated => Status::Follows,
                 },
                 error: row.and_then(|row| LayerErrors::of(row).error),
-                local: row.and_then(|row| row.local),
+                local: row.and_then(ActivationRow::made),
                 breakpoint: self.stops.is_on(site),
                 patched: patched.contains(&index),
                 computed: index < done,

@@ -95,8 +95,11 @@ fn place(debugger: &Debugger) -> String {
     }
     if let Some(compared) = debugger.current_rows().get(row).filter(|row| row.status != Status::Missing) {
         let _ = write!(line, "  error {:.1e}", compared.error);
-        if let Some(local) = compared.local {
+        if let Some(local) = compared.made() {
             let _ = write!(line, "  local {:.1e}  floor {:.1e}", local.error, local.floor);
+        }
+        if compared.nonfinite > 0 {
+            let _ = write!(line, "  {} not finite", compared.nonfinite);
         }
         let word = match compared.status {
             Status::Bad => "  DIVERGES",
@@ -144,9 +147,11 @@ pub(super) fn info(debugger: &Debugger, topic: Topic) -> Vec<String> {
                 .filter(|(_, row)| row.status == Status::Bad);
             let lines: Vec<String> = bad
                 .map(|(index, row)| {
-                    let made = row.local.map_or(String::new(), |local| {
-                        format!("  made here {:.1e}, floor {:.1e}", local.error, local.floor)
-                    });
+                    let made = match (row.nonfinite, row.made()) {
+                        (0, Some(local)) => format!("  made here {:.1e}, floor {:.1e}", local.error, local.floor),
+                        (0, None) => String::new(),
+                        (odd, _) => format!("  {odd} not finite"),
+                    };
                     format!("{}{made}", debugger.pass.called(index))
                 })
                 .collect();

@@ -124,8 +124,8 @@ fn comparisons(debugger: &Debugger, site: Site) -> (Vec<ComparisonLine>, Vec<Str
         let hidden = (debugger.is_switched() && debugger.keyed(site) == Keyed::Scores).then(|| hidden_alike(a, b));
         let (a, b) = hidden.as_ref().map_or((a, b), |(a, b)| (a, b));
         if let Some((c, worst, _)) = compare_parts(site, graph, debugger.pass.run.first_position(), a, b) {
-            let (error, cosine, max_abs) = (c.error, c.cosine, c.max_abs);
-            lines.push(ComparisonLine { of, against, error, cosine, max_abs, worst: worst.to_string() });
+            let (error, cosine, max_abs, nonfinite) = (c.finite_error, c.cosine, c.max_abs, c.unequal_specials);
+            lines.push(ComparisonLine { of, against, error, nonfinite, cosine, max_abs, worst: worst.to_string() });
         }
     }
     let missing = witnesses.iter().filter(|w| **w != Witness::Engine && parts.iter().all(|(have, _)| have != *w));

@@ -102,7 +102,8 @@ pub struct ListingRow {
     pub layer: Option<usize>,
     /// What is known about it.
     pub status: Status,
-    /// Relative L2 error of the candidate (else the engine) against the reference (else the engine).
+    /// Relative L2 error of the candidate (else the engine) against the reference (else the engine); NaN where elements are
+    /// finite on one side only.
     pub error: Option<f64>,
     /// The dump's tensor against what its own inputs give, and the noise of that.
     pub local: Option<diagnose::Local>,
@@ -252,13 +253,15 @@ pub struct ComparisonLine {
     pub of: Witness,
     /// Against whose.
     pub against: Witness,
-    /// Relative L2 error.
+    /// Relative L2 error, of the elements that are finite on both sides.
     pub error: f64,
+    /// Elements that are finite on one side only.
+    pub nonfinite: usize,
     /// Cosine.
     pub cosine: f64,
     /// Largest absolute difference.
     pub max_abs: f64,
-    /// Where: `token 3 head 2 channel 17`.
+    /// Where: `token 3 head 2 channel 17`; where some are finite on one side only, the first of these.
     pub worst: String,
 }
 
@@ -281,10 +284,10 @@ pub struct LayerErrors {
 }
 
 impl LayerErrors {
-    /// Those of one activation.
+    /// Those of one activation; NaN where elements are finite on one side only.
     pub fn of(row: &ActivationRow) -> Self {
         Self {
-            error: row.compared(),
+            error: row.compared().map(|error| if row.nonfinite > 0 { f64::NAN } else { error }),
             local: row.local.map(|local| local.error),
             floor: row.local.map(|local| local.floor),
         }

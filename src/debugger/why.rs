@@ -5,10 +5,10 @@ use std::mem::replace;
 use super::state::{Caller, Debugger};
 use super::suspected::{Diagnosed, Switched};
 use super::view::{Diagnosis, Stop, SuspectLine};
-use crate::diagnose::Status;
 use crate::diagnose::suspects::named;
 use crate::diagnose::suspects::search::Accused;
 use crate::diagnose::suspects::switch::spread;
+use crate::diagnose::{ActivationRow, Status};
 use crate::engine::{Product, Role, Site};
 
 /// Tries every known mistake on an op that is wrong by itdebugger.
@@ -107,7 +107,7 @@ fn diagnosis(debugger: &Debugger) -> Result<Diagnosis, String> {
         row: *row,
         forward: *forward,
         name: graph.short(Site::at(*row)).to_string(),
-        local: debugger.compared().get(forward * graph.len() + row).and_then(|row| row.local),
+        local: debugger.compared().get(forward * graph.len() + row).and_then(ActivationRow::made),
         suspects: accused.iter().map(line).collect(),
     })
 }

@@ -10,7 +10,37 @@ use super::part::Part;
 use crate::engine::{Graph, Keyed, Node, Op, Product, Site, Value};
 use crate::model::graph::Class;
 use crate::model::op::Facts;
-use crate::ops::Operands;
+use crate::ops::{Few, Operands};
+
+/// What may be done to the input of an op.
+const ONE: [Operands; 2] = [Operands::First(Few::F16), Operands::First(Few::Bf16)];
+
+/// The same before a product with weights.
+const OF_WEIGHTS: [Operands; 8] = {
+    let [a, b, c, d, e, f] = Operands::ALL;
+    [a, b, c, d, e, f, ONE[0], ONE[1]]
+};
+
+/// The same before a product of activations; keys and values lie in a cache.
+const OF_ACTIVATIONS: [Operands; 13] = {
+    let [a, b, c, d, e, f, g] = CACHED;
+    let [first, second] = ONE;
+    [Operands::F16, Operands::Tf32, Operands::Bf16, Operands::F16Sums, a, b, c, d, e, f, g, first, second]
+};
+
+/// What caches keep keys and values in.
+const CACHED: [Operands; 7] = {
+    let [a, b, c, d, e, f, g] = Few::ALL;
+    [
+        Operands::Second(a),
+        Operands::Second(b),
+        Operands::Second(c),
+        Operands::Second(d),
+        Operands::Second(e),
+        Operands::Second(f),
+        Operands::Second(g),
+    ]
+};
 
 /// What enters the product of each op.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +66,7 @@ impl Arithmetic {
     pub fn whole(graph: &Graph) -> impl Iterator<Item = Self> {
         // Fused attention comes with weights of any kind.
         let kinds = Operands::ALL.into_iter().flat_map(|operands| [(operands, false), (operands, true)]);
-        kinds.map(move |(operands, fused)| {
+        let throughout = kinds.map(move |(operands, fused)| {
             let int8 = matches!(operands, Operands::Q8_0 | Operands::Q8_1 | Operands::Q8K);
             let attention = if int8 { Operands::F16 } else { operands };
             // Quantised files keep the head in more bits.
@@ -52,7 +82,21 @@ impl Arithmetic {
                 _ => Some(operands),
             };
             Self(graph.sites().filter_map(|site| Some((graph.class(site), of(site)?))).collect())
+        });
+        Self::cached(graph).chain(throughout)
+    }
+
+    /// What caches do that keep few bits: the rest is exact.
+    pub fn cached(graph: &Graph) -> impl Iterator<Item = Self> {
+        CACHED.into_iter().map(|operands| {
+            let products = graph.sites().filter(|site| graph[*site].op.facts().product == Product::Activations);
+            Self(products.map(|site| (graph.class(site), operands)).collect())
         })
+    }
+
+    /// Whether nothing is rounded but what a cache keeps.
+    pub fn is_cached(&self) -> bool {
+        self.0.values().all(|operands| CACHED.contains(operands))
     }
 
     /// What enters the product of an op.
@@ -65,22 +109,26 @@ impl Arithmetic {
         self.0.insert(class, operands);
     }
 
-    /// What an op may have: nothing for ops without a product.
-    pub fn candidates(op: &Op) -> &'static [Operands] {
-        match op.facts().product {
-            Product::Weights | Product::ExpertWeights => &Operands::ALL,
-            Product::Activations => &[Operands::F16, Operands::Tf32, Operands::Bf16, Operands::F16Sums],
-            Product::No => &[],
-        }
+    /// What an op may have.
+    pub fn candidates(site: Site, graph: &Graph) -> impl Iterator<Item = Operands> {
+        let of_inputs: &[Operands] = match graph[site].op.facts().product {
+            Product::Weights | Product::ExpertWeights => &OF_WEIGHTS,
+            Product::Activations => &OF_ACTIVATIONS,
+            Product::No => &ONE,
+        };
+        let kept = Few::ALL.into_iter().filter(move |_| graph.cached().any(|kept| kept == site));
+        of_inputs.iter().copied().chain(kept.map(Operands::Result))
     }
 
     /// One line for each kind of operands that is not exact.
     pub fn describe(&self, graph: &Graph) -> Vec<String> {
-        let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut kinds: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
         for (class, operands) in self.0.iter().filter(|(_, operands)| **operands != Operands::Exact) {
-            kinds.entry(operands.describe()).or_default().push(graph.class_label(*class));
+            let is_kept = matches!(operands, Operands::Second(_) | Operands::Result(_));
+            let id = if is_kept { "low_precision_cache" } else { "low_precision_matmul" };
+            kinds.entry((id, operands.describe())).or_default().push(graph.class_label(*class));
         }
-        kinds.into_iter().map(|(kind, ops)| format!("low_precision_matmul: {kind} in {}", ops.join(", "))).collect()
+        kinds.into_iter().map(|((id, kind), ops)| format!("{id}: {kind} in {}", ops.join(", "))).collect()
     }
 }
 
@@ -96,16 +144,22 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Over the rows of `part`; `None` where its keys are cut.
+    /// Over the rows and keys of `part`; `None` where it has more.
     pub fn of(part: &Part, expected: Expected, emulated: &Value<f32>, node: &Node) -> Option<Self> {
         let axis = ndarray::Axis(node.row_axis());
         let mut fit = Self::default();
         for (index, row) in part.rows.iter().enumerate() {
-            let (y, o, e) = (
-                part.values.index_axis(axis, index),
-                expected.exact.index_axis(axis, *row),
-                emulated.index_axis(axis, *row),
-            );
+            let y = part.values.index_axis(axis, index);
+            let (mut o, mut e) = (expected.exact.index_axis(axis, *row), emulated.index_axis(axis, *row));
+            if node.has_keys() {
+                let columns = ndarray::Axis(y.ndim() - 1);
+                let keys = part.first_key..part.first_key + y.len_of(columns);
+                if keys.end > o.len_of(columns) {
+                    return None;
+                }
+                o.slice_axis_inplace(columns, keys.clone().into());
+                e.slice_axis_inplace(columns, keys.into());
+            }
             if y.shape() != o.shape() {
                 return None;
             }

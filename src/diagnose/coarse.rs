@@ -2,7 +2,7 @@
 //! pattern. One such product may as well be a mistake of that size; it is presumed, and what follows confirms or refutes
 //! it: with quantised weights all products are off, and none by far more than the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, ArrayD, ArrayView1, ArrayViewD, Axis as NdAxis};
 
@@ -91,10 +91,36 @@ impl Coarse {
         let ops: Vec<&str> = ops.into_iter().map(|op| graph.class_label(op)).collect();
         let (least, middle, largest) = (sizes[0], sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
         Some(format!(
-            "weights of fewer bits than the model's in {}: error {middle:.1e} of each product ({least:.1e} to {largest:.1e})",
+            "weights of about {} bits in {}: error {middle:.1e} of each product ({least:.1e} to {largest:.1e})",
+            bits(middle),
             ops.join(", ")
         ))
     }
+
+    /// The layers by the error of their products, the largest first; `of_layers` are the errors of each product.
+    pub(super) fn ranked(&self, of_layers: impl Iterator<Item = (usize, f64)>) -> Option<String> {
+        const TOLD: usize = 5;
+        self.finding.filter(|_| self.is_sure())?;
+        let mut layers: BTreeMap<usize, (f64, usize)> = BTreeMap::new();
+        for (layer, error) in of_layers {
+            let (sum, count) = layers.entry(layer).or_default();
+            *sum += error * error;
+            *count += 1;
+        }
+        let mut errors: Vec<(usize, f64)> =
+            layers.into_iter().map(|(layer, (sum, count))| (layer, (sum / count as f64).sqrt())).collect();
+        errors.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let told: Vec<String> =
+            errors.iter().take(TOLD).map(|(layer, error)| format!("{layer} ({error:.1e})")).collect();
+        (errors.len() > 1).then(|| format!("layers by the error of their products: {}", told.join(", ")))
+    }
+}
+
+/// The bits of weights that make products of this relative error: rounded to a step of the largest of their block, those of
+/// 8 bits make about this much, and each bit less twice as much.
+fn bits(error: f64) -> usize {
+    const OF_EIGHT: f64 = 5.5e-3;
+    (8.0 - (error / OF_EIGHT).log2()).round().clamp(1.0, 8.0) as usize
 }
 
 /// Whether the error of `part` has no pattern: it is in all rows, as large as their inputs say, and in all channels;

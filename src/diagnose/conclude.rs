@@ -2,18 +2,28 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::exchange::say_once;
 use super::finding::{Finding, Harmless, Kind};
+use super::harmless::ties;
+use super::nonfinite::NonFinite;
 use super::precision::Precision;
 use super::report::{ActivationRow, Culprit, Divergence, Status, Verdict};
-use super::suspects::search::{Accused, search};
+use super::suspects::search::Accused;
+use super::suspects::search::find;
 use super::witnesses::{CANDIDATE, REFERENCE};
 use crate::engine::{Class, Graph, Product};
 
 /// What is said where nothing was compared.
 pub(super) const NOTHING: &str = "no activation could be compared: the two sides have none in common";
 
+/// An error of this size is no agreement, whatever explains it.
+const AGREES: f64 = 0.05;
+
 /// What is said where all is well.
 pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> String {
+    if largest > AGREES {
+        return format!("{compared} activations are as far off as rounding makes them: largest error {largest:.1e}");
+    }
     let allowed = match coarsest {
         Precision::F32 => String::new(),
         coarse => format!(" as far as {} allows", coarse.name()),
@@ -21,12 +31,12 @@ pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> S
     format!("{compared} activations agree{allowed}: largest error {largest:.1e}")
 }
 
-/// What decides of several findings: a wrong value before a wrong name, and that before what nothing settles.
-pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(&F, Verdict)> {
-    let first = |wanted| found.iter().find(|finding| kind(finding) == wanted);
-    let wrong = first(Kind::Wrong).map(|finding| (finding, Verdict::Diverged));
-    let named = || first(Kind::Mislabelled).map(|finding| (finding, Verdict::Mislabelled));
-    wrong.or_else(named).or_else(|| found.first().map(|finding| (finding, Verdict::Inconclusive)))
+/// Which of several findings decides: a wrong value before a wrong name, and that before what nothing settles.
+pub(super) fn deciding<F>(found: &[F], kind: impl Fn(&F) -> Kind) -> Option<(usize, Verdict)> {
+    let first = |wanted| found.iter().position(|finding| kind(finding) == wanted);
+    let wrong = first(Kind::Wrong).map(|index| (index, Verdict::Diverged));
+    let named = || first(Kind::Mislabelled).map(|index| (index, Verdict::Mislabelled));
+    wrong.or_else(named).or_else(|| (!found.is_empty()).then_some((0, Verdict::Inconclusive)))
 }
 
 /// One cause over many layers or steps is one entry: findings with one key are that of the first.
@@ -70,13 +80,11 @@ pub(super) fn conclude(
     let place = |row: &str| rows.iter().position(|known| known.name == row).unwrap_or(usize::MAX);
     found.sort_by_key(|(_, finding)| place(&graph.key(finding.site, finding.step)));
     let divergences = by_cause(&found, graph);
-    let whose = |culprit: Culprit| match culprit {
-        Culprit::Unknown => String::new(),
-        culprit => format!("{}: ", culprit.name()),
-    };
-    if let Some(((first, _), verdict)) = deciding(&divergences, |(_, kind)| *kind) {
-        let sentence = format!("{}{}", whose(first.culprit), first.summary);
-        return (verdict, sentence, divergences.into_iter().map(|(divergence, _)| divergence).collect());
+    if let Some((index, verdict)) = deciding(&divergences, |(_, kind)| *kind) {
+        // What decides is told first, and is the first divergence everywhere.
+        let mut divergences: Vec<Divergence> = divergences.into_iter().map(|(divergence, _)| divergence).collect();
+        divergences[..=index].rotate_right(1);
+        return (verdict, divergences[0].head(), divergences);
     }
     if compared == 0 {
         return (Verdict::Inconclusive, NOTHING.into(), Vec::new());
@@ -100,61 +108,13 @@ pub(super) fn conclude(
             sentence.push_str(&words);
         }
     }
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 {
+    let rounded = rows.iter().any(|row| row.status == Status::Rounding);
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 && !rounded {
         Verdict::Match
     } else {
         Verdict::Rounding
     };
     (verdict, sentence, Vec::new())
-}
-
-/// What is harmless, one line for each kind.
-pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
-    let mut kinds: Vec<(Harmless, Vec<&Finding>)> = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.kind == Kind::Equivalent) {
-        let Some(harmless) = finding.harmless else { continue };
-        let alike =
-            |kind: Harmless| kind == harmless || matches!((kind, harmless), (Harmless::Tie(_), Harmless::Tie(_)));
-        match kinds.iter_mut().find(|(kind, _)| alike(*kind)) {
-            Some((_, of_kind)) => of_kind.push(finding),
-            None => kinds.push((harmless, vec![finding])),
-        }
-    }
-    let line = |(harmless, findings): (Harmless, Vec<&Finding>)| {
-        let first = graph.key(findings[0].site, findings[0].step);
-        let which = match findings.len() {
-            1 => first,
-            more => format!("{first} and {} more", more - 1),
-        };
-        match harmless {
-            Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
-            Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
-            Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
-            Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
-            Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
-            Harmless::Tie(tie) => {
-                let [taken, lost] = tie.experts;
-                let layer =
-                    graph[findings[0].site].layer.map_or_else(String::new, |layer| format!(" in layer {layer}"));
-                let more = match ties(&findings).len() {
-                    0 | 1 => String::new(),
-                    more => format!(", and {} more", more - 1),
-                };
-                format!(
-                    "{} of token {}{layer} is a tie: experts {taken} and {lost} lie {:.1e} apart, within the noise \
-                     {:.1e}{more}",
-                    graph[findings[0].site].label, tie.token, tie.apart, tie.noise
-                )
-            }
-        }
-    };
-    kinds.into_iter().map(line).collect()
-}
-
-/// Every tie of these findings, by its token.
-fn ties(findings: &[&Finding]) -> Vec<usize> {
-    let tied = findings.iter().filter(|finding| matches!(finding.harmless, Some(Harmless::Tie(_))));
-    tied.flat_map(|finding| finding.rows.iter().copied()).collect()
 }
 
 /// Findings of one kind in the same op have one cause.
@@ -164,13 +124,21 @@ fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind
         Class::Role(role) if graph[finding.site].op.facts().product == Product::No => Class::Role(role.of_queries()),
         other => other,
     };
-    let key = |(role, finding): &(usize, &Finding)| Some((*role, finding.kind, class(finding)));
+    // Over spans, one op stands for many.
+    let cause = |finding: &Finding| {
+        let first = finding.suspects.first().map_or("unknown", |suspect| suspect.id);
+        (!finding.exact && finding.kind == Kind::Wrong).then_some(first)
+    };
+    let key = |(role, finding): &(usize, &Finding)| {
+        Some((*role, finding.kind, class(finding), cause(finding), finding.nonfinite.is_some()))
+    };
     let entries = merged(found, key, |(role, finding)| divergence(*role, finding, graph)).into_iter();
     let with_suspects = |((_, finding), divergence): (&(usize, &Finding), Divergence)| {
         (Divergence { suspects: suspects(finding, &AtomicBool::new(false)), ..divergence }, finding.kind)
     };
     let mut merged: Vec<(Divergence, Kind)> = entries.map(with_suspects).collect();
     prefer_whole_layers(&mut merged);
+    say_once(&mut merged, found, graph);
     merged
 }
 
@@ -193,7 +161,7 @@ fn prefer_whole_layers(divergences: &mut [(Divergence, Kind)]) {
 /// Which mistakes make the tensor.
 pub(super) fn suspects(finding: &Finding, interrupt: &AtomicBool) -> Vec<Accused> {
     match (&finding.kind, &finding.scene) {
-        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => search(scene, interrupt),
+        (Kind::Wrong | Kind::Open, Some(scene)) if finding.suspects.is_empty() => find(scene, interrupt),
         (Kind::Wrong | Kind::Open | Kind::Mislabelled, _) => finding.suspects.clone(),
         _ => Vec::new(),
     }
@@ -218,20 +186,35 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
             format!("{name} is not what {from} gives: the error is made between them")
         }
     };
+    let mut layers: Vec<usize> = graph[finding.site].layer.into_iter().collect();
+    if let Some((words, of)) = &finding.instead {
+        summary.clone_from(words);
+        layers.extend(of.iter().filter(|layer| !layers.contains(layer)).copied().collect::<Vec<usize>>());
+    } else if let Some(found) = &finding.nonfinite {
+        summary = nonfinite(found, finding, graph);
+    }
     // Scores from before the mask differ only where the mask hides, which is not compared.
-    if finding.harmless != Some(Harmless::Unmasked) {
-        let size = format!(": error {:.1e}, {} times the noise", noise.local_error, times(noise.ratio()));
+    else if finding.harmless != Some(Harmless::Unmasked) && noise.finite_score > 1.0 {
+        let (error, floor) = noise.telling();
+        let size = format!(": error {error:.1e}, {} times the noise", times(error / floor));
         summary.push_str(&size);
+        summary.push_str(&finding.group());
     }
     let place = finding.place();
-    if !place.is_empty() {
+    let told = finding.instead.is_some() || (finding.nonfinite.is_some() && finding.rows.len() == 1);
+    if !place.is_empty() && !told {
         summary.push_str("; ");
         summary.push_str(&place);
     }
     Divergence {
         name,
-        layers: graph[finding.site].layer.into_iter().collect(),
-        token: finding.rows.first().copied().or(Some(finding.tokens.start)),
+        layers,
+        token: finding
+            .nonfinite
+            .as_ref()
+            .map_or_else(|| finding.rows.first().copied(), |found| found.at.token)
+            .or(Some(finding.tokens.start)),
+        nonfinite: finding.nonfinite.clone(),
         last_good: finding.last_good.clone(),
         exact: finding.exact,
         culprit: if finding.kind == Kind::Unsettled {
@@ -244,6 +227,27 @@ fn divergence(role: usize, finding: &Finding, graph: &Graph) -> Divergence {
         summary,
         suspects: Vec::new(),
     }
+}
+
+/// The first element that is not finite, what it should be, and what else is known.
+fn nonfinite(found: &NonFinite, finding: &Finding, graph: &Graph) -> String {
+    let first = found.describe(&graph.key(finding.site, finding.step));
+    if finding.kind == Kind::Mislabelled {
+        return format!(
+            "first non-finite: {first}; what follows was computed from the right value: the dump is damaged there, not \
+             the engine"
+        );
+    }
+    let mut words = format!("first non-finite: {first}");
+    if finding.noise.finite > 0 && !found.rest_is_right {
+        let size = format!(
+            "; what is finite is off, too: error {:.1e}, {} times the noise",
+            finding.noise.telling().0,
+            times(finding.noise.telling().0 / finding.noise.telling().1)
+        );
+        words.push_str(&size);
+    }
+    words
 }
 
 /// `0.8`, `31`, `2.6e6`.

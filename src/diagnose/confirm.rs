@@ -25,21 +25,54 @@ struct Confirmation {
     logits: Option<(f64, f64)>,
 }
 
-/// Runs our engine with the suspects of `findings` switched on, and says in one sentence what of the dump it reproduces.
-/// `None` where no suspect has an op to switch on. `steps` are the tokens of each forward.
+/// What the run with the mistakes shows.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    /// In one sentence.
+    pub(super) sentence: String,
+    /// Whether all of the dump from the first mistake on is what the run gives: nothing else is wrong there.
+    pub(super) is_whole: bool,
+    /// It proves nothing: it is no nearer to the dump than a run without them.
+    pub(super) fails: bool,
+    /// The forward and the op of the first mistake.
+    pub(super) from: (usize, Site),
+}
+
+/// Runs our engine with the suspects of `findings` switched on, and says what of the dump it reproduces. `None` where no
+/// suspect has an op to switch on. `steps` are the tokens of each forward.
 pub(super) fn confirm(
     model: &Arc<Model>,
     dump: &Dump,
     (ids, steps): (&[u32], &[usize]),
     findings: &[Finding],
     (precision, arithmetic): (Precision, &Arithmetic),
-) -> Result<Option<String>, dump::Error> {
+) -> Result<Option<Proof>, dump::Error> {
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.kind == Kind::Wrong).collect();
     let (Some(first), false) = (wrong.first(), alterations(&wrong, 0).is_empty()) else { return Ok(None) };
     let other_layout = findings.iter().any(|finding| matches!(finding.harmless, Some(Harmless::Permuted(_))));
     let from = (first.step, first.site);
     let found = run(model, dump, (ids, steps), from, &wrong, (precision, arithmetic), other_layout)?;
-    Ok(Some(found.sentence(&switched_on(&wrong, &model.graph))))
+    let is_whole = found.later > 0 && found.agree == found.later;
+    // What follows a mistake that nobody knows proves nothing.
+    let known = |finding: &&Finding| finding.suspects.first().is_some_and(|suspect| suspect.edit.is_some());
+    let fails = wrong.iter().all(known) && found.fails();
+    Ok(Some(Proof { sentence: found.sentence(&switched_on(&wrong, &model.graph), fails), is_whole, fails, from }))
+}
+
+/// Findings without a mistake of their own that a run with the mistakes of others gives are no findings: forward and op of
+/// each.
+pub(super) fn explained(findings: &mut [Finding], proof: &Proof) -> Vec<(usize, Site)> {
+    let mut gone = Vec::new();
+    for finding in findings.iter_mut().filter(|_| proof.is_whole) {
+        let made = finding.suspects.first().is_some_and(|suspect| suspect.edit.is_some());
+        let later = (finding.step, finding.site) >= proof.from;
+        if later && !made && finding.kind != Kind::Equivalent {
+            finding.kind = Kind::Equivalent;
+            finding.harmless = None;
+            gone.push((finding.step, finding.site));
+        }
+    }
+    gone
 }
 
 /// The mistakes of a forward. One that is found again in a later forward is made there as it is found there: positions
@@ -152,8 +185,22 @@ fn switched_on(wrong: &[&Finding], graph: &Graph) -> String {
 }
 
 impl Confirmation {
-    fn sentence(&self, on: &str) -> String {
+    /// Whether the mistakes explain next to nothing of what follows, and bring the logits no nearer.
+    fn fails(&self) -> bool {
+        let is_nearer = self.logits.is_some_and(|(before, after)| after < 0.5 * before);
+        2 * self.agree < self.later && !is_nearer
+    }
+
+    fn sentence(&self, on: &str, fails: bool) -> String {
         let Self { later, agree, .. } = self;
+        if fails {
+            let logits = self.logits.map_or_else(String::new, |(before, after)| {
+                format!(": its logits are {after:.1e} away, {before:.1e} without")
+            });
+            return format!(
+                "{on} is not proved: switched on, our engine gives {agree} of {later} activations from there on{logits}"
+            );
+        }
         let all = if agree == later { format!("all {later}") } else { format!("only {agree} of {later}") };
         let logits = self.logits.map_or_else(String::new, |(before, after)| {
             format!("; its logits are {after:.1e} away, {before:.1e} without")

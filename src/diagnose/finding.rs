@@ -3,8 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(super) use super::ranges::all_ranges;
+pub use super::ranges::{numbers, ranges};
+
 use super::equivalent::Pairs;
 use super::noise::Noise;
+use super::nonfinite::NonFinite;
 use super::suspects::scene::Scene;
 use super::suspects::search::Accused;
 use super::tie::Tie;
@@ -32,6 +36,8 @@ pub enum Harmless {
     Permuted(Pairs),
     /// It is from before the mask.
     Unmasked,
+    /// Each of its channels is off by a factor of its own.
+    Folded,
     /// It is Hugging Face's last hidden state, from before the final norm.
     Unnormed,
     /// Its error is that of an arithmetic that no tensor shows.
@@ -61,8 +67,16 @@ pub struct Finding {
     pub row_order: Option<Vec<usize>>,
     /// How far it is from what its inputs give.
     pub noise: Noise,
+    /// Its first element that is not finite where it should be.
+    pub nonfinite: Option<NonFinite>,
+    /// Which keys its queries see, where these are others than the model's mask shows; in words.
+    pub mask: Option<String>,
     /// Positions of the rows that are out of order.
     pub rows: Vec<usize>,
+    /// What is said in the place of what was measured, and of which layers; its own first.
+    pub instead: Option<(String, Vec<usize>)>,
+    /// Positions of the rows that were judged.
+    pub judged: Vec<usize>,
     /// Positions of the forward.
     pub tokens: Range<usize>,
     /// The dump key of the last good activation before it.
@@ -76,6 +90,23 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Where the error and the noise are told of, in words: empty where they are those of all elements.
+    pub fn group(&self) -> String {
+        let noise = &self.noise;
+        if noise.finite_score <= 1.0 || noise.whole {
+            return String::new();
+        }
+        match noise.group_at {
+            (Some(row), head) => {
+                let token = self.judged.get(row).map_or(row, |position| *position);
+                let head = head.map_or_else(String::new, |head| format!(" of head {head}"));
+                format!(" there, in token {token}{head}")
+            }
+            (None, Some(head)) => format!(" there, in head {head}"),
+            (None, None) => " there, in all but its massive elements, or in these".into(),
+        }
+    }
+
     /// Where in the tensor, in words: empty when everywhere.
     pub fn place(&self) -> String {
         let mut words = Vec::new();
@@ -83,8 +114,13 @@ impl Finding {
             Some(Harmless::Permuted(pairs)) => {
                 words.push(format!("{}, but what follows takes them as they are", pairs.describe()));
             }
-            Some(Harmless::Unmasked) => words.push("keys that the mask hides are seen".into()),
-            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed | Harmless::Tie(_)) | None => {}
+            Some(Harmless::Unmasked) => words.extend(self.mask.clone()),
+            Some(Harmless::Folded) => {
+                words.push("each channel is off by a factor of its own, and what follows takes it as it is".into());
+            }
+            Some(Harmless::LowPrecision | Harmless::CoarseWeights | Harmless::Unnormed | Harmless::Tie(_)) | None => {
+                words.extend(self.mask.clone());
+            }
         }
         let all = self.tokens.len();
         if let (Some(first), true) = (self.rows.first(), self.rows.len() < all) {
@@ -96,7 +132,11 @@ impl Finding {
                 };
                 words.push(format!("{before}, later tokens are wrong"));
             } else {
-                words.push(format!("only tokens {}", ranges(&self.rows)));
+                words.push(format!(
+                    "only {} {}",
+                    if self.rows.len() == 1 { "token" } else { "tokens" },
+                    ranges(&self.rows)
+                ));
             }
         }
         let heads = &self.noise.heads;
@@ -107,39 +147,4 @@ impl Finding {
         }
         words.join("; ")
     }
-}
-
-/// `2-5, 7`; of more than six runs the first, and `...`.
-pub fn ranges(numbers: &[usize]) -> String {
-    let (mut runs, most) = (all_ranges(numbers), 6);
-    if let Some((end, _)) = runs.match_indices(", ").nth(most - 1) {
-        runs.truncate(end);
-        runs.push_str(", ...");
-    }
-    runs
-}
-
-/// `2-5, 7`, however many there are.
-pub(super) fn all_ranges(numbers: &[usize]) -> String {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => runs.push((*number, *number)),
-        }
-    }
-    let shown =
-        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    runs.iter().map(shown).collect::<Vec<String>>().join(", ")
-}
-
-/// The numbers of a text that [`all_ranges`] has made.
-pub fn numbers(text: &str) -> Vec<usize> {
-    let run = |run: &str| {
-        let (first, last) = run.split_once('-').unwrap_or((run, run));
-        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        // Texts come from files; nobody has more layers than that.
-        (first <= last && last < 100_000_usize).then_some(first..=last)
-    };
-    text.split(',').filter_map(run).flatten().collect()
 }

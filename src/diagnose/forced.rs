@@ -12,7 +12,8 @@ use super::arithmetic::Arithmetic;
 use super::noise::{DRAWS, Expected, Noise, Terms, measure};
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Compute, Edit, Graph, Keyed, LogitRows, Op, Run, Site, Value};
+use super::unrounded::{self, Random, Stored, unrounded};
+use crate::engine::{Compute, Edit, Graph, Keyed, LogitRows, Op, Read, Run, Site, Value};
 use crate::model::Model;
 use crate::ops::{Mask, Operands, Real};
 
@@ -21,6 +22,8 @@ use crate::ops::{Mask, Operands, Real};
 pub struct Forced {
     /// What the dump's engine does to the operands of its products.
     pub arithmetic: Arithmetic,
+    /// Which activations of the dump were stored in fewer bits than f32 has.
+    pub stored: Stored,
     pub(super) exact: Run<f64>,
     pub(super) draws: [Run<f32>; DRAWS],
     /// The activations computed last, one of each run.
@@ -34,6 +37,7 @@ impl Forced {
         let exact = Run::with_compute(Arc::clone(model), ids, LogitRows::All, Compute::default());
         let mut forced = Self {
             arithmetic: Arithmetic::default(),
+            stored: Stored::default(),
             exact,
             draws: [run(), run()],
             expected: (None, Default::default()),
@@ -44,12 +48,13 @@ impl Forced {
         forced
     }
 
-    /// The same without the activations of the layer that was left: where an embedding or a block was computed last,
-    /// nothing reads them.
+    /// The same without the attention patterns of the layer that was left: where an embedding or a block was computed last,
+    /// no model reads what is in the layer, and no port was seen to read those.
     #[must_use]
     pub fn at_residual(&self) -> Self {
         let mut left = self.clone();
-        left.leave_layer();
+        left.exact.leave_patterns();
+        left.draws.iter_mut().for_each(Run::leave_patterns);
         left
     }
 
@@ -57,6 +62,18 @@ impl Forced {
     pub fn leave_layer(&mut self) {
         self.exact.leave_layer();
         self.draws.iter_mut().for_each(Run::leave_layer);
+    }
+
+    /// Rows of a node in earlier forwards, from position 0 on, where [`crate::engine::Read::Earlier`] finds them.
+    pub fn remember(&mut self, site: Site, rows: &Value<f32>) {
+        self.exact.remember(site, rows.mapv(f64::from).view());
+        self.draws.iter_mut().for_each(|draw| draw.remember(site, rows.view()));
+    }
+
+    /// Whether rows of a node are remembered from this position on.
+    pub fn has_earlier(&self, site: Site, start: usize) -> bool {
+        let operand = self.exact.operand(crate::engine::Read::Earlier(site, start));
+        operand.is_some_and(|rows| rows.iter().all(|v| v.is_finite()))
     }
 
     /// The ops of each forward.
@@ -71,6 +88,7 @@ impl Forced {
 
     /// Begins a decode step.
     pub fn begin_forward(&mut self, ids: &[u32]) {
+        self.stored.begin_forward();
         self.exact.begin_forward(ids);
         for draw in &mut self.draws {
             draw.begin_forward(ids);
@@ -171,6 +189,13 @@ impl Forced {
         Some(drawn)
     }
 
+    /// The same on values that the dump's engine may have had before they were stored: see [`Forced::unrounded`].
+    pub fn altered_unrounded(&self, edit: &Edit, precision: Precision) -> Vec<Value<f32>> {
+        let Some(step) = self.draws[0].altered(edit) else { return Vec::new() };
+        let compute = Self::compute(0, precision, self.operands(step.site));
+        self.unrounded(&step.reads, |run| run.apply(&step, compute))
+    }
+
     /// What the last op gives in f64.
     pub fn exact(&self) -> &Value<f64> {
         self.expected.0.as_ref().expect("an op has been computed")
@@ -178,12 +203,48 @@ impl Forced {
 
     /// What the last op gives.
     pub fn expected(&self) -> Expected<'_> {
-        Expected { exact: self.exact(), draws: &self.expected.1 }
+        Expected { exact: self.exact(), draws: &self.expected.1, unrounded: &[] }
     }
 
     /// How far `part`, the dump's tensor of the op computed last, is from what that gives.
     pub fn measure(&self, site: Site, part: &Part, terms: Terms) -> Noise {
-        measure(site, self.graph(), self.first_position(), part, self.expected(), terms)
+        let strict = self.measure_beside(&[], site, part, terms);
+        if strict.is_in_order() || !self.stored.is_in_doubt(self.graph()[site].op.facts()) {
+            return strict;
+        }
+        // The engine may have had more bits of the inputs than the dump has.
+        let compute = Self::compute(0, Precision::F32, self.operands(site));
+        let compute = Compute { rounding: self.draws[0].compute().rounding, ..compute };
+        let unrounded = self.unrounded(&self.graph()[site].reads, |run| run.again_in_rows(compute, &part.rows));
+        if unrounded.is_empty() {
+            return strict;
+        }
+        self.measure_beside(&unrounded, site, part, Terms { kin: None, ..terms })
+    }
+
+    /// The same, with what the op gives on values that were stored in fewer bits.
+    pub fn measure_beside(&self, unrounded: &[Value<f32>], site: Site, part: &Part, terms: Terms) -> Noise {
+        let expected = Expected { unrounded, ..self.expected() };
+        measure(site, self.graph(), self.first_position(), part, expected, terms)
+    }
+
+    /// What `apply` gives of our own pass on values that the dump's engine may have had before they were stored, a few
+    /// times over; nothing where all of `reads` were stored as they were.
+    pub fn unrounded(&self, reads: &[Read], apply: impl Fn(&Run) -> Option<Value<f32>>) -> Vec<Value<f32>> {
+        let stored: Vec<(Read, Precision)> =
+            reads.iter().filter_map(|read| Some((*read, self.stored.narrow(*read)?))).collect();
+        if stored.is_empty() {
+            return Vec::new();
+        }
+        let draw = |seed: usize| {
+            let (mut run, mut random) = (self.draws[0].clone(), Random::new(seed as u64));
+            for (read, precision) in &stored {
+                let moved = unrounded(run.operand(*read)?, *precision, &mut random);
+                run.replace(*read, moved.into_shared());
+            }
+            apply(&run)
+        };
+        (0..unrounded::DRAWS).filter_map(draw).collect()
     }
 
     /// Puts the dump's rows of `site`, the op computed last, in the place of what was computed. What the mask hides stays

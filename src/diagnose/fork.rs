@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::arithmetic::Arithmetic;
+use super::earlier::remember_inputs;
 use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
-use super::label::is_value_of;
+use super::label::{is_value_of, row_order};
 use super::noise::{Expected, Noise};
+use super::padding::{Seen, accused};
 use super::part::Part;
 use super::precision::Precision;
-use super::relabel::row_order;
+use super::repeated::{again, narrow};
 use super::span::layer_order;
+use super::special::other_mask;
 use super::suspects::scene::Scene;
-use super::suspects::search::Accused;
-use super::suspects::{self, search};
+use super::suspects::search::{Accused, find};
 use super::trail::Trail;
 use crate::engine::{Role, Site};
 
@@ -28,6 +29,9 @@ pub(super) struct Fork {
     pub(super) open: Vec<(Site, Part, usize)>,
 }
 
+/// Findings over spans whose causes are searched for one by one: there may be several mistakes.
+const SCENES: usize = 12;
+
 /// Spans that must speak for an arithmetic: one alone could as well hold a mistake of that size.
 const ENOUGH_SPANS: usize = 3;
 
@@ -38,12 +42,19 @@ impl Trail {
             for (_, _, index) in fork.open {
                 let finding = &mut self.findings[index];
                 let is_another = finding.label.is_some() || finding.row_order.is_some();
-                finding.kind = match finding.harmless {
-                    Some(_) => Kind::Equivalent,
-                    None if is_another => Kind::Mislabelled,
-                    None => Kind::Wrong,
+                finding.kind = match (finding.harmless, is_another) {
+                    // A wrong weight is off in the same way: only what reads it could tell.
+                    (Some(Harmless::Folded), _) => Kind::Unsettled,
+                    (Some(_), _) => Kind::Equivalent,
+                    (None, true) => Kind::Mislabelled,
+                    (None, false) => Kind::Wrong,
                 };
             }
+        }
+        // Numbers beyond f16's range overflow only where f16 is computed in: nothing more has to speak for it.
+        let overflows = |finding: &Finding| finding.suspects.iter().any(|suspect| suspect.id == "overflow_f16");
+        if self.findings.iter().any(overflows) {
+            self.presumed = None;
         }
         let coarse = self.coarse.finding.filter(|_| !self.coarse.is_sure());
         let presumed = self.presumed.filter(|(_, spans)| *spans < ENOUGH_SPANS).map(|(index, _)| index);
@@ -96,7 +107,7 @@ impl Trail {
             let arithmetic = self.healed.arithmetic.clone();
             self.healed = fork.followed;
             self.healed.arithmetic = arithmetic;
-            self.exact_spans = true;
+            self.exact_spans.insert(self.phase());
         }
     }
 
@@ -129,48 +140,38 @@ impl Trail {
             && self.recognise(site, part).is_some_and(|found| graph.entering(graph.layers()) == Some(found))
     }
 
-    /// The error of `part` is as large as some arithmetic makes it.
-    pub(super) fn presume(&mut self, site: Site, part: &Part, noise: &Noise) {
-        self.presumed = Some((self.note(site, part, noise, Some(Harmless::LowPrecision)), 1));
-    }
-
-    /// A span that was in order with an arithmetic that is only presumed speaks for it, or against it.
-    pub(super) fn weigh_presumed(&mut self, noise: &Noise) {
-        const BETTER_THAN_IT_CAN_BE: f64 = 0.05;
-        let Some((index, spans)) = self.presumed else { return };
-        if noise.quietest >= BETTER_THAN_IT_CAN_BE {
-            self.presumed = Some((index, spans + 1));
-        } else {
-            self.findings[index].kind = Kind::Wrong;
-            self.presumed = None;
-            self.healed.arithmetic = Arithmetic::default();
-            self.exact_spans = true;
-        }
-    }
-
     pub(super) fn note(&mut self, site: Site, part: &Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
         let index = self.findings.len();
         let reach = self.spans.reach(site, &self.model.graph);
         let first = self.healed.first_position();
-        let label = if harmless.is_none() { self.recognise(site, part) } else { None };
-        let is_last = harmless.is_none() && self.model.graph.tail().is_some_and(|tail| site.index() >= tail);
+        // Of a tensor whose finite rows are right, or that has none, nothing is searched for.
+        let told = noise.is_in_order() || part.rows.is_empty();
+        let another = harmless.is_none() && !told;
+        let label = if another { self.recognise(site, part) } else { None };
+        let is_last = another && self.model.graph.tail().is_some_and(|tail| site.index() >= tail);
         let row_order =
             is_last.then(|| row_order(part, self.exact().view(), &self.model.graph[site], noise.floor)).flatten();
         let mut scene = None;
         let mut suspects = Vec::new();
         match harmless {
-            None if row_order.is_some() => {}
+            None if told || row_order.is_some() => {}
             None => {
                 let here = self.scene(site, part);
                 let exact = reach.ops == 0;
                 if exact {
-                    self.narrow(&here);
+                    let several = |finding: &&mut Finding| finding.site == site && finding.suspects.len() > 1;
+                    if let Some(first) = self.findings.iter_mut().find(several) {
+                        narrow(&mut first.suspects, &here);
+                    }
                     suspects = self.accuse(&here);
                 }
                 let unknown = suspects.iter().all(|suspect| suspect.edit.is_none());
-                scene = (unknown && !self.has_scene(site)).then(|| Arc::new(here));
+                let kept = if exact { !self.has_scene(site) } else { self.scenes_over_spans() < SCENES };
+                scene = (unknown && kept).then(|| Arc::new(here));
             }
-            Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::CoarseWeights) if reach.ops == 0 => {
+            Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::Folded | Harmless::CoarseWeights)
+                if reach.ops == 0 =>
+            {
                 scene = (!self.has_scene(site)).then(|| Arc::new(self.scene(site, part)));
             }
             _ => {}
@@ -179,7 +180,7 @@ impl Trail {
             site,
             step: self.spans.forward(),
             kind: match harmless {
-                None | Some(Harmless::Permuted(_) | Harmless::Unmasked) => Kind::Open,
+                None | Some(Harmless::Permuted(_) | Harmless::Unmasked | Harmless::Folded) => Kind::Open,
                 Some(_) => Kind::Equivalent,
             },
             harmless,
@@ -187,7 +188,11 @@ impl Trail {
             label,
             row_order,
             noise: noise.clone(),
+            nonfinite: None,
+            mask: other_mask(site, &self.model.graph, first, part),
             rows: noise.rows.iter().map(|row| first + part.rows[*row]).collect(),
+            instead: None,
+            judged: part.rows.iter().map(|row| first + row).collect(),
             tokens: first..first + self.rows(site),
             last_good: reach.last_good,
             exact: reach.ops == 0,
@@ -195,6 +200,30 @@ impl Trail {
             scene,
         });
         index
+    }
+
+    /// Goes on with what attention gives where tokens see pads; where that is seen first, it is a finding.
+    pub(super) fn take_padded(&mut self, site: Site, part: &Part, precision: Precision, seen: Seen) -> Option<usize> {
+        let Seen::First(weight) = seen else {
+            self.go_on_with(site, part);
+            self.ground(site, part);
+            return None;
+        };
+        let measured = self.healed.measure(site, part, self.terms(site, precision));
+        let noise = Noise { local_error: f64::from(weight), score: f64::INFINITY, ..measured };
+        let index = self.note(site, part, &noise, None);
+        let name = self.model.graph.key(site, self.spans.forward());
+        let finding = &mut self.findings[index];
+        (finding.kind, finding.scene) = (Kind::Wrong, None);
+        finding.suspects = vec![accused(self.dump.pads(), weight, &name)];
+        self.go_on_with(site, part);
+        self.ground(site, part);
+        Some(index)
+    }
+
+    /// How many findings over spans have what the search of suspects needs.
+    fn scenes_over_spans(&self) -> usize {
+        self.findings.iter().filter(|finding| !finding.exact && finding.scene.is_some()).count()
     }
 
     /// Whether a finding in the same op of some layer has what the search of suspects needs.
@@ -206,14 +235,17 @@ impl Trail {
     /// What the search of suspects needs.
     fn scene(&self, site: Site, part: &Part) -> Scene {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
+        let mut forced = self.healed.clone();
+        remember_inputs(&self.dump, &self.ends, self.spans.forward(), site, &mut forced);
         // Queries and keys of another layout are looked at in ours: that is what runs are fed with, too.
         let ours = self.layout(site).map(|pairs| reordered(part, &self.model.graph[site], pairs));
         Scene {
             model: Arc::clone(&self.model),
-            forced: Some(self.healed.clone()),
+            forced: Some(forced),
             site,
             step: self.spans.forward(),
             first: self.healed.first_position(),
+            tokens: self.rows(site),
             right_until: self.right_until(site),
             part: Some(ours.unwrap_or_else(|| part.clone())),
             gap: self.is_over_span(site).then(|| self.gap.clone()),
@@ -248,35 +280,27 @@ impl Trail {
         const SEARCHES: usize = 16;
         let peers = |site| self.model.graph.peers(site);
         let alike = |finding: &&Finding| peers(finding.site) == peers(scene.site) && !finding.suspects.is_empty();
-        let known = self.findings.iter().rev().find(alike).map(|finding| &finding.suspects);
-        let again = known.into_iter().flatten().filter_map(|suspect| search::one(scene, suspects::named(suspect.id)?));
-        let again: Vec<Accused> = again.collect();
+        let known = self.findings.iter().rev().find(alike).map_or(&[][..], |finding| &finding.suspects);
+        let again = again(known, scene);
         if !again.is_empty() {
             return again;
         }
         self.searches += 1;
-        if self.searches > SEARCHES { Vec::new() } else { search::search(scene, &AtomicBool::new(false)) }
+        if self.searches > SEARCHES { Vec::new() } else { find(scene, &AtomicBool::new(false)) }
     }
 
-    /// Of several mistakes that make a tensor, those that make it in a later forward, too, and in the same words: one token
-    /// is normed by a number, every token by another.
-    fn narrow(&mut self, scene: &Scene) {
-        let first = self.findings.iter_mut().find(|finding| finding.site == scene.site && finding.suspects.len() > 1);
-        let Some(Finding { suspects: accused, .. }) = first else { return };
-        let again = |accused: &Accused| {
-            let again = suspects::named(accused.id).and_then(|suspect| search::one(scene, suspect));
-            // What the cache holds is another thing in each step.
-            again.is_some_and(|again| again.summary == accused.summary || accused.id.starts_with("kv_cache"))
-        };
-        let in_both: Vec<Accused> = accused.iter().filter(|accused| again(accused)).cloned().collect();
-        if !in_both.is_empty() {
-            *accused = in_both;
-        }
-    }
-
-    /// Opens a fork, or adds to the one that is open.
-    pub(super) fn suspect(&mut self, site: Site, part: Part, noise: &Noise, harmless: Option<Harmless>) -> usize {
-        let index = self.note(site, &part, noise, harmless);
+    /// Opens a fork, or adds to the one that is open: of a tensor, the rows that are judged, and all of it. `right` is what
+    /// it has in place of its own values if it is harmless, where that is no layout.
+    pub(super) fn suspect(
+        &mut self,
+        site: Site,
+        (judged, part): (&Part, &Part),
+        noise: &Noise,
+        harmless: Option<Harmless>,
+        right: Option<Part>,
+    ) -> usize {
+        let index = self.note(site, judged, noise, harmless);
+        let part = part.clone();
         let (mut followed, mut open) =
             self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
         if let Some(Harmless::Permuted(pairs)) = harmless
@@ -294,7 +318,7 @@ impl Trail {
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.graph[site], pairs),
-                _ => part.clone(),
+                _ => right.unwrap_or_else(|| part.clone()),
             };
             self.healed.force(site, &right);
             self.ground(site, &right);
@@ -341,6 +365,12 @@ impl Trail {
     /// Whether all that is open could be harmless.
     pub(super) fn is_harmless(&self) -> bool {
         self.fork.iter().flat_map(|fork| &fork.open).all(|(_, _, index)| self.findings[*index].harmless.is_some())
+    }
+
+    /// Whether some of what is open is off by a factor for each channel, as the weights of another norm make it, too.
+    pub(super) fn is_folded(&self) -> bool {
+        let open = self.fork.iter().flat_map(|fork| &fork.open);
+        open.into_iter().any(|(_, _, index)| self.findings[*index].harmless == Some(Harmless::Folded))
     }
 
     /// Whether tensors of one op stand under each other's names: all that is open has the value of a later activation, or

@@ -1,10 +1,13 @@
 //! The ops between the last dumped residual stream and a tensor, and what was dumped on the way.
 
+use std::collections::HashSet;
+
 use super::forced::{Forced, overlaid};
 use super::noise::DRAWS;
 use super::part::Part;
 use super::precision::Precision;
-use crate::engine::{Alteration, Run, Site, Value};
+use super::unrounded::{self, Random, unrounded};
+use crate::engine::{Alteration, Read, Run, Site, Value};
 use crate::ops::{Operands, Real};
 
 /// A span of ops.
@@ -12,7 +15,8 @@ use crate::ops::{Operands, Real};
 pub struct Gap {
     /// Runs that stand behind the residual stream.
     pub anchor: Forced,
-    since: Vec<(Site, Part)>,
+    /// What was dumped on the way, and in which precision.
+    since: Vec<(Site, Part, Precision)>,
 }
 
 impl Gap {
@@ -21,14 +25,14 @@ impl Gap {
         Self { anchor, since: Vec::new() }
     }
 
-    /// `part` was dumped of `site`, which lies behind all others.
-    pub fn add(&mut self, site: Site, part: Part) {
-        self.since.push((site, part));
+    /// `part` was dumped of `site`, which lies behind all others, in the precision `stored`.
+    pub fn add(&mut self, site: Site, part: Part, stored: Precision) {
+        self.since.push((site, part, stored));
     }
 
     /// What was dumped of an op on the way.
     pub fn dumped(&self, site: Site) -> Option<&Part> {
-        self.since.iter().find(|(known, _)| *known == site).map(|(_, part)| part)
+        self.since.iter().find(|(known, ..)| *known == site).map(|(_, part, _)| part)
     }
 
     /// Puts the dump's value in the place of `at`, the op computed last, if it has one.
@@ -64,6 +68,46 @@ impl Gap {
             }
             self.force(&mut run, at);
         }
+    }
+
+    /// What `site` gives with other ops on values that the dump's engine may have had before they were stored, a few times
+    /// over; nothing where all that the ops read was stored as it was.
+    pub fn unrounded(&self, site: Site, alterations: &[Alteration], precision: Precision) -> Vec<Value<f32>> {
+        let draw = |seed: usize| {
+            let mut random = Random::new(seed as u64);
+            let mut run = self.anchor.draws[0].clone();
+            run.alter(alterations.to_vec());
+            run.set_compute(Forced::compute(0, precision, Operands::Exact));
+            let (from, mut moved) = (run.counter(), HashSet::new());
+            loop {
+                let next = run.next()?;
+                for read in &run.graph()[next].reads.clone() {
+                    // What was computed on the way was moved when it was put in; the rest once, before it is first read.
+                    let before = matches!(read, Read::Past(_)) || read.site().index() < from;
+                    if before
+                        && moved.insert(*read)
+                        && let Some(narrow) = self.anchor.stored.narrow(*read)
+                        && let Some(held) = run.operand(*read)
+                    {
+                        let value = unrounded(held, narrow, &mut random);
+                        run.replace(*read, value.into_shared());
+                    }
+                }
+                run.step()?;
+                if next == site {
+                    return run.get(site).cloned();
+                }
+                let Some((_, part, stored)) = self.since.iter().find(|(known, ..)| *known == next) else { continue };
+                let values = match stored {
+                    Precision::F32 => part.values.clone(),
+                    narrow => unrounded(part.values.view(), *narrow, &mut random).into_shared(),
+                };
+                let value = overlaid(&run, next, &Part { values, ..part.clone() }, false);
+                assert!(run.set(next, value), "the op computed last can be set");
+            }
+        };
+        let narrow = !self.anchor.stored.is_empty() || self.since.iter().any(|(.., stored)| *stored != Precision::F32);
+        if narrow { (0..unrounded::DRAWS).filter_map(draw).collect() } else { Vec::new() }
     }
 
     /// The same as programs of `precision` compute it, from the residual stream on.

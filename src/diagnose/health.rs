@@ -74,7 +74,7 @@ impl Health {
             // The first draw is our engine itself: only the others are noise.
             let draws = &forced.expected().draws[1..];
             let terms = Terms { limit: 3.0, kin: None, least: Precision::F32.least(node, exact.shape()) };
-            let local = measure(site, &model.graph, 0, &part, Expected { exact: forced.exact(), draws }, terms);
+            let local = measure(site, &model.graph, 0, &part, Expected { draws, ..forced.expected() }, terms);
             // Rounding may choose other experts: the passes are compared with the same ones.
             for run in [&mut ours, &mut nudged] {
                 agree(run, site, &exact, 0);

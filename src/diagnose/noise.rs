@@ -21,6 +21,9 @@ pub struct Expected<'a> {
     pub exact: &'a Value<f64>,
     /// As correct programs of the dump's precision compute it.
     pub draws: &'a [Value<f32>],
+    /// The same on values that its inputs may have had before they were stored in fewer bits: empty where that is known to
+    /// be no matter.
+    pub unrounded: &'a [Value<f32>],
 }
 
 /// How strict to be, and how small noise can be.
@@ -37,12 +40,18 @@ pub struct Terms {
 /// What was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
-    /// Relative L2 error of the dump against the exact result, over all elements; infinite when one is not a number.
+    /// Relative L2 error of the dump against the exact result, over the elements that are finite in both.
     pub local_error: f64,
     /// The same of the draws: the largest.
     pub floor: f64,
     /// The error of the group that is furthest out of order, in units of what is allowed there: in order up to 1.
     pub score: f64,
+    /// The group that is furthest out of order: its relative error, and that of the draws there.
+    pub group: (f64, f64),
+    /// Whether all elements together are out of order.
+    pub whole: bool,
+    /// Which row it is, as an index into the part's rows, and which head, if it is of one.
+    pub group_at: (Option<usize>, Option<usize>),
     /// The least error of a row over its noise: near 0 if some row is far better than the noise says.
     pub quietest: f64,
     /// The first row, as an index into the part's rows, that is out of order.
@@ -51,6 +60,12 @@ pub struct Noise {
     pub heads: Vec<usize>,
     /// Rows that are out of order, as indices into the part's rows.
     pub rows: Vec<usize>,
+    /// The score of the elements that are finite in both.
+    pub finite_score: f64,
+    /// Elements that are finite in one of the two only: one is enough to be out of order.
+    pub unequal: usize,
+    /// Elements that are finite in both: with none, nothing is known of the error.
+    pub finite: usize,
     /// Number of massive elements.
     pub massive: usize,
     /// An element is massive above this size.
@@ -67,16 +82,32 @@ impl Noise {
     pub fn ratio(&self) -> f64 {
         if self.local_error == 0.0 { 0.0 } else { self.local_error / self.floor }
     }
+
+    /// Relative error and noise that say why it is out of order: of all elements where these are, else of the group that is.
+    pub fn telling(&self) -> (f64, f64) {
+        if self.finite_score <= 1.0 || self.whole { (self.local_error, self.floor) } else { self.group }
+    }
+
+    /// What is left where elements that are not finite are no fault of this op; without the rows and heads that are out of
+    /// order, which these may be for.
+    #[must_use]
+    pub fn of_finite(self) -> Self {
+        let (rows, heads) = (Vec::new(), Vec::new());
+        Self { score: self.finite_score, unequal: 0, first_row: None, rows, heads, ..self }
+    }
 }
 
 /// Squared sums over a group of elements.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
+    /// Elements that are finite in both.
     count: usize,
+    /// Elements that are finite in one only.
+    unequal: usize,
     /// Of dump - exact.
     error: f64,
-    /// Of draw - exact: the largest of the draws is the noise.
-    noise: [f64; DRAWS],
+    /// Of draw - exact: the largest of the draws is the noise. The last is the mean over the unrounded ones.
+    noise: [f64; DRAWS + 1],
     /// Of exact.
     size: f64,
 }
@@ -93,6 +124,7 @@ pub const DRAWS: usize = 2;
 impl Sums {
     fn add(&mut self, other: &Self) {
         self.count += other.count;
+        self.unequal += other.unequal;
         self.error += other.error;
         self.size += other.size;
         for (noise, other) in self.noise.iter_mut().zip(other.noise) {
@@ -102,6 +134,12 @@ impl Sums {
 
     fn floor(&self, least: f64) -> f64 {
         self.noise.iter().copied().fold(least * least * self.size, f64::max).sqrt()
+    }
+
+    /// Relative error, and relative noise.
+    fn figures(&self, least: f64) -> (f64, f64) {
+        let size = if self.size > 0.0 { self.size.sqrt() } else { 1.0 };
+        (self.error.sqrt() / size, (self.floor(least) / size).max(f64::MIN_POSITIVE))
     }
 
     /// Error in units of what is allowed. Noise of a few elements can be small by luck: they are allowed more.
@@ -129,6 +167,7 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
     let masked = node.op.facts().keyed == Keyed::Scores;
     let (values, exact) = (by_head(part.values.view(), node), by_head(expected.exact.view(), node));
     let draws: Vec<ArrayView3<f32>> = expected.draws.iter().map(|draw| by_head(draw.view(), node)).collect();
+    let unrounded: Vec<ArrayView3<f32>> = expected.unrounded.iter().map(|draw| by_head(draw.view(), node)).collect();
     let heads = values.len_of(NdAxis(0));
     let limit = massive_limit(exact);
     let rows = part.rows.len();
@@ -142,8 +181,13 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
             let o = exact.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at);
             let draws: Vec<_> =
                 draws.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
+            let unrounded: Vec<_> =
+                unrounded.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
             let mut sums = Cell::default();
-            if let Some(ordinary) = plain(y, o, &draws, part.first_key, limit).filter(|_| !masked) {
+            if !masked
+                && unrounded.is_empty()
+                && let Some(ordinary) = plain(y, o, &draws, part.first_key, limit)
+            {
                 sums[0] = ordinary;
                 return sums;
             }
@@ -154,15 +198,23 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
                 }
                 let (y, o) = (f64::from(*y), o[column]);
                 let sums = &mut sums[usize::from(o.abs() > limit)];
+                if !(y.is_finite() && o.is_finite()) || (masked && is_hidden(y, o)) {
+                    sums.unequal += usize::from(y.is_finite() != o.is_finite() || (masked && is_hidden(y, o)));
+                    continue;
+                }
                 sums.count += 1;
-                let difference = if y == o || (y.is_nan() && o.is_nan()) { 0.0 } else { y - o };
-                sums.error += if difference.is_finite() { difference * difference } else { f64::INFINITY };
-                if o.is_finite() {
-                    sums.size += o * o;
-                    for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
-                        let difference = f64::from(draw[column]) - o;
-                        *noise += if difference.is_finite() { difference * difference } else { 0.0 };
-                    }
+                sums.error += (y - o) * (y - o);
+                sums.size += o * o;
+                let squared = |draw: &ArrayView1<f32>| {
+                    let difference = f64::from(draw[column]) - o;
+                    if difference.is_finite() { difference * difference } else { 0.0 }
+                };
+                for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
+                    *noise += squared(draw);
+                }
+                if !unrounded.is_empty() {
+                    let sum: f64 = unrounded.iter().map(squared).sum();
+                    sums.noise[DRAWS] += sum / unrounded.len() as f64;
                 }
             }
             sums
@@ -172,6 +224,14 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
     // The slots of experts are looked at one by one, but are no heads.
     let heads = if node.heads().is_some() { noise.heads } else { Vec::new() };
     Noise { massive_above: limit, heads, ..noise }
+}
+
+/// Whether a score is that of a key that a mask of the dump hides, where the right one is `o`: programs add -inf, the
+/// least number of their format, or -10000.
+pub(super) fn is_hidden(y: f64, o: f64) -> bool {
+    const HIDDEN: f64 = -9e3;
+    const SEEN: f64 = -1e3;
+    y <= HIDDEN && o >= SEEN
 }
 
 /// The sums of a row without massive elements, in which all numbers are finite.
@@ -186,9 +246,10 @@ fn plain(
     let (y, o) = (y.to_slice()?, o.to_slice()?.get(columns.clone())?);
     let [a, b] = draws else { return None };
     let others = [y, a.to_slice()?.get(columns.clone())?, b.to_slice()?.get(columns)?];
-    let ([error, noise @ ..], size) = squared_distances(o, others);
-    let finite = size + error + noise[0] + noise[1] < f64::INFINITY;
-    (finite && o.iter().all(|o| o.abs() <= massive)).then_some(Sums { count: o.len(), error, noise, size })
+    let ([error, a, b], size) = squared_distances(o, others);
+    let finite = size + error + a + b < f64::INFINITY;
+    let noise = [a, b, 0.0];
+    (finite && o.iter().all(|o| o.abs() <= massive)).then_some(Sums { count: o.len(), unequal: 0, error, noise, size })
 }
 
 fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
@@ -210,7 +271,17 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let score = (0..heads).map(|head| by_head[head].score(terms)).fold(score, f64::max);
     let kin = terms.kin.filter(|_| ordinary.count >= MANY);
     let score = kin.map_or(score, |kin| score.max(ordinary.error.sqrt() / (kin * ordinary.floor(terms.least))));
-    let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0).collect();
+    let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0 || by_row[*row].unequal > 0).collect();
+    let bad_head = |head: usize| {
+        head_score(head) > 1.0 || (0..rows).any(|row| cells[head * rows + row].iter().any(|sums| sums.unequal > 0))
+    };
+    let of_cells =
+        (0..heads * rows).map(|cell| (&cells[cell][0], (Some(cell % rows), (heads > 1).then(|| cell / rows))));
+    let of_rows = by_row.iter().enumerate().map(|(row, sums)| (sums, (Some(row), None)));
+    let of_heads = by_head.iter().enumerate().map(|(head, sums)| (sums, (None, (heads > 1).then_some(head))));
+    let groups = [(&ordinary, (None, None)), (&massive, (None, None))].into_iter().chain(of_rows).chain(of_heads);
+    let furthest = groups.chain(of_cells).max_by(|a, b| a.0.score(terms).total_cmp(&b.0.score(terms)));
+    let (group, group_at) = furthest.map_or(((0.0, 0.0), (None, None)), |(sums, at)| (sums.figures(terms.least), at));
     let quiet = |row: &Sums| row.error.sqrt() / row.floor(terms.least).max(f64::MIN_POSITIVE);
     let quietest = by_row.iter().filter(|row| row.count >= ENOUGH).map(quiet).fold(f64::INFINITY, f64::min);
     let size = all.size.sqrt();
@@ -218,11 +289,17 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     Noise {
         local_error: relative(all.error),
         floor: (all.floor(terms.least) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
-        score,
+        score: if all.unequal > 0 { f64::INFINITY } else { score },
+        group,
+        whole: all.score(terms) > 1.0,
+        group_at,
         quietest,
         first_row: out_of_order.first().copied(),
-        heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| head_score(*head) > 1.0).collect() },
+        heads: if heads == 1 { Vec::new() } else { (0..heads).filter(|head| bad_head(*head)).collect() },
         rows: out_of_order,
+        finite_score: score,
+        unequal: all.unequal,
+        finite: all.count,
         massive: massive.count,
         massive_above: f64::INFINITY,
     }

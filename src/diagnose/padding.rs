@@ -3,102 +3,88 @@
 //! Our own pass has no pads, so what attention gives with them cannot be computed again. That they have weight is proof
 //! enough; what attention of that layer gives is then taken as the dump has it.
 
-use super::finding::{Finding, Kind};
-use super::noise::Noise;
 use super::part::Part;
-use super::precision::Precision;
 use super::suspects::search::Accused;
-use super::trail::Trail;
-use crate::dump;
-use crate::engine::{Role, Site};
+use crate::dump::{self, Dump, Pads, weight_of_pads};
+use crate::engine::{Graph, Role, Site, Value};
 
-impl Trail {
-    /// Whether `site` shows that tokens see pads, or holds what attention gives where they do; it is then gone on with.
-    pub(super) fn sees_pads(
-        &mut self,
-        site: Site,
-        part: &Part,
-        precision: Precision,
-    ) -> Result<Option<Seen>, dump::Error> {
-        let forward = self.spans.forward();
-        if self.dump.pads().is_none() {
-            return Ok(None);
-        }
-        let graph = &self.model.graph;
-        let layer = graph[site].layer;
-        if !graph[site].has_keys() {
-            let follows = self.pads_seen.take_if(|seen| *seen == (forward, layer) || graph[site].layer != seen.1);
-            if follows.is_some() {
-                self.take(site, part);
-            }
-            return Ok(follows.map(|_| Seen::Before));
-        }
-        let known = self.pads_seen == Some((forward, layer));
-        let probs = graph.find(layer, Role::Probs).filter(|probs| self.dump.planned(forward, *probs).is_some());
-        // Scores may be from before the mask: probabilities tell.
-        let here = self.dump.weight_of_pads(forward, site)?;
-        let weight = probs.map(|probs| self.dump.weight_of_pads(forward, probs)).transpose()?.unwrap_or(0.0);
-        if here == 0.0 || weight == 0.0 {
-            return Ok(None);
-        }
-        self.pads_seen = Some((forward, layer));
-        if known {
-            self.take(site, part);
-            return Ok(Some(Seen::Before));
-        }
-        let terms = self.terms(site, precision);
-        let measured = self.healed.measure(site, part, terms);
-        let noise = Noise { local_error: f64::from(weight), score: f64::INFINITY, ..measured };
-        let index = self.note(site, part, &noise, None);
-        let name = self.model.graph.key(site, forward);
-        let pads = self.dump.pads().map_or(0, dump::Pads::count);
-        let words = format!(
-            "{pads} pad keys are seen by the tokens, which give them up to {:.0} % of their attention",
-            100.0 * weight
-        );
-        let accused = Accused {
-            summary: words,
-            fix: "hide the keys of pads from every query, as attention_mask says",
-            ..Accused::of_label("causal_mask_missing", &name, String::new())
-        };
-        let finding: &mut Finding = &mut self.findings[index];
-        (finding.kind, finding.suspects, finding.scene) = (Kind::Wrong, vec![accused], None);
-        self.take(site, part);
-        Ok(Some(Seen::First(index)))
-    }
-
-    /// Whether queries or keys are not rotated as they are without pads: where pads count as positions, all are rotated
-    /// further by as much, which scores do not show. They are compared in the scores then.
-    pub(super) fn is_rotated_elsewhere(&self, site: Site, part: &Part) -> bool {
-        const APART: f64 = 1e-2;
-        let rotated = [Role::QRope, Role::KRope].into_iter().any(|role| self.model.graph.is(site, role));
-        rotated && {
-            let (mut apart, mut size) = (0.0, 0.0);
-            for (value, exact) in part.values.iter().zip(self.healed.exact()) {
-                apart += (f64::from(*value) - exact).powi(2);
-                size += exact * exact;
-            }
-            part.values.shape() == self.healed.exact().shape() && apart > APART * APART * size
-        }
-    }
-
-    /// Goes on with the dump's value.
-    fn take(&mut self, site: Site, part: &Part) {
-        if self.model.graph.output() != Some(site) {
-            self.healed.force(site, part);
-            if let Some(fork) = &mut self.fork {
-                fork.followed.force(site, part);
-            }
-        }
-        self.ground(site, part);
-    }
+/// What is known of the pads of a dump.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Padding {
+    /// Whether the tokens have the positions that they have without pads.
+    counts_from_zero: bool,
+    /// The forward and layer whose attention is known to see pads, until what it gives has come.
+    seen: Option<(usize, Option<usize>)>,
 }
 
 /// What a tensor shows of pads.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen {
-    /// That they are seen: the finding.
-    First(usize),
+    /// That they are seen: the most that a token gives them of its attention.
+    First(f32),
     /// What follows from that.
     Before,
+}
+
+impl Padding {
+    /// Of a dump in which nothing has been looked at.
+    pub(super) fn of(dump: &Dump) -> Self {
+        Self { counts_from_zero: dump::counts_from_zero(dump), seen: None }
+    }
+
+    /// Whether `site` shows that tokens see pads, or holds what attention gives where they do.
+    pub(super) fn look(
+        &mut self,
+        dump: &Dump,
+        graph: &Graph,
+        forward: usize,
+        site: Site,
+    ) -> Result<Option<Seen>, dump::Error> {
+        if dump.pads().is_none() {
+            return Ok(None);
+        }
+        let layer = graph[site].layer;
+        if !graph[site].has_keys() {
+            let follows = self.seen.take_if(|seen| *seen == (forward, layer) || layer != seen.1);
+            return Ok(follows.map(|_| Seen::Before));
+        }
+        let known = self.seen == Some((forward, layer));
+        let probs = graph.find(layer, Role::Probs).filter(|probs| dump.planned(forward, *probs).is_some());
+        // Scores may be from before the mask: probabilities tell.
+        let here = weight_of_pads(dump, forward, site)?;
+        let weight = probs.map(|probs| weight_of_pads(dump, forward, probs)).transpose()?.unwrap_or(0.0);
+        if here == 0.0 || weight == 0.0 {
+            return Ok(None);
+        }
+        self.seen = Some((forward, layer));
+        Ok(Some(if known { Seen::Before } else { Seen::First(weight) }))
+    }
+
+    /// Whether queries or keys are not rotated as they are without pads: where pads count as positions, all are rotated
+    /// further by as much, which scores do not show. They are compared in the scores then.
+    pub(super) fn is_rotated_elsewhere(self, graph: &Graph, site: Site, part: &Part, exact: &Value<f64>) -> bool {
+        const APART: f64 = 1e-2;
+        let rotated = [Role::QRope, Role::KRope].into_iter().any(|role| graph.is(site, role));
+        !self.counts_from_zero && rotated && part.values.shape() == exact.shape() && {
+            let (mut apart, mut size) = (0.0, 0.0);
+            for (value, exact) in part.values.iter().zip(exact) {
+                apart += (f64::from(*value) - exact).powi(2);
+                size += exact * exact;
+            }
+            apart > APART * APART * size
+        }
+    }
+}
+
+/// The cause, where tokens give pads `weight` of their attention in the tensor of this name.
+pub(super) fn accused(pads: Option<Pads>, weight: f32, name: &str) -> Accused {
+    let pads = pads.map_or(0, Pads::count);
+    let weight = 100.0 * weight;
+    Accused {
+        summary: format!(
+            "{pads} pad keys are seen by the tokens, which give them up to {weight:.0} % of their attention"
+        ),
+        fix: "hide the keys of pads from every query, as attention_mask says",
+        ..Accused::of_label("causal_mask_missing", name, String::new())
+    }
 }

@@ -1,13 +1,15 @@
 //! The comparison of what two witnesses have of one activation.
 
-use ndarray::{Axis as NdAxis, CowArray, IxDyn, Slice};
+use ndarray::{ArrayView1, Axis as NdAxis, CowArray, IxDyn, Slice};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::dump::RowSubset as Part;
 use crate::dump::shared_rows;
-use crate::engine::{Counts, Graph, Site};
+use crate::engine::{Counts, Graph, Node, Site, Value};
 use crate::metrics::{self, Comparison};
+use crate::ops::Real;
 
 /// Where the largest difference is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,30 @@ pub struct Worst {
     pub key: Option<usize>,
     /// Channel, or id for logits.
     pub channel: Option<usize>,
+}
+
+impl Worst {
+    /// The place of an element of a part: `row` gives the position in the sequence of one of its rows, and `first_key` is
+    /// the key of its first column.
+    pub(super) fn at(node: &Node, index: &[usize], row: impl Fn(usize) -> usize, first_key: usize) -> Self {
+        let mut worst = Self::default();
+        let last = node.axes.len() - 1;
+        for ((place, axis), index) in node.axes.iter().enumerate().zip(index) {
+            match axis.counts {
+                Counts::Rows => worst.token = Some(row(*index)),
+                Counts::Heads(_) => worst.head = Some(*index),
+                Counts::Keys => worst.key = Some(first_key + index),
+                Counts::Joined { width, .. } => {
+                    worst.head = Some(index / width);
+                    worst.channel = Some(index % width);
+                }
+                Counts::Channels(_) if place == last => worst.channel = Some(*index),
+                // Which slot an expert has tells nothing.
+                Counts::Channels(_) => {}
+            }
+        }
+        worst
+    }
 }
 
 impl std::fmt::Display for Worst {
@@ -80,20 +106,25 @@ pub fn compare_parts(
     if let Some(worst) = &mut comparison.worst {
         worst.swap(row_axis, before_last);
     }
-    let mut worst = Worst::default();
-    for ((place, axis), index) in node.axes.iter().enumerate().zip(comparison.worst.iter().flatten()) {
-        match axis.counts {
-            Counts::Rows => worst.token = Some(first + rows[*index]),
-            Counts::Heads(_) => worst.head = Some(*index),
-            Counts::Keys => worst.key = Some(first_key + index),
-            Counts::Joined { width, .. } => {
-                worst.head = Some(index / width);
-                worst.channel = Some(index % width);
-            }
-            Counts::Channels(_) if place == last => worst.channel = Some(*index),
-            // Which slot an expert has tells nothing.
-            Counts::Channels(_) => {}
-        }
-    }
+    let worst = comparison.worst.as_ref();
+    let worst = worst.map_or_else(Worst::default, |index| Worst::at(node, index, |row| first + rows[row], first_key));
     Some((comparison, worst, rows))
+}
+
+/// Relative L2 distance, over the elements that are finite in both.
+pub(super) fn distance<T: Real>(values: &Value<f64>, expected: &Value<T>) -> f64 {
+    let row = |(a, b): (ArrayView1<f64>, ArrayView1<T>)| {
+        let (mut apart, mut size) = (0.0, 0.0);
+        for (a, b) in a.iter().zip(b).map(|(a, b)| (*a, b.wide())).filter(|(a, b)| a.is_finite() && b.is_finite()) {
+            apart += (a - b) * (a - b);
+            size += b * b;
+        }
+        (apart, size)
+    };
+    let last = NdAxis(values.ndim() - 1);
+    let pairs: Vec<_> = values.lanes(last).into_iter().zip(expected.lanes(last)).collect();
+    // Summed in their order, whatever the number of threads.
+    let rows: Vec<(f64, f64)> = pairs.into_par_iter().with_min_len(16).map(row).collect();
+    let (apart, size) = rows.into_iter().fold((0.0, 0.0), |(apart, size), row| (apart + row.0, size + row.1));
+    if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
 }

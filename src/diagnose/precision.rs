@@ -20,12 +20,33 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// Bits of significand, the hidden one included.
+    fn bits(self) -> u32 {
+        match self {
+            Self::F32 => 24,
+            Self::F16 => 11,
+            Self::Bf16 => 8,
+        }
+    }
+
+    /// The finest format with no more bits of significand than that.
+    pub fn of_bits(bits: u32) -> Self {
+        Self::ALL.into_iter().find(|precision| precision.bits() <= bits).unwrap_or(Self::Bf16)
+    }
+
     /// Half the distance between 1 and the next number: the relative error of one rounding.
     pub fn unit(self) -> f64 {
+        f64::powi(2.0, -self.bits().cast_signed())
+    }
+
+    /// Half the distance between 0 and the next number: that of all numbers too small for an exponent.
+    pub fn least_half_unit(self) -> f64 {
         match self {
-            Self::F32 => f64::powi(2.0, -24),
-            Self::F16 => f64::powi(2.0, -11),
-            Self::Bf16 => f64::powi(2.0, -8),
+            Self::F32 | Self::Bf16 => 0.0,
+            Self::F16 => f64::powi(2.0, -25),
         }
     }
 
@@ -72,7 +93,7 @@ impl Precision {
                 found[precision as usize] += 1;
             }
         }
-        let most = [Self::F32, Self::F16, Self::Bf16].into_iter().max_by_key(|precision| found[*precision as usize]);
+        let most = Self::ALL.into_iter().max_by_key(|precision| found[*precision as usize]);
         Ok(most.filter(|precision| found[*precision as usize] > 0).unwrap_or(Self::F32))
     }
 
@@ -85,13 +106,16 @@ impl Precision {
         }
     }
 
-    /// What the bits of `values` tell. `None` when they tell nothing: fewer than 16 distinct finite values, which is what
+    /// What the bits of `values` tell. `None` when they tell nothing: few distinct values, or round ones, which is what
     /// constants and probabilities over a single key look like.
     pub fn detect(values: ArrayViewD<f32>) -> Option<Self> {
-        let mut seen: Vec<u32> = Vec::with_capacity(16);
+        // So many values that need more than 4 bits do not fit 8 or 11 by chance.
+        const TELLING: usize = 2;
+        let is_round = |value: f32| value.to_bits().trailing_zeros() >= 20;
+        let mut seen: Vec<u32> = Vec::with_capacity(TELLING);
         let (mut bf16, mut half) = (true, true);
         for value in values.iter().filter(|value| value.is_finite() && **value > -1e30) {
-            if seen.len() < 16 && !seen.contains(&value.to_bits()) {
+            if seen.len() < TELLING && !is_round(*value) && !seen.contains(&value.to_bits()) {
                 seen.push(value.to_bits());
             }
             bf16 &= value.to_bits().trailing_zeros() >= 16;
@@ -101,7 +125,7 @@ impl Precision {
             }
         }
         match (bf16, half) {
-            _ if seen.len() < 16 && (bf16 || half) => None,
+            _ if seen.len() < TELLING && (bf16 || half) => None,
             (true, _) => Some(Self::Bf16),
             (false, true) => Some(Self::F16),
             (false, false) => Some(Self::F32),
@@ -123,6 +147,9 @@ mod tests {
         assert_eq!(detect(|v| f16::from_f32(v).to_f32()), Some(Precision::F16));
         assert_eq!(detect(|v| bf16::from_f32(v).to_f32()), Some(Precision::Bf16));
         assert_eq!(detect(|_| 1.0), None);
+        assert_eq!(detect(|v| (8.0 * v).round() / 8.0), None, "round numbers tell nothing");
+        let one_row = Array::from_shape_fn(8, |i| bf16::from_f32((i as f32 * 0.7 + 0.1).sin()).to_f32());
+        assert_eq!(Precision::detect(one_row.into_dyn().view()), Some(Precision::Bf16), "one row of a router");
         assert_eq!(detect(|_| f32::NAN), None);
     }
 }

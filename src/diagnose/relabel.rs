@@ -2,17 +2,22 @@
 
 use std::sync::atomic::AtomicBool;
 
-use ndarray::{ArrayViewD, Axis as NdAxis};
+use ndarray::Axis as NdAxis;
 
 use super::finding::{Finding, Kind, ranges};
-use super::label::is_value_of;
+use super::label::{is_value_of, row_order};
 use super::part::Part;
-use super::suspects::search::{Accused, search};
+use super::suspects::over_span;
+use super::suspects::search::Accused;
+use super::suspects::search::find;
 use super::trail::Trail;
 use crate::dump;
-use crate::engine::{Axis, Counts, Graph, Node, Role, Site};
+use crate::engine::{Axis, Counts, Graph, Role, Site};
 use crate::model::Model;
 use crate::ops::{join_heads, split_heads};
+
+/// Searches for mistakes other than those of earlier spans.
+const SEARCHES: usize = 3;
 
 /// Looks once more through the whole run for the activations whose values mislabelled tensors have, and writes them
 /// into `findings`, which are this trail's. `steps` are the tokens of each forward.
@@ -128,7 +133,7 @@ fn other_rows(trail: &Trail, finding: &Finding) -> Option<String> {
     }
     let computed = || {
         let exact = finding.scene.as_ref()?.exact()?;
-        row_order(&part, exact, &trail.model.graph[finding.site], finding.noise.floor)
+        row_order(&part, exact.view(), &trail.model.graph[finding.site], finding.noise.floor)
     };
     let order = finding.row_order.clone().or_else(computed)?;
     Some(format!(
@@ -143,31 +148,6 @@ fn rows(count: usize) -> &'static str {
     if count == 1 { "row is that" } else { "rows are those" }
 }
 
-/// The rows of `exact` that the rows of a tensor are, as near as rounding allows; `None` where they are no others.
-pub(super) fn row_order(part: &Part, exact: ArrayViewD<f64>, node: &Node, floor: f64) -> Option<Vec<usize>> {
-    let axis = NdAxis(node.row_axis());
-    let rows = exact.len_of(axis);
-    let apart = |y: usize, f: usize| {
-        let (y, f) = (part.values.index_axis(axis, y), exact.index_axis(axis, f));
-        if y.shape() != f.shape() {
-            return f64::INFINITY;
-        }
-        let (mut apart, mut size) = (0.0, 0.0);
-        for (y, f) in y.iter().zip(&f).filter(|(_, f)| f.is_finite()) {
-            apart += (f64::from(*y) - f).powi(2);
-            size += f * f;
-        }
-        (apart / size).sqrt()
-    };
-    let near = 16.0 * floor;
-    let nearest = |y: usize| {
-        let found = (0..rows).min_by(|a, b| apart(y, *a).total_cmp(&apart(y, *b)))?;
-        (apart(y, found) <= near).then_some(found)
-    };
-    let order: Vec<usize> = (0..part.rows.len()).map(nearest).collect::<Option<_>>()?;
-    (order != part.rows).then_some(order)
-}
-
 /// Whether one finding is likely to have the cause of another: the same op, not all of whose inputs were dumped.
 fn is_alike(one: &Finding, other: &Finding, graph: &Graph) -> bool {
     let alike = graph.class(one.site) == graph.class(other.site) && !one.exact && !other.exact;
@@ -179,6 +159,21 @@ fn moved(earlier: &Finding, to: Site, model: &Model) -> Vec<Accused> {
     let layer = |site: Site| model.graph[site].layer.unwrap_or(0).cast_signed();
     let by = layer(to) - layer(earlier.site);
     earlier.suspects.iter().map(|suspect| suspect.moved(model, by)).filter(|moved| moved.edit.is_some()).collect()
+}
+
+/// Attention that is not added between attention and MLP stands beside the MLP only if it is added at the end.
+fn drop_parallel(findings: &mut [Finding], graph: &Graph) {
+    const PARALLEL: &str = "parallel_residual";
+    let has = |finding: &Finding, role| {
+        graph.is(finding.site, role) && finding.suspects.iter().any(|suspect| suspect.id == PARALLEL)
+    };
+    let place = |finding: &Finding| (graph[finding.site].layer, finding.step);
+    let added: Vec<_> = findings.iter().filter(|finding| has(finding, Role::Block)).map(place).collect();
+    for finding in findings.iter_mut().filter(|finding| has(finding, Role::ResidMid)) {
+        if finding.suspects.len() > 1 && !added.contains(&(graph[finding.site].layer, finding.step)) {
+            finding.suspects.retain(|suspect| suspect.id != PARALLEL);
+        }
+    }
 }
 
 /// The place of a layer, the embedding before the first.
@@ -204,19 +199,32 @@ fn described(order: &[usize]) -> String {
 pub(super) fn describe(trail: &Trail, ids: &[u32], steps: &[usize]) -> Vec<Finding> {
     let graph = &trail.model.graph;
     let mut findings = trail.findings().to_vec();
+    let mut searches = 0;
     for index in 0..findings.len() {
         if findings[index].kind == Kind::Wrong && findings[index].row_order.is_some() {
             findings[index].suspects = relabelled(trail, &findings[index], &findings);
         } else if findings[index].kind == Kind::Wrong && findings[index].suspects.is_empty() {
             let earlier = findings[..index].iter().find(|other| is_alike(other, &findings[index], graph));
             let found = match (&findings[index].scene, earlier) {
-                (Some(scene), _) => search(scene, &AtomicBool::new(false)),
+                (Some(scene), Some(earlier)) => {
+                    let again = moved(earlier, findings[index].site, &trail.model);
+                    let again: Vec<Accused> =
+                        again.iter().filter_map(|accused| over_span::again(scene, accused)).collect();
+                    searches += usize::from(again.is_empty());
+                    match (again.is_empty(), searches <= SEARCHES) {
+                        (false, _) => again,
+                        (true, true) => find(scene, &AtomicBool::new(false)),
+                        (true, false) => Vec::new(),
+                    }
+                }
+                (Some(scene), None) => find(scene, &AtomicBool::new(false)),
                 (None, Some(earlier)) => moved(earlier, findings[index].site, &trail.model),
                 (None, None) => Vec::new(),
             };
             findings[index].suspects = found;
         }
     }
+    drop_parallel(&mut findings, graph);
     // What could be read before can be read again; if not, the label stays unknown.
     if identify(trail, ids, steps, &mut findings).is_ok() {
         for index in 0..findings.len() {

@@ -4,10 +4,16 @@
 //! can be told without the dumps.
 
 mod json;
+mod words;
+
+pub use words::{Label, Line};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::effect::Effect;
+use super::fed::Apart;
 use super::finding::{all_ranges, numbers};
+use super::nonfinite::NonFinite;
 use super::part::Worst;
 use super::suspects::search::Accused;
 use crate::dump::{Coverage, Dump};
@@ -120,7 +126,7 @@ pub struct ActivationRow {
     pub layer: Option<usize>,
     /// Which forward: 0 is the prefill.
     pub step: usize,
-    /// Relative L2 error; NaN when missing.
+    /// Relative L2 error, of the elements that are finite on both sides; NaN when there are none, or it is missing.
     pub error: f64,
     /// Cosine of the angle; NaN when missing.
     pub cosine: f64,
@@ -128,6 +134,9 @@ pub struct ActivationRow {
     pub max_abs: f64,
     /// Where that is.
     pub worst: Worst,
+    /// Elements that are finite on one side only.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub nonfinite: usize,
     /// What it means.
     pub status: Status,
     /// The measurement on the dump's own inputs; of two dumps, that of the one further out of order.
@@ -169,6 +178,14 @@ pub struct Divergence {
     /// Position in the sequence of the first wrong row.
     #[serde(skip)]
     pub token: Option<usize>,
+    /// Its first element that is not finite where it should be.
+    #[serde(skip)]
+    pub nonfinite: Option<NonFinite>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde gives a field")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn ids<S: Serializer>(suspects: &[Accused], to: S) -> Result<S::Ok, S::Error> {
@@ -225,6 +242,15 @@ pub struct Report {
     /// Every activation, in program order.
     #[serde(skip)]
     pub activations: Vec<ActivationRow>,
+    /// What the differences do to the output, where there are logits.
+    #[serde(skip)]
+    pub effect: Option<Effect>,
+    /// Where the two sides went apart: what is compared ends there.
+    #[serde(skip)]
+    pub apart: Option<Apart>,
+    /// What confirms the causes: our engine with the mistakes gives the rest of the dump.
+    #[serde(skip)]
+    pub proofs: Vec<String>,
     /// What the user should know.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -263,6 +289,11 @@ impl Report {
         self
     }
 
+    /// What confirms the causes, and what the user should know besides.
+    pub fn all_notes(&self) -> impl Iterator<Item = &String> {
+        self.proofs.iter().chain(&self.notes)
+    }
+
     /// The first of the divergences.
     pub fn first_divergence(&self) -> Option<&Divergence> {
         self.divergences.first()
@@ -283,17 +314,12 @@ impl Divergence {
     /// Between which activations it is made, in words.
     pub fn bracket(&self) -> String {
         let made = if self.exact { "in this op: all its inputs were dumped" } else { "somewhere between" };
-        format!("where: after {}, {made}", self.last_good.as_deref().unwrap_or("the start"))
+        format!("after {}, {made}", self.last_good.as_deref().unwrap_or("the start"))
     }
 
-    /// Which mistakes make it and what to do, in lines; `share` says what is printed of how much one explains.
-    pub fn reasons(&self, share: impl Fn(&Accused) -> String) -> Vec<String> {
-        let reason = |(index, suspect): (usize, &Accused)| {
-            let word = if index == 0 { "why:" } else { "  or:" };
-            let why = format!("{word} {}: {}{}", suspect.id, suspect.summary, share(suspect));
-            [why].into_iter().chain((!suspect.fix.is_empty()).then(|| format!(" fix: {}", suspect.fix)))
-        };
-        self.suspects.iter().enumerate().flat_map(reason).collect()
+    /// The mistake that makes it, where one is known.
+    pub fn cause(&self) -> Option<&Accused> {
+        self.suspects.first().filter(|suspect| suspect.id != "unknown" && !suspect.refuted)
     }
 }
 
@@ -304,6 +330,11 @@ pub fn bare(name: &str) -> (&str, usize) {
 }
 
 impl ActivationRow {
+    /// What was made here, where that is a size: not where elements are finite on one side only, as the rest may be right.
+    pub fn made(&self) -> Option<Local> {
+        self.local.filter(|_| self.nonfinite == 0)
+    }
+
     /// The row of an activation; NaN where nothing was compared.
     pub(super) fn of(
         (name, layer, step): (String, Option<usize>, usize),
@@ -316,10 +347,11 @@ impl ActivationRow {
             name,
             layer,
             step,
-            error: figure(|found| found.error),
+            error: figure(|found| found.finite_error),
             cosine: figure(|found| found.cosine),
             max_abs: figure(|found| found.max_abs),
             worst: compared.map(|(_, worst)| worst).unwrap_or_default(),
+            nonfinite: compared.map_or(0, |(comparison, _)| comparison.unequal_specials),
             status,
             local,
         }
@@ -328,6 +360,11 @@ impl ActivationRow {
     /// The error, where two sides were compared.
     pub fn compared(&self) -> Option<f64> {
         (self.status != Status::Missing).then_some(self.error)
+    }
+
+    /// The error where every element counts: infinite where one is finite on one side only.
+    pub fn strict(&self) -> f64 {
+        if self.nonfinite > 0 { f64::INFINITY } else { self.error }
     }
 
     /// The error, where two sides were compared that may not differ.

@@ -5,25 +5,28 @@
 //! went on with the dump's value, that value was really computed: a bug. If it went on with the right one, the tensor
 //! is not what its name says: a wrong label or row, or another layout of the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
 use super::coarse::Coarse;
+use super::emulate::Phase;
 use super::equivalent::{in_other_order, is_unmasked};
 use super::finding::{Finding, Harmless};
+use super::folded;
 use super::forced::Forced;
 use super::fork::Fork;
 use super::gap::Gap;
 use super::label::Recent;
 use super::noise::{Noise, Terms};
-use super::padding::Seen;
+use super::padding::Padding;
 use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
+use super::special::{note_special, special};
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
-use crate::engine::{Class, Site, Value};
+use crate::engine::{Class, Op, Site, Value};
 use crate::model::Model;
 
 /// What a dump has of one op.
@@ -55,23 +58,27 @@ pub struct Trail {
     /// What lies behind the last residual stream that was dumped.
     pub(super) gap: Gap,
     /// Ops that have been in order with exact operands: their arithmetic is known.
-    pub(super) exact_operands: HashSet<Class>,
-    /// Whether a span of several ops has been in order with exact operands.
-    pub(super) exact_spans: bool,
+    pub(super) exact_operands: HashSet<(Class, Phase)>,
+    /// When a span of several ops has been in order with exact operands.
+    pub(super) exact_spans: HashSet<Phase>,
     /// Ratios of error to noise of the same kernel before.
     pub(super) kin: HashMap<Class, Vec<f64>>,
     pub(super) recent: Recent,
     /// The finding that stands or falls with an arithmetic that is only presumed, and how many spans speak for it.
     pub(super) presumed: Option<(usize, usize)>,
+    /// What the bits of its tensors told.
+    pub(super) told: BTreeMap<Site, Precision>,
     /// What speaks for weights of fewer bits.
     pub(super) coarse: Coarse,
     /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
-    /// Whether the tokens have the positions that they have without pads.
-    pub(super) counts_from_zero: bool,
-    /// The forward and layer whose attention is known to see pads, until what it gives has come.
-    pub(super) pads_seen: Option<(usize, Option<usize>)>,
+    pub(super) padding: Padding,
+    /// Tensors read, and those of them that are zero everywhere.
+    pub(super) read: usize,
+    pub(super) blank: usize,
+    /// What is said of the first value that is not finite, where the model's own weights make it.
+    pub(super) specials: Option<String>,
     /// How often suspects have been searched for.
     pub(super) searches: usize,
     /// Positions behind the last token of each forward.
@@ -92,15 +99,18 @@ impl Trail {
             fork: None,
             spans: Spans::default(),
             exact_operands: HashSet::new(),
-            exact_spans: false,
+            exact_spans: HashSet::new(),
             kin: HashMap::new(),
             recent: Recent::default(),
             presumed: None,
+            told: BTreeMap::new(),
             coarse: Coarse::default(),
             choices: Choices::default(),
             findings: Vec::new(),
-            counts_from_zero: dump.counts_from_zero(),
-            pads_seen: None,
+            padding: Padding::of(dump),
+            read: 0,
+            blank: 0,
+            specials: None,
             searches: 0,
             ends: vec![ids.len()],
         })
@@ -155,12 +165,21 @@ impl Trail {
             }
         }
         let Some(site) = self.healed.step_exact() else { return Ok(None) };
-        let part = self.read(site)?;
-        let precision = match &part {
-            Some(part) => self.tell(site, part)?,
-            None => None,
-        };
+        let part = self.part(site)?;
+        if let Some(part) = &part {
+            self.read += 1;
+            self.blank += usize::from(part.values.iter().all(|value| *value == 0.0));
+        }
+        let precision = part.as_ref().and_then(|part| self.tell(site, part));
         let computed_in = precision.unwrap_or(self.typical);
+        // Rows of tables are copies: their bits are those of the weights, unless they tell something.
+        let is_copy = matches!(self.model.graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
+        self.told.extend(precision.map(|precision| (site, precision)));
+        if part.is_some() && (precision.is_some() || !is_copy) {
+            for forced in std::iter::once(&mut self.healed).chain(self.fork.as_mut().map(|fork| &mut fork.followed)) {
+                forced.stored.tell(site, computed_in);
+            }
+        }
         self.healed.step_draws(computed_in);
         if let Some(fork) = &mut self.fork {
             fork.followed.step_exact();
@@ -171,9 +190,8 @@ impl Trail {
         let mut look = Look { part, precision, noise: None, finding: None };
         if let Some(part) = look.part.take() {
             self.spans.ask(&part.rows);
-            match self.sees_pads(site, &part, computed_in)? {
-                Some(Seen::First(index)) => look.finding = Some(index),
-                Some(Seen::Before) => {}
+            match self.padding.look(&self.dump, &self.model.graph, self.spans.forward(), site)? {
+                Some(seen) => look.finding = self.take_padded(site, &part, computed_in, seen),
                 None => self.weigh(site, &part, computed_in, &ties, &mut look),
             }
             look.part = Some(part);
@@ -182,14 +200,14 @@ impl Trail {
         Ok(Some((site, look)))
     }
 
-    fn read(&self, site: Site) -> Result<Option<Part>, dump::Error> {
+    fn part(&self, site: Site) -> Result<Option<Part>, dump::Error> {
         let forward = self.spans.forward();
         let Some(planned) = self.dump.planned(forward, site) else { return Ok(None) };
         // Only where shapes leave a choice do values have to decide.
         let ours = (planned.is_ambiguous() || planned.is_partial()).then(|| self.healed.exact().mapv(|v| v as f32));
         let aligned = self.dump.read(forward, site, ours.as_ref().map(|ours| ours.view().into_dyn()))?;
         let part = aligned.map(|aligned| aligned.part);
-        Ok(part.filter(|part| self.counts_from_zero || !self.is_rotated_elsewhere(site, part)))
+        Ok(part.filter(|part| !self.padding.is_rotated_elsewhere(&self.model.graph, site, part, self.healed.exact())))
     }
 
     pub(super) fn terms(&self, site: Site, precision: Precision) -> Terms {
@@ -205,11 +223,34 @@ impl Trail {
         }
     }
 
+    /// How far `part` is from what the dump's own inputs give.
+    fn measure(&self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Noise {
+        let noise = self.healed.measure(site, part, terms);
+        if noise.is_in_order() || !self.is_over_span(site) {
+            return noise;
+        }
+        // The engine may have had more bits of what lies before the span, and on the way, than the dump has.
+        let unrounded = self.gap.unrounded(site, &[], precision);
+        let terms = Terms { kin: None, ..terms };
+        if unrounded.is_empty() { noise } else { self.healed.measure_beside(&unrounded, site, part, terms) }
+    }
+
+    /// `part` without the factors of its channels, if these explain nearly all of what is out of order.
+    fn unfolded(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<Part> {
+        if noise.is_in_order() || self.is_over_span(site) {
+            return None;
+        }
+        let unfolded = folded::unfolded(&self.model.graph[site], part, self.healed.exact())?;
+        let without = self.healed.measure(site, &unfolded, terms);
+        // Any factors fit the tensor better than none.
+        (without.is_in_order() && without.local_error <= 0.1 * noise.local_error).then_some(unfolded)
+    }
+
     fn weigh(&mut self, site: Site, part: &Part, precision: Precision, ties: &[Tie], look: &mut Look) {
         self.forget_harmless(site);
         let (model, terms) = (Arc::clone(&self.model), self.terms(site, precision));
         let graph = &model.graph;
-        let mut noise = self.healed.measure(site, part, terms);
+        let mut noise = self.measure(site, part, precision, terms);
         let in_order =
             |healed: &Forced, part: &Part| Some(healed.measure(site, part, terms)).filter(Noise::is_in_order);
         let permuted_in = |healed: &Forced, noise: &Noise| {
@@ -228,13 +269,24 @@ impl Trail {
                 (false, false) if self.is_relabelled(site, part) => self.settle(false),
                 // The same tensor once more: what follows tells about both.
                 (false, false) if self.is_repeated(part) => {}
-                (false, false) => self.settle(followed <= 2.0 * healed && !self.is_harmless()),
+                (false, false) => {
+                    let layout = self.is_harmless() && !self.is_folded();
+                    self.settle(followed <= 2.0 * healed && !layout);
+                }
                 (_, followed) => self.settle(followed),
             }
             if self.fork.is_none() {
                 noise = self.healed.measure(site, part, terms);
                 permuted = None;
             }
+        }
+        let odd = if noise.unequal > 0 { special(&self.healed, site, part) } else { None };
+        if let Some(special) = odd {
+            self.weigh_special(site, part, special, noise, (precision, terms), look);
+            return;
+        }
+        if self.specials.is_none() {
+            self.specials = note_special(&self.healed, site, part);
         }
         let mut tied = (site, ties.to_vec());
         if !noise.is_in_order()
@@ -251,7 +303,9 @@ impl Trail {
         // A layout is looked for first: it costs less than arithmetic, and cannot be mistaken for it.
         permuted = permuted.or_else(|| permuted_in(&self.healed, &noise));
         if noise.is_in_order() {
-            self.know_exact(site, &noise);
+            if noise.finite > 0 {
+                self.know_exact(site, &noise);
+            }
         } else if permuted.is_none() {
             if let Some(emulated) = self.adopt(site, part, precision, terms) {
                 noise = emulated;
@@ -270,8 +324,10 @@ impl Trail {
                 }
             }
         }
+        let unfolded = if permuted.is_none() { self.unfolded(site, part, &noise, terms) } else { None };
         let harmless = match &permuted {
             Some((pairs, _)) => Some(Harmless::Permuted(*pairs)),
+            None if unfolded.is_some() => Some(Harmless::Folded),
             None => (noise.is_in_order() && is_unmasked(site, graph, self.healed.first_position(), part))
                 .then_some(Harmless::Unmasked),
         };
@@ -286,7 +342,7 @@ impl Trail {
             look.finding = look.finding.or_else(|| self.note_ties(tied.0, part, &noise, &tied.1));
             look.noise = Some(noise);
         } else {
-            let index = self.suspect(site, part.clone(), &noise, harmless);
+            let index = self.suspect(site, (part, part), &noise, harmless, unfolded);
             self.findings[index].follows = follows;
             look.finding = Some(index);
             look.noise = Some(permuted.map_or(noise, |(_, noise)| noise));
@@ -294,18 +350,30 @@ impl Trail {
     }
 
     /// Goes on with the dump's value, which is what its inputs give.
-    fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
-        // Nothing reads what the model returns.
+    pub(super) fn accept(&mut self, site: Site, part: &Part, noise: &Noise) {
+        if !self.is_over_span(site) && self.healed.stored.of(site) != Precision::F32 {
+            let ours = &self.healed.expected().draws[0];
+            let mut stored = self.healed.stored.clone();
+            stored.weigh(&self.model.graph[site], part, ours);
+            for forced in std::iter::once(&mut self.healed).chain(self.fork.as_mut().map(|fork| &mut fork.followed)) {
+                forced.stored.clone_from(&stored);
+            }
+        }
+        self.go_on_with(site, part);
+        if !self.is_over_span(site) && noise.local_error > 0.0 {
+            self.kin.entry(self.model.graph.peers(site)).or_default().push(noise.ratio());
+        }
+        self.ground(site, part);
+    }
+
+    /// Goes on with the dump's value; nothing reads what the model returns.
+    pub(super) fn go_on_with(&mut self, site: Site, part: &Part) {
         if self.model.graph.output() != Some(site) {
             self.healed.force(site, part);
             if let Some(fork) = &mut self.fork {
                 fork.followed.force(site, part);
             }
         }
-        if !self.is_over_span(site) && noise.local_error > 0.0 {
-            self.kin.entry(self.model.graph.peers(site)).or_default().push(noise.ratio());
-        }
-        self.ground(site, part);
     }
 
     pub(super) fn ground(&mut self, site: Site, part: &Part) {
@@ -315,7 +383,7 @@ impl Trail {
             self.gap = Gap::behind(self.healed.at_residual());
             self.choices = Choices::default();
         } else {
-            self.gap.add(site, part.clone());
+            self.gap.add(site, part.clone(), self.healed.stored.of(site));
         }
     }
 

@@ -4,27 +4,26 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ndarray::{ArrayView1, Axis as NdAxis};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-
 use super::blind_spots::{Coverage, blind_spots};
 use super::conclude::{conclude, suspects};
-use super::confirm::confirm;
+use super::confirm::{confirm, explained};
 use super::curve::Curve;
+use super::fed::Apart;
 use super::finding::{Finding, Harmless, Kind};
 use super::massive::Massive;
-use super::part::{Part, compare_parts};
+use super::outputs::Outputs;
+use super::part::{Part, compare_parts, distance};
 use super::precision::Precision;
 use super::relabel::describe;
 use super::report::{ActivationRow, Local, Report, Status};
 use super::suspects::search::Accused;
 use super::tie::follow;
 use super::trail::{Look, Trail};
+use super::whole::of_whole;
 use super::witnesses::{CANDIDATE, REFERENCE, Witnesses, notes, sources};
 use crate::dump::{self, Dump};
-use crate::engine::{LogitRows, Role, Run, Site, Value};
+use crate::engine::{LogitRows, Role, Run, Site};
 use crate::model::Model;
-use crate::ops::Real;
 
 /// A comparison in progress.
 #[derive(Debug)]
@@ -47,6 +46,7 @@ pub struct Walk {
     shared: Vec<[usize; 2]>,
     compared: usize,
     massive: Massive,
+    outputs: Outputs,
 }
 
 /// What each dump has of one op: reference, candidate.
@@ -60,6 +60,8 @@ impl Walk {
             dump.as_ref().map(|dump| Trail::new(model, dump, prefill, is_reference)).transpose()
         };
         let both = witnesses.reference.is_some() && witnesses.candidate.is_some();
+        let name = |there: bool, role: &'static str| if there { role } else { "engine" };
+        let who = [name(witnesses.candidate.is_some(), "candidate"), name(witnesses.reference.is_some(), "reference")];
         Ok(Self {
             trails: [trail(&witnesses.reference, true)?, trail(&witnesses.candidate, false)?],
             engine: (!both).then(|| Run::new(Arc::clone(model), prefill, LogitRows::All)),
@@ -75,7 +77,13 @@ impl Walk {
             shared: Vec::new(),
             compared: 0,
             massive: Massive::default(),
+            outputs: Outputs::between(who),
         })
+    }
+
+    /// The two sides are fed other tokens behind the last of the forwards.
+    pub fn go_apart(&mut self, apart: Apart) {
+        self.outputs.go_apart(apart);
     }
 
     /// Compares the activation of the next op; `None` at the end.
@@ -94,6 +102,14 @@ impl Walk {
         self.rows.push(row);
         self.update();
         Ok(self.rows.last())
+    }
+
+    /// Compares all that is left; `progress` is called after every op with the number of ops done.
+    pub fn to_end(&mut self, progress: &mut dyn FnMut(usize)) -> Result<(), dump::Error> {
+        while self.advance()?.is_some() {
+            progress(self.rows.len());
+        }
+        Ok(())
     }
 
     /// Findings are decided by what follows: rows that they stand in follow.
@@ -117,11 +133,14 @@ impl Walk {
                 (Kind::Equivalent, _) => Status::Equivalent,
                 _ => Status::Bad,
             };
-            // A layout that is not harmless after all is measured as it stands in the dump.
-            if let (Kind::Wrong, Some(Harmless::Permuted(_)), Some(local)) =
-                (finding.kind, finding.harmless, &mut row.local)
+            // A layout or an arithmetic that is not harmless after all is measured as it stands in the dump.
+            if let (
+                Kind::Wrong,
+                Some(Harmless::Permuted(_) | Harmless::LowPrecision | Harmless::CoarseWeights),
+                Some(local),
+            ) = (finding.kind, finding.harmless, &mut row.local)
             {
-                (local.error, local.floor) = (finding.noise.local_error, finding.noise.floor);
+                (local.error, local.floor) = finding.noise.telling();
             }
         }
     }
@@ -136,6 +155,7 @@ impl Walk {
         let tokens = self.steps[self.forward];
         let ids = &self.ids[self.fed..self.fed + tokens];
         self.fed += tokens;
+        self.outputs.begin_forward(self.forward, ids[0]);
         for trail in self.trails.iter_mut().flatten() {
             trail.begin_forward(ids);
         }
@@ -189,6 +209,11 @@ impl Walk {
             let limits = looks.iter().flatten().filter_map(|look| look.noise.as_ref()).map(|noise| noise.massive_above);
             let limit = limits.fold(f64::INFINITY, f64::min);
             self.massive.look(&graph.key(site, self.forward), first, values, expected, limit);
+        }
+        if graph.output() == Some(site) {
+            let span = (first, self.steps[self.forward]);
+            let dumped = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.part.as_ref()));
+            self.outputs.look(span, [values.as_deref(), expected.as_deref()], dumped);
         }
         let comparison = values.zip(expected).and_then(|(values, expected)| {
             let (comparison, worst, _) = compare_parts(site, &graph, first, &values, &expected)?;
@@ -248,7 +273,8 @@ impl Walk {
             }
             _ => None,
         };
-        Some(Local { error: noise.local_error, floor: noise.floor, propagated })
+        let (error, floor) = noise.telling();
+        Some(Local { error, floor, propagated })
     }
 
     /// Rows compared so far, in program order.
@@ -270,18 +296,28 @@ impl Walk {
             trail.finish();
         }
         self.update();
-        let found = [REFERENCE, CANDIDATE].map(|role| {
-            self.trails[role].as_ref().map(|trail| describe(trail, &self.ids, &self.steps)).unwrap_or_default()
+        let mut found = [REFERENCE, CANDIDATE].map(|role| {
+            let described = self.trails[role].as_ref().map(|trail| {
+                let mut findings = describe(trail, &self.ids, &self.steps);
+                of_whole(trail, &self.ids, &self.steps, &mut findings);
+                findings
+            });
+            described.unwrap_or_default()
         });
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
         let tokens = (&self.ids[..], &self.steps[..]);
-        let mut proofs = Vec::new();
-        for (((role, dump), trail), findings) in self.witnesses.named().into_iter().zip(&self.trails).zip(&found) {
+        let (mut proofs, mut failed) = (Vec::new(), Vec::new());
+        for (((role, dump), trail), findings) in self.witnesses.named().into_iter().zip(&self.trails).zip(&mut found) {
             let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
             let computes = (trail.precision(), trail.arithmetic());
             // What could be read before can be read again; if not, there is no proof.
-            let proof = confirm(&self.model, dump, tokens, findings, computes).ok().flatten();
-            proofs.extend(proof.map(|proof| format!("{role}: {proof}")));
+            let Some(proof) = confirm(&self.model, dump, tokens, findings, computes).ok().flatten() else { continue };
+            for row in explained(findings, &proof) {
+                let name = self.model.graph.key(row.1, row.0);
+                self.rows.iter_mut().filter(|row| row.name == name).for_each(|row| row.status = Status::Propagated);
+            }
+            failed.extend(proof.fails.then_some(role));
+            proofs.push(format!("{role}: {}", proof.sentence));
         }
         let folder = self.model.files.first().and_then(|file| file.parent());
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
@@ -291,8 +327,11 @@ impl Walk {
             !trail.arithmetic().describe(&self.model.graph).is_empty()
                 || trail.coarse.describe(&self.model.graph).is_some()
         });
-        let (verdict, sentence, divergences) =
+        let (verdict, sentence, mut divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
+        for divergence in divergences.iter_mut().filter(|divergence| failed.contains(&divergence.culprit.name())) {
+            divergence.suspects.iter_mut().for_each(|suspect| suspect.refuted = suspect.edit.is_some());
+        }
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
             let name = self.model.graph.key(finding.site, finding.step);
             format!(
@@ -301,21 +340,23 @@ impl Walk {
                 self.shared.len()
             )
         });
-        Report {
+        let mut report = Report {
             verdict,
             sentence,
             divergences,
             blind_spots: blind_spots(&self.model, &path, &self.ids, &self.steps, &coverage),
-            notes: notes(&self.witnesses, &self.trails, &self.model.graph)
+            proofs,
+            notes: notes(&self.witnesses, &self.trails, &self.rows, &self.model.graph)
                 .into_iter()
-                .chain(proofs)
                 .chain(unknown)
                 .chain(self.massive.describe())
                 .collect(),
             sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
             activations: self.rows.clone(),
-        }
-        .with_coverage()
+            ..Report::default()
+        };
+        self.outputs.tell(&mut report);
+        report.with_coverage()
     }
 }
 
@@ -331,9 +372,7 @@ pub fn walk(
 ) -> Result<Report, dump::Error> {
     let total = model.graph.len() * steps.len();
     let mut walk = Walk::new(model, ids, steps, witnesses)?;
-    while walk.advance()?.is_some() {
-        progress(walk.rows.len(), total);
-    }
+    walk.to_end(&mut |done| progress(done, total))?;
     Ok(walk.report())
 }
 
@@ -357,22 +396,4 @@ fn same_error(trails: &[Option<Trail>; 2], looks: &Looks) -> bool {
         size += error_a * error_a;
     }
     apart < 0.1 * size
-}
-
-/// Relative L2 distance, over the elements that are finite in both.
-fn distance<T: Real>(values: &Value<f64>, expected: &Value<T>) -> f64 {
-    let row = |(a, b): (ArrayView1<f64>, ArrayView1<T>)| {
-        let (mut apart, mut size) = (0.0, 0.0);
-        for (a, b) in a.iter().zip(b).map(|(a, b)| (*a, b.wide())).filter(|(a, b)| a.is_finite() && b.is_finite()) {
-            apart += (a - b) * (a - b);
-            size += b * b;
-        }
-        (apart, size)
-    };
-    let last = NdAxis(values.ndim() - 1);
-    let pairs: Vec<_> = values.lanes(last).into_iter().zip(expected.lanes(last)).collect();
-    // Summed in their order, whatever the number of threads.
-    let rows: Vec<(f64, f64)> = pairs.into_par_iter().with_min_len(16).map(row).collect();
-    let (apart, size) = rows.into_iter().fold((0.0, 0.0), |(apart, size), row| (apart + row.0, size + row.1));
-    if apart == 0.0 { 0.0 } else { (apart / size).sqrt() }
 }

@@ -15,6 +15,8 @@ mod survey;
 mod tokens;
 mod trace;
 
+use super::fed::Apart;
+use super::outputs::Outputs;
 use super::report::{Report, Verdict};
 use crate::dump::{self, Pair};
 use survey::Survey;
@@ -22,7 +24,9 @@ use trace::Trace;
 
 /// Compares two dumps. `typed` are ids that a user says were fed to both.
 pub fn without_model(pair: &Pair, typed: Option<&[u32]>) -> Result<Report, dump::Error> {
-    if let Some(sentence) = tokens::differ(pair, typed) {
+    let ids = pair.reference.ids().zip(pair.candidate.ids());
+    let apart = ids.and_then(|(reference, candidate)| Apart::of(reference, candidate)).filter(|_| typed.is_none());
+    if let Some(sentence) = tokens::differ(pair, typed).filter(|_| apart.is_none()) {
         return Ok(Report {
             verdict: Verdict::InputsDiffer,
             sentence,
@@ -31,7 +35,13 @@ pub fn without_model(pair: &Pair, typed: Option<&[u32]>) -> Result<Report, dump:
             ..Report::default()
         });
     }
-    let survey = Survey::take(pair)?;
-    let report = conclude::conclude(typed, &Trace::of(&survey));
+    let survey = Survey::take(pair, apart.as_ref().map(|apart| apart.step))?;
+    let mut report = conclude::conclude(typed, &Trace::of(&survey));
+    let mut outputs = Outputs::between(["candidate", "reference"]);
+    if let Some(apart) = apart {
+        outputs.go_apart(apart);
+    }
+    survey.outputs(&mut outputs);
+    outputs.tell(&mut report);
     survey.failed.into_inner().map_or(Ok(report), Err)
 }

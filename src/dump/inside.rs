@@ -7,7 +7,9 @@ use ndarray::Axis;
 
 use super::align::error;
 use super::error::Error;
-use super::{Dump, Ids, IdsOrigin, Pads};
+use super::padded::take;
+use super::pads::Pads;
+use super::{Dump, Ids, IdsOrigin};
 use crate::engine::{LogitRows, Run};
 use crate::model::Model;
 
@@ -39,75 +41,73 @@ fn some_rows<'a>(ids: &'a Ids, fed: &'a [u32], steps: &[usize]) -> Option<(&'a [
     rest.starts_with(later).then_some((own, prompt, rows))
 }
 
-impl Dump {
-    /// Takes the ids that its embedding rows show for some of those `fed` in forwards of `steps`, where they are that, and
-    /// what was computed from them has not the values of a prompt of them alone. Forwards that nobody tells, all in one,
-    /// are those of the dump.
-    pub fn take_rows_of(&mut self, model: &Arc<Model>, fed: &[u32], steps: &[usize]) -> Result<(), Error> {
-        let Some(ids) = self.ids.clone().filter(|ids| ids.origin == IdsOrigin::Embeddings) else { return Ok(()) };
-        let Some((own, prompt, rows)) = some_rows(&ids, fed, steps) else { return Ok(()) };
-        let all: Vec<usize> = (0..own.len()).collect();
-        if self.bind(&ids.ids, &ids.steps).is_ok() && self.is_of(model, (own, &all), (prompt, &rows))? {
-            return Ok(());
-        }
-        let steps: Vec<usize> = [prompt.len()].into_iter().chain(ids.steps.iter().skip(1).copied()).collect();
-        let fed = fed.iter().copied().take(steps.iter().sum()).collect();
-        self.ids = Some(Ids { ids: fed, steps, origin: ids.origin });
-        Ok(())
+/// Takes the ids that its embedding rows show for some of those `fed` in forwards of `steps`, where they are that, and
+/// what was computed from them has not the values of a prompt of them alone. Forwards that nobody tells, all in one,
+/// are those of the dump.
+pub fn take_rows_of(dump: &mut Dump, model: &Arc<Model>, fed: &[u32], steps: &[usize]) -> Result<(), Error> {
+    let Some(ids) = dump.ids.clone().filter(|ids| ids.origin == IdsOrigin::Embeddings) else { return Ok(()) };
+    let Some((own, prompt, rows)) = some_rows(&ids, fed, steps) else { return Ok(()) };
+    let all: Vec<usize> = (0..own.len()).collect();
+    if dump.bind(&ids.ids, &ids.steps).is_ok() && is_of(dump, model, (own, &all), (prompt, &rows))? {
+        return Ok(());
     }
+    let steps: Vec<usize> = [prompt.len()].into_iter().chain(ids.steps.iter().skip(1).copied()).collect();
+    let fed = fed.iter().copied().take(steps.iter().sum()).collect();
+    dump.ids = Some(Ids { ids: fed, steps, origin: ids.origin });
+    Ok(())
+}
 
-    /// Finds pads that nothing but the values tells of: the ids, of the dump or else `typed`, have one id again and again at
-    /// an end, and what depends on the tokens before it is that of the rest alone.
-    pub fn find_pads(&mut self, model: &Arc<Model>, typed: Option<&[u32]>) -> Result<(), Error> {
-        let own = self.ids.as_ref().map(|ids| (ids.ids.clone(), ids.steps.clone()));
-        let typed = typed.map(|ids| (ids.to_vec(), self.steps_for(ids.len())));
-        let Some((ids, steps)) = own.or(typed).filter(|_| self.pads.is_none()) else { return Ok(()) };
-        let Some(fed) = ids.get(..steps[0]) else { return Ok(()) };
-        for pads in Pads::at_an_end(fed) {
-            let own: Vec<usize> = (pads.before..pads.before + pads.tokens).collect();
-            let all: Vec<usize> = (0..fed.len()).collect();
-            let alone = &fed[pads.before..pads.before + pads.tokens];
-            if self.bind(&ids, &steps).is_ok() && self.is_of(model, (alone, &own), (fed, &all))? {
-                self.take_pads(pads);
-                break;
-            }
+/// Finds pads that nothing but the values tells of: the ids, of the dump or else `typed`, have one id again and again at
+/// an end, and what depends on the tokens before it is that of the rest alone.
+pub fn find_pads(dump: &mut Dump, model: &Arc<Model>, typed: Option<&[u32]>) -> Result<(), Error> {
+    let own = dump.ids.as_ref().map(|ids| (ids.ids.clone(), ids.steps.clone()));
+    let typed = typed.map(|ids| (ids.to_vec(), dump.steps_for(ids.len())));
+    let Some((ids, steps)) = own.or(typed).filter(|_| dump.pads.is_none()) else { return Ok(()) };
+    let Some(fed) = ids.get(..steps[0]) else { return Ok(()) };
+    for pads in Pads::at_an_end(fed) {
+        let own: Vec<usize> = (pads.before..pads.before + pads.tokens).collect();
+        let all: Vec<usize> = (0..fed.len()).collect();
+        let alone = &fed[pads.before..pads.before + pads.tokens];
+        if dump.bind(&ids, &steps).is_ok() && is_of(dump, model, (alone, &own), (fed, &all))? {
+            take(dump, pads);
+            break;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Whether the first activation that tells the two apart is that of one prompt, in the rows of the dump that are its
-    /// tokens, and not that of another; of that, too, the rows that are the dump's.
-    fn is_of(
-        &self,
-        model: &Arc<Model>,
-        (one, rows_of_one): (&[u32], &[usize]),
-        (other, rows_of_other): (&[u32], &[usize]),
-    ) -> Result<bool, Error> {
-        let mut alone = Run::new(Arc::clone(model), one, LogitRows::All);
-        let mut among = Run::new(Arc::clone(model), other, LogitRows::All);
-        let mut attended = false;
-        while let (Some(site), Some(_)) = (alone.step(), among.step()) {
-            let node = &model.graph[site];
-            // Before attention a row depends on its position, and a wrong position is no other prompt.
-            attended |= node.has_keys();
-            if !attended || node.has_keys() || self.planned(0, site).is_none() {
-                continue;
-            }
-            let (Some(ours), Some(others)) = (alone.get(site), among.get(site)) else { continue };
-            let axis = Axis(node.row_axis());
-            let others = others.select(axis, rows_of_other);
-            let Some(read) = self.read(0, site, None)? else { continue };
-            let rows = read.part.values.len_of(axis);
-            if rows != others.len_of(axis) || rows_of_one.iter().any(|row| *row >= rows) {
-                continue;
-            }
-            let from_one = error(&read.part.values.select(axis, rows_of_one).view(), &ours.view());
-            let from_other = error(&read.part.values.view(), &others.view());
-            if from_one.max(from_other) < APART {
-                continue;
-            }
-            return Ok(from_one < APART && from_one * CLEARLY < from_other);
+/// Whether the first activation that tells the two apart is that of one prompt, in the rows of the dump that are its
+/// tokens, and not that of another; of that, too, the rows that are the dump's.
+fn is_of(
+    dump: &Dump,
+    model: &Arc<Model>,
+    (one, rows_of_one): (&[u32], &[usize]),
+    (other, rows_of_other): (&[u32], &[usize]),
+) -> Result<bool, Error> {
+    let mut alone = Run::new(Arc::clone(model), one, LogitRows::All);
+    let mut among = Run::new(Arc::clone(model), other, LogitRows::All);
+    let mut attended = false;
+    while let (Some(site), Some(_)) = (alone.step(), among.step()) {
+        let node = &model.graph[site];
+        // Before attention a row depends on its position, and a wrong position is no other prompt.
+        attended |= node.has_keys();
+        if !attended || node.has_keys() || dump.planned(0, site).is_none() {
+            continue;
         }
-        Ok(false)
+        let (Some(ours), Some(others)) = (alone.get(site), among.get(site)) else { continue };
+        let axis = Axis(node.row_axis());
+        let others = others.select(axis, rows_of_other);
+        let Some(read) = dump.read(0, site, None)? else { continue };
+        let rows = read.part.values.len_of(axis);
+        if rows != others.len_of(axis) || rows_of_one.iter().any(|row| *row >= rows) {
+            continue;
+        }
+        let from_one = error(&read.part.values.select(axis, rows_of_one).view(), &ours.view());
+        let from_other = error(&read.part.values.view(), &others.view());
+        if from_one.max(from_other) < APART {
+            continue;
+        }
+        return Ok(from_one < APART && from_one * CLEARLY < from_other);
     }
+    Ok(false)
 }

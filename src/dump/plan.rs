@@ -74,6 +74,15 @@ impl Planned {
         self.readings.len() > 1
     }
 
+    /// Bits of significand of a file's number, where that is a float of 16 bits.
+    pub fn few_bits(&self) -> Option<u32> {
+        match self.dtype {
+            Dtype::F16 => Some(11),
+            Dtype::Bf16 => Some(8),
+            _ => None,
+        }
+    }
+
     /// Whether the values are the activation itself: not scores before their scale, nor a norm before its weight.
     pub(super) fn is_the_activation(&self) -> bool {
         !matches!(self.flavour, Flavour::Unscaled | Flavour::BeforeWeight)

@@ -37,7 +37,13 @@ impl RowSubset {
         let every = self.rows.len().div_ceil(count).max(1);
         let picked: Vec<usize> =
             (0..self.rows.len()).rev().step_by(every).collect::<Vec<_>>().into_iter().rev().collect();
-        let values = self.values.select(Axis(node.row_axis()), &picked).into_shared();
+        self.picked(&picked, node)
+    }
+
+    /// Some of its rows, by their index.
+    #[must_use]
+    pub fn picked(&self, picked: &[usize], node: &Node) -> Self {
+        let values = self.values.select(Axis(node.row_axis()), picked).into_shared();
         Self { values, rows: picked.iter().map(|index| self.rows[*index]).collect(), first_key: self.first_key }
     }
 

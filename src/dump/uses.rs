@@ -47,132 +47,130 @@ fn uses(planned: &Planned, graph: &Graph) -> Option<&'static [Role]> {
     USES.iter().find(fits).filter(|_| planned.expression.is_none() && planned.part.is_none()).map(|(_, roles)| *roles)
 }
 
-impl Dump {
-    /// Lets shapes and values decide which use of a name is meant, in the first layer that has it; the others follow.
-    pub fn settle_uses(&mut self, model: &Arc<Model>, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
-        let graph = Arc::clone(&self.graph);
-        let mut open: Vec<(Planned, &'static [Role])> = Vec::new();
-        for planned in self.named.iter().chain(&self.doubles).filter(|planned| planned.forward == 0) {
-            let Some(roles) = uses(planned, &graph) else { continue };
-            let free = roles.iter().skip(1).filter_map(|role| graph.find(graph[planned.site].layer, *role));
-            let free = free.filter(|site| !self.named.iter().any(|other| (other.forward, other.site) == (0, *site)));
-            if free.count() > 0 && !open.iter().any(|(_, known)| known == &roles) {
-                open.push((planned.clone(), roles));
-            }
+/// Lets shapes and values decide which use of a name is meant, in the first layer that has it; the others follow.
+pub fn settle_uses(dump: &mut Dump, model: &Arc<Model>, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
+    let graph = Arc::clone(&dump.graph);
+    let mut open: Vec<(Planned, &'static [Role])> = Vec::new();
+    for planned in dump.named.iter().chain(&dump.doubles).filter(|planned| planned.forward == 0) {
+        let Some(roles) = uses(planned, &graph) else { continue };
+        let free = roles.iter().skip(1).filter_map(|role| graph.find(graph[planned.site].layer, *role));
+        let free = free.filter(|site| !dump.named.iter().any(|other| (other.forward, other.site) == (0, *site)));
+        if free.count() > 0 && !open.iter().any(|(_, known)| known == &roles) {
+            open.push((planned.clone(), roles));
         }
-        let Some(prompt) = steps.first().and_then(|tokens| ids.get(..*tokens)).filter(|_| !open.is_empty()) else {
-            return Ok(());
-        };
-        let last = open.iter().filter_map(|(planned, _)| graph[planned.site].layer).max();
-        let mut run = Run::new(Arc::clone(model), prompt, LogitRows::All);
-        let mut values: HashMap<Site, Value> = HashMap::new();
-        let wanted = |site: Site| {
-            let in_layer = |(planned, _): &(Planned, _)| graph[planned.site].layer == graph[site].layer;
-            open.iter().any(in_layer)
-        };
-        while let Some(site) = run.step() {
-            if wanted(site)
-                && let Some(value) = run.get(site)
-            {
-                values.insert(site, value.clone());
-            }
-            if graph[site].layer > last {
-                break;
-            }
-        }
-        for (planned, roles) in open {
-            if let Some(role) = self.meant(&planned, roles, &values, steps)? {
-                self.mean(roles, role, &planned);
-            }
-        }
-        Ok(())
     }
-
-    /// The use of a name that fits, where it is not the first.
-    fn meant(
-        &self,
-        planned: &Planned,
-        roles: &[Role],
-        values: &HashMap<Site, Value>,
-        steps: &[usize],
-    ) -> Result<Option<Role>, Error> {
-        let graph = &self.graph;
-        let mut steps = steps.to_vec();
-        if let (Some(pads), Some(first)) = (self.pads, steps.first_mut()) {
-            *first += pads.count();
+    let Some(prompt) = steps.first().and_then(|tokens| ids.get(..*tokens)).filter(|_| !open.is_empty()) else {
+        return Ok(());
+    };
+    let last = open.iter().filter_map(|(planned, _)| graph[planned.site].layer).max();
+    let mut run = Run::new(Arc::clone(model), prompt, LogitRows::All);
+    let mut values: HashMap<Site, Value> = HashMap::new();
+    let wanted = |site: Site| {
+        let in_layer = |(planned, _): &(Planned, _)| graph[planned.site].layer == graph[site].layer;
+        open.iter().any(in_layer)
+    };
+    while let Some(site) = run.step() {
+        if wanted(site)
+            && let Some(value) = run.get(site)
+        {
+            values.insert(site, value.clone());
         }
-        let Some(frame) = frame(0, &steps, false) else { return Ok(None) };
-        let mut apart = Vec::with_capacity(roles.len());
-        for role in roles {
-            let site = graph.find(graph[planned.site].layer, *role);
-            let ours = site.and_then(|site| Some((site, values.get(&site)?)));
-            let distance = ours.map(|(site, ours)| self.distance(planned, site, ours, frame)).transpose()?;
-            apart.push(distance.unwrap_or(f64::INFINITY));
+        if graph[site].layer > last {
+            break;
         }
-        let Some((first, others)) = apart.split_first() else { return Ok(None) };
-        let best = others.iter().zip(roles.iter().skip(1)).min_by(|(a, _), (b, _)| a.total_cmp(b));
-        Ok(best.filter(|(other, _)| **other < RELATED && **other * CLEARLY < *first).map(|(_, role)| *role))
     }
-
-    /// How far a tensor is from an activation, in the reading that is nearest; infinite where its shape fits none.
-    pub(super) fn distance(&self, planned: &Planned, site: Site, ours: &Value, frame: Frame) -> Result<f64, Error> {
-        let as_site = Planned { site, wanted: Wanted::new(site, &self.graph), ..planned.clone() };
-        let Ok(as_site) = self.fitted(&as_site, frame) else { return Ok(f64::INFINITY) };
-        let values = self.values(&as_site)?;
-        let mut nearest = f64::INFINITY;
-        for reading in &as_site.readings {
-            let Some(mut laid) = lay_out(&values.view(), reading, &as_site.wanted, frame) else { continue };
-            if let Some(pads) = self.pads {
-                laid = pads.cut(laid, &as_site.wanted, reading.holds, frame).0;
-            }
-            let axis: Axis = row_axis(&as_site.wanted);
-            let found = if reading.holds == Rows::Some && laid.values.ndim() == ours.ndim() {
-                choose_rows(&laid.values.view(), &ours.view(), axis).error
-            } else {
-                error(&laid.values.view(), &ours.view())
-            };
-            nearest = nearest.min(found);
+    for (planned, roles) in open {
+        if let Some(role) = meant(dump, &planned, roles, &values, steps)? {
+            mean(dump, roles, role, &planned);
         }
-        Ok(nearest)
     }
+    Ok(())
+}
 
-    /// Takes all tensors of such names for another use, where nothing else is taken for that.
-    fn mean(&mut self, roles: &[Role], role: Role, like: &Planned) {
-        let graph = Arc::clone(&self.graph);
-        let taken: Vec<(usize, Site)> = self.named.iter().map(|planned| (planned.forward, planned.site)).collect();
-        let other = |planned: &Planned| {
-            let same = uses(planned, &graph).is_some_and(|found| found == roles);
-            let site = graph.find(graph[planned.site].layer, role).filter(|_| same)?;
-            (!taken.contains(&(planned.forward, site))).then_some(site)
-        };
-        let take = |planned: &mut Planned, site: Site| {
-            (planned.site, planned.wanted) = (site, Wanted::new(site, &graph));
-            (planned.activation, planned.flavour) = (graph.name(site).to_string(), name::Flavour::Alias);
-        };
-        let is_double = self.doubles.iter().any(|double| double.name == like.name);
-        if is_double {
-            let (found, rest): (Vec<Planned>, Vec<Planned>) =
-                std::mem::take(&mut self.doubles).into_iter().partition(|planned| other(planned).is_some());
-            self.doubles = rest;
-            for mut planned in found {
-                if let Some(site) = other(&planned) {
-                    self.spare.retain(|spare| spare.name != planned.name);
-                    take(&mut planned, site);
-                    self.named.push(planned);
-                }
-            }
+/// The use of a name that fits, where it is not the first.
+fn meant(
+    dump: &Dump,
+    planned: &Planned,
+    roles: &[Role],
+    values: &HashMap<Site, Value>,
+    steps: &[usize],
+) -> Result<Option<Role>, Error> {
+    let graph = &dump.graph;
+    let mut steps = steps.to_vec();
+    if let (Some(pads), Some(first)) = (dump.pads, steps.first_mut()) {
+        *first += pads.count();
+    }
+    let Some(frame) = frame(0, &steps, false) else { return Ok(None) };
+    let mut apart = Vec::with_capacity(roles.len());
+    for role in roles {
+        let site = graph.find(graph[planned.site].layer, *role);
+        let ours = site.and_then(|site| Some((site, values.get(&site)?)));
+        let distance = ours.map(|(site, ours)| distance(dump, planned, site, ours, frame)).transpose()?;
+        apart.push(distance.unwrap_or(f64::INFINITY));
+    }
+    let Some((first, others)) = apart.split_first() else { return Ok(None) };
+    let best = others.iter().zip(roles.iter().skip(1)).min_by(|(a, _), (b, _)| a.total_cmp(b));
+    Ok(best.filter(|(other, _)| **other < RELATED && **other * CLEARLY < *first).map(|(_, role)| *role))
+}
+
+/// How far a tensor is from an activation, in the reading that is nearest; infinite where its shape fits none.
+pub(super) fn distance(dump: &Dump, planned: &Planned, site: Site, ours: &Value, frame: Frame) -> Result<f64, Error> {
+    let as_site = Planned { site, wanted: Wanted::new(site, &dump.graph), ..planned.clone() };
+    let Ok(as_site) = dump.fitted(&as_site, frame) else { return Ok(f64::INFINITY) };
+    let values = dump.values(&as_site)?;
+    let mut nearest = f64::INFINITY;
+    for reading in &as_site.readings {
+        let Some(mut laid) = lay_out(&values.view(), reading, &as_site.wanted, frame) else { continue };
+        if let Some(pads) = dump.pads {
+            laid = pads.cut(laid, &as_site.wanted, reading.holds, frame).0;
+        }
+        let axis: Axis = row_axis(&as_site.wanted);
+        let found = if reading.holds == Rows::Some && laid.values.ndim() == ours.ndim() {
+            choose_rows(&laid.values.view(), &ours.view(), axis).error
         } else {
-            for planned in &mut self.named {
-                if let Some(site) = other(planned) {
-                    take(planned, site);
-                }
+            error(&laid.values.view(), &ours.view())
+        };
+        nearest = nearest.min(found);
+    }
+    Ok(nearest)
+}
+
+/// Takes all tensors of such names for another use, where nothing else is taken for that.
+fn mean(dump: &mut Dump, roles: &[Role], role: Role, like: &Planned) {
+    let graph = Arc::clone(&dump.graph);
+    let taken: Vec<(usize, Site)> = dump.named.iter().map(|planned| (planned.forward, planned.site)).collect();
+    let other = |planned: &Planned| {
+        let same = uses(planned, &graph).is_some_and(|found| found == roles);
+        let site = graph.find(graph[planned.site].layer, role).filter(|_| same)?;
+        (!taken.contains(&(planned.forward, site))).then_some(site)
+    };
+    let take = |planned: &mut Planned, site: Site| {
+        (planned.site, planned.wanted) = (site, Wanted::new(site, &graph));
+        (planned.activation, planned.flavour) = (graph.name(site).to_string(), name::Flavour::Alias);
+    };
+    let is_double = dump.doubles.iter().any(|double| double.name == like.name);
+    if is_double {
+        let (found, rest): (Vec<Planned>, Vec<Planned>) =
+            std::mem::take(&mut dump.doubles).into_iter().partition(|planned| other(planned).is_some());
+        dump.doubles = rest;
+        for mut planned in found {
+            if let Some(site) = other(&planned) {
+                dump.spare.retain(|spare| spare.name != planned.name);
+                take(&mut planned, site);
+                dump.named.push(planned);
             }
         }
-        let first = roles.first().map_or("", |role| role.short());
-        self.notes.push(format!(
-            "{} and its like are {}, as shape and values say, not {first}: the name has both uses",
-            shown(&like.name),
-            role.short()
-        ));
+    } else {
+        for planned in &mut dump.named {
+            if let Some(site) = other(planned) {
+                take(planned, site);
+            }
+        }
     }
+    let first = roles.first().map_or("", |role| role.short());
+    dump.notes.push(format!(
+        "{} and its like are {}, as shape and values say, not {first}: the name has both uses",
+        shown(&like.name),
+        role.short()
+    ));
 }

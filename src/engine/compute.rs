@@ -25,7 +25,8 @@ impl Compute {
 
     /// Whether operands of an op with these facts are not taken as they are.
     pub(super) fn moves(self, facts: Facts) -> bool {
-        self.nudge.is_some() || (self.operands != Operands::Exact && facts.product == Product::Activations)
+        let is_rounded = matches!(facts.product, Product::Activations | Product::No);
+        self.nudge.is_some() || (self.operands != Operands::Exact && is_rounded)
     }
 
     /// The operand `x` of an op with these facts, moved if the computation is nudged; `salt` tells ops apart.
@@ -45,8 +46,9 @@ impl Compute {
             Product::Activations if self.operands == Operands::F16Sums && index == 0 && facts.keyed == Keyed::No => {
                 x.into()
             }
-            Product::Activations => self.operands.round(x),
-            _ => x.into(),
+            // The rows of a product with weights are rounded there.
+            Product::Weights | Product::ExpertWeights => x.into(),
+            Product::Activations | Product::No => self.operands.enter(index, x),
         };
         let Some(seed) = self.nudge else { return x };
         let terms = match facts.sums {

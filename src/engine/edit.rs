@@ -4,18 +4,21 @@
 //! and moved to another layer, and one that hits nothing says so.
 
 mod put;
+mod shards;
 mod twin;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use put::{put_bias, put_channels, put_experts, put_norm_weight, put_reread, put_rows, put_weight};
+pub use shards::{Part, Shards};
+use shards::{put_shards, put_zeros};
 use twin::{moved_op, moved_read, moved_site, moved_vector, moved_weight};
 
 use super::step::{Span, Step};
 use crate::model::Model;
 use crate::model::graph::{Graph, Read, Site};
-use crate::model::op::{Op, Places, Slot, Vector, Weight};
+use crate::model::op::{Held, Op, Places, Vector, Weight};
 use crate::ops::{self, Form, Frequencies, Join, Operands, Pairs, Rounding};
 
 /// A change to an op.
@@ -51,6 +54,10 @@ pub enum Edit {
         /// Whether biases go with them.
         bias: bool,
     },
+    /// Its matrix is joined of shards in another way.
+    Shards(Shards),
+    /// A part of its matrix is zero.
+    Zeros(Part),
     /// It takes other channels of what it reads.
     Channels(Arc<[usize]>),
     /// By expert: whose matrix it takes.
@@ -107,7 +114,8 @@ pub enum Field {
     Ahead(Option<isize>),
     Groups(Arc<[usize]>),
     ScoreFormat(Rounding),
-    Slot(Slot),
+    Held(Held),
+    Length(Option<usize>),
     Frequencies(Frequencies),
     Pairs(Pairs),
     Places(Places),
@@ -136,7 +144,7 @@ impl Field {
     pub fn set(&self, op: &mut Op) -> bool {
         match (self, op) {
             (Self::Factor(v), Op::Embed { factor, .. }) => *factor = *v,
-            (Self::Factors(v), Op::Sum { factors }) => factors.clone_from(v),
+            (Self::Factors(v), Op::Sum { factors }) if factors.len() == v.len() => factors.clone_from(v),
             (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
             (Self::Eps(v), Op::Norm { how, .. }) => how.eps = *v,
             (Self::Offset(v), Op::Norm { how, .. }) => how.offset = *v,
@@ -150,8 +158,10 @@ impl Field {
             (Self::Groups(v), Op::Scores(how)) => how.groups = Arc::clone(v),
             (Self::Groups(v), Op::Context { groups, .. }) => *groups = Arc::clone(v),
             (Self::ScoreFormat(v), Op::Scores(how)) => how.format = *v,
-            (Self::Slot(v), Op::Scores(how)) => how.slots.push(*v),
-            (Self::Slot(v), Op::Context { slots, .. }) => slots.push(*v),
+            (Self::Held(v), Op::Scores(how)) => how.held.push(v.clone()),
+            (Self::Held(v), Op::Context { held, .. }) => held.push(v.clone()),
+            (Self::Length(v), Op::Scores(how)) => how.length = *v,
+            (Self::Places(v), Op::Scores(how)) => how.places = *v,
             (Self::Frequencies(v), Op::Rope(rotate)) => rotate.frequencies = v.clone(),
             (Self::Pairs(v), Op::Rope(rotate)) => rotate.pairs = *v,
             (Self::Places(v), Op::Rope(rotate)) => rotate.places = *v,
@@ -215,6 +225,8 @@ impl Edit {
             },
             Self::Reads(reads) => {
                 step.reads = Cow::Owned(reads.clone());
+                // What is made of an input goes with it.
+                step.prepare.retain(|(index, _)| *index < reads.len());
                 true
             }
             Self::Weight(other) => put_weight(step, other.clone()),
@@ -223,6 +235,8 @@ impl Edit {
             Self::Reread => put_reread(step, make),
             Self::Rows { of, order, bias } => put_rows(step, of, order, *bias, make),
             Self::Channels(order) => put_channels(step, order, make),
+            Self::Shards(shards) => put_shards(step, shards, make),
+            Self::Zeros(part) => put_zeros(step, *part, make),
             Self::Experts(order) => put_experts(step, order, make),
             Self::Prepare { index, op } => {
                 let hits = *index < step.reads.len();
@@ -262,6 +276,19 @@ impl Edit {
         Ok(())
     }
 
+    /// Nodes of which it reads what earlier forwards gave.
+    pub fn earlier(&self) -> Vec<Site> {
+        let of = |read: &Read| if let Read::Earlier(site, _) = read { Some(*site) } else { None };
+        match self {
+            Self::Read { read, .. } => of(read).into_iter().collect(),
+            Self::Reads(reads) => reads.iter().filter_map(of).collect(),
+            Self::Through(edit) | Self::From { edit, .. } => edit.earlier(),
+            Self::All(edits) => edits.iter().flat_map(Self::earlier).collect(),
+            Self::ByNode(edits) => edits.iter().flat_map(|(_, edit)| edit.earlier()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn missed(&self, step: &Step) -> Missed {
         let words = match self {
             Self::Set(field) => format!("{field:?}"),
@@ -297,9 +324,14 @@ impl Edit {
                     |(site, edit): &(Site, Self)| Some((moved_site(graph, *site, by)?, edit.moved(graph, by)?));
                 Self::ByNode(edits.iter().map(of_node).collect::<Option<_>>()?)
             }
-            Self::Keep | Self::Set(_) | Self::Bias(None) | Self::Reread | Self::Channels(_) | Self::Experts(_) => {
-                self.clone()
-            }
+            Self::Keep
+            | Self::Set(_)
+            | Self::Bias(None)
+            | Self::Reread
+            | Self::Channels(_)
+            | Self::Shards(_)
+            | Self::Zeros(_)
+            | Self::Experts(_) => self.clone(),
         })
     }
 }

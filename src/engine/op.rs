@@ -1,12 +1,14 @@
 //! What each kind of op computes: one arm of the match for each.
 
+use std::ops::Range;
+
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
 
 use super::Value;
 use super::compute::Compute;
 use super::step::Span;
 use crate::model::Model;
-use crate::model::op::{Op, Rotate, Slot};
+use crate::model::op::{Content, Held, Op, Rotate, Slots};
 use crate::ops::{self, Operands, Real, Rotation, Rounding};
 
 impl Op {
@@ -63,7 +65,7 @@ impl Op {
                 ops::rope(per_head(x(0), rotate.head_dim), &rotation, rounding).into_dyn()
             }
             Self::Scores(how) => {
-                let keys = stale(cube(x(1)), &how.slots);
+                let keys = held(cube(x(1)), &how.held, span.first);
                 let scoring = ops::Scoring {
                     scale: how.scale,
                     cap: how.cap,
@@ -79,8 +81,8 @@ impl Op {
             Self::Context { .. } if compute.operands == Operands::F16Sums => {
                 ops::context_in_f16_sums(cube(x(0)), cube(x(1))).into_dyn()
             }
-            Self::Context { groups, join, slots } => {
-                let values = stale(cube(x(1)), slots);
+            Self::Context { groups, join, held: others } => {
+                let values = held(cube(x(1)), others, span.first);
                 ops::context(cube(x(0)), values.view(), groups, *join, rounding).into_dyn()
             }
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
@@ -88,6 +90,11 @@ impl Op {
             Self::Activate(function) => function.apply(x(0), rounding),
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
+            Self::Round(format) => {
+                let mut rounded = x(0).as_standard_layout().into_owned();
+                format.round(rounded.as_slice_mut().expect("standard layout"));
+                rounded
+            }
             Self::Route(router) => {
                 let rounding = if router.rounded { rounding } else { Rounding::None };
                 ops::route(flat(x(0)), router.top_k, router.softmax_after, router.renormalise, rounding).into_dyn()
@@ -106,7 +113,8 @@ impl Op {
 
 fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
     let frequencies = nudge.map_or_else(|| rotate.frequencies.clone(), |seed| rotate.frequencies.nudged(seed));
-    let positions = (span.first..span.first + span.ids.len()).map(|own| rotate.places.of(own)).collect();
+    let positions =
+        (span.first..span.first + span.ids.len()).map(|own| rotate.places.of(own, span.first) as f32).collect();
     Rotation { frequencies, positions, pairs: rotate.pairs, angles: rotate.angles, table: rotate.table }
 }
 
@@ -117,20 +125,48 @@ fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {
     }
 }
 
-/// `[position, kv_head, head_dim]` with some slots holding something else.
-fn stale<'a, T: Real>(cached: ArrayView3<'a, T>, slots: &[Slot]) -> CowArray<'a, T, Ix3> {
-    if slots.is_empty() {
+/// `[position, kv_head, head_dim]` with some slots holding something else, in a forward whose first token stands at `first`.
+fn held<'a, T: Real>(cached: ArrayView3<'a, T>, others: &[Held], first: usize) -> CowArray<'a, T, Ix3> {
+    if others.is_empty() {
         return cached.into();
     }
-    let mut stale: Array3<T> = cached.to_owned();
-    for (slot, other) in slots.iter().filter(|(slot, _)| *slot < cached.len_of(Axis(0))) {
-        let mut into = stale.index_axis_mut(Axis(0), *slot);
-        match other {
-            Some(other) => into.assign(&cached.index_axis(Axis(0), *other)),
-            None => into.fill(T::zero()),
+    let (count, heads, _) = cached.dim();
+    let mut changed: Array3<T> = cached.to_owned();
+    for Held { slots, head, content } in others {
+        let turned = match content {
+            Content::Turned { frequencies, pairs, times, by } => {
+                let positions = (0..count).map(|own| (times * i64::try_from(own).unwrap_or_default() + by) as f32);
+                let rotation = Rotation {
+                    frequencies: frequencies.clone(),
+                    positions: positions.collect(),
+                    pairs: *pairs,
+                    angles: Rounding::None,
+                    table: Rounding::None,
+                };
+                Some(ops::rope(cached.permuted_axes([1, 0, 2]), &rotation, Rounding::None))
+            }
+            _ => None,
+        };
+        let of_heads: Range<usize> = head.map_or(0..heads, |head| head.min(heads)..(head + 1).min(heads));
+        let slots: Vec<usize> = match slots {
+            Slots::Of(slots) => slots.iter().copied().filter(|slot| *slot < count).collect(),
+            Slots::Before => (0..first.min(count)).collect(),
+            Slots::All => (0..count).collect(),
+        };
+        for (slot, head) in slots.into_iter().flat_map(|slot| of_heads.clone().map(move |head| (slot, head))) {
+            let mut into = changed.index_axis_mut(Axis(0), slot).index_axis_move(Axis(0), head);
+            let of = |other: usize| cached.index_axis(Axis(0), other.min(count - 1)).index_axis_move(Axis(0), head);
+            match (content, &turned) {
+                (_, Some(turned)) => into.assign(&turned.index_axis(Axis(0), head).index_axis(Axis(0), slot)),
+                (Content::Of(other), _) => into.assign(&of(*other)),
+                (Content::Moved(by), _) => {
+                    into.assign(&of(slot.checked_add_signed(*by).filter(|other| *other < count).unwrap_or(slot)));
+                }
+                (Content::Zeros | Content::Turned { .. }, _) => into.fill(T::zero()),
+            }
         }
     }
-    stale.into()
+    changed.into()
 }
 
 fn flat<T: Real>(x: ArrayViewD<T>) -> ArrayView2<T> {

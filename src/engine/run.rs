@@ -162,6 +162,9 @@ impl<T: Real> Run<T> {
     }
 
     fn put(&mut self, site: Site, value: Value<T>) {
+        if self.cache.beside().contains(&site) {
+            self.cache.append(site, value.view());
+        }
         self.slots.insert(site, value);
         self.counter += 1;
     }
@@ -219,7 +222,23 @@ impl<T: Real> Run<T> {
         match read {
             Read::Past(site) => self.cache.rows(site).map(ndarray::ArrayBase::into_dyn),
             Read::Stale(site) => self.stale.get(&site).map(|value| value.view()),
+            Read::Earlier(site, from) => self.earlier(site, from),
             Read::Node(site) => self.get(site).map(|value| value.view()),
+        }
+    }
+
+    /// The rows that a node has given from a position on, as many as the forward has, in the shape of its own.
+    fn earlier(&self, site: Site, from: usize) -> Option<ArrayViewD<'_, T>> {
+        let (kept, tokens) = (self.cache.rows(site)?, self.span().ids.len());
+        if from + tokens > kept.len_of(Axis(0)) {
+            return None;
+        }
+        let rows = kept.slice_axis_move(Axis(0), Slice::from(from..from + tokens));
+        let node = &self.graph()[site];
+        match node.axes.len() {
+            2 => Some(rows.into_shape_with_order((tokens, node.axes[1].length(0, 0))).ok()?.into_dyn()),
+            3 if node.row_axis() == 1 => Some(rows.permuted_axes([1, 0, 2]).into_dyn()),
+            _ => None,
         }
     }
 
@@ -233,6 +252,13 @@ impl<T: Real> Run<T> {
         let model = Arc::clone(&self.model);
         let live: Vec<Site> = model.graph.live(self.counter).collect();
         self.slots.retain(|site, _| model.graph[*site].layer.is_none() || live.contains(site));
+        self.stale.clear();
+    }
+
+    /// Forgets what has a row for each key: such activations are large.
+    pub fn leave_patterns(&mut self) {
+        let model = Arc::clone(&self.model);
+        self.slots.retain(|site, _| !model.graph[*site].has_keys());
         self.stale.clear();
     }
 

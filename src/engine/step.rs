@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::slice::from_ref;
 
-use ndarray::{ArrayViewD, CowArray, IxDyn};
+use ndarray::{ArrayViewD, Axis, CowArray, IxDyn};
 
 use super::Value;
 use super::compute::Compute;
 use crate::model::Model;
 use crate::model::graph::{Graph, Node, Read, Site};
 use crate::model::op::Op;
-use crate::ops::Real;
+use crate::ops::{Operands, Real};
 
 /// The tokens of one forward.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +115,8 @@ impl<'a> Step<'a> {
         for op in rest {
             y = op.apply(self.model, self.span, &[y.view()], compute);
         }
-        y
+        let Operands::Result(few) = compute.operands else { return y };
+        let width = self.node().heads().map_or(y.len_of(Axis(y.ndim() - 1)), |(_, width)| width);
+        few.round_in(width, y.view()).into_shared()
     }
 }

@@ -9,13 +9,18 @@ pub struct Comparison {
     /// Relative L2 error: `|values - expected| / |expected|`; infinite when only `expected` is zero or when one side has a
     /// NaN or an infinity that the other has not.
     pub error: f64,
+    /// The same over the elements that are finite in both; NaN when elements differ and none is finite in both.
+    pub finite_error: f64,
     /// Cosine of the angle between them, -1 to 1; 1 when both are zero, NaN when only one is.
     pub cosine: f64,
-    /// Largest absolute difference.
+    /// Largest absolute difference, of elements that are finite in both.
     pub max_abs: f64,
-    /// Where it is; `None` when there is none.
+    /// Where it is, or the first element that is finite on one side only; `None` when all are equal.
     pub worst: Option<Vec<usize>>,
-    /// Relative L2 error of each row: the first row that is wrong says where an error starts.
+    /// What both have there: `values`, `expected`.
+    pub worst_pair: Option<(f64, f64)>,
+    /// Relative L2 error of each row: the first row that is wrong says where an error starts. Infinite where an element is
+    /// finite on one side only.
     pub row_errors: Vec<f64>,
     /// Number of elements compared.
     pub count: usize,
@@ -46,29 +51,40 @@ pub fn compare<T: Copy + Into<f64> + Sync>(
     let (mut differences, mut norms) = (vec![0.0f64; rows], vec![0.0f64; rows]);
     let (mut dot, mut norm_values) = (0.0f64, 0.0f64);
     let (mut max_abs, mut worst) = (0.0f64, None);
-    let (mut count, mut unequal_specials) = (0, 0);
+    let (mut count, mut finite, mut unequal_specials) = (0, 0, 0);
+    let mut special_rows = vec![false; rows];
     for (index, lane) in lanes.iter().enumerate() {
-        if lane.max_abs > max_abs {
-            (max_abs, worst) = (lane.max_abs, Some((index, lane.worst)));
+        let first_special = lane.unequal_specials > 0 && unequal_specials == 0;
+        if first_special || (lane.max_abs > max_abs && unequal_specials == 0) {
+            worst = Some((index, lane.worst));
         }
-        differences[index % rows] += if lane.unequal_specials > 0 { f64::INFINITY } else { lane.difference };
+        max_abs = max_abs.max(lane.max_abs);
+        special_rows[index % rows] |= lane.unequal_specials > 0;
+        differences[index % rows] += lane.difference;
         norms[index % rows] += lane.norm;
         norm_values += lane.norm_values;
         dot += lane.dot;
         count += lane.count;
+        finite += lane.finite;
         unequal_specials += lane.unequal_specials;
     }
     let norm: f64 = norms.iter().sum();
+    let worst = worst.map(|(lane, column)| index_of_lane(lane, column, shape));
+    let pair = |index: &Vec<usize>| Some(((*values.get(&index[..])?).into(), (*expected.get(&index[..])?).into()));
+    let error = relative(differences.iter().sum(), norm);
+    let of_row = |((d, n), special): ((&f64, &f64), &bool)| if *special { f64::INFINITY } else { relative(*d, *n) };
     Comparison {
-        error: relative(differences.iter().sum(), norm),
+        error: if unequal_specials > 0 { f64::INFINITY } else { error },
+        finite_error: if finite == 0 && unequal_specials > 0 { f64::NAN } else { error },
         cosine: if max_abs == 0.0 && unequal_specials == 0 {
             1.0
         } else {
             (dot / (norm.sqrt() * norm_values.sqrt())).clamp(-1.0, 1.0)
         },
         max_abs,
-        worst: worst.map(|(lane, column)| index_of_lane(lane, column, shape)),
-        row_errors: differences.iter().zip(&norms).map(|(d, n)| relative(*d, *n)).collect(),
+        worst_pair: worst.as_ref().and_then(pair),
+        worst,
+        row_errors: differences.iter().zip(&norms).zip(&special_rows).map(of_row).collect(),
         count,
         unequal_specials,
     }
@@ -96,8 +112,10 @@ struct Lane {
     norm_values: f64,
     dot: f64,
     max_abs: f64,
+    /// The first special that differs, else the largest difference.
     worst: usize,
     count: usize,
+    finite: usize,
     unequal_specials: usize,
 }
 
@@ -111,13 +129,17 @@ fn compare_lane<T: Copy + Into<f64>>(
         lane.count += 1;
         let (a, b): (f64, f64) = ((*a).into(), (*b).into());
         let difference = if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() };
-        let size = if difference.is_nan() { f64::INFINITY } else { difference };
-        if size > lane.max_abs {
-            (lane.max_abs, lane.worst) = (size, column);
-        }
         if !difference.is_finite() {
+            if lane.unequal_specials == 0 {
+                lane.worst = column;
+            }
             lane.unequal_specials += 1;
         } else if a.is_finite() && b.is_finite() {
+            if difference > lane.max_abs {
+                lane.max_abs = difference;
+                lane.worst = if lane.unequal_specials == 0 { column } else { lane.worst };
+            }
+            lane.finite += 1;
             lane.difference += difference * difference;
             lane.norm += b * b;
             lane.norm_values += a * a;
@@ -180,7 +202,11 @@ mod tests {
         let b = array![1.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 1.0].into_dyn();
         let other = compare(a.view(), b.view(), all);
         assert_eq!((other.error, other.unequal_specials), (f64::INFINITY, 2));
+        assert_eq!((other.finite_error, other.max_abs), (0.0, 0.0));
         assert_eq!(other.worst, Some(vec![0]));
+        assert!(other.worst_pair.is_some_and(|(value, expected)| value.is_nan() && expected == 1.0));
+        let none = compare(a.slice_axis(Axis(0), (..1).into()), b.slice_axis(Axis(0), (..1).into()), all);
+        assert!(none.finite_error.is_nan() && none.row_errors == [f64::INFINITY]);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Graph {
                         graph.last_reader[site.index()] = graph.last_reader[site.index()].max(index);
                         graph.first_past_reader[site.index()].get_or_insert(index);
                     }
-                    Read::Stale(_) => {}
+                    Read::Stale(_) | Read::Earlier(..) => {}
                 }
             }
         }
@@ -304,6 +304,6 @@ impl Graph {
                 _ => break,
             }
         }
-        crate::ops::Mask { first, window: None, ahead: None }
+        crate::ops::Mask { first, window: None, ahead: None, length: None }
     }
 }

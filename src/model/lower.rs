@@ -101,13 +101,15 @@ impl Build<'_> {
             ahead: Some(0),
             groups: groups.clone().into(),
             format: Rounding::None,
-            slots: Vec::new(),
+            places: Places::Own,
+            length: None,
+            held: Vec::new(),
         };
         let pattern = vec![Axis::heads("head", a.heads), Axis::QUERY, Axis::KEY];
         let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), Read::Past(k)], pattern.clone());
         let p = self.node(R::Probs, Op::Softmax, [s], pattern);
         let joined = Axis::joined("head*head_dim", a.heads, d);
-        let op = Op::Context { groups: groups.into(), join: Join::Heads, slots: Vec::new() };
+        let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
         let c = self.push(R::Context, op, vec![Read::Node(p), Read::Past(v)], vec![Axis::TOKEN, joined]);
         self.linear(R::OProj, c, self.hidden(), a.o_bias)
     }

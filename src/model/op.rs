@@ -3,6 +3,10 @@
 //! A node of the graph has one; what it reads is the node's. Weights are named by [`Param`], so that an op is small, can be
 //! compared, and can be changed: that is how the mistakes of ports are tried out, by the same code as everything else.
 
+mod held;
+
+pub use held::{Content, Held, Slots};
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,9 +68,6 @@ impl PartialEq for Vector {
     }
 }
 
-/// A slot of the cache that holds what belongs to another slot, or zeros.
-pub type Slot = (usize, Option<usize>);
-
 /// What an op computes with, beside the activations that it reads.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "fields are named as the arguments of `ops`")]
@@ -88,7 +89,7 @@ pub enum Op {
     /// Over the keys.
     Softmax,
     /// Patterns with values.
-    Context { groups: Arc<[usize]>, join: Join, slots: Vec<Slot> },
+    Context { groups: Arc<[usize]>, join: Join, held: Vec<Held> },
     /// The sum of what it reads, each times its factor.
     Sum { factors: Vec<f64> },
     /// An activation function.
@@ -97,6 +98,8 @@ pub enum Op {
     Multiply,
     /// `c tanh(x / c)`
     Cap(f64),
+    /// Rounded to a coarser format: no model has it as an op of its own.
+    Round(Rounding),
     /// From router logits to the weight of each expert.
     Route(Router),
     /// `x Wᵀ` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` → `[token, slot, channel]`.
@@ -145,20 +148,22 @@ pub enum Places {
         /// What all are taken for.
         to: i64,
     },
+    /// Every forward starts at position 0 again.
+    Restarted,
 }
 
 impl Places {
-    /// What position `own` is taken for.
-    pub fn of(self, own: usize) -> f32 {
-        let own = i64::try_from(own).expect("positions are limited at the door");
+    /// What position `own` is taken for in a forward whose first token stands at `first`.
+    pub fn of(self, own: usize, first: usize) -> i64 {
+        let [own, first] = [own, first].map(|place| i64::try_from(place).expect("positions are limited at the door"));
         let from = |at: usize| own >= i64::try_from(at).unwrap_or(i64::MAX);
-        let taken = match self {
+        match self {
             Self::Shifted(by) => own + by,
             Self::From { at, to } if from(at) => own - i64::try_from(at).unwrap_or_default() + to,
             Self::Stuck { at, to } if from(at) => to,
+            Self::Restarted => own - first,
             _ => own,
-        };
-        taken as f32
+        }
     }
 }
 
@@ -173,18 +178,29 @@ pub struct Scoring {
     pub window: Option<usize>,
     /// Keys further ahead than this many positions are hidden: 0 in models; `None` hides none.
     pub ahead: Option<isize>,
+    /// Where the mask takes queries to stand.
+    pub places: Places,
+    /// Keys behind the first so many are hidden.
+    pub length: Option<usize>,
     /// For each query head, the key head that it reads.
     pub groups: Arc<[usize]>,
     /// The format of scores, if it is a coarser one.
     pub format: Rounding,
     /// Slots of the cache that hold something else.
-    pub slots: Vec<Slot>,
+    pub held: Vec<Held>,
 }
 
 impl Scoring {
     /// What a query sees in a forward whose first token stands at `first`.
     pub fn mask(&self, first: usize) -> ops::Mask {
-        ops::Mask { first, window: self.window, ahead: self.ahead }
+        let by = self.places.of(first, first) - i64::try_from(first).unwrap_or_default();
+        let by = isize::try_from(by).unwrap_or_default();
+        ops::Mask {
+            first,
+            window: self.window.map(|window| window.saturating_add_signed(-by)),
+            ahead: self.ahead.map(|ahead| ahead + by),
+            length: self.length,
+        }
     }
 }
 
@@ -262,10 +278,13 @@ impl Op {
             discrete: false,
         };
         match self {
-            Self::Embed { .. } | Self::EmbedPositions { .. } | Self::Columns(_) | Self::Sum { .. } | Self::Multiply => {
-                plain
-            }
-            Self::Rope(_) => plain,
+            Self::Embed { .. }
+            | Self::EmbedPositions { .. }
+            | Self::Columns(_)
+            | Self::Sum { .. }
+            | Self::Multiply
+            | Self::Round(_)
+            | Self::Rope(_) => plain,
             Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
             Self::Experts { .. } => Facts { product: Product::ExpertWeights, sums: Sums::LastAxis, ..plain },
@@ -296,6 +315,7 @@ impl Op {
             | Self::Activate(_)
             | Self::Multiply
             | Self::Cap(_)
+            | Self::Round(_)
             | Self::Route(_)
             | Self::Combine => false,
         }
@@ -321,5 +341,32 @@ impl Op {
             _ => {}
         }
         bare
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_stands_where_its_queries_are_taken_to_stand() {
+        let scoring = Scoring {
+            scale: 1.0,
+            cap: None,
+            window: None,
+            ahead: Some(0),
+            places: Places::Own,
+            length: None,
+            groups: [0].into(),
+            format: Rounding::None,
+            held: Vec::new(),
+        };
+        let seen = |scoring: &Scoring| [0, 1].map(|query| scoring.mask(4).seen(query, 6));
+        assert_eq!(seen(&scoring), [0..5, 0..6]);
+        assert_eq!(seen(&Scoring { places: Places::Restarted, ..scoring.clone() }), [0..1, 0..2]);
+        assert_eq!(seen(&Scoring { places: Places::Shifted(-1), ..scoring.clone() }), [0..4, 0..5]);
+        assert_eq!(seen(&Scoring { length: Some(3), ..scoring.clone() }), [0..3, 0..3]);
+        let windowed = Scoring { window: Some(2), places: Places::Shifted(-1), ..scoring };
+        assert_eq!(seen(&windowed), [2..4, 3..5]);
     }
 }

@@ -77,6 +77,21 @@ impl Model {
         }
     }
 
+    /// The matrices of a parameter, by its place in the graph; of experts one each.
+    pub fn matrices_at(&self, param: usize) -> &[Tensor] {
+        &self.held[param].tensors
+    }
+
+    /// The same model with other matrices for some of its parameters.
+    #[must_use]
+    pub fn with_matrices(&self, others: Vec<(usize, Vec<Tensor>)>) -> Self {
+        let mut model = self.clone();
+        for (param, tensors) in others {
+            model.held[param].tensors = tensors;
+        }
+        model
+    }
+
     fn held(&self, param: Param) -> &Held {
         &self.held[param.index()]
     }

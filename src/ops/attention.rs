@@ -22,23 +22,28 @@ pub struct Mask {
     pub window: Option<usize>,
     /// Keys further ahead than this many positions are hidden: 0 in models; `None` hides none.
     pub ahead: Option<isize>,
+    /// Keys behind the first so many are hidden: models have no such length.
+    pub length: Option<usize>,
 }
 
 impl Mask {
     /// A causal mask, as models have it.
     pub fn causal(first: usize, window: Option<usize>) -> Self {
-        Self { first, window, ahead: Some(0) }
+        Self { first, window, ahead: Some(0), length: None }
     }
 
     /// Whether the query in row `query` may see the key at position `key`.
     pub fn allows(&self, query: usize, key: usize) -> bool {
         let ahead = key.cast_signed() - (self.first + query).cast_signed();
-        self.ahead.is_none_or(|most| ahead <= most) && self.window.is_none_or(|window| -ahead < window.cast_signed())
+        self.ahead.is_none_or(|most| ahead <= most)
+            && self.window.is_none_or(|window| -ahead < window.cast_signed())
+            && self.length.is_none_or(|length| key < length)
     }
 
     /// The keys, of so many, that the query in row `query` may see: they stand side by side.
     pub fn seen(&self, query: usize, keys: usize) -> Range<usize> {
         let position = self.first + query;
+        let keys = self.length.map_or(keys, |length| length.min(keys));
         let end = self.ahead.map_or(keys, |most| (position + 1).saturating_add_signed(most).min(keys));
         let start = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
         start.min(end)..end
@@ -195,7 +200,13 @@ mod tests {
         let mask = Mask::causal(3, Some(2));
         let seen: Vec<bool> = (0..6).map(|key| mask.allows(1, key)).collect();
         assert_eq!(seen, [false, false, false, true, true, false], "position 4 sees itself and one before");
-        let masks = [mask, Mask::causal(0, None), Mask { ahead: Some(-2), ..mask }, Mask { ahead: None, ..mask }];
+        let masks = [
+            mask,
+            Mask::causal(0, None),
+            Mask { ahead: Some(-2), ..mask },
+            Mask { ahead: None, ..mask },
+            Mask { length: Some(4), ..mask },
+        ];
         for (mask, query, keys) in masks.iter().flat_map(|m| (0..5).flat_map(move |q| (0..7).map(move |k| (m, q, k)))) {
             let seen: Vec<usize> = (0..keys).filter(|key| mask.allows(query, *key)).collect();
             assert_eq!(mask.seen(query, keys).collect::<Vec<_>>(), seen, "{mask:?} {query} of {keys}");

@@ -149,7 +149,8 @@ fn draw(out: &mut String, frame: &Frame, curve: &Curve, divergences: &[Divergenc
         )?;
         for (_, word, of) in SERIES {
             if let Some(value) = of(&point.errors) {
-                write!(out, "\n{word} {}", number::error(Some(value)))?;
+                let shown = if value.is_nan() { "not finite".into() } else { number::error(Some(value)) };
+                write!(out, "\n{word} {shown}")?;
             }
         }
         out.push_str("</title></rect>");

@@ -82,7 +82,7 @@ fn texts(report: &mut Report) -> Vec<&mut String> {
         all.extend(found.suspects.iter_mut().flat_map(|suspect| [&mut suspect.name, &mut suspect.summary]));
     }
     all.extend(report.blind_spots.iter_mut().flat_map(|spot| [&mut spot.summary, &mut spot.remedy]));
-    all.extend(&mut report.notes);
+    all.extend(report.proofs.iter_mut().chain(&mut report.notes));
     all.extend(report.sources.iter_mut().flat_map(|source| source.plan.iter_mut().chain([&mut source.path])));
     all.extend(report.activations.iter_mut().map(|row| &mut row.name));
     all

@@ -82,7 +82,7 @@ fn case(row: &ActivationRow, report: &Report) -> Case {
 /// Where it is, what makes it, and what to do.
 fn reasons(found: Option<&Divergence>) -> Vec<String> {
     let Some(found) = found else { return Vec::new() };
-    let mut lines = vec![found.bracket()];
+    let mut lines = vec![format!("where: {}", found.bracket())];
     for suspect in &found.suspects {
         lines.push(format!("why: {}: {}", suspect.id, suspect.summary));
         if !suspect.fix.is_empty() {

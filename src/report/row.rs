@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::document::Document;
 use super::number::{error, ratio};
 use crate::debugger::without_base;
-use crate::diagnose::ActivationRow;
+use crate::diagnose::{ActivationRow, Status};
 
 /// What a table shows of an activation; what is not known is empty.
 #[derive(Clone, Debug, Serialize)]
@@ -22,7 +22,8 @@ pub struct Cells<'a> {
     pub ratio: String,
     /// What it means: `bad`
     pub status: &'static str,
-    /// Where the largest difference is: `token 2 head 1 channel 16`
+    /// Where the largest difference is: `token 2 head 1 channel 16`; or how many elements are finite on one side only, and
+    /// where the first is.
     pub worst: String,
 }
 
@@ -31,12 +32,20 @@ impl<'a> Cells<'a> {
     pub fn of(row: &'a ActivationRow) -> Self {
         Self {
             short: without_base(&row.name),
-            error: error(row.compared()),
+            error: if row.nonfinite > 0 && row.error.is_nan() { "-".into() } else { error(row.compared()) },
             local: error(row.local.map(|local| local.error)),
-            floor: error(row.local.map(|local| local.floor)),
-            ratio: ratio(row.local.map(|local| local.ratio())),
+            // The least number there is stands for no noise at all.
+            floor: error(row.local.map(|local| if local.floor > f64::MIN_POSITIVE { local.floor } else { 0.0 })),
+            // What is finite may be in order: that is not why the row is bad.
+            ratio: match (row.status, row.nonfinite) {
+                (Status::Bad, 1..) => "-".into(),
+                _ => ratio(row.local.map(|local| local.ratio())),
+            },
             status: row.status.name(),
-            worst: row.worst.to_string(),
+            worst: match row.nonfinite {
+                0 => row.worst.to_string(),
+                odd => format!("{odd} not finite, first: {}", row.worst),
+            },
         }
     }
 }

@@ -157,7 +157,13 @@ fn tensor(debugger: &Debugger, views: &Views, row: usize, plane: usize) -> Resul
         let (of, against, error) = (line.of.name(), line.against.name(), number::error(Some(line.error)));
         let (cosine, most) = (line.cosine, number::error(Some(line.max_abs)));
         let place = if line.worst.is_empty() { String::new() } else { format!(" at {}", line.worst) };
-        format!("{of} against {against}: error {error}, cosine {cosine:.6}, largest difference {most}{place}")
+        match line.nonfinite {
+            0 => format!("{of} against {against}: error {error}, cosine {cosine:.6}, largest difference {most}{place}"),
+            odd => {
+                let rest = if line.error.is_nan() { String::new() } else { format!("; error of the others {error}") };
+                format!("{of} against {against}: {odd} elements are finite on one side only, the first{place}{rest}")
+            }
+        }
     };
     let lines = engine.comparisons.iter().map(line).chain(engine.notes.iter().map(|note| printable(note)));
     Ok(Plate {

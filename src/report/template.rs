@@ -9,7 +9,7 @@ use super::number;
 use super::row::Cells;
 use crate::diagnose::suspects::named;
 use crate::diagnose::suspects::search::Accused;
-use crate::diagnose::{ActivationRow, Culprit, Divergence, Verdict};
+use crate::diagnose::{ActivationRow, Culprit, Divergence, Effect, Verdict};
 
 /// Sets a template with a document and what else it asks for. Its extension says what is escaped: everything in .html and
 /// .xml, nothing in .md.
@@ -43,7 +43,8 @@ pub(super) fn render<const N: usize>(
         ("sentence", Value::from(&report.sentence)),
         ("divergences", report.divergences.iter().map(|found| divergence(found, report.verdict)).collect()),
         ("blind_spots", Value::from(Serde(&report.blind_spots))),
-        ("notes", Value::from(Serde(&report.notes))),
+        ("output", report.effect.as_ref().and_then(Effect::describe).into()),
+        ("notes", report.all_notes().map(Value::from).collect()),
         ("sources", Value::from(Serde(&report.sources))),
     ];
     let values = Value::from_pairs(values.into_iter().chain(more));
@@ -112,7 +113,7 @@ fn whose(culprit: Culprit, verdict: Verdict) -> String {
         (_, Culprit::Engine) => "The dumps agree with each other, and not with our engine.".into(),
         (_, Culprit::Unknown) => "The evidence does not tell whose tensor is wrong.".into(),
         (Verdict::Mislabelled, _) => format!("The {name} has a tensor under a wrong name."),
-        _ => format!("The {name} is wrong: its tensor is not what its own inputs give."),
+        _ => format!("The {name} is wrong."),
     }
 }
 

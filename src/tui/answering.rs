@@ -109,9 +109,13 @@ impl App {
         let first = self.listing.forward == 0 && self.listing.at == self.listing.first_divergence;
         let order = if first { "first divergence" } else { "divergence" };
         let op = self.at();
-        let made = op.and_then(|op| op.local).map_or(String::new(), |local| {
-            format!(": made here {}, noise floor {}", text::short(local.error), text::short(local.floor))
-        });
+        let made = match op.map(|op| (op.error, op.local)) {
+            Some((Some(error), _)) if error.is_nan() => ": not finite".into(),
+            Some((_, Some(local))) => {
+                format!(": made here {}, noise floor {}", text::short(local.error), text::short(local.floor))
+            }
+            _ => String::new(),
+        };
         format!("{order} at {place}{made}")
     }
 

@@ -372,7 +372,10 @@ fn the_bug_of_the_demo_is_named() {
     let rope = |step: &str| ["q", "k"].map(|of| format!("model.layers.2.self_attn.{of}_rope{step}"));
     assert_eq!(json!(bad), json!(["", "@1", "@2"].map(rope).concat()));
     let (status, out) = ran(&["diff", "--model", &path(DEMO), "--reference", &reference, "--candidate", &candidate]);
-    assert!(status == 1 && out.starts_with("diverged: candidate: model.layers.2.self_attn.q_rope"), "{out}");
+    assert!(
+        status == 1 && out.starts_with("diverged: candidate: rope_interleaved in layer 2: ") && out.contains("\nfix: "),
+        "{out}"
+    );
 
     // The other way round, the reference is wrong; and alone, each dump is judged on its own inputs.
     let (_, document) = diff(&path(DEMO), &["--reference", &candidate, "--candidate", &reference]);
@@ -460,6 +463,68 @@ fn a_stop_text_needs_a_tokenizer() {
     refused(&["generate", &tiny("qwen2"), "--ids", "1,2", "--stop", "end"], &["no tokenizer.json", "--stop"]);
 }
 
+/// What comes before the two sides were fed other tokens is judged as usual.
+#[test]
+fn other_tokens_from_a_step_on() {
+    let folder = folder();
+    let (model, reference) = (tiny("llama"), tiny_dump("llama"));
+    let dump = inside(&folder, "others.safetensors");
+    let other = |meta: &mut BTreeMap<String, String>| {
+        let mut ids: Vec<u32> = serde_json::from_str(&meta["input_ids"]).expect("ids");
+        ids[15] = 9;
+        meta.insert("input_ids".into(), format!("{ids:?}"));
+    };
+    let change = |name: &str, values: ArrayD<f32>| Some(if name.ends_with("@3") { values * 3.0 } else { values });
+    rewrite(&reference, Path::new(&dump), other, change);
+    for model in [&["--model", &model][..], &[]] {
+        let args = [model, &["--reference", &reference, "--candidate", &dump]].concat();
+        let (status, text) = ran(&[&["diff"][..], &args].concat());
+        let told = text.lines().take_while(|line| !line.starts_with("activation")).collect::<Vec<_>>().join(" ");
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            status == 0 && told.starts_with("match: ") && told.contains("from step 3 on they fed other tokens"),
+            "{told}"
+        );
+        assert!(told.contains("candidate: step 3 was fed 9, which is not the likeliest"), "{told}");
+        assert_eq!(told.contains("--force-ids "), !model.is_empty(), "{told}");
+        let (_, json) = ran(&[&["diff", "--json"][..], &args].concat());
+        let document: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!((&document["fed_until"], &document["output"]["top1_agreement"]), (&json!(3), &json!(1.0)));
+    }
+    let debug = [
+        "debug",
+        &model,
+        "--reference",
+        &reference,
+        "--candidate",
+        &dump,
+        "--batch",
+        "-c",
+        "run",
+        "-c",
+        "info verdict",
+    ];
+    assert_eq!(ran(&debug).0, 0);
+}
+
+/// What is not finite is said as that: the size of the rest is in order.
+#[test]
+fn what_is_not_finite_has_no_size() {
+    let folder = folder();
+    let dump = inside(&folder, "nan.safetensors");
+    let spoilt = |name: &str, mut values: ArrayD<f32>| {
+        if name == "model.layers.1.mlp.down_proj" {
+            values[[5, 17]] = f32::NAN;
+        }
+        Some(values)
+    };
+    rewrite(&tiny_dump("llama"), Path::new(&dump), |_| (), spoilt);
+    let lines = ["-c", "continue", "-c", "info divergences"];
+    let (_, text) = ran(&[&["debug", &tiny("llama"), "--candidate", &dump, "--batch"][..], &lines].concat());
+    assert!(text.contains("1.down_proj  1 not finite") && text.contains("  1 not finite  DIVERGES"), "{text}");
+    assert!(!text.contains("floor"), "{text}");
+}
+
 #[test]
 fn numbers_that_are_none_are_strings() {
     let folder = folder();
@@ -480,11 +545,16 @@ fn numbers_that_are_none_are_strings() {
         assert_eq!(document["first_divergence"]["token"], 4);
         let rows = document["activations"].as_array().expect("a list");
         let bad = rows.iter().find(|row| row["name"] == json!(spoilt)).expect("its row");
-        assert_eq!((&bad["status"], &bad["error"]), (&json!("bad"), &json!("inf")));
+        // The error is that of the others.
+        assert_eq!((&bad["status"], &bad["nonfinite"]), (&json!("bad"), &json!(1)));
+        assert!(bad["error"].as_f64().is_some_and(|error| error < 1e-5), "{bad}");
         assert_eq!(bad["worst"]["token"], 4);
         // Nothing follows from it: the dump is wrong, not what was computed.
         let (status, out) = ran(&["diff", "--model", &model, "--reference", &dump, "--full"]);
-        assert!(status == 1 && out.starts_with(&format!("mislabelled: reference: {spoilt}")), "{out}");
+        assert!(
+            status == 1 && out.starts_with("mislabelled: reference: first non-finite: ") && out.contains(&spoilt),
+            "{out}"
+        );
     }
     // All of it.
     let dump = inside(&folder, "nan.safetensors");

@@ -270,7 +270,12 @@ fn what_is_not_finite_is_said() {
     let args = [&DEMO[..], &REFERENCE, &["--candidate", &dump]].concat();
     let words = ["model.layers.1.mlp.up_proj", "model.layers.3.mlp.act_mul"];
     let reports = check(&args, Expected { verdict: "mislabelled", words: &words, pictures: 20, failures: 3 });
-    assert!(reports.html.contains(">NaN<") && !reports.html.contains("NaNe") && !reports.html.contains("nan\""));
+    assert!(
+        reports.html.contains(">NaN<")
+            && !reports.html.contains("error NaN")
+            && !reports.html.contains("NaNe")
+            && !reports.html.contains("nan\"")
+    );
 }
 
 /// One token shows little: the report says what to do, without saying where the model lies.
@@ -349,6 +354,7 @@ fn long_comparisons_make_short_reports() {
         cosine: f64::NAN,
         max_abs: f64::INFINITY,
         worst: Worst::default(),
+        nonfinite: 1,
         status: Status::Bad,
         local: Some(Local { error: f64::NAN, floor: 1e-300, propagated: None }),
     };

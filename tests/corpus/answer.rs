@@ -92,6 +92,13 @@ impl Answer {
         ))
     }
 
+    /// Whether every mistake that was made is among those that are named.
+    pub(crate) fn names_all(&self, case: &Case) -> bool {
+        let found = self.suspects();
+        let is_named = |wanted: &&str| found.iter().flatten().any(|(id, _)| case.is_fair(id, wanted));
+        case.suspects().iter().all(is_named)
+    }
+
     /// How the mistakes it names differ from those that were made.
     fn names_cause(&self, case: &Case) -> Vec<String> {
         let wanted = case.suspects();

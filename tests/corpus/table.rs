@@ -20,6 +20,22 @@ pub(crate) fn table(answers: &[(&Case, Answer)]) -> String {
     aligned(&lines)
 }
 
+/// How many of the mistakes of the catalogue are named where only some blocks or sublayers were dumped.
+pub(crate) fn named_over_spans(answers: &[(&Case, Answer)]) -> String {
+    const SPARSE: &[&str] = &["blocks", "second", "third", "attention"];
+    let of = |coverages: &[&str]| {
+        let known = |case: &Case| coverages.contains(&case.expect.coverage.as_str()) && case.suspects() != ["unknown"];
+        let known: Vec<_> = answers.iter().filter(|(case, _)| known(case)).collect();
+        let named = known.iter().filter(|(case, answer)| answer.names_all(case)).count();
+        format!("{named} of {}", known.len())
+    };
+    format!(
+        "mistakes of the catalogue that are named: {} by blocks alone, {} in all sparse dumps",
+        of(&SPARSE[..1]),
+        of(SPARSE)
+    )
+}
+
 fn line(bug: &str, answers: &[&(&Case, Answer)]) -> [String; 10] {
     let right = |answer: &Answer| answer.wrong.is_empty() && answer.figures().is_some();
     let count = |of: &dyn Fn(&Answer) -> bool| answers.iter().filter(|(_, answer)| of(answer)).count().to_string();

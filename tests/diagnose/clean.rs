@@ -5,6 +5,7 @@ mod controls;
 mod coverages;
 mod fed;
 mod layouts;
+mod nonfinite;
 mod planted;
 mod stories;
 mod subject;

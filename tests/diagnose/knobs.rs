@@ -12,8 +12,14 @@ use layerstep::model::Model;
 use layerstep::ops::Form;
 
 /// Only a dump tells what they are.
-const OF_DUMPS: &[&str] =
-    &["residual_scale", "kv_cache_position", "rope_position_offset", "rope_attention_factor", "kv_cache_stale"];
+const OF_DUMPS: &[&str] = &[
+    "residual_scale",
+    "weights_zero_from",
+    "kv_cache_position",
+    "rope_position_offset",
+    "rope_attention_factor",
+    "kv_cache_stale",
+];
 
 /// Too small a change for few numbers in f32.
 const SMALL: &[&str] = &["rope_low_precision", "ref_inv_freq_low_precision"];
@@ -163,4 +169,19 @@ fn what_is_wrong_depends_on_the_model() {
         let (said_fix, said_words) = said(name, op, id);
         assert!(said_fix.contains(fix) && said_words.contains(words), "{name}: {id}: {said_words}: {said_fix}");
     }
+}
+
+/// Two mistakes in one op are tried together: one can leave out what the other prepares.
+#[test]
+fn an_input_that_is_left_out_is_not_prepared() {
+    let model = tiny("llama");
+    let graph: &Graph = &model.graph;
+    let site = graph.parse("1").expect("the output of a block");
+    let mut run = Run::new(Arc::clone(&model), &[1, 2, 3], LogitRows::All);
+    while run.step() != Some(site) {}
+    let prepare = Edit::Prepare { index: 1, op: Op::Cap(1.0) };
+    let alone = Edit::All(vec![prepare, Edit::Reads(vec![graph[site].reads[0]]), Edit::identity()]);
+    let step = run.altered(&alone).expect("an op to change");
+    let value = run.apply(&step, Compute::default()).expect("what it reads is there");
+    assert_eq!(Some(value.view()), run.operand(graph[site].reads[0]));
 }

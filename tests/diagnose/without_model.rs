@@ -488,3 +488,36 @@ fn shapes_that_fit_nothing_are_compared_as_they_are() {
     let missing = report.activations.iter().filter(|row| row.status == Status::Missing).count();
     assert_eq!(missing, 9);
 }
+
+#[test]
+fn the_first_value_that_is_not_finite_is_named() {
+    let original = prefill("llama");
+    let infinite = |values: &ArrayD<f32>| {
+        let mut values = values.clone();
+        values[[3, 5]] = f32::INFINITY;
+        values
+    };
+    let damaged = replaced(&original, "model.layers.1.mlp.down_proj", infinite);
+    let words = ["first non-finite: model.layers.1.mlp.down_proj, token 3, channel 5: inf in the candidate", "damaged"];
+    let report = check(
+        &original,
+        &damaged,
+        (Verdict::Mislabelled, Some(("model.layers.1.mlp.down_proj", Culprit::Candidate, true)), &words),
+    );
+    assert!(report.activations.iter().all(|row| row.error.is_finite()), "{:?}", report.activations);
+    let first = (0, node(1, A::DownProj));
+    let gone_on = changed(&original, |forward, site, values| {
+        Some(if (forward, site) >= first { values.mapv(|_| f32::NAN) } else { values.clone() })
+    });
+    let first = Some(("model.layers.1.mlp.down_proj", Culprit::Candidate, true));
+    check(&original, &gone_on, (Verdict::Diverged, first, &["token 0, channel 0: NaN in the candidate"]));
+    check(
+        &gone_on,
+        &original,
+        (
+            Verdict::Diverged,
+            Some(("model.layers.1.mlp.down_proj", Culprit::Reference, true)),
+            &["NaN in the reference; the candidate has "],
+        ),
+    );
+}

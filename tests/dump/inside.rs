@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use layerstep::dump::IdsOrigin;
+use layerstep::dump::{IdsOrigin, take_rows_of};
 use layerstep::engine::Role as A;
 use ndarray::Axis;
 
@@ -26,7 +26,7 @@ fn embedding_rows_inside_the_prompt_are_rows_of_it() {
         for rows in [vec![9, 10, 11, 12], vec![12], vec![0, 4, 8, 12], vec![1, 5, 9], vec![7]] {
             let (mut dump, _written) = rows_of(name, &rows).open(&graph);
             assert!(dump.recover_ids(&model).expect("read"), "{name}: {rows:?}");
-            dump.take_rows_of(&model, &ids, &[ids.len()]).expect("read");
+            take_rows_of(&mut dump, &model, &ids, &[ids.len()]).expect("read");
             let found = dump.ids().expect("ids");
             assert_eq!((&found.ids, &found.steps, found.origin), (&ids, &vec![13], IdsOrigin::Embeddings), "{rows:?}");
             dump.bind(&ids, &[13]).expect("every shape fits");
@@ -51,7 +51,7 @@ fn a_prompt_of_some_of_the_ids_is_another_prompt() {
         bare.metadata.clear();
         let (mut dump, _written) = bare.open(&graph);
         assert!(dump.recover_ids(&model).expect("read"));
-        dump.take_rows_of(&model, &fed, &[fed.len()]).expect("read");
+        take_rows_of(&mut dump, &model, &fed, &[fed.len()]).expect("read");
         assert_eq!(dump.ids().map(|ids| ids.ids.clone()), Some(own.clone()), "{fed:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use layerstep::dump::Map;
+use layerstep::dump::{Map, settle_uses, suggested_map};
 use layerstep::engine::Role as A;
 use ndarray::ArrayD;
 
@@ -39,7 +39,7 @@ fn a_name_of_two_uses_is_the_one_that_fits() {
             Some((word.map_or_else(|| name.into(), |word| format!("layers.{layer}.{word}")), values.clone()))
         });
         let (mut dump, _written) = renamed.open(&graph);
-        dump.settle_uses(&model, &original.ids(), &[13]).expect("read");
+        settle_uses(&mut dump, &model, &original.ids(), &[13]).expect("read");
         dump.bind(&original.ids(), &[13]).expect("every shape fits");
         for (role, word) in *words {
             for layer in 0..graph.layers() {
@@ -98,7 +98,7 @@ fn a_map_is_suggested_that_can_be_read() {
     });
     renamed.tensors.push(("noise".into(), ArrayD::from_elem(vec![13, 48], 0.5)));
     let (dump, _written) = renamed.bound(&graph);
-    let text = dump.suggested_map(&model, &original.ids()).expect("a map");
+    let text = suggested_map(&dump, &model, &original.ids()).expect("a map");
     assert!(text.contains("# noise [13, 48]: equals nothing"), "{text}");
     let map = Map::parse(std::path::Path::new("map.toml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mapped = Tensors { tensors: renamed.tensors.clone(), metadata: original.metadata.clone() };

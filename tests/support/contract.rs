@@ -9,6 +9,8 @@ const DOCUMENT: &[&str] = &[
     "suspects",
     "divergences",
     "activations",
+    "output",
+    "fed_until",
     "blind_spots",
     "notes",
     "sources",

@@ -350,6 +350,7 @@ impl Fake {
             of,
             against: Witness::Reference,
             error,
+            nonfinite: 0,
             cosine: 1.0 - error / 2.0,
             max_abs: error * 4.0,
             worst: "head 2 token 3 channel 17".into(),

@@ -90,7 +90,7 @@ impl Reference {
             }
         };
         let read = |read: &Read| match *read {
-            Read::Node(site) | Read::Stale(site) => self.read(site, forward, graph),
+            Read::Node(site) | Read::Stale(site) | Read::Earlier(site, _) => self.read(site, forward, graph),
             Read::Past(kept) => past(kept),
         };
         graph[site].reads.iter().map(read).collect()

@@ -11,7 +11,7 @@ use super::{Args, Findings};
 
 use crate::cli::input::Loaded;
 use crate::cli::witness::tell;
-use crate::dump::{Dump, Map, Options, Unmatched};
+use crate::dump::{Dump, Map, Options, Unmatched, suggested_map};
 use crate::engine::Graph;
 use crate::formats::{Archive, Entry};
 use crate::model::load::shown;
@@ -37,7 +37,7 @@ pub(super) fn inspect(args: &Args, loaded: Option<&Loaded>) -> anyhow::Result<Fi
         let (dump, told) = tell(&loaded.model, typed, dump)?;
         if args.suggest_map {
             let Some((ids, _)) = told else { bail!("{} does not tell its ids: give --ids or --prompt", shown(path)) };
-            return Ok(Findings { text: dump.suggested_map(&loaded.model, &ids)?, json });
+            return Ok(Findings { text: suggested_map(&dump, &loaded.model, &ids)?, json });
         }
         plan(&mut text, &mut json, &dump, &loaded.model.graph)?;
     } else {

@@ -187,6 +187,18 @@ fn call(
     let named = arguments.first().unwrap_or(node);
     match function.kind {
         Does::Map(what) => Ok(map(numbers(argument(0)?, named)?, what)),
+        // What is not finite is looked for wherever it may be.
+        Does::Reduce(what @ (Reduction::Nan | Reduction::Inf)) if arguments.is_empty() && axes.is_empty() => {
+            let everywhere = source.here().and_then(|site| source.everywhere(site));
+            let everywhere = everywhere.map_err(|sentence| Error::absent(sentence, node.at.clone()))?;
+            let mut count = 0.0;
+            for tensor in &everywhere {
+                if let Value::Number(more) = reduced(what, tensor, axes, node, named)? {
+                    count += more;
+                }
+            }
+            Ok(Value::Number(count))
+        }
         Does::Reduce(what) => reduced(what, &tensor(argument(0)?, named)?, axes, node, named),
         Does::Shape => {
             let tensor = tensor(argument(0)?, named)?;

@@ -3,6 +3,7 @@
 use super::{Source, Tensor};
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{LayerErrors, Witness};
+use crate::diagnose::ActivationRow;
 use crate::engine::{Graph, Keyed, Site};
 
 use super::value::Elements;
@@ -51,13 +52,26 @@ impl Source for Scope<'_> {
         Ok(Tensor { elements: Elements::Single(values), axes })
     }
 
+    fn everywhere(&self, site: Site) -> Result<Vec<Tensor>, String> {
+        let mut all = vec![self.activation(Witness::Engine, site, None)?];
+        for witness in self.debugger.witnesses().into_iter().filter(|witness| *witness != Witness::Engine) {
+            let seen = self.debugger.seen(self.forward, site, witness).ok();
+            let axes: Vec<&'static str> = self.graph()[site].axes.iter().map(|axis| axis.name).collect();
+            all.extend(seen.map(|seen| Tensor { elements: Elements::Single(seen.part.values), axes }));
+        }
+        Ok(all)
+    }
+
     fn errors(&self) -> Result<LayerErrors, String> {
         self.compares()?;
         let first = self.forward * self.graph().len();
         let rows = self.debugger.compared();
         let rows = &rows[..rows.len().min(self.debugger.pass.ops())];
         let row = self.row.and_then(|row| rows.get(first + row));
-        row.map(LayerErrors::of).ok_or_else(|| "the op here is not compared yet".into())
+        // So that a condition on the error holds where an element is not finite.
+        let strict =
+            |row: &ActivationRow| LayerErrors { error: row.compared().map(|_| row.strict()), ..LayerErrors::of(row) };
+        row.map(strict).ok_or_else(|| "the op here is not compared yet".into())
     }
 
     fn knows(&self, witness: Witness) -> Result<(), String> {

@@ -6,6 +6,9 @@ use crate::model::Model;
 use crate::model::spec::{Rope, Scaling};
 use crate::ops::Frequencies;
 
+/// Decode steps that remedies ask for.
+pub(super) const DECODED: usize = 4;
+
 /// From this many positions on, RoPE tables rounded to bf16 are well away from exact ones.
 const TABLES_SHOW: usize = 250;
 
@@ -35,6 +38,13 @@ impl Wanted {
 }
 
 impl Case<'_> {
+    /// Whether text can be fed: something beside the weights tells its tokens. Nothing is known of a model without files.
+    pub(super) fn takes_text(&self) -> bool {
+        const TOKENIZERS: [&str; 3] = ["tokenizer.json", "tokenizer.model", "vocab.json"];
+        let folder = self.model.files.first().and_then(|file| file.parent());
+        folder.is_none_or(|folder| TOKENIZERS.iter().any(|name| folder.join(name).is_file()))
+    }
+
     /// Positions seen, over all forwards that were compared.
     pub(super) fn tokens(&self) -> usize {
         self.steps.iter().take(self.coverage.forwards()).sum()
@@ -88,8 +98,10 @@ impl Case<'_> {
         (difference > 0.0).then(|| 1 + (TURN / difference).ceil() as usize)
     }
 
+    /// How many tokens show more than are there; none where the model has fewer positions: nothing is to be done about that.
     pub(super) fn wanted(&self) -> Wanted {
-        let few = |wanted: usize| (self.tokens() < wanted).then_some(wanted);
+        let most = self.model.spec.positions.saturating_sub(DECODED);
+        let few = |wanted: usize| (self.tokens() < wanted && wanted <= most).then_some(wanted);
         let rope = |wanted: Option<usize>| wanted.filter(|_| !self.rope_seen()).and_then(few);
         Wanted {
             window: self.window().and_then(|(_, window)| few(window + 1)),

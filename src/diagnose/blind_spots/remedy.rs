@@ -1,6 +1,7 @@
 //! The commands that make better dumps, ready to be pasted.
 
 use super::Case;
+use super::case::DECODED;
 
 /// Ids pasted into a command, at most.
 const MOST_IDS: usize = 64;
@@ -10,7 +11,7 @@ const LONG: usize = 1000;
 
 /// A dozen tokens or more, and decode steps.
 pub(super) fn a_dozen_tokens(case: &Case) -> String {
-    capture(case, &prompt(12), "")
+    capture(case, &prompt(case, 12), "")
 }
 
 /// The same tokens, every activation, and decode steps: from PyTorch, unless the candidate is what lacks them.
@@ -32,7 +33,7 @@ pub(super) fn more_tokens(case: &Case) -> String {
     } else {
         String::new()
     };
-    capture(case, &prompt(tokens), &more)
+    capture(case, &prompt(case, tokens), &more)
 }
 
 /// The list of what an engine should write.
@@ -41,7 +42,7 @@ fn names(case: &Case) -> String {
 }
 
 fn capture(case: &Case, tokens: &str, more: &str) -> String {
-    format!("python reference/capture.py {} {tokens} --decode 4 {more}-o ref.safetensors", quoted(case.path))
+    format!("python reference/capture.py {} {tokens} --decode {DECODED} {more}-o ref.safetensors", quoted(case.path))
 }
 
 /// The prefill again, when its tokens are few enough to be pasted.
@@ -51,12 +52,28 @@ fn same_tokens(case: &Case) -> String {
         let ids: Vec<String> = prefill.iter().map(u32::to_string).collect();
         format!("--ids {}", ids.join(","))
     } else {
-        prompt(prefill.len().max(12))
+        prompt(case, prefill.len().max(12))
     }
 }
 
-/// A prompt of at least so many tokens: a line of seven words and marks, as often as needed.
-fn prompt(tokens: usize) -> String {
+/// Tokenizers of few words make so many times as many tokens of a line.
+const MORE: usize = 2;
+
+/// A prompt of at least so many tokens: a line of seven words and marks, as often as needed. Where text cannot be fed, or
+/// that line is too long for the model, ids spread over the vocabulary.
+fn prompt(case: &Case, tokens: usize) -> String {
+    let spec = &case.model.spec;
+    let most = spec.positions.saturating_sub(DECODED);
+    if !case.takes_text() || MORE * tokens > most {
+        let tokens = tokens.min(most);
+        let ids = |index: usize| (7919 * index + 13) % spec.vocab.max(1);
+        if tokens <= MOST_IDS {
+            let ids: Vec<String> = (0..tokens).map(|index| ids(index).to_string()).collect();
+            return format!("--ids {}", ids.join(","));
+        }
+        let vocab = spec.vocab;
+        return format!("--ids $(python -c \"print(*[(7919*i+13)%{vocab} for i in range({tokens})],sep=',')\")");
+    }
     let line = "The capital of France is Paris.";
     if tokens <= 12 {
         return format!("--prompt \"{line} The capital of Italy is\"");

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{ActivationRow, Divergence, Local, Report, Source};
+use crate::diagnose::effect::{Effect, OtherToken};
+use crate::diagnose::nonfinite::NonFinite;
 use crate::diagnose::suspects::search::Accused;
 
 /// A number of the JSON contract: NaN and infinities are strings.
@@ -31,10 +33,13 @@ impl Report {
             "suspects": suspects(self.first_divergence()),
             "divergences": self.divergences.iter().map(with_suspects).collect::<Vec<_>>(),
             "activations": self.activations.iter().map(ActivationRow::to_json).collect::<Vec<_>>(),
+            "output": self.effect.as_ref().and_then(Effect::to_json),
+            "fed_until": self.apart.as_ref().map(|apart| apart.step),
             "blind_spots": self.blind_spots,
             "notes": self.notes,
             "coverage": self.sources.iter().filter_map(|of| Some((of.role.to_string(), json!(of.coverage.as_ref()?))))
                 .collect::<serde_json::Map<_, _>>(),
+            "notes": self.all_notes().collect::<Vec<_>>(),
             "sources": self.sources.iter().map(|source| (source.role.to_string(), source.to_json()))
                 .collect::<serde_json::Map<_, _>>(),
         })
@@ -72,6 +77,38 @@ impl Divergence {
             "bracket": [self.last_good, self.name],
             "exact": self.exact,
             "culprit": self.culprit,
+            "nonfinite": self.nonfinite.as_ref().map(NonFinite::to_json),
+        })
+    }
+}
+
+impl Effect {
+    fn to_json(&self) -> Option<Value> {
+        let token = |other: &OtherToken| {
+            json!({
+                "position": other.position,
+                "reference": other.reference,
+                "candidate": other.candidate,
+                "margin": number(other.margin),
+            })
+        };
+        (self.positions > 0).then(|| {
+            json!({
+                "kl_nats": number(self.kl()),
+                "top1_agreement": number(self.agreement()),
+                "first_other_token": self.other.as_ref().map(token),
+            })
+        })
+    }
+}
+
+impl NonFinite {
+    fn to_json(&self) -> Value {
+        json!({
+            "value": self.word(),
+            "right_value": number(self.right),
+            "at": self.at,
+            "count": self.count,
         })
     }
 }
@@ -90,6 +127,7 @@ impl ActivationRow {
             "cosine": compared(self.cosine),
             "max_abs": compared(self.max_abs),
             "worst": self.worst,
+            "nonfinite": self.nonfinite,
             "status": self.status.name(),
         })
     }

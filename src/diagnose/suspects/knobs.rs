@@ -98,7 +98,7 @@ pub(super) fn constants_of(width: usize) -> [(f64, &'static str); 4] {
 pub(super) fn times<W: Into<String>>(scene: &Scene, constants: impl IntoIterator<Item = (f64, W)>) -> Vec<Variant> {
     let named =
         constants.into_iter().map(|(constant, name)| (constant, format!("times {}, {constant:.4}", name.into())));
-    let told = || fit::factor(scene.dumped()?.iter().zip(scene.exact()?)).filter(|told| told.is_normal());
+    let told = || fit::factor(scene.dumped()?.iter().zip(&scene.exact()?)).filter(|told| told.is_normal());
     let told = told()
         .map_or_else(Vec::new, |told| vec![fit::rounded(told, 1), fit::rounded(told, 2), fit::rounded(told, 3), told]);
     let told =
@@ -275,7 +275,7 @@ fn caps(scene: &Scene, own: Option<f64>) -> Vec<f64> {
     let before = |y: ArrayViewD<f64>| -> ArrayD<f64> {
         own.map_or_else(|| y.to_owned(), |own| y.mapv(|y| own * (y / own).atanh()))
     };
-    let fitted = || fit::cap(scene.dumped()?.view(), before(scene.exact()?).view());
+    let fitted = || fit::cap(scene.dumped()?.view(), before(scene.exact()?.view()).view());
     if let Some(cap) = fitted() {
         caps.extend([fit::rounded(cap, 1), fit::rounded(cap, 2), fit::rounded(cap, 3), cap]);
     }

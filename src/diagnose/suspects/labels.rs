@@ -1,6 +1,7 @@
 //! Mistakes of a dump: its tensors are right, and stand under wrong names or in wrong rows.
 
-use super::{Suspect, none};
+use super::Suspect;
+use super::suspect::none;
 
 /// They have no op: [`super::super::label`] recognises them by their values.
 pub(super) const SUSPECTS: &[Suspect] = &[

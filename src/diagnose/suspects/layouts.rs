@@ -162,9 +162,18 @@ fn fused(scene: &Scene) -> Vec<Variant> {
     };
     let way = |(words, parts): (String, Vec<Vec<usize>>)| {
         let rows = at.map_or_else(|| parts.concat(), |at| parts[at].clone());
-        if is_right(&rows) { None } else { Some(Variant::new(words, edit(rows)?)) }
+        // In each way of splitting, some parts stand where they should.
+        let edit = if is_right(&rows) { Edit::Keep } else { edit(rows)? };
+        Some(Variant::new(words, edit))
     };
-    fused.ways().into_iter().filter_map(way).collect()
+    // Over a span, gate and up in the other order are exchanged, which has a name of its own.
+    let is_exchange = |parts: &[Vec<usize>]| {
+        scene.part.is_none() && parts.len() == 2 && parts[1].iter().copied().eq(0..parts[1].len())
+    };
+    let ways = fused.ways().into_iter().filter(|(_, parts)| {
+        !is_exchange(parts) && !parts.concat().iter().copied().eq(0..parts.iter().map(Vec::len).sum())
+    });
+    ways.filter_map(way).collect()
 }
 
 /// Every order of two or three parts.

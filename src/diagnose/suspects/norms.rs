@@ -124,7 +124,12 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         seen: "sglang #27540, llama #1048",
         variants: |scene| {
             let formats = [(Rounding::Bf16, "mean square in bf16"), (Rounding::F16, "mean square in f16")];
-            knobs::others(scene, formats.map(|(format, words)| (Field::Variance(format), words)))
+            let narrow =
+                [(Rounding::Bf16, "the row rounded to bf16 first"), (Rounding::F16, "the row rounded to f16 first")];
+            let first = |(format, words)| Variant::new(words, Edit::Prepare { index: 0, op: Op::Round(format) });
+            let mut variants = knobs::others(scene, formats.map(|(format, words)| (Field::Variance(format), words)));
+            variants.extend(narrow.map(first));
+            variants
         },
     },
 ];
@@ -193,7 +198,15 @@ fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
     let graph = scene.graph();
     let of_layer = |layer: usize| IN_LAYER.into_iter().filter_map(move |role| graph.in_layer(layer, role));
     let norms = graph.whole(A::FinalNorm).into_iter().chain((0..graph.layers()).flat_map(of_layer));
-    let others = norms.filter(|site| *site != scene.site && width(&graph[*site]) == scene.width());
+    // The norm beside it first: two that are exchanged have each other's weight, and are tried together.
+    let beside =
+        [(A::InputNorm, A::MlpNorm), (A::QNorm, A::KNorm)].into_iter().find_map(|(one, other)| match scene.role() {
+            Some(role) if role == one => scene.beside(other),
+            Some(role) if role == other => scene.beside(one),
+            _ => None,
+        });
+    let others = beside.into_iter().chain(norms.filter(|site| Some(*site) != beside));
+    let others = others.filter(|site| *site != scene.site && width(&graph[*site]) == scene.width());
     let borrowed = |site: Site| {
         let edit = norm_of(scene.op(), &graph[site].op)?;
         Some(Variant::new(format!("the weight of {}", graph.name(site)), edit))

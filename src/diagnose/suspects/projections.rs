@@ -73,7 +73,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 /// Tried last: an earlier layer's value explains much by chance in a model whose layers are alike.
 pub(super) const STALE: &[Suspect] = &[Suspect {
     id: "stale_layer_state",
-    summary: "an op reads what an earlier layer left behind",
+    summary: "an op reads what an earlier layer, or an earlier forward, left behind",
     ops: LAYER,
     symptom: "layer 0 agrees, every later one is wrong; alone, each layer is right",
     cause: "a buffer, a cache or a shared state is not overwritten when the next layer starts",
@@ -113,8 +113,6 @@ fn wrong_layer(scene: &Scene) -> Vec<Variant> {
     let twins = (0..graph.layers()).filter_map(|layer| graph.twin(scene.site, layer));
     let of_twin = |twin: Site| {
         let edit = match (scene.op(), &graph[twin].op) {
-            // Over a span a norm alone is a norm with another weight.
-            (Op::Norm { .. }, _) if scene.part.is_none() => return None,
             (own @ Op::Norm { .. }, other) => norm_of(own, other)?,
             (Op::Linear { .. }, Op::Linear { weight, bias, .. }) => {
                 Edit::All(vec![Edit::Weight(weight.clone()), Edit::Bias(bias.clone())])
@@ -128,6 +126,31 @@ fn wrong_layer(scene: &Scene) -> Vec<Variant> {
 }
 
 fn stale(scene: &Scene) -> Vec<Variant> {
+    let mut variants = of_layer_before(scene);
+    variants.extend(of_forward_before(scene));
+    variants
+}
+
+/// What an op reads where it takes the rows of other tokens: the first of its buffer, or those of the forward before.
+fn of_forward_before(scene: &Scene) -> Vec<Variant> {
+    let graph = scene.graph();
+    let mut starts = vec![0, scene.first.saturating_sub(scene.tokens)];
+    starts.dedup();
+    let mut variants = Vec::new();
+    for (index, read) in scene.node().reads.iter().enumerate() {
+        let Read::Node(site) = *read else { continue };
+        for start in starts.iter().copied().filter(|start| scene.has_earlier(site, *start)) {
+            let last = start + scene.tokens - 1;
+            let tokens =
+                if last == start { format!("row of token {start}") } else { format!("rows of tokens {start}-{last}") };
+            let words = format!("reads the {tokens} of {}, from an earlier forward", graph.name(site));
+            variants.push(Variant::new(words, Edit::Read { index, read: Read::Earlier(site, start) }));
+        }
+    }
+    variants
+}
+
+fn of_layer_before(scene: &Scene) -> Vec<Variant> {
     let graph = scene.graph();
     let Some(before) = scene.node().layer.and_then(|layer| layer.checked_sub(1)) else { return Vec::new() };
     let replaced = |(index, read): (usize, &Read)| {
@@ -143,6 +166,6 @@ fn earlier(graph: &Graph, read: Read, before: usize) -> Option<Read> {
         Read::Past(site) => graph.twin(site, before).map(Read::Past),
         Read::Node(site) if graph.is_stream(site) => graph.entering(graph[site].layer?).map(Read::Node),
         Read::Node(site) => graph.twin(site, before).map(Read::Stale),
-        Read::Stale(_) => None,
+        Read::Stale(_) | Read::Earlier(..) => None,
     }
 }

@@ -86,9 +86,13 @@ fn parallel_residual(scene: &Scene) -> Vec<Variant> {
 }
 
 fn residual_scale(scene: &Scene) -> Vec<Variant> {
-    let Some(fitted) = fitted(scene) else { return Vec::new() };
+    let mut fitted = fitted(scene).unwrap_or_default();
+    if scene.tokens > 0 && matches!(scene.op(), Op::Sum { factors } if factors.len() == 2) {
+        fitted.insert(0, vec![0.0, 1.0]);
+    }
     let with = |factors: Vec<f64>| {
         let words = match factors[..] {
+            [0.0, 1.0] => "the stream is not added".to_string(),
             [1.0, c] => format!("what is added times {c:.6}"),
             [c, 1.0] => format!("the stream times {c:.6}"),
             _ => format!("the sum times {:.6}", factors[0]),

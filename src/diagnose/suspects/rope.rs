@@ -2,6 +2,7 @@
 
 use super::spectroscopy::{positions, rotation, speeds, theta_of};
 use super::{Scene, Suspect, Variant, fit, knobs};
+use crate::diagnose::precision::Precision;
 use crate::engine::{Edit, Field, Role as A};
 use crate::model::op::{Places, Rotate};
 use crate::model::spec::{Rope, Scaling};
@@ -172,7 +173,47 @@ fn scaling(scene: &Scene) -> Vec<Variant> {
         let scaled = plain.clone().llama3(factor, 1.0, 4.0, 8192.0);
         variants.push(with_speeds(format!("llama3 scaling by {factor}"), scaled));
     }
+    variants.extend(measured(scene, &plain));
     variants
+}
+
+/// The speeds as they were measured, and by how much rotated rows are longer: what YaRN, LongRoPE and their kin make.
+fn measured(scene: &Scene, plain: &Frequencies) -> Option<Variant> {
+    const APART: f64 = 1e-4;
+    // Less is rounding.
+    const LEAST: f64 = 1.02;
+    // Slow pairs turn by less than coarse numbers tell.
+    if scene.precision != Precision::F32 {
+        return None;
+    }
+    let speeds = speeds(scene)?;
+    let factors: Vec<f64> = plain.speeds().iter().zip(&speeds).map(|(own, seen)| f64::from(*own) / seen).collect();
+    let is_scaled = |factor: &f64| (0.99..1e3).contains(factor);
+    let most = factors.iter().copied().fold(0.0, f64::max);
+    let alike = factors.iter().all(|factor| (factor / factors[0] - 1.0).abs() < APART);
+    let rope = rotation(scene)?.rope;
+    let of_theta = |theta: f64| Rope { theta, ..rope }.frequencies();
+    let nearest = of_theta(theta_of(&speeds, of_theta));
+    let is_theta = nearest.speeds().iter().zip(&speeds).all(|(own, seen)| (f64::from(*own) - seen).abs() < 0.1 * APART);
+    if alike || is_theta || most < LEAST || !factors.iter().all(is_scaled) {
+        return None;
+    }
+    let rising = factors.windows(2).all(|pair| pair[1] > pair[0] * (1.0 - APART));
+    let whose = if rising { "as YaRN does" } else { "as LongRoPE does" };
+    let shown: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
+    let length = fit::factor([(length(&scene.dumped()?), length(&scene.input(0)?.to_owned()))])?;
+    let speeds = Edit::Set(Field::Frequencies(Frequencies::of_speeds(speeds.into_iter().map(|speed| speed as f32))));
+    let words = format!("speeds divided by {}, {whose}", shown.join(", "));
+    Some(if (length - 1.0).abs() < APART {
+        Variant::new(words, speeds)
+    } else {
+        Variant::new(format!("{words}, and rows times {length:.4}"), Edit::All(vec![speeds, Edit::times(length)]))
+    })
+}
+
+/// Root of the sum of squares.
+fn length(x: &ndarray::ArrayD<f64>) -> f64 {
+    x.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 fn theta(scene: &Scene) -> Vec<Variant> {
@@ -195,22 +236,26 @@ fn theta(scene: &Scene) -> Vec<Variant> {
 /// How far each row is from where it should be, if any is.
 fn shifts(scene: &Scene) -> Option<(Vec<i64>, Vec<i64>)> {
     let found = positions(scene)?;
-    let first = i64::try_from(scene.first).ok()?;
-    let shifts: Vec<i64> = (first..).zip(&found).map(|(right, found)| found - right).collect();
+    let shifts: Vec<i64> =
+        scene.positions().into_iter().zip(&found).map(|(right, found)| found - place(right)).collect();
     shifts.iter().any(|shift| *shift != 0).then_some((found, shifts))
 }
 
 fn position_offset(scene: &Scene) -> Vec<Variant> {
-    let Some((found, shifts)) = shifts(scene) else { return Vec::new() };
+    let shifted = |by: i64| {
+        let words = format!("positions shifted by {by:+} from the first token on");
+        with(words, Field::Places(Places::Shifted(by)))
+    };
+    // Over a span nothing tells by how much.
+    if scene.part.is_none() && scene.tokens > 0 && scene.right_until == 0 {
+        return [1, -1, 2].map(shifted).into();
+    }
+    let Some((_, shifts)) = shifts(scene) else { return Vec::new() };
     let constant = shifts.iter().all(|shift| *shift == shifts[0]);
     if !constant {
         return Vec::new();
     }
-    let by = found[0] - i64::try_from(scene.first).unwrap_or_default();
-    vec![with(
-        format!("positions shifted by {:+} from the first token on", shifts[0]),
-        Field::Places(Places::Shifted(by)),
-    )]
+    vec![shifted(shifts[0])]
 }
 
 /// Rows that are right before the first decode step, where both stand in one tensor.
@@ -222,13 +267,14 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     // Where prefill and decode steps stand in one tensor, the prefill is right; at position 0 every rotation is.
     let wrong = &found[from..];
     let regular = |step: i64| wrong.windows(2).all(|pair| pair[1] - pair[0] == step);
-    if scene.step == 0 && (from < PREFILL || !(regular(0) || regular(1))) {
+    let at = scene.positions()[from];
+    if scene.step == 0 && (at < PREFILL || !(regular(0) || regular(1))) {
         return Vec::new();
     }
     if found[from] < 0 {
         return Vec::new();
     }
-    let (at, to) = (scene.first + from, found[from]);
+    let to = found[from];
     let words = if to == 0 {
         format!("positions start again at 0 with token {at}")
     } else {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array1, ArrayD, ArrayViewD};
+use ndarray::{Array1, ArrayD, ArrayViewD, Axis, CowArray, IxDyn};
 
 use crate::diagnose::forced::Forced;
 use crate::diagnose::gap::Gap;
@@ -26,6 +26,8 @@ pub struct Scene {
     pub step: usize,
     /// Position of the forward's first token.
     pub first: usize,
+    /// How many tokens it has.
+    pub tokens: usize,
     /// In the forwards before, it was right up to this position, which is not one of them.
     pub right_until: usize,
     /// What the dump has; none for an op inside a span of which the dump has only the end.
@@ -50,6 +52,7 @@ impl Scene {
             site,
             step: 0,
             first: 0,
+            tokens: 0,
             right_until: 0,
             part: None,
             gap: None,
@@ -100,20 +103,49 @@ impl Scene {
         self.model.has_weights().then(|| self.model.vector(vector).into_owned())
     }
 
-    /// What the dump has, in f64, where it has all of it.
+    /// What the dump has, in f64: of some rows, or of all; of all keys.
     pub fn dumped(&self) -> Option<ArrayD<f64>> {
-        let (part, exact) = (self.part.as_ref()?, self.exact()?);
-        (part.values.shape() == exact.shape()).then(|| part.values.mapv(f64::from))
+        let part = self.part.as_ref()?;
+        (part.values.shape() == self.exact()?.shape()).then(|| part.values.mapv(f64::from))
+    }
+
+    /// What the model gives on the dump's inputs, in the rows that the dump has.
+    pub fn exact(&self) -> Option<CowArray<'_, f64, IxDyn>> {
+        Some(self.in_rows(self.whole()?, self.site))
     }
 
     /// What the model gives on the dump's inputs.
-    pub fn exact(&self) -> Option<ArrayViewD<'_, f64>> {
+    pub fn whole(&self) -> Option<ArrayViewD<'_, f64>> {
         Some(self.forced.as_ref()?.exact().view())
     }
 
-    /// What the op reads, by its place among its inputs.
-    pub fn input(&self, index: usize) -> Option<ArrayViewD<'_, f64>> {
-        self.forced.as_ref()?.input(index)
+    /// What the op reads, by its place among its inputs: in the rows that the dump has, but for what is cached.
+    pub fn input(&self, index: usize) -> Option<CowArray<'_, f64, IxDyn>> {
+        let value = self.forced.as_ref()?.input(index)?;
+        Some(match self.node().reads.get(index)? {
+            Read::Node(site) => self.in_rows(value, *site),
+            _ => value.into(),
+        })
+    }
+
+    /// Whether the rows of a node from a position of an earlier forward on are there, as many as the op has.
+    pub fn has_earlier(&self, site: Site, start: usize) -> bool {
+        let there = |forced: &Forced| forced.has_earlier(site, start);
+        start + self.tokens <= self.first && self.tokens > 0 && self.forced.as_ref().is_some_and(there)
+    }
+
+    fn in_rows<'a>(&self, value: ArrayViewD<'a, f64>, site: Site) -> CowArray<'a, f64, IxDyn> {
+        let axis = Axis(self.graph()[site].row_axis());
+        match &self.part {
+            Some(part) if part.rows.len() < value.len_of(axis) => value.select(axis, &part.rows).into(),
+            _ => value.into(),
+        }
+    }
+
+    /// The positions of the rows that the dump has.
+    pub fn positions(&self) -> Vec<usize> {
+        let rows = self.part.as_ref().map_or_else(|| (0..self.tokens).collect(), |part| part.rows.clone());
+        rows.into_iter().map(|row| self.first + row).collect()
     }
 }
 

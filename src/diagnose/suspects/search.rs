@@ -18,7 +18,7 @@ use crate::model::Model;
 pub(super) const EXPLAINED: f64 = 0.99;
 
 /// Less than this share is not looked at again with the roundings of the dump's precision.
-const WORTH_EMULATING: f64 = 0.5;
+pub(super) const WORTH_EMULATING: f64 = 0.5;
 
 /// Residuals within this factor of the smallest are equally good.
 const ALIKE: f64 = 2.0;
@@ -42,6 +42,8 @@ pub struct Accused {
     pub edit: Option<Edit>,
     /// Where the op is mutated.
     pub sites: Vec<Site>,
+    /// Our engine with it is no nearer to what follows than without it.
+    pub refuted: bool,
 }
 
 impl std::fmt::Debug for Accused {
@@ -69,6 +71,31 @@ impl Accused {
         Self { id, name: name.to_string(), explained: 1.0, summary, ..known }
     }
 
+    /// Which mistake it is, and how much it explains.
+    pub fn said(&self) -> String {
+        format!("{}: {}{}", self.id, self.summary, self.share())
+    }
+
+    /// What is computed instead of what, without what all mistakes of the id have in common.
+    pub fn words(&self) -> &str {
+        let known = named(self.id).into_iter();
+        let mut general =
+            known.flat_map(|known| [Some(known.summary), known.back().map(|back| back.summary)]).flatten();
+        let own = general.find_map(|general| self.summary.strip_prefix(general)?.strip_prefix(": "));
+        own.unwrap_or(&self.summary)
+    }
+
+    /// How much of the error it explains, where that is known.
+    pub fn share(&self) -> String {
+        if self.refuted {
+            return " (it makes this tensor, and not what follows)".into();
+        }
+        match 100.0 * self.explained {
+            explained if explained > 0.0 => format!(" (explains {explained:.3} %)"),
+            _ => String::new(),
+        }
+    }
+
     /// The same mistake so many layers further on, in the ops of which it can be made there.
     #[must_use]
     pub fn moved(&self, model: &Model, by: isize) -> Self {
@@ -84,9 +111,9 @@ impl Accused {
     }
 }
 
-/// The suspects that reproduce what the dump has, best first; one `unknown` with the shape of the error if none does. Once
+/// The suspects that reproduce what the dump has best first; one `unknown` with the shape of the error if none does. Once
 /// `interrupt` is set, what is found is not all.
-pub fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
+pub fn find(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
     if let Some(gap) = &scene.gap {
         return over_span::search(scene, gap, interrupt);
     }
@@ -106,7 +133,7 @@ pub fn search(scene: &Scene, interrupt: &AtomicBool) -> Vec<Accused> {
 /// where nothing was rotated right before.
 pub(super) fn prefer_in_time(found: &mut Vec<Accused>, scene: &Scene) {
     let in_time = |accused: &Accused| named(accused.id).is_none_or(|suspect| !suspect.is_late(scene));
-    if scene.right_until <= 1 {
+    if scene.right_until <= 1 && scene.positions().first().is_none_or(|first| *first <= 1) {
         found.sort_by_key(|accused| accused.id == "kv_cache_position");
     }
     if found.iter().any(in_time) {
@@ -170,10 +197,14 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
     }
     let mask = mask.unwrap_or_else(|| graph.mask(scene.site, scene.first));
     let terms = Terms { kin: None, ..scene.terms };
-    let expected = Expected { exact: &exact, draws: &draws };
-    let noise = measure_under(mask, scene.site, graph, part, expected, terms);
+    let noise = |unrounded: &[Value<f32>]| {
+        let expected = Expected { exact: &exact, draws: &draws, unrounded };
+        measure_under(mask, scene.site, graph, part, expected, terms)
+    };
+    let is_in_order =
+        noise(&[]).is_in_order() || noise(&forced.altered_unrounded(&variant.edit, scene.precision)).is_in_order();
     let (summary, fix) = suspect.said(scene);
-    noise.is_in_order().then(|| Accused {
+    is_in_order.then(|| Accused {
         id: suspect.id,
         name: graph.key(scene.site, scene.step),
         explained: apart.explained(),
@@ -182,6 +213,7 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
         fix,
         edit: Some(variant.edit),
         sites: vec![scene.site],
+        refuted: false,
     })
 }
 

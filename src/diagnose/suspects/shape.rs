@@ -39,7 +39,7 @@ pub fn describe(scene: &Scene) -> Option<Accused> {
         }
     }
     accused.residual = if size > 0.0 { (model / size).sqrt() } else { 0.0 };
-    let words = place(&y, &f)
+    let words = place(scene, &y, &f)
         .unwrap_or_else(|| format!("an error of {:.1e} of the tensor without a simple shape", accused.residual));
     accused.summary = format!("{}: {words}", accused.summary);
     Some(accused)
@@ -174,12 +174,23 @@ fn rank_one(difference: &Array2<f64>) -> Option<Array2<f64>> {
     Some(column.dot(&right.view().insert_axis(Axis(0))))
 }
 
+/// Sums over heads, of columns that are `[head, key]`.
+fn by_key(scene: &Scene, columns: Array1<f64>) -> Array1<f64> {
+    let keys = scene.first + scene.tokens;
+    let heads = columns.len().checked_div(keys).unwrap_or(1);
+    let by_head = columns.to_shape((heads, keys)).map(|by_head| by_head.sum_axis(Axis(0)));
+    by_head.unwrap_or(columns)
+}
+
 /// Where the error is, if it is in few rows or channels.
-fn place(y: &Array2<f64>, f: &Array2<f64>) -> Option<String> {
+fn place(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Option<String> {
     const NEARLY_ALL: f64 = 0.999;
     let squared = (y - f).mapv(|v| v * v);
     let all = squared.sum();
-    for (what, sums) in [("tokens", squared.sum_axis(Axis(1))), ("channels", squared.sum_axis(Axis(0)))] {
+    let columns =
+        if scene.node().has_keys() { by_key(scene, squared.sum_axis(Axis(0))) } else { squared.sum_axis(Axis(0)) };
+    let across = if scene.node().has_keys() { "keys" } else { "channels" };
+    for (what, sums) in [("tokens", squared.sum_axis(Axis(1))), (across, columns)] {
         let mut order: Vec<usize> = (0..sums.len()).collect();
         order.sort_by(|a, b| sums[*b].total_cmp(&sums[*a]));
         let mut held = 0.0;
@@ -192,6 +203,12 @@ fn place(y: &Array2<f64>, f: &Array2<f64>) -> Option<String> {
             })
             .collect();
         if 4 * few.len() <= sums.len() {
+            if what == "tokens" {
+                let positions = scene.positions();
+                for row in &mut few {
+                    *row = positions[*row];
+                }
+            }
             few.sort_unstable();
             return Some(format!("the error is in {what} {}", ranges(&few)));
         }

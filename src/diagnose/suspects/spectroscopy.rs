@@ -24,7 +24,8 @@ fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
     let own = rotation(scene)?;
     let y = scene.dumped()?.into_dimensionality::<Ix3>().ok()?;
     let (heads, rows, width) = y.dim();
-    let x = split_heads(scene.input(0)?, width)?;
+    let input = scene.input(0)?;
+    let x = split_heads(input.view(), width)?;
     let half = own.frequencies.speeds().len();
     let of_pair = |row: usize, i: usize| {
         let (a, b) = own.pairs.channels(i, half);
@@ -42,7 +43,7 @@ pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
     const FURTHER: i64 = 16;
     let seen = correlations(scene)?;
     let speeds = rotation(scene)?.frequencies.speeds();
-    let last = i64::try_from(scene.first + seen.len()).ok()?;
+    let last = i64::try_from(scene.positions().last()? + 1).ok()?;
     let fits = |row: &[Complex], position: i64| {
         let agreement = |((re, im), speed): (&Complex, &f32)| {
             let (sin, cos) = (position as f64 * f64::from(*speed)).sin_cos();
@@ -58,7 +59,11 @@ pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
 /// The speed of each pair, if rows stand one position apart from each other, and not all at one.
 pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
     let mut seen = correlations(scene)?;
-    if scene.first == 1 {
+    let places = scene.positions();
+    if places.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+        return None;
+    }
+    if places.first() == Some(&1) {
         // A row at position 0 stands as it is.
         seen.insert(0, vec![(1.0, 0.0); seen[0].len()]);
     }

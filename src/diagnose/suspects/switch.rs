@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::over_span::undoes;
 use super::scene::Scene;
 use super::search::Accused;
 use super::{Suspect, Variant, all, named};
 use crate::diagnose::finding::ranges;
 use crate::engine::{Alteration, Edit, Graph, Missed, Role, Site};
 use crate::model::Model;
-
-/// Ops that read what other ops of the same suspect have made wrong: changed as well, they would undo it.
-const UNDOING: &[(&str, &[Role])] =
-    &[("gate_up_swapped", &[Role::ActFn, Role::ActMul, Role::ExpertAct, Role::ExpertActMul])];
 
 /// Ids that are offered for one that is mistyped.
 const OFFERED: usize = 4;
@@ -133,11 +130,6 @@ fn sites(graph: &Graph, suspect: &Suspect, layers: &[usize]) -> Vec<Site> {
         }
     };
     suspect.ops.iter().filter(|op| !undoes(suspect, Some(**op))).flat_map(of_op).collect()
-}
-
-/// Whether a suspect in all of its ops is none.
-pub(super) fn undoes(suspect: &Suspect, op: Option<Role>) -> bool {
-    UNDOING.iter().any(|(id, ops)| *id == suspect.id && op.is_some_and(|op| ops.contains(&op)))
 }
 
 /// The ops of which a suspect comes first, where a model has none of them, say why it cannot be made.

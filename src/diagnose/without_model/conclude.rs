@@ -4,8 +4,10 @@ use super::survey::{Node, Survey};
 use super::trace::{Finding, State, Trace};
 use crate::diagnose::conclude::{NOTHING, agreement, deciding, merged};
 use crate::diagnose::finding::Kind;
+use crate::diagnose::nonfinite::{F16_MAX, NonFinite, amount, listed};
 use crate::diagnose::precision::Precision;
 use crate::diagnose::report::{ActivationRow, Culprit, Divergence, Report, Source, Status, Verdict};
+use crate::diagnose::suspects::search::Accused;
 use crate::dump::{Dump, Pair};
 use crate::engine::Op;
 
@@ -27,8 +29,12 @@ pub(super) fn conclude(typed: Option<&[u32]>, trace: &Trace) -> Report {
         trace.findings.iter().partition(|finding| finding.kind == Kind::Equivalent);
     // What nothing settles is told beside what is settled.
     let settled = counted.iter().any(|finding| finding.kind != Kind::Open);
-    let (counted, open): (Vec<&Finding>, Vec<&Finding>) =
+    let (mut counted, open): (Vec<&Finding>, Vec<&Finding>) =
         counted.into_iter().partition(|finding| !settled || finding.kind != Kind::Open);
+    // What decides is told first, and is the first divergence everywhere.
+    if let Some((index, _)) = deciding(&counted, |finding| finding.kind) {
+        counted[..=index].rotate_right(1);
+    }
     let mut notes = notes_of_dumps(pair);
     notes.extend(survey.notes.iter().take(TOLD).cloned());
     for (side, forward, two) in survey.doubles.iter().take(TOLD) {
@@ -87,7 +93,8 @@ fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, 
     if compared == 0 {
         return (Verdict::Inconclusive, NOTHING.into());
     }
-    if let Some((first, verdict)) = deciding(counted, |finding| finding.kind) {
+    if let Some((index, verdict)) = deciding(counted, |finding| finding.kind) {
+        let first = counted[index];
         return other_tokens(survey, first)
             .map_or_else(|| (verdict, sentence(trace, first)), |tokens| (Verdict::InputsDiffer, tokens));
     }
@@ -123,6 +130,9 @@ fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, 
 /// What stands out, in one sentence.
 fn sentence(trace: &Trace, finding: &Finding) -> String {
     let node = &trace.survey.nodes[finding.at];
+    if let Some(found) = special(node) {
+        return nonfinite(node, &found, finding);
+    }
     let (name, error) = (&node.row.name, node.row.error);
     let whose = match finding.culprit {
         Culprit::Unknown => "in one of the dumps".into(),
@@ -158,6 +168,34 @@ fn sentence(trace: &Trace, finding: &Finding) -> String {
     sentence
 }
 
+/// The first element of a node that is finite on one side only, and on which side it is not.
+fn special(node: &Node) -> Option<(NonFinite, usize)> {
+    let sides = node.found.as_ref()?.special?;
+    let odd = sides.iter().position(|value| !value.is_finite())?;
+    let (value, right) = (sides[odd] as f32, sides[1 - odd]);
+    let found = NonFinite { at: node.row.worst, value, right, count: node.row.nonfinite, of: 0, rest_is_right: true };
+    Some((found, odd))
+}
+
+/// The first element that is finite on one side only, in one sentence.
+fn nonfinite(node: &Node, (found, side): &(NonFinite, usize), finding: &Finding) -> String {
+    let [own, other] = [SIDES[*side], SIDES[1 - side]];
+    let beyond = if found.right.abs() > F16_MAX { ", beyond f16's 65,504" } else { "" };
+    let what = format!(
+        "first non-finite: {}, {}: {} in the {own}; the {other} has {}{beyond}",
+        node.row.name,
+        listed(&found.at),
+        found.word(),
+        amount(found.right)
+    );
+    match finding.kind {
+        Kind::Mislabelled => {
+            format!("{what}; what is computed from it agrees: the dump is damaged there, not the engine")
+        }
+        _ => what,
+    }
+}
+
 /// The position of the first row that is wrong.
 fn first_wrong(node: &Node) -> Option<usize> {
     node.found.as_ref().and_then(|found| found.wrong_rows().first().copied())
@@ -183,15 +221,25 @@ fn divergence(trace: &Trace, finding: &Finding) -> Divergence {
     let nodes = &trace.survey.nodes;
     let node = &nodes[finding.at];
     let good = (0..finding.at).rev().find(|place| trace.states[*place] == State::InLine);
+    let special = special(node);
+    let overflows = special.as_ref().filter(|(found, _)| found.right.abs() > F16_MAX).map(|(found, _)| {
+        let words = format!("the other dump has {}", amount(found.right));
+        Accused { explained: 0.0, ..Accused::of_label("overflow_f16", &node.row.name, words) }
+    });
     Divergence {
         name: node.row.name.clone(),
         layers: node.row.layer.into_iter().collect(),
         token: first_wrong(node),
         last_good: good.map(|place| nodes[place].row.name.clone()),
         exact: finding.exact,
-        culprit: finding.culprit,
+        culprit: match (&special, finding.culprit) {
+            (Some((_, 0)), Culprit::Unknown) => Culprit::Reference,
+            (Some(_), Culprit::Unknown) => Culprit::Candidate,
+            (_, culprit) => culprit,
+        },
         summary: sentence(trace, finding),
-        suspects: Vec::new(),
+        suspects: overflows.into_iter().collect(),
+        nonfinite: special.map(|(found, _)| found),
     }
 }
 

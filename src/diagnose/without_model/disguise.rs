@@ -23,6 +23,8 @@ pub(super) enum Disguise {
     Order,
     /// Times a number.
     Scaled(f64),
+    /// Every channel times a number of its own.
+    Channels,
     /// Every row of the scores is shifted by a number of its own.
     Shifted,
     /// Equal where neither masks.
@@ -34,6 +36,8 @@ impl Disguise {
     pub(super) fn harmless(&self, survey: &Survey, at: usize) -> bool {
         match self {
             Self::Pairs(_) | Self::Heads(_) | Self::HeadsBeforeTokens | Self::Order => true,
+            // What a norm gives may carry factors that the weights after it undo.
+            Self::Channels => survey.is_of_norm(at),
             Self::Scaled(_) | Self::Shifted | Self::Mask => survey.is_before_softmax(&survey.nodes[at]),
         }
     }
@@ -52,6 +56,7 @@ impl fmt::Display for Disguise {
             Self::HeadsBeforeTokens => f.write_str("heads and tokens have changed places"),
             Self::Order => f.write_str("every row holds the same values in another order"),
             Self::Scaled(factor) => write!(f, "the candidate's values are {factor:.6} times the reference's"),
+            Self::Channels => f.write_str("every channel is scaled by a number of its own"),
             Self::Shifted => f.write_str("every row is shifted by a number of its own"),
             Self::Mask => f.write_str("they are equal where neither side masks"),
         }
@@ -84,8 +89,10 @@ fn find(
     if node.has_keys() && reference.ndim() == 3 {
         return of_scores(reference, candidate, limit);
     }
+    let row = row_axis(node, reference.ndim());
     scaled(reference, candidate, limit)
-        .or_else(|| sorted(row_axis(node, reference.ndim())?, reference, candidate, limit))
+        .or_else(|| scaled_by_channel(row?, reference, candidate, limit))
+        .or_else(|| sorted(row?, reference, candidate, limit))
 }
 
 /// The axis of the rows of values that may not stand in the layout of their node.
@@ -137,6 +144,29 @@ pub(super) fn scaled(
     (fits && (factor - 1.0).abs() > limit).then_some(Disguise::Scaled(factor))
 }
 
+/// Whether every channel is the reference's times a number of its own.
+fn scaled_by_channel(
+    row: Axis,
+    reference: &ArrayRef<f32, IxDyn>,
+    candidate: &ArrayRef<f32, IxDyn>,
+    limit: f64,
+) -> Option<Disguise> {
+    // With fewer rows, a factor for each channel fits almost anything.
+    const ROWS: usize = 3;
+    if reference.ndim() != 2 || reference.len_of(row) < ROWS {
+        return None;
+    }
+    let (mut left, mut size) = (0.0, 0.0);
+    for (a, b) in candidate.lanes(row).into_iter().zip(reference.lanes(row)) {
+        let pairs = || a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+        let (dot, square) = pairs().fold((0.0, 0.0), |(dot, square), (a, b)| (dot + a * b, square + b * b));
+        let factor = if square > 0.0 { dot / square } else { 0.0 };
+        left += pairs().map(|(a, b)| (a - factor * b).powi(2)).sum::<f64>();
+        size += (factor * factor) * square;
+    }
+    ((left / size).sqrt() <= limit).then_some(Disguise::Channels)
+}
+
 fn sorted(
     row: Axis,
     reference: &ArrayRef<f32, IxDyn>,
@@ -186,11 +216,12 @@ const CLOSER_AGAIN: f64 = 1.3;
 pub(super) fn other_order(survey: &Survey, at: usize, known: Option<&Disguise>) -> Option<Permuted> {
     let node = &survey.nodes[at];
     let of_heads = node.subject.site().map(|site| &survey.graph()[site]).filter(|node| !node.has_keys());
-    let (_, width) = of_heads.filter(|_| node.row.error > LEAST && survey.pair.heads_known()).and_then(Node::heads)?;
+    let (_, width) =
+        of_heads.filter(|_| node.row.strict() > LEAST && survey.pair.heads_known()).and_then(Node::heads)?;
     let [reference, candidate] = survey.values(at)?;
     let search = |limit| search(&reference, &candidate, width, limit);
-    let sure = search(MOST.min(node.row.error / CLOSER));
-    sure.or_else(|| known.and_then(|known| search(node.row.error / CLOSER_AGAIN).filter(|p| p.disguise == *known)))
+    let sure = search(MOST.min(node.row.strict() / CLOSER));
+    sure.or_else(|| known.and_then(|known| search(node.row.strict() / CLOSER_AGAIN).filter(|p| p.disguise == *known)))
 }
 
 /// Finds the order under which the error is at most `limit`.
@@ -272,6 +303,8 @@ mod tests {
         let pick = |axis, order: &'static [usize]| move |v: &ArrayD<f32>| v.select(Axis(axis), order);
         check(A::ActMul, &[3, 8], pick(1, &[7, 1, 2, 3, 4, 5, 6, 0]), Some(Disguise::Order));
         check(A::QProj, &[5, 32], |v| v * 0.5, Some(Disguise::Scaled(0.5)));
+        let by_channel = |v: &ArrayD<f32>| v * &Array::from_shape_fn(8, |channel| 0.5 + channel as f32).into_dyn();
+        check(A::InputNorm, &[5, 8], by_channel, Some(Disguise::Channels));
         check(A::Scores, &[4, 5, 5], |v| v + 3.0, Some(Disguise::Shifted));
         let masked = |v: &ArrayD<f32>| {
             let mut v = v.clone();

@@ -98,5 +98,5 @@ fn agrees(node: &Node, later: &Node) -> bool {
     let (Some(out), Some(found)) = (&node.found, &later.found) else { return false };
     let rows = out.wrong_rows();
     let (Some(own), Some(then)) = (out.error_of(&rows), found.error_of(&rows)) else { return false };
-    later.row.error * CLOSER <= node.row.error && then * CLOSER <= own
+    later.row.strict() * CLOSER <= node.row.strict() && then * CLOSER <= own
 }

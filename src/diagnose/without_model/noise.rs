@@ -43,7 +43,7 @@ impl Trace<'_> {
             let Closure::Holds(precision) = check.closure else { return None };
             coarsest = coarsest.max(precision);
         }
-        (coarsest > curve.coarsest() && node.row.error <= Curve::rounding(coarsest)).then_some(coarsest)
+        (coarsest > curve.coarsest() && node.row.strict() <= Curve::rounding(coarsest)).then_some(coarsest)
     }
 
     /// The noise, when the first step of the curve looks as if one side computed its products in low precision: it is small, spares no
@@ -94,7 +94,7 @@ fn without_pattern(survey: &Survey, at: usize) -> Option<f64> {
             }
             values
         };
-        (node.row.error, survey.values(at)?.map(by_row))
+        (node.row.strict(), survey.values(at)?.map(by_row))
     };
     if reference.shape() != candidate.shape() || reference.ndim() < 2 {
         return None;

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::diagnose::curve::Curve;
 use crate::diagnose::equivalent::is_query_or_key;
+use crate::diagnose::outputs::Outputs;
 use crate::diagnose::part::{Part, Worst, compare_parts};
 use crate::diagnose::precision::Precision;
 use crate::diagnose::report::{ActivationRow, Status};
@@ -36,6 +37,9 @@ pub(super) struct Found {
     pub(super) row_errors: Vec<f64>,
     /// What the bits tell: reference, candidate.
     pub(super) precisions: [Option<Precision>; 2],
+    /// The first element that is finite on one side only: what the reference has, what the candidate has. Scores are
+    /// hidden by masks.
+    pub(super) special: Option<[f64; 2]>,
 }
 
 /// Everything compared, in the order of the program.
@@ -79,8 +83,8 @@ impl Found {
 }
 
 impl<'a> Survey<'a> {
-    /// Compares everything.
-    pub(super) fn take(pair: &'a Pair) -> Result<Self, dump::Error> {
+    /// Compares everything, up to this forward where one is given.
+    pub(super) fn take(pair: &'a Pair, until: Option<usize>) -> Result<Self, dump::Error> {
         let mut survey = Self {
             pair,
             nodes: Vec::new(),
@@ -91,7 +95,8 @@ impl<'a> Survey<'a> {
             failed: RefCell::default(),
         };
         let mut prints = Prints::new();
-        for (forward, subject) in pair.subjects() {
+        let subjects = pair.subjects().into_iter();
+        for (forward, subject) in subjects.filter(|(forward, _)| until.is_none_or(|until| *forward < until)) {
             let sides = read(pair, forward, &subject)?;
             let compared = compare(pair, forward, &subject, &sides);
             let (comparison, found) = compared.unzip();
@@ -154,6 +159,12 @@ impl<'a> Survey<'a> {
         node.subject.site().is_some_and(|site| is_query_or_key(site, graph) || is_scores(site, graph))
     }
 
+    /// Whether a node is a norm of whole rows.
+    pub(super) fn is_of_norm(&self, at: usize) -> bool {
+        let op = self.nodes[at].subject.site().map(|site| &self.graph()[site].op);
+        matches!(op, Some(Op::Norm { head_dim: None, .. }))
+    }
+
     /// Both sides once more: what could be read before can be read again; if not, the comparison ends with that.
     pub(super) fn parts(&self, forward: usize, subject: &Subject) -> [Option<Part>; 2] {
         read(self.pair, forward, subject).map_or_else(
@@ -163,6 +174,22 @@ impl<'a> Survey<'a> {
             },
             |sides| sides.parts,
         )
+    }
+
+    /// The logits of all forwards that were compared.
+    pub(super) fn outputs(&self, outputs: &mut Outputs) {
+        let Some(site) = self.graph().output() else { return };
+        let forwards = self.nodes.iter().map(|node| node.row.step + 1).max().unwrap_or(0);
+        let steps = self.pair.steps();
+        for (forward, tokens) in steps.iter().copied().enumerate().take(forwards) {
+            let first: usize = steps[..forward].iter().sum();
+            if let Some(fed) = self.pair.reference.ids().filter(|_| forward > 0).and_then(|ids| ids.ids.get(first)) {
+                outputs.begin_forward(forward, *fed);
+            }
+            let parts = self.parts(forward, &Subject::Site(site));
+            let [reference, candidate] = parts.each_ref().map(Option::as_ref);
+            outputs.look((first, tokens), [candidate, reference], [reference, candidate]);
+        }
     }
 
     /// The values of both sides of a node: reference, candidate.
@@ -225,7 +252,10 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
     let copies = |site: Site| matches!(pair.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
     let copied = subject.site().is_some_and(copies);
     let silent = copied && (told[0] == told[1] || comparison.error <= Curve::rounding(Precision::F32));
+    let scores = subject.site().is_some_and(|site| is_scores(site, pair.graph()));
+    let special = comparison.worst_pair.filter(|_| comparison.unequal_specials > 0 && !scores);
     let found = Found {
+        special: special.map(|(candidate, reference)| [reference, candidate]),
         positions: rows.into_iter().map(|row| first + row).collect(),
         row_errors: comparison.row_errors.clone(),
         precisions: if silent { [None, None] } else { told },

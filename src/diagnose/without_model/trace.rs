@@ -109,7 +109,7 @@ impl<'a> Trace<'a> {
             if let Some(found) = &node.found {
                 trace.curve.meet(found.precision());
             }
-            let mut error = node.row.error;
+            let mut error = node.row.strict();
             let stands_out =
                 |error: f64, curve: &Curve| node.found.is_some() && (error.is_nan() || error > curve.limit());
             let mut order = None;
@@ -187,7 +187,7 @@ impl<'a> Trace<'a> {
 
     /// The error up to which a node counts as equal to something that it is not named after.
     pub(super) fn limit_behind(&self, at: usize) -> f64 {
-        self.limits[at].min(self.survey.nodes[at].row.error / 8.0)
+        self.limits[at].min(self.survey.nodes[at].row.strict() / 8.0)
     }
 
     /// Whether everything that an op reads was compared, and is in line.

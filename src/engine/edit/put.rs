@@ -10,7 +10,7 @@ use crate::model::graph::{Graph, Site};
 use crate::model::op::{Op, Vector, Weight};
 use crate::ops::Operands;
 
-fn shape(graph: &Graph, weight: &Weight) -> Vec<usize> {
+pub(super) fn shape(graph: &Graph, weight: &Weight) -> Vec<usize> {
     match weight {
         Weight::Param(param) => graph.params()[param.index()].shape.clone(),
         Weight::Other(tensor) => tensor.shape.clone(),

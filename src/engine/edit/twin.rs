@@ -22,6 +22,7 @@ pub(super) fn moved_read(graph: &Graph, read: Read, by: isize) -> Option<Read> {
         Read::Node(_) => Read::Node(to),
         Read::Past(_) => Read::Past(to),
         Read::Stale(_) => Read::Stale(to),
+        Read::Earlier(_, from) => Read::Earlier(to, from),
     })
 }
 

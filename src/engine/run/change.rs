@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
 
 use super::Run;
 use crate::engine::Value;
@@ -11,7 +11,7 @@ use crate::engine::compute::Compute;
 use crate::engine::edit::{Alteration, Edit};
 use crate::engine::patch::{Feed, Patch};
 use crate::engine::step::Step;
-use crate::model::graph::Site;
+use crate::model::graph::{Read, Site};
 use crate::ops::Real;
 
 impl<T: Real> Run<T> {
@@ -33,12 +33,24 @@ impl<T: Real> Run<T> {
     /// [`Edit::check`] tells before.
     pub fn alter(&mut self, alterations: Vec<Alteration>) {
         self.keep_stale();
+        let model = Arc::clone(&self.model);
+        for site in alterations.iter().flat_map(|alteration| alteration.edit.earlier()) {
+            self.cache.keep(site, &model.graph);
+        }
         self.alterations = alterations;
     }
 
     /// Keeps what a layer leaves behind until the next one is left, for [`Read::Stale`].
     pub fn keep_stale(&mut self) {
         self.keeps_stale = true;
+    }
+
+    /// Puts what a node has given at every position so far where [`Read::Earlier`] finds it.
+    pub fn remember(&mut self, site: Site, value: ArrayViewD<T>) {
+        let model = Arc::clone(&self.model);
+        self.cache.keep(site, &model.graph);
+        self.cache.truncate(site, 0);
+        self.cache.append(site, value);
     }
 
     /// Whether some ops are computed otherwise than the model says.
@@ -68,6 +80,20 @@ impl<T: Real> Run<T> {
             patch.apply(&mut value, self.graph(), self.feed());
         }
         value
+    }
+
+    /// Puts `value` in the place of what ops read, wherever it is held: of the current forward, or of the cache.
+    ///
+    /// # Panics
+    /// When the cache does not keep the node that is read from it, or keeps other rows.
+    pub fn replace(&mut self, read: Read, value: Value<T>) {
+        match read {
+            Read::Node(site) => drop(self.slots.insert(site, value)),
+            Read::Stale(site) => drop(self.stale.insert(site, value)),
+            Read::Past(site) => self.cache.replace(site, value.view()),
+            // Of these the dump's own values are kept, as they are.
+            Read::Earlier(..) => {}
+        }
     }
 
     /// Takes what the next op gives from elsewhere: patches and alterations have been made there. Where it is not known, the

@@ -47,6 +47,9 @@ impl<T: Real> Run<T> {
                 self.cache.truncate(site, first);
             }
         }
+        for site in self.cache.beside().to_vec().into_iter().filter(|site| site.index() >= counter) {
+            self.cache.truncate(site, first);
+        }
     }
 
     /// Goes back to the start of an earlier forward (0 is the prefill), before its first op.

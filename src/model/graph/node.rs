@@ -29,13 +29,16 @@ pub enum Read {
     Past(Site),
     /// What a node of the layer before has left behind: no model reads it, a port that forgets to overwrite it does.
     Stale(Site),
+    /// What a node has given from this position on, in an earlier forward: no model reads it, a port that reads its buffer
+    /// from the start does.
+    Earlier(Site, usize),
 }
 
 impl Read {
     /// The node that it is.
     pub fn site(self) -> Site {
         match self {
-            Self::Node(site) | Self::Past(site) | Self::Stale(site) => site,
+            Self::Node(site) | Self::Past(site) | Self::Stale(site) | Self::Earlier(site, _) => site,
         }
     }
 }

@@ -177,6 +177,12 @@ fn word(status: Status) -> &'static str {
 /// What the numbers of an op say.
 fn sentence(op: &ListingRow) -> String {
     let name = outline::called(op);
+    if op.error.is_some_and(f64::is_nan) {
+        return match op.status {
+            Status::Follows => format!("{name}: what is not finite came in"),
+            _ => format!("{name}: elements are finite on one side only; tensor shows the first"),
+        };
+    }
     let Some(local) = &op.local else {
         return match op.status {
             Status::Ahead => format!("{name} is not computed yet"),

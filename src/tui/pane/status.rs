@@ -72,7 +72,13 @@ fn verdict(app: &App) -> (String, Style) {
         return ("running, Esc interrupts".to_string(), theme.style(Role::Bad));
     }
     if let Some(op) = app.at().filter(|op| op.status == Status::Diverges) {
-        let times = op.local.map_or(String::new(), |local| format!(", {} x floor", text::ratio(local.ratio())));
+        let times = match op.local {
+            _ if op.error.is_some_and(f64::is_nan) => ", not finite".into(),
+            // A few rows that are wrong hardly show in the whole.
+            Some(local) if local.ratio() <= 1.0 => ", in some rows".into(),
+            Some(local) => format!(", {} x floor", text::ratio(local.ratio())),
+            None => String::new(),
+        };
         return (format!("DIVERGED here{times}"), theme.style(Role::Bad));
     }
     let first = app.listing.first_divergence.and_then(|row| app.listing.rows.get(row));

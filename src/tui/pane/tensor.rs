@@ -198,9 +198,13 @@ fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
     } else {
         format!("{} against {}: ", called(app, line.of), called(app, line.against))
     };
+    let odd = match line.nonfinite {
+        0 => Span::raw(""),
+        odd => Span::styled(format!("{} not finite  ", text::count(odd)), app.theme().style(Role::Alert)),
+    };
     let error = Span::styled(format!("error {}", text::short(line.error)), app.theme().style(Role::Current));
     let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
-    let mut spans = vec![Span::raw(who), error, Span::raw(largest)];
+    let mut spans = vec![Span::raw(who), odd, error, Span::raw(largest)];
     let worst = format!(" at {}", app.theme().text(&line.worst));
     if Line::from(spans.clone()).width() + text::width(&worst) <= width {
         spans.push(Span::raw(worst));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use layerstep::diagnose::{Report, Status, Verdict};
 use layerstep::engine::Graph;
 use layerstep::ops::Rounding;
+use ndarray::ArrayD;
 
 use super::subject::{Format, Subject};
 use super::{coverages, layouts};
@@ -70,6 +71,32 @@ fn whole_sessions_match() {
             accuses_nobody(&report, name);
             assert_eq!(report.verdict, Verdict::Match, "{name}: {}", report.sentence);
             assert!(report.activations.iter().all(|row| row.status == Status::Ok), "{name}");
+        }
+    }
+}
+
+/// What a pass in f32 is stored in, tensor by tensor: each in the next of them.
+const STORED: &[(&str, &[Rounding])] = &[
+    ("f16", &[Rounding::F16]),
+    ("bf16", &[Rounding::Bf16]),
+    ("f32, bf16 and f16", &[Rounding::None, Rounding::Bf16, Rounding::F16]),
+];
+
+#[test]
+fn a_pass_that_is_stored_in_fewer_bits_is_rounding() {
+    for name in TINY.iter().chain(OTHERS) {
+        let dump = reference(name);
+        let subject = Subject::of(name, &dump);
+        for (stored, formats) in STORED {
+            let rounded = |(index, (name, values)): (usize, &(String, ArrayD<f32>))| {
+                let mut values = values.as_standard_layout().into_owned();
+                formats[index % formats.len()].round(values.as_slice_mut().expect("standard layout"));
+                (name.clone(), values)
+            };
+            let narrow = Tensors { tensors: dump.tensors.iter().enumerate().map(rounded).collect(), ..dump.clone() };
+            let report = subject.report(None, Some(&narrow), Format::Safetensors);
+            accuses_nobody(&report, &format!("{name} in {stored}"));
+            assert_eq!(report.verdict, Verdict::Rounding, "{name} in {stored}: {}", report.sentence);
         }
     }
 }

@@ -129,6 +129,6 @@ fn the_proof_makes_the_mistake_of_each_step() {
         let dump = subject.altered(Rounding::None, altered, |_, _| ());
         let report = subject.report(None, Some(&dump), Format::Safetensors);
         let proven = |note: &String| note.contains("kv_cache_position") && note.contains("our engine gives all ");
-        assert!(report.notes.iter().any(proven), "{places:?}: {:?}", report.notes);
+        assert!(report.proofs.iter().any(proven), "{places:?}: {:?}", report.proofs);
     }
 }

@@ -1,0 +1,57 @@
+//! What was found and is not wrong, in words.
+
+use super::finding::{Finding, Harmless, Kind};
+use crate::engine::Graph;
+
+/// What is harmless, one line for each kind.
+pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
+    let mut kinds: Vec<(Harmless, Vec<&Finding>)> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.kind == Kind::Equivalent) {
+        let Some(harmless) = finding.harmless else { continue };
+        let alike =
+            |kind: Harmless| kind == harmless || matches!((kind, harmless), (Harmless::Tie(_), Harmless::Tie(_)));
+        match kinds.iter_mut().find(|(kind, _)| alike(*kind)) {
+            Some((_, of_kind)) => of_kind.push(finding),
+            None => kinds.push((harmless, vec![finding])),
+        }
+    }
+    let line = |(harmless, findings): (Harmless, Vec<&Finding>)| {
+        let first = graph.key(findings[0].site, findings[0].step);
+        let which = match findings.len() {
+            1 => first,
+            more => format!("{first} and {} more", more - 1),
+        };
+        match harmless {
+            Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
+            Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
+            Harmless::Folded => format!(
+                "{which}: each channel is off by a factor of its own, and what follows agrees: a scale folded into the \
+                 weights that read it"
+            ),
+            Harmless::Unnormed => format!("{which}: the last hidden state is from before the final norm here"),
+            Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
+            Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
+            Harmless::Tie(tie) => {
+                let [taken, lost] = tie.experts;
+                let layer =
+                    graph[findings[0].site].layer.map_or_else(String::new, |layer| format!(" in layer {layer}"));
+                let more = match ties(&findings).len() {
+                    0 | 1 => String::new(),
+                    more => format!(", and {} more", more - 1),
+                };
+                format!(
+                    "{} of token {}{layer} is a tie: experts {taken} and {lost} lie {:.1e} apart, within the noise \
+                     {:.1e}{more}",
+                    graph[findings[0].site].label, tie.token, tie.apart, tie.noise
+                )
+            }
+        }
+    };
+    kinds.into_iter().map(line).collect()
+}
+
+/// Every tie of these findings, by its token.
+pub(super) fn ties(findings: &[&Finding]) -> Vec<usize> {
+    let tied = findings.iter().filter(|finding| matches!(finding.harmless, Some(Harmless::Tie(_))));
+    tied.flat_map(|finding| finding.rows.iter().copied()).collect()
+}

@@ -1,0 +1,258 @@
+//! What users meet in their first half hour: each situation as it is typed, and the first lines of the answer. The first line
+//! says what is wrong, the second what to do, or what it does to the output.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use layerstep::formats::{Archive, write_safetensors};
+use ndarray::{ArrayD, ArrayViewD, Axis};
+use support::repository;
+
+/// The tiny model that everything happens to, and PyTorch's dump of it.
+const MODEL: &str = "reference/tiny/llama";
+const REFERENCE: &str = "reference/tiny/llama/reference.safetensors";
+
+/// What is typed behind `layerstep`, `DIR` being a folder of the situation; the exit status; the first lines of the answer,
+/// where digits of noise are `#`.
+struct Situation {
+    what: &'static str,
+    make: fn(&Path),
+    typed: &'static str,
+    status: i32,
+    says: &'static [&'static str],
+}
+
+const SITUATIONS: &[Situation] = &[
+    Situation {
+        what: "f16 overflows: NaN everywhere, and only blocks were dumped",
+        make: |folder| {
+            loud_model(&folder.join("model"));
+            layerstep(&["capture", &name(folder, "model"), "--ids", IDS, "-o", &name(folder, "right.safetensors")]);
+            rewrite(
+                &folder.join("right.safetensors"),
+                &folder.join("mine.safetensors"),
+                |_| {},
+                |key, values| {
+                    let layer = key.strip_prefix("model.layers.").filter(|rest| !rest.contains('.'));
+                    let late = layer.is_none_or(|layer| layer != "0") && key != "model.embed_tokens";
+                    let kept = layer.is_some() || ["model.embed_tokens", "lm_head"].contains(&key);
+                    kept.then(|| if late { nan_from(values, 2) } else { values })
+                },
+            );
+        },
+        typed: "diff --model DIR/model --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &[
+            "diverged: candidate: first non-finite: model.layers.1, token 2, channel 0: NaN; the right value is ",
+            "fix: compute this op in bf16 or f32, or scale what enters it",
+            "why: overflow_f16: a number beyond f16's range, 65,504, became infinite: ",
+        ],
+    },
+    Situation {
+        what: "one file of the dump is damaged",
+        make: |folder| {
+            rewrite(
+                &repository(REFERENCE),
+                &folder.join("mine.safetensors"),
+                |_| {},
+                |key, values| {
+                    let damaged = key == "model.layers.1.mlp.down_proj";
+                    Some(if damaged { nan_from(values, 12) } else { values })
+                },
+            );
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &[
+            "mislabelled: candidate: first non-finite: model.layers.1.mlp.down_proj, token 12, channel 0: NaN; the right value \
+             is ",
+            "output: candidate against engine: KL ",
+        ],
+    },
+    Situation {
+        what: "both decode, and from step 3 on they chose other tokens",
+        make: |folder| {
+            let other = |meta: &mut BTreeMap<String, String>| {
+                let ids = meta["input_ids"].replace(" 77,", " 9,").replace(",77,", ",9,");
+                meta.insert("input_ids".into(), ids);
+            };
+            rewrite(&repository(REFERENCE), &folder.join("mine.safetensors"), other, |_, values| Some(values));
+        },
+        typed: "diff --model reference/tiny/llama --reference reference/tiny/llama/reference.safetensors --candidate \
+                DIR/mine.safetensors",
+        status: 0,
+        says: &[
+            "match: 114 activations agree: largest error 0.0e0; from step 2 on they fed other tokens: the reference 77, the \
+             candidate 9 (margin ",
+            "output: candidate against reference: KL below 1e-8 nats, the same likeliest token at 14 of 14 positions",
+        ],
+    },
+    Situation {
+        what: "an engine with weights of four bits",
+        make: |folder| {
+            quantised_model(&folder.join("model"));
+            let mine = name(folder, "mine.safetensors");
+            layerstep(&["capture", &name(folder, "model"), "--ids", IDS, "-o", &mine]);
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 0,
+        says: &[
+            "rounding: 57 activations are as far off as rounding makes them: largest error ",
+            "output: candidate against engine: KL 2.7e-1 nats, the same likeliest token at 11 of 13 positions",
+            "note: candidate: weights of about 4 bits in q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj: ",
+        ],
+    },
+    Situation {
+        what: "two dumps alone, of which one rotates the wrong pairs",
+        make: |_| (),
+        typed: "diff --reference reference/demo/reference.safetensors --candidate reference/demo/candidate.safetensors",
+        status: 1,
+        says: &[
+            "diverged: model.layers.2.self_attn.q_rope is the first activation out of line: error 8.6e-1, from token 1 on",
+            "where: model.layers.2.self_attn.q_rope: after model.layers.2.self_attn.v_proj, in this op",
+            "output: candidate against reference: KL ",
+        ],
+    },
+    Situation {
+        what: "a dump that was written before anything was computed",
+        make: |folder| {
+            let blank = |_: &str, values: ArrayD<f32>| Some(values * 0.0);
+            rewrite(&repository(REFERENCE), &folder.join("mine.safetensors"), |_| {}, blank);
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &["diverged: candidate: all 285 tensors of the dump are zeros", "why: unknown: nothing was copied"],
+    },
+    Situation {
+        what: "the demo",
+        make: |_| (),
+        typed: "diff --model reference/demo/model --reference reference/demo/reference.safetensors --candidate \
+                reference/demo/candidate.safetensors",
+        status: 1,
+        says: &[
+            "diverged: candidate: rope_interleaved in layer 2: pairs (2i, 2i + 1) where the model has (i, i + 16)",
+            "fix: rotate channel i with channel i + d/2",
+            "where: model.layers.2.self_attn.q_rope is not what its own inputs give",
+            "proof: candidate: with rope_interleaved in layer 2 switched on, our engine gives all 184 activations",
+        ],
+    },
+];
+
+/// Tokens that are fed.
+const IDS: &str = "92,99,145,182,9,30,158,182,50,145,167,83,54";
+
+#[test]
+fn the_first_lines_say_what_matters() {
+    for situation in SITUATIONS {
+        let folder = tempfile::tempdir().expect("a folder");
+        (situation.make)(folder.path());
+        let typed = situation.typed.replace("DIR", &folder.path().display().to_string());
+        let typed: Vec<&str> = typed.split_whitespace().collect();
+        check(situation, &typed);
+    }
+}
+
+fn check(situation: &Situation, typed: &[&str]) {
+    let (status, text) = layerstep(typed);
+    let what = format!("{}:\n{text}", situation.what);
+    assert_eq!(status, situation.status, "{what}");
+    // Lines of the terminal are joined to what they are lines of.
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines().take_while(|line| !line.is_empty()) {
+        match (line.strip_prefix("    "), lines.last_mut()) {
+            (Some(rest), Some(last)) => *last = format!("{last} {rest}"),
+            _ => lines.push(line.to_string()),
+        }
+    }
+    for (line, says) in lines.iter().zip(situation.says) {
+        assert!(line.starts_with(says), "{says:?} does not begin {line:?} of {what}");
+    }
+    assert!(lines.len() >= situation.says.len(), "{what}");
+    let narrow = text.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("next: "));
+    assert!(narrow.clone().all(|line| line.chars().count() <= 80 || !line.trim().contains(' ')), "{what}");
+    assert!(!text.contains("error inf") && !text.contains("error NaN"), "{what}");
+}
+
+fn layerstep(typed: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_layerstep"));
+    let output = command.args(typed).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("the program runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    (output.status.code().expect("it ends"), text + &String::from_utf8_lossy(&output.stderr))
+}
+
+fn name(folder: &Path, file: &str) -> String {
+    folder.join(file).display().to_string()
+}
+
+/// NaN from a row on.
+fn nan_from(mut values: ArrayD<f32>, row: usize) -> ArrayD<f32> {
+    let rows = values.len_of(Axis(0));
+    values.slice_axis_mut(Axis(0), (row.min(rows)..).into()).fill(f32::NAN);
+    values
+}
+
+fn rewrite(
+    from: &Path,
+    to: &Path,
+    meta: impl Fn(&mut BTreeMap<String, String>),
+    change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f32>>,
+) {
+    let archive = Archive::open(from).expect("a file of tensors");
+    let read = |name: &str| archive.read(name).expect("a tensor").into_f32();
+    let entries = archive.entries().iter();
+    let kept: Vec<(String, ArrayD<f32>)> =
+        entries.filter_map(|entry| Some((entry.name.clone(), change(&entry.name, read(&entry.name))?))).collect();
+    let views: Vec<(String, ArrayViewD<f32>)> = kept.iter().map(|(name, v)| (name.clone(), v.view())).collect();
+    let mut metadata = archive.metadata().clone();
+    meta(&mut metadata);
+    write_safetensors(to, &views, &metadata).expect("written");
+}
+
+/// The tiny model with other weights.
+fn other_weights(folder: &Path, change: impl Fn(&str, &mut ArrayD<f32>)) {
+    fs::create_dir(folder).expect("a folder");
+    let mut tensors = Vec::new();
+    for shard in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] {
+        let archive = Archive::open(&repository(MODEL).join(shard)).expect("a shard");
+        for entry in archive.entries() {
+            let mut values = archive.read(&entry.name).expect("a tensor").into_f32();
+            change(&entry.name, &mut values);
+            tensors.push((entry.name.clone(), values));
+        }
+    }
+    let views: Vec<(String, ArrayViewD<f32>)> = tensors.iter().map(|(name, v)| (name.clone(), v.view())).collect();
+    write_safetensors(&folder.join("model.safetensors"), &views, &BTreeMap::new()).expect("written");
+    fs::copy(repository(MODEL).join("config.json"), folder.join("config.json")).expect("copied");
+}
+
+/// What enters `down_proj` of layer 1 has a channel beyond f16's range.
+fn loud_model(folder: &Path) {
+    other_weights(folder, |name, values| match name {
+        "model.layers.1.mlp.up_proj.weight" => values.index_axis_mut(Axis(0), 7).mapv_inplace(|v| v * 1e9),
+        "model.layers.1.mlp.down_proj.weight" => values.index_axis_mut(Axis(1), 7).mapv_inplace(|v| v * 1e-9),
+        _ => (),
+    });
+}
+
+/// Every projection in four bits, in blocks of 16 inputs.
+fn quantised_model(folder: &Path) {
+    other_weights(folder, |name, values| {
+        if !name.contains("_proj") {
+            return;
+        }
+        for mut row in values.lanes_mut(Axis(1)) {
+            let row = row.as_slice_mut().expect("contiguous");
+            for block in row.chunks_mut(16) {
+                let scale = block.iter().fold(0.0f32, |most, weight| most.max(weight.abs())) / 7.0;
+                for weight in block {
+                    *weight = (*weight / scale).round() * scale;
+                }
+            }
+        }
+    });
+}
