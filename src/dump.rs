@@ -23,6 +23,7 @@ mod read;
 mod rows;
 mod shape;
 mod suggest;
+mod unnamed;
 mod uses;
 
 use std::collections::{BTreeSet, HashMap};
@@ -39,6 +40,7 @@ pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use rows::{Aligned, RowSubset, shared_rows};
 pub use suggest::suggested_map;
+pub use unnamed::name_by_values;
 pub use uses::settle_uses;
 
 use crate::engine::{Graph, Site};

@@ -9,11 +9,12 @@ use ndarray::{Axis, Slice};
 use super::input::{Loaded, TokenArgs, check_ids};
 use crate::diagnose::{Apart, Witnesses};
 use crate::dump::{
-    Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, find_pads, says_other_positions, settle_uses,
-    strip_pads, take_pads, take_rows_of,
+    Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, find_pads, name_by_values, says_other_positions,
+    settle_uses, strip_pads, take_pads, take_rows_of,
 };
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
+use crate::model::generation::GenerationDefaults;
 
 /// The dumps, as named on the command line.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -129,6 +130,7 @@ pub(super) fn agree(
     }
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
         settle_uses(dump, model, &ids, &steps)?;
+        name_by_values(dump, model, &ids, &steps)?;
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
     settled(model, ids, steps, None, reference, candidate)
@@ -180,6 +182,7 @@ pub(super) fn tell(
     let told = typed.or(known);
     if let Some((ids, steps)) = &told {
         settle_uses(&mut dump, model, ids, steps)?;
+        name_by_values(&mut dump, model, ids, steps)?;
         dump.bind(ids, steps)?;
     }
     Ok((dump, told))
@@ -195,8 +198,10 @@ fn recover(model: &Arc<Model>, typed: &mut Option<Vec<u32>>, mut dumps: [&mut Op
     }
     let [one, other] = &mut dumps;
     take_pads([one, other], typed.as_deref())?;
+    let folder = model.files.first().and_then(|file| file.parent());
+    let generation = folder.and_then(|folder| GenerationDefaults::load(folder).ok()).unwrap_or_default();
     for dump in dumps.iter_mut().filter_map(|dump| dump.as_mut()) {
-        find_pads(dump, model, typed.as_deref())?;
+        find_pads(dump, model, typed.as_deref(), |id| generation.fills_up(id))?;
     }
     if let Some(dump) = dumps.iter().filter_map(|dump| dump.as_ref()).find(|dump| says_other_positions(dump))
         && model.spec.embed.learned.is_some()

@@ -1,6 +1,6 @@
 //! The ids that were fed to make a dump: from its metadata, from a tensor, or recovered from its embedding rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use half::{bf16, f16};
 use ndarray::ArrayD;
@@ -197,21 +197,26 @@ impl Dump {
         if self.named.iter().any(|named| named.site == embed) {
             return Ok(());
         }
-        for at in 0..self.unmatched.len() {
-            let entry = self.archive.entries().iter().find(|entry| entry.name == self.unmatched[at].name);
-            let Some(entry) = entry.filter(|entry| entry.dtype.is_float() && entry.shape.last() == Some(&hidden))
-            else {
-                continue;
-            };
-            let planned = Planned::of(entry, embed, Name::split(&entry.name).forward.unwrap_or(0), &self.graph);
-            self.named.push(planned);
-            if self.embedded_ids(model)?.is_some() {
-                let name = shown(&self.unmatched.remove(at).name);
+        let (before, bases) =
+            (self.named.len(), self.unmatched.iter().map(|unmatched| Name::split(&unmatched.name).base));
+        for base in bases.collect::<BTreeSet<String>>() {
+            // One for each forward.
+            let like =
+                |name: &str| Name::split(name).base == base && self.unmatched.iter().any(|other| other.name == name);
+            for entry in self.archive.entries().iter().filter(|entry| like(&entry.name)) {
+                if entry.dtype.is_float() && entry.shape.last() == Some(&hidden) {
+                    let forward = Name::split(&entry.name).forward.unwrap_or(0);
+                    self.named.push(Planned::of(entry, embed, forward, &self.graph));
+                }
+            }
+            if self.named.len() > before && self.embedded_ids(model)?.is_some() {
+                let (name, taken) = (shown(&base), &self.named[before..]);
+                self.unmatched.retain(|unmatched| !taken.iter().any(|taken| taken.name == unmatched.name));
                 self.notes
                     .push(format!("{name} is taken for {}: its rows are rows of the table", self.graph.name(embed)));
                 return Ok(());
             }
-            self.named.pop();
+            self.named.truncate(before);
         }
         Ok(())
     }

@@ -58,13 +58,20 @@ pub fn take_rows_of(dump: &mut Dump, model: &Arc<Model>, fed: &[u32], steps: &[u
 }
 
 /// Finds pads that nothing but the values tells of: the ids, of the dump or else `typed`, have one id again and again at
-/// an end, and what depends on the tokens before it is that of the rest alone.
-pub fn find_pads(dump: &mut Dump, model: &Arc<Model>, typed: Option<&[u32]>) -> Result<(), Error> {
+/// an end, and what depends on the tokens before it is that of the rest alone. Nothing depends on what stands behind: it
+/// may be pads only where its id is one that `fills_up` batches.
+pub fn find_pads(
+    dump: &mut Dump,
+    model: &Arc<Model>,
+    typed: Option<&[u32]>,
+    fills_up: impl Fn(u32) -> bool,
+) -> Result<(), Error> {
     let own = dump.ids.as_ref().map(|ids| (ids.ids.clone(), ids.steps.clone()));
     let typed = typed.map(|ids| (ids.to_vec(), dump.steps_for(ids.len())));
     let Some((ids, steps)) = own.or(typed).filter(|_| dump.pads.is_none()) else { return Ok(()) };
     let Some(fed) = ids.get(..steps[0]) else { return Ok(()) };
-    for pads in Pads::at_an_end(fed) {
+    let may_be = |pads: &Pads| pads.after == 0 || fed.last().is_some_and(|id| fills_up(*id));
+    for pads in Pads::at_an_end(fed).into_iter().filter(may_be) {
         let own: Vec<usize> = (pads.before..pads.before + pads.tokens).collect();
         let all: Vec<usize> = (0..fed.len()).collect();
         let alone = &fed[pads.before..pads.before + pads.tokens];

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::Dump;
-use super::bind::frame;
 use super::error::{Error, shown};
 use super::plan::Planned;
-use super::uses::distance;
+use super::uses::{distance, stored_frame};
 use crate::engine::{LogitRows, Run, Site};
 use crate::model::Model;
 
@@ -17,14 +16,10 @@ const SAME: f64 = 1e-2;
 /// The text of a map file for the tensors of the first forward that no rule matches; the ids are bound. What equals
 /// nothing stands there as a comment.
 pub fn suggested_map(dump: &Dump, model: &Arc<Model>, ids: &[u32]) -> Result<String, Error> {
-    let mut steps = dump.steps.clone();
-    let Some(prompt) = steps.first().and_then(|tokens| ids.get(..*tokens)) else {
+    let Some(prompt) = dump.steps.first().and_then(|tokens| ids.get(..*tokens)) else {
         return Err(Error::Unbound { file: dump.archive.path().to_owned() });
     };
-    if let (Some(pads), Some(first)) = (dump.pads, steps.first_mut()) {
-        *first += pads.count();
-    }
-    let Some(frame) = frame(0, &steps, false) else { return Ok(String::new()) };
+    let Some(frame) = stored_frame(dump, &dump.steps) else { return Ok(String::new()) };
     let unknown: Vec<_> = dump.unmatched.iter().chain(&dump.set_aside).collect();
     let entry = |name: &str| dump.archive.entries().iter().find(|entry| entry.name == name);
     let mut found: Vec<Option<(f64, Site)>> = vec![None; unknown.len()];

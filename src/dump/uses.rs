@@ -96,11 +96,7 @@ fn meant(
     steps: &[usize],
 ) -> Result<Option<Role>, Error> {
     let graph = &dump.graph;
-    let mut steps = steps.to_vec();
-    if let (Some(pads), Some(first)) = (dump.pads, steps.first_mut()) {
-        *first += pads.count();
-    }
-    let Some(frame) = frame(0, &steps, false) else { return Ok(None) };
+    let Some(frame) = stored_frame(dump, steps) else { return Ok(None) };
     let mut apart = Vec::with_capacity(roles.len());
     for role in roles {
         let site = graph.find(graph[planned.site].layer, *role);
@@ -111,6 +107,15 @@ fn meant(
     let Some((first, others)) = apart.split_first() else { return Ok(None) };
     let best = others.iter().zip(roles.iter().skip(1)).min_by(|(a, _), (b, _)| a.total_cmp(b));
     Ok(best.filter(|(other, _)| **other < RELATED && **other * CLEARLY < *first).map(|(_, role)| *role))
+}
+
+/// The first of the forwards of `steps` tokens, as it is stored.
+pub(super) fn stored_frame(dump: &Dump, steps: &[usize]) -> Option<Frame> {
+    let mut steps = steps.to_vec();
+    if let (Some(pads), Some(first)) = (dump.pads, steps.first_mut()) {
+        *first += pads.count();
+    }
+    frame(0, &steps, false)
 }
 
 /// How far a tensor is from an activation, in the reading that is nearest; infinite where its shape fits none.

@@ -14,6 +14,8 @@ pub struct GenerationDefaults {
     pub eos_token_ids: Vec<u32>,
     /// The token that begins one.
     pub bos_token_id: Option<u32>,
+    /// The token that fills the sequences of a batch up.
+    pub pad_token_id: Option<u32>,
     /// Whether to sample at all; otherwise the best token is taken.
     pub do_sample: bool,
     /// Logits are divided by this.
@@ -45,7 +47,13 @@ impl GenerationDefaults {
             inner.eos_token_ids = outer.eos_token_ids;
         }
         inner.bos_token_id = inner.bos_token_id.or(outer.bos_token_id);
+        inner.pad_token_id = inner.pad_token_id.or(outer.pad_token_id);
         Ok(inner)
+    }
+
+    /// Tokens that batches are filled up with: the one for that, and those that begin and end a text, which stand in.
+    pub fn fills_up(&self, id: u32) -> bool {
+        self.eos_token_ids.contains(&id) || [self.bos_token_id, self.pad_token_id].contains(&Some(id))
     }
 
     /// Reads the text of a `generation_config.json` or config.json; `file` is its name in messages.
@@ -77,6 +85,7 @@ impl GenerationDefaults {
         Ok(Self {
             eos_token_ids: ids("eos_token_id")?,
             bos_token_id: ids("bos_token_id")?.first().copied(),
+            pad_token_id: ids("pad_token_id")?.first().copied(),
             do_sample: reader.get("do_sample").is_some_and(|value| value == &Value::Bool(true)),
             temperature: number("temperature", 1e6)?,
             top_k,

@@ -133,6 +133,7 @@ fn generation_defaults_come_from_two_files() {
     let expected = GenerationDefaults {
         eos_token_ids: vec![7, 8],
         bos_token_id: Some(1),
+        pad_token_id: None,
         do_sample: true,
         temperature: None,
         top_k: Some(20),
