@@ -34,6 +34,7 @@ pub mod report;
 pub mod sensitivity;
 pub mod span;
 mod special;
+mod sums;
 pub mod suspects;
 pub mod tie;
 pub mod trail;

@@ -117,6 +117,15 @@ pub(super) fn conclude(
     (verdict, sentence, Vec::new())
 }
 
+/// The first sentence, once the proof of some sides' mistakes has `failed`: a mistake that makes a tensor, and not what
+/// follows, names nothing.
+pub(super) fn refuted(sentence: String, divergences: &mut [Divergence], failed: &[&str]) -> String {
+    for divergence in divergences.iter_mut().filter(|divergence| failed.contains(&divergence.culprit.name())) {
+        divergence.suspects.iter_mut().for_each(|suspect| suspect.refuted = suspect.edit.is_some());
+    }
+    divergences.first().filter(|_| !failed.is_empty()).map_or(sentence, Divergence::head)
+}
+
 /// Findings of one kind in the same op have one cause.
 fn by_cause(found: &[(usize, &Finding)], graph: &Graph) -> Vec<(Divergence, Kind)> {
     // Ops that share their code in any engine, and have no matrices of their own: a mistake in one is in the other.

@@ -9,7 +9,7 @@ use super::equivalent::is_query_or_key;
 use super::finding::{Finding, Harmless, Kind, ranges};
 use super::part::{Part, compare_parts};
 use super::precision::Precision;
-use super::suspects::search::Accused;
+use super::suspects::{self, search::Accused};
 use crate::dump::{self, Dump};
 use crate::engine::{Alteration, Compute, Graph, Keyed, LogitRows, Node, Run, Site, Value};
 use crate::model::Model;
@@ -36,11 +36,49 @@ pub(super) struct Proof {
     pub(super) fails: bool,
     /// The forward and the op of the first mistake.
     pub(super) from: (usize, Site),
+    /// Activations of the dump that the run gives.
+    agree: usize,
+}
+
+/// Proves the suspects of `findings`. Of the ways in which a mistake gives the same in its first forward, it is the one that
+/// gives more of what follows.
+pub(super) fn prove(
+    model: &Arc<Model>,
+    dump: &Dump,
+    tokens: (&[u32], &[usize]),
+    findings: &mut Vec<Finding>,
+    computes: (Precision, &Arithmetic),
+) -> Result<Option<Proof>, dump::Error> {
+    let Some(proof) = confirm(model, dump, tokens, findings, computes)? else { return Ok(None) };
+    if let Some(others) = in_another_way(findings).filter(|_| !proof.is_whole)
+        && let Some(other) = confirm(model, dump, tokens, &others, computes)?
+        && other.agree > proof.agree
+    {
+        *findings = others;
+        return Ok(Some(other));
+    }
+    Ok(Some(proof))
+}
+
+/// The same findings with their first mistake made in another way, in all forwards.
+fn in_another_way(findings: &[Finding]) -> Option<Vec<Finding>> {
+    let wrong = |finding: &&Finding| finding.kind == Kind::Wrong;
+    let first = |finding: &Finding| finding.suspects.first().and_then(suspects::in_another_way);
+    let other = findings.iter().filter(wrong).find_map(first)?;
+    let mut others = findings.to_vec();
+    for finding in others.iter_mut().filter(|finding| finding.kind == Kind::Wrong) {
+        if let Some(own) = finding.suspects.first().filter(|own| own.id == other.id) {
+            let own = Accused { sites: own.sites.clone(), name: own.name.clone(), ..other.clone() };
+            finding.suspects.retain(|suspect| suspect.id != other.id);
+            finding.suspects.insert(0, own);
+        }
+    }
+    Some(others)
 }
 
 /// Runs our engine with the suspects of `findings` switched on, and says what of the dump it reproduces. `None` where no
 /// suspect has an op to switch on. `steps` are the tokens of each forward.
-pub(super) fn confirm(
+fn confirm(
     model: &Arc<Model>,
     dump: &Dump,
     (ids, steps): (&[u32], &[usize]),
@@ -56,7 +94,8 @@ pub(super) fn confirm(
     // What follows a mistake that nobody knows proves nothing.
     let known = |finding: &&Finding| finding.suspects.first().is_some_and(|suspect| suspect.edit.is_some());
     let fails = wrong.iter().all(known) && found.fails();
-    Ok(Some(Proof { sentence: found.sentence(&switched_on(&wrong, &model.graph), fails), is_whole, fails, from }))
+    let sentence = found.sentence(&switched_on(&wrong, &model.graph), fails);
+    Ok(Some(Proof { sentence, is_whole, fails, from, agree: found.agree }))
 }
 
 /// Findings without a mistake of their own that a run with the mistakes of others gives are no findings: forward and op of

@@ -34,7 +34,15 @@ mod wiring;
 
 pub use knobs::Back;
 use scene::Scene;
+use search::Accused;
 pub use suspect::{Suspect, Variant};
+
+/// Another way of making what `accused` makes in one forward, which later forwards tell apart.
+pub fn in_another_way(accused: &Accused) -> Option<Accused> {
+    let Variant { words, edit } = rope::other_ways(accused.edit.as_ref()?)?;
+    let summary = format!("{}: {words}", named(accused.id)?.summary);
+    Some(Accused { summary, edit: Some(edit), ..accused.clone() })
+}
 
 impl Suspect {
     /// Whether it should have shown in the forwards before, where the op was right: a small one may have been too small

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::blind_spots::{Coverage, blind_spots};
-use super::conclude::{conclude, suspects};
-use super::confirm::{confirm, explained};
+use super::conclude::{conclude, refuted, suspects};
+use super::confirm::{explained, prove};
 use super::curve::Curve;
 use super::fed::Apart;
 use super::finding::{Finding, Harmless, Kind};
@@ -311,7 +311,7 @@ impl Walk {
             let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
             let computes = (trail.precision(), trail.arithmetic());
             // What could be read before can be read again; if not, there is no proof.
-            let Some(proof) = confirm(&self.model, dump, tokens, findings, computes).ok().flatten() else { continue };
+            let Some(proof) = prove(&self.model, dump, tokens, findings, computes).ok().flatten() else { continue };
             for row in explained(findings, &proof) {
                 let name = self.model.graph.key(row.1, row.0);
                 self.rows.iter_mut().filter(|row| row.name == name).for_each(|row| row.status = Status::Propagated);
@@ -329,9 +329,7 @@ impl Walk {
         });
         let (verdict, sentence, mut divergences) =
             conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
-        for divergence in divergences.iter_mut().filter(|divergence| failed.contains(&divergence.culprit.name())) {
-            divergence.suspects.iter_mut().for_each(|suspect| suspect.refuted = suspect.edit.is_some());
-        }
+        let sentence = refuted(sentence, &mut divergences, &failed);
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
             let name = self.model.graph.key(finding.site, finding.step);
             format!(

@@ -100,6 +100,9 @@ pub enum Op {
     Cap(f64),
     /// Rounded to a coarser format: no model has it as an op of its own.
     Round(Rounding),
+    /// What each number is above the largest of its row, rounded to a coarser format: a softmax of few bits begins so, and no
+    /// model has it as an op of its own.
+    RoundBelowLargest(Rounding),
     /// From router logits to the weight of each expert.
     Route(Router),
     /// `x Wᵀ` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` → `[token, slot, channel]`.
@@ -284,6 +287,7 @@ impl Op {
             | Self::Sum { .. }
             | Self::Multiply
             | Self::Round(_)
+            | Self::RoundBelowLargest(_)
             | Self::Rope(_) => plain,
             Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
@@ -316,6 +320,7 @@ impl Op {
             | Self::Multiply
             | Self::Cap(_)
             | Self::Round(_)
+            | Self::RoundBelowLargest(_)
             | Self::Route(_)
             | Self::Combine => false,
         }

@@ -280,10 +280,19 @@ fn cache_position(scene: &Scene) -> Vec<Variant> {
     } else {
         format!("positions shifted by {:+} from token {at} on", to - place(at))
     };
-    vec![
-        with(words, Field::Places(Places::From { at, to })),
-        with(format!("from token {at} on positions stay at {to}"), Field::Places(Places::Stuck { at, to })),
-    ]
+    vec![with(words, Field::Places(Places::From { at, to })), stuck(at, to)]
+}
+
+/// The other ways to come by the position of one token: one forward cannot tell them apart.
+pub(super) fn other_ways(edit: &Edit) -> Option<Variant> {
+    match edit {
+        Edit::Set(Field::Places(Places::From { at, to })) => Some(stuck(*at, *to)),
+        _ => None,
+    }
+}
+
+fn stuck(at: usize, to: i64) -> Variant {
+    with(format!("from token {at} on positions stay at {to}"), Field::Places(Places::Stuck { at, to }))
 }
 
 /// A position, which a mistake may move below 0.
