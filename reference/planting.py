@@ -330,6 +330,7 @@ def _second() -> list[Bug]:
         Bug("down_columns_zero", "weights_zero_from", "the last columns of down_proj are zero", ("mlp.down_proj",), EVERY, s.zero_columns("mlp.down_proj", 24)),
         Bug("probs_rounded", "low_precision_softmax", "probabilities in bf16", (PROBS,), EVERY, s.round_probs, float32_only=True, verdicts=("diverged", "rounding")),
         Bug("softmax_of_rounded", "low_precision_softmax", "the softmax of scores in bf16", (PROBS,), EVERY, s.softmax_of_rounded, float32_only=True),
+        Bug("softmax_in_half", "low_precision_softmax", "every step of the softmax in f16", (PROBS,), EVERY, s.softmax_in_half, float32_only=True, verdicts=("diverged", "rounding")),
         Bug("rope_yarn", "rope_scaling_missing", "slow pairs divided by 4, rows longer", ROPE, ("llama_bias", "mistral", "qwen2", "qwen3"), s.scale_as_yarn, amount=4.0, float32_only=True),
     ]  # fmt: skip
 

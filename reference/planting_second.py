@@ -163,6 +163,14 @@ def softmax_of_rounded(model, layer):
     mistake(model, layer, "probs", lambda probs, scores: scores.bfloat16().float().softmax(-1))
 
 
+def softmax_in_half(model, layer):
+    def narrow(probs, scores):
+        powers = (scores - scores.amax(-1, keepdim=True)).half().exp()
+        return (powers / powers.sum(-1, keepdim=True)).to(probs.dtype)
+
+    mistake(model, layer, "probs", narrow)
+
+
 def scale_as_yarn(model, layer, factor):
     """Slow pairs are divided by a factor, fast ones are not, and rows become longer."""
     slow = lambda f: torch.linspace(-0.5, 1.5, len(f)).clamp(0, 1)  # noqa: E731

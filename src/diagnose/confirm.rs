@@ -1,7 +1,7 @@
 //! The strongest evidence for a suspect: our engine with the mistakes switched on, run freely from the tokens on, gives
 //! the dump's later activations and its logits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::arithmetic::Arithmetic;
@@ -41,7 +41,7 @@ pub(super) struct Proof {
 }
 
 /// Proves the suspects of `findings`. Of the ways in which a mistake gives the same in its first forward, it is the one that
-/// gives more of what follows.
+/// gives more of what follows; and it may be in all layers, where it is large enough to be seen only in some.
 pub(super) fn prove(
     model: &Arc<Model>,
     dump: &Dump,
@@ -49,15 +49,34 @@ pub(super) fn prove(
     findings: &mut Vec<Finding>,
     computes: (Precision, &Arithmetic),
 ) -> Result<Option<Proof>, dump::Error> {
-    let Some(proof) = confirm(model, dump, tokens, findings, computes)? else { return Ok(None) };
-    if let Some(others) = in_another_way(findings).filter(|_| !proof.is_whole)
-        && let Some(other) = confirm(model, dump, tokens, &others, computes)?
-        && other.agree > proof.agree
-    {
-        *findings = others;
-        return Ok(Some(other));
+    let Some(mut proof) = confirm(model, dump, tokens, findings, computes)? else { return Ok(None) };
+    let ways =
+        [in_another_way(findings).filter(|_| !proof.is_whole), in_all_layers(findings, model).filter(|_| proof.fails)];
+    for others in ways.into_iter().flatten() {
+        if let Some(other) = confirm(model, dump, tokens, &others, computes)?
+            && other.agree > proof.agree
+        {
+            (*findings, proof) = (others, other);
+        }
     }
     Ok(Some(proof))
+}
+
+/// The same findings with their first mistake made in all layers, where one change makes it in each.
+fn in_all_layers(findings: &[Finding], model: &Model) -> Option<Vec<Finding>> {
+    let first = |finding: &Finding| finding.suspects.first().filter(|suspect| suspect.edit.is_some()).cloned();
+    let own = findings.iter().filter(|finding| finding.kind == Kind::Wrong).find_map(first)?;
+    let layer = model.graph[*own.sites.first()?].layer?.cast_signed();
+    let layers = 0..model.graph.layers().cast_signed();
+    let moved = layers.map(|to| own.moved(model, to - layer)).filter(|moved| moved.edit == own.edit);
+    let sites: BTreeSet<Site> = moved.flat_map(|moved| moved.sites).collect();
+    let mut others = findings.to_vec();
+    for finding in others.iter_mut().filter(|finding| finding.kind == Kind::Wrong) {
+        for suspect in finding.suspects.iter_mut().filter(|suspect| suspect.id == own.id) {
+            suspect.sites = sites.iter().copied().collect();
+        }
+    }
+    (sites.len() > own.sites.len()).then_some(others)
 }
 
 /// The same findings with their first mistake made in another way, in all forwards.

@@ -95,15 +95,7 @@ impl Op {
                 format.round(rounded.as_slice_mut().expect("standard layout"));
                 rounded
             }
-            Self::RoundBelowLargest(format) => {
-                let mut rounded = x(0).as_standard_layout().into_owned();
-                for mut row in rounded.rows_mut() {
-                    let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
-                    row.mapv_inplace(|value| value - largest);
-                }
-                format.round(rounded.as_slice_mut().expect("standard layout"));
-                rounded
-            }
+            Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
             Self::Route(router) => {
                 let rounding = if router.rounded { rounding } else { Rounding::None };
                 ops::route(flat(x(0)), router.top_k, router.softmax_after, router.renormalise, rounding).into_dyn()

@@ -100,9 +100,8 @@ pub enum Op {
     Cap(f64),
     /// Rounded to a coarser format: no model has it as an op of its own.
     Round(Rounding),
-    /// What each number is above the largest of its row, rounded to a coarser format: a softmax of few bits begins so, and no
-    /// model has it as an op of its own.
-    RoundBelowLargest(Rounding),
+    /// A softmax each step of which is rounded to a coarser format: no model has it.
+    NarrowSoftmax(Rounding),
     /// From router logits to the weight of each expert.
     Route(Router),
     /// `x Wᵀ` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` → `[token, slot, channel]`.
@@ -287,7 +286,6 @@ impl Op {
             | Self::Sum { .. }
             | Self::Multiply
             | Self::Round(_)
-            | Self::RoundBelowLargest(_)
             | Self::Rope(_) => plain,
             Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
@@ -296,7 +294,9 @@ impl Op {
                 Facts { product: Product::Activations, sums: Sums::LastAxis, keyed: Keyed::Scores, ..plain }
             }
             Self::Context { .. } => Facts { product: Product::Activations, sums: Sums::LastAxis, ..plain },
-            Self::Softmax => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain },
+            Self::Softmax | Self::NarrowSoftmax(_) => {
+                Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
+            }
             Self::Activate(_) | Self::Cap(_) | Self::Combine => Facts { sums: Sums::Elements, ..plain },
             Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
@@ -320,7 +320,7 @@ impl Op {
             | Self::Multiply
             | Self::Cap(_)
             | Self::Round(_)
-            | Self::RoundBelowLargest(_)
+            | Self::NarrowSoftmax(_)
             | Self::Route(_)
             | Self::Combine => false,
         }

@@ -126,6 +126,25 @@ pub fn softmax<T: Real>(scores: ArrayView3<T>, rounding: Rounding) -> Array3<T> 
     y
 }
 
+/// The same with every step rounded, as a program has it that computes in a coarser format: what is above the largest score,
+/// its exponential, the sum of those, the quotient. The sum itself is added up in full.
+pub fn softmax_in_steps<T: Real>(scores: ArrayView3<T>, format: Rounding) -> Array3<T> {
+    let mut y = scores.as_standard_layout().into_owned();
+    for mut row in y.rows_mut() {
+        let row = row.as_slice_mut().expect("standard layout");
+        let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
+        row.iter_mut().for_each(|x| *x -= largest);
+        format.round(row);
+        row.iter_mut().for_each(|x| *x = x.exp());
+        format.round(row);
+        let mut sum = [row.iter().copied().fold(T::zero(), |sum, x| sum + x)];
+        format.round(&mut sum);
+        row.iter_mut().for_each(|x| *x /= sum[0]);
+        format.round(row);
+    }
+    y
+}
+
 /// The weighted sum of values: `probs` `[head, query, key]`, `values` `[key, kv_head, head_dim]` →
 /// `[query, head * head_dim]`; query head `h` reads value head `groups[h]`.
 pub fn context<T: Real>(

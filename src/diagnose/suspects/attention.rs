@@ -81,14 +81,12 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 fn softmax_formats(scene: &Scene) -> Vec<Variant> {
     let formats = [(Rounding::Bf16, "bf16"), (Rounding::F16, "f16")];
     let ways = |(format, name): (Rounding, &str)| {
-        let (before, after) = (|op| Edit::Prepare { index: 0, op }, Edit::Then(Op::Round(format)));
-        let (scores, exponents) = (before(Op::Round(format)), before(Op::RoundBelowLargest(format)));
+        let (before, after) = (Edit::Prepare { index: 0, op: Op::Round(format) }, Edit::Then(Op::Round(format)));
         [
             Variant::new(format!("probabilities rounded to {name}"), after.clone()),
-            Variant::new(format!("scores rounded to {name} first"), scores.clone()),
-            Variant::new(format!("scores and probabilities rounded to {name}"), Edit::All(vec![scores, after.clone()])),
-            Variant::new(format!("exponents rounded to {name}"), exponents.clone()),
-            Variant::new(format!("all of it in {name}"), Edit::All(vec![exponents, after])),
+            Variant::new(format!("scores rounded to {name} first"), before.clone()),
+            Variant::new(format!("scores and probabilities rounded to {name}"), Edit::All(vec![before, after])),
+            Variant::new(format!("every step of it in {name}"), Edit::Put(vec![Op::NarrowSoftmax(format)])),
         ]
     };
     if matches!(scene.op(), Op::Softmax) { formats.map(ways).concat() } else { Vec::new() }

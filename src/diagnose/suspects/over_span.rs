@@ -66,6 +66,14 @@ pub(super) fn search(scene: &Scene, gap: &Gap, interrupt: &AtomicBool) -> Vec<Ac
     found.sort_by_key(|(order, _)| *order);
     let mut found = nearest(found.into_iter().map(|(_, accused)| accused).collect(), scene.terms.least);
     prefer_in_time(&mut found, scene);
+    // What the last op's own inputs tell is tried over the span, too.
+    let mut told: Vec<(&str, Vec<Site>)> = Vec::new();
+    found.retain(|accused| {
+        let own = (accused.id, accused.sites.clone());
+        let is_new = own.1.is_empty() || !told.contains(&own);
+        told.push(own);
+        is_new
+    });
     // Where RoPE turns other pairs, the weights may as well have been permuted back twice, but hardly ever are.
     found.sort_by_key(|accused| accused.id == "qk_permuted");
     if found.is_empty() {
