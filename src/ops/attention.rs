@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Array3, ArrayView3, Axis, s};
+use ndarray::{Array2, Array3, ArrayView3, ArrayViewMut1, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::activation::{cap_in_place, softmax_rows};
@@ -130,17 +130,17 @@ pub fn softmax<T: Real>(scores: ArrayView3<T>, rounding: Rounding) -> Array3<T> 
 /// its exponential, the sum of those, the quotient. The sum itself is added up in full.
 pub fn softmax_in_steps<T: Real>(scores: ArrayView3<T>, format: Rounding) -> Array3<T> {
     let mut y = scores.as_standard_layout().into_owned();
+    let round = |row: &mut ArrayViewMut1<T>| format.round(row.as_slice_mut().expect("standard layout"));
     for mut row in y.rows_mut() {
-        let row = row.as_slice_mut().expect("standard layout");
         let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
-        row.iter_mut().for_each(|x| *x -= largest);
-        format.round(row);
-        row.iter_mut().for_each(|x| *x = x.exp());
-        format.round(row);
-        let mut sum = [row.iter().copied().fold(T::zero(), |sum, x| sum + x)];
+        row.mapv_inplace(|x| x - largest);
+        round(&mut row);
+        row.mapv_inplace(T::exp);
+        round(&mut row);
+        let mut sum = [row.sum()];
         format.round(&mut sum);
-        row.iter_mut().for_each(|x| *x /= sum[0]);
-        format.round(row);
+        row.mapv_inplace(|x| x / sum[0]);
+        round(&mut row);
     }
     y
 }
