@@ -51,9 +51,10 @@ impl GenerationDefaults {
         Ok(inner)
     }
 
-    /// Tokens that batches are filled up with: the one for that, and those that begin and end a text, which stand in.
+    /// Tokens that batches are filled up with: the one for that, those that begin and end a text, which stand in, and what
+    /// a buffer of zeros holds.
     pub fn fills_up(&self, id: u32) -> bool {
-        self.eos_token_ids.contains(&id) || [self.bos_token_id, self.pad_token_id].contains(&Some(id))
+        id == 0 || self.eos_token_ids.contains(&id) || [self.bos_token_id, self.pad_token_id].contains(&Some(id))
     }
 
     /// Reads the text of a `generation_config.json` or config.json; `file` is its name in messages.

@@ -129,6 +129,146 @@ const SITUATIONS: &[Situation] = &[
         says: &["diverged: candidate: all 285 tensors of the dump are zeros", "why: unknown: nothing was copied"],
     },
     Situation {
+        what: "a pass in f32 that is stored in f16",
+        make: |folder| {
+            let narrow = |_: &str, values: ArrayD<f32>| Some(values.mapv(|v| half::f16::from_f32(v).to_f32()));
+            rewrite(&repository(REFERENCE), &folder.join("mine.safetensors"), |_| {}, narrow);
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 0,
+        says: &[
+            "rounding: 285 activations agree as far as f16 allows: largest error ",
+            "output: candidate against engine: KL ",
+        ],
+    },
+    Situation {
+        what: "a key/value cache of q8_0, and only blocks were dumped",
+        make: |_| (),
+        typed: "diff --model tests/cases/models/plain --candidate tests/cases/p36/layers.safetensors",
+        status: 0,
+        says: &[
+            "rounding: 35 activations agree: largest error 2.2e-2; products are rounded as the notes say",
+            "output: candidate against engine: KL 1.4e-3 nats, the same likeliest token at 12 of 12 positions",
+            "note: candidate: low_precision_cache: keys and values rounded to int8 in scores, context",
+        ],
+    },
+    Situation {
+        what: "names of SGLang, which calls act_fn what is multiplied already, and attn what attention gives",
+        make: |folder| {
+            let words = [("mlp.act_mul", "mlp.act_fn"), ("self_attn.context", "self_attn.attn")];
+            let kept = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "model.embed_tokens", "lm_head"];
+            rename(&folder.join("mine.safetensors"), |key| {
+                let word = words.iter().find(|(own, _)| key.ends_with(own));
+                let renamed = word.map(|(own, theirs)| key.replace(own, theirs));
+                renamed.or_else(|| kept.iter().any(|own| key.ends_with(own)).then(|| key.into()))
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 0,
+        says: &[
+            "match: 17 activations agree: largest error ",
+            "output: candidate against engine: KL below 1e-8 nats, the same likeliest token at 13 of 13 positions",
+            "note: candidate: ids recovered from the embedding rows of mine.safetensors",
+            "note: candidate: model.layers.0.mlp.act_fn and its like are act_mul, as shape and values say, not act_fn",
+        ],
+    },
+    Situation {
+        what: "a padded batch, whose pads are seen",
+        make: |_| (),
+        typed: "diff --model tests/cases/models/plain --reference tests/cases/p13/reference.safetensors --candidate \
+                tests/cases/p13/candidate.safetensors --ids 0,0,0,62,150,38,160,302,71,223 --batch 0",
+        status: 1,
+        says: &[
+            "diverged: candidate: causal_mask_missing in layers 0-3: 3 pad keys are seen by the tokens, which give them up to 92 \
+             % of their attention",
+            "fix: hide the keys of pads from every query, as attention_mask says",
+        ],
+    },
+    Situation {
+        what: "the rows behind a cached prefix only, without embeddings",
+        make: |_| (),
+        typed: "diff --model tests/cases/models/plain --candidate tests/cases/p19/right.safetensors --ids \
+                121,210,229,237,309,310,165,68,57,70,277,208",
+        status: 0,
+        says: &[
+            "match: 74 activations agree: largest error 1.6e-6",
+            "output: candidate against engine: KL below 1e-8 nats, the same likeliest token at 4 of 4 positions",
+            "note: candidate: 4 of 12 rows are present: [8, 9, 10, 11]",
+        ],
+    },
+    Situation {
+        what: "logits of another row than the last",
+        make: |folder| {
+            let off_by_one = |key: &str, values: ArrayD<f32>| {
+                let last = |values: ArrayD<f32>| values.slice_axis(Axis(0), (11..12).into()).to_owned();
+                (!key.contains('@')).then(|| if key == "lm_head" { last(values) } else { values })
+            };
+            let prompt = |meta: &mut BTreeMap<String, String>| {
+                *meta = [("input_ids".to_string(), format!("[{IDS}]"))].into();
+            };
+            rewrite(&repository(REFERENCE), &folder.join("mine.safetensors"), prompt, off_by_one);
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &[
+            "mislabelled: candidate: ref_token_rows: its row is that of token 11",
+            "fix: dump all rows of the sequence in its order",
+        ],
+    },
+    Situation {
+        what: "an engine with AWQ's scales, which stand in a norm and are undone by the weights after it",
+        make: |_| (),
+        typed: "diff --model tests/cases/models/plain --candidate tests/cases/p22/candidate.safetensors",
+        status: 0,
+        says: &[
+            "rounding: 75 activations agree: largest error 1.5e-6; 4 of them stand in another layout, which changes nothing",
+            "output: candidate against engine: KL below 1e-8 nats, the same likeliest token at 12 of 12 positions",
+            "note: candidate: model.layers.0.input_layernorm and 3 more: each channel is off by a factor of its own",
+        ],
+    },
+    Situation {
+        what: "names that nobody knows, and a name of two uses",
+        make: |folder| {
+            let words = [
+                ("input_layernorm", "n1"),
+                ("self_attn.q_rope", "q"),
+                ("self_attn.k_rope", "k"),
+                ("self_attn.v_proj", "v"),
+                ("self_attn.probs", "att"),
+                ("self_attn.context", "mix"),
+                ("mlp.act_mul", "act"),
+                ("mlp.down_proj", "second"),
+            ];
+            rename(&folder.join("mine.safetensors"), |key| {
+                let whole = [("model.embed_tokens", "x_in"), ("model.norm", "fin"), ("lm_head", "logits")];
+                let whole = whole.iter().find(|(own, _)| *own == key).map(|(_, mine)| (*mine).to_string());
+                let (layer, rest) = key
+                    .strip_prefix("model.layers.")
+                    .map_or((key, ""), |key| key.split_once('.').unwrap_or((key, "block")));
+                let word = words.iter().find(|(own, _)| *own == rest).map(|(_, mine)| format!("blk{layer}_{mine}"));
+                let block = (rest == "block").then(|| format!("blk{layer}_out"));
+                whole.or(word).or(block)
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 0,
+        says: &[
+            "match: 30 activations agree: largest error ",
+            "output: candidate against engine: KL below 1e-8 nats, the same likeliest token at 13 of 13 positions",
+        ],
+    },
+    Situation {
+        what: "a file for each tensor, with a counter before its name",
+        make: |_| (),
+        typed: "diff --model tests/cases/models/tied --candidate tests/cases/p34/dump --ids 291,9,262,193,3,62,222,232,220,251",
+        status: 0,
+        says: &[
+            "match: 75 activations agree: largest error 1.5e-6",
+            "output: candidate against engine: KL below 1e-8 nats, the same likeliest token at 10 of 10 positions",
+            "note: candidate: the names begin with a counter, which was passed over",
+        ],
+    },
+    Situation {
         what: "the demo",
         make: |_| (),
         typed: "diff --model reference/demo/model --reference reference/demo/reference.safetensors --candidate \
@@ -211,6 +351,17 @@ fn rewrite(
     let mut metadata = archive.metadata().clone();
     meta(&mut metadata);
     write_safetensors(to, &views, &metadata).expect("written");
+}
+
+/// The prefill of PyTorch's dump under other names, without its metadata.
+fn rename(to: &Path, name: impl Fn(&str) -> Option<String>) {
+    let archive = Archive::open(&repository(REFERENCE)).expect("a file of tensors");
+    let prefill = archive.entries().iter().filter(|entry| !entry.name.contains('@'));
+    let kept: Vec<(String, ArrayD<f32>)> = prefill
+        .filter_map(|entry| Some((name(&entry.name)?, archive.read(&entry.name).expect("a tensor").into_f32())))
+        .collect();
+    let views: Vec<(String, ArrayViewD<f32>)> = kept.iter().map(|(name, v)| (name.clone(), v.view())).collect();
+    write_safetensors(to, &views, &BTreeMap::new()).expect("written");
 }
 
 /// The tiny model with other weights.
