@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import cache_utils
 
 from casebook import CLEAN, Casebook, cut, told, write_dump
-from clean import DECODED, DEMO, CleanDumps, Dump, fed, folder_name, layers_of, model_of, tiny_folders
+from clean import DECODED, CleanDumps, Dump, fed, folder_name, layers_of, model_of
 
 KINDS = ("all", "unscored", "blocks")
 BLOCK = 32
@@ -104,18 +104,17 @@ def key_of(run: Dump, layer: int, step: int) -> str:
     return next(name for name in names if name in run.tensors)
 
 
-def add_caches(book: Casebook, dumps: CleanDumps) -> None:
-    """Adds them for every model: each format; a prefill that does not read the cache; keys as the cache keeps them."""
+def add_caches(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
+    """Adds them: each format; a prefill that does not read the cache; keys as the cache keeps them."""
     runs = [("float32", form) for form in (*FORMATS, "q8_0-late", "q8_0-kept", "e4m3-kept")] + [("bfloat16", "q8_0")]
-    for folder in (*tiny_folders(), DEMO):
-        for precision, form in runs:
-            run: Dump | None = None
-            for kind in KINDS:
-                case = f"clean/{folder_name(folder)}/{precision}/cache-{form}/{kind}/{DECODED}"
-                if not book.wants(case):
-                    continue
-                run = run or cached(folder, dumps, precision, form)
-                tensors = cut(run.tensors, kind, layers_of(folder))
-                path = write_dump(book.path(f"{case}.safetensors"), tensors, told(run.metadata, kind))
-                book.add(case, folder, CLEAN, candidate=path)
-        dumps.forget()
+    for precision, form in runs:
+        run: Dump | None = None
+        for kind in KINDS:
+            case = f"clean/{folder_name(folder)}/{precision}/cache-{form}/{kind}/{DECODED}"
+            if not book.wants(case):
+                continue
+            run = run or cached(folder, dumps, precision, form)
+            tensors = cut(run.tensors, kind, layers_of(folder))
+            path = write_dump(book.path(f"{case}.safetensors"), tensors, told(run.metadata, kind))
+            book.add(case, folder, CLEAN, candidate=path)
+    dumps.forget()

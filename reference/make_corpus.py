@@ -36,6 +36,14 @@ BRIEF = (
     "clean/smollm2/*/all/12",
     "clean/smollm2/*/blocks/64",
     "clean/smollm2/*/logits/1",
+    "clean/smollm2/float32-as-*/all/12",
+    "clean/smollm2/bfloat16-as-float32/blocks/12",
+    "clean/smollm2/float32/cache-*/blocks/*",
+    "clean/smollm2/float32/cache-q8_0/all/*",
+    "clean/smollm2/float32/padded-left/*",
+    "clean/smollm2/float32/padded-right/told",
+    "clean/smollm2/float32/rows-*/inside",
+    "clean/smollm2/float32/packed-*",
     "founding/smollm2/*",
     "planted/smollm2/float32/rope_interleaved-0/blocks/*",
     "planted/smollm2/float32/rope_theta-12/around-12/*",
@@ -57,10 +65,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
         add_clean(book, dumps, folder)
     add_clean(book, dumps, DEMO, lengths=(12,))
     add_long(book, dumps)
-    for folder in tiny_folders():
-        add_as_packed(book, dumps, folder)
-    add_stored(book, dumps)
-    add_caches(book, dumps)
+    for folder in (*tiny_folders(), DEMO):
+        add_as_people_do(book, dumps, folder)
     for folder in (TINY / "qwen2", DEMO):
         add_founding(book, dumps, folder)
     add_equivalents(book, dumps)
@@ -69,9 +75,17 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)
+        add_as_people_do(book, dumps, smollm2)
         add_founding(book, dumps, smollm2)
         add_equivalents(book, dumps, of_smollm2(smollm2))
         add_planted(book, dumps, smollm2_runs(smollm2))
+
+
+def add_as_people_do(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
+    """Adds right runs packed, stored and cached in the ways of engines."""
+    add_as_packed(book, dumps, folder)
+    add_stored(book, dumps, folder)
+    add_caches(book, dumps, folder)
 
 
 def main() -> int:

@@ -162,12 +162,18 @@ fn scaling(scene: &Scene) -> Vec<Variant> {
         let words = format!("no scaling where the model has {}", own.rope.scaling.name());
         return vec![with_speeds(words, plain)];
     }
-    let mut factors = vec![2.0f32, 4.0, 8.0];
+    let mut factors = vec![2.0f32, 4.0, 8.0, 0.5];
     if let Some(speeds) = speeds(scene) {
         let ratio = f64::from(plain.speeds()[0]) / speeds[0];
-        factors.extend((ratio.is_finite() && ratio > 1.0).then_some((ratio * 1e4).round() as f32 / 1e4));
+        factors.extend((0.05..1e3).contains(&ratio).then_some((ratio * 1e4).round() as f32 / 1e4));
     }
-    let linear = |factor: f32| with_speeds(format!("linear scaling by {factor}"), plain.clone().linear(factor));
+    let linear = |factor: f32| {
+        let words = match factor {
+            ..1.0 => format!("positions times {}", 1.0 / factor),
+            _ => format!("linear scaling by {factor}"),
+        };
+        with_speeds(words, plain.clone().linear(factor))
+    };
     let mut variants: Vec<Variant> = factors.into_iter().map(linear).collect();
     for factor in [8.0, 32.0] {
         let scaled = plain.clone().llama3(factor, 1.0, 4.0, 8192.0);
