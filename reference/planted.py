@@ -4,7 +4,8 @@ Each planted run is checked before it is written: all that is computed before th
 bit, the activation of the mistake differs, and, op by op in float64, exactly the planted activations disagree with their
 own inputs. What the manifest says of a planted case, besides the verdict:
 
-    bug, suspect   ids of planting.py, and of the suspect the mistake stands for ("unknown" if there is none)
+    bug, suspect   ids of planting.py, and of the suspect the mistake stands for ("unknown" if there is none), without
+                   mistakes behind the last tensor of the dump, which nothing of it shows
     fair           other suspects that compute the same numbers
     name           the first activation, in program order, that is wrong although its inputs are right
     or             activations that another right reading may name instead: probs for a mask, if masked scores are not compared
@@ -121,6 +122,13 @@ class PlantedDumps:
         return Finding(first, wrong, ratios[first])
 
 
+def seen_in(part: dict[str, Tensor], run: Run, dump: Dump) -> list[Plant]:
+    """The mistakes that do not lie behind the last tensor of a part of a dump."""
+    order = order_in(dump.tensors)
+    last = max(order(name) for name in dump.tensors if name in part)
+    return [plant for plant in run.plants if min(map(order, plant.bug.wrong(plant.layer, len(dump.steps)))) <= last]
+
+
 def first_difference(tensors: dict[str, Tensor], clean: dict[str, Tensor]) -> str | None:
     """The first activation, in program order, that two dumps share and that has not the same bits."""
     names = tensors.keys() & clean.keys()
@@ -167,7 +175,7 @@ def add_run(book: Casebook, made: PlantedDumps, run: Run) -> None:
         expect = {
             "verdicts": list(dict.fromkeys(verdict for plant in run.plants for verdict in plant.bug.verdicts)),
             "bug": "+".join(dict.fromkeys(plant.id for plant in run.plants)),
-            "suspect": run.suspect or "+".join(dict.fromkeys(plant.bug.suspect for plant in run.plants)),
+            "suspect": run.suspect or "+".join(dict.fromkeys(plant.bug.suspect for plant in seen_in(part, run, dump))),
             "name": named(finding.name, kind),
             "fair": list(dict.fromkeys(suspect for plant in run.plants for suspect in plant.bug.fair)),
             "or": [plant.bug.name(plant.bug.instead, plant.layer) for plant in run.plants[:1] if plant.bug.instead],

@@ -1,10 +1,12 @@
-//! What a trail learns about its dump: the precision of a tensor, arithmetic that no tensor shows, numbers that are none.
+//! What a trail learns about its dump: the precision of a tensor, arithmetic that no tensor shows, numbers that are none,
+//! pads that tokens see.
 
 use super::arithmetic::{Arithmetic, Fit};
 use super::finding::{Harmless, Kind};
 use super::forced::Forced;
 use super::noise::{Noise, Terms};
 use super::nonfinite::NonFinite;
+use super::padding::{Seen, accused};
 use super::part::Part;
 use super::precision::Precision;
 use super::special::{Made, Special, accuse_special};
@@ -301,5 +303,24 @@ impl Trail {
             look.finding = Some(index);
         }
         look.noise = Some(noise);
+    }
+
+    /// Goes on with what attention gives where tokens see pads; where that is seen first, it is a finding.
+    pub(super) fn take_padded(&mut self, site: Site, part: &Part, precision: Precision, seen: Seen) -> Option<usize> {
+        let Seen::First(weight) = seen else {
+            self.go_on_with(site, part);
+            self.ground(site, part);
+            return None;
+        };
+        let measured = self.healed.measure(site, part, self.terms(site, precision));
+        let noise = Noise { local_error: f64::from(weight), score: f64::INFINITY, ..measured };
+        let index = self.note(site, part, &noise, None);
+        let name = self.model.graph.key(site, self.spans.forward());
+        let finding = &mut self.findings[index];
+        (finding.kind, finding.scene) = (Kind::Wrong, None);
+        finding.suspects = vec![accused(self.dump.pads(), weight, &name)];
+        self.go_on_with(site, part);
+        self.ground(site, part);
+        Some(index)
     }
 }

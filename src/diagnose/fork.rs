@@ -7,9 +7,9 @@ use super::earlier::remember_inputs;
 use super::equivalent::{Pairs, is_query_or_key, reordered};
 use super::finding::{Finding, Harmless, Kind};
 use super::forced::Forced;
+use super::gap::Gap;
 use super::label::{is_value_of, row_order};
 use super::noise::{Expected, Noise};
-use super::padding::{Seen, accused};
 use super::part::Part;
 use super::precision::Precision;
 use super::repeated::{again, narrow};
@@ -25,6 +25,8 @@ use crate::engine::{Role, Site};
 pub(super) struct Fork {
     /// Goes on with the dump's values.
     pub(super) followed: Forced,
+    /// What lies behind the last residual stream in that.
+    pub(super) gap: Gap,
     /// The tensors in question, with the findings they are.
     pub(super) open: Vec<(Site, Part, usize)>,
 }
@@ -106,6 +108,7 @@ impl Trail {
         if went_on_with_the_dump {
             let arithmetic = self.healed.arithmetic.clone();
             self.healed = fork.followed;
+            self.gap = fork.gap;
             self.healed.arithmetic = arithmetic;
             self.exact_spans.insert(self.phase());
         }
@@ -202,25 +205,6 @@ impl Trail {
         index
     }
 
-    /// Goes on with what attention gives where tokens see pads; where that is seen first, it is a finding.
-    pub(super) fn take_padded(&mut self, site: Site, part: &Part, precision: Precision, seen: Seen) -> Option<usize> {
-        let Seen::First(weight) = seen else {
-            self.go_on_with(site, part);
-            self.ground(site, part);
-            return None;
-        };
-        let measured = self.healed.measure(site, part, self.terms(site, precision));
-        let noise = Noise { local_error: f64::from(weight), score: f64::INFINITY, ..measured };
-        let index = self.note(site, part, &noise, None);
-        let name = self.model.graph.key(site, self.spans.forward());
-        let finding = &mut self.findings[index];
-        (finding.kind, finding.scene) = (Kind::Wrong, None);
-        finding.suspects = vec![accused(self.dump.pads(), weight, &name)];
-        self.go_on_with(site, part);
-        self.ground(site, part);
-        Some(index)
-    }
-
     /// How many findings over spans have what the search of suspects needs.
     fn scenes_over_spans(&self) -> usize {
         self.findings.iter().filter(|finding| !finding.exact && finding.scene.is_some()).count()
@@ -301,8 +285,11 @@ impl Trail {
     ) -> usize {
         let index = self.note(site, judged, noise, harmless);
         let part = part.clone();
-        let (mut followed, mut open) =
-            self.fork.take().map_or_else(|| (self.healed.clone(), Vec::new()), |f| (f.followed, f.open));
+        let Fork { mut followed, mut gap, mut open } = self.fork.take().unwrap_or_else(|| Fork {
+            followed: self.healed.clone(),
+            gap: self.gap.clone(),
+            open: Vec::new(),
+        });
         if let Some(Harmless::Permuted(pairs)) = harmless
             && self.is_first_permuted_key(site, pairs, &open)
             && let Some(kept) = self.model.graph.cached().find(|kept| self.is_key_beside(*kept, site))
@@ -315,6 +302,7 @@ impl Trail {
             Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),
             _ => followed.force(site, &part),
         }
+        gap.pass(site, &part, &followed);
         if let Some(harmless) = harmless {
             let right = match harmless {
                 Harmless::Permuted(pairs) => reordered(&part, &self.model.graph[site], pairs),
@@ -327,7 +315,7 @@ impl Trail {
             self.spans.presume(site, &part.rows, self.rows(site));
         }
         open.push((site, part, index));
-        self.fork = Some(Fork { followed, open });
+        self.fork = Some(Fork { followed, gap, open });
         index
     }
 

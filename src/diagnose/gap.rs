@@ -25,9 +25,16 @@ impl Gap {
         Self { anchor, since: Vec::new() }
     }
 
-    /// `part` was dumped of `site`, which lies behind all others, in the precision `stored`.
-    pub fn add(&mut self, site: Site, part: Part, stored: Precision) {
-        self.since.push((site, part, stored));
+    /// `branch` goes on with `part` for `site`, which it has just computed: the gap begins there, if that is all of a residual
+    /// stream.
+    pub fn pass(&mut self, site: Site, part: &Part, branch: &Forced) {
+        let graph = branch.graph();
+        let rows = branch.exact().shape()[graph[site].row_axis()];
+        if part.rows.len() == rows && graph.is_stream(site) {
+            *self = Self::behind(branch.at_residual());
+        } else {
+            self.since.push((site, part.clone(), branch.stored.of(site)));
+        }
     }
 
     /// What was dumped of an op on the way.

@@ -122,6 +122,7 @@ impl Trail {
         self.healed.begin_forward(ids);
         if let Some(fork) = &mut self.fork {
             fork.followed.begin_forward(ids);
+            fork.gap = Gap::behind(fork.followed.clone());
         }
         self.spans.begin_forward();
         self.ends.push(self.ends.last().map_or(0, |end| end + ids.len()));
@@ -380,13 +381,13 @@ impl Trail {
     }
 
     pub(super) fn ground(&mut self, site: Site, part: &Part) {
-        let whole = part.rows.len() == self.rows(site);
         self.spans.ground(site, &part.rows, self.rows(site), &self.model.graph);
-        if whole && self.model.graph.is_stream(site) {
-            self.gap = Gap::behind(self.healed.at_residual());
+        if part.rows.len() == self.rows(site) && self.model.graph.is_stream(site) {
             self.choices = Choices::default();
-        } else {
-            self.gap.add(site, part.clone(), self.healed.stored.of(site));
+        }
+        self.gap.pass(site, part, &self.healed);
+        if let Some(fork) = &mut self.fork {
+            fork.gap.pass(site, part, &fork.followed);
         }
     }
 
