@@ -23,6 +23,7 @@ mod reports;
 mod sensitivity;
 mod suspect;
 mod watch;
+mod weights;
 mod witness;
 
 pub use explain::suspect_table;

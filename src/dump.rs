@@ -109,6 +109,9 @@ impl Dump {
 
     /// A dump whose file is open already.
     pub fn from_archive(archive: Archive, graph: &Arc<Graph>, options: &Options) -> Result<Dump, Error> {
+        if options.map.is_none() {
+            error::no_weights(&archive)?;
+        }
         let matched = matching::matching(&archive, graph, options.map.as_ref());
         if let Some(refused) = matched.refused {
             return Err(refused);

@@ -114,6 +114,12 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
         ..Places::default()
     };
     let Some(model) = &args.model else {
+        if args.dumps.reference.is_some() || args.dumps.candidate.is_some() || args.dumps.map.is_some() {
+            bail!(
+                "which model are the dumps of? give its directory: `layerstep debug MODEL --reference DUMP`; without one, \
+                 `layerstep diff --reference DUMP --candidate DUMP` compares two dumps"
+            );
+        }
         let (loaded, opened) = demo::open()?;
         let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
         return Ok(Subject { debugger: debugger(session(&loaded, opened)?, switched), places, watch: None });

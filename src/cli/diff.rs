@@ -1,6 +1,7 @@
 //! `layerstep diff`: the comparison, as a table or as JSON.
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -10,6 +11,7 @@ use super::input::{Loaded, TokenArgs};
 use super::paper::{self, Paper};
 use super::reports::{ReportArgs, command};
 use super::watch::Watch;
+use super::weights;
 use super::witness::{DumpArgs, Opened, Tokens};
 use crate::debugger::{Debugger, Session};
 use crate::diagnose::suspects::search::Accused;
@@ -41,6 +43,9 @@ pub(super) struct Args {
     /// and without --prompt or --ids it feeds 24 tokens of its own choice.
     #[arg(long = "self", conflicts_with_all = ["reference", "candidate", "map", "batch", "watch"])]
     myself: bool,
+    /// Compare two checkpoints instead, matrix by matrix: equal, transposed, permuted for RoPE, scaled, quantised, missing.
+    #[arg(long, num_args = 2, value_names = ["MODEL", "MODEL"], conflicts_with_all = ["model", "reference", "candidate", "map", "batch", "watch", "myself", "full"])]
+    weights: Option<Vec<PathBuf>>,
     /// Print one JSON document (schema layerstep.diff/1).
     #[arg(long)]
     json: bool,
@@ -60,6 +65,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.reports.check(&[reference.as_deref(), candidate.as_deref(), map.as_deref()])?;
     if args.json && args.reports.on_stdout() {
         bail!("standard output takes one report: --json, or the one with -");
+    }
+    if let Some(paths) = &args.weights {
+        return weights::run(paths, args.json);
     }
     if !args.watch {
         return once(args);

@@ -40,6 +40,19 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// The arrays are the weights of a model.
+    #[error(
+        "{}: holds the weights of a model ({}), not activations; give the model as --model, and as a dump what it computed: \
+         `layerstep capture`, or capture.py of reference/, writes one; `layerstep diff --weights A B` compares two checkpoints",
+        path(file),
+        shown(name)
+    )]
+    Weights {
+        /// The file or folder.
+        file: PathBuf,
+        /// One of them.
+        name: String,
+    },
     /// A map file is not as it should be.
     #[error("{}: line {line}: {problem}", path(file))]
     Map {
@@ -64,6 +77,18 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// Refuses arrays most of which are named as weights are, and not as anything that is computed.
+pub(super) fn no_weights(archive: &formats::Archive) -> Result<(), Error> {
+    let (mut floats, mut weights) = (0, Vec::new());
+    for entry in archive.entries().iter().filter(|entry| entry.dtype.is_float()) {
+        floats += 1;
+        weights.extend(matches!(entry.name.rsplit('.').next(), Some("weight" | "bias")).then_some(&entry.name));
+    }
+    let all = 2 * weights.len() > floats;
+    let first = weights.first().filter(|_| all);
+    first.map_or(Ok(()), |name| Err(Error::Weights { file: archive.path().to_owned(), name: (*name).clone() }))
 }
 
 pub(super) fn path(path: &Path) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::error::{Error, shown};
+use super::error::{Error, no_weights, shown};
 use super::guess::guess;
 use super::name::Name;
 use super::plan::{Planned, Unmatched};
@@ -81,6 +81,10 @@ impl Pair {
         options: &Options,
         typed: Option<usize>,
     ) -> Result<Pair, Error> {
+        if options.map.is_none() {
+            no_weights(&reference)?;
+            no_weights(&candidate)?;
+        }
         let guess = guess([&reference, &candidate], options, typed)?;
         let mut misfits = Vec::with_capacity(2);
         let mut dumps = Vec::with_capacity(2);

@@ -15,3 +15,4 @@ mod readme;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
+mod weights;
