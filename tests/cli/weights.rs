@@ -80,5 +80,5 @@ fn weights_are_no_dump() {
         .expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("holds the weights of a model (model.embed_tokens.weight), not activations"), "{text}");
+    assert!(text.contains("holds the weights of a model ("), "{text}");
 }
