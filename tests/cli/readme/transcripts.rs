@@ -48,7 +48,7 @@ fn steps(page: &str) -> Vec<Step<'_>> {
 }
 
 /// Types what a page says, from `folder` on; how many commands of the program that were.
-fn follow(path: &str, folder: &Path) -> usize {
+pub(super) fn follow(path: &str, folder: &Path) -> usize {
     let page = page(path);
     let state = tempfile::tempdir().expect("a folder");
     let mut folder = folder.to_owned();
