@@ -94,6 +94,17 @@ fn the_table_of_suspects_is_that_of_the_program() {
 }
 
 #[test]
+fn verdicts_are_the_same_everywhere() {
+    let table = |path: &str| -> Vec<String> {
+        let page = page(path);
+        page.lines().filter(|line| line.starts_with("| `") && line.ends_with('|')).map(str::to_string).collect()
+    };
+    let (readme, book) = (table("README.md"), table("docs/verdicts.md"));
+    assert_eq!(readme, book);
+    assert_eq!(readme.len(), 6);
+}
+
+#[test]
 fn the_configuration_is_one() {
     let page = page("docs/configuration.md");
     let fences = fences(&page);
