@@ -65,7 +65,8 @@ class Style:
         return (bg, fg) if self.reverse else (fg, bg)
 
 
-def draw(screen: str, columns: int, rows: int, ground: tuple[str, str]) -> str:
+def cells(screen: str, rows: int, ground: tuple[str, str]) -> str:
+    """The rectangles and words of a screen."""
     width, height = CELL
     shapes, texts, style = [], [], Style(ground)
     for row, line in enumerate(screen.split("\n")[:rows]):
@@ -93,14 +94,46 @@ def draw(screen: str, columns: int, rows: int, ground: tuple[str, str]) -> str:
                         f'textLength="{len(run) * width:.1f}" xml:space="preserve">{escape(run)}</text>'
                     )
                 column += len(run)
-    size = f'{columns * width:.0f}" height="{rows * height:.0f}'
+    return "".join(shapes) + "".join(texts)
+
+
+def page(width: float, height: float, ground: tuple[str, str], inside: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" '
-        f'font-size="14"><rect width="100%" height="100%" fill="{ground[1]}"/>{"".join(shapes)}{"".join(texts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14">'
+        f'<rect width="100%" height="100%" rx="6" fill="{ground[1]}" stroke="#5c6370"/>{inside}</svg>\n'
     )
 
 
-def capture(command: list[str], keys: list[str], columns: int, rows: int) -> str:
+def draw(screen: str, columns: int, rows: int, ground: tuple[str, str]) -> str:
+    return page(columns * CELL[0], rows * CELL[1], ground, cells(screen, rows, ground))
+
+
+def animate(screens: list[str], said: list[tuple[str, str, float]], columns: int, rows: int, ground: tuple[str, str]) -> str:
+    """One picture that shows screens in turn, for ever; of each, the key that led to it, what it does, and its seconds."""
+    width, height = columns * CELL[0], (rows + 2.5) * CELL[1]
+    total, at, style, frames = sum(seconds for _, _, seconds in said), 0.0, "", ""
+    for number, (screen, (key, words, seconds)) in enumerate(zip(screens, said, strict=True)):
+        begin, end = 100 * at / total, 100 * (at + seconds) / total
+        edges = {0: "hidden"} | {begin: "visible"} | ({end: "hidden"} if end < 99.99 else {})
+        steps = "".join(f"{edge:.2f}%{{visibility:{what}}}" for edge, what in edges.items())
+        style += f"@keyframes f{number}{{{steps}}}#f{number}{{animation:f{number} {total:g}s step-end infinite}}"
+        top = rows * CELL[1]
+        cap = 9 * len(key) + 16
+        frames += (
+            f'<g id="f{number}" visibility="{"visible" if screen is screens[-1] else "hidden"}">{cells(screen, rows, ground)}'
+            f'<rect x="14" y="{top + 9:.1f}" width="{cap}" height="25" rx="4" fill="none" stroke="{ground[0]}"/>'
+            f'<text x="22" y="{top + 27:.1f}" fill="{ground[0]}" font-weight="bold" textLength="{9 * len(key)}">{escape(key)}</text>'
+            f'<text x="{cap + 28}" y="{top + 27:.1f}" fill="{ground[0]}" font-size="15">{escape(words)}</text></g>'
+        )
+        at += seconds
+    # Whoever wants no motion sees the last screen.
+    still = "@media(prefers-reduced-motion:reduce){g{animation:none!important}}"
+    return page(width, height, ground, f"<style>{style}{still}</style>{frames}")
+
+
+def capture(command: list[str], keys: list[str], columns: int, rows: int) -> list[str]:
+    """The screen as the command opens it, and after each key."""
     # A server of its own: one that is just ending would not take a new session.
     server = f"layerstep-picture-{time.monotonic_ns()}"
 
@@ -112,11 +145,13 @@ def capture(command: list[str], keys: list[str], columns: int, rows: int) -> str
     try:
         tmux("set", "-g", "status", "off")
         tmux("resize-window", "-x", str(columns), "-y", str(rows))
+        screens = []
         for key in ["", *keys]:
             if key:
                 tmux("send-keys", key)
             time.sleep(1.5)
-        return tmux("capture-pane", "-p", "-e")
+            screens.append(tmux("capture-pane", "-p", "-e"))
+        return screens
     finally:
         tmux("kill-server")
 
@@ -131,7 +166,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     args = parser.parse_args(arguments)
     columns, rows = (int(number) for number in args.size.split("x"))
-    screen = capture(args.command, args.keys, columns, rows)
+    screen = capture(args.command, args.keys, columns, rows)[-1]
     args.output.write_text(draw(screen, columns, rows, LIGHT if args.light else DARK), encoding="utf-8")
     return 0
 

@@ -1,4 +1,4 @@
-"""The dump writers of the README do what it says: each is compiled, run, and its bytes are compared."""
+"""The dump writers of docs/dumps.md do what it says: each is compiled, run, and its bytes are compared."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/dumps.md").read_text(encoding="utf-8")
 NAME, VALUES = "model.layers.2.self_attn.q_rope@1", [0.5, -1.25, 3e-8]
 CALLS = {
     "c": ("dump.c", 'int main(void) {{ float v[] = {{ 0.5f, -1.25f, 3e-8f }}; dump("{out}", "{name}", v, 3); return 0; }}'),
@@ -32,8 +32,8 @@ def test_the_writer_of(language: str, tmp_path: Path) -> None:
     compiler = shutil.which(COMPILERS[language])
     if compiler is None:
         pytest.skip(f"{COMPILERS[language]} is not installed")
-    writer = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    assert writer, f"README.md has no writer in {language}"
+    writer = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert writer, f"docs/dumps.md has no writer in {language}"
     file, call = CALLS[language]
     source = tmp_path / file
     source.write_text(writer[1] + "\n" + call.format(out=tmp_path, name=NAME) + "\n", encoding="utf-8")

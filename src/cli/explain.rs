@@ -70,7 +70,7 @@ fn list() -> String {
     entries().fold(String::new(), |text, (id, summary)| text + &format!("{id:width$}  {summary}\n"))
 }
 
-/// The suspects and what each is, as the README prints them; a test holds the two together.
+/// The suspects and what each is, as docs/suspects.md prints them; a test holds the two together.
 pub fn suspect_table() -> String {
     entries().fold(String::from("| id | what it is |\n|---|---|\n"), |mut table, (id, summary)| {
         writeln!(table, "| `{id}` | {} |", summary.replace('|', "\\|")).expect("writing to a String cannot fail");

@@ -1,4 +1,4 @@
-//! The commands: one table, from which the parser, keys, completion, help, README and the script language are derived.
+//! The commands: one table, from which the parser, keys, completion, help, the book and the script language are derived.
 
 mod argument;
 mod screen;

@@ -1,4 +1,4 @@
-//! The tables of keys and commands, as the README prints them; a test holds them together.
+//! The tables of keys and commands, as docs/commands.md prints them; a test holds them together.
 
 use std::fmt::Write;
 

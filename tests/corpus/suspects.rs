@@ -1,4 +1,4 @@
-//! The table of the README: for every suspect, a planted mistake that it stands for, where it was located, and what was
+//! The table of docs/suspects.md: for every suspect, a planted mistake that it stands for, where it was located, and what was
 //! named.
 
 use std::fmt::Write;
