@@ -16,6 +16,7 @@ mod inspect;
 mod pack;
 mod paper;
 mod places;
+mod progress;
 mod recording;
 mod replay;
 mod report;

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use super::debug::session;
 use super::input::{Loaded, TokenArgs};
 use super::paper::{self, Paper};
+use super::progress::with_progress;
 use super::reports::{ReportArgs, command};
 use super::watch::Watch;
 use super::weights;
@@ -122,7 +123,7 @@ fn compare(args: &Args) -> anyhow::Result<Compared> {
                 walk.go_apart(apart.clone());
             }
             let total = loaded.model.graph.len() * steps.len();
-            with_progress("comparing", |progress| walk.to_end(&mut |done| progress(done, total)))?;
+            with_progress("comparing", "activations", |progress| walk.to_end(&mut |done| progress(done, total)))?;
             let report = walk.report();
             Ok((report, Some(session(&loaded, opened)?)))
         }
@@ -155,31 +156,7 @@ fn check_engine(args: &Args) -> anyhow::Result<Report> {
     if ids.len() < 2 {
         bail!("one token decodes nothing: give two or more");
     }
-    Ok(with_progress("checking", |progress| health(&loaded.model, &ids, progress)))
-}
-
-/// Runs a long task with a line of progress on the terminal.
-pub(super) fn with_progress<R>(doing: &str, task: impl FnOnce(&mut dyn FnMut(usize, usize)) -> R) -> R {
-    let show = std::io::stderr().is_terminal();
-    let result = task(&mut |done, total| {
-        if show && done.is_multiple_of(16) {
-            progress_line(doing, done, total);
-        }
-    });
-    if show {
-        progress_line(doing, 0, 0);
-    }
-    result
-}
-
-/// Overwrites one line of the terminal; `total` 0 clears it.
-#[expect(clippy::print_stderr, reason = "progress goes to stderr")]
-fn progress_line(doing: &str, done: usize, total: usize) {
-    if total == 0 {
-        eprint!("\r\x1b[K");
-    } else {
-        eprint!("\r{doing} {done} of {total} activations");
-    }
+    Ok(with_progress("checking", "activations", |progress| health(&loaded.model, &ids, progress)))
 }
 
 fn inputs_differ(loaded: &Loaded, opened: &Opened, sentence: &str, ids: &[u32], embedded: bool) -> Report {

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::diff::{own_tokens, with_progress};
+use super::diff::own_tokens;
 use super::input::{Loaded, TokenArgs};
+use super::progress::with_progress;
 use crate::diagnose::sensitivity::{Cost, Scheme, sensitivity};
 
 /// Round the weights of one layer at a time, and rank the layers by what that does to the output.
@@ -45,7 +46,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = Loaded::open(&args.model)?;
     let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| own_tokens(&loaded.model));
     let per_matrix = args.per == Per::Matrix;
-    let costs = with_progress("rounding", |progress| sensitivity(&loaded.model, &ids, scheme, per_matrix, progress));
+    let costs = with_progress("rounding", if per_matrix { "matrices" } else { "layers" }, |progress| {
+        sensitivity(&loaded.model, &ids, scheme, per_matrix, progress)
+    });
     let mut out = std::io::stdout().lock();
     if args.json {
         let document = json!({

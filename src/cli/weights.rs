@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::diff::with_progress;
+use super::progress::with_progress;
 use crate::diagnose::ranges::ranges;
 use crate::engine::Role;
 use crate::formats::{Archive, Entry};
@@ -91,7 +91,7 @@ fn compare(archives: &[Archive; 2], model: Option<&Model>) -> anyhow::Result<Bes
     let head_dim = model.and_then(rotation);
     let rotated = |name: &str| ["q_proj", "k_proj", "wq", "wk"].iter().any(|part| name.contains(part));
     let mut rows = Vec::with_capacity(shared.len());
-    with_progress("comparing", |progress| -> anyhow::Result<()> {
+    with_progress("comparing", "tensors", |progress| -> anyhow::Result<()> {
         for (done, name) in shared.iter().enumerate() {
             let read = |archive: &Archive, entry: &Entry| {
                 archive.read(&entry.name).map(crate::formats::Array::into_f32).context("a checkpoint cannot be read")
