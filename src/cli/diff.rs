@@ -1,6 +1,6 @@
 //! `layerstep diff`: the comparison, as a table or as JSON.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
