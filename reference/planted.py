@@ -125,7 +125,8 @@ class PlantedDumps:
 def seen_in(part: dict[str, Tensor], run: Run, dump: Dump) -> list[Plant]:
     """The mistakes that do not lie behind the last tensor of a part of a dump."""
     order = order_in(dump.tensors)
-    last = max(order(name) for name in dump.tensors if name in part)
+    joined = not any("@" in name for name in part)  # each tensor has the rows of all forwards
+    last = max(order(name) for name in dump.tensors if (name.partition("@")[0] if joined else name) in part)
     return [plant for plant in run.plants if min(map(order, plant.bug.wrong(plant.layer, len(dump.steps)))) <= last]
 
 

@@ -212,6 +212,14 @@ impl Dump {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
         notes.extend(self.settled.lock().unwrap_or_else(PoisonError::into_inner).notes());
+        let last = self.named.iter().map(|named| named.forward).max().unwrap_or(0);
+        let told = self.ids.as_ref().is_some_and(|ids| ids.steps.len() > self.steps.len());
+        if !self.steps.is_empty() && last >= self.steps.len() && !told {
+            notes.push(format!(
+                "decode steps {} are not compared: nobody tells which tokens they were fed; give --ids of all that was fed",
+                if last == self.steps.len() { last.to_string() } else { format!("{}-{last}", self.steps.len()) }
+            ));
+        }
         if let Some(first) = self.set_aside.first() {
             let (count, reason) = (self.set_aside.len(), first.reason.as_deref().unwrap_or_default());
             let more = if count > 1 { format!("; {} more like it", count - 1) } else { String::new() };

@@ -1,7 +1,7 @@
 //! What was found and is not wrong, in words.
 
 use super::finding::{Finding, Harmless, Kind};
-use crate::engine::Graph;
+use crate::engine::{Graph, Op};
 
 /// What is harmless, one line for each kind.
 pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
@@ -24,6 +24,9 @@ pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
         match harmless {
             Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
             Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
+            Harmless::Folded if !matches!(graph[findings[0].site].op, Op::Norm { .. }) => {
+                format!("{which}: carries the scale of the scores, or its root, and what follows agrees")
+            }
             Harmless::Folded => format!(
                 "{which}: each channel is off by a factor of its own, and what follows agrees: a scale folded into the \
                  weights that read it"

@@ -116,7 +116,9 @@ pub(super) fn accuse_special(
     };
     let touched = rows(&|values| values.iter().any(|value| !value.is_finite()));
     let empty = rows(&|values| values.iter().all(|value| value.is_nan()));
-    if softens(graph, gap, site) && !empty.is_empty() && empty == touched {
+    // A mask that leaves no key at all, to no query, is none.
+    let some = !empty.is_empty() && empty.len() < part.rows.len();
+    if softens(graph, gap, site) && some && empty == touched {
         let plural = if empty.len() == 1 { "y" } else { "ies" };
         return accused("nan_from_masked_row", format!("no key is left for quer{plural} {}", ranges(&empty)));
     }

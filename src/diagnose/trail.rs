@@ -241,10 +241,12 @@ impl Trail {
 
     /// `part` without the factors of its channels, if these explain nearly all of what is out of order.
     fn unfolded(&self, site: Site, part: &Part, noise: &Noise, terms: Terms) -> Option<Part> {
-        if noise.is_in_order() || self.is_over_span(site) {
+        if noise.is_in_order() {
             return None;
         }
-        let unfolded = folded::unfolded(&self.model.graph[site], part, self.healed.exact())?;
+        let (graph, exact) = (&self.model.graph, self.healed.exact());
+        let folded = if self.is_over_span(site) { None } else { folded::unfolded(&graph[site], part, exact) };
+        let unfolded = folded.or_else(|| folded::unscaled(graph, site, part, exact))?;
         let without = self.healed.measure(site, &unfolded, terms);
         // Any factors fit the tensor better than none.
         (without.is_in_order() && without.local_error <= 0.1 * noise.local_error).then_some(unfolded)

@@ -157,6 +157,10 @@ fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
         });
     }
     let forwards = dump.named.iter().map(|named| named.forward).max().unwrap_or(0);
+    // Tensors of the first forward with a row for each of these: they are the prompt, and nobody tells what was decoded.
+    if forwards > 0 && all_rows_of(dump, 0).any(|rows| rows == tokens) {
+        return Ok(vec![tokens]);
+    }
     let later = (1..=forwards).map(|forward| rows_of(dump, forward).unwrap_or(1)).collect::<Vec<usize>>();
     let first = later.iter().try_fold(tokens, |left, n| left.checked_sub(*n)).filter(|n| *n > 0);
     let Some(first) = first else { return Ok(vec![tokens]) };
@@ -165,12 +169,16 @@ fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
 
 /// Rows of a forward, by the shape of a tensor without heads.
 fn rows_of(dump: &Dump, forward: usize) -> Option<usize> {
-    let mut rows = dump.named.iter().filter(|n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(|n| {
+    all_rows_of(dump, forward).next()
+}
+
+/// The same of all such tensors.
+fn all_rows_of(dump: &Dump, forward: usize) -> impl Iterator<Item = usize> {
+    dump.named.iter().filter(move |n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(move |n| {
         let of_one = usize::from(dump.batch.is_some() && n.stored.len() > 2);
         let count = n.stored.iter().skip(of_one).try_fold(1usize, |product, n| product.checked_mul(*n))?;
         count.is_multiple_of(n.wanted.channels).then_some(count / n.wanted.channels)
-    });
-    rows.next()
+    })
 }
 
 impl Dump {

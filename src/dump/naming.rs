@@ -2,9 +2,10 @@
 //! of transformers puts behind them, and those that an array of many lacks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::alias::{INDEXED, Indexed, PER_STEP};
-use super::name::{Flavour, Meaning, Name, hidden_state, meaning, normal, placed};
+use super::name::{Absent, Flavour, Meaning, Name, hidden_state, meaning, normal, placed};
 use crate::engine::Graph;
 use crate::formats::Entry;
 
@@ -37,8 +38,68 @@ impl Naming {
             names = plain;
             notes.push("the names begin with a counter, which was passed over".into());
         }
+        if let Some(lower) = from_zero(&names, graph) {
+            names = lower;
+            notes.push(format!(
+                "its layers are numbered from 1 to {}: read as 0 to {}",
+                graph.layers(),
+                graph.layers() - 1
+            ));
+        }
         Naming { names, list, notes }
     }
+}
+
+/// The layer that a name says, as its number stands there.
+fn layer_of(base: &str, graph: &Graph) -> Option<usize> {
+    match meaning(base, graph) {
+        Meaning::Site(site, _) | Meaning::Repeated(site, _) => graph[site].layer,
+        Meaning::Chosen(layer) | Meaning::Absent(Absent::Layer(layer) | Absent::Role(Some(layer), _)) => Some(layer),
+        _ => None,
+    }
+}
+
+/// The names with each layer's number one less, where they are numbered from 1: there is one for the number of layers, and
+/// none for 0. Indices of hidden states count something else.
+fn from_zero(names: &[Name], graph: &Graph) -> Option<Vec<Name>> {
+    let is_index = |base: &str| {
+        let normal = normal(base);
+        let stems = INDEXED.iter().flat_map(|(_, patterns)| patterns.iter()).filter_map(|name| name.split_once("{}"));
+        stems.into_iter().any(|(stem, _)| normal.starts_with(stem))
+    };
+    let lower = |name: &Name| {
+        let layer = layer_of(&name.base, graph)?;
+        let runs = numbers(&name.base).into_iter().filter(|run| name.base[run.clone()].parse() == Ok(layer));
+        let lowered = |run: Range<usize>| {
+            let width = run.len();
+            let base = format!("{}{:0width$}{}", &name.base[..run.start], layer.checked_sub(1)?, &name.base[run.end..]);
+            (layer_of(&base, graph) == Some(layer - 1)).then_some(base)
+        };
+        Some((layer, runs.into_iter().find_map(lowered)))
+    };
+    let told: Vec<Option<(usize, Option<String>)>> =
+        names.iter().map(|name| if is_index(&name.base) { None } else { lower(name) }).collect();
+    let layers = || told.iter().flatten().map(|(layer, _)| *layer);
+    if layers().min()? != 1 || layers().max()? != graph.layers() {
+        return None;
+    }
+    let lowered = names.iter().zip(told).map(|(name, told)| match told {
+        Some((_, Some(base))) => Name { base, ..name.clone() },
+        _ => name.clone(),
+    });
+    Some(lowered.collect())
+}
+
+/// The places of the numbers in a name.
+pub(super) fn numbers(name: &str) -> Vec<Range<usize>> {
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (at, _) in name.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit()) {
+        match found.last_mut() {
+            Some(last) if last.end == at => last.end += 1,
+            _ => found.push(at..at + 1),
+        }
+    }
+    found
 }
 
 /// Whether the names are the indices below `count`, in every forward.

@@ -10,6 +10,7 @@ use ndarray::{ArrayView1, Axis};
 use super::Dump;
 use super::error::{Error, shown};
 use super::name::Name;
+use super::naming::numbers;
 use super::plan::Planned;
 use super::uses::{distance, stored_frame};
 use crate::engine::{LogitRows, Role, Run, Site};
@@ -56,18 +57,6 @@ impl Group {
         let clearly = self.found.iter().all(|(apart, other, _)| *other == site || *apart > CLEARLY * least);
         (least < SAME && clearly).then_some((site, from))
     }
-}
-
-/// The places of the numbers in a name.
-fn numbers(name: &str) -> Vec<Range<usize>> {
-    let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, _) in name.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit()) {
-        match found.last_mut() {
-            Some(last) if last.end == at => last.end += 1,
-            _ => found.push(at..at + 1),
-        }
-    }
-    found
 }
 
 /// The tensors that are not recognised, by their names but for one number each: that which most names differ in.
@@ -153,17 +142,18 @@ fn entry(dump: &Dump, at: usize) -> Option<Entry> {
 /// as wide as the vocabulary.
 fn by_shape(dump: &Dump, group: &Group) -> Option<(Site, usize)> {
     let graph = &dump.graph;
-    if let [(_, site, from)] = group.found[..]
-        && graph.output() == Some(site)
-    {
-        return Some((site, from));
-    }
-    let (_, site, from) = *group.found.iter().find(|(_, site, _)| graph.is(*site, Role::Probs))?;
+    let is_output = |found: &[(f64, Site, usize)]| found.len() == 1 && graph.output() == Some(found[0].1);
+    let probs = || group.found.iter().find(|(_, site, _)| graph.is(*site, Role::Probs));
+    let (_, site, from) = *if is_output(&group.found) { group.found.first() } else { probs() }?;
     let entry = entry(dump, group.first()?)?;
     let values = dump.values(&Planned::of(&entry, site, 0, graph)).ok()?;
-    let keys = Axis(values.ndim().checked_sub(1)?);
+    let last = Axis(values.ndim().checked_sub(1)?);
     let adds_up = |row: ArrayView1<f32>| row.iter().all(|value| *value >= 0.0) && (row.sum() - 1.0).abs() < SUM;
-    values.lanes(keys).into_iter().all(adds_up).then_some((site, from))
+    let is_log = |row: ArrayView1<f32>| (row.iter().map(|value| value.exp()).sum::<f32>() - 1.0).abs() < SUM;
+    let rows = |is: &dyn Fn(ArrayView1<f32>) -> bool| values.lanes(last).into_iter().all(is);
+    // Probabilities of the next token, or their logarithms, are no logits.
+    let fits = if graph.is(site, Role::Probs) { rows(&adds_up) } else { !rows(&adds_up) && !rows(&is_log) };
+    fits.then_some((site, from))
 }
 
 /// Takes all tensors of a group for an op of their layers, where nothing else is: their names.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ndarray::Axis;
+use ndarray::{ArrayViewD, Axis};
 
 use super::align::{choose_rows, error, lay_out, row_axis};
 use super::bind::frame;
@@ -101,7 +101,7 @@ fn meant(
     for role in roles {
         let site = graph.find(graph[planned.site].layer, *role);
         let ours = site.and_then(|site| Some((site, values.get(&site)?)));
-        let distance = ours.map(|(site, ours)| distance(dump, planned, site, ours, frame)).transpose()?;
+        let distance = ours.map(|(site, ours)| nearest(dump, planned, site, ours, frame, but_for_scale)).transpose()?;
         apart.push(distance.unwrap_or(f64::INFINITY));
     }
     let Some((first, others)) = apart.split_first() else { return Ok(None) };
@@ -120,6 +120,30 @@ pub(super) fn stored_frame(dump: &Dump, steps: &[usize]) -> Option<Frame> {
 
 /// How far a tensor is from an activation, in the reading that is nearest; infinite where its shape fits none.
 pub(super) fn distance(dump: &Dump, planned: &Planned, site: Site, ours: &Value, frame: Frame) -> Result<f64, Error> {
+    nearest(dump, planned, site, ours, frame, error)
+}
+
+/// The distance of values that may be multiplied by one number: queries often carry the scale of the scores.
+fn but_for_scale(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>) -> f64 {
+    if values.shape() != ours.shape() {
+        return f64::INFINITY;
+    }
+    let wide = |value: &f32| f64::from(*value);
+    let finite = || values.iter().map(wide).zip(ours.iter().map(wide)).filter(|(a, b)| a.is_finite() && b.is_finite());
+    let (dot, a, b) = finite().fold((0.0, 0.0, 0.0), |(dot, a, b), (x, y)| (dot + x * y, a + x * x, b + y * y));
+    let alike = if dot > 0.0 { dot * dot / (a * b) } else { 0.0 };
+    (1.0 - alike).max(0.0).sqrt()
+}
+
+/// How far a tensor is from an activation by some measure, in the reading that is nearest.
+fn nearest(
+    dump: &Dump,
+    planned: &Planned,
+    site: Site,
+    ours: &Value,
+    frame: Frame,
+    apart: fn(&ArrayViewD<f32>, &ArrayViewD<f32>) -> f64,
+) -> Result<f64, Error> {
     let as_site = Planned { site, wanted: Wanted::new(site, &dump.graph), ..planned.clone() };
     let Ok(as_site) = dump.fitted(&as_site, frame) else { return Ok(f64::INFINITY) };
     let values = dump.values(&as_site)?;
@@ -133,7 +157,7 @@ pub(super) fn distance(dump: &Dump, planned: &Planned, site: Site, ours: &Value,
         let found = if reading.holds == Rows::Some && laid.values.ndim() == ours.ndim() {
             choose_rows(&laid.values.view(), &ours.view(), axis).error
         } else {
-            error(&laid.values.view(), &ours.view())
+            apart(&laid.values.view(), &ours.view())
         };
         nearest = nearest.min(found);
     }

@@ -269,6 +269,66 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        what: "layers that are numbered from 1",
+        make: |folder| {
+            rename(&folder.join("mine.safetensors"), |key| {
+                let (layer, rest) = key.strip_prefix("model.layers.")?.split_once('.')?;
+                let layer: usize = layer.parse().ok()?;
+                rest.starts_with("self_attn.").then(|| format!("layers.{}.{rest}", layer + 1))
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54",
+        status: 0,
+        says: &[
+            "match: 27 activations agree: largest error ",
+            "note: candidate: its layers are numbered from 1 to 3: read as 0 to 2",
+        ],
+    },
+    Situation {
+        what: "logarithms of probabilities in the place of logits",
+        make: |folder| {
+            let logs = |key: &str, mut values: ArrayD<f32>| {
+                if key == "lm_head" {
+                    for mut row in values.lanes_mut(Axis(1)) {
+                        let sum: f32 = row.iter().map(|value| value.exp()).sum();
+                        row.mapv_inplace(|value| value - sum.ln());
+                    }
+                }
+                let renamed = if key == "lm_head" { "logprobs" } else { key };
+                (!key.contains('@')).then(|| (renamed.to_string(), values))
+            };
+            write(&folder.join("mine.safetensors"), logs);
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 0,
+        says: &["match: 56 activations agree: largest error "],
+    },
+    Situation {
+        what: "decode steps in the dump, and only the prompt as ids",
+        make: |folder| {
+            let kept = |key: &str| !key.starts_with("model.embed_tokens");
+            write(&folder.join("mine.safetensors"), |key, values| kept(key).then(|| (key.to_string(), values)));
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54",
+        status: 0,
+        says: &["match: 56 activations agree: largest error "],
+    },
+    Situation {
+        what: "queries that carry the scale of the scores",
+        make: |folder| {
+            let scaled = |key: &str, values: ArrayD<f32>| {
+                let scale = if key.ends_with("q_rope") { (values.shape()[2] as f32).powf(-0.5) } else { 1.0 };
+                (!key.contains('@')).then(|| (key.to_string(), values * scale))
+            };
+            write(&folder.join("mine.safetensors"), scaled);
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 0,
+        says: &["rounding: 57 activations agree: largest error "],
+    },
+    Situation {
         what: "the demo",
         make: |_| (),
         typed: "diff --model reference/demo/model --reference reference/demo/reference.safetensors --candidate \
@@ -355,11 +415,15 @@ fn rewrite(
 
 /// The prefill of PyTorch's dump under other names, without its metadata.
 fn rename(to: &Path, name: impl Fn(&str) -> Option<String>) {
+    write(to, |key, values| if key.contains('@') { None } else { Some((name(key)?, values)) });
+}
+
+/// PyTorch's dump with other names and values, without its metadata.
+fn write(to: &Path, change: impl Fn(&str, ArrayD<f32>) -> Option<(String, ArrayD<f32>)>) {
     let archive = Archive::open(&repository(REFERENCE)).expect("a file of tensors");
-    let prefill = archive.entries().iter().filter(|entry| !entry.name.contains('@'));
-    let kept: Vec<(String, ArrayD<f32>)> = prefill
-        .filter_map(|entry| Some((name(&entry.name)?, archive.read(&entry.name).expect("a tensor").into_f32())))
-        .collect();
+    let names = archive.entries().iter().map(|entry| entry.name.as_str());
+    let kept: Vec<(String, ArrayD<f32>)> =
+        names.filter_map(|name| change(name, archive.read(name).expect("a tensor").into_f32())).collect();
     let views: Vec<(String, ArrayViewD<f32>)> = kept.iter().map(|(name, v)| (name.clone(), v.view())).collect();
     write_safetensors(to, &views, &BTreeMap::new()).expect("written");
 }
