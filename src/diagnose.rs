@@ -34,7 +34,6 @@ pub mod report;
 pub mod sensitivity;
 pub mod span;
 mod special;
-mod sums;
 pub mod suspects;
 pub mod tie;
 pub mod trail;

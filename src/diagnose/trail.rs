@@ -24,7 +24,6 @@ use super::part::Part;
 use super::precision::Precision;
 use super::span::Spans;
 use super::special::{note_special, special};
-use super::sums::with_right_sums;
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
 use crate::engine::{Class, Op, Site, Value};
@@ -228,10 +227,8 @@ impl Trail {
     /// How far `part` is from what the dump's own inputs give.
     fn measure(&self, site: Site, part: &Part, precision: Precision, terms: Terms) -> Noise {
         let noise = self.healed.measure(site, part, terms);
-        let summed = with_right_sums(&self.model.graph[site], part, self.exact(), precision);
-        let summed = summed.map(|part| self.healed.measure(site, &part, terms)).filter(Noise::is_in_order);
-        if noise.is_in_order() || summed.is_some() || !self.is_over_span(site) {
-            return if noise.is_in_order() { noise } else { summed.unwrap_or(noise) };
+        if noise.is_in_order() || !self.is_over_span(site) {
+            return noise;
         }
         // The engine may have had more bits of what lies before the span, and on the way, than the dump has.
         let unrounded = self.gap.unrounded(site, &[], precision);
