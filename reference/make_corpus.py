@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from caches import add_caches
+from fewer_bits import add_fewer_bits
 from capture import CaptureError
 from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, tiny_folders
@@ -40,6 +41,7 @@ BRIEF = (
     "clean/smollm2/bfloat16-as-float32/blocks/12",
     "clean/smollm2/float32/cache-*/blocks/*",
     "clean/smollm2/float32/cache-q8_0/all/*",
+    "clean/smollm2/float32/weights-q8_0/blocks/*",
     "clean/smollm2/float32/padded-left/*",
     "clean/smollm2/float32/padded-right/told",
     "clean/smollm2/float32/rows-*/inside",
@@ -86,6 +88,7 @@ def add_as_people_do(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
     add_as_packed(book, dumps, folder)
     add_stored(book, dumps, folder)
     add_caches(book, dumps, folder)
+    add_fewer_bits(book, dumps, folder)
 
 
 def main() -> int:

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::diff::own_tokens;
 use super::input::{Loaded, TokenArgs};
 use super::progress::with_progress;
-use crate::diagnose::sensitivity::{Cost, Scheme, sensitivity};
+use crate::diagnose::scheme::Scheme;
+use crate::diagnose::sensitivity::{Cost, sensitivity};
 
 /// Round the weights of one layer at a time, and rank the layers by what that does to the output.
 ///
@@ -20,7 +21,7 @@ pub(super) struct Args {
     model: String,
     #[command(flatten)]
     tokens: TokenArgs,
-    /// What weights are rounded to: int8, or int4:32, with a scale for each 32 inputs.
+    /// What weights are rounded to: int8, int4:32 with a scale for each 32 inputs, q4_0, fp8, nf4, ...
     #[arg(long, value_name = "KIND")]
     quantise: String,
     /// Round one layer at a time, or one matrix.
@@ -54,8 +55,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let document = json!({
             "schema": "layerstep.sensitivity/1",
             "model": loaded.model.name,
-            "bits": scheme.bits,
-            "block": scheme.block,
+            "bits": scheme.bits(),
+            "block": scheme.block(),
             "tokens": ids.len(),
             "parts": costs.iter().map(part).collect::<Vec<Value>>(),
         });

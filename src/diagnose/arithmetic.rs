@@ -175,7 +175,13 @@ impl Fit {
 
     /// Whether it cuts the error at least four times, and has an error of that size itself.
     pub fn is_sharp(&self) -> bool {
-        16.0 * self.residual <= self.error && self.own <= 9.0 * self.error && self.error <= 9.0 * self.own
+        16.0 * self.residual <= self.error && self.is_of_size(3.0)
+    }
+
+    /// Whether it has an error of the size of the tensor's, up to this factor.
+    pub fn is_of_size(&self, factor: f64) -> bool {
+        let factor = factor * factor;
+        self.own <= factor * self.error && self.error <= factor * self.own
     }
 
     /// How much of the error is left.

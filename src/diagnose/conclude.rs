@@ -63,7 +63,7 @@ pub(super) fn conclude(
     found: &[Vec<Finding>; 2],
     shared: &[[usize; 2]],
     precisions: [Option<Precision>; 2],
-    hidden_arithmetic: bool,
+    hidden: Option<&str>,
     compared: usize,
     rows: &[ActivationRow],
     graph: &Graph,
@@ -97,8 +97,9 @@ pub(super) fn conclude(
         let words = format!("; {equivalent} of them stand in another layout, which changes nothing");
         sentence.push_str(&words);
     }
-    if hidden_arithmetic {
-        sentence += "; products are rounded as the notes say";
+    if let Some(words) = hidden {
+        sentence += "; ";
+        sentence += words;
     }
     match ties {
         0 => {}
@@ -109,7 +110,7 @@ pub(super) fn conclude(
         }
     }
     let rounded = rows.iter().any(|row| row.status == Status::Rounding);
-    let verdict = if coarsest == Precision::F32 && equivalent == 0 && !hidden_arithmetic && ties == 0 && !rounded {
+    let verdict = if coarsest == Precision::F32 && equivalent == 0 && hidden.is_none() && ties == 0 && !rounded {
         Verdict::Match
     } else {
         Verdict::Rounding

@@ -34,25 +34,34 @@ pub(super) fn unfolded(node: &Node, part: &Part, exact: &Value<f64>) -> Option<P
 }
 
 /// `part` without the scale of the scores, or its root, where queries or keys that are read next carry that: many engines
-/// multiply queries by it, not scores. `exact` is what its inputs give.
+/// multiply queries by it, not scores; or with it, where scores were dumped before they were multiplied, hidden ones as the
+/// mask leaves them. `exact` is what its inputs give.
 pub(super) fn unscaled(graph: &Graph, site: Site, part: &Part, exact: &Value<f64>) -> Option<Part> {
     const ALIKE: f64 = 1e-2;
     let reads = |reader: Site, index: usize| matches!(graph[reader].reads.get(index), Some(Read::Node(read) | Read::Past(read)) if *read == site);
-    let (scale, is_query) = graph.readers(site).find_map(|reader| match &graph[reader].op {
-        Op::Scores(scoring) => Some((scoring.scale, reads(reader, 0))),
-        _ => None,
-    })?;
+    let carried = match &graph[site].op {
+        Op::Scores(scoring) if scoring.cap.is_none() => vec![1.0 / scoring.scale],
+        _ => graph.readers(site).find_map(|reader| match &graph[reader].op {
+            Op::Scores(scoring) if reads(reader, 0) => Some(vec![scoring.scale.sqrt(), scoring.scale]),
+            Op::Scores(scoring) => Some(vec![scoring.scale.sqrt()]),
+            _ => None,
+        })?,
+    };
     let exact = exact.select(Axis(graph[site].row_axis()), &part.rows);
     if exact.shape() != part.values.shape() {
         return None;
     }
-    let pairs = || part.values.iter().map(|y| f64::from(*y)).zip(exact.iter().copied());
+    let pairs = || part.values.iter().map(|y| f64::from(*y)).zip(exact.iter().copied()).filter(|(_, o)| o.is_finite());
     let (dot, size) = pairs().fold((0.0, 0.0), |(dot, size), (y, o)| (dot + y * o, size + o * o));
     let factor = dot / size;
-    let carried = [scale.sqrt(), scale].into_iter().take(1 + usize::from(is_query));
     let is_carried = carried.into_iter().any(|carried| (factor / carried - 1.0).abs() < ALIKE);
     (size > 0.0 && is_carried && factor != 1.0).then(|| {
-        let values = part.values.mapv(|y| (f64::from(y) / factor) as f32);
+        let mut values = part.values.mapv(|y| (f64::from(y) / factor) as f32);
+        values.zip_mut_with(&exact, |y, o| {
+            if *o == f64::NEG_INFINITY {
+                *y = f32::NEG_INFINITY;
+            }
+        });
         Part { values: values.into_shared(), ..part.clone() }
     })
 }

@@ -24,6 +24,9 @@ pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
         match harmless {
             Harmless::Permuted(pairs) => format!("{which}: {}, and what follows agrees", pairs.describe()),
             Harmless::Unmasked => format!("{which}: from before the mask, and what follows agrees"),
+            Harmless::Folded if matches!(graph[findings[0].site].op, Op::Scores(_)) => {
+                format!("{which}: from before the scale of the scores, and what follows agrees")
+            }
             Harmless::Folded if !matches!(graph[findings[0].site].op, Op::Norm { .. }) => {
                 format!("{which}: carries the scale of the scores, or its root, and what follows agrees")
             }

@@ -12,6 +12,7 @@ use super::arithmetic::Arithmetic;
 use super::coarse::Coarse;
 use super::emulate::Phase;
 use super::equivalent::{in_other_order, is_unmasked};
+use super::fewer::Fewer;
 use super::finding::{Finding, Harmless};
 use super::folded;
 use super::forced::Forced;
@@ -70,6 +71,8 @@ pub struct Trail {
     pub(super) told: BTreeMap<Site, Precision>,
     /// What speaks for weights of fewer bits.
     pub(super) coarse: Coarse,
+    /// The weights that its engine has, where these are the model's in a known format of fewer bits.
+    pub(super) fewer: Option<Fewer>,
     /// What ops in the gap have chosen that were not dumped.
     pub(super) choices: Choices,
     pub(super) findings: Vec<Finding>,
@@ -105,6 +108,7 @@ impl Trail {
             presumed: None,
             told: BTreeMap::new(),
             coarse: Coarse::default(),
+            fewer: None,
             choices: Choices::default(),
             findings: Vec::new(),
             padding: Padding::of(dump),

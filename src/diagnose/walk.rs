@@ -14,8 +14,10 @@ use super::massive::Massive;
 use super::outputs::Outputs;
 use super::part::{Part, compare_parts, distance};
 use super::precision::Precision;
+use super::recognised::{has_fewer_bits, hidden, unsettle, with_fewer_bits};
 use super::relabel::describe;
 use super::report::{ActivationRow, Local, Report, Status};
+use super::shared::same_error;
 use super::suspects::search::Accused;
 use super::tie::follow;
 use super::trail::{Look, Trail};
@@ -34,6 +36,8 @@ pub struct Walk {
     witnesses: Witnesses,
     /// Reference, candidate.
     trails: [Option<Trail>; 2],
+    /// Whether the weights of each have been asked for.
+    asked: [bool; 2],
     /// Our own pass, the second witness beside a single dump.
     engine: Option<Run>,
     curve: Curve,
@@ -65,6 +69,7 @@ impl Walk {
         Ok(Self {
             trails: [trail(&witnesses.reference, true)?, trail(&witnesses.candidate, false)?],
             engine: (!both).then(|| Run::new(Arc::clone(model), prefill, LogitRows::All)),
+            asked: [false; 2],
             model: Arc::clone(model),
             ids: ids.to_vec(),
             steps: steps.to_vec(),
@@ -173,6 +178,16 @@ impl Walk {
                 (at, *look) = (Some(site), Some(found));
             }
         }
+        for (role, look) in looks.iter_mut().enumerate() {
+            let (Some(site), Some(look), Some(trail)) = (at, look, &self.trails[role]) else { continue };
+            // Weights are off from the start or never.
+            if !trail.findings().is_empty() && !std::mem::replace(&mut self.asked[role], true) {
+                let ids = &self.ids[..self.steps[0]];
+                if let Some((trail, found)) = with_fewer_bits(trail, ids, site, look)? {
+                    (self.trails[role], *look) = (Some(trail), found);
+                }
+            }
+        }
         if let Some(engine) = &mut self.engine {
             at = at.or(engine.next());
             engine.step();
@@ -250,9 +265,7 @@ impl Walk {
             Some(false) if self.has_ties(|_| true) => Status::Rounding,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.curve.coarsest() != Precision::F32 => Status::Rounding,
-            Some(_) if self.trails.iter().flatten().any(|trail| trail.coarse.describe(&self.model.graph).is_some()) => {
-                Status::Rounding
-            }
+            Some(_) if self.trails.iter().flatten().any(has_fewer_bits) => Status::Rounding,
             Some(_) => Status::Ok,
         }
     }
@@ -304,6 +317,10 @@ impl Walk {
             });
             described.unwrap_or_default()
         });
+        for (trail, findings) in self.trails.iter_mut().zip(&mut found) {
+            trail.iter_mut().for_each(|trail| unsettle(trail, findings, &self.ids[..self.steps[0]]));
+        }
+        self.update();
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
         let tokens = (&self.ids[..], &self.steps[..]);
         let (mut proofs, mut failed) = (Vec::new(), Vec::new());
@@ -311,7 +328,7 @@ impl Walk {
             let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
             let computes = (trail.precision(), trail.arithmetic());
             // What could be read before can be read again; if not, there is no proof.
-            let Some(proof) = prove(&self.model, dump, tokens, findings, computes).ok().flatten() else { continue };
+            let Some(proof) = prove(&trail.model, dump, tokens, findings, computes).ok().flatten() else { continue };
             for row in explained(findings, &proof) {
                 let name = self.model.graph.key(row.1, row.0);
                 self.rows.iter_mut().filter(|row| row.name == name).for_each(|row| row.status = Status::Propagated);
@@ -323,12 +340,9 @@ impl Walk {
         let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
         let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
         coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
-        let hidden = self.trails.iter().flatten().any(|trail| {
-            !trail.arithmetic().describe(&self.model.graph).is_empty()
-                || trail.coarse.describe(&self.model.graph).is_some()
-        });
+        let hidden = self.trails.iter().flatten().find_map(hidden);
         let (verdict, sentence, mut divergences) =
-            conclude(&found, &self.shared, precisions, hidden, self.compared, &self.rows, &self.model.graph);
+            conclude(&found, &self.shared, precisions, hidden.as_deref(), self.compared, &self.rows, &self.model.graph);
         let sentence = refuted(sentence, &mut divergences, &failed);
         let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
             let name = self.model.graph.key(finding.site, finding.step);
@@ -377,21 +391,4 @@ pub fn walk(
 /// Which findings the tensors of one op are.
 fn findings_of(looks: &Looks) -> [Option<usize>; 2] {
     looks.each_ref().map(|look| look.as_ref().and_then(|look| look.finding))
-}
-
-/// Whether both dumps are off in the same way: then it is our engine that does not know the model.
-fn same_error(trails: &[Option<Trail>; 2], looks: &Looks) -> bool {
-    let ([Some(a), Some(b)], [Some(look_a), Some(look_b)]) = (trails, looks) else { return false };
-    let (Some(part_a), Some(part_b)) = (&look_a.part, &look_b.part) else { return false };
-    if part_a.values.shape() != a.exact().shape() || part_b.values.shape() != b.exact().shape() {
-        return false;
-    }
-    let (mut apart, mut size) = (0.0, 0.0);
-    let pairs = part_a.values.iter().zip(a.exact()).zip(part_b.values.iter().zip(b.exact()));
-    for ((y_a, o_a), (y_b, o_b)) in pairs.filter(|((_, o), _)| o.is_finite()) {
-        let (error_a, error_b) = (f64::from(*y_a) - o_a, f64::from(*y_b) - o_b);
-        apart += (error_a - error_b).powi(2);
-        size += error_a * error_a;
-    }
-    apart < 0.1 * size
 }

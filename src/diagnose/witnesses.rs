@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::arithmetic::is_projection;
+use super::fewer::Fewer;
 use super::harmless::harmless;
 use super::precision::Precision;
 use super::report::{ActivationRow, Source, bare};
@@ -53,7 +54,8 @@ pub(super) fn notes(
             let learnt = trail.arithmetic().describe(graph).into_iter().chain(trail.coarse.describe(graph));
             let ranked = trail.coarse.ranked(products.iter().copied());
             let learnt = learnt.chain(ranked).chain(trail.coarser_than_others());
-            trail.specials.iter().cloned().chain(learnt).chain(harmless(trail.findings(), graph))
+            let weights = trail.fewer.map(Fewer::describe);
+            trail.specials.iter().cloned().chain(weights).chain(learnt).chain(harmless(trail.findings(), graph))
         });
         notes.extend(dump.into_iter().flat_map(Dump::notes).chain(learnt).map(|note| format!("{role}: {note}")));
     }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use layerstep::diagnose::scheme::Scheme;
 use layerstep::diagnose::{Report, Status, Verdict};
 use layerstep::engine::Graph;
+use layerstep::model::Model;
 use layerstep::ops::Rounding;
 use ndarray::ArrayD;
 
@@ -198,4 +200,65 @@ fn another_order_of_channels_is_equivalent() {
             assert!(report.sentence.contains("which changes nothing"), "{what}: {}", report.sentence);
         }
     }
+}
+
+#[test]
+fn scores_from_before_scale_and_mask_are_equivalent() {
+    for model in ["llama", "mistral"] {
+        let dump = layouts::before_scale_and_mask(&prefill(model), &graph_of(model));
+        let report = check(&Subject::of(model, &dump), &dump, Format::Safetensors, model);
+        assert_eq!(report.verdict, Verdict::Rounding, "{model}: {}", report.sentence);
+        let said = report.notes.iter().any(|note| note.contains("from before the scale of the scores"));
+        assert!(said, "{model}: {:?}", report.notes);
+    }
+}
+
+/// The model with the matrices of its layers in fewer bits; what chooses experts is kept.
+fn in_fewer_bits(model: &Model, scheme: Scheme) -> Model {
+    let params = model.graph.params().iter().enumerate();
+    let matrices = params.filter(|(_, param)| {
+        param.layer.is_some() && param.shape.len() == 2 && !param.name.ends_with("mlp.gate.weight")
+    });
+    let rounded = matrices
+        .map(|(index, _)| (index, model.matrices_at(index).iter().map(|tensor| scheme.rounded(tensor).0).collect()));
+    model.with_matrices(rounded.collect())
+}
+
+#[test]
+fn weights_of_fewer_bits_are_rounding() {
+    for (at, name) in TINY.iter().chain(OTHERS).enumerate() {
+        let dump = prefill(name);
+        let subject = Subject::of(name, &dump);
+        for format in [["q8_0", "uint4:32"], ["int8", "q4_0"], ["fp8", "nf4"]][at % 3] {
+            let scheme = Scheme::parse(format).expect("a format");
+            let engine = Subject::with(in_fewer_bits(&subject.model, scheme), dump.ids(), dump.steps());
+            let whole = engine.recorded(Rounding::None, |_, _| ());
+            for (coverage, part) in &COVERAGES[..2] {
+                let what = format!("{name} in {format}, {coverage}");
+                let report = subject.report(None, Some(&part(&whole, &subject.model.graph)), Format::Safetensors);
+                accuses_nobody(&report, &what);
+                assert_eq!(report.verdict, Verdict::Rounding, "{what}: {}", report.sentence);
+                let said = format!("its weights are in {}", scheme.describe());
+                assert!(report.sentence.contains(&said), "{what}: {}", report.sentence);
+            }
+        }
+    }
+}
+
+/// What such an engine does wrong is said beside it.
+#[test]
+fn a_mistake_of_an_engine_with_fewer_bits_is_found() {
+    let dump = prefill("llama");
+    let subject = Subject::of("llama", &dump);
+    let scheme = Scheme::parse("q4_0").expect("a format");
+    let engine = Subject::with(in_fewer_bits(&subject.model, scheme), dump.ids(), dump.steps());
+    let wrong = engine.recorded(Rounding::None, |name, values| {
+        if name.ends_with("layers.1.mlp.down_proj") {
+            values.mapv_inplace(|value| value * 1.1);
+        }
+    });
+    let report = subject.report(None, Some(&wrong), Format::Safetensors);
+    assert_eq!(report.verdict, Verdict::Diverged, "{}", report.sentence);
+    assert!(report.sentence.contains("model.layers.1.mlp.down_proj"), "{}", report.sentence);
+    assert!(report.notes.iter().any(|note| note.contains("in q4_0")), "{:?}", report.notes);
 }

@@ -67,3 +67,9 @@ pub(crate) fn pairs_side_by_side(original: &Tensors, graph: &Arc<Graph>) -> Tens
 pub(crate) fn pairs_twice_apart(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
     permuted(original, graph, |at, half| 2 * (at % half) + at / half)
 }
+
+/// Scores from before they are multiplied with their scale and masked.
+pub(crate) fn before_scale_and_mask(original: &Tensors, graph: &Arc<Graph>) -> Tensors {
+    let factor = (head_dim(graph) as f32).sqrt();
+    masked(original, graph, |score| if score < -1e30 { 7.5 } else { score * factor })
+}
