@@ -69,7 +69,9 @@ pub(crate) fn paste(app: &mut App, text: &str) {
         let lines =
             [&typed[..]].into_iter().chain(others.iter().copied()).map(str::trim).filter(|line| !line.is_empty());
         let lines: Vec<String> = lines.map(str::to_string).collect();
-        lines.iter().for_each(|line| app.typing.history.push(line));
+        for line in &lines {
+            app.typing.history.push(line);
+        }
         // After what is still to be obeyed; the next is the last.
         app.script.lines.splice(..0, lines.into_iter().rev());
         app.said.message = None;

@@ -256,14 +256,13 @@ impl App {
         let layer = name.strip_prefix("layer ").and_then(|layer| layer.trim().parse().ok());
         let layer = layer.filter(|layer| ops.iter().any(|op| op.layer == Some(*layer))).map(Line::Layer);
         let op = || ops.iter().position(|op| op.name == name || op.short == name).map(Line::Op);
-        match layer.or_else(op) {
-            Some(line) => self.outline.selected = line,
-            None => {
-                let near = nearest(name, ops.iter().map(|op| op.short.as_str()));
-                let near = near.map_or(String::new(), |near| format!(": is it {near}?"));
-                self.said.complain(format!("no op is called {name}{near}"));
-            }
+        if let Some(line) = layer.or_else(op) {
+            self.outline.selected = line;
+            return;
         }
+        let near = nearest(name, ops.iter().map(|op| op.short.as_str()));
+        let near = near.map_or(String::new(), |near| format!(": is it {near}?"));
+        self.said.complain(format!("no op is called {name}{near}"));
     }
 
     /// What a command does to what covers the panes; true if it does nothing else.

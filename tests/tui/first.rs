@@ -10,7 +10,9 @@ use super::{FULL, screen};
 fn the_first_screen_says_what_to_do() {
     let there = |columns, rows, keys: &str, words: &[&str]| {
         let text = screen(columns, rows, keys).text();
-        words.iter().for_each(|words| assert!(text.contains(words), "{keys}: {words}: {text}"));
+        for words in words {
+            assert!(text.contains(words), "{keys}: {words}: {text}");
+        }
     };
     there(80, 24, "", &["The candidate is compared with the", "c  runs to the first difference", "?  helps"]);
     there(40, 12, "", &["The candidate is compared with the", "c runs to the first"]);
@@ -105,6 +107,8 @@ fn pasted_lines_are_obeyed_one_by_one() {
         ("<esc>", "nonsense\nrestart\n", ["there is no command nonsense", "at lm_head"]),
     ] {
         let text = screen.keys(keys).paste(pasted).text();
-        words.iter().for_each(|words| assert!(text.contains(words), "{keys} {pasted:?}: {words}: {text}"));
+        for words in words {
+            assert!(text.contains(words), "{keys} {pasted:?}: {words}: {text}");
+        }
     }
 }

@@ -208,7 +208,7 @@ fn to_compute(app: &App) -> String {
 
 fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
     let parts = parts(inside, app);
-    super::put(buffer, parts.numbers, numbers(page, app));
+    super::put(buffer, parts.numbers, numbers(page, usize::from(parts.numbers.width), app));
     large(buffer, parts.heatmap, parts.labels, page, app);
     if let Some(area) = parts.beside
         && let Some(Page::Attention(beside)) = super::page(buffer, area, &app.panes.attention.beside, app)
@@ -223,16 +223,16 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
 }
 
 /// What the head does: `entropy 1.02  spread 0.55  sink 0.43  own 0.21  previous 0.02`.
-fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
+fn numbers(page: &AttentionPage, width: usize, app: &App) -> Vec<Line<'static>> {
     let dim = app.theme().style(Role::Dim);
     let mut lines = Vec::new();
     let Some(line) = page.lines.get(page.head) else { return lines };
     if let Some(n) = line.numbers {
-        // Where a line is short, what says least is cut.
         let figures =
             [("entropy", n.entropy), ("spread", n.spread), ("sink", n.sink), ("own", n.own), ("previous", n.previous)];
         let said = figures.map(|(name, value)| format!("{name} {}", text::number(value, 4)));
-        lines.push(Line::raw(said.join("  ")));
+        // Where a line is short, what says least is left out.
+        lines.extend(text::flow(said, width, "").into_iter().next().map(Line::raw));
     }
     let mut second = Vec::new();
     if let (Some((difference, (query, key))), Some(against)) = (line.difference, page.against) {

@@ -24,7 +24,7 @@ const ALONE: &[(&str, &str)] = &[
     ("next", "goes on to the next layer"),
     ("run", "runs to the end"),
     ("pane attention", "shows attention"),
-    ("pane lens", "what each layer would say"),
+    ("pane lens", "shows what each layer would say"),
     ("prompt patch % ", "changes an activation"),
     ("help", "helps"),
 ];
