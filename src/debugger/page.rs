@@ -1,6 +1,6 @@
 //! How pages are made; and one page of an activation: the numbers a pane shows, pooled and cut to its size.
 
-use ndarray::{ArrayView2, Axis as NdAxis, Dimension, Ix2, IxDyn, s};
+use ndarray::{ArrayView2, Axis as NdAxis, Dimension, Ix2, s};
 
 use super::full::{MASKED, difference};
 use super::memo::Origin;
@@ -162,13 +162,16 @@ fn hidden_alike(a: &Part, b: &Part) -> (Part, Part) {
 fn worst(debugger: &Debugger, site: Site, (of, against): (Witness, Witness)) -> Option<(usize, usize, usize)> {
     let node = &debugger.graph()[site];
     let (a, b) = (debugger.full(site, of).ok()?, debugger.full(site, against).ok()?);
-    let (rows, axis) = (shared_rows(&a.rows, &b.rows), node.row_axis());
+    let axis = node.row_axis();
     let odd = || {
+        // A row that one of them lacks is NaN there.
+        let mut there = vec![false; a.values.shape()[axis]];
+        for row in shared_rows(&a.rows, &b.rows) {
+            there[row] = true;
+        }
+        let odd = |a: &f32, b: &f32| a.is_finite() != b.is_finite() || a.is_nan() != b.is_nan();
         let mut pairs = a.values.indexed_iter().zip(&b.values);
-        let odd = |index: &IxDyn, a: &f32, b: &f32| {
-            (a.is_finite() != b.is_finite() || a.is_nan() != b.is_nan()) && rows.contains(&index[axis])
-        };
-        pairs.find_map(|((index, a), b)| odd(&index, a, b).then(|| index.slice().to_vec()))
+        pairs.find_map(|((index, a), b)| (odd(a, b) && there[index[axis]]).then(|| index.slice().to_vec()))
     };
     let pair = (a.origin.clone(), Some(b.origin.clone()));
     let apart =

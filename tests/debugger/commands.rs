@@ -123,6 +123,34 @@ fn what_help_gives_as_examples_works_in_the_demo() {
 }
 
 #[test]
+fn a_page_begins_where_two_witnesses_are_furthest_apart() {
+    let mut debugger = demo();
+    execute(&mut debugger, "continue").expect("a divergence");
+    let pair = Some((Witness::Candidate, Witness::Reference));
+    let row = debugger.listing().at.expect("an op");
+    let page = |rows, columns| {
+        let shown = Shown::Difference(Witness::Candidate, Witness::Reference);
+        let request = TensorRequest {
+            row,
+            shown,
+            rows: (0, rows),
+            columns: (0, columns),
+            worst: pair,
+            ..request(&debugger, "0")
+        };
+        debugger.page(&request).expect("a page")
+    };
+    let (_, index) = page(1, 1).summary.absmax.expect("a largest");
+    let [head, token, channel] = index[..] else { panic!("three axes") };
+    assert_eq!(page(1, 1).place, (head, token, channel));
+    let largest = page(1, 1).summary.absmax.expect("a largest").0;
+    assert_eq!(f64::from(page(1, 1).numbers[0][0]).abs(), largest);
+    // As much as there is room for.
+    assert_eq!(page(99, 999).place, (head, 0, 0));
+    assert_eq!(page(15, 4).place, (head, 0, channel.min(28)));
+}
+
+#[test]
 fn the_nearest_name_is_offered_in_the_layer_that_was_named() {
     let mut debugger = demo();
     for (name, near) in [
