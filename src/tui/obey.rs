@@ -184,7 +184,7 @@ impl App {
             S::Resize(by) => self.desk.resize(spec(self.desk.focus).resize, by),
             S::Head(count) => self.choose_head(count),
             S::Layer(count) => self.turn_layer(count),
-            S::Token(count) => tokens::turn_token(self, count),
+            S::Token(count) => self.choose_token(count),
             S::Slice(parts) => tensor::slice(self, &parts),
             S::Magnify(count) => self.panes.tensor.magnify = magnified(self.panes.tensor.magnify.max(1), count),
             S::Follow(token) => lens::follow(self, token.as_deref()),
@@ -229,6 +229,18 @@ impl App {
         for (pane, _) in self.areas().panes {
             (spec(pane).head)(self, count);
         }
+    }
+
+    /// Another token of this forward; keys stop at the first and the last, a number must be one of them.
+    fn choose_token(&mut self, count: Count) {
+        let (first, tokens) = (self.first_position(), self.forward_tokens());
+        if let Count::To(token) = count
+            && !(first..first + tokens).contains(&token)
+        {
+            let last = (first + tokens).saturating_sub(1);
+            return self.said.complain(format!("token {token} is not fed here: this forward has {first} to {last}"));
+        }
+        tokens::turn_token(self, count);
     }
 
     /// Selects the same op of another layer, or the head of that layer.

@@ -80,6 +80,8 @@ fn a_head_that_is_not_there_is_refused() {
     assert!(text("c:head 99<ret>").contains("there is no head 99: the 9 heads are 0 to 8"));
     assert!(text("c:head 8<ret>").contains("head 8 of 9"));
     assert!(text("c99]").contains("head 8 of 9"), "keys stop at the last");
+    assert!(text("c:token 99<ret>").contains("token 99 is not fed here: this forward has 0 to 4"));
+    assert!(!text("c:token 4<ret>99{99}").contains("not fed here"));
 }
 
 #[test]
