@@ -3,7 +3,10 @@
 use super::session::Session;
 use crate::diagnose::{Report, Status, Verdict, Walk};
 use crate::dump::Error;
-use crate::engine::Site;
+use crate::engine::{Role, Site};
+
+/// What is said of a wrong value.
+const DIVERGENCE: &str = "first divergence";
 
 /// What the comparison has found, for the line at the top.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +52,13 @@ impl Outlook {
         Ok(())
     }
 
+    /// Whether something else is the matter than a wrong value: a wrong label, or evidence that does not settle it.
+    pub fn is_another(&self) -> bool {
+        !self.agrees && self.verdict != DIVERGENCE
+    }
+
     fn divergence(place: &str) -> Self {
-        Self { verdict: "first divergence".into(), place: Some(place.to_string()), stops: true, agrees: false }
+        Self { verdict: DIVERGENCE.into(), place: Some(place.to_string()), stops: true, agrees: false }
     }
 
     /// What a report says in a few words; `stop` is the op at which `continue` stops first.
@@ -67,9 +75,13 @@ impl Outlook {
     }
 }
 
-/// `2.q_rope`, `2.q_rope@1` in a decode step.
+/// `2.q_rope`, `2.q_rope@1` in a decode step, `layer 2`.
 fn called(session: &Session, op: usize) -> String {
     let graph = &session.model.graph;
-    let short = graph.short(Site::at(op % graph.len()));
-    if op < graph.len() { short.to_string() } else { format!("{short}@{}", op / graph.len()) }
+    let site = Site::at(op % graph.len());
+    let short = match graph[site].layer.filter(|_| graph.is(site, Role::Block)) {
+        Some(layer) => format!("layer {layer}"),
+        None => graph.short(site).to_string(),
+    };
+    if op < graph.len() { short } else { format!("{short}@{}", op / graph.len()) }
 }

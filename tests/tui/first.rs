@@ -47,6 +47,10 @@ fn what_lies_ahead_stands_at_the_top_until_it_is_met() {
     ] {
         assert!(top(&mut wrong, keys).contains(expected), "{keys}: {}", wrong.text());
     }
+    let mut named = screen(80, 24, "");
+    named.ahead(outlook("mislabelled", Some("2.q_rope"), false));
+    assert!(top(&mut named, "").contains("mislabelled: 2.q_rope (c goes there)"), "{}", named.text());
+    assert!(top(&mut named, "c").ends_with("mislabelled: 2.q_rope"), "not a wrong value: {}", named.text());
     let mut right = screen(80, 24, "");
     right.ahead(outlook("match", None, true));
     assert!(top(&mut right, "").ends_with("match") && top(&mut right, "s").ends_with("match"), "{}", right.text());

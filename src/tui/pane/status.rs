@@ -77,6 +77,11 @@ fn verdict(app: &App) -> (String, Style) {
     if app.slow {
         return ("making the page".to_string(), theme.style(Role::Status));
     }
+    // The whole comparison knows better than the op where one stands.
+    let another = matches!(&app.ahead, Some(Heard::Found(outlook)) if outlook.is_another());
+    if another && app.listing.first_divergence.is_some() {
+        return ahead(app);
+    }
     if let Some(op) = app.at().filter(|op| op.status == Status::Diverges) {
         let times = match op.local {
             _ if op.error.is_some_and(f64::is_nan) => ", not finite".into(),
@@ -113,14 +118,15 @@ fn doing(running: &Running, app: &App) -> String {
     place.map_or_else(|| what.to_string(), |(layer, last)| format!("{what}, layer {layer} of {}", last + 1))
 }
 
-/// Where nothing is wrong so far: what lies ahead, if that is known.
+/// What is known of the whole, where nothing is wrong so far, or something else than a value.
 fn ahead(app: &App) -> (String, Style) {
     let theme = app.theme();
     let plain = |text: &str| (text.to_string(), theme.style(Role::Status));
     match &app.ahead {
         Some(Heard::Found(outlook)) => {
             let key = app.input.keys.keys_of("continue").first().map(|key| readable(key));
-            let goes = key.filter(|_| outlook.stops).map_or(String::new(), |key| format!(" ({key} goes there)"));
+            let lies_ahead = outlook.stops && app.listing.first_divergence.is_none();
+            let goes = key.filter(|_| lies_ahead).map_or(String::new(), |key| format!(" ({key} goes there)"));
             let words = match &outlook.place {
                 Some(place) => format!("{}: {}{goes}", outlook.verdict, theme.text(place)),
                 None => outlook.verdict.clone(),
