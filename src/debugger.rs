@@ -5,7 +5,8 @@
 //! | `state` | the debugger: the values of the next line, and what makes them anew |
 //! | `session`, `pass`, `comparison`, `stops`, `patch/list`, `suspected`, `memo`, `captured` | what is loaded, where our run stands, what is compared, what is set, what is remembered |
 //! | `obey` | what commands do; `patch`, `why`, `reload` and `export` are the longer ones |
-//! | `full`, `tape` | what a witness has of an activation: computed, dumped or recorded |
+//! | `outlook` | what the comparison will find, made beside the debugger |
+//! | `full`, `queries`, `tape` | what a witness has of an activation: computed, dumped or recorded |
 //! | `page` and a file for each page; `listing`, `messages`, `expression` | what is made of it, and changes nothing |
 
 mod attention;
@@ -24,9 +25,11 @@ mod listing;
 mod memo;
 pub mod messages;
 mod obey;
+mod outlook;
 mod page;
 mod pass;
 pub mod patch;
+mod queries;
 mod reload;
 mod session;
 mod state;
@@ -39,6 +42,7 @@ mod why;
 
 pub use captured::{LensSeen, Look, Looks};
 pub use command::{COMMANDS, Command, Group, Key, Motion, Spec, Topic};
+pub use outlook::Outlook;
 pub use page::Request;
 pub use patch::{PatchRequest, Unpatch};
 pub use session::{Opener, Session};

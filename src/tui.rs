@@ -7,7 +7,8 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `terminal` | enters and leaves the terminal, whatever happens; the loop |
+//! | `terminal` | the loop |
+//! | `tty` | enters and leaves the terminal, whatever happens |
 //! | `worker` | the thread that owns the debugger |
 //! | `message` | what the screen hears and asks for |
 //! | `app` | the state: a value of each of the files below, and what they are together |
@@ -23,11 +24,13 @@
 //! | `settings` | what the user has chosen of them |
 //! | `pane` | all that the screen knows of a pane, as one row: a new pane is a row here, and `pane/NAME` with what it draws and keeps |
 //! | `pane/`, `widget/` | the drawing: panes know the state, widgets only numbers |
+//! | `beside` | the threads that look after the dumps, and compare them ahead |
 //! | `headless` | the same without a terminal, for tests |
 
 mod answering;
 mod app;
 mod asking;
+mod beside;
 mod desk;
 mod headless;
 mod history;
@@ -50,12 +53,14 @@ mod slot;
 mod terminal;
 mod text;
 mod theme;
+mod tty;
 mod widget;
 mod worker;
 
+pub use beside::{Reopen, Watch};
 pub use headless::Screen;
 pub use keymap::Keymap;
 pub use manual::command_table;
 pub use settings::Settings;
-pub use terminal::{Error, Start, Watch, run};
+pub use terminal::{Error, Start, run};
 pub use theme::{Colors, Palette, Theme};

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 
+use super::progress::with_place;
 use crate::debugger::Command;
 use crate::session::{Answer, Backend, Recorder, held};
 use crate::tui::{Screen, Theme};
@@ -114,7 +115,9 @@ impl<W: Write> Batch<W> {
             return self.print(&said.unwrap_or_default());
         }
         let mut recorder = held(&self.recorder);
-        let stop = recorder.execute(&command, line.trim(), &AtomicBool::new(false), &mut |_| {});
+        let word = line.split_whitespace().next().unwrap_or_default();
+        let stop =
+            with_place(word, |progress| recorder.execute(&command, line.trim(), &AtomicBool::new(false), progress));
         let said = recorder.answers(&command, &stop);
         drop(recorder);
         self.print(&said)

@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::demo;
 use super::input::{Loaded, TokenArgs};
 use super::note;
 use super::places;
+use super::progress::while_saying;
 use super::recording;
 use super::suspect;
 use super::watch::{self, Stamp, Watch};
@@ -26,7 +27,7 @@ use crate::debugger::{Debugger, Opener, Session, Switched};
 use crate::diagnose::{Apart, Witnesses};
 use crate::dump::Dump;
 use crate::model::fingerprint::Cache;
-use crate::session::Places;
+use crate::session::{Places, held};
 use crate::tui;
 
 /// What is debugged, and where it lies.
@@ -34,6 +35,10 @@ pub(super) struct Subject {
     pub(super) debugger: Debugger,
     pub(super) places: Places,
     watch: Option<Watch>,
+    /// Opens the dumps once more.
+    reopen: Option<tui::Reopen>,
+    /// What is debugged, in a sentence.
+    story: Option<&'static str>,
 }
 
 /// Runs the command.
@@ -49,6 +54,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let recorder = recording::recorder(subject.debugger, subject.places, &config, args.recorded())?;
     let stdin = std::io::stdin();
+    if recovered.is_none() && (!read || !stdin.is_terminal()) {
+        held(&recorder).obey_a_script();
+    }
     let mut lines = stdin.lock();
     let script = read.then_some(("standard input", &mut lines as &mut dyn BufRead));
     let ended = Batch::new(Arc::clone(&recorder), std::io::stdout().lock()).run(commands, script);
@@ -80,6 +88,7 @@ pub(super) fn run_script(script: &Path, arguments: &[String]) -> anyhow::Result<
     let lines: Vec<&str> =
         text.lines().enumerate().map(|(index, line)| if Some(index) == first { "" } else { line }).collect();
     let lines = lines.join("\n");
+    held(&recorder).obey_a_script();
     let batch = Batch::new(Arc::clone(&recorder), std::io::stdout().lock());
     let ended = batch.run(&args.commands, Some((&name, &mut lines.as_bytes())));
     recording::finished(&recorder, ended)
@@ -122,9 +131,11 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
         }
         let (loaded, opened) = demo::open()?;
         let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
-        return Ok(Subject { debugger: debugger(session(&loaded, opened)?, switched), places, watch: None });
+        let debugger = debugger(session(&loaded, opened)?, switched);
+        let again = || demo::open().and_then(|(loaded, opened)| session(&loaded, opened));
+        return Ok(Subject { reopen: Some(reopen(again)), story: Some(demo::STORY), ..Subject::new(debugger, places) });
     };
-    let loaded = Loaded::open(model)?;
+    let loaded = while_saying(&format!("reading {model}"), || Loaded::open(model))?;
     places.model = Some(loaded.directory.clone());
     places.repository = Some(loaded.model.name.clone()).filter(|name| name.contains('/'));
     let switched = args.suspect.as_deref().map(|suspect| suspect::switched(suspect, &loaded.model)).transpose()?;
@@ -140,7 +151,7 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
         };
         let steps = vec![ids.len()];
         let opened = Opened { dumps: Witnesses::default(), tokens: Tokens::Agreed { ids, steps, apart: None } };
-        return Ok(Subject { debugger: debugger(session(&loaded, opened)?, switched), places, watch: None });
+        return Ok(Subject::new(debugger(session(&loaded, opened)?, switched), places));
     }
     let role = |name: &str, path: &Option<PathBuf>| path.clone().map(|path| (name.to_string(), path));
     let dumps = [role("reference", &args.dumps.reference), role("candidate", &args.dumps.candidate)];
@@ -149,7 +160,19 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
     let watch = args.watch.then(|| Watch::of(&args.dumps));
     let (batch, dumps) = (args.batch.flatten(), args.dumps.clone());
     let files = Files { loaded: Arc::new(loaded), tokens: args.tokens.clone(), dumps, batch };
-    Ok(Subject { debugger: debugger(files.session()?, switched), places, watch })
+    let session = while_saying("reading the dumps", || files.session())?;
+    let debugger = debugger(session, switched);
+    Ok(Subject { watch, reopen: Some(reopen(move || files.session())), ..Subject::new(debugger, places) })
+}
+
+impl Subject {
+    fn new(debugger: Debugger, places: Places) -> Self {
+        Self { debugger, places, watch: None, reopen: None, story: None }
+    }
+}
+
+fn reopen(open: impl Fn() -> anyhow::Result<Session> + Send + Sync + 'static) -> tui::Reopen {
+    Arc::new(move || open().map_err(|error| super::one_line(&format!("{error:#}"))))
 }
 
 fn debugger(session: Session, switched: Option<Switched>) -> Debugger {
@@ -175,7 +198,9 @@ fn show(
     let recorder = recording::recorder(subject.debugger, subject.places, &config, record)?;
     let watch = subject.watch.map(|mut watch| -> tui::Watch { (watch::PAUSE, Box::new(move || watch.changed())) });
     let Config { settings, keys, .. } = config;
-    let start = tui::Start { settings, keys, watch, history: places::history(), commands, recording: None };
+    let Subject { reopen, story, .. } = subject;
+    let history = places::history();
+    let start = tui::Start { settings, keys, watch, reopen, story, history, commands, recording: None };
     let ended = tui::run(Arc::clone(&recorder), start).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from);
     recording::finished(&recorder, ended)
 }

@@ -20,6 +20,9 @@ const CANDIDATE: &[u8] = include_bytes!("../../reference/demo/candidate.safetens
 /// What the built-in model is called.
 pub(super) const NAME: &str = "demo";
 
+/// What is wrong with it.
+pub(super) const STORY: &str = "A port of this model gives wrong tokens.";
+
 /// Opens the demo model and both dumps.
 pub(super) fn open() -> anyhow::Result<(Loaded, Opened)> {
     let mut model = Model::from_bytes(CONFIG, WEIGHTS)?;

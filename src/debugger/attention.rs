@@ -7,7 +7,7 @@ use ndarray::{ArrayView2, Axis, CowArray, Ix2, s};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::full::{difference, witnesses};
-use super::memo::{Differences, Full, SmallMaps};
+use super::memo::{Differences, Queries, SmallMaps};
 use super::page::Request;
 use super::state::Debugger;
 use super::view::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity, Witness};
@@ -33,37 +33,44 @@ impl Request for AttentionRequest {
             .zip(scoring(graph, layer))
             .ok_or_else(|| format!("layer {layer} has no attention"))?;
         let (witness, minus) = witnesses(self.shown);
-        let of = debugger.full(site, witness)?;
-        let minus = minus.map(|witness| debugger.full(site, witness)).transpose()?;
-        let against =
-            minus.clone().or_else(|| others(witness).into_iter().find_map(|other| debugger.full(site, other).ok()));
-        let patterns = Patterns { of: &of, minus: minus.as_ref(), mask: debugger.mask(site) };
+        let of = Queries::of(debugger, site, witness)?;
+        let minus = minus.map(|witness| Queries::of(debugger, site, witness)).transpose()?;
+        let beside = || others(witness).into_iter().find_map(|other| Queries::of(debugger, site, other).ok());
+        let against = minus.clone().or_else(beside);
+        // What is compared goes as far back as both do.
+        let from = of.from.max(against.as_ref().map_or(0, |against| against.from));
+        let of = of.since(from, debugger);
+        let against = against.map(|against| against.since(from, debugger));
+        let minus = against.as_ref().filter(|_| minus.is_some());
+        let first = debugger.pass.fed.feed(from).first;
+        let patterns = Patterns { of: &of, minus, mask: graph.mask(site, first) };
 
         let (heads, rows, columns) = patterns.dim();
         let head = self.head.min(heads.saturating_sub(1));
-        let query = self.query.min(rows.saturating_sub(1));
-        let (queries, keys) = (inside(self.queries, rows), inside(self.keys, columns));
+        let query = self.query.saturating_sub(first).min(rows.saturating_sub(1));
+        let asked = (self.queries.0.saturating_sub(first), self.queries.1);
+        let (queries, keys) = (inside(asked, rows), inside(self.keys, columns));
         let shown = patterns.plane(head, queries.clone(), keys.clone());
         let (pooled, mut heatmap) = pool(shown.view(), self.heatmap);
         patterns.empty(&mut heatmap, pooled, &queries, &keys);
 
         let small = small_maps(debugger, &patterns, self.small);
         let cells: Vec<f32> = small.1.iter().flatten().flatten().copied().collect();
-        let numbers = numbers(debugger, layer, witness);
+        let numbers = numbers(debugger, layer, witness, from);
         let differences = against.as_ref().map(|against| differences(debugger, &of, against));
         let line = |head: usize| HeadLine {
             numbers: numbers.as_ref().ok().and_then(|numbers| numbers.get(head).copied()),
             difference: differences.as_ref().and_then(|all| all.get(head).copied().flatten()),
         };
-        let mut notes = of.notes.clone();
-        notes.extend(minus.iter().flat_map(|minus| minus.notes.clone()));
+        let mut notes = of.full.notes.clone();
+        notes.extend(minus.iter().flat_map(|minus| minus.full.notes.clone()));
         notes.extend(numbers.as_ref().err().cloned());
         Ok(AttentionPage {
             name: graph.name(site).to_string(),
             head,
             kv_head: scoring.groups.get(head).copied().unwrap_or_default(),
             kv_heads: scoring.groups.last().map_or(0, |last| last + 1),
-            first_position: debugger.pass.run.first_position(),
+            first_position: first,
             query_count: rows,
             key_count: columns,
             window: scoring.window,
@@ -76,7 +83,7 @@ impl Request for AttentionRequest {
             small_pooled: small.0,
             small_range: middle_range(cells.iter()),
             lines: (0..heads).map(line).collect(),
-            against: against.as_ref().map(|against| against.origin.witness),
+            against: against.as_ref().map(|against| against.full.origin.witness),
             query,
             top: patterns.keys(self, head, query, against.as_ref()),
             notes,
@@ -84,29 +91,30 @@ impl Request for AttentionRequest {
     }
 }
 
-fn numbers(debugger: &Debugger, layer: usize, witness: Witness) -> Result<Arc<Vec<HeadNumbers>>, String> {
+fn numbers(debugger: &Debugger, layer: usize, witness: Witness, from: usize) -> Result<Arc<Vec<HeadNumbers>>, String> {
     let site = debugger.graph().in_layer(layer, Role::Probs);
     let site = site.ok_or_else(|| format!("layer {layer} has no attention"))?;
-    let probs = debugger.full(site, witness)?;
-    let mask = debugger.mask(site);
-    Ok(debugger.memos.heads.get_or(probs.origin.clone(), || {
-        let of = |head| head_numbers(plane(&probs, head), &probs.rows, mask);
-        Arc::new((0..probs.values.shape()[0]).into_par_iter().map(of).collect())
+    let probs = Queries::of(debugger, site, witness)?.since(from, debugger);
+    let mask = debugger.graph().mask(site, debugger.pass.fed.feed(probs.from).first);
+    Ok(debugger.memos.heads.get_or(probs.made_of.clone(), || {
+        let of = |head| head_numbers(plane(&probs, head), &probs.full.rows, mask);
+        Arc::new((0..probs.full.values.shape()[0]).into_par_iter().map(of).collect())
     }))
 }
 
-fn differences(debugger: &Debugger, of: &Full, against: &Full) -> Differences {
-    let key = (of.origin.clone(), Some(against.origin.clone()));
+fn differences(debugger: &Debugger, of: &Queries, against: &Queries) -> Differences {
+    let key = (of.made_of.clone(), against.made_of.clone());
     debugger.memos.differences.get_or(key, || {
-        let rows = shared_rows(&of.rows, &against.rows);
+        let rows = shared_rows(&of.full.rows, &against.full.rows);
         let of = |head| largest_difference(plane(of, head), plane(against, head), &rows);
-        Arc::new((0..against.values.shape()[0]).into_par_iter().map(of).collect())
+        Arc::new((0..against.full.values.shape()[0]).into_par_iter().map(of).collect())
     })
 }
 
 fn small_maps(debugger: &Debugger, patterns: &Patterns, cells: (usize, usize)) -> SmallMaps {
-    let pair = (patterns.of.origin.clone(), patterns.minus.map(|minus| minus.origin.clone()));
-    debugger.memos.small_maps.get_or((pair, cells), || {
+    let minus = patterns.minus.map_or_else(Vec::new, |minus| minus.made_of.clone());
+    let parts = (patterns.of.made_of.clone(), minus);
+    debugger.memos.small_maps.get_or((parts, cells), || {
         let (heads, rows, columns) = patterns.dim();
         if cells.0 == 0 || cells.1 == 0 {
             return Arc::new(((1, 1), Vec::new()));
@@ -124,15 +132,15 @@ fn small_maps(debugger: &Debugger, patterns: &Patterns, cells: (usize, usize)) -
 
 /// The tensor that is shown, or the two whose difference is.
 struct Patterns<'a> {
-    of: &'a Full,
-    minus: Option<&'a Full>,
+    of: &'a Queries,
+    minus: Option<&'a Queries>,
     mask: Mask,
 }
 
 impl Patterns<'_> {
     /// Heads, queries, keys.
     fn dim(&self) -> (usize, usize, usize) {
-        let shape = self.of.values.shape();
+        let shape = self.of.full.values.shape();
         (shape[0], shape[1], shape[2])
     }
 
@@ -163,14 +171,14 @@ impl Patterns<'_> {
     }
 
     /// The keys of a query that matter most.
-    fn keys(&self, request: &AttentionRequest, head: usize, query: usize, against: Option<&Full>) -> Vec<KeyLine> {
+    fn keys(&self, request: &AttentionRequest, head: usize, query: usize, against: Option<&Queries>) -> Vec<KeyLine> {
         let (heads, queries, keys) = self.dim();
         if head >= heads || query >= queries {
             return Vec::new();
         }
         let scores = request.quantity == Quantity::Scores;
-        let values = |full: &Full| plane(full, head).row(query).to_vec();
-        let probabilities = |full: &Full| match values(full) {
+        let values = |of: &Queries| plane(of, head).row(query).to_vec();
+        let probabilities = |of: &Queries| match values(of) {
             values if scores => Softmax::of(&values).probabilities(&values),
             values => values.into_iter().map(f64::from).collect(),
         };
@@ -205,8 +213,8 @@ pub(super) fn others(witness: Witness) -> [Witness; 2] {
 }
 
 /// One head of a pattern.
-fn plane(whole: &Full, head: usize) -> ArrayView2<'_, f32> {
-    let head = whole.values.index_axis(Axis(0), head);
+fn plane(whole: &Queries, head: usize) -> ArrayView2<'_, f32> {
+    let head = whole.full.values.index_axis(Axis(0), head);
     head.into_dimensionality().expect("a pattern has three axes")
 }
 

@@ -289,6 +289,12 @@ mod tests {
         }
         for spec in COMMANDS {
             assert!(spec.doc.ends_with('.') && spec.doc.len() > 12, "{}", spec.name);
+            let explained = !spec.examples.is_empty() || ["", "[N]"].contains(&spec.arguments);
+            assert!(explained, "{} takes something, and has no example", spec.name);
+            for example in spec.examples {
+                let read = Command::parse(example).unwrap_or_else(|error| panic!("{example}: {error}"));
+                assert!(read.is_some(), "{example}");
+            }
             for key in spec.keys {
                 let line = key.line.replace('%', "3.q_rope");
                 assert!(Command::parse(&line).is_ok_and(|command| command.is_some()), "{}: {line}", key.key);

@@ -10,7 +10,6 @@ use super::tape::Recorded;
 use super::view::{Shown, Witness};
 use crate::dump::{Aligned, Dump, Planned, RowSubset};
 use crate::engine::{Feed, Keyed, Site, Value};
-use crate::ops::Mask;
 
 /// A score at or below this, where the mask hides it, was masked.
 pub(super) const MASKED: f32 = -5e3;
@@ -213,10 +212,6 @@ impl Debugger {
         self.graph()[site].op.facts().keyed
     }
 
-    pub(super) fn mask(&self, site: Site) -> Mask {
-        self.graph().mask(site, self.pass.run.first_position())
-    }
-
     /// Whether our own engine makes a mistake, or made one when this was recorded.
     pub(super) fn is_switched(&self) -> bool {
         let recorded = |recorded: &Recorded| recorded.now.header.suspect.is_some();
@@ -244,7 +239,7 @@ impl Debugger {
 }
 
 /// What a masked key has; `None` for activations without keys.
-fn masked_value(keyed: Keyed) -> Option<f32> {
+pub(super) fn masked_value(keyed: Keyed) -> Option<f32> {
     match keyed {
         Keyed::Scores => Some(f32::NEG_INFINITY),
         Keyed::Probs => Some(0.0),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::captured::{Look, Looks};
+use super::command::nearest;
 use super::page::Request;
 use super::patch;
 use super::state::{Caller, Debugger};
 use super::view::{Curve, Effect, Header, LayerErrors, Listing, ListingRow, PatchLine, Status, Stop, Token, Witness};
 use crate::diagnose::{self, ActivationRow};
 use crate::dump::Aligned;
-use crate::engine::{Compute, Graph, LogitRows, Role, Run, Site, Value};
+use crate::engine::{Compute, Graph, LogitRows, Node, Role, Run, Site, Value};
 use crate::model::Model;
 
 impl Debugger {
@@ -251,9 +252,7 @@ impl Debugger {
         if graph.lacks(pattern).is_some_and(|(layer, _)| layer >= layers) {
             return Err(format!("there is no {pattern}: the layers are 0 to {}", layers - 1));
         }
-        let end = pattern.rsplit('.').next().unwrap_or_default();
-        let mut names = graph.nodes().iter().map(|node| &node.short);
-        let near = names.clone().find(|name| name.starts_with(end)).or_else(|| names.find(|name| name.contains(end)));
+        let near = near(graph, pattern);
         let hint = near.map_or_else(|| LIKE.to_string(), |near| format!("is it {near}?"));
         Err(format!("no activation is called {pattern:?}: {hint}"))
     }
@@ -282,4 +281,24 @@ impl Debugger {
         }
         format!("\"{text}\"")
     }
+}
+
+/// The name that a mistyped one most likely means: in the layer that it names, if it names one.
+fn near(graph: &Graph, pattern: &str) -> Option<String> {
+    let mut parts = pattern.split('.');
+    let layer = parts.clone().find(|part| *part == "*" || part.bytes().all(|byte| byte.is_ascii_digit()));
+    let end = parts.next_back().filter(|end| !end.is_empty())?;
+    let number = layer.and_then(|layer| layer.parse::<usize>().ok());
+    let name = |node: &Node| match layer {
+        Some(layer) => node.layer.map(|_| format!("{layer}.{}", node.label)),
+        None => Some(node.short.clone()),
+    };
+    let there = |node: &&Node| number.is_none_or(|layer| node.layer == Some(layer));
+    let nodes: Vec<&Node> = graph.nodes().iter().filter(there).collect();
+    let with = |fits: &dyn Fn(&str) -> bool| nodes.iter().find(|node| fits(&node.label)).and_then(|node| name(node));
+    let alike = || {
+        let label = nearest(end, nodes.iter().map(|node| &node.label[..]))?;
+        with(&|known| known == label)
+    };
+    with(&|label| label.starts_with(end)).or_else(|| with(&|label| label.contains(end))).or_else(alike)
 }

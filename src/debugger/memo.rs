@@ -51,6 +51,17 @@ pub(super) struct Full {
     pub(super) origin: Origin,
 }
 
+/// Scores or probabilities `[head, query, key]`, of this forward and of those before it that are there without a gap.
+#[derive(Clone, Debug)]
+pub(super) struct Queries {
+    /// Rows are queries, from the first one on.
+    pub(super) full: Full,
+    /// The first forward.
+    pub(super) from: usize,
+    /// What they are made from, a part for each forward.
+    pub(super) made_of: Vec<Origin>,
+}
+
 /// The last values made, by what they were made from.
 #[derive(Debug)]
 pub(super) struct Memo<K, V> {
@@ -99,6 +110,9 @@ impl<K: PartialEq, V: Clone> Memo<K, V> {
 /// The tensor of one witness, or the difference of two.
 pub(super) type Pair = (Origin, Option<Origin>);
 
+/// The patterns of one witness, or those of two: a part of each for each forward.
+pub(super) type Parts = (Vec<Origin>, Vec<Origin>);
+
 /// Elements per cell, and the cells of each head.
 pub(super) type SmallMaps = Arc<((usize, usize), Vec<Vec<Vec<f32>>>)>;
 
@@ -128,9 +142,11 @@ pub(super) struct Memos {
     /// By the tensors of all witnesses.
     pub(super) comparisons: Memo<Vec<Origin>, Vec<ComparisonLine>>,
     /// Of probabilities, head by head.
-    pub(super) heads: Memo<Origin, Arc<Vec<HeadNumbers>>>,
-    pub(super) differences: Memo<Pair, Differences>,
-    pub(super) small_maps: Memo<(Pair, (usize, usize)), SmallMaps>,
+    pub(super) heads: Memo<Vec<Origin>, Arc<Vec<HeadNumbers>>>,
+    pub(super) differences: Memo<Parts, Differences>,
+    pub(super) small_maps: Memo<(Parts, (usize, usize)), SmallMaps>,
+    /// Patterns of several forwards.
+    pub(super) queries: Memo<Vec<Origin>, Queries>,
     /// Of what was written to the cache.
     pub(super) errors: Memo<Pair, f64>,
     /// By plane, bins and channels.
@@ -155,6 +171,7 @@ impl Memos {
             heads: Memo::new(8),
             differences: Memo::new(8),
             small_maps: Memo::new(4),
+            queries: Memo::new(4),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::command::{COMMANDS, Group, Spec, Topic};
+use super::expression::{FUNCTIONS, WORDS};
 use super::state::Debugger;
 use super::view::{Shown, Stop, Witness};
 use crate::diagnose::Status;
@@ -16,12 +17,16 @@ const USAGE: usize = 34;
 /// The lines of `help`.
 pub(super) fn help(name: Option<&str>) -> Result<Vec<String>, String> {
     let usage = |spec: &Spec| format!("{} {}", spec.name, spec.arguments).trim_end().to_string();
+    if let Some(function) = name.and_then(|name| FUNCTIONS.iter().find(|function| function.name == name)) {
+        return Ok(vec![function.signature.to_string(), format!("  {}", function.doc)]);
+    }
     if let Some(name) = name {
         let spec = Spec::find(name)?;
         let mut lines = vec![usage(spec), format!("  {}", spec.doc)];
         if !spec.short.is_empty() {
             lines.push(format!("  also: {}", spec.short.join(", ")));
         }
+        lines.extend(examples(spec.examples));
         return Ok(lines);
     }
     let mut lines = Vec::new();
@@ -38,7 +43,27 @@ pub(super) fn help(name: Option<&str>) -> Result<Vec<String>, String> {
             }
         }
     }
+    lines.push("Expressions and conditions:".into());
+    lines.extend(expressions().map(|(usage, doc)| format!("  {usage:<USAGE$} {doc}")));
     Ok(lines)
+}
+
+/// What expressions and conditions are made of, beside names and numbers: how it is written, and a sentence.
+pub fn expressions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let functions = FUNCTIONS.iter().map(|function| (function.signature, function.doc));
+    functions.chain(WORDS.iter().map(|word| (word.name, word.doc)))
+}
+
+/// Lines that can be typed, what they do in a column beside them.
+fn examples(examples: &[&str]) -> Vec<String> {
+    let parts: Vec<(&str, &str)> =
+        examples.iter().map(|example| example.split_once("  # ").unwrap_or((example, ""))).collect();
+    let column = parts.iter().filter(|(_, does)| !does.is_empty()).map(|(line, _)| line.len()).max().unwrap_or(0);
+    let line = |(line, does): (&str, &str)| match does {
+        "" => format!("  > {line}"),
+        does => format!("  > {line:<column$}  # {does}"),
+    };
+    parts.into_iter().map(line).collect()
 }
 
 /// What a command's end means, in lines.

@@ -1,12 +1,13 @@
 //! How pages are made; and one page of an activation: the numbers a pane shows, pooled and cut to its size.
 
-use ndarray::{ArrayView2, Axis as NdAxis, Ix2, s};
+use ndarray::{ArrayView2, Axis as NdAxis, Dimension, Ix2, s};
 
-use super::full::MASKED;
+use super::full::{MASKED, difference};
 use super::memo::Origin;
 use super::state::Debugger;
 use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
 use crate::diagnose::{Part, compare_parts};
+use crate::dump::shared_rows;
 use crate::engine::{Keyed, Site};
 use crate::metrics::{middle_range, pool, summarise};
 
@@ -46,12 +47,21 @@ impl Request for TensorRequest {
         let (whole, pair, mut notes) = debugger.shown(site, self.shown)?;
         let names = node.axes.iter().map(|axis| axis.name);
         let planes = node.plane_axis().map_or(1, |axis| whole.len_of(NdAxis(axis)));
+        let worst = self.worst.and_then(|pair| worst(debugger, site, pair));
+        let (shown, row, column) = worst.unwrap_or((self.plane, self.rows.0, self.columns.0));
+        let shown = shown.min(planes.saturating_sub(1));
         let plane = match node.plane_axis() {
-            Some(axis) => whole.index_axis(NdAxis(axis), self.plane.min(planes.saturating_sub(1))),
+            Some(axis) => whole.index_axis(NdAxis(axis), shown),
             None => whole.view(),
         };
         let plane = plane.into_dimensionality::<Ix2>().expect("activations have two or three axes");
-        let (heat_from, heat) = magnified(plane.view(), self);
+        let (mut rows, mut columns) = ((row, self.rows.1), (column, self.columns.1));
+        if worst.is_some() {
+            // As many as there is room for.
+            rows.0 = row.min(plane.nrows().saturating_sub(rows.1));
+            columns.0 = column.min(plane.ncols().saturating_sub(columns.1));
+        }
+        let (heat_from, heat) = magnified(plane.view(), (rows.0, columns.0), self.magnify);
         // Around 1, a ratio has no sign.
         let around_one = matches!(self.shown, Shown::Ratio(..)).then(|| heat.mapv(|ratio| ratio - 1.0));
         let heat = around_one.as_ref().map_or(heat, |heat| heat.view());
@@ -63,11 +73,12 @@ impl Request for TensorRequest {
             meaning: node.meaning,
             axes: names.clone().zip(whole.shape().iter().copied()).collect(),
             planes,
+            place: (shown, rows.0, columns.0),
             plane_word: node.plane_word(),
             row_axis: (node.axes[node.row_axis()].name, plane.nrows()),
             column_axis: (node.axes.last().map_or("", |axis| axis.name), plane.ncols()),
             first_position: debugger.pass.run.first_position(),
-            numbers: cut(plane.view(), self.rows, self.columns),
+            numbers: cut(plane.view(), rows, columns),
             heatmap,
             pooled,
             heat_from,
@@ -146,14 +157,39 @@ fn hidden_alike(a: &Part, b: &Part) -> (Part, Part) {
     (a, b)
 }
 
+/// Where a witness is furthest from another, as plane, row and column; where one of them is not finite and the other is,
+/// before all.
+fn worst(debugger: &Debugger, site: Site, (of, against): (Witness, Witness)) -> Option<(usize, usize, usize)> {
+    let node = &debugger.graph()[site];
+    let (a, b) = (debugger.full(site, of).ok()?, debugger.full(site, against).ok()?);
+    let axis = node.row_axis();
+    let odd = || {
+        // A row that one of them lacks is NaN there.
+        let mut there = vec![false; a.values.shape()[axis]];
+        for row in shared_rows(&a.rows, &b.rows) {
+            there[row] = true;
+        }
+        let odd = |a: &f32, b: &f32| a.is_finite() != b.is_finite() || a.is_nan() != b.is_nan();
+        let mut pairs = a.values.indexed_iter().zip(&b.values);
+        pairs.find_map(|((index, a), b)| (odd(a, b) && there[index[axis]]).then(|| index.slice().to_vec()))
+    };
+    let pair = (a.origin.clone(), Some(b.origin.clone()));
+    let apart =
+        debugger.memos.summaries.get_or(pair, || summarise(difference(a.values.view(), b.values.view()).view()));
+    // Only where something is not finite is that to be looked for.
+    let index = if apart.finite < apart.count { odd() } else { None }.or(apart.absmax.map(|(_, index)| index))?;
+    let plane = node.plane_axis().map_or(0, |axis| index[axis]);
+    Some((plane, index[axis], *index.last()?))
+}
+
 /// The part of a plane that the heatmap shows, and where it begins: all of it, unless it is magnified.
-fn magnified<'a>(plane: ArrayView2<'a, f32>, request: &TensorRequest) -> ((usize, usize), ArrayView2<'a, f32>) {
+fn magnified(plane: ArrayView2<f32>, (row, column): (usize, usize), times: usize) -> ((usize, usize), ArrayView2<f32>) {
     let part = |first: usize, length: usize| {
-        let count = length.div_ceil(request.magnify.max(1));
-        let first = if request.magnify > 1 { first.min(length - count.min(length)) } else { 0 };
+        let count = length.div_ceil(times.max(1));
+        let first = if times > 1 { first.min(length - count.min(length)) } else { 0 };
         first..(first + count).min(length)
     };
-    let (rows, columns) = (part(request.rows.0, plane.nrows()), part(request.columns.0, plane.ncols()));
+    let (rows, columns) = (part(row, plane.nrows()), part(column, plane.ncols()));
     ((rows.start, columns.start), plane.slice_move(s![rows, columns]))
 }
 

@@ -179,6 +179,8 @@ pub struct TensorRequest {
     pub heatmap: (usize, usize),
     /// How many times the heatmap is magnified: it begins where the numbers begin. 0 is 1.
     pub magnify: usize,
+    /// Begins where the first is furthest from the second, whatever plane, rows and columns say.
+    pub worst: Option<(Witness, Witness)>,
 }
 
 /// Whose values, or which difference.
@@ -220,6 +222,8 @@ pub struct TensorPage {
     pub axes: Vec<(&'static str, usize)>,
     /// Number of planes: heads, or 1.
     pub planes: usize,
+    /// The plane that is shown, and the first row and column of its numbers.
+    pub place: (usize, usize, usize),
     /// What a plane is: `head`, `slot`.
     pub plane_word: &'static str,
     /// Name of the row axis and its length.

@@ -50,6 +50,8 @@ pub struct Recorder {
     pub(super) target: Option<PathBuf>,
     /// Whether it is saved when it ends, and may then replace another session.
     records: Option<bool>,
+    /// A script says what is done, and can say it again.
+    scripted: bool,
     /// Lines that the file has.
     pub(super) saved: usize,
     /// Bytes of tensors that it keeps.
@@ -73,6 +75,7 @@ impl Recorder {
             journal: None,
             target: None,
             records: None,
+            scripted: false,
             saved: 0,
             budget,
             replay: Replay::default(),
@@ -98,6 +101,11 @@ impl Recorder {
         free(&path, replace, REPLACE)?;
         (self.target, self.records) = (Some(path), Some(replace));
         Ok(())
+    }
+
+    /// A script says what is done: what it does not save is not missed at its end.
+    pub fn obey_a_script(&mut self) {
+        self.scripted = true;
     }
 
     /// The name of the file that it goes to when it ends, without its ending.
@@ -210,7 +218,7 @@ impl Recorder {
                 Some(_) => format!("{sentence}; nothing is lost: layerstep debug --recover goes on with it"),
                 None => sentence,
             })?;
-        } else if unsaved && self.is_marked() {
+        } else if unsaved && !self.scripted && self.is_marked() {
             // The lock goes with the process; the file stays.
             return Ok(vec![
                 "the marks and notes of this session were not saved: layerstep debug --recover brings it back".into(),

@@ -1,6 +1,7 @@
 //! What the debugger's answers do to the screen.
 
 use super::app::App;
+use super::beside::Heard;
 use super::message::{Reply, Request};
 use super::outline;
 use super::pane::{self, diagnosis};
@@ -73,6 +74,7 @@ impl App {
                 self.said.message.get_or_insert(Message { text: sentence, error: false });
             }
             Ok(Stop::Reloaded { sentence, .. }) => {
+                self.look_ahead_again();
                 diagnosis::close_diagnosis(self);
                 self.said.say(sentence);
             }
@@ -93,6 +95,14 @@ impl App {
             }
             Ok(Stop::Said(lines)) => self.said.tell(lines),
             Ok(Stop::Diagnosed(diagnosis)) => diagnosis::diagnosed(self, diagnosis),
+        }
+    }
+
+    /// What was found of the dumps as they were is no longer so.
+    fn look_ahead_again(&mut self) {
+        if self.ahead.is_some() {
+            self.ahead = Some(Heard::Begun);
+            self.requests.push(Request::LookAhead);
         }
     }
 

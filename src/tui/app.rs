@@ -2,6 +2,7 @@
 
 use ratatui::layout::Rect;
 
+use super::beside::Heard;
 use super::desk::Desk;
 use super::keymap::Input;
 use super::layout::{self, Areas, Shown};
@@ -30,6 +31,10 @@ pub(crate) struct App {
     pub(crate) listing: Listing,
     /// Errors over the layers.
     pub(crate) curve: Curve,
+    /// What was last heard of the comparison that runs ahead, where one does.
+    pub(crate) ahead: Option<Heard>,
+    /// What is debugged, in a sentence for its first page.
+    pub(crate) story: Option<&'static str>,
     /// Folds, selection and scroll of the program.
     pub(crate) outline: Outline,
     /// What of the other panes is shown.
@@ -44,6 +49,8 @@ pub(crate) struct App {
     pub(crate) script: Script,
     /// The command under way.
     pub(crate) running: Option<Running>,
+    /// The debugger has been at work for a while: said, and nothing else.
+    pub(crate) slow: bool,
     /// The files of the dumps have changed, and have not been read again yet.
     pub(crate) reload_due: bool,
     /// The recording that is open, or was left.
@@ -141,10 +148,10 @@ impl App {
         self.listing.rows.get(self.selected_row()?)
     }
 
-    /// The layer that is looked at: that of the selected op; without one, that of the op computed last.
+    /// The layer that is looked at: that of the selected op; behind the last layer, that one.
     pub(crate) fn layer(&self) -> usize {
-        let layer = |row: Option<usize>| row.and_then(|row| outline::layer_of(&self.listing, row));
-        layer(self.selected_row()).or_else(|| layer(self.listing.at)).unwrap_or(0)
+        let row = self.selected_row().or(self.listing.at).unwrap_or(0);
+        (0..=row).rev().find_map(|row| outline::layer_of(&self.listing, row)).unwrap_or(0)
     }
 
     /// The op computed last.

@@ -53,14 +53,42 @@ pub(crate) fn key(app: &mut App, key: KeyEvent) {
     }
 }
 
-/// Takes pasted text into the prompt; without one it is ignored: it was not meant as commands.
+/// Takes in pasted text. Whole lines are obeyed one after the other, as those of a script, the first of them together
+/// with what is typed already; what is not ended is put into the prompt, and waits for Enter.
 pub(crate) fn paste(app: &mut App, text: &str) {
-    let Some(prompt) = &mut app.typing.prompt else { return };
-    prompt.insert(text);
-    if prompt.purpose == Purpose::Search {
-        search_from_origin(app);
-    } else {
+    if app.typing.prompt.as_ref().is_some_and(|prompt| prompt.purpose == Purpose::Search) {
+        insert(app, text);
+        return search_from_origin(app);
+    }
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let rest = lines.pop().unwrap_or_default();
+    if let Some((first, others)) = lines.split_first() {
+        insert(app, first);
+        let typed = app.typing.prompt.take().map_or_else(|| (*first).to_string(), |prompt| prompt.text().to_string());
+        let lines =
+            [&typed[..]].into_iter().chain(others.iter().copied()).map(str::trim).filter(|line| !line.is_empty());
+        let lines: Vec<String> = lines.map(str::to_string).collect();
+        for line in &lines {
+            app.typing.history.push(line);
+        }
+        // After what is still to be obeyed; the next is the last.
+        app.script.lines.splice(..0, lines.into_iter().rev());
+        app.said.message = None;
+    }
+    if !rest.trim().is_empty() {
+        if app.typing.prompt.is_none() {
+            open_prompt(app, Purpose::Command, "");
+        }
+        insert(app, rest);
         list_completions(app);
+    }
+}
+
+/// Puts text where the cursor is, if something is being typed.
+fn insert(app: &mut App, text: &str) {
+    if let Some(prompt) = &mut app.typing.prompt {
+        prompt.insert(text);
     }
 }
 

@@ -10,11 +10,13 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyModifiers, MouseEvent, MouseEventKind};
 
 use super::app::App;
+use super::beside::Heard;
 use super::keymap;
 use super::message::{Msg, Request};
 use super::pane;
 use super::theme::Theme;
 use super::worker::serve;
+use crate::debugger::Outlook;
 use crate::session::{Backend, Shown, held};
 
 /// A screen whose debugger answers at once.
@@ -104,6 +106,12 @@ impl<B: Backend> Screen<B> {
     pub fn resize(&mut self, columns: u16, rows: u16) -> &mut Self {
         self.terminal.backend_mut().resize(columns, rows);
         self.hear(Msg::Resize(columns, rows));
+        self
+    }
+
+    /// Hears what the comparison that runs ahead has found.
+    pub fn ahead(&mut self, outlook: Outlook) -> &mut Self {
+        self.hear(Msg::Ahead(Heard::Found(outlook)));
         self
     }
 

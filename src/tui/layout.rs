@@ -94,7 +94,7 @@ pub(crate) fn areas(columns: u16, rows: u16, focus: Pane, arranged: Arrangement,
         0..90 => 38,
         90..120 => 44,
         120..150 => 42,
-        _ => 49,
+        _ => 55,
     };
     let program = resized(program, arranged.program, 12, columns - 30);
     let [program, right] = Split::horizontal([Constraint::Length(program), Constraint::Min(0)]).areas(body);

@@ -2,6 +2,7 @@
 
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
+use super::beside::Heard;
 use crate::debugger::Command;
 use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
 
@@ -25,6 +26,10 @@ pub(crate) enum Msg {
     Changed,
     /// The next line of a recording is due.
     Tick,
+    /// The debugger has been at work for a while, or is no longer.
+    Slow(bool),
+    /// The comparison that runs ahead has begun, found something, or ended.
+    Ahead(Heard),
 }
 
 /// What the debugger answered.
@@ -64,6 +69,8 @@ pub(crate) enum Request {
     Live,
     /// Of the debugger: a page.
     Page(PageRequest),
+    /// Of the comparison that runs ahead: begin again, with the dumps as they are now.
+    LookAhead,
     /// Of the terminal: keep this text in its clipboard.
     Yank(String),
     /// Stop the running command.

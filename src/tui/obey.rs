@@ -1,6 +1,7 @@
 //! What commands do to the screen; those of the debugger are sent on to it.
 
 use super::app::{App, Running};
+use super::beside::Heard;
 use super::keymap::Held;
 use super::message::{Msg, Request};
 use super::outline::Line;
@@ -10,7 +11,7 @@ use super::said::{Overlay, OverlayKind};
 use super::scrolling::{scroll, scroll_overlay};
 use super::{asking, input, slot};
 use crate::debugger::Command;
-use crate::debugger::command::{Count, Layout, Pane, ScreenCommand, Setting};
+use crate::debugger::command::{Count, Layout, Pane, ScreenCommand, Setting, nearest};
 
 /// Scripts that one line runs at most: more call each other in a circle.
 const MOST_SCRIPTS: usize = 1000;
@@ -30,6 +31,9 @@ impl App {
             Msg::Reply(reply) => self.reply(reply),
             Msg::Changed => self.reload_due = true,
             Msg::Tick => self.tick(),
+            Msg::Slow(slow) => self.slow = slow,
+            Msg::Ahead(Heard::Ended) if matches!(self.ahead, Some(Heard::Found(_))) => {}
+            Msg::Ahead(heard) => self.ahead = Some(heard),
         }
         if self.running.is_none() && std::mem::take(&mut self.reload_due) {
             self.obey(Command::Reload, "reload");
@@ -178,8 +182,9 @@ impl App {
             S::Layout(layout) => self.desk.arrange(layout, self.there()),
             S::Zoom => self.desk.arranged.zoomed = !self.desk.arranged.zoomed,
             S::Resize(by) => self.desk.resize(spec(self.desk.focus).resize, by),
-            S::Head(count) => self.turn_head(count),
-            S::Token(count) => tokens::turn_token(self, count),
+            S::Head(count) => self.choose_head(count),
+            S::Layer(count) => self.turn_layer(count),
+            S::Token(count) => self.choose_token(count),
             S::Slice(parts) => tensor::slice(self, &parts),
             S::Magnify(count) => self.panes.tensor.magnify = magnified(self.panes.tensor.magnify.max(1), count),
             S::Follow(token) => lens::follow(self, token.as_deref()),
@@ -212,11 +217,50 @@ impl App {
         }
     }
 
-    /// Another head in every pane that shows one.
-    pub(crate) fn turn_head(&mut self, count: Count) {
+    /// Another head in every pane that shows one; keys stop at the last, a number must be one of them.
+    pub(crate) fn choose_head(&mut self, count: Count) {
+        let panes = self.areas().panes;
+        let heads = panes.iter().filter_map(|(pane, _)| (spec(*pane).heads)(self)).max();
+        if let (Count::To(head), Some(heads)) = (count, heads)
+            && head >= heads
+        {
+            return self.said.complain(format!("there is no head {head}: the {heads} heads are 0 to {}", heads - 1));
+        }
         for (pane, _) in self.areas().panes {
             (spec(pane).head)(self, count);
         }
+    }
+
+    /// Another token of this forward; keys stop at the first and the last, a number must be one of them.
+    fn choose_token(&mut self, count: Count) {
+        let (first, tokens) = (self.first_position(), self.forward_tokens());
+        if let Count::To(token) = count
+            && !(first..first + tokens).contains(&token)
+        {
+            let last = (first + tokens).saturating_sub(1);
+            return self.said.complain(format!("token {token} is not fed here: this forward has {first} to {last}"));
+        }
+        tokens::turn_token(self, count);
+    }
+
+    /// Selects the same op of another layer, or the head of that layer.
+    fn turn_layer(&mut self, count: Count) {
+        let ops = &self.listing.rows;
+        let Some(last) = ops.iter().filter_map(|op| op.layer).max() else {
+            return self.said.complain("there are no layers");
+        };
+        if let Count::To(layer) = count
+            && layer > last
+        {
+            return self.said.complain(format!("there is no layer {layer}: the layers are 0 to {last}"));
+        }
+        let layer = count.of(self.layer(), last + 1);
+        let label = match self.outline.selected {
+            Line::Op(_) => self.selected_op().filter(|op| op.layer.is_some()).map(|op| &op.label),
+            Line::Layer(_) => None,
+        };
+        let twin = label.and_then(|label| ops.iter().position(|op| op.layer == Some(layer) && op.label == *label));
+        self.outline.selected = twin.map_or(Line::Layer(layer), Line::Op);
     }
 
     fn select(&mut self, name: &str) {
@@ -224,10 +268,13 @@ impl App {
         let layer = name.strip_prefix("layer ").and_then(|layer| layer.trim().parse().ok());
         let layer = layer.filter(|layer| ops.iter().any(|op| op.layer == Some(*layer))).map(Line::Layer);
         let op = || ops.iter().position(|op| op.name == name || op.short == name).map(Line::Op);
-        match layer.or_else(op) {
-            Some(line) => self.outline.selected = line,
-            None => self.said.complain(format!("no op is called {name}")),
+        if let Some(line) = layer.or_else(op) {
+            self.outline.selected = line;
+            return;
         }
+        let near = nearest(name, ops.iter().map(|op| op.short.as_str()));
+        let near = near.map_or(String::new(), |near| format!(": is it {near}?"));
+        self.said.complain(format!("no op is called {name}{near}"));
     }
 
     /// What a command does to what covers the panes; true if it does nothing else.
@@ -266,7 +313,7 @@ impl App {
         let pane = match command {
             S::Scroll(..) => self.desk.focus,
             S::ScrollPane(pane, ..) => *pane,
-            S::Select(_) | S::Search(_) => Pane::Program,
+            S::Select(_) | S::Search(_) | S::Layer(_) => Pane::Program,
             _ => return false,
         };
         let moves = self.running.as_ref().is_some_and(|running| !running.command.stays());

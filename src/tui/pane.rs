@@ -17,6 +17,7 @@ mod prompt;
 mod status;
 pub(crate) mod tensor;
 pub(crate) mod tokens;
+mod welcome;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -55,6 +56,8 @@ pub(crate) struct PaneSpec {
     pub(crate) enter: fn(&mut App) -> Option<String>,
     /// Shows another head.
     pub(crate) head: fn(&mut App, Count),
+    /// How many heads there are to be shown, once that is known.
+    pub(crate) heads: fn(&App) -> Option<usize>,
     /// Shows other values.
     pub(crate) show: fn(&mut App, Whose),
     /// Whether it is where the user has moved to even when the debugger has moved.
@@ -81,6 +84,7 @@ impl PaneSpec {
         click: |_, _, _| Vec::new(),
         enter: |_| None,
         head: |_, _| {},
+        heads: |_| None,
         show: tensor::show_whose,
         keeps: false,
         missing: |_| None,

@@ -1,36 +1,28 @@
-//! The terminal: entered, drawn on, and left as it was found, whether by quitting, panic or signal.
+//! The loop of the screen: keys, answers and time come in, requests go out, and what has changed is drawn.
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::clipboard::CopyToClipboard;
-use ratatui::crossterm::cursor::{Hide, Show};
-use ratatui::crossterm::event::{
-    self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, KeyEventKind,
-};
-use ratatui::crossterm::style::{ResetColor, force_color_output};
-use ratatui::crossterm::terminal::{
-    self as modes, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen,
-};
+use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event, KeyEventKind};
+use ratatui::crossterm::terminal::{self as modes, BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::crossterm::{execute, queue};
 use ratatui::layout::Rect;
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::SIGSTOP;
 
 use super::app::App;
+use super::beside::{Ahead, Heard, Reopen, Watch, watched};
 use super::history::History;
 use super::keymap::Keymap;
 use super::message::{Msg, Reply, Request};
 use super::pane;
 use super::settings::Settings;
 use super::theme::Theme;
+use super::tty::{self, Screen};
 use super::worker::Worker;
 use crate::session::{Backend, Shown, held};
 
@@ -40,17 +32,14 @@ const FRAME: Duration = Duration::from_millis(16);
 const TOGETHER: Duration = Duration::from_millis(6);
 /// How long the loop sleeps while nothing is under way; only a continued process and changed dumps wait for it.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long it sleeps at most while the dumps are compared ahead.
+const AHEAD: Duration = Duration::from_millis(50);
 /// No time at all, which this source of events would take for "do not even look".
 const NOW: Duration = Duration::from_millis(1);
+/// After how long it is said what the debugger is at.
+const SLOW: Duration = Duration::from_millis(400);
 /// How long keys wait for a reply of the debugger while one is under way.
 const BUSY: Duration = Duration::from_millis(10);
-
-/// Set while the terminal is ours.
-static ENTERED: AtomicBool = AtomicBool::new(false);
-/// Set when somebody else may have drawn on the terminal: the shell, after we were stopped.
-static CONTINUED: AtomicBool = AtomicBool::new(false);
-/// The thread that draws. Panics elsewhere are caught and shown by the screen.
-static UI_THREAD: Mutex<Option<thread::ThreadId>> = Mutex::new(None);
 
 /// Why there is no screen, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +57,6 @@ pub enum Error {
     Worker(String),
 }
 
-type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
-
-/// How often to look whether the dumps have changed, and how.
-pub type Watch = (Duration, Box<dyn FnMut() -> bool + Send>);
-
 /// What the screen begins with.
 #[derive(Default)]
 pub struct Start {
@@ -82,6 +66,10 @@ pub struct Start {
     pub keys: Keymap,
     /// How often to look whether the dumps have changed, and how: they are then read again.
     pub watch: Option<Watch>,
+    /// Opens the dumps once more, to compare them ahead of the user; none where there are none.
+    pub reopen: Option<Reopen>,
+    /// What is debugged, in a sentence for the first page.
+    pub story: Option<&'static str>,
     /// Where the command lines of earlier runs are kept.
     pub history: Option<PathBuf>,
     /// Commands to begin with.
@@ -107,6 +95,7 @@ pub fn run<B: Backend + Send + 'static>(backend: Arc<Mutex<B>>, start: Start) ->
         (backend.header(), backend.listing(), backend.curve())
     };
     let mut app = App::new(theme, size, header, listing, curve);
+    app.story = start.story;
     app.configure(start.settings);
     app.input.keys = start.keys;
     let lines = start.settings.history;
@@ -115,12 +104,15 @@ pub fn run<B: Backend + Send + 'static>(backend: Arc<Mutex<B>>, start: Start) ->
         app.open_recording(recording);
     }
     app.script.lines = start.commands.into_iter().rev().collect();
-    restore_on_panic();
-    restore_on_signal()?;
+    let ahead = start.reopen.map(Ahead::start).transpose()?;
+    app.ahead = ahead.is_some().then_some(Heard::Begun);
+    tty::restore_on_panic();
+    tty::restore_on_signal()?;
     let worker = Worker::start(backend)?;
-    let result = enter(start.settings.mouse)
-        .and_then(|screen| Loop { app, worker, screen, changed, open: 0, since: None, torn: false, quit: false }.run());
-    leave();
+    let result = tty::enter(start.settings.mouse).map_err(Error::from).and_then(|screen| {
+        Loop { app, worker, screen, changed, ahead, open: 0, busy: None, since: None, torn: false, quit: false }.run()
+    });
+    tty::leave();
     result
 }
 
@@ -130,8 +122,12 @@ struct Loop {
     screen: Screen,
     /// Set by the thread that watches the dumps.
     changed: Option<Arc<AtomicBool>>,
+    /// The comparison that runs ahead, where something is compared.
+    ahead: Option<Ahead>,
     /// Requests that the debugger has not answered yet.
     open: usize,
+    /// Since when the debugger is at work without a pause.
+    busy: Option<Instant>,
     /// Since when the last line of a recording can be seen.
     since: Option<Instant>,
     /// The terminal had another size for a moment, and may have lost what was on it.
@@ -148,7 +144,8 @@ impl Loop {
         let mut changed = false;
         while !self.quit {
             // Everything that waits is heard before anything is drawn, but no flood keeps the screen from drawing.
-            let mut pause = if changed || self.open > 0 { NOW } else { self.until_tick().clamp(NOW, IDLE) };
+            let idle = if self.ahead.as_ref().is_some_and(Ahead::runs) { AHEAD } else { IDLE };
+            let mut pause = if changed || self.open > 0 { NOW } else { self.until_tick().clamp(NOW, idle) };
             while !self.quit && event::poll(pause)? {
                 changed |= self.hear(event::read()?)?;
                 pause = NOW;
@@ -167,13 +164,14 @@ impl Loop {
                 self.send(requests)?;
                 changed = true;
             }
+            changed |= self.hear_ahead()? || self.is_slow()?;
             if self.until_tick().is_zero() {
                 self.since = None;
                 let requests = self.app.update(Msg::Tick);
                 self.send(requests)?;
                 changed = true;
             }
-            if CONTINUED.swap(false, Ordering::Relaxed) {
+            if tty::was_continued() {
                 self.return_to_terminal()?;
                 changed = true;
             }
@@ -202,6 +200,28 @@ impl Loop {
         Ok(heard)
     }
 
+    /// Says when the debugger has been at work for a while, and when it no longer is; whether that is news.
+    fn is_slow(&mut self) -> Result<bool, Error> {
+        self.busy = (self.open > 0).then(|| self.busy.unwrap_or_else(Instant::now));
+        let slow = self.busy.is_some_and(|since| since.elapsed() > SLOW);
+        if slow == self.app.slow {
+            return Ok(false);
+        }
+        let requests = self.app.update(Msg::Slow(slow));
+        self.send(requests)?;
+        Ok(true)
+    }
+
+    /// Hears what the comparison that runs ahead has found; whether there was anything.
+    fn hear_ahead(&mut self) -> Result<bool, Error> {
+        let Some(ahead) = &mut self.ahead else { return Ok(false) };
+        ahead.make_way(self.open > 0);
+        let Some(heard) = ahead.heard() else { return Ok(false) };
+        let requests = self.app.update(Msg::Ahead(heard));
+        self.send(requests)?;
+        Ok(true)
+    }
+
     /// How long the last line of a recording is still to be seen before the next is obeyed.
     fn until_tick(&mut self) -> Duration {
         let Some(pause) = self.app.pause() else {
@@ -212,7 +232,7 @@ impl Loop {
     }
 
     fn return_to_terminal(&mut self) -> Result<(), Error> {
-        self.screen = enter(self.app.chosen.settings.mouse)?;
+        self.screen = tty::enter(self.app.chosen.settings.mouse)?;
         let (columns, rows) = modes::size()?;
         let requests = self.app.update(Msg::Resize(columns, rows));
         self.send(requests)
@@ -243,13 +263,14 @@ impl Loop {
                     self.worker.send(Request::Interrupt);
                 }
                 Request::Suspend => {
-                    leave();
+                    tty::leave();
                     // Not SIGTSTP: a parent may ignore that, and then nobody would stop.
                     signal_hook::low_level::raise(SIGSTOP)?;
                     self.return_to_terminal()?;
                 }
                 // OSC 52: terminals that do not know it, or do not want it, pass it over.
                 Request::Yank(text) => execute!(self.screen.backend_mut(), CopyToClipboard::to_clipboard_from(text))?,
+                Request::LookAhead => self.ahead.as_mut().map_or(Ok(()), Ahead::again)?,
                 Request::Mouse(true) => execute!(self.screen.backend_mut(), EnableMouseCapture)?,
                 Request::Mouse(false) => execute!(self.screen.backend_mut(), DisableMouseCapture)?,
                 // These are not answered.
@@ -278,110 +299,4 @@ impl Loop {
         self.screen.draw(|frame| pane::draw(frame, app))?;
         Ok(execute!(self.screen.backend_mut(), EndSynchronizedUpdate)?)
     }
-}
-
-/// Looks after the dumps on a thread of its own: a slow disk must not hold up the keys.
-fn watched((pause, mut look): Watch) -> io::Result<Arc<AtomicBool>> {
-    let changed = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&changed);
-    thread::Builder::new().name("watch".to_string()).spawn(move || {
-        loop {
-            thread::sleep(pause);
-            if look() {
-                flag.store(true, Ordering::Relaxed);
-            }
-        }
-    })?;
-    Ok(changed)
-}
-
-fn enter(mouse: bool) -> Result<Screen, Error> {
-    // Without this, crossterm resets all attributes wherever NO_COLOR hides a colour; the theme keeps colours out.
-    force_color_output(true);
-    ENTERED.store(true, Ordering::Relaxed);
-    modes::enable_raw_mode()?;
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout());
-    execute!(out, EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste, Hide)?;
-    if mouse {
-        execute!(out, EnableMouseCapture)?;
-    }
-    Ok(Terminal::new(CrosstermBackend::new(out))?)
-}
-
-/// Gives the terminal back as it was. Safe to call from anywhere, any number of times.
-fn leave() {
-    if !ENTERED.swap(false, Ordering::Relaxed) {
-        return;
-    }
-    // Not through stdout: the thread that draws may hold its lock, and we may be a signal's thread.
-    let written = std::fs::OpenOptions::new().write(true).open("/dev/tty").and_then(|mut tty| reset(&mut tty));
-    if written.is_err() {
-        drop(reset(&mut io::stdout()));
-    }
-    drop(modes::disable_raw_mode());
-}
-
-fn reset(out: &mut impl Write) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    queue!(
-        bytes,
-        EndSynchronizedUpdate,
-        DisableBracketedPaste,
-        DisableMouseCapture,
-        ResetColor,
-        LeaveAlternateScreen,
-        Show
-    )?;
-    out.write_all(&bytes)?;
-    out.flush()
-}
-
-/// Panics on the screen's thread leave the terminal first. Those of the debugger's threads become sentences on the
-/// screen, which their text must not tear.
-fn restore_on_panic() {
-    static HOOK: Once = Once::new();
-    *UI_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
-    HOOK.call_once(|| {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let ui = *UI_THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-            let entered = ENTERED.load(Ordering::Relaxed);
-            if entered && ui != Some(thread::current().id()) {
-                return;
-            }
-            leave();
-            hook(panic);
-        }));
-    });
-}
-
-/// Signals that end us leave the terminal first; and when the terminal itself goes away, so do we: reading from it
-/// would spin for ever.
-fn restore_on_signal() -> io::Result<()> {
-    static THREADS: Once = Once::new();
-    if THREADS.is_completed() {
-        return Ok(());
-    }
-    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGCONT])?;
-    THREADS.call_once(|| {});
-    let end = |status: i32| {
-        leave();
-        std::process::exit(status);
-    };
-    thread::Builder::new().name("signals".to_string()).spawn(move || {
-        for signal in &mut signals {
-            if signal == SIGCONT {
-                CONTINUED.store(ENTERED.load(Ordering::Relaxed), Ordering::Relaxed);
-            } else {
-                end(128 + signal);
-            }
-        }
-    })?;
-    thread::Builder::new().name("hangup".to_string()).spawn(move || {
-        while std::fs::File::open("/dev/tty").is_ok() {
-            thread::sleep(Duration::from_secs(2));
-        }
-        end(128 + SIGHUP);
-    })?;
-    Ok(())
 }

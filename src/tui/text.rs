@@ -56,6 +56,24 @@ pub(crate) fn fit(text: &str, columns: usize, ellipsis: &str) -> String {
     cut
 }
 
+/// The text cut in its middle to so many columns: names that begin alike differ at their end.
+pub(crate) fn middle(text: &str, columns: usize, ellipsis: &str) -> String {
+    if text.width() <= columns || columns < 2 + ellipsis.width() {
+        return fit(text, columns, ellipsis);
+    }
+    let room = columns - ellipsis.width();
+    let begin = fit(text, room.div_ceil(2), "");
+    let mut left = room - begin.width();
+    let end = text.char_indices().rev().take_while(|(_, character)| {
+        let wide = character.width().unwrap_or(0);
+        let fits = wide <= left;
+        left = left.saturating_sub(wide);
+        fits
+    });
+    let start = end.last().map_or(text.len(), |(start, _)| start);
+    format!("{begin}{ellipsis}{}", &text[start..])
+}
+
 /// The text cut or padded on the right to exactly so many columns.
 pub(crate) fn pad(text: &str, columns: usize, ellipsis: &str) -> String {
     let mut text = fit(text, columns, ellipsis);
@@ -185,6 +203,22 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A line over as many as it takes, broken at spaces, which stay as they are; what follows the first stands further in.
+pub(crate) fn broken(text: &str, columns: usize) -> Vec<String> {
+    let indent = text.len() - text.trim_start().len() + 2;
+    let (mut lines, mut rest) = (Vec::new(), text.to_string());
+    while rest.width() > columns && columns > 2 * indent {
+        let whole = fit(&rest, columns, "").len();
+        let inside = rest[..whole].trim_start().len();
+        let space = rest[whole - inside..whole].rfind(' ').map_or(whole, |space| whole - inside + space);
+        let more = format!("{:indent$}{}", "", rest[space..].trim_start());
+        rest.truncate(rest[..space].trim_end().len());
+        lines.push(std::mem::replace(&mut rest, more));
+    }
+    lines.push(rest);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,7 +271,17 @@ mod tests {
         assert_eq!(fit("post_attention", 8, "…"), "post_at…");
         assert_eq!(fit("日本語", 4, "…"), "日…");
         assert_eq!(fit("ab", 0, "…"), "");
+        assert_eq!(middle("experts.act_mul", 9, "…"), "expe…_mul");
+        assert_eq!(middle("post_attention_layernorm", 15, "..."), "post_a...ernorm");
+        assert_eq!(["日本語日", "ab", "abc"].map(|text| middle(text, 3, "…")), ["…日", "ab", "abc"]);
         assert_eq!(pad("日", 4, "…"), "日  ");
+    }
+
+    #[test]
+    fn long_lines_go_on_further_in() {
+        assert_eq!(broken("  step   N  the next op", 14), ["  step   N", "    the next", "    op"]);
+        assert_eq!(broken("abcdefghijkl", 8), ["abcdefgh", "  ijkl"]);
+        assert_eq!(broken("short", 8), ["short"]);
     }
 
     #[test]

@@ -44,7 +44,12 @@ pub(crate) fn serve<B: Backend>(
             // Recording must not hurt what is recorded.
             drop(guarded(|| backend.obeyed(&line)));
         }
-        Request::Interrupt | Request::Suspend | Request::Yank(_) | Request::Mouse(_) | Request::Quit => {}
+        Request::Interrupt
+        | Request::LookAhead
+        | Request::Suspend
+        | Request::Yank(_)
+        | Request::Mouse(_)
+        | Request::Quit => {}
     }
 }
 

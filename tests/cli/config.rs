@@ -149,7 +149,15 @@ fn started(text: &str, environment: &[(&str, &str)]) -> Pty {
 #[test]
 fn keys_are_bound_and_taken_away() {
     let mut pty = started("[keys]\nx = \"step 3\"\nF5 = \"next\"\ns = \"\"\n", &[]);
-    pty.keys("sx").wait("at 0.q_proj").keys("\x1b[15~").wait("at 1.q_proj").keys("?").wait("F5").keys("qq");
+    pty.keys("sx")
+        .wait("at 0.q_proj")
+        .keys("\x1b[15~")
+        .wait("at 1.q_proj")
+        .keys("?")
+        .wait("The signs")
+        .keys("5j")
+        .wait("F5")
+        .keys("qq");
     assert_eq!(pty.end().exit_code(), 0);
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::support::sessions::{changed, demo, open, session, tiny_session};
 use crate::support::{Reference, repository, tiny};
 use layerstep::debugger::view::{Listing, Shown, Status, Stop, TensorPage, TensorRequest, Witness};
-use layerstep::debugger::{Command, Debugger};
+use layerstep::debugger::{COMMANDS, Command, Debugger};
 use layerstep::diagnose::Witnesses;
 use layerstep::engine::{LogitRows, Run};
 use ndarray::{ArrayD, Axis, Slice};
@@ -90,6 +90,85 @@ fn check(mut debugger: Debugger, expected: &str) {
         transcript.push(format!("{line:<26} | {outcome:<11} | {}", place(&debugger.listing())).trim_end().to_string());
     }
     assert!(transcript == expected, "the transcript is\n{}\n", transcript.join("\n"));
+}
+
+#[test]
+fn what_help_gives_as_examples_works_in_the_demo() {
+    for example in COMMANDS.iter().flat_map(|spec| spec.examples) {
+        use Command as C;
+        // Of files, recordings and screens; of what another command has made; of a model with a tokenizer.
+        let elsewhere = matches!(
+            command(example),
+            C::Export { .. }
+                | C::Source(_)
+                | C::Unpatch(_)
+                | C::Delete(_)
+                | C::Switch(_)
+                | C::Save { .. }
+                | C::Screen(_)
+        );
+        if elsewhere {
+            continue;
+        }
+        let mut debugger = demo();
+        for line in ["run", "goto 2.q_rope@0"] {
+            execute(&mut debugger, line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        let outcome = execute(&mut debugger, example);
+        // What lies ahead cannot be printed there.
+        let ahead = matches!(command(example), C::Print(_) | C::Yank(_))
+            && outcome.as_ref().is_err_and(|error| error.contains("is not computed yet"));
+        assert!(outcome.is_ok() || ahead, "{example}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_page_begins_where_two_witnesses_are_furthest_apart() {
+    let mut debugger = demo();
+    execute(&mut debugger, "continue").expect("a divergence");
+    let pair = Some((Witness::Candidate, Witness::Reference));
+    let row = debugger.listing().at.expect("an op");
+    let page = |rows, columns| {
+        let shown = Shown::Difference(Witness::Candidate, Witness::Reference);
+        let request = TensorRequest {
+            row,
+            shown,
+            rows: (0, rows),
+            columns: (0, columns),
+            worst: pair,
+            ..request(&debugger, "0")
+        };
+        debugger.page(&request).expect("a page")
+    };
+    let (_, index) = page(1, 1).summary.absmax.expect("a largest");
+    let [head, token, channel] = index[..] else { panic!("three axes") };
+    assert_eq!(page(1, 1).place, (head, token, channel));
+    let largest = page(1, 1).summary.absmax.expect("a largest").0;
+    assert_eq!(f64::from(page(1, 1).numbers[0][0]).abs(), largest);
+    // As much as there is room for.
+    assert_eq!(page(99, 999).place, (head, 0, 0));
+    assert_eq!(page(15, 4).place, (head, 0, channel.min(28)));
+}
+
+#[test]
+fn the_nearest_name_is_offered_in_the_layer_that_was_named() {
+    let mut debugger = demo();
+    for (name, near) in [
+        ("3.q_rop", "is it 3.q_rope?"),
+        ("3.qrope", "is it 3.q_rope?"),
+        ("1.rope", "is it 1.q_rope?"),
+        ("*.prbs", "is it *.probs?"),
+        ("model.layers.2.self_attn.q_porj", "is it 2.q_proj?"),
+        ("lm_haed", "is it lm_head?"),
+        ("contxt", "is it 0.context?"),
+        ("9.q_rope", "the layers are 0 to 3"),
+        ("zzz", "names look like 3.q_rope, 3, norm or *.mlp"),
+    ] {
+        for verb in ["goto", "until", "break", "toggle", "heal", "diagnose"] {
+            let error = execute(&mut debugger, &format!("{verb} {name}")).expect_err(name);
+            assert!(error.contains(near), "{verb} {name}: {error}");
+        }
+    }
 }
 
 #[test]
@@ -710,7 +789,7 @@ fn no_request_panics() {
     let config = ProptestConfig { cases: 400, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let outcome = runner.run(&request, |(row, shown, plane, rows, columns, (heatmap, magnify))| {
-        let request = TensorRequest { row, shown, plane, rows, columns, heatmap, magnify };
+        let request = TensorRequest { row, shown, plane, rows, columns, heatmap, magnify, worst: None };
         for debugger in &debuggers {
             if let Ok(page) = debugger.page(&request) {
                 prop_assert!(page.numbers.len() <= rows.1 && page.heatmap.len() <= heatmap.0);

@@ -3,6 +3,7 @@
 mod commands;
 mod export;
 mod expression;
+mod outlook;
 mod pages;
 mod patch;
 mod reload;

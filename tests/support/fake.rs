@@ -336,11 +336,19 @@ impl Fake {
         let axes = self.axes(request.row);
         let (row_axis, column_axis) = (axes[axes.len() - 2], axes[axes.len() - 1]);
         let planes = if axes.len() == 3 { axes[0].1 } else { 1 };
-        let plane = request.plane.min(planes - 1);
+        // The place that the comparisons name.
+        let worst = request.worst.map(|_| (2.min(planes - 1), 3.min(row_axis.1 - 1), 17.min(column_axis.1 - 1)));
+        let (plane, row, column) = worst.unwrap_or((request.plane, request.rows.0, request.columns.0));
+        let plane = plane.min(planes - 1);
+        let end = |first: usize, shown: usize, length: usize| match worst {
+            Some(_) => first.min(length.saturating_sub(shown)),
+            None => first,
+        };
+        let rows = (end(row, request.rows.1, row_axis.1), request.rows.1);
+        let columns = (end(column, request.columns.1, column_axis.1), request.columns.1);
         let span = |(start, count): (usize, usize), length: usize| start.min(length)..(start + count).min(length);
-        let numbers = span(request.rows, row_axis.1).map(|row| {
-            span(request.columns, column_axis.1).map(|column| self.value(request, plane, row, column)).collect()
-        });
+        let numbers = span(rows, row_axis.1)
+            .map(|row| span(columns, column_axis.1).map(|column| self.value(request, plane, row, column)).collect());
         let pool = |length: usize, cells: usize| length.div_ceil(cells.max(1)).max(1);
         let pooled = (pool(row_axis.1, request.heatmap.0), pool(column_axis.1, request.heatmap.1));
         let cell = |row: usize, column: usize| self.value(request, plane, row * pooled.0, column * pooled.1);
@@ -360,6 +368,7 @@ impl Fake {
             name: op.name.clone(),
             meaning: "queries, rotated by their position",
             planes,
+            place: (plane, rows.0, columns.0),
             plane_word: "head",
             row_axis,
             column_axis,

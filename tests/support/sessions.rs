@@ -55,18 +55,27 @@ pub fn open(model: &Arc<Model>, path: &Path, reference: &Reference) -> Arc<Dump>
 
 /// A debugger of what `reference` was fed, without texts of tokens.
 pub fn session(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Debugger {
-    let (ids, steps) = (reference.ids.clone(), reference.steps.clone());
-    Debugger::new(Session::new(model, ids, &steps, dumps))
+    Debugger::new(subject(model, reference, dumps))
+}
+
+/// What such a debugger is about.
+pub fn subject(model: Arc<Model>, reference: &Reference, dumps: Witnesses) -> Session {
+    Session::new(model, reference.ids.clone(), &reference.steps, dumps)
 }
 
 /// The demo with three witnesses: 15 tokens and two decode steps, 4 layers, and a candidate that is wrong from `2.q_rope`.
 pub fn demo() -> Debugger {
+    Debugger::new(demo_of("candidate.safetensors"))
+}
+
+/// The same with another candidate.
+pub fn demo_of(candidate: &str) -> Session {
     let model = Arc::new(Model::load(&repository("reference/demo/model")).expect("the demo's model"));
     let path = |name| repository("reference/demo").join(name);
     let reference = Reference::open(&path("reference.safetensors"));
     let open = |name| Some(open(&model, &path(name), &reference));
-    let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open("candidate.safetensors") };
-    session(model, &reference, dumps)
+    let dumps = Witnesses { reference: open("reference.safetensors"), candidate: open(candidate) };
+    subject(model, &reference, dumps)
 }
 
 /// A tiny model beside `PyTorch`'s dump: 13 tokens and four decode steps, 3 layers.

@@ -26,6 +26,8 @@ pub enum ScreenCommand {
     Resize(isize),
     /// Shows another head.
     Head(Count),
+    /// Looks at another layer.
+    Layer(Count),
     /// Chooses another token: the query of the attention pane, the position of the lens.
     Token(Count),
     /// Whose values are shown.

@@ -22,6 +22,8 @@ pub struct Spec {
     pub group: Group,
     /// One sentence.
     pub doc: &'static str,
+    /// Lines that can be typed, some with what they do as a comment.
+    pub examples: &'static [&'static str],
     pub(super) parse: fn(&Arguments) -> Result<Command, String>,
 }
 

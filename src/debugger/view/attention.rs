@@ -24,7 +24,7 @@ pub struct AttentionRequest {
     pub quantity: Quantity,
     /// The head shown large.
     pub head: usize,
-    /// First row (query) of the large heatmap, and how many.
+    /// Position of the first row (query) of the large heatmap, and how many.
     pub queries: (usize, usize),
     /// First column (key) of the large heatmap, and how many.
     pub keys: (usize, usize),
@@ -32,7 +32,7 @@ pub struct AttentionRequest {
     pub heatmap: (usize, usize),
     /// Cells of each small one: rows, columns. None are made without cells.
     pub small: (usize, usize),
-    /// The row whose keys are listed.
+    /// Position of the query whose keys are listed.
     pub query: usize,
     /// How many of its keys.
     pub top: usize,
@@ -57,9 +57,10 @@ impl Default for AttentionRequest {
     }
 }
 
-/// The attention of one layer in one forward.
+/// The attention of one layer, as far as it has come.
 ///
-/// Rows are queries, the tokens of this forward: row 0 stands at `first_position`. Columns are keys, all positions so far.
+/// Rows are queries: the tokens of this forward, and of those before it that are there. Row 0 stands at `first_position`.
+/// Columns are keys, all positions so far.
 /// In heatmaps -inf means that nothing is there: the mask hides every key of the cell, and nothing is in its place. A cell
 /// that the mask hides and that has a number was let through. NaN means that the witness does not have the row, or has a
 /// NaN.
@@ -75,7 +76,7 @@ pub struct AttentionPage {
     pub kv_heads: usize,
     /// Position in the sequence of the first query.
     pub first_position: usize,
-    /// Queries: tokens of this forward.
+    /// Queries: of this forward, and of those before it that are there.
     pub query_count: usize,
     /// Keys: positions so far.
     pub key_count: usize,

@@ -14,6 +14,7 @@ use crate::debugger::command::{Count, Pane};
 use crate::debugger::in_layers;
 use crate::debugger::view::{AttentionPage, AttentionRequest, KeyLine, Page, PageRequest, Shown, Witness};
 use crate::tui::app::App;
+use crate::tui::keymap::readable;
 use crate::tui::slot::{Feed, Slot};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -35,11 +36,23 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
     ],
     scroll: |app, rows, columns| {
         turn_token(app, Count::On(rows));
-        app.turn_head(Count::On(columns));
+        app.choose_head(Count::On(columns));
     },
     head: turn_head,
+    heads: |app| shown(app).map(|page| page.lines.len()),
+    enter: |app| computing(app),
     ..PaneSpec::PLAIN
 };
+
+/// The line that computes the attention of the layer, where it is not computed yet.
+fn computing(app: &App) -> Option<String> {
+    let layer = app.layer();
+    let probs = app.listing.rows.iter().find(|op| op.layer == Some(layer) && op.label == PROBS)?;
+    (!probs.computed).then(|| format!("goto {}", probs.short))
+}
+
+/// What the probabilities are called in every family.
+const PROBS: &str = "probs";
 
 /// The attention of the selected layer.
 #[derive(Debug, Default)]
@@ -111,17 +124,18 @@ fn wanted(app: &App) -> (Option<PageRequest>, Option<PageRequest>) {
     let Some(inside) = app.inside(Pane::Attention) else { return (None, None) };
     let parts = parts(inside, app);
     let shown = whose(app).without_ratio();
-    let query = token_row(app);
+    let query = app.first_position() + token_row(app);
     // Magnified, the selected query stays in sight, and so do the keys next to it.
     let magnify = app.panes.tensor.magnify.max(1);
     let window = |at: usize, of: usize| {
         let count = of.div_ceil(magnify);
         ((at + 1).saturating_sub(count.div_ceil(2)).min(of.saturating_sub(count)), count)
     };
-    let (tokens, keys) = (app.forward_tokens(), app.first_position() + app.forward_tokens());
+    // Every query so far, and every key.
+    let so_far = app.first_position() + app.forward_tokens();
     let request = AttentionRequest {
-        queries: window(query, tokens),
-        keys: window(app.first_position() + query, keys),
+        queries: window(query, so_far),
+        keys: window(query, so_far),
         layer: app.layer(),
         shown,
         head: app.panes.attention.head,
@@ -162,24 +176,39 @@ fn small_size(area: Rect, heads: usize) -> (u16, u16) {
 /// Draws it.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let page = shown(app);
-    let name = page.map_or("attention".to_string(), |page| {
-        let layer = in_layers(&page.name).and_then(|rest| rest.split('.').next()).unwrap_or_default();
-        let of = page.name.rsplit('.').next().unwrap_or_default();
-        let group = if page.kv_heads == page.lines.len() { String::new() } else { format!(", kv {}", page.kv_head) };
-        format!("{layer}.{of} head {}/{}{group}", page.head, page.lines.len())
-    });
+    let name = page.map_or_else(
+        || format!("attention of layer {}", app.layer()),
+        |page| {
+            let layer = in_layers(&page.name).and_then(|rest| rest.split('.').next()).unwrap_or_default();
+            let of = page.name.rsplit('.').next().unwrap_or_default();
+            let group =
+                if page.kv_heads == page.lines.len() { String::new() } else { format!(", kv {}", page.kv_head) };
+            format!("{layer}.{of} head {}/{}{group}", page.head, page.lines.len())
+        },
+    );
     let who = Line::styled(format!(" {} ", super::tensor::shown_name(app)), app.theme().style(Role::Key));
     let room = usize::from(area.width).saturating_sub(who.width() + 6);
     let name = text::fit(&name, room, app.theme().ellipsis());
     let inside = super::frame(buffer, area, app, Pane::Attention, &name, who);
-    if let Some(Page::Attention(page)) = super::page(buffer, inside, &app.panes.attention.slot, app) {
-        self::page(buffer, inside, page, app);
+    match (page, computing(app)) {
+        (Some(page), _) => self::page(buffer, inside, page, app),
+        (None, Some(_)) => super::tensor::paragraph(buffer, inside, &to_compute(app), app),
+        (None, None) => drop(super::page(buffer, inside, &app.panes.attention.slot, app)),
     }
+}
+
+/// What one can do where nothing is computed yet.
+fn to_compute(app: &App) -> String {
+    let keys = |line| app.input.keys.keys_of(line).first().map(|key| readable(key));
+    let turn = [keys("layer next"), keys("layer previous")].into_iter().flatten().collect::<Vec<_>>();
+    let turn = if turn.is_empty() { String::new() } else { format!(", {} show other layers", turn.join(" and ")) };
+    let enter = keys("enter").map_or(String::new(), |key| format!(": {key} computes it{turn}"));
+    format!("the attention of layer {} is not computed yet{enter}", app.layer())
 }
 
 fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
     let parts = parts(inside, app);
-    super::put(buffer, parts.numbers, numbers(page, app));
+    super::put(buffer, parts.numbers, numbers(page, usize::from(parts.numbers.width), app));
     large(buffer, parts.heatmap, parts.labels, page, app);
     if let Some(area) = parts.beside
         && let Some(Page::Attention(beside)) = super::page(buffer, area, &app.panes.attention.beside, app)
@@ -194,16 +223,16 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
 }
 
 /// What the head does: `entropy 1.02  spread 0.55  sink 0.43  own 0.21  previous 0.02`.
-fn numbers(page: &AttentionPage, app: &App) -> Vec<Line<'static>> {
+fn numbers(page: &AttentionPage, width: usize, app: &App) -> Vec<Line<'static>> {
     let dim = app.theme().style(Role::Dim);
     let mut lines = Vec::new();
     let Some(line) = page.lines.get(page.head) else { return lines };
     if let Some(n) = line.numbers {
-        // Where a line is short, what says least is cut.
         let figures =
             [("entropy", n.entropy), ("spread", n.spread), ("sink", n.sink), ("own", n.own), ("previous", n.previous)];
         let said = figures.map(|(name, value)| format!("{name} {}", text::number(value, 4)));
-        lines.push(Line::raw(said.join("  ")));
+        // Where a line is short, what says least is left out.
+        lines.extend(text::flow(said, width, "").into_iter().next().map(Line::raw));
     }
     let mut second = Vec::new();
     if let (Some((difference, (query, key))), Some(against)) = (line.difference, page.against) {

@@ -36,7 +36,7 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
         if rows != 0 {
             app.panes.cache.layer = Some(Count::On(rows).of(selected(app), layers));
         }
-        app.turn_head(Count::On(columns));
+        app.choose_head(Count::On(columns));
     },
     head: |app, count| {
         let heads = shown(app).map_or(usize::MAX, |page| page.kv_heads);

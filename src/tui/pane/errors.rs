@@ -26,6 +26,9 @@ const WORD: usize = 14;
 const NAMED: usize = 24;
 const DRAWN: usize = 12;
 
+/// What the chart shows, in words.
+const NAME: &str = "log10 by layer";
+
 /// Their row.
 pub(super) const SPEC: PaneSpec = PaneSpec {
     draw,
@@ -39,9 +42,10 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
 
 /// Draws them.
 fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
-    let room = usize::from(area.width).saturating_sub(2);
-    let name = if room < 40 { "log10" } else { "log10 by layer" };
-    let inside = super::frame(buffer, area, app, Pane::Divergence, name, super::curve::legend(app));
+    let legend = super::curve::legend(app);
+    let room = usize::from(area.width).saturating_sub(text::width(legend) + 2);
+    let name = if text::width(NAME) + 4 > room { "log10" } else { NAME };
+    let inside = super::frame(buffer, area, app, Pane::Divergence, name, legend);
     let rows = shown_rows(app);
     let [chart, table, words] = parts(inside, rows.len());
     super::curve::chart(app).render(chart, buffer);
@@ -90,24 +94,26 @@ fn shown_rows(app: &App) -> Vec<usize> {
     (0..ops.len()).filter(|row| ops[*row].layer == layer).collect()
 }
 
-/// The columns that fit, from the right: status, ratio, floor, local, what came in, error.
+/// The columns that fit, from the right: status, ratio, floor (which local and ratio tell, too), local, what came in, error.
 struct Columns {
     name: usize,
+    floor: bool,
     came_in: bool,
     words: bool,
 }
 
 impl Columns {
     fn of(width: usize) -> Self {
-        let came_in = width >= 58;
-        let words = width >= 72;
-        let numbers = NUMBER * (3 + usize::from(came_in)) + RATIO + if words { WORD } else { SIGN };
-        Self { name: width.saturating_sub(numbers), came_in, words }
+        let (floor, came_in, words) = (width >= 50, width >= 58, width >= 72);
+        let numbers =
+            NUMBER * (2 + usize::from(floor) + usize::from(came_in)) + RATIO + if words { WORD } else { SIGN };
+        Self { name: width.saturating_sub(numbers), floor, came_in, words }
     }
 
     fn line(&self, [error, came_in, local, floor, ratio]: [&str; 5]) -> String {
-        let came_in = if self.came_in { format!("{came_in:>NUMBER$}") } else { String::new() };
-        format!("{error:>NUMBER$}{came_in}{local:>NUMBER$}{floor:>NUMBER$}{ratio:>RATIO$} ")
+        let column = |shown: bool, number: &str| if shown { format!("{number:>NUMBER$}") } else { String::new() };
+        let (came_in, floor) = (column(self.came_in, came_in), column(self.floor, floor));
+        format!("{error:>NUMBER$}{came_in}{local:>NUMBER$}{floor}{ratio:>RATIO$} ")
     }
 }
 
@@ -145,7 +151,8 @@ fn table(buffer: &mut Buffer, area: Rect, rows: &[usize], app: &App) {
         let status = if columns.words { word(op.status) } else { sign };
         let y = area.y + 1 + (index - first) as u16;
         let base = if app.listing.at == Some(*row) { theme.style(Role::Current) } else { Style::new() };
-        let name = text::pad(&theme.text(&op.label), columns.name, theme.ellipsis());
+        let name = text::middle(&theme.text(&op.label), columns.name.saturating_sub(1), theme.ellipsis());
+        let name = text::pad(&name, columns.name, "");
         let line = format!("{name}{}", columns.line(numbers.each_ref().map(String::as_str)));
         let (end, _) = buffer.set_stringn(area.x, y, line, width, base);
         buffer.set_stringn(end, y, status, usize::from(area.right().saturating_sub(end)), style);

@@ -9,6 +9,7 @@ use crate::debugger::command::Pane;
 use crate::tui::app::App;
 use crate::tui::said::Kind;
 use crate::tui::scrolling::page_height;
+use crate::tui::text::broken;
 use crate::tui::theme::Role;
 
 /// Its row.
@@ -30,10 +31,10 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
 
 /// The last answer, to be read in full.
 pub(super) fn output(app: &App) -> Vec<Line<'static>> {
-    app.said.log.entries[app.said.log.last.min(app.said.log.entries.len())..]
-        .iter()
-        .map(|entry| line(entry, app))
-        .collect()
+    let columns = usize::from(app.desk.size.0).saturating_sub(3);
+    let last = &app.said.log.entries[app.said.log.last.min(app.said.log.entries.len())..];
+    let lines = last.iter().flat_map(|(kind, text)| broken(text, columns).into_iter().map(|text| (*kind, text)));
+    lines.map(|entry| line(&entry, app)).collect()
 }
 
 fn line((kind, text): &(Kind, String), app: &App) -> Line<'static> {

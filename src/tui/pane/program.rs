@@ -157,7 +157,7 @@ impl Entry {
         let columns = width.saturating_sub(self.indent + tail);
         let patched = if self.patched { theme.glyph(" ≠", " ~") } else { "" };
         let room = columns.saturating_sub(text::width(patched));
-        let name = format!("{}{patched}", text::fit(&theme.text(&self.name), room, theme.ellipsis()));
+        let name = format!("{}{patched}", text::middle(&theme.text(&self.name), room, theme.ellipsis()));
         if width > self.indent {
             buffer.set_stringn(row.x + self.indent as u16, row.y, name, columns, base);
         }

@@ -10,6 +10,7 @@ use crate::debugger::{COMMANDS, Group};
 use crate::tui::app::App;
 use crate::tui::keymap::readable;
 use crate::tui::prompt::Prompt;
+use crate::tui::said::Message;
 use crate::tui::text;
 use crate::tui::text::wrapped;
 use crate::tui::theme::Role;
@@ -22,22 +23,22 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App) -> Option<Positio
     if let Some(prompt) = &app.typing.prompt {
         return Some(typed(buffer, area, app, prompt));
     }
-    // What is said stands in the place of the keys, or above what the player says of itself.
+    // What is said stands above the keys, or above what the player says of itself.
     if let Some(player) = app.open_player() {
         super::player::bar(buffer, area, app, player);
         let end = message(buffer, area.y, area, app);
         super::player::card(buffer, end, area, app, player);
-    } else if app.said.message.is_some() {
-        message(buffer, area.y + 1, area, app);
     } else {
         buffer.set_line(area.x, area.y, &hints(app, usize::from(area.width)), area.width);
+        message(buffer, area.y, area, app);
     }
     None
 }
 
 /// Draws the message above a row; gives the row where it begins.
 fn message(buffer: &mut Buffer, end: u16, area: Rect, app: &App) -> u16 {
-    let Some(message) = &app.said.message else { return end };
+    let welcome = || super::welcome::sentence(app).map(|text| Message { text, error: false });
+    let Some(message) = app.said.message.clone().or_else(welcome) else { return end };
     let style = app.theme().style(if message.error { Role::Error } else { Role::Current });
     let width = usize::from(area.width).saturating_sub(2);
     let text = app.theme().text(&message.text);
@@ -100,8 +101,8 @@ fn hints(app: &App, width: usize) -> Line<'static> {
     // Where space is short, going forward matters more than going back; where an error is made, why.
     let wrong = app.at().is_some_and(|op| op.status == Status::Diverges);
     let weight = |(_, word): &(String, &str)| match *word {
-        "diagnose" if wrong => 0,
-        "diagnose" => 3,
+        "why" if wrong => 0,
+        "why" => 3,
         "step" | "next" | "continue" => 0,
         "back" | "goto" | "break" | "finish" => 1,
         _ => 2,

@@ -4,8 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::debugger::Command;
 use crate::debugger::view::Status;
-use crate::tui::app::App;
+use crate::tui::app::{App, Running};
+use crate::tui::beside::Heard;
+use crate::tui::keymap::readable;
 use crate::tui::outline;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -68,8 +71,16 @@ fn forward(app: &App) -> String {
 
 fn verdict(app: &App) -> (String, Style) {
     let theme = app.theme();
-    if app.running.as_ref().is_some_and(|running| running.long) {
-        return ("running, Esc interrupts".to_string(), theme.style(Role::Bad));
+    if let Some(running) = app.running.as_ref().filter(|running| running.long || app.slow) {
+        return (format!("{}, Esc interrupts", doing(running, app)), theme.style(Role::Bad));
+    }
+    if app.slow {
+        return ("making the page".to_string(), theme.style(Role::Status));
+    }
+    // The whole comparison knows better than the op where one stands.
+    let another = matches!(&app.ahead, Some(Heard::Found(outlook)) if outlook.is_another());
+    if another && app.listing.first_divergence.is_some() {
+        return ahead(app);
     }
     if let Some(op) = app.at().filter(|op| op.status == Status::Diverges) {
         let times = match op.local {
@@ -86,7 +97,44 @@ fn verdict(app: &App) -> (String, Style) {
         Some(op) => (format!("DIVERGED at {}", outline::called(op)), theme.style(Role::Bad)),
         None if !app.listing.compared => ("nothing to compare with".to_string(), theme.style(Role::Status)),
         None if app.wrong_from().is_some() => ("DIVERGED earlier".to_string(), theme.style(Role::Bad)),
-        None if app.listing.at.is_none() => (String::new(), theme.style(Role::Status)),
-        None => ("agrees so far".to_string(), theme.style(Role::Status)),
+        None => ahead(app),
+    }
+}
+
+/// What a command is at.
+fn doing(running: &Running, app: &App) -> String {
+    use Command as C;
+    let what = match running.command {
+        C::Diagnose(_) => "trying known mistakes",
+        C::Reload => "reading the dumps",
+        C::Export { .. } | C::Save { .. } => "writing",
+        C::Generate(_) => "generating",
+        C::Switch(_) | C::Patch(_) | C::Unpatch(_) | C::Undo | C::Redo => "computing again",
+        C::Print(_) | C::Yank(_) | C::Info(_) => "computing",
+        _ => "running",
+    };
+    let layers = app.listing.rows.iter().filter_map(|op| op.layer).max();
+    let place = app.at().and_then(|op| op.layer).zip(layers).filter(|_| !running.command.stays());
+    place.map_or_else(|| what.to_string(), |(layer, last)| format!("{what}, layer {layer} of {}", last + 1))
+}
+
+/// What is known of the whole, where nothing is wrong so far, or something else than a value.
+fn ahead(app: &App) -> (String, Style) {
+    let theme = app.theme();
+    let plain = |text: &str| (text.to_string(), theme.style(Role::Status));
+    match &app.ahead {
+        Some(Heard::Found(outlook)) => {
+            let key = app.input.keys.keys_of("continue").first().map(|key| readable(key));
+            let lies_ahead = outlook.stops && app.listing.first_divergence.is_none();
+            let goes = key.filter(|_| lies_ahead).map_or(String::new(), |key| format!(" ({key} goes there)"));
+            let words = match &outlook.place {
+                Some(place) => format!("{}: {}{goes}", outlook.verdict, theme.text(place)),
+                None => outlook.verdict.clone(),
+            };
+            (words, theme.style(if outlook.agrees { Role::Status } else { Role::Bad }))
+        }
+        Some(Heard::Begun) if app.listing.at.is_none() => plain("comparing the dumps"),
+        _ if app.listing.at.is_none() => plain(""),
+        _ => plain("agrees so far"),
     }
 }

@@ -8,7 +8,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::{PaneSpec, tokens};
+use super::{PaneSpec, tokens, welcome};
 use crate::debugger::command::Pane;
 use crate::debugger::in_layers;
 use crate::debugger::view::{ComparisonLine, Page, Shown, TensorPage, Witness};
@@ -23,6 +23,9 @@ use view::{Parts, choices};
 pub(crate) use view::{TensorView, slice};
 pub(super) use view::{show_whose, whose};
 
+/// Columns of a pane below which it says less, and closer together.
+const NARROW: usize = 54;
+
 /// Its row.
 pub(super) const SPEC: PaneSpec = PaneSpec {
     draw,
@@ -31,6 +34,7 @@ pub(super) const SPEC: PaneSpec = PaneSpec {
     scroll: view::scroll,
     rows: |app, inside| view::parts(inside, app.header.witnesses.len()).grid.height.saturating_sub(1),
     head: view::turn_plane,
+    heads: |app| app.panes.tensor.shown().map(|page| page.planes).filter(|planes| *planes > 1),
     keeps: true,
     ..PaneSpec::PLAIN
 };
@@ -42,10 +46,13 @@ fn draw(buffer: &mut Buffer, area: Rect, app: &App) {
     let selected = app.selected_op();
     let name = match app.panes.tensor.shown() {
         Some(page) => name(page, room),
-        None => selected.map_or(String::new(), |op| op.name.clone()),
+        None => selected.map_or("", |op| if text::width(&op.name) > room { &op.short } else { &op.name }).to_string(),
     };
     let name = text::fit(&app.theme().text(&name), room, app.theme().ellipsis());
     let inside = super::frame(buffer, area, app, Pane::Tensor, &name, who);
+    if welcome::is_due(app) {
+        return welcome::draw(buffer, inside, app);
+    }
     if let Some(Page::Tensor(page)) = super::page(buffer, inside, &app.panes.tensor.slot, app) {
         self::page(buffer, &view::parts(inside, app.header.witnesses.len()), page, app);
     }
@@ -55,12 +62,12 @@ fn page(buffer: &mut Buffer, parts: &Parts, page: &TensorPage, app: &App) {
     let theme = app.theme();
     let dim = theme.style(Role::Dim);
     lines(buffer, parts.meaning, app, [Line::styled(theme.text(page.meaning), dim)]);
-    let narrow = parts.statistics.width < 54;
-    lines(buffer, parts.statistics, app, statistics(page, narrow, app));
+    let width = usize::from(parts.statistics.width);
+    lines(buffer, parts.statistics, app, statistics(page, width, app));
     let notes = page.notes.iter().map(|note| Line::styled(theme.text(note), dim));
-    let comparisons = page.comparisons.iter().map(|line| comparison(line, usize::from(parts.comparisons.width), app));
+    let comparisons = page.comparisons.iter().map(|line| comparison(line, width, app));
     lines(buffer, parts.comparisons, app, comparisons.chain(notes));
-    lines(buffer, parts.place, app, [place(page, narrow, app)]);
+    lines(buffer, parts.place, app, [place(page, width, app)]);
 
     // Few rows leave their space to the heatmap.
     let rows = app.panes.tensor.row.min(page.row_axis.1);
@@ -81,7 +88,7 @@ fn page(buffer: &mut Buffer, parts: &Parts, page: &TensorPage, app: &App) {
     };
     grid.render(Rect { height, ..parts.grid }, buffer);
     let caption = Rect { y: parts.caption.y - saved, ..parts.caption };
-    lines(buffer, caption, app, [heat_caption(page, narrow, app)]);
+    lines(buffer, caption, app, [heat_caption(page, width, app)]);
     let heatmap = parts.heatmap;
     heat(buffer, Rect { y: heatmap.y - saved, height: heatmap.height + saved, ..heatmap }, parts.gutter, page, app);
 }
@@ -122,7 +129,7 @@ fn name(page: &TensorPage, room: usize) -> String {
 
 /// The choices of `t`, the one shown standing out; it alone where space is short.
 fn who(app: &App, width: usize) -> Line<'static> {
-    let shown = whose(app);
+    let shown = view::whose_here(app);
     let choices = if width >= 110 { choices(&app.header) } else { vec![shown] };
     let alone = choices.len() == 1;
     let mut spans = vec![Span::raw(" ")];
@@ -166,19 +173,33 @@ fn abbreviated(app: &App, witness: Witness) -> &'static str {
     }
 }
 
-fn statistics(page: &TensorPage, narrow: bool, app: &App) -> [Line<'static>; 2] {
-    let s = &page.summary;
+/// Over two lines, as much of it on the first as fits whole.
+fn statistics(page: &TensorPage, width: usize, app: &App) -> [Line<'static>; 2] {
+    let (s, narrow) = (&page.summary, width < NARROW);
     let (digits, gap) = if narrow { (6, " ") } else { (8, "  ") };
     let value = |value: f64| text::number(value, digits);
-    let first = [("rms", s.rms), ("mean", s.mean), ("min", s.min), ("max", s.max)];
-    let first = first.map(|(name, figure)| format!("{name} {}", value(figure))).join(gap);
-    let mut spans = Vec::new();
+    let figures = [("rms", s.rms), ("mean", s.mean), ("min", s.min), ("max", s.max)];
+    let mut parts = figures.map(|(name, figure)| format!("{name} {}", value(figure))).to_vec();
     if let Some((largest, index)) = &s.absmax {
         let index: Vec<String> = index.iter().map(ToString::to_string).collect();
-        spans.push(Span::raw(format!("absmax {} at [{}]", value(*largest), index.join(", "))));
+        // It is the largest, or the smallest: its place says which.
+        let largest = if narrow { String::new() } else { format!("{} ", value(*largest)) };
+        parts.push(format!("absmax {largest}at [{}]", index.join(", ")));
     }
-    spans.extend(odd((s.nan, s.positive_infinite, s.negative_infinite), gap, app));
-    [Line::raw(first), Line::from(spans)]
+    let mut first = String::new();
+    while parts.len() > 1 && text::width(&first) + text::width(&parts[0]) <= width && !parts[0].starts_with("absmax") {
+        first.push_str(&parts.remove(0));
+        first.push_str(gap);
+    }
+    let rest = Span::raw(parts.join(gap));
+    let mut odd = odd((s.nan, s.positive_infinite, s.negative_infinite), gap, app);
+    let columns = |spans: &[Span]| spans.iter().map(Span::width).sum::<usize>();
+    if rest.width() + columns(&odd) > width && s.nan == 0 {
+        // That there is none is what matters least.
+        odd.drain(..2);
+    }
+    odd.insert(0, rest);
+    [Line::raw(first.trim_end().to_string()), Line::from(odd)]
 }
 
 /// How many numbers are none, each behind a gap: NaN always, infinities where there are any.
@@ -203,53 +224,77 @@ fn comparison(line: &ComparisonLine, width: usize, app: &App) -> Line<'static> {
         odd => Span::styled(format!("{} not finite  ", text::count(odd)), app.theme().style(Role::Alert)),
     };
     let error = Span::styled(format!("error {}", text::short(line.error)), app.theme().style(Role::Current));
-    let largest = format!("  cos {}  max {}", text::cosine(line.cosine), text::short(line.max_abs));
-    let mut spans = vec![Span::raw(who), odd, error, Span::raw(largest)];
-    let worst = format!(" at {}", app.theme().text(&line.worst));
-    if Line::from(spans.clone()).width() + text::width(&worst) <= width {
-        spans.push(Span::raw(worst));
+    let gap = if width < NARROW { " " } else { "  " };
+    let mut spans = vec![Span::raw(who), odd, error];
+    // What has no room is left out whole.
+    for more in [
+        format!("{gap}cos {}", text::cosine(line.cosine)),
+        format!("{gap}max {}", text::short(line.max_abs)),
+        Some(&line.worst)
+            .filter(|worst| !worst.is_empty())
+            .map_or(String::new(), |worst| format!(" at {}", app.theme().text(worst))),
+    ] {
+        if Line::from(spans.clone()).width() + text::width(&more) > width {
+            break;
+        }
+        spans.push(Span::raw(more));
     }
     Line::from(spans)
 }
 
 /// Which part of the tensor the numbers are.
-fn place(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
-    let of = if narrow { "/" } else { " of " };
-    let range = |start: usize, shown: usize, (name, length): (&str, usize)| match (start + shown).saturating_sub(1) {
-        _ if shown >= length => format!("{name} all {length}"),
-        last => format!("{name} {start}-{last}{of}{length}"),
+fn place(page: &TensorPage, width: usize, app: &App) -> Line<'static> {
+    let whole = placed(page, width < NARROW, |name| name, app);
+    // The last part of a name says enough: head_dim is dim.
+    let last = |name: &'static str| name.rsplit(['_', '*']).next().unwrap_or(name);
+    if whole.width() <= width { whole } else { placed(page, width < NARROW, last, app) }
+}
+
+/// The same, with what axes are called.
+fn placed(page: &TensorPage, narrow: bool, called: fn(&'static str) -> &'static str, app: &App) -> Line<'static> {
+    let (of, gap) = if narrow { ("/", " ") } else { (" of ", "  ") };
+    let range = |start: usize, shown: usize, (name, length): (&'static str, usize)| {
+        let name = called(name);
+        match (start + shown).saturating_sub(1) {
+            _ if shown >= length => format!("{name} all {length}"),
+            last => format!("{name} {start}-{last}{of}{length}"),
+        }
     };
     let mut parts = Vec::new();
     if page.planes > 1 {
         let axis = page.axes.first().map_or("plane", |(name, _)| *name);
         let plane = format!("{axis} {}{of}{}", app.panes.tensor.plane.min(page.planes - 1), page.planes);
         parts.push(Span::styled(plane, app.theme().style(Role::Current)));
-        parts.push(Span::styled(" [ ]  ", app.theme().style(Role::Dim)));
+        parts.push(Span::styled(format!(" [ ]{gap}"), app.theme().style(Role::Dim)));
     }
     let columns = page.numbers.first().map_or(0, Vec::len);
     let rows = range(app.panes.tensor.row, page.numbers.len(), page.row_axis);
     let columns = range(app.panes.tensor.column, columns, page.column_axis);
-    parts.push(Span::styled(format!("{rows}  {columns}"), app.theme().style(Role::Dim)));
+    parts.push(Span::styled(format!("{rows}{gap}{columns}"), app.theme().style(Role::Dim)));
     Line::from(parts)
 }
 
 /// What the colours mean: their range, what part of the values is beyond it, and how many elements a cell stands for.
-fn heat_caption(page: &TensorPage, narrow: bool, app: &App) -> Line<'static> {
+fn heat_caption(page: &TensorPage, width: usize, app: &App) -> Line<'static> {
+    let narrow = width < NARROW;
     let limit = f64::from(page.range.0.abs().max(page.range.1.abs()));
+    let (gap, of) = if narrow { (" ", "max ") } else { ("  ", "max of ") };
     let mut spans = vec![Span::raw("heat")];
     spans.extend(scale(page.range, true, if narrow { 6 } else { 8 }, app));
     let beyond = page.summary.max > limit || page.summary.min < -limit;
     let (rows, columns) = page.pooled;
     let notes = [
         (beyond, if narrow { "98%".to_string() } else { "98 % within".to_string() }),
-        (rows * columns > 1, format!("max of {rows}x{columns}")),
+        (rows * columns > 1, format!("{of}{rows}x{columns}")),
         (
             app.panes.tensor.magnify > 1,
             format!("{}x from {}, {}", app.panes.tensor.magnify, page.heat_from.0, page.heat_from.1),
         ),
     ];
     for (_, note) in notes.into_iter().filter(|(wanted, _)| *wanted) {
-        spans.push(Span::styled(format!("  {note}"), app.theme().style(Role::Dim)));
+        if Line::from(spans.clone()).width() + text::width(gap) + text::width(&note) <= width {
+            spans.push(Span::styled(format!("{gap}{note}"), app.theme().style(Role::Dim)));
+        }
     }
     Line::from(spans)
 }

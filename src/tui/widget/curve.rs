@@ -33,6 +33,29 @@ struct Bar {
     errors: LayerErrors,
 }
 
+/// Whole decades, equally far apart, each on a row of its own.
+struct Ticks {
+    /// The highest.
+    high: i32,
+    /// Decades from one to the next.
+    step: i32,
+    /// How many lie below the highest.
+    count: u16,
+    /// Rows from one to the next.
+    apart: u16,
+}
+
+impl Ticks {
+    /// As many as there is room for in so many rows, at least two.
+    fn of((low, high): (f64, f64), rows: u16) -> Self {
+        let span = (high - low) as u16;
+        let room = (rows.saturating_sub(1) / 2).max(1);
+        let step = span.div_ceil(room).max(1);
+        let count = span.div_ceil(step).max(1);
+        Self { high: high as i32, step: i32::from(step), count, apart: (rows.saturating_sub(1) / count).max(1) }
+    }
+}
+
 /// What a bar of so many cells looks like: where its top is, where the mark stands, how high the noise reaches.
 struct Heights {
     error: f64,
@@ -107,20 +130,17 @@ impl Widget for Curve<'_> {
         if area.height < 3 || area.width < SCALE + 2 {
             return;
         }
-        let rows = area.height - 1;
         let (bars, pitch) = self.bars(usize::from(area.width - SCALE));
-        let decades = self.decades();
         let label = self.theme.style(Role::Label);
-        let (low, high) = (decades.0 as i32, decades.1 as i32);
-        let place = |decade: i32| ((high - decade) as f64 / (high - low) as f64 * f64::from(rows - 1)).round() as u16;
-        let mut below = rows + 1;
-        for decade in low..=high {
-            // The ends always have their labels; those between, where there is room.
-            if place(decade) + 1 < below && (place(decade) > 1 || decade == high || decade == low) {
-                buffer.set_string(area.x, area.y + place(decade), format!("{decade:>3}"), label);
-                below = place(decade);
-            }
+        let Ticks { high, step, count, apart } = Ticks::of(self.decades(), area.height - 1);
+        // Rows above the highest decade stay empty.
+        let rows = apart * count + 1;
+        let area = Rect { y: area.bottom() - rows - 1, height: rows + 1, ..area };
+        for tick in 0..=count {
+            let decade = high - step * i32::from(tick);
+            buffer.set_string(area.x, area.y + tick * apart, format!("{decade:>3}"), label);
         }
+        let decades = (f64::from(high - step * i32::from(count)), f64::from(high));
         for y in 0..rows {
             buffer.set_string(area.x + SCALE - 1, area.y + y, self.theme.glyph("│", "|"), self.theme.style(Role::Dim));
         }

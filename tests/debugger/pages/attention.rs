@@ -28,12 +28,14 @@ fn site(model: &Model, layer: usize, role: Role) -> Site {
     model.graph.in_layer(layer, role).expect("every layer attends")
 }
 
-/// Entropy, spread, and the mass on key 0, the own and the previous token, with loops and `ln`.
-fn naive(probs: &ArrayD<f32>, head: usize, first: usize, window: usize) -> [f64; 5] {
-    let (queries, keys) = (probs.shape()[1], probs.shape()[2]);
+/// Entropy, spread, and the mass on key 0, the own and the previous token, with loops and `ln`: of the forwards whose
+/// probabilities these are, each with the position of its first token.
+fn naive(forwards: &[(usize, ArrayD<f32>)], head: usize, window: usize) -> [f64; 5] {
     let mut found: [Vec<f64>; 5] = Default::default();
-    for query in 0..queries {
-        let position = first + query;
+    let queries =
+        forwards.iter().flat_map(|(first, probs)| (0..probs.shape()[1]).map(move |query| (*first, probs, query)));
+    for (first, probs, query) in queries {
+        let (keys, position) = (probs.shape()[2], first + query);
         let p = |key: usize| f64::from(probs[[head, query, key]]);
         let seen = (0..keys).filter(|key| *key <= position && position - key < window).count();
         if seen < 2 {
@@ -59,20 +61,20 @@ fn heads_in_numbers_are_those_of_pytorch() {
             let mut debugger = tiny_session(name);
             finish_forward(&mut debugger, forward);
             for layer in 0..model.graph.layers() {
-                let probs = reference.read(site(&model, layer, Role::Probs), forward, &model.graph);
+                let probs = |forward| reference.read(site(&model, layer, Role::Probs), forward, &model.graph);
+                let so_far: Vec<_> = (0..=forward).map(|forward| (reference.first(forward), probs(forward))).collect();
+                let [heads, _, keys] = so_far[forward].1.shape() else { panic!("three axes") };
                 let seen = model.spec.layers[layer].attn.window;
                 let window = seen.unwrap_or(usize::MAX);
                 for shown in [ENGINE, REFERENCE] {
                     let page = page(&debugger, &whole(layer, 0, shown));
-                    assert_eq!((page.lines.len(), page.small.len()), (probs.shape()[0], probs.shape()[0]));
-                    assert_eq!((page.query_count, page.key_count), (probs.shape()[1], probs.shape()[2]));
-                    assert_eq!((page.window, page.first_position), (seen, reference.first(forward)));
+                    assert_eq!((page.lines.len(), page.small.len()), (*heads, *heads));
+                    assert_eq!((page.query_count, page.key_count), (*keys, *keys), "every query so far");
+                    assert_eq!((page.window, page.first_position), (seen, 0));
                     for (head, line) in page.lines.iter().enumerate() {
                         let numbers = line.numbers.expect("probabilities are there");
                         let numbers = [numbers.entropy, numbers.spread, numbers.sink, numbers.own, numbers.previous];
-                        for (found, expected) in
-                            numbers.iter().zip(naive(&probs, head, reference.first(forward), window))
-                        {
+                        for (found, expected) in numbers.iter().zip(naive(&so_far, head, window)) {
                             close(*found, expected, 1e-5, &format!("{name}@{forward} {layer}.{head} {page:?}"));
                         }
                     }
@@ -246,6 +248,25 @@ fn rows_that_a_dump_lacks_are_left_out_of_the_numbers() {
     assert!(page(&debugger, &AttentionRequest { query: 3, top: 2, ..whole(1, 0, REFERENCE) }).top.is_empty());
     let ours = page(&debugger, &whole(1, 0, ENGINE));
     assert!(ours.lines[0].difference.is_some_and(|(most, _)| most < 1e-4), "{:?}", ours.lines[0]);
+}
+
+#[test]
+fn queries_of_earlier_forwards_stand_above_those_of_this_one() {
+    let mut debugger = tiny_session("llama");
+    finish_forward(&mut debugger, 0);
+    let prefill = page(&debugger, &whole(1, 0, ENGINE));
+    finish_forward(&mut debugger, 2);
+    let rows = |queries, shown| page(&debugger, &AttentionRequest { queries, ..whole(1, 0, shown) });
+    let all = rows((0, usize::MAX), ENGINE);
+    assert_eq!((all.heatmap.len(), all.query), (15, 0));
+    for (row, before) in all.heatmap.iter().zip(&prefill.heatmap) {
+        assert_eq!(row[..before.len()], before[..]);
+        assert!(row[before.len()..].iter().all(|cell| *cell == f32::NEG_INFINITY), "what comes later is hidden");
+    }
+    // Positions, not rows of this forward.
+    assert_eq!(rows((14, 1), ENGINE).heatmap, all.heatmap[14..]);
+    let largest = rows((0, usize::MAX), Shown::Difference(Witness::Engine, Witness::Reference));
+    assert!(largest.heatmap.iter().flatten().all(|cell| *cell < 1e-5), "{largest:?}");
 }
 
 #[test]

@@ -23,6 +23,20 @@ fn what_is_to_be_recovered_is_said() {
 }
 
 #[test]
+fn a_script_says_nothing_of_what_it_does_not_save() {
+    let home = tempfile::tempdir().expect("a folder");
+    let script = home.path().join("marks.script");
+    std::fs::write(&script, "debug\nmark here\nstep\n").expect("written");
+    let script = script.to_str().expect("a name");
+    for arguments in [&["run", script][..], &["debug", "--batch", "-c", "mark here", "-c", "step"]] {
+        let output = run(home.path(), arguments);
+        assert!(output.status.success() && text(&output.stderr).is_empty(), "{}", all(&output));
+        let left = std::fs::read_dir(home.path().join("state/layerstep/journals")).expect("a folder").count();
+        assert_eq!(left, 0, "{arguments:?}");
+    }
+}
+
+#[test]
 fn what_was_interrupted_then_stops_where_it_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
     let example = pack::open(&root().join("sessions/gqa.session")).expect("an example").text;

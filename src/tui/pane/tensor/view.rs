@@ -3,15 +3,15 @@
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::debugger::command::{Count, Pane, Whose};
-use crate::debugger::view::{Header, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
+use crate::debugger::view::{Header, Page, PageRequest, Shown, Status, TensorPage, TensorRequest, Witness};
 use crate::tui::app::App;
 use crate::tui::slot::Slot;
 
 /// The state of the tensor pane.
 #[derive(Debug, Default)]
 pub(crate) struct TensorView {
-    /// Index among [`choices`].
-    pub(crate) choice: usize,
+    /// Index among [`choices`], once the user has chosen.
+    choice: Option<usize>,
     /// Which head.
     pub(crate) plane: usize,
     /// First row of the numbers.
@@ -24,6 +24,10 @@ pub(crate) struct TensorView {
     chosen: (usize, usize, usize),
     /// The forward and the row of the listing that head, row and column are of.
     of: Option<(usize, usize)>,
+    /// Whether it begins where a divergence is worst: until the user moves.
+    at_worst: bool,
+    /// The op of which there is no difference.
+    alone: Option<(usize, usize)>,
     /// The page.
     pub(crate) slot: Slot,
 }
@@ -54,7 +58,7 @@ impl TensorView {
     pub(crate) fn turn_to(&mut self, forward: usize, row: Option<usize>) {
         let of = row.map(|row| (forward, row));
         if of != self.of {
-            self.of = of;
+            (self.of, self.at_worst) = (of, true);
             (self.plane, self.row, self.column) = self.chosen;
         }
     }
@@ -62,6 +66,7 @@ impl TensorView {
     /// Takes what is shown for what the user has chosen.
     fn choose_place(&mut self) {
         self.chosen = (self.plane, self.row, self.column);
+        self.at_worst = false;
     }
 
     fn clamp(&mut self, visible: Option<(usize, usize)>) {
@@ -75,12 +80,32 @@ impl TensorView {
 
 /// Whose values are shown.
 pub(in crate::tui::pane) fn whose(app: &App) -> Shown {
-    choices(&app.header).get(app.panes.tensor.choice).copied().unwrap_or_default()
+    choices(&app.header).get(app.panes.tensor.choice.unwrap_or(0)).copied().unwrap_or_default()
+}
+
+/// The same in the tensor pane: of an op that is wrong by itself, the difference, until the user has chosen.
+pub(super) fn whose_here(app: &App) -> Shown {
+    let difference = || choices(&app.header).into_iter().find(|shown| matches!(shown, Shown::Difference(..)));
+    let tensor = &app.panes.tensor;
+    let is_there = tensor.alone.is_none() || tensor.alone != tensor.of;
+    // With a suspect on, our engine's values are what is looked for.
+    if tensor.choice.is_none() && diverges(app) && app.header.suspect.is_none() && is_there {
+        difference().unwrap_or_else(|| whose(app))
+    } else {
+        whose(app)
+    }
+}
+
+/// Whether the op that is looked at is wrong by itself.
+fn diverges(app: &App) -> bool {
+    app.selected_op().is_some_and(|op| op.status == Status::Diverges)
 }
 
 /// Shows the values of another witness, or a difference.
 pub(crate) fn show_whose(app: &mut App, whose: Whose) {
-    let (choices, now) = (choices(&app.header), app.panes.tensor.choice);
+    let shown = if app.inside(Pane::Tensor).is_some() { whose_here(app) } else { self::whose(app) };
+    let choices = choices(&app.header);
+    let now = choices.iter().position(|choice| *choice == shown).unwrap_or(0);
     let count = choices.len().max(1).cast_signed();
     let found = match whose {
         Whose::On(by) => Some((now.cast_signed() + by).rem_euclid(count).cast_unsigned()),
@@ -93,7 +118,7 @@ pub(crate) fn show_whose(app: &mut App, whose: Whose) {
         }),
     };
     match found {
-        Some(choice) => app.panes.tensor.choice = choice,
+        Some(choice) => app.panes.tensor.choice = Some(choice),
         None => app.said.complain("there is no such dump: --reference DUMP and --candidate DUMP give them"),
     }
 }
@@ -142,12 +167,19 @@ pub(super) fn wanted(app: &App) -> Option<PageRequest> {
     let parts = parts(app.inside(Pane::Tensor)?, app.header.witnesses.len());
     let (rows, columns) = parts.numbers();
     let tensor = &app.panes.tensor;
+    let apart = choices(&app.header).into_iter().find_map(|shown| match shown {
+        Shown::Difference(of, against) => Some((of, against)),
+        Shown::Values(_) | Shown::Ratio(..) => None,
+    });
+    let worst = apart.filter(|_| tensor.at_worst && diverges(app));
+    let (plane, row, column) = if worst.is_some() { (0, 0, 0) } else { (tensor.plane, tensor.row, tensor.column) };
     Some(PageRequest::Tensor(TensorRequest {
         row: app.selected_row()?,
-        shown: whose(app),
-        plane: tensor.plane,
-        rows: (tensor.row, rows),
-        columns: (tensor.column, columns),
+        shown: whose_here(app),
+        plane,
+        rows: (row, rows),
+        columns: (column, columns),
+        worst,
         heatmap: app.cells(Rect { width: parts.heatmap.width.saturating_sub(parts.gutter), ..parts.heatmap }),
         magnify: tensor.magnify,
     }))
@@ -157,9 +189,17 @@ pub(super) fn wanted(app: &App) -> Option<PageRequest> {
 pub(super) fn came(app: &mut App, request: &PageRequest) {
     let visible = visible(app);
     let tensor = &mut app.panes.tensor;
-    if matches!((request, tensor.of), (PageRequest::Tensor(request), Some((_, row))) if row == request.row) {
-        tensor.clamp(visible);
+    let PageRequest::Tensor(request) = request else { return };
+    if tensor.of.is_none_or(|(_, row)| row != request.row) {
+        return;
     }
+    let place = tensor.shown().map(|page| page.place);
+    match (place, request.shown) {
+        (Some(place), _) if request.worst.is_some() => (tensor.plane, tensor.row, tensor.column) = place,
+        (None, Shown::Difference(..)) => tensor.alone = tensor.of,
+        _ => {}
+    }
+    tensor.clamp(visible);
 }
 
 /// The parts of the tensor pane, top to bottom; any may be empty.
