@@ -9,10 +9,12 @@ mod config;
 mod debug;
 mod demo;
 mod diff;
+mod examples;
 mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod man;
 mod pack;
 mod paper;
 mod places;
@@ -34,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// An interactive terminal debugger for the forward pass of transformers.
 ///
@@ -93,6 +95,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write the man pages: the program's and one for each subcommand.
+    Man(man::Args),
+}
+
+/// What the command line takes.
+fn program() -> clap::Command {
+    examples::with_examples(Cli::command())
 }
 
 /// Runs the program.
@@ -100,7 +109,7 @@ enum Command {
 /// # Errors
 /// Whatever keeps a command from running: exit status 2.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let cli = match Cli::try_parse() {
+    let cli = match program().try_get_matches().and_then(|typed| Cli::from_arg_matches(&typed)) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => bail!("{}", one_line(&error.render().to_string())),
         Err(help) => {
@@ -132,10 +141,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Completions { shell }) => {
             // By way of a buffer: clap_complete panics when its output is closed.
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut script);
+            clap_complete::generate(shell, &mut program(), "layerstep", &mut script);
             std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Man(args)) => man::run(&args, program()),
     }
 }
 
