@@ -14,6 +14,7 @@ mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod lens;
 mod man;
 mod pack;
 mod paper;
@@ -25,6 +26,7 @@ mod report;
 mod reports;
 mod sensitivity;
 mod suspect;
+mod sweep;
 mod watch;
 mod weights;
 mod witness;
@@ -82,6 +84,10 @@ enum Command {
     Generate(generate::Args),
     /// Measure loading, prefill, decode and capture.
     Bench(bench::Args),
+    /// Show what the model would say after each layer: the logit lens.
+    Lens(lens::Args),
+    /// Leave out each head, layer or MLP, one at a time: what becomes of the next token.
+    Sweep(sweep::Args),
     /// Rank layers or matrices by what weights of fewer bits do to the output.
     Sensitivity(sensitivity::Args),
     /// Show what a model or a dump holds, and what is taken for what.
@@ -134,6 +140,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Capture(args)) => computing(|| capture::run(&args)),
         Some(Command::Generate(args)) => computing(|| generate::run(&args)),
         Some(Command::Bench(args)) => computing(|| bench::run(&args)),
+        Some(Command::Lens(args)) => computing(|| lens::run(&args)),
+        Some(Command::Sweep(args)) => computing(|| sweep::run(&args)),
         Some(Command::Sensitivity(args)) => computing(|| sensitivity::run(&args)),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),

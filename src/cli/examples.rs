@@ -62,6 +62,16 @@ const EXAMPLES: &[Row] = &[
         ("layerstep bench smollm2 --repeat 20 --threads 1", "medians of twenty, on one core"),
         ("layerstep bench smollm2 --json", "for a program"),
     ]),
+    ("lens", [
+        ("layerstep lens smollm2 --prompt 'The capital of France is'", "the likeliest tokens after each layer"),
+        ("layerstep lens smollm2 --prompt 'The capital of France is' --token ' Paris'", "and how this one comes up"),
+        ("layerstep lens smollm2 --ids 1,2,3 --position all --top 1 --json", "after every token, for a program"),
+    ]),
+    ("sweep", [
+        ("layerstep sweep smollm2 heads --prompt 'The capital of France is'", "which heads the answer hangs on"),
+        ("layerstep sweep smollm2 layers --ids 1,2,3 --token 284", "what each layer does to the logit of token 284"),
+        ("layerstep sweep smollm2 mlp --ids 1,2,3 --json", "MLPs, for a program"),
+    ]),
     ("sensitivity", [
         ("layerstep sensitivity smollm2 --quantise int8", "which layers need more than 8 bits"),
         ("layerstep sensitivity smollm2 --quantise int4:32 --per matrix", "which matrices need more than 4, in blocks of 32"),

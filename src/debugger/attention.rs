@@ -88,9 +88,9 @@ fn numbers(debugger: &Debugger, layer: usize, witness: Witness) -> Result<Arc<Ve
     let site = debugger.graph().in_layer(layer, Role::Probs);
     let site = site.ok_or_else(|| format!("layer {layer} has no attention"))?;
     let probs = debugger.full(site, witness)?;
-    let mask = debugger.mask(site);
+    let (mask, ids) = (debugger.mask(site), debugger.pass.fed.ids());
     Ok(debugger.memos.heads.get_or(probs.origin.clone(), || {
-        let of = |head| head_numbers(plane(&probs, head), &probs.rows, mask);
+        let of = |head| head_numbers(plane(&probs, head), &probs.rows, mask, ids);
         Arc::new((0..probs.values.shape()[0]).into_par_iter().map(of).collect())
     }))
 }

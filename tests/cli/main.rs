@@ -6,6 +6,7 @@ mod config;
 #[path = "../support/contract.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod contract;
+mod insight;
 mod inspect;
 mod man;
 #[cfg(target_os = "linux")]

@@ -69,7 +69,8 @@ fn forward(app: &App) -> String {
 fn verdict(app: &App) -> (String, Style) {
     let theme = app.theme();
     if app.running.as_ref().is_some_and(|running| running.long) {
-        return ("running, Esc interrupts".to_string(), theme.style(Role::Bad));
+        let done = app.listing.done.map_or(String::new(), |(done, total)| format!(" {done} of {total}"));
+        return (format!("running{done}, Esc interrupts"), theme.style(Role::Bad));
     }
     if let Some(op) = app.at().filter(|op| op.status == Status::Diverges) {
         let times = match op.local {
