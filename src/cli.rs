@@ -9,10 +9,13 @@ mod config;
 mod debug;
 mod demo;
 mod diff;
+mod examples;
 mod explain;
 mod generate;
 mod input;
 mod inspect;
+mod lens;
+mod man;
 mod pack;
 mod paper;
 mod places;
@@ -23,6 +26,7 @@ mod report;
 mod reports;
 mod sensitivity;
 mod suspect;
+mod sweep;
 mod watch;
 mod weights;
 mod witness;
@@ -34,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// An interactive terminal debugger for the forward pass of transformers.
 ///
@@ -80,6 +84,10 @@ enum Command {
     Generate(generate::Args),
     /// Measure loading, prefill, decode and capture.
     Bench(bench::Args),
+    /// Show what the model would say after each layer: the logit lens.
+    Lens(lens::Args),
+    /// Leave out each head, layer or MLP, one at a time: what becomes of the next token.
+    Sweep(sweep::Args),
     /// Rank layers or matrices by what weights of fewer bits do to the output.
     Sensitivity(sensitivity::Args),
     /// Show what a model or a dump holds, and what is taken for what.
@@ -93,6 +101,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write the man pages: the program's and one for each subcommand.
+    Man(man::Args),
+}
+
+/// What the command line takes.
+fn program() -> clap::Command {
+    examples::with_examples(Cli::command())
 }
 
 /// Runs the program.
@@ -100,7 +115,7 @@ enum Command {
 /// # Errors
 /// Whatever keeps a command from running: exit status 2.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let cli = match Cli::try_parse() {
+    let cli = match program().try_get_matches().and_then(|typed| Cli::from_arg_matches(&typed)) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => bail!("{}", one_line(&error.render().to_string())),
         Err(help) => {
@@ -125,6 +140,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Capture(args)) => computing(|| capture::run(&args)),
         Some(Command::Generate(args)) => computing(|| generate::run(&args)),
         Some(Command::Bench(args)) => computing(|| bench::run(&args)),
+        Some(Command::Lens(args)) => computing(|| lens::run(&args)),
+        Some(Command::Sweep(args)) => computing(|| sweep::run(&args)),
         Some(Command::Sensitivity(args)) => computing(|| sensitivity::run(&args)),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),
@@ -132,10 +149,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Completions { shell }) => {
             // By way of a buffer: clap_complete panics when its output is closed.
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "layerstep", &mut script);
+            clap_complete::generate(shell, &mut program(), "layerstep", &mut script);
             std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Man(args)) => man::run(&args, program()),
     }
 }
 

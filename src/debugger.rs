@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `state` | the debugger: the values of the next line, and what makes them anew |
 //! | `session`, `pass`, `comparison`, `stops`, `patch/list`, `suspected`, `memo`, `captured` | what is loaded, where our run stands, what is compared, what is set, what is remembered |
-//! | `obey` | what commands do; `patch`, `why`, `reload` and `export` are the longer ones |
+//! | `obey` | what commands do; `patch`, `why`, `reload`, `export`, `sweep` and `attribution` are the longer ones |
 //! | `outlook` | what the comparison will find, made beside the debugger |
 //! | `full`, `queries`, `tape` | what a witness has of an activation: computed, dumped or recorded |
 //! | `page` and a file for each page; `listing`, `messages`, `expression` | what is made of it, and changes nothing |
 
 mod attention;
+pub mod attribution;
 mod cache;
 mod captured;
 pub mod command;
@@ -35,6 +36,7 @@ mod session;
 mod state;
 mod stops;
 mod suspected;
+pub mod sweep;
 mod tape;
 mod trace;
 pub mod view;

@@ -96,8 +96,9 @@ fn numbers(debugger: &Debugger, layer: usize, witness: Witness, from: usize) -> 
     let site = site.ok_or_else(|| format!("layer {layer} has no attention"))?;
     let probs = Queries::of(debugger, site, witness)?.since(from, debugger);
     let mask = debugger.graph().mask(site, debugger.pass.fed.feed(probs.from).first);
+    let ids = debugger.pass.fed.ids();
     Ok(debugger.memos.heads.get_or(probs.made_of.clone(), || {
-        let of = |head| head_numbers(plane(&probs, head), &probs.full.rows, mask);
+        let of = |head| head_numbers(plane(&probs, head), &probs.full.rows, mask, ids);
         Arc::new((0..probs.full.values.shape()[0]).into_par_iter().map(of).collect())
     }))
 }

@@ -2,7 +2,7 @@
 //! keeps, and what a tape plays.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,8 @@ pub struct Looks {
     pub seen: HashMap<Look, Aligned>,
     /// The pages of the lens.
     pub lens: Vec<LensSeen>,
+    /// Texts of tokens that were said, or stood above a column.
+    pub texts: BTreeMap<u32, String>,
     /// What did not fit, each once.
     pub left_out: Vec<Look>,
     bytes: usize,
@@ -60,7 +62,15 @@ const LENS_PAGES: usize = 500;
 impl Looks {
     /// Keeps so many bytes of tensors.
     pub fn new(budget: usize) -> Self {
-        Self { seen: HashMap::new(), lens: Vec::new(), left_out: Vec::new(), bytes: 0, budget, paused: false }
+        Self {
+            seen: HashMap::new(),
+            lens: Vec::new(),
+            texts: BTreeMap::new(),
+            left_out: Vec::new(),
+            bytes: 0,
+            budget,
+            paused: false,
+        }
     }
 
     fn take(&mut self, look: Look, seen: impl FnOnce() -> Aligned) {
@@ -103,6 +113,13 @@ impl Captured {
     pub(super) fn look_at_ours(&self, forward: usize, site: Site, tokens: usize, values: &Value) {
         let part = || RowSubset { values: values.clone(), rows: (0..tokens).collect(), first_key: 0 };
         self.look(forward, site, Witness::Engine, || Aligned { part: part(), notes: Vec::new() });
+    }
+
+    /// The text of a token was asked for.
+    pub(super) fn spell(&self, id: u32, text: &str) {
+        if let Some(looks) = self.looks.borrow_mut().as_mut().filter(|looks| !looks.paused) {
+            looks.texts.entry(id).or_insert_with(|| text.to_string());
+        }
     }
 
     /// A page of the lens was looked at, where so many ops of a forward are computed.

@@ -13,6 +13,7 @@ pub use spec::{Completes, Group, Key, Spec};
 pub use table::COMMANDS;
 
 use super::patch::{PatchRequest, Unpatch};
+use super::view::Swept;
 use argument::Arguments;
 pub use argument::{listed, nearest};
 
@@ -83,6 +84,11 @@ pub enum Command {
     Reload,
     /// Says which known mistakes make an activation that is wrong by itself, by name.
     Diagnose(String),
+    /// Leaves out each part of a kind, one at a time, and says what that does to the last token's distribution, and to the
+    /// logit of a token, given by id or text; without one, of the likeliest.
+    Sweep(Swept, Option<String>),
+    /// Says what each part adds to the logit of a token at the last position.
+    Attribution(Option<String>),
     /// Switches a suspect of the last diagnosis on in our own engine, or off.
     Switch(usize),
     /// Runs the commands of a file.
@@ -180,6 +186,7 @@ impl Command {
         use Command as C;
         self.changes_values()
             || matches!(self, C::Generate(_) | C::Diagnose(_) | C::Info(Topic::Patches | Topic::Verdict))
+            || matches!(self, C::Sweep(..) | C::Attribution(_))
     }
 
     /// Whether tokens, witnesses, suspect, patches or the name of the recording may be others after it.
@@ -194,7 +201,8 @@ impl Command {
             matches!(self, C::Info(_) | C::Help(_) | C::Print(_) | C::Yank(_) | C::Export { .. } | C::Diagnose(_));
         let sets = matches!(self, C::Break { .. } | C::Watch(_) | C::Toggle(_) | C::Delete(_));
         let keeps = matches!(self, C::Mark(_) | C::Note(_) | C::Save { .. });
-        asks || sets || keeps || self.changes_values()
+        let weighs = matches!(self, C::Sweep(..) | C::Attribution(_));
+        asks || weighs || sets || keeps || self.changes_values()
     }
 }
 

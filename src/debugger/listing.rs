@@ -14,6 +14,7 @@ use super::view::{Curve, Effect, Header, LayerErrors, Listing, ListingRow, Patch
 use crate::diagnose::{self, ActivationRow};
 use crate::dump::Aligned;
 use crate::engine::{Compute, Graph, LogitRows, Node, Role, Run, Site, Value};
+use crate::metrics::top;
 use crate::model::Model;
 
 impl Debugger {
@@ -91,6 +92,7 @@ impl Debugger {
             rows: graph.sites().map(row).collect(),
             first_divergence: self.first_divergence(),
             compared: self.has_dumps(),
+            done: None,
         }
     }
 
@@ -260,7 +262,40 @@ impl Debugger {
     /// The text of a token; none without a tokenizer.
     fn piece(&self, id: u32) -> Option<String> {
         let recorded = || self.pass.recorded.as_ref()?.tape.texts.get(&id).cloned();
-        self.session.tokenizer.as_ref().map(|tokenizer| tokenizer.piece(id)).or_else(recorded)
+        let text = self.session.tokenizer.as_ref().map(|tokenizer| tokenizer.piece(id)).or_else(recorded)?;
+        self.captured.spell(id, &text);
+        Some(text)
+    }
+
+    /// The token that a word means: its id, or its text, in quotes or without.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn token_named(&self, text: &str) -> Result<u32, String> {
+        let vocab = self.session.model.spec.vocab;
+        if let Ok(id) = text.parse::<usize>() {
+            let known = u32::try_from(id).ok().filter(|_| id < vocab);
+            return known.ok_or_else(|| format!("there is no token {id}: the vocabulary has ids 0 to {}", vocab - 1));
+        }
+        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let Some(tokenizer) = &self.session.tokenizer else {
+            return Err(format!("there is no tokenizer that knows {text}: give the token's id"));
+        };
+        let spelt = (0..vocab as u32).find(|id| tokenizer.piece(*id) == bare);
+        let alone = || match tokenizer.encode(bare, false).ok()?[..] {
+            [id] => Some(id),
+            _ => None,
+        };
+        let found = spelt.or_else(alone).filter(|id| (*id as usize) < vocab);
+        found.ok_or_else(|| format!("{text} is not one token: give an id, or the text of one"))
+    }
+
+    /// The token that a word means; without one, the likeliest of these logits.
+    pub(super) fn token_or_likeliest(&self, text: Option<&str>, logits: &[f32]) -> Result<usize, String> {
+        if let Some(text) = text {
+            return self.token_named(text).map(|id| id as usize);
+        }
+        top(logits, 1).pop().ok_or_else(|| "every logit is NaN: there is no likeliest token".into())
     }
 
     /// A token with its text.
@@ -269,7 +304,7 @@ impl Debugger {
     }
 
     /// `" Paris"`, `"\n"`; the id without a tokenizer.
-    pub(super) fn token_text(&self, id: u32) -> String {
+    pub fn token_text(&self, id: u32) -> String {
         let Some(piece) = self.piece(id) else { return id.to_string() };
         let mut text = String::new();
         for c in piece.chars() {

@@ -9,7 +9,7 @@ use super::comparison::verdict;
 use super::messages::{help, info};
 use super::state::{Caller, Debugger, OPS_PER_REPORT};
 use super::view::{Listing, Stop};
-use super::{export, patch, reload, why};
+use super::{attribution, export, patch, reload, sweep, why};
 use crate::diagnose::Status;
 use crate::engine::{Role, Site};
 
@@ -93,6 +93,8 @@ impl Debugger {
             Command::Help(name) => help(name.as_deref()).map(Stop::Said),
             Command::Reload => reload::reload(self, caller),
             Command::Diagnose(name) => why::diagnose(self, name, caller),
+            Command::Sweep(of, token) => sweep::command(self, *of, token.as_deref(), caller),
+            Command::Attribution(token) => attribution::command(self, token.as_deref(), caller),
             Command::Switch(index) => why::switch(self, *index, caller),
             // Whoever keeps a recording takes these down; here they are said.
             Command::Mark(text) | Command::Note(text) => Ok(Stop::said(text)),
@@ -107,7 +109,12 @@ impl Debugger {
         /// Columns that printed tensors are broken at.
         const PRINTED: usize = 100;
         let value = self.evaluate(text, None).map_err(|error| error.to_string())?;
-        Ok(value.lines(PRINTED))
+        let mut lines = value.lines(PRINTED);
+        for (line, id) in lines.iter_mut().zip(value.vocabulary()) {
+            line.push_str("  ");
+            line.push_str(&self.token_text(id as u32));
+        }
+        Ok(lines)
     }
 
     /// Computes the next op, entering the next forward when there is one.

@@ -1,14 +1,16 @@
 //! How pages are made; and one page of an activation: the numbers a pane shows, pooled and cut to its size.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, Axis as NdAxis, Dimension, Ix2, s};
 
 use super::full::{MASKED, difference};
 use super::memo::Origin;
 use super::state::Debugger;
-use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Witness};
+use super::view::{ComparisonLine, Page, PageRequest, Shown, TensorPage, TensorRequest, Token, Witness};
 use crate::diagnose::{Part, compare_parts};
 use crate::dump::shared_rows;
-use crate::engine::{Keyed, Site};
+use crate::engine::{Axis, Keyed, Site};
 use crate::metrics::{middle_range, pool, summarise};
 
 /// What a pane asks for.
@@ -78,6 +80,7 @@ impl Request for TensorRequest {
             row_axis: (node.axes[node.row_axis()].name, plane.nrows()),
             column_axis: (node.axes.last().map_or("", |axis| axis.name), plane.ncols()),
             first_position: debugger.pass.run.first_position(),
+            vocabulary: vocabulary(debugger, site, inside(columns, plane.ncols())),
             numbers: cut(plane.view(), rows, columns),
             heatmap,
             pooled,
@@ -193,10 +196,19 @@ fn magnified(plane: ArrayView2<f32>, (row, column): (usize, usize), times: usize
     ((rows.start, columns.start), plane.slice_move(s![rows, columns]))
 }
 
+/// A first and how many, cut at the edge.
+fn inside((first, count): (usize, usize), length: usize) -> Range<usize> {
+    first.min(length)..first.saturating_add(count).min(length)
+}
+
+/// The tokens that columns stand for, where they are those of the vocabulary.
+fn vocabulary(debugger: &Debugger, site: Site, columns: Range<usize>) -> Vec<Token> {
+    let axis = debugger.graph()[site].axes.last().filter(|axis| axis.name == Axis::VOCABULARY);
+    axis.map_or_else(Vec::new, |_| columns.map(|id| debugger.token(id as u32)).collect())
+}
+
 /// The numbers of a window, cut at the edges.
 fn cut(plane: ArrayView2<f32>, rows: (usize, usize), columns: (usize, usize)) -> Vec<Vec<f32>> {
-    let inside =
-        |(first, count): (usize, usize), length: usize| first.min(length)..first.saturating_add(count).min(length);
     let (rows, columns) = (inside(rows, plane.nrows()), inside(columns, plane.ncols()));
     rows.map(|row| columns.clone().map(|column| plane[[row, column]]).collect()).collect()
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 pub(super) use effect::{effect, info};
 pub(super) use follow::{follow_patches, take_patches};
-pub(super) use list::Patches;
-pub use request::{Amount, Change, PatchRequest, Place, Source, Unpatch};
+pub(super) use list::{Patches, last_logits};
+pub use request::{Amount, Change, Half, PatchRequest, Place, Source, Unpatch};
 
 use effect::effect_line;
 use list::{Entry, List, activations};

@@ -1,16 +1,20 @@
 //! Plain data for front ends. A pane asks for what it shows, never for a whole tensor.
 
 mod attention;
+mod attribution;
 mod cache;
 mod histogram;
 mod lens;
 mod patch;
+mod sweep;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
+pub use attribution::{Attribution, Contribution, LayerParts};
 pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
 pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
 pub use patch::{Chance, Effect, PatchLine};
+pub use sweep::{Sweep, Swept, SweptPart};
 
 use std::borrow::Cow;
 
@@ -87,6 +91,8 @@ pub struct Listing {
     pub first_divergence: Option<usize>,
     /// Whether there is a comparison at all: false without a dump.
     pub compared: bool,
+    /// While a command does many things one by one: how many are done, and to do.
+    pub done: Option<(usize, usize)>,
 }
 
 /// One op.
@@ -232,6 +238,8 @@ pub struct TensorPage {
     pub column_axis: (&'static str, usize),
     /// Position in the sequence of row 0 of the plane, when rows are tokens.
     pub first_position: usize,
+    /// Where columns are token ids: those of the numbers asked for, with their texts.
+    pub vocabulary: Vec<Token>,
     /// The numbers asked for, cut at the edges: rows of columns. NaN and infinities as they are.
     pub numbers: Vec<Vec<f32>>,
     /// The plane, pooled to at most the cells asked for: the value of largest magnitude of each cell; NaN wins.

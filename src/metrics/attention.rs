@@ -1,7 +1,9 @@
 //! What an attention pattern does, in numbers: how spread it is, and how much of it goes to a few places that matter.
 //!
 //! Entropies of heads as in Clark et al., arXiv 1906.04341; the first key as a sink, Xiao et al., arXiv 2309.17453; heads
-//! that look at the token before, Elhage et al., "A Mathematical Framework for Transformer Circuits" (2021).
+//! that look at the token before, Elhage et al., "A Mathematical Framework for Transformer Circuits" (2021); at the token
+//! behind an earlier occurrence of the query's, Olsson et al., "In-context Learning and Induction Heads" (2022); at the
+//! occurrence itself, Wang et al., arXiv 2211.00593.
 
 use ndarray::{ArrayView1, ArrayView2};
 
@@ -20,14 +22,19 @@ pub struct HeadNumbers {
     pub own: f64,
     /// The probability of the token before it.
     pub previous: f64,
+    /// The probability of earlier tokens that are the same as the query's, over the queries that see one.
+    pub duplicate: f64,
+    /// The probability of the tokens behind earlier ones that are the same as the query's, over the queries that see one.
+    pub induction: f64,
 }
 
-/// The numbers of one head, from its probabilities `[query, key]`; `rows` are the queries to look at. A number that is no
-/// probability, NaN or less than zero, makes them NaN.
-pub fn head_numbers(probs: ArrayView2<f32>, rows: &[usize], mask: Mask) -> HeadNumbers {
+/// The numbers of one head, from its probabilities `[query, key]`; `rows` are the queries to look at, `ids` the tokens by
+/// position. A number that is no probability, NaN or less than zero, makes them NaN.
+pub fn head_numbers(probs: ArrayView2<f32>, rows: &[usize], mask: Mask, ids: &[u32]) -> HeadNumbers {
     let keys = probs.ncols();
     let (mut entropy, mut spread) = (Mean::default(), Mean::default());
     let (mut sink, mut own, mut previous) = (Mean::default(), Mean::default(), Mean::default());
+    let (mut duplicate, mut induction) = (Mean::default(), Mean::default());
     for row in rows.iter().copied().filter(|row| *row < probs.nrows()) {
         let (position, seen) = (mask.first + row, mask.seen(row, keys));
         if seen.len() < 2 {
@@ -49,8 +56,27 @@ pub fn head_numbers(probs: ArrayView2<f32>, rows: &[usize], mask: Mask) -> HeadN
         mass(&mut sink, 0);
         mass(&mut own, position);
         mass(&mut previous, position.wrapping_sub(1));
+        let before = &ids[..position.min(ids.len())];
+        let same = || before.iter().enumerate().filter(|(_, id)| ids.get(position) == Some(id)).map(|(key, _)| key);
+        let all = |mean: &mut Mean, keys: &mut dyn Iterator<Item = usize>| {
+            let of_each = keys.filter(|key| *key < position && seen.contains(key)).map(|key| f64::from(values[key]));
+            let (sum, count) = of_each.fold((0.0, 0), |(sum, count), p| (sum + p, count + 1));
+            if count > 0 {
+                mean.add(sum);
+            }
+        };
+        all(&mut duplicate, &mut same());
+        all(&mut induction, &mut same().map(|key| key + 1));
     }
-    HeadNumbers { entropy: entropy.of(), spread: spread.of(), sink: sink.of(), own: own.of(), previous: previous.of() }
+    HeadNumbers {
+        entropy: entropy.of(),
+        spread: spread.of(),
+        sink: sink.of(),
+        own: own.of(),
+        previous: previous.of(),
+        duplicate: duplicate.of(),
+        induction: induction.of(),
+    }
 }
 
 /// The largest `|a - b|` of two planes of one shape, with its row and column; `rows` are those to look at. Equal
@@ -194,23 +220,38 @@ mod tests {
     #[test]
     fn numbers_calculated_by_hand() {
         let probs = array![[1.0f32, 0.0, 0.0], [0.5, 0.5, 0.0], [0.25, 0.5, 0.25]];
-        let numbers = head_numbers(probs.view(), &[0, 1, 2], Mask::causal(0, None));
+        let numbers = head_numbers(probs.view(), &[0, 1, 2], Mask::causal(0, None), &[]);
         // The first query has no choice: ln 2 and 1.5 ln 2 are left.
         let ln2 = 2.0f64.ln();
         assert!(close(numbers.entropy, 1.25 * ln2), "{numbers:?}");
         assert!(close(numbers.spread, f64::midpoint(1.0, 1.5 * ln2 / 3.0f64.ln())), "{numbers:?}");
         assert_eq!((numbers.sink, numbers.own, numbers.previous), (0.375, 0.375, 0.5));
-        let last = head_numbers(probs.view(), &[2], Mask::causal(0, None));
+        let last = head_numbers(probs.view(), &[2], Mask::causal(0, None), &[]);
         assert_eq!((last.sink, last.own, last.previous), (0.25, 0.25, 0.5));
-        let none = head_numbers(probs.view(), &[0], Mask::causal(0, None));
+        let none = head_numbers(probs.view(), &[0], Mask::causal(0, None), &[]);
         assert!(none.entropy.is_nan() && none.sink.is_nan());
+    }
+
+    #[test]
+    fn tokens_that_come_again() {
+        // a b a b: the third looks back at the first a (0.5) and at what came after it (0.25), the fourth at the first b and
+        // at the a behind it.
+        let probs =
+            array![[1.0f32, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.5, 0.25, 0.25, 0.0], [0.0, 0.25, 0.75, 0.0]];
+        let numbers = head_numbers(probs.view(), &[0, 1, 2, 3], Mask::causal(0, None), &[7, 8, 7, 8]);
+        assert_eq!((numbers.duplicate, numbers.induction), (0.375, 0.5));
+        let none = head_numbers(probs.view(), &[0, 1, 2, 3], Mask::causal(0, None), &[1, 2, 3, 4]);
+        assert!(none.duplicate.is_nan() && none.induction.is_nan());
+        // Behind a token that comes twice in a row stands only the query itself.
+        let twice = head_numbers(probs.view(), &[0, 1], Mask::causal(0, None), &[7, 7]);
+        assert!(twice.duplicate == 0.5 && twice.induction.is_nan());
     }
 
     #[test]
     fn a_window_and_earlier_positions() {
         // One query at position 3 that sees keys 2 and 3.
         let probs = array![[0.0f32, 0.0, 0.75, 0.25]];
-        let numbers = head_numbers(probs.view(), &[0], Mask::causal(3, Some(2)));
+        let numbers = head_numbers(probs.view(), &[0], Mask::causal(3, Some(2)), &[]);
         assert!(numbers.sink.is_nan() && numbers.own == 0.25 && numbers.previous == 0.75);
         let nats = 0.75 * (4.0f64 / 3.0).ln() + 0.25 * 4.0f64.ln();
         assert!(close(numbers.entropy, nats) && close(numbers.spread, nats / 2.0f64.ln()));
@@ -219,10 +260,10 @@ mod tests {
     #[test]
     fn what_a_mask_lets_through_counts_and_no_probability_is_nan() {
         let mask = Mask::causal(1, None);
-        let all = head_numbers(array![[0.25f32, 0.25, 0.25, 0.25]].view(), &[0], mask);
+        let all = head_numbers(array![[0.25f32, 0.25, 0.25, 0.25]].view(), &[0], mask, &[]);
         assert!(close(all.entropy, 4.0f64.ln()) && close(all.spread, 2.0), "{all:?}");
         for wrong in [f32::NAN, -0.5] {
-            assert!(head_numbers(array![[0.5, wrong, 0.0]].view(), &[0], mask).entropy.is_nan());
+            assert!(head_numbers(array![[0.5, wrong, 0.0]].view(), &[0], mask, &[]).entropy.is_nan());
         }
     }
 

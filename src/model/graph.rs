@@ -238,6 +238,13 @@ impl Graph {
         self.is(site, Role::Block) || self.entering(0) == Some(site)
     }
 
+    /// What a layer adds to the residual stream, in order: what attention gives first, what the MLP gives last.
+    pub fn added(&self, layer: usize) -> Vec<Site> {
+        let sums = [Role::ResidMid, Role::Block].into_iter().filter_map(|role| self.in_layer(layer, role));
+        // A sum reads the stream first.
+        sums.flat_map(|sum| self[sum].reads.iter().skip(1).map(|read| read.site())).collect()
+    }
+
     /// The first op of a layer.
     pub fn start(&self, layer: usize) -> usize {
         self.starts[layer]

@@ -28,7 +28,7 @@ pub fn lower(spec: &Spec) -> Graph {
 }
 
 fn vocab(spec: &Spec) -> Vec<Axis> {
-    vec![Axis::TOKEN, Axis::channels("vocab", spec.vocab)]
+    vec![Axis::TOKEN, Axis::channels(Axis::VOCABULARY, spec.vocab)]
 }
 
 /// A graph being built.

@@ -103,7 +103,7 @@ impl Recording {
         let lens =
             values.views.lens.iter().flat_map(|seen| &seen.page.rows).flat_map(|row| &row.top).map(|line| &line.token);
         let headers = values.views.events.iter().filter_map(|event| event.header.as_ref()).chain([&values.views.start]);
-        let known = headers.flat_map(|header| &header.tokens).chain(lens);
+        let known = headers.flat_map(|header| &header.tokens).chain(lens).chain(&values.views.tokens);
         let texts = known.filter(|token| !token.text.is_empty()).map(|token| (token.id, token.text.clone())).collect();
         let tape = Tape { seen: values.seen.clone(), lens: values.views.lens.clone(), texts };
         let start = Moment { header: values.views.start.clone(), ..Moment::default() };

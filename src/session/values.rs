@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::debugger::view::{Header, Stop, Witness};
+use crate::debugger::view::{Header, Stop, Token, Witness};
 use crate::debugger::{LensSeen, Look, Looks};
 use crate::diagnose::ActivationRow;
 use crate::dump::{Aligned, RowSubset};
@@ -65,6 +65,8 @@ pub struct Views {
     /// Pages of the lens.
     #[serde(deserialize_with = "known")]
     pub lens: Vec<LensSeen>,
+    /// Tokens whose texts were said, or stood above a column.
+    pub tokens: Vec<Token>,
     /// Every tensor of the model, by its digest.
     pub fingerprint: Fingerprint,
     #[serde(deserialize_with = "known")]
@@ -163,6 +165,7 @@ pub fn to_bytes(mut views: Views, looks: &Looks, graph: &Graph) -> Result<(Vec<u
     // What a patch has not changed is written once.
     let mut known: HashMap<(Site, usize, Witness, String), usize> = HashMap::new();
     views.lens.clone_from(&looks.lens);
+    views.tokens = looks.texts.iter().map(|(id, text)| Token { id: *id, text: text.clone() }).collect();
     views.seen.clear();
     for (look, seen) in all {
         let values: Vec<f32> = seen.part.values.iter().copied().collect();

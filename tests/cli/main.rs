@@ -6,7 +6,9 @@ mod config;
 #[path = "../support/contract.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod contract;
+mod insight;
 mod inspect;
+mod man;
 #[cfg(target_os = "linux")]
 #[path = "../support/pty.rs"]
 #[expect(unreachable_pub, dead_code, reason = "a test's modules have no readers outside, and other tests use more")]

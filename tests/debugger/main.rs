@@ -9,4 +9,5 @@ mod patch;
 mod reload;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweep;
 mod why;

@@ -297,7 +297,14 @@ impl Backend for Fake {
 
     fn listing(&self) -> Listing {
         let first = self.divergence().filter(|first| self.compared && self.at.is_some_and(|at| at >= *first));
-        Listing { forward: 0, at: self.at, rows: self.rows.clone(), first_divergence: first, compared: self.compared }
+        Listing {
+            forward: 0,
+            at: self.at,
+            rows: self.rows.clone(),
+            first_divergence: first,
+            compared: self.compared,
+            done: None,
+        }
     }
 
     fn page(&self, request: &PageRequest) -> Result<Page, String> {
@@ -365,6 +372,7 @@ impl Fake {
         };
         let error = self.error(request.row).unwrap_or(1e-7);
         Ok(TensorPage {
+            vocabulary: Vec::new(),
             name: op.name.clone(),
             meaning: "queries, rotated by their position",
             planes,

@@ -4,7 +4,7 @@ mod on_screen;
 
 use super::super::patch::{PatchRequest, Unpatch};
 use super::spec::{Completes, Group, Key, Spec};
-use super::words::{MOTIONS, REVERSED, TOPICS, breakpoint, exported};
+use super::words::{MOTIONS, REVERSED, SWEPT, TOPICS, breakpoint, exported};
 use super::{Command, Motion};
 use on_screen::SCREEN;
 
@@ -155,6 +155,11 @@ const DEBUGGER: &[Spec] = &[
         parse: |a| PatchRequest::parse_ablate(a.text).map(Command::Patch), ..OF_ACTIVATION
     },
     Spec {
+        name: "skip", arguments: "LAYER[.attn|.mlp] ... [token=N] [step=N]", group: Group::Patching,
+        doc: "Leave out layers, or their attention or MLP: the residual stream passes through. skip 12, skip 12.attn 13.mlp.",
+        parse: |a| PatchRequest::parse_skip(a.text).map(Command::Patch), ..OF_ACTIVATION
+    },
+    Spec {
         name: "heal", arguments: "ACTIVATION [token=N] [head=N] [channel=N]", group: Group::Patching,
         doc: "Put the reference's values in the place of ours.",
         examples: &["heal 2.q_rope", "heal 2.q_rope head=1"],
@@ -215,6 +220,19 @@ const DEBUGGER: &[Spec] = &[
         doc: "Say which known mistakes make an activation that is wrong by itself; try them.",
         examples: &["diagnose 2.q_rope"],
         parse: |a| Ok(Command::Diagnose(a.something("an activation")?)), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "sweep", arguments: "heads|layers|mlp [TOKEN]", group: Group::Looking, completes: Completes::Words(&["heads", "layers", "mlp"]),
+        doc: "Leave out each head, layer or MLP, one at a time: what becomes of the last token's distribution, and of a token's logit.",
+        parse: |a| {
+            let (of, rest) = a.choice(SWEPT)?;
+            Ok(Command::Sweep(of, rest.optional()))
+        }, ..PLAIN
+    },
+    Spec {
+        name: "attribution", arguments: "[TOKEN]", group: Group::Looking,
+        doc: "What the embedding, each head and each MLP add to a token's logit at the last position; without one, the likeliest.",
+        parse: |a| Ok(Command::Attribution(a.optional())), ..PLAIN
     },
     Spec {
         name: "try", arguments: "NUMBER", group: Group::Looking,

@@ -1,6 +1,7 @@
 //! Words that commands take, and arguments that more than one command reads.
 
 use super::super::export;
+use super::super::view::Swept;
 use super::argument::Arguments;
 use super::{Command, Count, Direction, Extent, Motion, Place, ScreenCommand, Speed, Topic, Whose};
 
@@ -25,6 +26,9 @@ pub(super) const TOPICS: &[(&str, Topic)] = &[
     ("patches", Topic::Patches),
     ("verdict", Topic::Verdict),
 ];
+
+/// What `sweep` leaves out.
+pub(super) const SWEPT: &[(&str, Swept)] = &[("heads", Swept::Heads), ("layers", Swept::Layers), ("mlp", Swept::Mlp)];
 
 /// Whose values are shown.
 pub(super) const WHOSE: &[(&str, Whose)] = &[

@@ -93,7 +93,7 @@ fn kind(value: &Value) -> &'static str {
         Value::Truth(_) => "true or false",
         Value::Tensor(_) => "a tensor",
         Value::Axes(_) => "a number for each axis",
-        Value::Top(_) => "a list of elements",
+        Value::Top(..) => "a list of elements",
     }
 }
 
@@ -231,7 +231,8 @@ fn call(
                 },
             };
             let tensor = tensor(argument(0)?, named)?;
-            Ok(Value::Top(top(&tensor.elements, count)))
+            let elements = top(&tensor.elements, count);
+            Ok(Value::Top(tensor.axes, elements))
         }
     }
 }

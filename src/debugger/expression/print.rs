@@ -23,7 +23,7 @@ impl Value {
                 let words: Vec<String> = axes.iter().map(|(name, number)| format!("{name} {number}")).collect();
                 vec![format!("{numbers:?}  {}", words.join(", "))]
             }
-            Self::Top(elements) => {
+            Self::Top(_, elements) => {
                 let places: Vec<String> = elements.iter().map(|(place, _)| place_text(place)).collect();
                 let longest = places.iter().map(String::len).max().unwrap_or(0);
                 let values = elements.iter().map(|(_, value)| significant(*value, DIGITS));

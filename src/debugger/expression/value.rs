@@ -2,6 +2,8 @@
 
 use ndarray::{ArcArray, IxDyn};
 
+use crate::engine::Axis;
+
 /// What an expression gives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -13,8 +15,8 @@ pub enum Value {
     Tensor(Tensor),
     /// A number for each axis, with its name: lengths, or the place of an element.
     Axes(Vec<(&'static str, usize)>),
-    /// Elements with their places, the largest first.
-    Top(Vec<(Vec<usize>, f64)>),
+    /// Names of axes, and elements with their places on them, the largest first.
+    Top(Vec<&'static str>, Vec<(Vec<usize>, f64)>),
 }
 
 /// Elements and the names of their axes.
@@ -33,6 +35,23 @@ pub enum Elements {
     Single(ArcArray<f32, IxDyn>),
     /// f64.
     Double(ArcArray<f64, IxDyn>),
+}
+
+impl Value {
+    /// The ids of the tokens that places on an axis of the vocabulary mean, one for each line of it.
+    pub(in crate::debugger) fn vocabulary(&self) -> Vec<usize> {
+        let is_vocabulary = |name: Option<&&str>| name.is_some_and(|name| *name == Axis::VOCABULARY);
+        match self {
+            Self::Top(axes, elements) if is_vocabulary(axes.last()) => {
+                elements.iter().filter_map(|(place, _)| place.last().copied()).collect()
+            }
+            Self::Axes(axes) => {
+                let last = axes.last().filter(|(name, _)| is_vocabulary(Some(name)));
+                last.map(|(_, id)| *id).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Elements {

@@ -72,7 +72,7 @@ impl Unpatched {
 }
 
 /// Takes the run to the end of its forward; `None` when interrupted.
-pub(super) fn last_logits(run: &mut Run, interrupt: &AtomicBool) -> Option<Vec<f32>> {
+pub(in crate::debugger) fn last_logits(run: &mut Run, interrupt: &AtomicBool) -> Option<Vec<f32>> {
     run.set_logit_rows(LogitRows::Last);
     while !run.is_complete() {
         if interrupt.load(Ordering::Relaxed) {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::request::{Amount, Change, PatchRequest, Place, Source, Unpatch};
+use super::request::{Amount, Change, Half, PatchRequest, Place, Source, Unpatch};
 use crate::engine::Tokens;
 
 /// What is left of a line, word by word.
@@ -80,6 +80,33 @@ impl PatchRequest {
             }
             Some(_) => Ok(Self::Ablate { activations: names.iter().map(ToString::to_string).collect(), place }),
         }
+    }
+
+    /// Reads what follows the word `skip`: `LAYER[.attn|.mlp].. [token=..] [step=..]`.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn parse_skip(text: &str) -> Result<Self, String> {
+        let mut words = Words(text);
+        let (mut parts, mut place) = (Vec::new(), Typed::default());
+        while let Some(word) = words.next() {
+            if place.take(word)? {
+                continue;
+            }
+            let (layer, half) = word.split_once('.').unwrap_or((word, ""));
+            let half = match half {
+                "" => Some(Half::Both),
+                "attn" => Some(Half::Attention),
+                "mlp" => Some(Half::Mlp),
+                _ => None,
+            };
+            let part = layer.parse().ok().zip(half);
+            parts.push(part.ok_or_else(|| format!("{word} is no layer: skip 12, 12.attn or 12.mlp"))?);
+        }
+        if parts.is_empty() {
+            return Err("skip what? give a layer: skip 12, 12.attn or 12.mlp".into());
+        }
+        Ok(Self::Skip { parts, place: place.place })
     }
 
     /// Reads what follows the word `heal`: `ACT [token=..] ..`.

@@ -31,6 +31,13 @@ pub enum PatchRequest {
         /// Which elements; heads are not among this.
         place: Place,
     },
+    /// `skip 12 13.attn`: what these layers, or a half of them, add to the residual stream is zero: it passes through.
+    Skip {
+        /// Layers, whole or in part.
+        parts: Vec<(usize, Half)>,
+        /// Which tokens, in which forwards.
+        place: Place,
+    },
     /// `heal 3.mlp`: the reference's values.
     Heal {
         /// A name or pattern.
@@ -38,6 +45,17 @@ pub enum PatchRequest {
         /// Which elements.
         place: Place,
     },
+}
+
+/// How much of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// All of it.
+    Both,
+    /// Attention.
+    Attention,
+    /// The MLP.
+    Mlp,
 }
 
 /// Which patches are taken away.
@@ -110,6 +128,18 @@ impl fmt::Display for PatchRequest {
                 f.write_str("ablate head")?;
                 for (layer, heads) in heads {
                     write!(f, " {layer}.{}", Range(heads))?;
+                }
+                write!(f, "{place}")
+            }
+            Self::Skip { parts, place } => {
+                f.write_str("skip")?;
+                for (layer, half) in parts {
+                    let half = match half {
+                        Half::Both => "",
+                        Half::Attention => ".attn",
+                        Half::Mlp => ".mlp",
+                    };
+                    write!(f, " {layer}{half}")?;
                 }
                 write!(f, "{place}")
             }

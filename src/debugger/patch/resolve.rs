@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-use super::request::{Amount, Change, PatchRequest, Place, Source};
+use super::request::{Amount, Change, Half, PatchRequest, Place, Source};
 use crate::debugger::state::Debugger;
 use crate::debugger::view::Witness;
 use crate::engine::{self, Feed, Graph, Patch, Role, Site, Tokens};
@@ -33,6 +33,21 @@ pub(super) fn resolve(debugger: &Debugger, request: &PatchRequest) -> Result<Res
                 patches.extend(resolve_at(debugger, sites, &place, &Change::Zero)?.0);
             }
             Ok((patches, Vec::new()))
+        }
+        PatchRequest::Skip { parts, place } => {
+            let (graph, mut sites) = (debugger.graph(), Vec::new());
+            for (layer, half) in parts {
+                if *layer >= graph.layers() {
+                    return Err(format!("there is no layer {layer}: they are 0 to {}", graph.layers() - 1));
+                }
+                let added = graph.added(*layer);
+                sites.extend(match half {
+                    Half::Both => &added[..],
+                    Half::Attention => &added[..1.min(added.len())],
+                    Half::Mlp => &added[added.len().saturating_sub(1)..],
+                });
+            }
+            resolve_at(debugger, sites, place, &Change::Zero)
         }
         PatchRequest::Heal { activation, place } => {
             let dumps = &debugger.session.dumps;

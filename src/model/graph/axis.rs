@@ -32,6 +32,8 @@ pub enum Counts {
 impl Axis {
     /// An axis of rows.
     pub const TOKEN: Self = Self { name: "token", counts: Counts::Rows };
+    /// The name of an axis of token ids.
+    pub const VOCABULARY: &str = "vocab";
     /// The rows of a pattern.
     pub const QUERY: Self = Self { name: "query", counts: Counts::Rows };
     /// The columns of a pattern.

@@ -225,14 +225,30 @@ fn page(buffer: &mut Buffer, inside: Rect, page: &AttentionPage, app: &App) {
 /// What the head does: `entropy 1.02  spread 0.55  sink 0.43  own 0.21  previous 0.02`.
 fn numbers(page: &AttentionPage, width: usize, app: &App) -> Vec<Line<'static>> {
     let dim = app.theme().style(Role::Dim);
-    let mut lines = Vec::new();
+    let (mut lines, mut rest) = (Vec::new(), String::new());
     let Some(line) = page.lines.get(page.head) else { return lines };
     if let Some(n) = line.numbers {
-        let figures =
-            [("entropy", n.entropy), ("spread", n.spread), ("sink", n.sink), ("own", n.own), ("previous", n.previous)];
-        let said = figures.map(|(name, value)| format!("{name} {}", text::number(value, 4)));
-        // Where a line is short, what says least is left out.
-        lines.extend(text::flow(said, width, "").into_iter().next().map(Line::raw));
+        let figures = [
+            ("entropy", n.entropy),
+            ("spread", n.spread),
+            ("sink", n.sink),
+            ("own", n.own),
+            ("previous", n.previous),
+            ("induction", n.induction),
+            ("duplicate", n.duplicate),
+        ];
+        // No token may come again: then there is nothing to say of that.
+        let there =
+            figures.iter().filter(|(name, value)| !["induction", "duplicate"].contains(name) || !value.is_nan());
+        let said: Vec<String> = there.map(|(name, value)| format!("{name} {}", text::number(*value, 4))).collect();
+        // What does not fit stands at the end of the next line.
+        let ends = said.iter().scan(0, |end, said| {
+            *end += said.len() + 2;
+            Some(*end - 2)
+        });
+        let fitting = ends.take_while(|end| *end <= width).count().max(1);
+        lines.push(Line::raw(said[..fitting].join("  ")));
+        rest = said[fitting..].join("  ");
     }
     let mut second = Vec::new();
     if let (Some((difference, (query, key))), Some(against)) = (line.difference, page.against) {
@@ -246,6 +262,10 @@ fn numbers(page: &AttentionPage, width: usize, app: &App) -> Vec<Line<'static>> 
         second.push(Span::styled(format!("  window {window}"), dim));
     }
     second.extend(page.notes.first().map(|note| Span::styled(format!("  {}", app.theme().text(note)), dim)));
+    if !rest.is_empty() {
+        let gap = if second.is_empty() { "" } else { "  " };
+        second.push(Span::raw(format!("{gap}{rest}")));
+    }
     lines.push(Line::from(second));
     lines
 }

@@ -113,6 +113,9 @@ fn doing(running: &Running, app: &App) -> String {
         C::Print(_) | C::Yank(_) | C::Info(_) => "computing",
         _ => "running",
     };
+    if let Some((done, total)) = app.listing.done {
+        return format!("{what} {done} of {total}");
+    }
     let layers = app.listing.rows.iter().filter_map(|op| op.layer).max();
     let place = app.at().and_then(|op| op.layer).zip(layers).filter(|_| !running.command.stays());
     place.map_or_else(|| what.to_string(), |(layer, last)| format!("{what}, layer {layer} of {}", last + 1))

@@ -326,9 +326,11 @@ fn row_header(page: &TensorPage, row: usize, app: &App) -> String {
     }
 }
 
-/// The index, with the token's text where columns are keys.
+/// The index, with the token's text where columns are keys, or the vocabulary.
 fn column_header(page: &TensorPage, column: usize, app: &App) -> String {
-    match app.header.tokens.get(column).filter(|_| page.column_axis.0 == "key") {
+    let of_key = app.header.tokens.get(column).filter(|_| page.column_axis.0 == "key");
+    let known = || page.vocabulary.iter().find(|token| token.id as usize == column && !token.text.is_empty());
+    match of_key.or_else(known) {
         Some(token) => format!("{column} {}", app.theme().text(&token.text).trim_start()),
         None => column.to_string(),
     }

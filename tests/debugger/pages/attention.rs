@@ -3,6 +3,7 @@
 use layerstep::debugger::view::{AttentionPage, AttentionRequest, CacheRequest, LensRequest, Quantity, Shown, Witness};
 use layerstep::debugger::{Command, Debugger};
 use layerstep::engine::{Role, Site};
+use layerstep::metrics::HeadNumbers;
 use layerstep::model::Model;
 use ndarray::{ArrayD, Axis, Slice};
 use proptest::prelude::*;
@@ -28,10 +29,10 @@ fn site(model: &Model, layer: usize, role: Role) -> Site {
     model.graph.in_layer(layer, role).expect("every layer attends")
 }
 
-/// Entropy, spread, and the mass on key 0, the own and the previous token, with loops and `ln`: of the forwards whose
-/// probabilities these are, each with the position of its first token.
-fn naive(forwards: &[(usize, ArrayD<f32>)], head: usize, window: usize) -> [f64; 5] {
-    let mut found: [Vec<f64>; 5] = Default::default();
+/// Entropy, spread, and the mass on key 0, the own and the previous token, on earlier tokens that are the same and on those
+/// behind them, with loops and `ln`: of the forwards whose probabilities these are, each with the position of its first token.
+fn naive(forwards: &[(usize, ArrayD<f32>)], head: usize, window: usize, ids: &[u32]) -> [f64; 7] {
+    let mut found: [Vec<f64>; 7] = Default::default();
     let queries =
         forwards.iter().flat_map(|(first, probs)| (0..probs.shape()[1]).map(move |query| (*first, probs, query)));
     for (first, probs, query) in queries {
@@ -49,12 +50,25 @@ fn naive(forwards: &[(usize, ArrayD<f32>)], head: usize, window: usize) -> [f64;
         }
         found[3].push(p(position));
         found[4].push(p(position - 1));
+        for (of, behind) in [(5, 0), (6, 1)] {
+            let mut masses = Vec::new();
+            for earlier in 0..position {
+                let key = earlier + behind;
+                if ids[earlier] == ids[position] && key < position && position - key < window {
+                    masses.push(p(key));
+                }
+            }
+            if !masses.is_empty() {
+                found[of].push(masses.iter().sum());
+            }
+        }
     }
     found.map(|of| of.iter().sum::<f64>() / of.len() as f64)
 }
 
 #[test]
 fn heads_in_numbers_are_those_of_pytorch() {
+    let mut repeated = 0;
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         for forward in [0, 2] {
@@ -73,8 +87,11 @@ fn heads_in_numbers_are_those_of_pytorch() {
                     assert_eq!((page.window, page.first_position), (seen, 0));
                     for (head, line) in page.lines.iter().enumerate() {
                         let numbers = line.numbers.expect("probabilities are there");
-                        let numbers = [numbers.entropy, numbers.spread, numbers.sink, numbers.own, numbers.previous];
-                        for (found, expected) in numbers.iter().zip(naive(&so_far, head, window)) {
+                        let HeadNumbers { entropy, spread, sink, own, previous, duplicate, induction } = numbers;
+                        let numbers = [entropy, spread, sink, own, previous, duplicate, induction];
+                        let expected = naive(&so_far, head, window, &reference.ids);
+                        repeated += usize::from(!induction.is_nan());
+                        for (found, expected) in numbers.iter().zip(expected) {
                             close(*found, expected, 1e-5, &format!("{name}@{forward} {layer}.{head} {page:?}"));
                         }
                     }
@@ -82,6 +99,7 @@ fn heads_in_numbers_are_those_of_pytorch() {
             }
         }
     }
+    assert!(repeated > 0, "some prompt says a token twice");
 }
 
 #[test]

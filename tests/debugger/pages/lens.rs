@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use layerstep::debugger::view::{LensPage, LensRequest, Witness};
+use layerstep::debugger::view::{LensPage, LensRequest, TensorRequest, Witness};
 use layerstep::debugger::{Debugger, Session};
 use layerstep::diagnose::Witnesses;
 use layerstep::formats::Archive;
@@ -193,6 +193,12 @@ fn tokens_have_their_texts() {
     for line in shown.rows.iter().flat_map(|row| &row.top) {
         assert_eq!(line.token.text, tokenizer.piece(line.token.id));
     }
+    // The columns of logits are tokens, too.
+    let row = model.graph.output().expect("a head").index();
+    let tensor = |row| with.page(&TensorRequest { row, columns: (5, 3), ..TensorRequest::default() }).expect("a page");
+    let texts: Vec<(u32, String)> = tensor(row).vocabulary.into_iter().map(|token| (token.id, token.text)).collect();
+    assert_eq!(texts, [5, 6, 7].map(|id| (id, tokenizer.piece(id))));
+    assert_eq!(tensor(row - 1).vocabulary, []);
     let mut without = Debugger::new(session(None));
     finish_forward(&mut without, 0);
     assert_eq!(page(&without, &request).chosen.text, "");

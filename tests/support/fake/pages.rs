@@ -71,6 +71,8 @@ impl Fake {
                 sink: 0.43,
                 own: 0.21,
                 previous: 0.02,
+                duplicate: f64::NAN,
+                induction: f64::NAN,
             }),
             difference: self.compared.then_some((1e-7 * (head + 1) as f64, (3, 1))),
         };
