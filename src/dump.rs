@@ -40,7 +40,7 @@ pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use rows::{Aligned, RowSubset, shared_rows};
 pub use suggest::suggested_map;
-pub use unnamed::name_by_values;
+pub use unnamed::{doubt_names, name_by_values};
 pub use uses::settle_uses;
 
 use crate::engine::{Graph, Site};
@@ -112,6 +112,7 @@ impl Dump {
         if options.map.is_none() {
             error::no_weights(&archive)?;
         }
+        let archive = archive.by_forwards();
         let matched = matching::matching(&archive, graph, options.map.as_ref());
         if let Some(refused) = matched.refused {
             return Err(refused);

@@ -15,6 +15,7 @@ mod array;
 mod directory;
 mod error;
 mod folder;
+mod marks;
 mod members;
 mod npy;
 mod pickle;
@@ -37,7 +38,7 @@ use source::Source;
 /// One named array of an archive, not yet read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, exactly as stored: escape it before it reaches a terminal.
+    /// Its name, as stored but for the forward, see [`Archive::by_forwards`]: escape it before it reaches a terminal.
     pub name: String,
     /// The type of its elements on disk.
     pub dtype: Dtype,
@@ -98,6 +99,22 @@ impl Archive {
             }
         }
         Ok(Archive { path: path.to_owned(), format, entries, slots, index, metadata, notes })
+    }
+
+    /// The arrays by their forwards, where their names tell them: `step1/NAME` is `NAME@1`, as it is from a folder `step1`.
+    #[must_use]
+    pub fn by_forwards(mut self) -> Archive {
+        if let Some((names, said)) = marks::numbered(&self.entries) {
+            self.index = names.iter().cloned().zip(0..).collect();
+            self.entries.iter_mut().zip(names).for_each(|(entry, name)| entry.name = name);
+            self.notes.push(said);
+        }
+        self
+    }
+
+    /// The name of an array as its file has it.
+    pub fn stored_name(&self, name: &str) -> Option<&str> {
+        self.index.get(name).and_then(|at| self.slots.get(*at)).map(|slot| slot.entry.name.as_str())
     }
 
     /// The file or directory that was opened.

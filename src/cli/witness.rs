@@ -9,8 +9,8 @@ use ndarray::{Axis, Slice};
 use super::input::{Loaded, TokenArgs, check_ids};
 use crate::diagnose::{Apart, Witnesses};
 use crate::dump::{
-    Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, find_pads, name_by_values, says_other_positions,
-    settle_uses, strip_pads, take_pads, take_rows_of,
+    Dump, MAP_HELP, Map, Options, Pair, difference, doubt_names, ends_a_forward, find_pads, name_by_values,
+    says_other_positions, settle_uses, strip_pads, take_pads, take_rows_of,
 };
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
@@ -291,6 +291,7 @@ fn steps_of(ids: &[u32], dumps: [&mut Option<Dump>; 2]) -> Vec<usize> {
     let silent = dumps.into_iter().flatten().filter(|dump| dump.ids().is_none());
     let fitting = silent.filter_map(|dump| {
         let steps = dump.steps_for(ids.len());
+        doubt_names(dump, &steps);
         dump.bind(ids, &steps).is_ok().then_some(steps)
     });
     fitting.max_by_key(Vec::len).unwrap_or_else(|| vec![ids.len()])

@@ -156,7 +156,8 @@ fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
             ))
         });
     }
-    let forwards = dump.named.iter().map(|named| named.forward).max().unwrap_or(0);
+    let unknown = dump.unmatched.iter().map(|unknown| forward_of(&unknown.name));
+    let forwards = dump.named.iter().map(|named| named.forward).chain(unknown).max().unwrap_or(0);
     // Tensors of the first forward with a row for each of these: they are the prompt, and nobody tells what was decoded.
     if forwards > 0 && all_rows_of(dump, 0).any(|rows| rows == tokens) {
         return Ok(vec![tokens]);
@@ -172,13 +173,25 @@ fn rows_of(dump: &Dump, forward: usize) -> Option<usize> {
     all_rows_of(dump, forward).next()
 }
 
-/// The same of all such tensors.
+/// The same of all such tensors, those as wide as the hidden state among the names that no rule knows included.
 fn all_rows_of(dump: &Dump, forward: usize) -> impl Iterator<Item = usize> {
-    dump.named.iter().filter(move |n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(move |n| {
-        let of_one = usize::from(dump.batch.is_some() && n.stored.len() > 2);
-        let count = n.stored.iter().skip(of_one).try_fold(1usize, |product, n| product.checked_mul(*n))?;
-        count.is_multiple_of(n.wanted.channels).then_some(count / n.wanted.channels)
+    let named = dump.named.iter().filter(move |n| n.forward == forward && n.wanted.kind == Kind::Rows);
+    let named = named.map(|n| (&n.stored, n.wanted.channels));
+    let hidden = last_axis(&dump.graph, Role::EmbedTokens);
+    let unknown = dump.unmatched.iter().filter(move |unknown| {
+        unknown.shape.last() == Some(&hidden) && forward_of(&unknown.name) == forward && unknown.shape.len() > 1
+    });
+    let batched = dump.batch.is_some();
+    named.chain(unknown.map(move |unknown| (&unknown.shape, hidden))).filter_map(move |(stored, channels)| {
+        let of_one = usize::from(batched && stored.len() > 2);
+        let count = stored.iter().skip(of_one).try_fold(1usize, |product, n| product.checked_mul(*n))?;
+        count.is_multiple_of(channels).then_some(count / channels)
     })
+}
+
+/// The forward that a name tells.
+fn forward_of(name: &str) -> usize {
+    Name::split(name).forward.unwrap_or(0)
 }
 
 impl Dump {
@@ -213,7 +226,7 @@ impl Dump {
                 |name: &str| Name::split(name).base == base && self.unmatched.iter().any(|other| other.name == name);
             for entry in self.archive.entries().iter().filter(|entry| like(&entry.name)) {
                 if entry.dtype.is_float() && entry.shape.last() == Some(&hidden) {
-                    let forward = Name::split(&entry.name).forward.unwrap_or(0);
+                    let forward = forward_of(&entry.name);
                     self.named.push(Planned::of(entry, embed, forward, &self.graph));
                 }
             }

@@ -59,7 +59,8 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             continue;
         }
         let forward = name.forward.unwrap_or(0);
-        let mapped = map.and_then(|map| map.find(&entry.name, graph).or_else(|| map.find(&name.base, graph)));
+        let names = [Some(entry.name.as_str()), archive.stored_name(&entry.name), Some(name.base.as_str())];
+        let mapped = map.and_then(|map| names.into_iter().flatten().find_map(|name| map.find(name, graph)));
         match mapped {
             Some(Mapped::Ignore) => {
                 matched.spare.push(unused(entry, "the map says so".into()));

@@ -316,6 +316,31 @@ const SITUATIONS: &[Situation] = &[
         says: &["match: 56 activations agree: largest error "],
     },
     Situation {
+        what: "decode steps in one file, under names that nobody knows",
+        make: |folder| {
+            write(&folder.join("mine.safetensors"), |key, values| {
+                let (name, forward) = key.split_once('@').unwrap_or((key, "0"));
+                let rest = name.strip_prefix("model.layers.")?;
+                let (layer, rest) = rest.split_once('.').unwrap_or((rest, "stream"));
+                let words = [
+                    ("self_attn.q_proj", "aq"),
+                    ("self_attn.v_proj", "av"),
+                    ("mlp.down_proj", "second"),
+                    ("stream", "z"),
+                ];
+                let (_, word) = words.iter().find(|(own, _)| *own == rest)?;
+                Some((format!("step{forward}/blk{layer}_{word}"), values))
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54,149,77,11,85",
+        status: 0,
+        says: &[
+            "match: 60 activations agree: largest error ",
+            "note: candidate: the forward stands in the names: step4/blk2_z is read as blk2_z of forward 4",
+        ],
+    },
+    Situation {
         what: "queries that carry the scale of the scores",
         make: |folder| {
             let scaled = |key: &str, values: ArrayD<f32>| {
