@@ -177,7 +177,7 @@ fn contents(source: &Arc<Source>) -> Result<Contents, Error> {
         torch::open_legacy(source, name())
     } else if bin {
         raw::open(source, name())
-    } else if extension == "safetensors" || safetensors::resembles(&head, source.len) {
+    } else if (extension == "safetensors" && !is_text(&head)) || safetensors::resembles(&head, source.len) {
         safetensors::open(source)
     } else {
         Err(Error::Unknown { path: source.path.clone(), found: describe(&head) })
@@ -190,11 +190,16 @@ fn describe(head: &[u8]) -> String {
         [] => "it is empty".into(),
         [b'G', b'G', b'U', b'F', ..] => "it is a GGUF model".into(),
         [0x80, 2..=5, ..] => "it is a Python pickle that torch.save did not write".into(),
-        _ if head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
+        _ if is_text(head) => {
             format!("it is text, \"{}\"", escape(&String::from_utf8_lossy(&head[..head.len().min(24)])))
         }
         _ => format!("it starts with the bytes {:02x?}", &head[..head.len().min(8)]),
     }
+}
+
+/// Whether the first bytes of a file are text; nothing is, too.
+fn is_text(head: &[u8]) -> bool {
+    head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
 }
 
 /// The lower-case extension, without its dot.
