@@ -120,6 +120,11 @@ fn pick(dump: &Dump, mut rows: Vec<Vec<i64>>) -> Result<Vec<i64>, Error> {
             dump.ids_error(format!("it was fed a batch of {of} sequences; choose one with --batch 0 to {}", of - 1))
         );
     }
+    if at >= of && of == 1 {
+        return Err(
+            dump.ids_error(format!("it was fed one sequence, and --batch {at} asks for another; leave --batch out"))
+        );
+    }
     if at >= of {
         return Err(dump.ids_error(format!("it was fed {of} sequences, so there is no --batch {at}")));
     }
@@ -199,6 +204,13 @@ impl Dump {
     /// of later forwards say, else all at once.
     pub fn steps_for(&self, tokens: usize) -> Vec<usize> {
         steps(self, tokens).unwrap_or_else(|_| vec![tokens])
+    }
+
+    /// Rows that are stored of all forwards, by the shapes of tensors without heads; none where there are no such.
+    pub fn stored_rows(&self) -> Option<usize> {
+        let last = self.named.iter().map(|named| named.forward).max().unwrap_or(0);
+        let first = all_rows_of(self, 0).max()?;
+        Some((1..=last).filter_map(|forward| rows_of(self, forward)).fold(first, usize::saturating_add))
     }
 
     /// Finds the ids by looking every dumped embedding row up in the model's table; exact, in the dump's precision.
