@@ -16,6 +16,7 @@ mod input;
 mod inspect;
 mod lens;
 mod man;
+mod memory;
 mod pack;
 mod paper;
 mod places;
@@ -180,7 +181,12 @@ fn one_line(text: &str) -> String {
     let paragraphs = text[..end.unwrap_or(text.len())].split("\n\n");
     let paragraphs: Vec<String> =
         paragraphs.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    format!("{}; --help tells what is accepted", paragraphs.join("; "))
+    let text = paragraphs.join("; ");
+    // What the standard library says of a number that is none.
+    let number = ["invalid digit found in string", "cannot parse integer from empty string"];
+    let text = number.iter().fold(text, |text, words| text.replace(words, "a whole number was expected"));
+    let text = text.replace("number too large to fit in target type", "that is too large a number");
+    format!("{text}; --help tells what is accepted")
 }
 
 /// Writes a line to stderr: everything that is not the result.

@@ -40,11 +40,11 @@ pub use pair::{Pair, Subject, Twins};
 pub use plan::{Plan, Planned, Unmatched};
 pub use rows::{Aligned, RowSubset, shared_rows};
 pub use suggest::suggested_map;
-pub use unnamed::name_by_values;
+pub use unnamed::{doubt_names, name_by_values};
 pub use uses::settle_uses;
 
 use crate::engine::{Graph, Site};
-use crate::formats::Archive;
+use crate::formats::{Archive, Entry};
 
 /// How a dump is to be read.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +86,8 @@ pub struct Dump {
     places: HashMap<(usize, Site), usize>,
     /// What stands around the tokens, and is taken away.
     pads: Option<Pads>,
+    /// They are rows that nobody computed.
+    pads_are_room: bool,
     /// Tensors per forward; empty until [`Dump::bind`].
     steps: Vec<usize>,
     spare: Vec<Unmatched>,
@@ -112,6 +114,7 @@ impl Dump {
         if options.map.is_none() {
             error::no_weights(&archive)?;
         }
+        let archive = archive.by_forwards();
         let matched = matching::matching(&archive, graph, options.map.as_ref());
         if let Some(refused) = matched.refused {
             return Err(refused);
@@ -125,6 +128,7 @@ impl Dump {
             named: matched.taken,
             places: HashMap::new(),
             pads: None,
+            pads_are_room: false,
             steps: Vec::new(),
             spare: matched.spare,
             doubles: matched.doubles,
@@ -195,6 +199,16 @@ impl Dump {
     /// Tensors that were understood and not needed, and why.
     pub fn unused(&self) -> Vec<&Unmatched> {
         self.spare.iter().chain(&self.unneeded).chain(&self.set_aside).collect()
+    }
+
+    /// Whether a sequence was picked from a batch, or its first axis is a batch of one.
+    pub fn is_of_batch(&self) -> bool {
+        let picked = |planned: &Planned| planned.readings.iter().any(|reading| reading.batch.is_some());
+        let of_one = |planned: &Planned| planned.stored.len() > 2 && planned.stored.first() == Some(&1);
+        let many = |entry: &Entry| entry.shape.len() == 2 && entry.shape.first() != Some(&1);
+        let ids =
+            self.archive.entries().iter().filter(|entry| self.id_tensors.iter().any(|(_, name)| *name == entry.name));
+        self.planned.iter().any(|planned| picked(planned) || of_one(planned)) || ids.into_iter().any(many)
     }
 
     /// How many of its tensors of numbers are compared, and which are not.

@@ -15,6 +15,7 @@ mod array;
 mod directory;
 mod error;
 mod folder;
+mod marks;
 mod members;
 mod npy;
 mod pickle;
@@ -37,7 +38,7 @@ use source::Source;
 /// One named array of an archive, not yet read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, exactly as stored: escape it before it reaches a terminal.
+    /// Its name, as stored but for the forward, see [`Archive::by_forwards`]: escape it before it reaches a terminal.
     pub name: String,
     /// The type of its elements on disk.
     pub dtype: Dtype,
@@ -100,6 +101,22 @@ impl Archive {
         Ok(Archive { path: path.to_owned(), format, entries, slots, index, metadata, notes })
     }
 
+    /// The arrays by their forwards, where their names tell them: `step1/NAME` is `NAME@1`, as it is from a folder `step1`.
+    #[must_use]
+    pub fn by_forwards(mut self) -> Archive {
+        if let Some((names, said)) = marks::numbered(&self.entries) {
+            self.index = names.iter().cloned().zip(0..).collect();
+            self.entries.iter_mut().zip(names).for_each(|(entry, name)| entry.name = name);
+            self.notes.push(said);
+        }
+        self
+    }
+
+    /// The name of an array as its file has it.
+    pub fn stored_name(&self, name: &str) -> Option<&str> {
+        self.index.get(name).and_then(|at| self.slots.get(*at)).map(|slot| slot.entry.name.as_str())
+    }
+
     /// The file or directory that was opened.
     pub fn path(&self) -> &Path {
         &self.path
@@ -160,7 +177,7 @@ fn contents(source: &Arc<Source>) -> Result<Contents, Error> {
         torch::open_legacy(source, name())
     } else if bin {
         raw::open(source, name())
-    } else if extension == "safetensors" || safetensors::resembles(&head, source.len) {
+    } else if (extension == "safetensors" && !is_text(&head)) || safetensors::resembles(&head, source.len) {
         safetensors::open(source)
     } else {
         Err(Error::Unknown { path: source.path.clone(), found: describe(&head) })
@@ -173,11 +190,16 @@ fn describe(head: &[u8]) -> String {
         [] => "it is empty".into(),
         [b'G', b'G', b'U', b'F', ..] => "it is a GGUF model".into(),
         [0x80, 2..=5, ..] => "it is a Python pickle that torch.save did not write".into(),
-        _ if head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
+        _ if is_text(head) => {
             format!("it is text, \"{}\"", escape(&String::from_utf8_lossy(&head[..head.len().min(24)])))
         }
         _ => format!("it starts with the bytes {:02x?}", &head[..head.len().min(8)]),
     }
+}
+
+/// Whether the first bytes of a file are text; nothing is, too.
+fn is_text(head: &[u8]) -> bool {
+    head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
 }
 
 /// The lower-case extension, without its dot.

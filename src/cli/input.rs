@@ -15,11 +15,17 @@ pub(super) struct TokenArgs {
     #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
     pub(super) prompt: Option<String>,
     /// Token ids to feed, separated by commas.
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = token_id)]
     pub(super) ids: Option<Vec<u32>>,
     /// The prompt is what a user says: wrap it in the model's chat template.
     #[arg(long, requires = "prompt", conflicts_with = "ids")]
     pub(super) chat: bool,
+}
+
+/// One id of a list, which may stand in brackets.
+fn token_id(text: &str) -> Result<u32, String> {
+    let bare = text.trim_matches(|c: char| c.is_whitespace() || "[]()".contains(c));
+    bare.parse().map_err(|_| "token ids are whole numbers from 0 with commas between them: --ids 1,2,3".into())
 }
 
 /// A model and what belongs to it.

@@ -63,17 +63,20 @@ pub(super) struct Ready {
     pub(super) how: String,
     /// What is known to differ before anything is played.
     pub(super) differs: Vec<String>,
+    /// Dumps that were named and are not those of the recording.
+    replaced: Vec<String>,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.as_deref())?;
-    let Ready { mut replay, how, differs } = ready(args, &config)?;
+    let Ready { mut replay, how, differs, replaced } = ready(args, &config)?;
     if args.check {
         note(&how);
         let tally = replay.check();
         let taped = replay.debugger().is_taped();
-        return report(&tally, &differs, replay.recording().values.as_ref().filter(|_| taped));
+        let tape = replay.recording().values.as_ref().filter(|_| taped);
+        return report(&tally, &differs, &replaced, tape);
     }
     for difference in &differs {
         note(&format!("note: not as recorded: {difference}"));
@@ -86,7 +89,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what was compared; `tape` is what was played, where nothing was computed.
-fn report(tally: &Tally, differs: &[String], tape: Option<&Values>) -> anyhow::Result<ExitCode> {
+fn report(tally: &Tally, differs: &[String], replaced: &[String], tape: Option<&Values>) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let differences: Vec<&String> = differs.iter().chain(&tally.differences).collect();
     let Tally { commands, identical, within, .. } = tally;
@@ -98,7 +101,8 @@ fn report(tally: &Tally, differs: &[String], tape: Option<&Values>) -> anyhow::R
         }
     };
     if differences.is_empty() {
-        writeln!(out, "as recorded: {commands} commands; {activations}")?;
+        let replaced: String = replaced.iter().map(|words| format!("; {words}")).collect();
+        writeln!(out, "as recorded: {commands} commands; {activations}{replaced}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let things = if differences.len() == 1 { "difference" } else { "differences" };
@@ -121,9 +125,10 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
             let Subject { mut debugger, places, .. } = debug::open(&args_of_debug)?;
             debugger.limit_memory(config.memory);
             let differs = other_inputs(args, &recording, &debugger, &places)?;
+            let replaced = other_dumps(args, &recording.text, &places)?;
             let how = format!("computed again with {}", debugger.header().model);
             let recorder = Recorder::new(debugger, places, config.session);
-            Ok(Ready { replay: recorder.replaying(recording), how, differs })
+            Ok(Ready { replay: recorder.replaying(recording), how, differs, replaced })
         }
         Err(why) if named => anyhow::bail!(why),
         Err(why) => {
@@ -132,7 +137,7 @@ pub(super) fn ready(args: &Args, config: &Config) -> anyhow::Result<Ready> {
             })?;
             let how = format!("only what was recorded: {why}");
             let recorder = Recorder::new(debugger, Places::default(), config.session);
-            Ok(Ready { replay: recorder.replaying(recording), how, differs: Vec::new() })
+            Ok(Ready { replay: recorder.replaying(recording), how, differs: Vec::new(), replaced: Vec::new() })
         }
     }
 }
@@ -154,6 +159,11 @@ fn subject(args: &Args, text: &Text, folder: &Path) -> Result<debug::Args, Strin
         Some(model) => Some(model.clone()),
         None => model(text, folder)?,
     };
+    if model.is_none() && (reference.is_some() || candidate.is_some()) {
+        return Err("the session is of the built-in demo, whose dumps are part of the program: give no --reference and no \
+                    --candidate, or record one with `layerstep debug MODEL --reference DUMP --candidate DUMP --record NAME`"
+            .into());
+    }
     Ok(debug::Args::of(header, model, DumpArgs { reference, candidate, map }))
 }
 
@@ -180,6 +190,20 @@ fn model(text: &Text, folder: &Path) -> Result<Option<String>, String> {
     folder
         .map(|folder| Some(folder.display().to_string()))
         .ok_or_else(|| format!("the model {} is not here", facts.name))
+}
+
+/// Dumps that the user has named, and that have other bytes than those of the recording.
+fn other_dumps(args: &Args, text: &Text, places: &Places) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (role, given) in [("reference", &args.reference), ("candidate", &args.candidate)] {
+        let Some((_, path)) = places.dumps.iter().find(|(of, _)| of == role && given.is_some()) else { continue };
+        let then = text.header.sources.iter().find(|source| source.role == role);
+        let now = digest(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        if then.is_none_or(|then| then.sha256 != now) {
+            found.push(format!("the {role} {} is not the one that was recorded", path.display()));
+        }
+    }
+    Ok(found)
 }
 
 /// What of the model and the dumps is not as it was recorded; what the user has named himself may be another one.

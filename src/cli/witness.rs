@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use ndarray::{Axis, Slice};
 
 use super::input::{Loaded, TokenArgs, check_ids};
+use super::memory::check_rows;
 use crate::diagnose::{Apart, Witnesses};
 use crate::dump::{
-    Dump, MAP_HELP, Map, Options, Pair, difference, ends_a_forward, find_pads, name_by_values, says_other_positions,
-    settle_uses, strip_pads, take_pads, take_rows_of,
+    Dump, MAP_HELP, Map, Options, Pair, difference, doubt_names, ends_a_forward, find_pads, name_by_values,
+    says_other_positions, settle_uses, strip_pads, take_pads, take_rows_of,
 };
 use crate::engine::{Compute, Role, Span, evaluate};
 use crate::model::Model;
@@ -61,7 +62,9 @@ impl DumpArgs {
             Ok(Some(Dump::open(path, &loaded.model.graph, &options)?))
         };
         let (reference, candidate) = (open(&self.reference)?, open(&self.candidate)?);
-        agree(&loaded.model, loaded.ids(tokens)?, reference, candidate)
+        let opened = agree(&loaded.model, loaded.ids(tokens)?, reference, candidate)?;
+        check_batch(batch, &[opened.dumps.reference.as_deref(), opened.dumps.candidate.as_deref()])?;
+        Ok(opened)
     }
 
     /// Opens both dumps without their model; `typed` is the number of ids on the command line.
@@ -70,8 +73,18 @@ impl DumpArgs {
             bail!("which model is the dump of? give --model DIRECTORY, or the other dump: two can do without a model");
         };
         let map = self.map.as_deref().map(Map::open).transpose()?;
-        Ok(Pair::open(reference, candidate, &Options { map, batch }, typed)?)
+        let pair = Pair::open(reference, candidate, &Options { map, batch }, typed)?;
+        check_batch(batch, &[Some(&pair.reference), Some(&pair.candidate)])?;
+        Ok(pair)
     }
+}
+
+/// A row of a batch was asked for: whether there is one.
+fn check_batch(batch: Option<usize>, dumps: &[Option<&Dump>]) -> anyhow::Result<()> {
+    let Some(row) = batch.filter(|_| !dumps.iter().flatten().any(|dump| dump.is_of_batch())) else { return Ok(()) };
+    bail!(
+        "--batch {row} asks for a row of a batch, and no dump holds one: its tensors are of one sequence; leave --batch out"
+    )
 }
 
 /// Finds the ids that everybody fed, and tells the dumps.
@@ -81,6 +94,7 @@ pub(super) fn agree(
     mut reference: Option<Dump>,
     mut candidate: Option<Dump>,
 ) -> anyhow::Result<Opened> {
+    check_memory(model, typed.as_deref(), [reference.as_ref(), candidate.as_ref()])?;
     recover(model, &mut typed, [&mut reference, &mut candidate])?;
     let mut claims: Vec<(String, Vec<u32>, Vec<usize>)> = Vec::new();
     for (role, dump) in [("reference", &mut reference), ("candidate", &mut candidate)] {
@@ -134,6 +148,12 @@ pub(super) fn agree(
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
     settled(model, ids, steps, None, reference, candidate)
+}
+
+/// More ids than rows are run in full: whether that is possible.
+fn check_memory(model: &Model, typed: Option<&[u32]>, dumps: [Option<&Dump>; 2]) -> anyhow::Result<()> {
+    let ids = typed.map_or(0, <[u32]>::len);
+    dumps.into_iter().flatten().try_for_each(|dump| check_rows(dump, ids, model))
 }
 
 /// The tokens before the two sides went apart, and how many each forward was given.
@@ -291,6 +311,7 @@ fn steps_of(ids: &[u32], dumps: [&mut Option<Dump>; 2]) -> Vec<usize> {
     let silent = dumps.into_iter().flatten().filter(|dump| dump.ids().is_none());
     let fitting = silent.filter_map(|dump| {
         let steps = dump.steps_for(ids.len());
+        doubt_names(dump, &steps);
         dump.bind(ids, &steps).is_ok().then_some(steps)
     });
     fitting.max_by_key(Vec::len).unwrap_or_else(|| vec![ids.len()])

@@ -160,7 +160,10 @@ impl Walk {
         let tokens = self.steps[self.forward];
         let ids = &self.ids[self.fed..self.fed + tokens];
         self.fed += tokens;
-        self.outputs.begin_forward(self.forward, ids[0]);
+        // Several tokens are a part of a prompt: nobody chose them.
+        if tokens == 1 {
+            self.outputs.begin_forward(self.forward, ids[0]);
+        }
         for trail in self.trails.iter_mut().flatten() {
             trail.begin_forward(ids);
         }

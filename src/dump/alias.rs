@@ -63,7 +63,8 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
     (Is(A::QkvProj), &["qkv_proj", "qkv", "c_attn", "bqkv", "query_key_value"]),
     (Is(A::QProj), &["q_proj", "q", "wq", "query", "q_linear"]),
     (Is(A::KProj), &["k_proj", "k", "wk", "key", "k_linear"]),
-    (Is(A::VProj), &["v_proj", "v", "wv", "value", "v_linear", "v_expanded", "value_expanded"]),
+    (Is(A::VProj), &["v_proj", "v", "wv", "value", "v_linear", "v_expanded", "value_expanded",
+        "v_cache", "value_cache", "cache_v"]),
     (Repeated(A::QProj, A::QRope), &["qcur"]),
     (Repeated(A::KProj, A::KRope), &["kcur"]),
     (Repeated(A::VProj, A::VProj), &["vcur"]),
@@ -72,7 +73,7 @@ pub(super) const LAYER: &[(Word, &[&str])] = &[
     (Is(A::QRope), &["q_rope", "rope_q", "rot_q", "q_rot", "q_rotary", "q_embed", "q_roped", "q_rotated", "qcur_rope",
         "q_post_rope", "query_rope"]),
     (Is(A::KRope), &["k_rope", "rope_k", "rot_k", "k_rot", "k_rotary", "k_embed", "k_roped", "k_rotated", "kcur_rope",
-        "k_post_rope", "key_rope", "k_expanded", "key_expanded", "k_rope_expanded"]),
+        "k_post_rope", "key_rope", "k_cache", "key_cache", "cache_k", "k_expanded", "key_expanded", "k_rope_expanded"]),
     (Is(A::Scores), &["scores", "attn_scores", "attention_scores", "attn_logits", "kq_scaled", "scores_masked",
         "masked_scores"]),
     (Unscaled, &["kq", "qk"]),
@@ -161,9 +162,26 @@ pub(super) const INDEXED: &[(Indexed, &[&str])] = &[
     (Indexed::Layer(A::Probs), &["attentions_{}", "all_attentions_{}", "output_attentions_{}", "outputs_attentions_{}"]),
     (Indexed::Layer(A::RouterLogits), &["output_router_logits_{}", "outputs_router_logits_{}", "all_router_logits_{}"]),
     (Indexed::Layer(A::KRope), &["past_key_values_{}_key", "past_key_values_{}_keys", "past_key_values_{}_k",
-        "past_key_values_{}_0", "past_key_values_layers_{}_keys", "past_key_values_key_cache_{}", "key_cache_{}"]),
+        "past_key_values_{}_0", "past_key_values_layers_{}_keys", "past_key_values_key_cache_{}", "key_cache_{}",
+        "k_cache_{}", "present_{}_key", "past_{}_key"]),
     (Indexed::Layer(A::VProj), &["past_key_values_{}_value", "past_key_values_{}_values", "past_key_values_{}_v",
-        "past_key_values_{}_1", "past_key_values_layers_{}_values", "past_key_values_value_cache_{}", "value_cache_{}"]),
+        "past_key_values_{}_1", "past_key_values_layers_{}_values", "past_key_values_value_cache_{}", "value_cache_{}",
+        "v_cache_{}", "present_{}_value", "past_{}_value"]),
+];
+
+/// Arrays of two that hold the keys and the values of a layer.
+pub(super) const KEYS_AND_VALUES: &[&str] = &[
+    "past_key_values_{}",
+    "past_key_value_{}",
+    "past_kv_{}",
+    "kv_cache_{}",
+    "cache_{}",
+    "present_{}",
+    "kv_{}",
+    "layers_{}_kv_cache",
+    "model_layers_{}_kv_cache",
+    "layer_{}_kv_cache",
+    "blk_{}_kv_cache",
 ];
 
 /// What `generate` gives for every step beside the hidden states: a name, and the name of that tensor of one forward.

@@ -139,6 +139,29 @@ pub(super) struct Chosen {
     pub(super) error: f64,
     /// Whether the values left no doubt.
     pub(super) clear: bool,
+    /// The stored row that is the first of them, where they lie in a ring.
+    pub(super) begin: usize,
+}
+
+impl Chosen {
+    /// Stored rows in the order of their positions.
+    pub(super) fn in_order(&self, values: ArrayD<f32>, axis: Axis) -> ArrayD<f32> {
+        let stored = values.len_of(axis);
+        let order: Vec<usize> = (0..stored).map(|row| (row + self.begin) % stored).collect();
+        if self.begin == 0 { values } else { values.select(axis, &order) }
+    }
+}
+
+/// The rows of a cache that is a ring: the last ones, each where its position modulo the length of the ring is. `None` where
+/// the values are not those.
+pub(super) fn choose_ring(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>, axis: Axis) -> Option<Chosen> {
+    let (stored, all) = (values.len_of(axis), ours.len_of(axis));
+    let begin = all.checked_rem(stored).filter(|begin| *begin > 0 && stored < all)?;
+    let rows: Vec<usize> = (all - stored..all).collect();
+    let found = Chosen { rows, error: f64::INFINITY, clear: true, begin };
+    let turned = found.in_order(values.to_owned(), axis);
+    let error = error(&turned.view(), &ours.slice_axis(axis, Slice::from(all - stored..all)));
+    (error < RELATED).then_some(Chosen { error, ..found })
 }
 
 /// Finds the rows: the ascending choice with the smallest error if that is clear, else the last ones.
@@ -167,9 +190,9 @@ pub(super) fn choose_rows(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>, axis
     // Another choice that fits as well means that the values do not tell: equal ids have equal embeddings.
     let rivals = first_fitting(&costs, &best) != Some(best.clone());
     if best_error < RELATED && (best_error * CLEARLY < last_error || best == last) {
-        Chosen { rows: best, error: best_error, clear: !rivals }
+        Chosen { rows: best, error: best_error, clear: !rivals, begin: 0 }
     } else {
-        Chosen { rows: last, error: last_error, clear: false }
+        Chosen { rows: last, error: last_error, clear: false, begin: 0 }
     }
 }
 

@@ -31,10 +31,16 @@ impl Dump {
         // An op that fits in no layer, under its own name, is of another model.
         let class = |planned: &Planned| self.graph.class(planned.site);
         let fits: HashSet<Class> = self.planned.iter().map(class).collect();
-        let own = misfits.iter().filter(|(planned, _)| planned.flavour == Flavour::Canonical);
+        // But a cache may be laid out in ways of its own.
+        let of_cache = |planned: &Planned| {
+            let row = planned.wanted.heads * planned.wanted.channels;
+            planned.wanted.cached && planned.stored.iter().product::<usize>().is_multiple_of(row.max(1))
+        };
+        let own = misfits.iter().filter(|(planned, _)| planned.flavour == Flavour::Canonical && !of_cache(planned));
         let nowhere: HashSet<Site> =
             own.filter(|(planned, _)| !fits.contains(&class(planned))).map(|(planned, _)| planned.site).collect();
-        if misfits.len() > self.planned.len() || nowhere.len() > 1 {
+        let doubtful = misfits.iter().filter(|(planned, _)| !of_cache(planned)).count();
+        if doubtful > self.planned.len() || nowhere.len() > 1 || self.planned.is_empty() && !misfits.is_empty() {
             return Err(misfits.swap_remove(0).1);
         }
         for (planned, error) in misfits {
@@ -153,6 +159,13 @@ impl Dump {
                     ..named.clone()
                 });
             }
+            Fit::Batch(of) if self.is_of_one(frame) => {
+                let problem = format!(
+                    "has shape {shape:?}: {of} of what {} is, where the dump is of one sequence",
+                    named.activation
+                );
+                return Err(self.shape_error(&named.name, problem));
+            }
             Fit::Batch(of) => batch(of, format!("choose one with --batch 0 to {}", of - 1)),
             Fit::NoSuchRow(of) => {
                 let pick = self.batch.unwrap_or(0);
@@ -169,6 +182,16 @@ impl Dump {
             )),
         };
         Err(self.tensor_error(&named.name, problem))
+    }
+
+    /// Whether other tensors of the forward hold one sequence, so that this one holds no batch.
+    fn is_of_one(&self, frame: Frame) -> bool {
+        let plain = |named: &&Planned| named.forward == frame.forward && named.wanted.kind == Kind::Rows && !named.flat;
+        let fits = |named: &Planned| {
+            let found = readings(&named.stored, false, &named.wanted, frame, None);
+            matches!(found, Fit::Readings(found) if found.iter().all(|reading| reading.holds == Rows::All))
+        };
+        self.named.iter().filter(plain).any(fits)
     }
 
     /// How many experts a tensor has values of for each token, where the model chooses another number. Such values have no

@@ -120,6 +120,11 @@ fn pick(dump: &Dump, mut rows: Vec<Vec<i64>>) -> Result<Vec<i64>, Error> {
             dump.ids_error(format!("it was fed a batch of {of} sequences; choose one with --batch 0 to {}", of - 1))
         );
     }
+    if at >= of && of == 1 {
+        return Err(
+            dump.ids_error(format!("it was fed one sequence, and --batch {at} asks for another; leave --batch out"))
+        );
+    }
     if at >= of {
         return Err(dump.ids_error(format!("it was fed {of} sequences, so there is no --batch {at}")));
     }
@@ -156,7 +161,8 @@ fn steps(dump: &Dump, tokens: usize) -> Result<Vec<usize>, Error> {
             ))
         });
     }
-    let forwards = dump.named.iter().map(|named| named.forward).max().unwrap_or(0);
+    let unknown = dump.unmatched.iter().map(|unknown| forward_of(&unknown.name));
+    let forwards = dump.named.iter().map(|named| named.forward).chain(unknown).max().unwrap_or(0);
     // Tensors of the first forward with a row for each of these: they are the prompt, and nobody tells what was decoded.
     if forwards > 0 && all_rows_of(dump, 0).any(|rows| rows == tokens) {
         return Ok(vec![tokens]);
@@ -172,13 +178,25 @@ fn rows_of(dump: &Dump, forward: usize) -> Option<usize> {
     all_rows_of(dump, forward).next()
 }
 
-/// The same of all such tensors.
+/// The same of all such tensors, those as wide as the hidden state among the names that no rule knows included.
 fn all_rows_of(dump: &Dump, forward: usize) -> impl Iterator<Item = usize> {
-    dump.named.iter().filter(move |n| n.forward == forward && n.wanted.kind == Kind::Rows).filter_map(move |n| {
-        let of_one = usize::from(dump.batch.is_some() && n.stored.len() > 2);
-        let count = n.stored.iter().skip(of_one).try_fold(1usize, |product, n| product.checked_mul(*n))?;
-        count.is_multiple_of(n.wanted.channels).then_some(count / n.wanted.channels)
+    let named = dump.named.iter().filter(move |n| n.forward == forward && n.wanted.kind == Kind::Rows);
+    let named = named.map(|n| (&n.stored, n.wanted.channels));
+    let hidden = last_axis(&dump.graph, Role::EmbedTokens);
+    let unknown = dump.unmatched.iter().filter(move |unknown| {
+        unknown.shape.last() == Some(&hidden) && forward_of(&unknown.name) == forward && unknown.shape.len() > 1
+    });
+    let batched = dump.batch.is_some();
+    named.chain(unknown.map(move |unknown| (&unknown.shape, hidden))).filter_map(move |(stored, channels)| {
+        let of_one = usize::from(batched && stored.len() > 2);
+        let count = stored.iter().skip(of_one).try_fold(1usize, |product, n| product.checked_mul(*n))?;
+        count.is_multiple_of(channels).then_some(count / channels)
     })
+}
+
+/// The forward that a name tells.
+fn forward_of(name: &str) -> usize {
+    Name::split(name).forward.unwrap_or(0)
 }
 
 impl Dump {
@@ -186,6 +204,13 @@ impl Dump {
     /// of later forwards say, else all at once.
     pub fn steps_for(&self, tokens: usize) -> Vec<usize> {
         steps(self, tokens).unwrap_or_else(|_| vec![tokens])
+    }
+
+    /// Rows that are stored of all forwards, by the shapes of tensors without heads; none where there are no such.
+    pub fn stored_rows(&self) -> Option<usize> {
+        let last = self.named.iter().map(|named| named.forward).max().unwrap_or(0);
+        let first = all_rows_of(self, 0).max()?;
+        Some((1..=last).filter_map(|forward| rows_of(self, forward)).fold(first, usize::saturating_add))
     }
 
     /// Finds the ids by looking every dumped embedding row up in the model's table; exact, in the dump's precision.
@@ -213,7 +238,7 @@ impl Dump {
                 |name: &str| Name::split(name).base == base && self.unmatched.iter().any(|other| other.name == name);
             for entry in self.archive.entries().iter().filter(|entry| like(&entry.name)) {
                 if entry.dtype.is_float() && entry.shape.last() == Some(&hidden) {
-                    let forward = Name::split(&entry.name).forward.unwrap_or(0);
+                    let forward = forward_of(&entry.name);
                     self.named.push(Planned::of(entry, embed, forward, &self.graph));
                 }
             }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::alias::KEYS_AND_VALUES;
 use super::error::{Error, shown};
 use super::map::{Expression, Map, Mapped};
-use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, meaning};
+use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, index_in, meaning, normal};
 use super::naming::{Naming, stacked};
 use super::plan::{Planned, Unmatched};
-use crate::engine::{Graph, Op, Site};
+use crate::engine::{Graph, Op, Role, Site};
 use crate::formats::{Archive, Entry};
 
 /// What the names of a dump say.
@@ -59,7 +60,8 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             continue;
         }
         let forward = name.forward.unwrap_or(0);
-        let mapped = map.and_then(|map| map.find(&entry.name, graph).or_else(|| map.find(&name.base, graph)));
+        let names = [Some(entry.name.as_str()), archive.stored_name(&entry.name), Some(name.base.as_str())];
+        let mapped = map.and_then(|map| names.into_iter().flatten().find_map(|name| map.find(name, graph)));
         match mapped {
             Some(Mapped::Ignore) => {
                 matched.spare.push(unused(entry, "the map says so".into()));
@@ -136,8 +138,18 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
     matched
 }
 
-/// The activations that lie one behind the other in an array, if it holds as many as the model has.
+/// The activations that lie one behind the other in an array, if it holds as many as the model has; or keys and values.
 fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched) -> Option<Vec<Claim<'a>>> {
+    let layer = index_in(&normal(&name.base), KEYS_AND_VALUES).filter(|_| entry.dtype.is_float());
+    if let (Some(layer), [2, _, _, _, ..]) = (layer, entry.shape.as_slice()) {
+        let keys = if graph.has(Role::KRope) { Role::KRope } else { Role::KProj };
+        let claim = |(part, role): (usize, Role)| {
+            let (forward, flavour) = (name.forward.unwrap_or(0), Flavour::Alias);
+            let site = graph.in_layer(layer, role)?;
+            Some(Claim { rank: 4, entry, part: Some(part), forward, site, flavour, expression: None })
+        };
+        return [keys, Role::VProj].into_iter().enumerate().map(claim).collect();
+    }
     let indexed = stacked(&name.base).filter(|_| entry.dtype.is_float())?;
     let [count, _, _, ..] = *entry.shape.as_slice() else { return None };
     let layers = indexed.layers(count);

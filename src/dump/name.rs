@@ -186,12 +186,14 @@ pub(super) fn hidden_state(index: usize, graph: &Graph) -> Meaning {
 
 /// Names that hold an index.
 fn indexed(name: &str, graph: &Graph) -> Option<Meaning> {
-    INDEXED.iter().find_map(|(what, patterns)| {
-        let index = patterns.iter().find_map(|pattern| {
-            let (before, behind) = pattern.split_once("{}")?;
-            number(name.strip_prefix(before)?.strip_suffix(behind)?)
-        })?;
-        Some(what.meaning(index, graph))
+    INDEXED.iter().find_map(|(what, patterns)| Some(what.meaning(index_in(name, patterns)?, graph)))
+}
+
+/// The number that stands for `{}` in the first pattern that a name has the form of.
+pub(super) fn index_in(name: &str, patterns: &[&str]) -> Option<usize> {
+    patterns.iter().find_map(|pattern| {
+        let (before, behind) = pattern.split_once("{}")?;
+        number(name.strip_prefix(before)?.strip_suffix(behind)?)
     })
 }
 

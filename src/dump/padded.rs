@@ -4,7 +4,7 @@
 use ndarray::{ArrayD, Axis};
 
 use super::error::{Error, shown};
-use super::ids::{Ids, integers};
+use super::ids::{Ids, IdsOrigin, integers};
 use super::name::normal;
 use super::pads::{HIDDEN, Pads};
 use super::plan::Planned;
@@ -50,10 +50,37 @@ pub(super) fn take(dump: &mut Dump, pads: Pads) {
     dump.notes.push(format!("padded: {places}: the rows and keys of pads are left out"));
 }
 
+/// Rows that are stored are often as many as suit the hardware: a multiple of this.
+const ROUND: usize = 8;
+
+/// Takes away the rows behind the ids, where those are fewer than the rows and these a round number: whatever stands there
+/// was fed by nobody. Nothing that was computed from the ids depends on it.
+fn take_room(dump: &mut Dump, typed: Option<&[u32]>) {
+    let own = dump.ids.as_ref().filter(|ids| ids.origin != IdsOrigin::Embeddings).map(|ids| ids.steps[0]);
+    let none = dump.ids.is_none();
+    let tokens = own.or_else(|| typed.filter(|_| none).map(|ids| dump.steps_for(ids.len())[0]));
+    let Some((tokens, rows)) = tokens.zip(stored_rows(dump)).filter(|(tokens, rows)| tokens < rows) else { return };
+    let more = dump.named.iter().any(|named| named.forward == 0 && holds_more(named, rows));
+    if !rows.is_multiple_of(ROUND) || more {
+        return;
+    }
+    let after = rows - tokens;
+    (dump.pads, dump.pads_are_room) = (Some(Pads { before: 0, tokens, after }), true);
+    dump.notes.push(format!("{rows} rows are stored for {tokens} ids: the {after} rows behind them are left out"));
+}
+
+/// Whether a tensor without heads has more rows.
+fn holds_more(named: &Planned, rows: usize) -> bool {
+    let count: usize = named.stored.iter().product();
+    named.wanted.kind == Kind::Rows && count > rows * named.wanted.channels
+}
+
 /// How much weight pads have: of probabilities the most that a token gives to all of them, of scores infinite where
 /// they are not hidden. 0 where there are none, or nobody sees them.
 pub fn weight_of_pads(dump: &Dump, forward: usize, site: Site) -> Result<f32, Error> {
-    let (Some(pads), Some(planned)) = (dump.pads, dump.planned(forward, site)) else { return Ok(0.0) };
+    // Keys that were never computed are none.
+    let pads = dump.pads.filter(|_| !dump.pads_are_room);
+    let (Some(pads), Some(planned)) = (pads, dump.planned(forward, site)) else { return Ok(0.0) };
     let (Some(frame), Some(reading)) = (planned.frame, planned.readings.first()) else { return Ok(0.0) };
     let values = dump.values(planned)?;
     let laid = align::lay_out(&values.view(), reading, &planned.wanted, frame);
@@ -156,8 +183,9 @@ pub fn take_pads(dumps: [&mut Option<Dump>; 2], typed: Option<&[u32]>) -> Result
         told[at] = alike.map(|(_, pads)| pads).or_else(beside);
     }
     for (dump, pads) in dumps.iter_mut().zip(&told) {
-        if let Some(pads) = pads {
-            take(dump, *pads);
+        match pads {
+            Some(pads) => take(dump, *pads),
+            None => take_room(dump, typed),
         }
     }
     Ok(())

@@ -57,6 +57,8 @@ pub(super) struct Wanted {
     pub(super) channels: usize,
     /// Heads of a tensor whose key and value heads were repeated for every query head.
     pub(super) repeated: Option<usize>,
+    /// It is what a cache keeps: keys as they are scored, or values.
+    pub(super) cached: bool,
 }
 
 impl Wanted {
@@ -67,9 +69,12 @@ impl Wanted {
             Op::Scores(scoring) => Some(scoring.groups.len()),
             _ => None,
         });
+        use crate::engine::Role as A;
+        let keys = if graph.has(A::KRope) { A::KRope } else { A::KProj };
+        let cached = matches!(node.role, Some(role) if role == keys || role == A::VProj);
         let heads = |kind, heads, channels| {
             let repeated = query.filter(|query| kind != Kind::Scores && heads < *query);
-            Self { kind, heads, channels, repeated }
+            Self { kind, heads, channels, repeated, cached }
         };
         let counts: Vec<Counts> = node.axes.iter().map(|axis: &Axis| axis.counts).collect();
         match *counts {
@@ -77,9 +82,11 @@ impl Wanted {
             [Counts::Heads(count), Counts::Rows, Counts::Channels(width)] => heads(Kind::PerHead, count, width),
             [Counts::Rows, Counts::Joined { heads: count, width }] => heads(Kind::Merged, count, width),
             [Counts::Rows, Counts::Channels(slots), Counts::Channels(width)] => {
-                Self { kind: Kind::Slots, heads: slots, channels: width, repeated: None }
+                Self { kind: Kind::Slots, heads: slots, channels: width, repeated: None, cached }
             }
-            _ => Self { kind: Kind::Rows, heads: 1, channels: node.shape(1, 1).iter().product(), repeated: None },
+            _ => {
+                Self { kind: Kind::Rows, heads: 1, channels: node.shape(1, 1).iter().product(), repeated: None, cached }
+            }
         }
     }
 
@@ -124,7 +131,7 @@ pub(super) enum Rows {
     All,
     /// Those of all forwards, joined.
     Joined,
-    /// All positions so far: a whole key/value cache.
+    /// All positions so far: a whole key/value cache, perhaps with room for more.
     Cache,
     /// Fewer: which, the values say.
     Some,
@@ -298,6 +305,7 @@ fn holds(rows: usize, keys: usize, wanted: &Wanted, frame: Frame) -> Option<Rows
         std::cmp::Ordering::Greater if matches!(wanted.kind, Kind::PerHead | Kind::Merged) && rows == seen => {
             Some(Rows::Cache)
         }
+        std::cmp::Ordering::Greater if wanted.cached && rows > seen => Some(Rows::Cache),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Names that no rule knows: what their tensors are is told by shapes and values, beside our own pass, in the first layer
 //! that has them; the others follow. What equals nothing is left to a map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use ndarray::{ArrayView1, Axis};
 
 use super::Dump;
 use super::error::{Error, shown};
-use super::name::Name;
+use super::name::{Flavour, Name};
 use super::naming::numbers;
-use super::plan::Planned;
+use super::plan::{Planned, Unmatched};
 use super::uses::{distance, stored_frame};
-use crate::engine::{LogitRows, Role, Run, Site};
+use crate::engine::{Class, LogitRows, Role, Run, Site};
 use crate::formats::Entry;
 use crate::model::Model;
 
@@ -81,11 +81,34 @@ fn groups(dump: &Dump) -> Vec<Group> {
     groups.into_iter().map(|(name, tensors)| Group { name, tensors, found: Vec::new() }).collect()
 }
 
+/// Takes back what words say that fits no shape though its rows are those of the forward: such a name is somebody's own. Its
+/// values tell then, or nothing does.
+pub fn doubt_names(dump: &mut Dump, steps: &[usize]) {
+    let Some(frame) = stored_frame(dump, steps) else { return };
+    let is_word = |planned: &Planned| planned.flavour == Flavour::Alias && !planned.mapped && planned.part.is_none();
+    let misfits = |planned: &Planned| matches!(dump.fitted(planned, frame), Err(Error::Shape { .. }));
+    let first = dump.named.iter().filter(|planned| planned.forward == 0 && is_word(planned));
+    let (wrong, right): (Vec<&Planned>, Vec<&Planned>) = first.partition(|planned| misfits(planned));
+    let class = |planned: &Planned| dump.graph.class(planned.site);
+    let mut doubted: HashSet<Class> =
+        wrong.into_iter().filter(|planned| planned.stored.contains(&frame.tokens)).map(class).collect();
+    doubted.retain(|of| !right.iter().any(|planned| class(planned) == *of));
+    let (left, named) = std::mem::take(&mut dump.named)
+        .into_iter()
+        .partition(|planned| is_word(planned) && doubted.contains(&dump.graph.class(planned.site)));
+    dump.named = named;
+    dump.unmatched.extend(Vec::into_iter(left).map(|planned: Planned| {
+        let reason = format!("its shape is not that of {}, which its name says", planned.activation);
+        Unmatched { name: planned.name, shape: planned.stored, reason: Some(reason), guesses: Vec::new() }
+    }));
+}
+
 /// Takes tensors whose names no rule knows for the activations that their values are, where nothing else is taken for
 /// those: `steps` of `ids` were fed.
 pub fn name_by_values(dump: &mut Dump, model: &Arc<Model>, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
     let Some(prompt) = steps.first().and_then(|tokens| ids.get(..*tokens)) else { return Ok(()) };
     let Some(frame) = stored_frame(dump, steps) else { return Ok(()) };
+    doubt_names(dump, steps);
     let graph = Arc::clone(&dump.graph);
     let mut groups = groups(dump);
     // By group, the sites that its first tensor fits by its shape.

@@ -24,6 +24,7 @@ const USES: &[(&[&str], &[Role])] = &[
     (&["attn", "attention"], &[Role::OProj, Role::Context]),
     (&["q", "query"], &[Role::QProj, Role::QNorm, Role::QRope]),
     (&["k", "key"], &[Role::KProj, Role::KNorm, Role::KRope]),
+    (&["k_cache", "key_cache", "cache_k"], &[Role::KRope, Role::KNorm, Role::KProj]),
     (&["scores", "attn_scores", "attention_scores", "attn_logits"], &[Role::Scores, Role::Probs]),
     (&["attn_weights", "attention_weights", "attn_pattern", "pattern"], &[Role::Probs, Role::Scores]),
 ];

@@ -9,6 +9,7 @@ use std::{
 use zip::{
     CompressionMethod, ZipArchive,
     read::{ArchiveOffset, Config},
+    result::ZipError,
 };
 
 use super::{
@@ -47,7 +48,19 @@ impl Members {
         // The file begins with its first member, so its offsets count from 0. Looked for from the end, the directory is taken
         // for one that begins later where a header is as long as the records of zip64 behind it: torch writes those always.
         let whole = Config { archive_offset: ArchiveOffset::Known(0) };
-        let zip = ZipArchive::with_config(whole, source.window()).map_err(|e| fail(&escape(&e.to_string())))?;
+        let zip = ZipArchive::with_config(whole, source.window()).map_err(|e| match e {
+            // Whatever is wrong there, the list of members at the end of the file cannot be read.
+            ZipError::InvalidArchive(_) => Error::format(
+                &source.path,
+                format,
+                format!(
+                    "its {} bytes begin like a zip file, and the list of members that ends one is not there: it was cut off, \
+                     or is still being written; write it again",
+                    source.len
+                ),
+            ),
+            other => fail(&escape(&other.to_string())),
+        })?;
         if zip.has_duplicate_names() {
             return Err(fail("two members have the same name"));
         }

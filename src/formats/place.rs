@@ -146,7 +146,13 @@ impl Slot {
 
     fn values(&self) -> Result<Array, String> {
         let Entry { dtype, shape, .. } = &self.entry;
-        let unreadable = |e: io::Error| format!("cannot be read: {e}");
+        let unreadable = |e: io::Error| match e.kind() {
+            io::ErrorKind::InvalidData => {
+                format!("is damaged ({e}): its bytes are not those that were written; write it again")
+            }
+            io::ErrorKind::UnexpectedEof => "ends too early: the file was cut off; write it again".into(),
+            _ => format!("cannot be read: {e}"),
+        };
         let spanned = self.spanned()?;
         let count = elements(shape).unwrap_or(0);
         match &self.place {

@@ -30,24 +30,32 @@ pub struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// Of a row.
     pub fn of(row: &'a ActivationRow) -> Self {
+        let shown = |number: Option<f64>| if number.is_some_and(hides) { "-".into() } else { error(number) };
         Self {
             short: without_base(&row.name),
-            error: if row.nonfinite > 0 && row.error.is_nan() { "-".into() } else { error(row.compared()) },
-            local: error(row.local.map(|local| local.error)),
+            error: if row.nonfinite > 0 && row.error.is_nan() { "-".into() } else { shown(row.compared()) },
+            local: shown(row.local.map(|local| local.error)),
             // The least number there is stands for no noise at all.
             floor: error(row.local.map(|local| if local.floor > f64::MIN_POSITIVE { local.floor } else { 0.0 })),
             // What is finite may be in order: that is not why the row is bad.
             ratio: match (row.status, row.nonfinite) {
                 (Status::Bad, 1..) => "-".into(),
+                _ if row.local.is_some_and(|local| hides(local.error)) => "-".into(),
                 _ => ratio(row.local.map(|local| local.ratio())),
             },
             status: row.status.name(),
             worst: match row.nonfinite {
+                0 if hides(row.error) => format!("the mask differs: {}", row.worst),
                 0 => row.worst.to_string(),
                 odd => format!("{odd} not finite, first: {}", row.worst),
             },
         }
     }
+}
+
+/// Whether an error is that of a masked score, the least number of its type, beside one that is not: no size of an error.
+fn hides(error: f64) -> bool {
+    error.is_finite() && error > 1e30
 }
 
 /// Rows shown before and after the first divergence.

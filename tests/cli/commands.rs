@@ -288,6 +288,76 @@ fn captures_that_cannot_be_written() {
 }
 
 #[cfg(target_os = "linux")]
+/// What was expected, in which file or argument, and what to do: never only what a library says.
+#[test]
+fn errors_are_in_words_of_our_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        path.display().to_string()
+    };
+    let model = path("reference/tiny/llama");
+    let dump = path("reference/tiny/llama/reference.safetensors");
+    let files: [(String, &str); 5] = [
+        (file("cut.npz", b"PK\x03\x04 and no more"), "it was cut off, or is still being written"),
+        (file("cut.pt", b"PK\x03\x04 and no more"), "it was cut off, or is still being written"),
+        (file("text.safetensors", b"not yet"), "it is text, \"not yet\"; expected .safetensors"),
+        (file("none.npz", b""), "it is empty; expected .safetensors"),
+        (file("none.safetensors", b""), "it is empty; expected .safetensors"),
+    ];
+    for (name, says) in &files {
+        refused(&["diff", "--model", &model, "--candidate", name, "--ids", "1,2"], &[name, says]);
+    }
+    let words = "token ids are whole numbers from 0 with commas between them";
+    for ids in ["a,b", "1;2", "1,,2", "1.5", "99999999999"] {
+        refused(&["diff", "--model", &model, "--candidate", &dump, "--ids", ids], &[words]);
+    }
+    refused(&["diff", "--model", &model, "--candidate", &dump, "--batch", "x"], &["a whole number was expected"]);
+}
+
+/// What is asked for and is not there, or cannot be computed, is said before anything is computed.
+#[test]
+fn what_a_dump_does_not_have_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = path("reference/tiny/llama");
+    let dump = path("reference/tiny/llama/reference.safetensors");
+    let batch = "leave --batch out";
+    for row in ["0", "3"] {
+        refused(&["diff", "--model", &model, "--candidate", &dump, "--batch", row], &[batch]);
+        refused(&["diff", "--reference", &dump, "--candidate", &dump, "--batch", row], &[batch]);
+    }
+    let archive = Archive::open(Path::new(&dump)).expect("a dump");
+    let blocks = ["model.layers.0", "model.layers.1"]
+        .map(|name| (name.to_string(), archive.read(name).expect("there").into_f32()));
+    let views: Vec<(String, ArrayViewD<f32>)> =
+        blocks.iter().map(|(name, values)| (name.clone(), values.view())).collect();
+    let mine = folder.path().join("mine.safetensors");
+    write_safetensors(&mine, &views, &BTreeMap::new()).expect("written");
+    // Scores of more ids than any machine holds.
+    let ids: Vec<String> = (0..60_000).map(|id| (id % 10).to_string()).collect();
+    let mine = mine.display().to_string();
+    let says = ["--ids has 60000 tokens, the dump 13 rows", "GB are free"];
+    refused(&["diff", "--model", &model, "--candidate", &mine, "--ids", &ids.join(",")], &says);
+}
+
+/// The demo has its own dumps; another dump than the recorded one is not passed over in silence.
+#[test]
+fn a_replay_says_which_dumps_it_takes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = folder.path().join("short").display().to_string();
+    let dump = path("reference/demo/candidate.safetensors");
+    ran(&["debug", "--batch", "--record", &name, "-c", "step"]);
+    refused(&["replay", "--check", "--candidate", &dump, &name], &["the session is of the built-in demo"]);
+    let (model, right) = (path("reference/demo/model"), path("reference/demo/reference.safetensors"));
+    let again = folder.path().join("again").display().to_string();
+    ran(&["debug", &model, "--reference", &right, "--batch", "--record", &again, "-c", "step"]);
+    let (status, same) = ran(&["replay", "--check", "--reference", &right, &again]);
+    assert!(status == 0 && !same.contains("is not the one"), "{same}");
+    let (_, other) = ran(&["replay", "--check", "--reference", &dump, &again]);
+    assert!(other.contains("is not the one that was recorded") || other.contains("differs"), "{other}");
+}
+
 #[test]
 fn a_full_disk_is_an_error() {
     let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));

@@ -132,6 +132,93 @@ fn a_stack_is_read_one_by_one() {
     assert_eq!(short.open(&graph).0.unmatched().len(), 1);
 }
 
+/// The forward in the names of one file.
+#[test]
+fn forwards_that_stand_in_names_are_read() {
+    let places: [Place; 11] = [
+        |forward, name| format!("step{forward}/{name}"),
+        |forward, name| format!("{name}_step{forward}"),
+        |forward, name| format!("{name}.step_{}", forward + 1),
+        |forward, name| format!("{name}.t{forward}"),
+        |forward, name| format!("fwd{forward}.{name}"),
+        |forward, name| format!("tick{forward:03}/{name}"),
+        |forward, name| if forward == 0 { format!("prefill.{name}") } else { format!("decode.{}.{name}", forward - 1) },
+        |forward, name| if forward == 0 { name.into() } else { format!("{name}_decode_step_{forward}") },
+        |forward, name| if forward == 0 { name.into() } else { format!("{name}[step{forward}]") },
+        |forward, name| {
+            name.replacen("model.layers", &format!("model.call_{forward}.layers"), 1)
+                + &if name.contains("layers") { String::new() } else { format!(".call_{forward}") }
+        },
+        // The layer's number lies directly behind.
+        |forward, name| {
+            if forward == 0 {
+                format!("prefill.{}", name.trim_start_matches("model.layers."))
+            } else {
+                format!("decode{forward}.{}", name.trim_start_matches("model.layers."))
+            }
+        },
+    ];
+    for place in places {
+        let (graph, original) = (graph_of("llama"), in_order("llama"));
+        let rename = |name: &str, values: &ArrayD<f32>| {
+            let (forward, site) = parsed(name, &graph);
+            Some((place(forward, graph.name(site)), values.clone()))
+        };
+        let dump = check(&original, &original.rewritten(rename), &graph, &[]);
+        assert!(dump.unmatched().is_empty(), "{}: {:?}", place(1, "model.norm"), dump.unmatched());
+    }
+}
+
+/// A prompt that is fed in parts: the rows of one part follow those of the part before.
+#[test]
+fn parts_of_a_prompt_follow_each_other() {
+    let places: [Place; 4] = [
+        |part, name| format!("chunk{part}/{name}"),
+        |part, name| format!("{name}.chunk_{}", part + 1),
+        |part, name| format!("prefill_chunk_{part}.{name}"),
+        |part, name| if part == 2 { format!("decode0/{name}") } else { format!("chunk{part}/{name}") },
+    ];
+    for place in places {
+        let (graph, original) = (graph_of("llama"), prefill("llama"));
+        let (mut parts, mut wanted) = (original.rewritten(|_, _| None), original.rewritten(|_, _| None));
+        for (part, rows) in [(0, 0..6), (1, 6..12), (2, 12..13)] {
+            for (name, values) in &original.tensors {
+                let node = &graph[parsed(name, &graph).1];
+                let mut values = values.slice_axis(Axis(node.row_axis()), (rows.start..rows.end).into());
+                if node.has_keys() {
+                    values.slice_axis_inplace(Axis(2), (0..rows.end).into());
+                }
+                let values = values.as_standard_layout().into_owned();
+                parts.tensors.push((place(part, name), values.clone()));
+                wanted.tensors.push((if part > 0 { format!("{name}@{part}") } else { name.clone() }, values));
+            }
+        }
+        for of in [&mut parts, &mut wanted] {
+            of.metadata.insert("steps".into(), "[6, 6, 1]".into());
+        }
+        let dump = check(&wanted, &parts, &graph, &[]);
+        assert!(dump.unmatched().is_empty(), "{}: {:?}", place(1, "model.norm"), dump.unmatched());
+    }
+}
+
+/// Numbers that count something else stay in the names.
+#[test]
+fn other_numbers_are_no_forwards() {
+    let (graph, original) = (graph_of("llama"), prefill("llama"));
+    let names: [fn(&str) -> String; 4] = [
+        |name| name.replace("model.layers.", "t"),
+        |name| name.replace("model.layers.", "step_"),
+        |name| name.replace("model.layers.", "stage"),
+        |name| format!("{name}.call1").replace("lm_head.call1", "lm_head"),
+    ];
+    for name in names {
+        let renamed = original.rewritten(|own, values| Some((name(own), values.clone())));
+        let (dump, _written) = renamed.open(&graph);
+        let stored: Vec<&str> = dump.archive().entries().iter().map(|entry| entry.name.as_str()).collect();
+        assert!(renamed.tensors.iter().all(|(name, _)| stored.contains(&name.as_str())), "{:?}", dump.notes());
+    }
+}
+
 #[test]
 fn folders_of_forwards_and_layers_are_read() {
     let places: [Place; 7] = [

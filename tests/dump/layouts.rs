@@ -179,7 +179,7 @@ fn one_sequence_of_a_batch_is_taken() {
     let mut dump = Dump::open(&written.path, &graph, &options).err();
     assert_eq!(
         dump.take().map(|e| e.to_string().split(": ").last().map(ToString::to_string)),
-        Some(Some("it was fed 1 sequences, so there is no --batch 1".into()))
+        Some(Some("it was fed one sequence, and --batch 1 asks for another; leave --batch out".into()))
     );
 
     let mut batch = batch;

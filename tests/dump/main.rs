@@ -2,6 +2,7 @@
 //!
 //! Most tests rewrite the dump of a tiny model, made by `PyTorch`, in other names and layouts, and want the same bits back.
 
+mod caches;
 mod containers;
 mod families;
 mod fixture;

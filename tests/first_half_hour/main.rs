@@ -316,6 +316,64 @@ const SITUATIONS: &[Situation] = &[
         says: &["match: 56 activations agree: largest error "],
     },
     Situation {
+        what: "decode steps in one file, under names that nobody knows",
+        make: |folder| {
+            write(&folder.join("mine.safetensors"), |key, values| {
+                let (name, forward) = key.split_once('@').unwrap_or((key, "0"));
+                let rest = name.strip_prefix("model.layers.")?;
+                let (layer, rest) = rest.split_once('.').unwrap_or((rest, "stream"));
+                let words = [
+                    ("self_attn.q_proj", "aq"),
+                    ("self_attn.v_proj", "av"),
+                    ("mlp.down_proj", "second"),
+                    ("stream", "z"),
+                ];
+                let (_, word) = words.iter().find(|(own, _)| *own == rest)?;
+                Some((format!("step{forward}/blk{layer}_{word}"), values))
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54,149,77,11,85",
+        status: 0,
+        says: &[
+            "match: 60 activations agree: largest error ",
+            "note: candidate: the forward stands in the names: step4/blk2_z is read as blk2_z of forward 4",
+        ],
+    },
+    Situation {
+        what: "rows that fill up a round number, and nothing tells",
+        make: |folder| {
+            write(&folder.join("mine.safetensors"), |key, values| {
+                let room = |values: &ArrayD<f32>| ArrayD::from_elem(ndarray::IxDyn(&[3, values.shape()[1]]), 7.5f32);
+                let kept = values.ndim() == 2 && !key.contains('@') && key != "model.embed_tokens";
+                kept.then(|| {
+                    let padded = ndarray::concatenate(Axis(0), &[values.view(), room(&values).view()]);
+                    (key.to_string(), padded.expect("alike"))
+                })
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54",
+        status: 0,
+        says: &[
+            "match: 44 activations agree: largest error ",
+            "output: candidate against engine: KL below 1e-8 nats, the same likeliest token at 13 of 13 positions",
+            "note: candidate: 16 rows are stored for 13 ids: the 3 rows behind them are left out",
+        ],
+    },
+    Situation {
+        what: "ids of something else, and no embeddings in the dump",
+        make: |folder| {
+            rename(&folder.join("mine.safetensors"), |key| (key != "model.embed_tokens").then(|| key.to_string()));
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids 1,2,3,4,5,6,7,8,9,10,11,12,13",
+        status: 1,
+        says: &[
+            "diverged: candidate: model.layers.0.input_layernorm is not what the start gives: ",
+            "fix: check the ids and the model: nothing of layer 0 agrees",
+        ],
+    },
+    Situation {
         what: "queries that carry the scale of the scores",
         make: |folder| {
             let scaled = |key: &str, values: ArrayD<f32>| {

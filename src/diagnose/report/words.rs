@@ -1,7 +1,7 @@
 //! What a report says, line by line, in the order of what matters: what is wrong and what to do, where, the proof, then the
 //! rest. Every screen and file that shows a report as text takes these lines.
 
-use super::{Apart, Culprit, Divergence, Report, Verdict};
+use super::{ActivationRow, Apart, Culprit, Divergence, Report, Status, Verdict};
 use crate::diagnose::effect::Effect;
 use crate::diagnose::finding::{all_ranges, ranges};
 
@@ -54,6 +54,9 @@ impl std::fmt::Display for Line {
         write!(f, "{}: {}", self.word, self.text)
     }
 }
+
+/// Two activations whose cosine is less are not related.
+const UNRELATED: f64 = 0.3;
 
 /// Divergences that have one cause: the first, and the others.
 struct Cause<'a> {
@@ -117,6 +120,25 @@ impl Report {
         lines
     }
 
+    /// Whether no activation that was compared is related to what it should be, the first ones included, and no mistake
+    /// makes that: other tokens were fed, or another model ran.
+    fn nothing_agrees(&self) -> bool {
+        let unknown =
+            self.divergences.first().is_some_and(|first| first.cause().is_none() && first.nonfinite.is_none());
+        let compared = || self.activations.iter().filter(|row| row.compared().is_some());
+        let wrong = |row: &ActivationRow| matches!(row.status, Status::Bad | Status::Propagated);
+        let early: Vec<&ActivationRow> =
+            compared().filter(|row| row.step == 0 && row.layer.is_none_or(|at| at == 0)).collect();
+        // Probabilities are all positive, so any two of them are alike.
+        let apart = early.iter().filter(|row| row.cosine.abs() < UNRELATED).count();
+        let in_first_layer = early.iter().any(|row| row.layer == Some(0));
+        self.verdict == Verdict::Diverged
+            && unknown
+            && in_first_layer
+            && 2 * apart > early.len()
+            && compared().all(wrong)
+    }
+
     /// What to do, where, and what proves it.
     fn of_cause(&self, cause: &Cause, is_first: bool) -> Vec<Line> {
         let Cause { first, others } = cause;
@@ -125,6 +147,9 @@ impl Report {
         lines.extend(
             known.filter(|suspect| !suspect.fix.is_empty()).map(|suspect| Line::new(Label::Fix, "fix", suspect.fix)),
         );
+        if is_first && self.nothing_agrees() {
+            lines.push(Line::new(Label::Fix, "fix", "check the ids and the model: nothing of layer 0 agrees"));
+        }
         // Where the head is the mistake itself, it is told already.
         let told = first.is_named();
         lines.extend(first.suspects.first().filter(|_| !told).map(|why| Line::new(Label::Why, "why", why.said())));
