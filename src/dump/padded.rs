@@ -60,6 +60,11 @@ fn take_room(dump: &mut Dump, typed: Option<&[u32]>) {
     let none = dump.ids.is_none();
     let tokens = own.or_else(|| typed.filter(|_| none).map(|ids| dump.steps_for(ids.len())[0]));
     let Some((tokens, rows)) = tokens.zip(stored_rows(dump)).filter(|(tokens, rows)| tokens < rows) else { return };
+    // The rows of all forwards may lie in one tensor.
+    let fed = dump.ids.as_ref().map(|ids| ids.ids.len()).or(typed.map(<[u32]>::len));
+    if fed.is_some_and(|fed| fed >= rows) {
+        return;
+    }
     let more = dump.named.iter().any(|named| named.forward == 0 && holds_more(named, rows));
     if !rows.is_multiple_of(ROUND) || more {
         return;
