@@ -157,6 +157,7 @@ const DEBUGGER: &[Spec] = &[
     Spec {
         name: "skip", arguments: "LAYER[.attn|.mlp] ... [token=N] [step=N]", group: Group::Patching,
         doc: "Leave out layers, or their attention or MLP: the residual stream passes through. skip 12, skip 12.attn 13.mlp.",
+        examples: &["skip 3", "skip 2.attn 3.mlp  # attention of one layer, MLP of the next"],
         parse: |a| PatchRequest::parse_skip(a.text).map(Command::Patch), ..OF_ACTIVATION
     },
     Spec {
@@ -224,6 +225,7 @@ const DEBUGGER: &[Spec] = &[
     Spec {
         name: "sweep", arguments: "heads|layers|mlp [TOKEN]", group: Group::Looking, completes: Completes::Words(&["heads", "layers", "mlp"]),
         doc: "Leave out each head, layer or MLP, one at a time: what becomes of the last token's distribution, and of a token's logit.",
+        examples: &["sweep heads", "sweep layers"],
         parse: |a| {
             let (of, rest) = a.choice(SWEPT)?;
             Ok(Command::Sweep(of, rest.optional()))
@@ -232,6 +234,7 @@ const DEBUGGER: &[Spec] = &[
     Spec {
         name: "attribution", arguments: "[TOKEN]", group: Group::Looking,
         doc: "What the embedding, each head and each MLP add to a token's logit at the last position; without one, the likeliest.",
+        examples: &["attribution  # of the likeliest token", "attribution 710"],
         parse: |a| Ok(Command::Attribution(a.optional())), ..PLAIN
     },
     Spec {
