@@ -101,8 +101,9 @@ fn report(tally: &Tally, differs: &[String], replaced: &[String], tape: Option<&
         }
     };
     if differences.is_empty() {
-        let replaced: String = replaced.iter().map(|words| format!("; {words}")).collect();
-        writeln!(out, "as recorded: {commands} commands; {activations}{replaced}")?;
+        let said = std::iter::once(format!("as recorded: {commands} commands; {activations}"));
+        let said: Vec<String> = said.chain(replaced.iter().cloned()).collect();
+        writeln!(out, "{}", said.join("; "))?;
         return Ok(ExitCode::SUCCESS);
     }
     let things = if differences.len() == 1 { "difference" } else { "differences" };

@@ -225,7 +225,9 @@ impl Scheme {
         let (size, nearest) = (most.max(-least), self.nearest);
         let each = |block: &mut [f32], scale: f32, of: &dyn Fn(f32) -> f32| {
             if scale != 0.0 && scale.is_finite() {
-                block.iter_mut().for_each(|weight| *weight = of(*weight));
+                for weight in block {
+                    *weight = of(*weight);
+                }
             }
         };
         match self.levels {

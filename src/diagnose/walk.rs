@@ -321,7 +321,9 @@ impl Walk {
             described.unwrap_or_default()
         });
         for (trail, findings) in self.trails.iter_mut().zip(&mut found) {
-            trail.iter_mut().for_each(|trail| unsettle(trail, findings, &self.ids[..self.steps[0]]));
+            if let Some(trail) = trail {
+                unsettle(trail, findings, &self.ids[..self.steps[0]]);
+            }
         }
         self.update();
         let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));

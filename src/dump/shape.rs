@@ -3,7 +3,7 @@
 //! Axes of length 1 say nothing, so they are left out of every comparison: `[1, T, D]`, `[T, D]` and, for one token, `[D]`
 //! are the same thing.
 
-use crate::engine::{Axis, Counts, Graph, Op, Site};
+use crate::engine::{Axis, Counts, Graph, Op, Role as Part, Site};
 
 /// What a stored axis counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +64,13 @@ pub(super) struct Wanted {
 impl Wanted {
     pub(super) fn new(site: Site, graph: &Graph) -> Self {
         let node = &graph[site];
-        let query = node.layer.and_then(|layer| graph.in_layer(layer, crate::engine::Role::Scores));
+        let query = node.layer.and_then(|layer| graph.in_layer(layer, Part::Scores));
         let query = query.and_then(|scores| match &graph[scores].op {
             Op::Scores(scoring) => Some(scoring.groups.len()),
             _ => None,
         });
-        use crate::engine::Role as A;
-        let keys = if graph.has(A::KRope) { A::KRope } else { A::KProj };
-        let cached = matches!(node.role, Some(role) if role == keys || role == A::VProj);
+        let keys = if graph.has(Part::KRope) { Part::KRope } else { Part::KProj };
+        let cached = matches!(node.role, Some(role) if role == keys || role == Part::VProj);
         let heads = |kind, heads, channels| {
             let repeated = query.filter(|query| kind != Kind::Scores && heads < *query);
             Self { kind, heads, channels, repeated, cached }

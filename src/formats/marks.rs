@@ -105,7 +105,7 @@ fn mark(name: &str, way: &Way) -> Option<Mark> {
 fn without(name: &str, mark: &Range<usize>) -> String {
     let is_sign = |c: char| SEPARATORS.contains(&c);
     let (before, behind) = (&name[..mark.start], &name[mark.end..]);
-    let behind = behind.trim_start_matches(|c| c == ']');
+    let behind = behind.trim_start_matches(']');
     if before.trim_end_matches(is_sign).is_empty() {
         behind.trim_start_matches(is_sign).to_owned()
     } else if behind.trim_start_matches(is_sign).is_empty() {
