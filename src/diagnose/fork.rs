@@ -80,7 +80,7 @@ impl Trail {
     /// Decides what is open: the dump's engine went on with the dump's values, or with the right ones.
     pub(super) fn settle(&mut self, went_on_with_the_dump: bool) {
         let Some(fork) = self.fork.take() else { return };
-        let mut permuted = Vec::new();
+        let mut told_later = Vec::new();
         for (_, _, index) in &fork.open {
             let finding = &mut self.findings[*index];
             let order = |site| layer_order(site, &self.model.graph);
@@ -93,16 +93,19 @@ impl Trail {
                 (false, None) => Kind::Mislabelled,
             };
             match (finding.kind, finding.harmless) {
-                // Nothing is rotated at position 0: whether its layout is harmless, later forwards tell.
-                (Kind::Equivalent, Some(Harmless::Permuted(_))) if self.ends[finding.step] == 1 => {}
+                // Nothing is rotated at position 0, and one key has all the attention: whether a layout or a scale is
+                // harmless, later forwards tell.
+                (Kind::Equivalent, Some(Harmless::Permuted(_) | Harmless::Folded)) if self.ends[finding.step] == 1 => {}
                 // Nothing is searched for: one that is not harmless may still come.
                 (Kind::Equivalent, _) => finding.scene = None,
-                (Kind::Wrong, Some(Harmless::Permuted(_))) => permuted.push((finding.site, finding.harmless)),
+                (Kind::Wrong, Some(Harmless::Permuted(_) | Harmless::Folded)) => {
+                    told_later.push((finding.site, finding.harmless));
+                }
                 _ => {}
             }
         }
         let first = self.findings.iter_mut().filter(|finding| self.ends[finding.step] == 1);
-        for finding in first.filter(|finding| permuted.contains(&(finding.site, finding.harmless))) {
+        for finding in first.filter(|finding| told_later.contains(&(finding.site, finding.harmless))) {
             finding.kind = Kind::Wrong;
         }
         if went_on_with_the_dump {

@@ -8,6 +8,7 @@ use super::fewer::{Fewer, given, matrices};
 use super::finding::{Finding, Harmless, Kind};
 use super::noise::Expected;
 use super::part::{Part, compare_parts};
+use super::report::ActivationRow;
 use super::scheme::Scheme;
 use super::trail::{Look, Trail};
 use crate::dump;
@@ -99,7 +100,10 @@ pub(super) fn with_fewer_bits(
     other.fewer = Some(fewer);
     while let Some((site, found)) = other.step()? {
         if site == at {
-            let explained = other.findings().iter().all(|finding| finding.kind == Kind::Equivalent);
+            let explained = other
+                .findings()
+                .iter()
+                .all(|finding| finding.kind == Kind::Equivalent && finding.harmless != Some(Harmless::CoarseWeights));
             return Ok(explained.then_some((other, found)));
         }
     }
@@ -112,9 +116,20 @@ const ENOUGH: usize = 3;
 /// Errors of two formats of as many bits are alike within this factor, in any tensor.
 const ALIKE: f64 = 4.0;
 
+/// Weights of hardly any bits make no larger error.
+const LARGEST: f64 = 0.35;
+
+/// Of what is off by itself, the least is no more than so many times smaller than the first.
+const APART_EACH: f64 = 16.0;
+
 /// How many bits weights have, and in which tensors it shows, if all of the prefill is as far off as these make it, though
 /// no known format makes these numbers.
-fn unknown_format(trail: &Trail, ids: &[u32], first: Site) -> Result<Option<(u32, usize)>, dump::Error> {
+fn unknown_format(
+    trail: &Trail,
+    ids: &[u32],
+    first: Site,
+    rows: &[ActivationRow],
+) -> Result<Option<(u32, usize)>, dump::Error> {
     let (model, graph) = (&trail.model, &trail.model.graph);
     let Ok(eight) = Scheme::parse("int8:32") else { return Ok(None) };
     let apart = |site: Site, a: &Part, b: &Value<f32>| {
@@ -138,13 +153,15 @@ fn unknown_format(trail: &Trail, ids: &[u32], first: Site) -> Result<Option<(u32
         return Ok(None);
     };
     let bits = 8.0 - (own / of_eight).log2().round();
-    if !(2.0..=8.0).contains(&bits) {
+    if own > LARGEST || !(2.0..=8.0).contains(&bits) {
         return Ok(None);
     }
     let Ok(scheme) = Scheme::parse(&format!("int{bits}:32")) else { return Ok(None) };
     let rounded = Arc::new(Fewer { scheme, whole: embeds }.of(model, None));
     let (mut exact, mut rounded, mut tensors) = (start(model), start(&rounded), 0);
+    let (mut has_product, mut least) = (false, None);
     while let (Some(site), Some(_)) = (exact.step(), rounded.step()) {
+        has_product |= is_projection(&graph[site].op) && !is_kept_fine(site, graph);
         let (Some(ours), Some(theirs)) = (exact.get(site), rounded.get(site)) else { continue };
         let Some(part) = dumped(site, ours)? else { continue };
         let theirs = Part::whole(theirs.clone(), &graph[site], ids.len());
@@ -153,22 +170,33 @@ fn unknown_format(trail: &Trail, ids: &[u32], first: Site) -> Result<Option<(u32
         if !(own <= ALIKE * made && (is_head || made <= ALIKE * own)) {
             return Ok(None);
         }
+        // What only follows from an error is none of its own: a mistake of one layer.
+        if std::mem::take(&mut has_product) {
+            let Some(local) = rows.get(site.index()).and_then(|row| row.local) else { return Ok(None) };
+            if local.error < local.floor || local.error < *least.get_or_insert(local.error / APART_EACH) {
+                return Ok(None);
+            }
+        }
         tensors += usize::from(own > 0.0);
     }
     Ok(Some((bits as u32, tensors)).filter(|(_, tensors)| *tensors >= ENOUGH))
 }
 
 /// Findings that nothing explains, of a dump that is as far off everywhere as weights of fewer bits make it: it may have
-/// these, or a mistake of that size. `findings` are this trail's, with what is known of them; `ids` are those of the prefill.
-pub(super) fn unsettle(trail: &mut Trail, findings: &mut [Finding], ids: &[u32]) {
+/// these, or a mistake of that size. `findings` are this trail's, with what is known of them; `ids` are those of the prefill,
+/// and `rows` those of the comparison, which begins with it.
+pub(super) fn unsettle(trail: &mut Trail, findings: &mut [Finding], ids: &[u32], rows: &[ActivationRow]) {
     let open = |finding: &&Finding| finding.kind != Kind::Equivalent;
     let known = |finding: &Finding| finding.suspects.iter().any(|suspect| suspect.edit.is_some());
     let unknown = findings.iter().any(|finding| open(&finding)) && !findings.iter().filter(open).any(known);
-    let Some(first) = findings.first().filter(|first| unknown && trail.fewer.is_none() && may_be(trail, first)) else {
-        return;
+    let is_alike = |first: &&Finding| {
+        // Rounded weights reach every row, and what has a name of its own has another reason.
+        first.kind != Kind::Mislabelled && first.instead.is_none() && first.rows.len() == first.judged.len()
     };
+    let first = findings.first().filter(|first| unknown && trail.fewer.is_none() && may_be(trail, first));
+    let Some(first) = first.filter(is_alike) else { return };
     // What could be read before can be read again; if not, the findings stay.
-    let Ok(Some((bits, tensors))) = unknown_format(trail, ids, first.site) else { return };
+    let Ok(Some((bits, tensors))) = unknown_format(trail, ids, first.site, rows) else { return };
     let words = format!(
         "all {tensors} tensors are as far off as weights of about {bits} bits make them, or as a mistake of that size: \
          give --model the weights that the engine has"

@@ -322,7 +322,7 @@ impl Walk {
         });
         for (trail, findings) in self.trails.iter_mut().zip(&mut found) {
             if let Some(trail) = trail {
-                unsettle(trail, findings, &self.ids[..self.steps[0]]);
+                unsettle(trail, findings, &self.ids[..self.steps[0]], &self.rows);
             }
         }
         self.update();
