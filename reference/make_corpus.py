@@ -41,7 +41,7 @@ BRIEF = (
     "clean/smollm2/bfloat16-as-float32/blocks/12",
     "clean/smollm2/float32/cache-*/blocks/*",
     "clean/smollm2/float32/cache-q8_0/all/*",
-    "clean/smollm2/float32/weights-q8_0/blocks/*",
+    "clean/smollm2/float32/weights-q4_0/blocks/*",
     "clean/smollm2/float32/padded-left/*",
     "clean/smollm2/float32/padded-right/told",
     "clean/smollm2/float32/rows-*/inside",
