@@ -122,7 +122,7 @@ const LARGEST: f64 = 0.35;
 /// Of what is off by itself, the least is no more than so many times smaller than the first.
 const APART_EACH: f64 = 16.0;
 
-/// How many bits weights have, and in which tensors it shows, if all of the prefill is as far off as these make it, though
+/// How many bits weights have, and in how many tensors it shows, if all of the prefill is as far off as these make it, though
 /// no known format makes these numbers.
 fn unknown_format(
     trail: &Trail,
@@ -166,8 +166,9 @@ fn unknown_format(
         let Some(part) = dumped(site, ours)? else { continue };
         let theirs = Part::whole(theirs.clone(), &graph[site], ids.len());
         let (Some(own), Some(made)) = (apart(site, &part, ours), apart(site, &theirs, ours)) else { continue };
-        let is_head = is_kept_fine(site, graph);
-        if !(own <= ALIKE * made && (is_head || made <= ALIKE * own)) {
+        // A head in more bits than the rest, and what chooses, are less off.
+        let kept_fine = is_kept_fine(site, graph);
+        if !(own <= ALIKE * made && (kept_fine || made <= ALIKE * own)) {
             return Ok(None);
         }
         // What only follows from an error is none of its own: a mistake of one layer.
