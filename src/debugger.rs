@@ -7,7 +7,8 @@
 //! | `obey` | what commands do; `patch`, `why`, `reload`, `export`, `sweep` and `attribution` are the longer ones |
 //! | `outlook` | what the comparison will find, made beside the debugger |
 //! | `full`, `queries`, `tape` | what a witness has of an activation: computed, dumped or recorded |
-//! | `page` and a file for each page; `listing`, `messages`, `expression` | what is made of it, and changes nothing |
+//! | `two_dumps` | a debugger of two dumps without their model, which computes nothing |
+//! | `page` and a file for each page, `sheet` for what fits a pane; `listing`, `messages`, `expression` | what is made of it, and changes nothing |
 
 mod attention;
 pub mod attribution;
@@ -33,12 +34,14 @@ pub mod patch;
 mod queries;
 mod reload;
 mod session;
+mod sheet;
 mod state;
 mod stops;
 mod suspected;
 pub mod sweep;
 mod tape;
 mod trace;
+mod two_dumps;
 pub mod view;
 mod why;
 
@@ -52,6 +55,7 @@ pub use state::Debugger;
 pub use suspected::Switched;
 pub use tape::{Moment, Tape};
 pub use trace::DEFAULT_MEMORY;
+pub use two_dumps::{Reread, TwoDumps};
 
 pub use crate::model::families::without_base;
 pub use crate::model::graph::in_layers;

@@ -1,6 +1,7 @@
 //! `layerstep debug`: the screen. Without a command, the built-in demo.
 
 mod args;
+mod two_dumps;
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recovered = args.recover.as_ref().map(|journal| recording::recovered(journal.as_deref(), args)).transpose()?;
     let read = args.commands.is_empty();
     let (args, commands) = recovered.as_ref().map_or((args, &args.commands), |again| (&again.args, &again.commands));
+    if args.model.is_none() && args.dumps.reference.is_some() && args.dumps.candidate.is_some() {
+        return two_dumps::run(args, config);
+    }
     let subject = open(args)?;
     if args.batch != Some(None) {
         let shown = show(subject, config, args.recorded(), commands.clone());
@@ -125,8 +129,8 @@ pub(super) fn open(args: &Args) -> anyhow::Result<Subject> {
     let Some(model) = &args.model else {
         if args.dumps.reference.is_some() || args.dumps.candidate.is_some() || args.dumps.map.is_some() {
             bail!(
-                "which model are the dumps of? give its directory: `layerstep debug MODEL --reference DUMP`; without one, \
-                 `layerstep diff --reference DUMP --candidate DUMP` compares two dumps"
+                "which model are the dumps of? give its directory: `layerstep debug MODEL --reference DUMP`; two dumps can \
+                 do without one: `layerstep debug --reference DUMP --candidate DUMP`"
             );
         }
         let (loaded, opened) = demo::open()?;
@@ -200,7 +204,7 @@ fn show(
     let Config { settings, keys, .. } = config;
     let Subject { reopen, story, .. } = subject;
     let history = places::history();
-    let start = tui::Start { settings, keys, watch, reopen, story, history, commands, recording: None };
+    let start = tui::Start { settings, keys, watch, reopen, story, history, commands, ..tui::Start::default() };
     let ended = tui::run(Arc::clone(&recorder), start).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from);
     recording::finished(&recorder, ended)
 }

@@ -41,7 +41,7 @@ pub(super) fn difference<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D
 }
 
 /// The first over the second; what is the same, as zeros and masked scores are, is 1.
-fn ratio<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> ndarray::Array<f32, D> {
+pub(super) fn ratio<D: Dimension>(a: ArrayView<f32, D>, b: ArrayView<f32, D>) -> ndarray::Array<f32, D> {
     ndarray::Zip::from(a).and(b).map_collect(|a, b| if a == b { 1.0 } else { a / b })
 }
 

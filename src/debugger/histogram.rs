@@ -9,7 +9,8 @@ use super::page::Request;
 use super::state::Debugger;
 use super::view::{HistogramPage, HistogramRequest};
 use crate::dump::shared_rows;
-use crate::metrics::{histogram, loudest_channels};
+use crate::engine::Value;
+use crate::metrics::{Channel, Histogram, histogram, loudest_channels};
 
 impl Request for HistogramRequest {
     type Page = HistogramPage;
@@ -36,23 +37,8 @@ impl Request for HistogramRequest {
         }
         let pair = (of.origin.clone(), minus.as_ref().map(|minus| minus.origin.clone()));
         let counted = debugger.memos.histograms.get_or((pair, plane, self.bins, self.channels), || {
-            let rows: Vec<usize> = match &minus {
-                Some(minus) => shared_rows(&of.rows, &minus.rows),
-                None => of.rows.clone(),
-            };
-            let values: CowArray<f32, IxDyn> = match &minus {
-                Some(minus) => {
-                    difference(plane_of(of.values.view(), taken), plane_of(minus.values.view(), taken)).into()
-                }
-                None => plane_of(of.values.view(), taken).into(),
-            };
-            let lacks = rows.len() < values.len_of(Axis(row));
-            let values = if lacks { values.select(Axis(row), &rows).into() } else { values };
-            let (mut loudest, median) = loudest_channels(values.view(), self.channels);
-            for place in loudest.iter_mut().filter_map(|channel| channel.place.get_mut(row)) {
-                *place = rows[*place];
-            }
-            Arc::new((histogram(values.view(), self.bins), (loudest, median)))
+            let minus = minus.as_ref().map(|minus| (&minus.values, &minus.rows[..]));
+            Arc::new(counted((&of.values, &of.rows), minus, taken, row, self))
         });
         let (histogram, (loudest, median_channel)) = (*counted).clone();
         let channel_axis = axes.pop().unwrap_or_default();
@@ -70,6 +56,35 @@ impl Request for HistogramRequest {
             notes,
         })
     }
+}
+
+/// Values of a witness, and which rows they are.
+pub(super) type Rows<'a> = (&'a Value, &'a [usize]);
+
+/// What the histogram shows.
+pub(super) type Counted = (Histogram, (Vec<Channel>, f64));
+
+/// Counts values, or what is left of them without others: one index of an axis where one is taken, and of what is left the
+/// rows of the axis `row` that are there.
+pub(super) fn counted(
+    (of, rows): Rows,
+    minus: Option<Rows>,
+    taken: Option<(usize, usize)>,
+    row: usize,
+    request: &HistogramRequest,
+) -> Counted {
+    let rows = minus.map_or_else(|| rows.to_vec(), |(_, others)| shared_rows(rows, others));
+    let values: CowArray<f32, IxDyn> = match minus {
+        Some((minus, _)) => difference(plane_of(of.view(), taken), plane_of(minus.view(), taken)).into(),
+        None => plane_of(of.view(), taken).into(),
+    };
+    let lacks = rows.len() < values.len_of(Axis(row));
+    let values = if lacks { values.select(Axis(row), &rows).into() } else { values };
+    let (mut loudest, median) = loudest_channels(values.view(), request.channels);
+    for place in loudest.iter_mut().filter_map(|channel| channel.place.get_mut(row)) {
+        *place = rows[*place];
+    }
+    (histogram(values.view(), request.bins), (loudest, median))
 }
 
 /// One index of an axis, or all.

@@ -66,19 +66,9 @@ impl Debugger {
             ListingRow {
                 name: node.name.clone(),
                 short: node.short.clone(),
-                label: match (node.layer, node.role) {
-                    (Some(layer), Some(Role::Block)) => format!("layer {layer}"),
-                    _ => node.label.clone(),
-                },
+                label: label(node),
                 layer: node.layer,
-                status: match status {
-                    _ if index >= done => Status::Ahead,
-                    diagnose::Status::Missing => Status::NotCompared,
-                    diagnose::Status::Ok | diagnose::Status::Rounding => Status::Agrees,
-                    diagnose::Status::Equivalent => Status::Equivalent,
-                    diagnose::Status::Bad => Status::Diverges,
-                    diagnose::Status::Propagated => Status::Follows,
-                },
+                status: if index < done { status.into() } else { Status::Ahead },
                 error: row.and_then(|row| LayerErrors::of(row).error),
                 local: row.and_then(ActivationRow::made),
                 breakpoint: self.stops.is_on(site),
@@ -315,6 +305,26 @@ impl Debugger {
             }
         }
         format!("\"{text}\"")
+    }
+}
+
+impl From<diagnose::Status> for Status {
+    fn from(status: diagnose::Status) -> Self {
+        match status {
+            diagnose::Status::Missing => Self::NotCompared,
+            diagnose::Status::Ok | diagnose::Status::Rounding => Self::Agrees,
+            diagnose::Status::Equivalent => Self::Equivalent,
+            diagnose::Status::Bad => Self::Diverges,
+            diagnose::Status::Propagated => Self::Follows,
+        }
+    }
+}
+
+/// What an op is called within its layer.
+pub(super) fn label(node: &Node) -> String {
+    match (node.layer, node.role) {
+        (Some(layer), Some(Role::Block)) => format!("layer {layer}"),
+        _ => node.label.clone(),
     }
 }
 

@@ -62,7 +62,7 @@ impl Outlook {
     }
 
     /// What a report says in a few words; `stop` is the op at which `continue` stops first.
-    fn of(report: &Report, stop: Option<String>) -> Self {
+    pub(super) fn of(report: &Report, stop: Option<String>) -> Self {
         match (report.verdict, stop) {
             (Verdict::Diverged, Some(stop)) => Self::divergence(&stop),
             (verdict, stop) => {

@@ -336,7 +336,7 @@ impl ActivationRow {
     }
 
     /// The row of an activation; NaN where nothing was compared.
-    pub(super) fn of(
+    pub fn of(
         (name, layer, step): (String, Option<usize>, usize),
         compared: Option<(&Comparison, Worst)>,
         status: Status,

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::debugger::Command;
 use crate::debugger::view::{Curve, Header, Listing, Page, PageRequest, Stop};
+use crate::debugger::{Command, TwoDumps};
 
 /// A debugger behind a screen.
 pub trait Backend {
@@ -48,6 +48,35 @@ pub trait Backend {
     fn shown_on(&mut self, _columns: u16, _rows: u16) {}
     /// The recording is left: what comes now is the user's own, until the next reset.
     fn live(&mut self) {}
+}
+
+/// Nothing of it is recorded.
+impl Backend for TwoDumps {
+    fn execute(
+        &mut self,
+        command: &Command,
+        _: &str,
+        _: &AtomicBool,
+        _: &mut dyn FnMut(Listing),
+    ) -> Result<Stop, String> {
+        Self::execute(self, command)
+    }
+
+    fn header(&self) -> Header {
+        Self::header(self)
+    }
+
+    fn listing(&self) -> Listing {
+        Self::listing(self)
+    }
+
+    fn page(&self, request: &PageRequest) -> Result<Page, String> {
+        Self::page(self, request)
+    }
+
+    fn curve(&self) -> Curve {
+        Self::curve(self)
+    }
 }
 
 /// The one that is shared with whoever saves it when its screen is gone. After a panic, which has become a sentence on the

@@ -24,6 +24,7 @@ use super::settings::Settings;
 use super::theme::Theme;
 use super::tty::{self, Screen};
 use super::worker::Worker;
+use crate::debugger::Outlook;
 use crate::session::{Backend, Shown, held};
 
 /// A frame takes at least this long: a held key must not flood a slow line.
@@ -68,6 +69,8 @@ pub struct Start {
     pub watch: Option<Watch>,
     /// Opens the dumps once more, to compare them ahead of the user; none where there are none.
     pub reopen: Option<Reopen>,
+    /// What the comparison has found, where it is known from the start.
+    pub outlook: Option<Outlook>,
     /// What is debugged, in a sentence for the first page.
     pub story: Option<&'static str>,
     /// Where the command lines of earlier runs are kept.
@@ -105,7 +108,7 @@ pub fn run<B: Backend + Send + 'static>(backend: Arc<Mutex<B>>, start: Start) ->
     }
     app.script.lines = start.commands.into_iter().rev().collect();
     let ahead = start.reopen.map(Ahead::start).transpose()?;
-    app.ahead = ahead.is_some().then_some(Heard::Begun);
+    app.ahead = start.outlook.map(Heard::Found).or(ahead.is_some().then_some(Heard::Begun));
     tty::restore_on_panic();
     tty::restore_on_signal()?;
     let worker = Worker::start(backend)?;
@@ -270,7 +273,15 @@ impl Loop {
                 }
                 // OSC 52: terminals that do not know it, or do not want it, pass it over.
                 Request::Yank(text) => execute!(self.screen.backend_mut(), CopyToClipboard::to_clipboard_from(text))?,
-                Request::LookAhead => self.ahead.as_mut().map_or(Ok(()), Ahead::again)?,
+                Request::LookAhead => {
+                    if let Some(ahead) = &mut self.ahead {
+                        ahead.again()?;
+                    } else {
+                        // What was known from the start was of the dumps as they were.
+                        let requests = self.app.update(Msg::Ahead(Heard::Ended));
+                        self.send(requests)?;
+                    }
+                }
                 Request::Mouse(true) => execute!(self.screen.backend_mut(), EnableMouseCapture)?,
                 Request::Mouse(false) => execute!(self.screen.backend_mut(), DisableMouseCapture)?,
                 // These are not answered.

@@ -17,6 +17,7 @@ mod recorded;
 mod support;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod two_dumps;
 
 use fake::Fake;
 use layerstep::tui::{Colors, Palette, Screen, Theme};

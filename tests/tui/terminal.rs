@@ -41,6 +41,17 @@ fn the_demo_is_stepped_through() {
 }
 
 #[test]
+fn two_dumps_are_opened_without_their_model() {
+    let file = |name: &str| format!("{}/reference/demo/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let (reference, candidate) = (file("reference"), file("candidate"));
+    let mut pty = Pty::start_with(&["debug", "--reference", &reference, "--candidate", &candidate], 80, 24, &[]);
+    pty.wait("not started").wait("first divergence: 2.q_rope (c goes there)").wait("c  goes to the first difference");
+    pty.keys("c").wait("DIVERGED here").wait("cand−ref").keys("d").wait("the candidate RoPE over pairs");
+    pty.keys("q").wait("▪ program");
+    assert_eq!(pty.keys("q").end().exit_code(), 0);
+}
+
+#[test]
 fn a_recorded_session_is_played() {
     let session = concat!(env!("CARGO_MANIFEST_DIR"), "/sessions/gqa.session");
     for (arguments, source) in

@@ -11,12 +11,20 @@ use crate::tui::keymap::readable;
 use crate::tui::text;
 use crate::tui::theme::Role;
 
-/// What the keys do where something is compared, and where our own engine is alone.
+/// What the keys do where something is compared, where two dumps are without our engine, and where that is alone.
 const COMPARED: &[(&str, &str)] = &[
     ("continue", "runs to the first difference"),
     ("diagnose %", "says why"),
     ("step", "computes one op"),
     ("next", "goes on to the next layer"),
+    ("help", "helps"),
+];
+const NOT_COMPUTED: &[(&str, &str)] = &[
+    ("continue", "goes to the first difference"),
+    ("diagnose %", "says why"),
+    ("step", "goes on to the next tensor"),
+    ("next", "goes on to the next layer"),
+    ("show next", "shows the other, the difference"),
     ("help", "helps"),
 ];
 const ALONE: &[(&str, &str)] = &[
@@ -52,7 +60,11 @@ fn story(app: &App) -> String {
 
 /// Keys, and what they do.
 fn keys(app: &App) -> impl Iterator<Item = (&'static str, String, &'static str)> {
-    let keys = if app.listing.compared { COMPARED } else { ALONE };
+    let keys = match app.listing.compared {
+        true if !app.header.witnesses.contains(&Witness::Engine) => NOT_COMPUTED,
+        true => COMPARED,
+        false => ALONE,
+    };
     keys.iter().filter_map(|(line, does)| Some((*line, readable(app.input.keys.keys_of(line).first()?), *does)))
 }
 
