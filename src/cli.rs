@@ -34,7 +34,8 @@ mod witness;
 
 pub use explain::suspect_table;
 
-use std::io::Write;
+use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -172,6 +173,23 @@ fn not_over<'a>(written: &Path, read: impl IntoIterator<Item = &'a Path>) -> any
         bail!("{} is read, and would be lost: give the result another name", written.display());
     }
     Ok(())
+}
+
+/// Whoever read the output has gone away. What was found stays the exit status.
+#[derive(Clone, Copy, Debug)]
+pub struct ReaderGone(pub ExitCode);
+
+impl fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "the reader of the output has gone away")
+    }
+}
+
+/// Why the output of a command that ends with `status` cannot be written.
+fn unwritten(error: io::Error, status: ExitCode) -> anyhow::Error {
+    let is_gone = error.kind() == io::ErrorKind::BrokenPipe;
+    let error = anyhow::Error::from(error);
+    if is_gone { error.context(ReaderGone(status)) } else { error }
 }
 
 /// What clap has to say, in one line and without the usage.

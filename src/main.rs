@@ -10,7 +10,8 @@ fn main() -> ExitCode {
             cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
         };
         if error.chain().any(pipe_closed) {
-            return ExitCode::SUCCESS;
+            // What was found is so, whether or not anybody reads it to the end.
+            return error.downcast_ref::<layerstep::cli::ReaderGone>().map_or(ExitCode::SUCCESS, |gone| gone.0);
         }
         // One line, whatever a library put into its message.
         let message = format!("{error:#}");

@@ -9,8 +9,9 @@ use anyhow::{Context, bail};
 use super::debug::session;
 use super::input::{Loaded, TokenArgs};
 use super::paper::{self, Paper};
-use super::progress::with_progress;
+use super::progress::{while_saying, with_progress};
 use super::reports::{ReportArgs, command};
+use super::unwritten;
 use super::watch::Watch;
 use super::weights;
 use super::witness::{DumpArgs, Opened, Tokens};
@@ -91,16 +92,23 @@ fn once(args: &Args) -> anyhow::Result<ExitCode> {
         }
         args.reports.write(&document)?;
     }
+    let status = if report.verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    say(args, &report).map_err(|error| unwritten(error, status))?;
+    Ok(status)
+}
+
+/// Prints the report, where it is not written elsewhere.
+fn say(args: &Args, report: &Report) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if args.reports.on_stdout() {
         // That report is the output.
+        Ok(())
     } else if args.json {
-        serde_json::to_writer_pretty(&mut out, &report.to_json()).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        serde_json::to_writer_pretty(&mut out, &report.to_json())?;
+        writeln!(out)
     } else {
-        print(&mut out, &report, args.full)?;
+        print(&mut out, report, args.full)
     }
-    Ok(if report.verdict.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// What was found, and what a debugger needs to go there.
@@ -124,7 +132,7 @@ fn compare(args: &Args) -> anyhow::Result<Compared> {
             }
             let total = loaded.model.graph.len() * steps.len();
             with_progress("comparing", "activations", |progress| walk.to_end(&mut |done| progress(done, total)))?;
-            let report = walk.report();
+            let report = while_saying("looking for the mistake that makes it", || walk.report());
             Ok((report, Some(session(&loaded, opened)?)))
         }
     }

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::progress::with_progress;
+use super::unwritten;
 use crate::diagnose::ranges::ranges;
 use crate::engine::Role;
 use crate::formats::{Archive, Entry};
@@ -47,16 +48,18 @@ pub(super) fn run(paths: &[PathBuf], as_json: bool) -> anyhow::Result<ExitCode> 
     // Only a configuration tells how many rows a head has.
     let model = paths.iter().find_map(|path| Model::load(path).ok());
     let beside = compare(&archives, model.as_ref())?;
+    let status = if beside.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    say(&beside, [own, other], as_json).map_err(|error| unwritten(error, status))?;
+    Ok(status)
+}
+
+fn say(beside: &Beside, [own, other]: [&Path; 2], as_json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
-        serde_json::to_writer_pretty(&mut out, &beside.to_json(own, other)).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        for line in beside.said(own, other) {
-            writeln!(out, "{line}")?;
-        }
+        serde_json::to_writer_pretty(&mut out, &beside.to_json(own, other))?;
+        return writeln!(out);
     }
-    Ok(if beside.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    beside.said(own, other).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn open(path: &Path) -> anyhow::Result<Archive> {

@@ -142,12 +142,42 @@ pub(super) fn agree(
             );
         }
     }
+    let mut fed_others = None;
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
         settle_uses(dump, model, &ids, &steps)?;
         name_by_values(dump, model, &ids, &steps)?;
-        dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
+        let Err(error) = dump.bind(&ids, &steps) else { continue };
+        // More rows than ids, or fewer: the embedding rows tell whose they are.
+        if let Some(sentence) = dump.embedded_ids(model)?.and_then(|(embedded, _)| others_than(&ids, &embedded)) {
+            fed_others = Some(format!("{} was fed other tokens than it says: {sentence}", dump.name()));
+            break;
+        }
+        return Err(error).with_context(|| format!("{} does not fit the model", dump.path().display()));
+    }
+    if let Some(sentence) = fed_others {
+        return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids, embedded: true }));
     }
     settled(model, ids, steps, None, reference, candidate)
+}
+
+/// How the ids that embedding rows tell differ from those that were told.
+fn others_than(told: &[u32], embedded: &[u32]) -> Option<String> {
+    let listed = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<String>>().join(", ");
+    if let Some(before) = embedded.strip_suffix(told).filter(|before| !before.is_empty()) {
+        return Some(format!("its embedding rows have {} in front of them", listed(before)));
+    }
+    if let Some(behind) = embedded.strip_prefix(told).filter(|behind| !behind.is_empty()) {
+        return Some(format!("its embedding rows have {} behind them", listed(behind)));
+    }
+    if let Some(lacking) = told.strip_suffix(embedded).filter(|lacking| !lacking.is_empty()) {
+        return Some(format!("its embedding rows lack {} in front", listed(lacking)));
+    }
+    let (rows, ids) = (embedded.len(), told.len());
+    let place = embedded.iter().zip(told).position(|(embedded, told)| embedded != told)?;
+    Some(format!(
+        "its {rows} embedding rows begin otherwise than its {ids} ids: row {place} is that of {}, where {} is told",
+        embedded[place], told[place]
+    ))
 }
 
 /// More ids than rows are run in full: whether that is possible.

@@ -118,7 +118,8 @@ impl Trail {
     pub(super) fn know_exact(&mut self, site: Site, noise: &Noise) {
         let (graph, class) = (&self.model.graph, self.model.graph.class(site));
         if self.is_over_span(site) {
-            if self.healed.arithmetic == Arithmetic::default() {
+            // Whoever rounds nothing but what the cache keeps has exact products: no error later on is theirs.
+            if self.healed.arithmetic.is_cached() {
                 self.exact_spans.insert(self.phase());
             }
             self.weigh_presumed(noise);
@@ -196,10 +197,10 @@ impl Trail {
         let (trial, noise, left) = best?;
         // Should the arithmetic be refuted, the tensor is off by this.
         let plain = self.healed.measure(site, part, terms);
-        self.healed = trial;
         if left >= NEAR {
             self.presume(site, part, &plain);
         }
+        self.healed = trial;
         Some(noise)
     }
 

@@ -133,7 +133,7 @@ impl Forced {
     }
 
     /// What enters the product of an op.
-    fn operands(&self, site: Site) -> Operands {
+    pub(super) fn operands(&self, site: Site) -> Operands {
         self.arithmetic.of(self.graph().class(site))
     }
 

@@ -180,6 +180,8 @@ impl Trail {
             {
                 scene = (!self.has_scene(site)).then(|| Arc::new(self.scene(site, part)));
             }
+            // It is searched for should what is presumed be refuted.
+            Some(Harmless::LowPrecision) => scene = Some(Arc::new(self.scene(site, part))),
             _ => {}
         }
         self.findings.push(Finding {

@@ -8,7 +8,7 @@ use super::part::Part;
 use super::precision::Precision;
 use super::unrounded::{self, Random, unrounded};
 use crate::engine::{Alteration, Read, Run, Site, Value};
-use crate::ops::{Operands, Real};
+use crate::ops::Real;
 
 /// A span of ops.
 #[derive(Clone, Debug)]
@@ -84,7 +84,6 @@ impl Gap {
             let mut random = Random::new(seed as u64);
             let mut run = self.anchor.draws[0].clone();
             run.alter(alterations.to_vec());
-            run.set_compute(Forced::compute(0, precision, Operands::Exact));
             let (from, mut moved) = (run.counter(), HashSet::new());
             loop {
                 let next = run.next()?;
@@ -100,6 +99,7 @@ impl Gap {
                         run.replace(*read, value.into_shared());
                     }
                 }
+                run.set_compute(Forced::compute(0, precision, self.anchor.operands(next)));
                 run.step()?;
                 if next == site {
                     return run.get(site).cloned();
@@ -127,8 +127,17 @@ impl Gap {
         let mut drawn = <[Value<f32>; DRAWS]>::default();
         for (index, (run, value)) in self.anchor.draws.iter().zip(&mut drawn).enumerate() {
             let mut run = run.clone();
-            run.set_compute(Forced::compute(index, precision, Operands::Exact));
-            *value = self.through(run, site, alterations)?;
+            run.alter(alterations.to_vec());
+            *value = loop {
+                let at = run.next()?;
+                // What the engine does to all products, it does to these.
+                run.set_compute(Forced::compute(index, precision, self.anchor.operands(at)));
+                run.step()?;
+                if at == site {
+                    break run.get(site).cloned()?;
+                }
+                self.force(&mut run, at);
+            };
         }
         Some(drawn)
     }

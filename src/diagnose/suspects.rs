@@ -39,7 +39,8 @@ pub use suspect::{Suspect, Variant};
 
 /// Another way of making what `accused` makes in one forward, which later forwards tell apart.
 pub fn in_another_way(accused: &Accused) -> Option<Accused> {
-    let Variant { words, edit } = rope::other_ways(accused.edit.as_ref()?)?;
+    let edit = accused.edit.as_ref()?;
+    let Variant { words, edit } = rope::other_ways(edit).or_else(|| cache::later_slots(edit))?;
     let summary = format!("{}: {words}", named(accused.id)?.summary);
     Some(Accused { summary, edit: Some(edit), ..accused.clone() })
 }

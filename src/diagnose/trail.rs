@@ -60,7 +60,7 @@ pub struct Trail {
     pub(super) gap: Gap,
     /// Ops that have been in order with exact operands: their arithmetic is known.
     pub(super) exact_operands: HashSet<(Class, Phase)>,
-    /// When a span of several ops has been in order with exact operands.
+    /// When a span of several ops has been in order with exact operands, but for what the cache keeps.
     pub(super) exact_spans: HashSet<Phase>,
     /// Ratios of error to noise of the same kernel before.
     pub(super) kin: HashMap<Class, Vec<f64>>,

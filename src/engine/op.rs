@@ -151,6 +151,7 @@ fn held<'a, T: Real>(cached: ArrayView3<'a, T>, others: &[Held], first: usize) -
         let of_heads: Range<usize> = head.map_or(0..heads, |head| head.min(heads)..(head + 1).min(heads));
         let slots: Vec<usize> = match slots {
             Slots::Of(slots) => slots.iter().copied().filter(|slot| *slot < count).collect(),
+            Slots::From(slot) => (*slot..count).collect(),
             Slots::Before => (0..first.min(count)).collect(),
             Slots::All => (0..count).collect(),
         };

@@ -91,6 +91,29 @@ fn variant(scene: &Scene, slots: &[usize], head: Option<usize>, content: Content
     Variant::new(format!("the {whose} {}{of_head} {hold} {what}", ranges(slots)), edit)
 }
 
+/// The slot of the token that is fed holds something else: in the forwards behind it, so may each slot since.
+pub(super) fn later_slots(edit: &Edit) -> Option<Variant> {
+    let (position, edit) = match edit {
+        Edit::From { position, edit } => (position, edit),
+        Edit::ByNode(nodes) => match &nodes[..] {
+            [(_, one)] => return later_slots(one),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let Edit::Set(Field::Held(held)) = &**edit else { return None };
+    let is_newest = matches!(&held.slots, Slots::Of(slots) if **slots == [*position]);
+    let what = match held.content {
+        Content::Zeros => "zeros",
+        Content::Moved(-1) => "what belongs to the token before",
+        _ => return None,
+    };
+    let words = format!("the slots of tokens from {position} on hold {what}");
+    let held = Held { slots: Slots::From(*position), ..held.clone() };
+    let edit = Edit::From { position: *position, edit: Box::new(Edit::Set(Field::Held(held))) };
+    is_newest.then(|| Variant::new(words, edit))
+}
+
 fn stale(scene: &Scene) -> Vec<Variant> {
     let found = match (scene.op(), &scene.part) {
         (_, None) => return usual(scene),

@@ -72,7 +72,15 @@ fn matrix(scene: &Scene) -> Option<Array2<f64>> {
     scene.model.has_weights().then(|| scene.model.matrix(weight).rows().mapv(f64::from))
 }
 
+/// Whether the weights were right in the forwards before.
+fn was_right(scene: &Scene) -> bool {
+    scene.step > 0 && scene.right_until > 0
+}
+
 fn zeros(scene: &Scene) -> Vec<Variant> {
+    if was_right(scene) {
+        return Vec::new();
+    }
     let of_part = |(axis, from): (usize, usize)| {
         let words = ["rows", "columns"][axis];
         let from_on = if from == 0 { "all".to_string() } else { format!("from {from} on") };
@@ -143,7 +151,7 @@ fn zero_parts(scene: &Scene) -> Option<Vec<(usize, usize)>> {
 }
 
 fn joined(scene: &Scene) -> Vec<Variant> {
-    let Some(sizes) = sizes(scene) else { return Vec::new() };
+    let Some(sizes) = sizes(scene).filter(|_| !was_right(scene)) else { return Vec::new() };
     let mut variants = Vec::new();
     for (axis, count) in [0, 1].into_iter().flat_map(|axis| COUNTS.map(|count| (axis, count))) {
         if !sizes[axis].is_multiple_of(count) {

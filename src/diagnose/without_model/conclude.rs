@@ -124,7 +124,25 @@ fn verdict(trace: &Trace, counted: &[&Finding], equivalent: usize) -> (Verdict, 
         many => format!("; {many} are the same in another form, which changes nothing"),
     };
     let verdict = if coarse || equivalent > 0 { Verdict::Rounding } else { Verdict::Match };
-    (verdict, agreement(compared, coarsest, largest) + &forms)
+    (verdict, agreement(compared, coarsest, largest) + &forms + &alone(survey))
+}
+
+/// What only one dump has, and nothing was compared with.
+fn alone(survey: &Survey) -> String {
+    let last = survey.nodes.iter().filter(|node| node.found.is_some()).map(|node| node.row.step).max().unwrap_or(0);
+    let forwards = [&survey.pair.reference, &survey.pair.candidate].map(|dump| dump.steps().len());
+    let side = SIDES[usize::from(forwards[1] > forwards[0])];
+    let end = forwards.into_iter().max().unwrap_or(0);
+    let steps = match end.saturating_sub(last + 1) {
+        0 => String::new(),
+        1 => format!("; decode step {} is in the {side} only, and not judged", last + 1),
+        _ => format!("; decode steps {} to {} are in the {side} only, and not judged", last + 1, end - 1),
+    };
+    match survey.nodes.iter().filter(|node| node.found.is_none() && node.row.step <= last).count() {
+        0 => steps,
+        1 => format!("; one more is in one dump only{steps}"),
+        more => format!("; {more} more are in one dump only{steps}"),
+    }
 }
 
 /// What stands out, in one sentence.

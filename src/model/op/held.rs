@@ -20,6 +20,8 @@ pub struct Held {
 pub enum Slots {
     /// Those of some tokens.
     Of(Arc<[usize]>),
+    /// That of a token, and all behind it.
+    From(usize),
     /// Those of the forwards before.
     Before,
     /// All.
