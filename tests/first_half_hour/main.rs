@@ -399,6 +399,42 @@ const SITUATIONS: &[Situation] = &[
             "proof: candidate: with rope_interleaved in layer 2 switched on, our engine gives all 184 activations",
         ],
     },
+    Situation {
+        what: "the candidate was fed a first token that its ids do not have",
+        make: |folder| {
+            let without_first = |meta: &mut BTreeMap<String, String>| {
+                meta.insert("input_ids".into(), meta["input_ids"].replacen("92, ", "", 1));
+                meta.insert("steps".into(), meta["steps"].replacen("13", "12", 1));
+                meta.remove("positions");
+            };
+            rewrite(&repository(REFERENCE), &folder.join("mine.safetensors"), without_first, |_, values| Some(values));
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &[
+            "inputs_differ: mine.safetensors was fed other tokens than it says: its embedding rows have 92 in front of them",
+            "fix: feed both the same ids, with --ids",
+        ],
+    },
+    Situation {
+        what: "two dumps without their model, of which one has more decode steps",
+        make: |folder| {
+            let shorter = |meta: &mut BTreeMap<String, String>| {
+                meta.insert("input_ids".into(), meta["input_ids"].replacen(", 11, 85", "", 1));
+                meta.insert("steps".into(), "[13, 1, 1]".into());
+                meta.remove("positions");
+            };
+            rewrite(&repository(REFERENCE), &folder.join("right.safetensors"), shorter, |key, values| {
+                (!key.ends_with("@3") && !key.ends_with("@4")).then_some(values)
+            });
+        },
+        typed: "diff --reference DIR/right.safetensors --candidate reference/tiny/llama/reference.safetensors",
+        status: 0,
+        says: &[
+            "match: 171 activations agree: largest error 0.0e0; decode steps 3 to 4 are in the candidate only, and not judged",
+            "output: candidate against reference: KL below 1e-8 nats, the same likeliest token at 15 of 15 positions",
+        ],
+    },
 ];
 
 /// Tokens that are fed.
