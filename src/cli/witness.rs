@@ -96,14 +96,20 @@ pub(super) fn agree(
 ) -> anyhow::Result<Opened> {
     check_memory(model, typed.as_deref(), [reference.as_ref(), candidate.as_ref()])?;
     recover(model, &mut typed, [&mut reference, &mut candidate])?;
+    let mut others = None;
     let mut claims: Vec<(String, Vec<u32>, Vec<usize>)> = Vec::new();
     for (role, dump) in [("reference", &mut reference), ("candidate", &mut candidate)] {
         let Some(dump) = dump else { continue };
         if let Some(found) = dump.ids() {
             let origin = format!("the {role} {}", dump.name());
             check_ids(&found.ids, model, &origin)?;
-            claims.push((origin, found.ids.clone(), found.steps.clone()));
+            let (ids, steps) = (found.ids.clone(), found.steps.clone());
+            others = others.or(fed_before(model, dump, &ids)?.map(|sentence| (sentence, ids.clone())));
+            claims.push((origin, ids, steps));
         }
+    }
+    if let Some((sentence, ids)) = others {
+        return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids, embedded: true }));
     }
     if let Some(apart) = go_apart(model, typed.as_deref(), [reference.as_ref(), candidate.as_ref()])
         && let Some((ids, steps)) = until(&apart, reference.as_ref())
@@ -142,42 +148,26 @@ pub(super) fn agree(
             );
         }
     }
-    let mut fed_others = None;
     for dump in [&mut reference, &mut candidate].into_iter().flatten() {
         settle_uses(dump, model, &ids, &steps)?;
         name_by_values(dump, model, &ids, &steps)?;
-        let Err(error) = dump.bind(&ids, &steps) else { continue };
-        // More rows than ids, or fewer: the embedding rows tell whose they are.
-        if let Some(sentence) = dump.embedded_ids(model)?.and_then(|(embedded, _)| others_than(&ids, &embedded)) {
-            fed_others = Some(format!("{} was fed other tokens than it says: {sentence}", dump.name()));
-            break;
-        }
-        return Err(error).with_context(|| format!("{} does not fit the model", dump.path().display()));
-    }
-    if let Some(sentence) = fed_others {
-        return Ok(opened(reference, candidate, Tokens::Differ { sentence, ids, embedded: true }));
+        dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
     settled(model, ids, steps, None, reference, candidate)
 }
 
-/// How the ids that embedding rows tell differ from those that were told.
-fn others_than(told: &[u32], embedded: &[u32]) -> Option<String> {
-    let listed = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<String>>().join(", ");
-    if let Some(before) = embedded.strip_suffix(told).filter(|before| !before.is_empty()) {
-        return Some(format!("its embedding rows have {} in front of them", listed(before)));
+/// Whether a dump has embedding rows of tokens in front of those that it says were fed: one sentence.
+fn fed_before(model: &Model, dump: &Dump, told: &[u32]) -> anyhow::Result<Option<String>> {
+    if dump.pads().is_some() || dump.stored_rows().is_none_or(|rows| rows <= told.len()) {
+        return Ok(None);
     }
-    if let Some(behind) = embedded.strip_prefix(told).filter(|behind| !behind.is_empty()) {
-        return Some(format!("its embedding rows have {} behind them", listed(behind)));
-    }
-    if let Some(lacking) = told.strip_suffix(embedded).filter(|lacking| !lacking.is_empty()) {
-        return Some(format!("its embedding rows lack {} in front", listed(lacking)));
-    }
-    let (rows, ids) = (embedded.len(), told.len());
-    let place = embedded.iter().zip(told).position(|(embedded, told)| embedded != told)?;
-    Some(format!(
-        "its {rows} embedding rows begin otherwise than its {ids} ids: row {place} is that of {}, where {} is told",
-        embedded[place], told[place]
-    ))
+    let Some((embedded, _)) = dump.embedded_ids(model)? else { return Ok(None) };
+    let before = embedded.strip_suffix(told).filter(|before| !before.is_empty());
+    Ok(before.map(|before| {
+        let listed: Vec<String> = before.iter().map(u32::to_string).collect();
+        let (name, listed) = (dump.name(), listed.join(", "));
+        format!("{name} was fed other tokens than it says: its embedding rows have {listed} in front of them")
+    }))
 }
 
 /// More ids than rows are run in full: whether that is possible.
