@@ -22,4 +22,4 @@ pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, normalise};
 pub use operand::{Few, Operands};
 pub use real::{Real, Rounding};
-pub use rope::{Frequencies, Pairs, Rotation, rope};
+pub use rope::{Frequencies, Inside, Pairs, Rotation, Yarn, rope};

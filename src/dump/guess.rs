@@ -84,7 +84,7 @@ pub(super) fn guess(archives: [&Archive; 2], options: &Options, typed: Option<us
         let scale = (head_dim as f64).sqrt().recip();
         *attn = Attn { heads, kv_heads, head_dim, scale, window: None, ..attn.clone() };
         attn.qk_norm = attn.qk_norm.filter(|_| normed);
-        attn.rope = attn.rope.map(|rope| Rope { dims: head_dim, ..rope });
+        attn.rope = attn.rope.take().map(|rope| Rope { dims: head_dim, ..rope });
         match &mut layer.mlp {
             Mlp::Plain(feed) | Mlp::Gated(feed) => feed.width = size("intermediate").unwrap_or(1),
             Mlp::Experts { feed, count, router } => {

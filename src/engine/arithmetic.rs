@@ -9,8 +9,8 @@ use ndarray::{Array1, Array2, Array3};
 
 use crate::model::fingerprint::digest;
 use crate::ops::{
-    Activation, Format, Frequencies, Join, Mask, Matrix, Normalisation, Pairs, Rotation, Rounding, Scoring, Words,
-    context, linear, normalise, rope, scores, softmax,
+    Activation, Format, Frequencies, Join, Mask, Matrix, Normalisation, Rotation, Rounding, Scoring, Words, context,
+    linear, normalise, rope, scores, softmax,
 };
 
 /// A digest, 16 hexadecimal digits, of what our kernels make of some fixed numbers. Where it is the same, a run gives
@@ -67,9 +67,7 @@ fn sample() -> Vec<u8> {
         keep(y.as_slice().expect("a fresh array is contiguous"));
     }
     let (q, k, v) = (numbers.heads(4, 40, 64), numbers.heads(2, 40, 64), numbers.heads(40, 2, 64));
-    let positions = (100..140).map(|position| position as f32).collect();
-    let (angles, table) = (Rounding::None, Rounding::None);
-    let rotation = Rotation { frequencies: Frequencies::new(1e6, 64), positions, pairs: Pairs::Halves, angles, table };
+    let rotation = Rotation::new(Frequencies::new(1e6, 64), (100..140).map(|position| position as f32));
     let [q, k] = [q, k].map(|x| rope(x.view(), &rotation, Rounding::None));
     let how = Scoring::new(4, 2, 64, Mask::causal(0, None));
     let k = k.permuted_axes([1, 0, 2]);

@@ -18,7 +18,8 @@ use twin::{moved_op, moved_read, moved_site, moved_vector, moved_weight};
 use super::step::{Span, Step};
 use crate::model::Model;
 use crate::model::graph::{Graph, Read, Site};
-use crate::model::op::{Held, Op, Places, Vector, Weight};
+use crate::model::op::{Held, Op, Places, Rotate, Vector, Weight};
+use crate::model::spec::Rope;
 use crate::ops::{self, Form, Frequencies, Join, Operands, Pairs, Rounding};
 
 /// A change to an op.
@@ -116,6 +117,8 @@ pub enum Field {
     ScoreFormat(Rounding),
     Held(Held),
     Length(Option<usize>),
+    /// Other speeds, and another factor with them.
+    Rope(Rope),
     Frequencies(Frequencies),
     Pairs(Pairs),
     Places(Places),
@@ -162,7 +165,12 @@ impl Field {
             (Self::Held(v), Op::Context { held, .. }) => held.push(v.clone()),
             (Self::Length(v), Op::Scores(how)) => how.length = *v,
             (Self::Places(v), Op::Scores(how)) => how.places = *v,
-            (Self::Frequencies(v), Op::Rope(rotate)) => rotate.frequencies = v.clone(),
+            (Self::Rope(v), Op::Rope(rotate)) => {
+                let Rotate { rope, frequencies, factor, .. } = Rotate::new(v, rotate.head_dim);
+                (rotate.rope, rotate.frequencies, rotate.factor) = (rope, frequencies, factor);
+            }
+            (Self::Frequencies(v), Op::Rope(rotate)) => rotate.frequencies = Some(v.clone()),
+            (Self::Factor(v), Op::Rope(rotate)) => rotate.factor = *v,
             (Self::Pairs(v), Op::Rope(rotate)) => rotate.pairs = *v,
             (Self::Places(v), Op::Rope(rotate)) => rotate.places = *v,
             (Self::Angles(v), Op::Rope(rotate)) => rotate.angles = *v,

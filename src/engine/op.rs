@@ -113,10 +113,17 @@ impl Op {
 }
 
 fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
-    let frequencies = nudge.map_or_else(|| rotate.frequencies.clone(), |seed| rotate.frequencies.nudged(seed));
-    let positions =
-        (span.first..span.first + span.ids.len()).map(|own| rotate.places.of(own, span.first) as f32).collect();
-    Rotation { frequencies, positions, pairs: rotate.pairs, angles: rotate.angles, table: rotate.table }
+    let own = rotate.frequencies(span.first + span.ids.len());
+    let frequencies = nudge.map_or_else(|| own.clone(), |seed| own.nudged(seed));
+    let positions = (span.first..span.first + span.ids.len()).map(|own| rotate.places.of(own, span.first) as f32);
+    Rotation {
+        pairs: rotate.pairs,
+        factor: rotate.factor,
+        inside: rotate.rope.inside,
+        angles: rotate.angles,
+        table: rotate.table,
+        ..Rotation::new(frequencies, positions)
+    }
 }
 
 fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {
@@ -137,13 +144,7 @@ fn held<'a, T: Real>(cached: ArrayView3<'a, T>, others: &[Held], first: usize) -
         let turned = match content {
             Content::Turned { frequencies, pairs, times, by } => {
                 let positions = (0..count).map(|own| (times * i64::try_from(own).unwrap_or_default() + by) as f32);
-                let rotation = Rotation {
-                    frequencies: frequencies.clone(),
-                    positions: positions.collect(),
-                    pairs: *pairs,
-                    angles: Rounding::None,
-                    table: Rounding::None,
-                };
+                let rotation = Rotation { pairs: *pairs, ..Rotation::new(frequencies.clone(), positions) };
                 Some(ops::rope(cached.permuted_axes([1, 0, 2]), &rotation, Rounding::None))
             }
             _ => None,

@@ -14,7 +14,7 @@ mod qwen3;
 mod qwen3_moe;
 
 use super::role::Names;
-use crate::ops::Form;
+use crate::ops::{Form, Inside, Pairs};
 
 /// A family of models.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
@@ -44,8 +44,8 @@ pub struct Family {
     pub fused: bool,
     /// Whether q and k are normalised per head.
     pub qk_norm: bool,
-    /// Whether a query and its keys are rotated; else positions are learned.
-    pub rope: bool,
+    /// How a query and its keys are rotated; `None`: positions are learned.
+    pub rope: Option<RopeRow>,
     /// The key under which the square of the inverse scale of scores stands; else it is the width of a head.
     pub scale: Option<(&'static str, f64)>,
     /// A key for a further division of the scale by the layer's number, counted from 1.
@@ -130,6 +130,69 @@ pub enum Switch {
     Always,
     /// Where this key is true.
     Key(&'static str),
+}
+
+/// How a query and its keys are rotated, beside what `rope_scaling` or `rope_parameters` say.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeRow {
+    /// Which channels form a pair.
+    pub pairs: Pairs,
+    /// What is rounded inside a rotation.
+    pub inside: Inside,
+    /// The key of the base; its default is one of [`Defaults`].
+    pub theta: &'static str,
+    /// The key of the share of a head that is rotated, and its default; `None`: the class rotates whole heads.
+    pub share: Option<(&'static str, f64)>,
+    /// Layers whose type is `sliding_attention` have a RoPE of their own: the key of its base, if it has one, and the default.
+    /// Scaling is that of the other layers only, unless `rope_parameters` has an entry for each type.
+    pub sliding: Option<(Option<&'static str>, f64)>,
+    /// Which layers are rotated.
+    pub layers: Rotated,
+    /// What `original_max_position_embeddings` is where it does not stand beside `rope_scaling`; `None`: what is inside, else
+    /// `max_position_embeddings`.
+    pub original: Option<usize>,
+    /// The types that the class takes, and what each is computed as; empty: all, as they are called.
+    pub types: &'static [(&'static str, &'static str)],
+}
+
+impl RopeRow {
+    /// Llama's.
+    pub const HALVES: Self = Self {
+        pairs: Pairs::Halves,
+        inside: Inside::Products,
+        theta: "rope_theta",
+        share: None,
+        sliding: None,
+        layers: Rotated::All,
+        original: None,
+        types: &[],
+    };
+
+    fn reads(&self, key: &str) -> bool {
+        const ALL: [&str; 3] = ["rope_scaling", "rope_parameters", "original_max_position_embeddings"];
+        let sliding = self.sliding.and_then(|(own, _)| own);
+        let listed = ["no_rope_layers", "no_rope_layer_interval"];
+        ALL.contains(&key)
+            || key == self.theta
+            || [self.share.map(|(own, _)| own), sliding].contains(&Some(key))
+            || (matches!(self.layers, Rotated::Listed { .. }) && listed.contains(&key))
+    }
+}
+
+/// Which layers are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// All.
+    All,
+    /// Those with a window: Cohere 2.
+    Windowed,
+    /// Those with a window, where any has one: EXAONE 4.
+    WindowedIfAny,
+    /// Those for which `no_rope_layers` has a 1; without it all but every `no_rope_layer_interval`-th: `SmolLM3`.
+    Listed {
+        /// The default of `no_rope_layer_interval`.
+        interval: usize,
+    },
 }
 
 /// Which layers have a window.
@@ -227,7 +290,6 @@ impl Family {
     /// Whether it reads a key of config.json.
     pub fn reads(&self, key: &str) -> bool {
         const ALL: [&str; 4] = ["model_type", "vocab_size", "tie_word_embeddings", "layer_types"];
-        const ROPE: [&str; 4] = ["rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings"];
         let keys = self.keys;
         let sizes = [
             keys.hidden_size,
@@ -249,7 +311,7 @@ impl Family {
         ALL.contains(&key)
             || sizes.contains(&key)
             || [keys.num_key_value_heads, keys.head_dim, self.scale_by_layer].contains(&Some(key))
-            || (self.rope && ROPE.contains(&key))
+            || self.rope.is_some_and(|rope| rope.reads(key))
             || of_windows.contains(&key)
             || named.into_iter().any(|own| own == key)
             || [self.qkv_bias, self.o_bias, self.mlp_bias].into_iter().any(switched)

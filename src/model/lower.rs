@@ -8,7 +8,7 @@ use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::Role as R;
 use super::spec::{Attn, Feed, Layer, Mlp, Norm, Rope, Spec};
-use crate::ops::{Join, Normalisation, Pairs, Rounding, grouped};
+use crate::ops::{Join, Normalisation, Rounding, grouped};
 
 /// The graph of a model.
 pub fn lower(spec: &Spec) -> Graph {
@@ -90,7 +90,7 @@ impl Build<'_> {
             q = self.head_norm(R::QNorm, q, norm, a.heads, d);
             k = self.head_norm(R::KNorm, k, norm, a.kv_heads, d);
         }
-        if let Some(rope) = a.rope {
+        if let Some(rope) = &a.rope {
             q = self.rope(R::QRope, q, rope, per_head("head", a.heads, d));
             k = self.rope(R::KRope, k, rope, per_head("kv_head", a.kv_heads, d));
         }
@@ -194,17 +194,8 @@ impl Build<'_> {
         Op::Norm { weight, bias, how, head_dim }
     }
 
-    fn rope(&mut self, role: R, x: Site, rope: Rope, axes: Vec<Axis>) -> Site {
-        let head_dim = axes[2].length(0, 0);
-        let rotate = Rotate {
-            rope,
-            frequencies: rope.frequencies(),
-            head_dim,
-            pairs: Pairs::Halves,
-            places: Places::Own,
-            angles: Rounding::None,
-            table: Rounding::None,
-        };
+    fn rope(&mut self, role: R, x: Site, rope: &Rope, axes: Vec<Axis>) -> Site {
+        let rotate = Rotate::new(rope, axes[2].length(0, 0));
         self.node(role, Op::Rope(rotate), [x], axes)
     }
 

@@ -115,8 +115,11 @@ pub enum Op {
 pub struct Rotate {
     /// Where the speeds come from.
     pub rope: Rope,
-    /// Radians per position, one for each pair of channels; channels beyond the pairs stay as they are.
-    pub frequencies: Frequencies,
+    /// Radians per position, one for each pair of channels; channels beyond the pairs stay as they are. `None`: those of
+    /// `rope` for the length of the sequence.
+    pub frequencies: Option<Frequencies>,
+    /// What cosines and sines are multiplied by.
+    pub factor: f64,
     /// Width of one head.
     pub head_dim: usize,
     /// Which channels form a pair.
@@ -127,6 +130,27 @@ pub struct Rotate {
     pub angles: Rounding,
     /// The format of cosines and sines, if it is a coarser one.
     pub table: Rounding,
+}
+
+impl Rotate {
+    /// As a model rotates heads of this width.
+    pub fn new(rope: &Rope, head_dim: usize) -> Self {
+        Self {
+            rope: rope.clone(),
+            frequencies: rope.scaling.limit().is_none().then(|| rope.frequencies(0)),
+            factor: rope.factor,
+            head_dim,
+            pairs: rope.pairs,
+            places: Places::Own,
+            angles: Rounding::None,
+            table: Rounding::None,
+        }
+    }
+
+    /// The speeds in a forward after which the sequence has `length` tokens.
+    pub fn frequencies(&self, length: usize) -> Frequencies {
+        self.frequencies.clone().unwrap_or_else(|| self.rope.frequencies(length))
+    }
 }
 
 /// Which position a row is taken to stand at.

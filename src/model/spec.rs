@@ -2,9 +2,12 @@
 //!
 //! A family's row (`families/NAME.rs`) makes it from config.json, and [`lower`](super::lower) makes the graph of it.
 
-use crate::ops::{self, Form, Frequencies};
+mod rope;
+
+use crate::ops::{self, Form};
 
 use super::role::Names;
+pub use rope::{Rope, Scaling};
 
 /// What a model computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,52 +104,6 @@ pub struct Attn {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
-}
-
-/// Rotary positions: a base and how the speeds that follow from it are changed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rope {
-    /// Base of the rotation speeds.
-    pub theta: f64,
-    /// How they are changed.
-    pub scaling: Scaling,
-    /// Channels of a head that are rotated.
-    pub dims: usize,
-}
-
-/// How the rotation speeds are changed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs, reason = "fields are named as the keys of config.json")]
-pub enum Scaling {
-    /// Not at all.
-    Default,
-    /// All divided by one factor.
-    Linear { factor: f32 },
-    /// Slow ones divided, fast ones kept.
-    Llama3 { factor: f32, low: f32, high: f32, original: f32 },
-}
-
-impl Scaling {
-    /// The `rope_type` of config.json.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Linear { .. } => "linear",
-            Self::Llama3 { .. } => "llama3",
-        }
-    }
-}
-
-impl Rope {
-    /// The rotation speeds, scaling applied.
-    pub fn frequencies(self) -> Frequencies {
-        let plain = Frequencies::new(self.theta, self.dims);
-        match self.scaling {
-            Scaling::Default => plain,
-            Scaling::Linear { factor } => plain.linear(factor),
-            Scaling::Llama3 { factor, low, high, original } => plain.llama3(factor, low, high, original),
-        }
-    }
 }
 
 /// The second half of a block.

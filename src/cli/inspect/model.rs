@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Args, Findings};
 use crate::cli::input::Loaded;
 use crate::engine::{Axis, Counts, Graph, Node};
-use crate::model::spec::{Attn, Feed, Mlp, Spec};
+use crate::model::spec::{Feed, Mlp, Rope, Spec};
 
 /// Numbers and tensors of all weights; a tied head counts once, and every expert has its own.
 fn parameters(graph: &Graph) -> (usize, usize) {
@@ -44,13 +44,18 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
     let (dense, sparse, layers) = (feed(spec, false), experts(spec), spec.layers.len());
     let mlp_bias = dense.or(feed(spec, true)).is_some_and(|feed| feed.bias);
     let windows: Vec<Option<usize>> = spec.layers.iter().map(|layer| layer.attn.window).collect();
+    let ropes: Vec<Option<&Rope>> = spec.layers.iter().map(|layer| layer.attn.rope.as_ref()).collect();
+    let rope = ropes.iter().copied().flatten().next();
+    let rotated: Vec<usize> =
+        ropes.iter().enumerate().filter_map(|(layer, rope)| rope.is_some().then_some(layer)).collect();
     let mut json = json!({
         "schema": "layerstep.inspect/1", "kind": "model", "name": model.name, "architecture": spec.family,
         "dtype": model.dtype_label, "bytes": model.bytes, "parameters": parameters, "tensors": tensors,
         "layers": layers, "hidden_size": spec.hidden, "intermediate_size": dense.map(|feed| feed.width),
         "heads": attn.heads, "kv_heads": attn.kv_heads, "head_dim": attn.head_dim,
         "vocab_size": spec.vocab, "context": spec.positions, "rms_norm_eps": spec.norm.eps,
-        "rope": attn.rope.map(|rope| json!({ "theta": rope.theta, "type": rope.scaling.name() })),
+        "rope": rope.map(|rope| json!({ "theta": rope.theta, "type": rope.scaling.name(), "channels": rope.dims,
+            "attention_factor": rope.factor, "layers": rotated })),
         "sliding_window": windows,
         "biases": { "qkv": attn.qkv_bias, "o": attn.o_bias, "mlp": mlp_bias }, "qk_norm": attn.qk_norm.is_some(),
         "tied": spec.head.tied, "tokenizer": loaded.tokenizer.is_some(), "notes": model.notes,
@@ -77,7 +82,7 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
     line("heads", format!("{} of {} channels, {} for keys and values", attn.heads, attn.head_dim, attn.kv_heads))?;
     let tied = if spec.head.tied { ", the head is the embedding table" } else { "" };
     line("vocabulary", format!("{}{tied}", spec.vocab))?;
-    line("positions", format!("{}, {}", spec.positions, positions(attn)))?;
+    line("positions", format!("{}, {}", spec.positions, positions(&ropes, attn.head_dim)))?;
     let seen: Vec<usize> = windows.into_iter().flatten().collect();
     if let Some(window) = seen.first() {
         let some = if seen.len() == layers { "all".into() } else { seen.len().to_string() };
@@ -102,12 +107,33 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
     Ok(Findings { text, json })
 }
 
-/// How positions are told apart.
-fn positions(attn: &Attn) -> String {
-    let Some(rope) = attn.rope else { return "learned".into() };
-    let name = rope.scaling.name();
-    let scaling = if name == "default" { String::new() } else { format!(", scaled ({name})") };
-    format!("RoPE theta {}{scaling}", rope.theta)
+/// How positions are told apart: each way of rotating that there is, and in how many layers where not in all.
+fn positions(ropes: &[Option<&Rope>], head_dim: usize) -> String {
+    let mut kinds: Vec<(&Rope, usize)> = Vec::new();
+    for rope in ropes.iter().copied().flatten() {
+        match kinds.iter_mut().find(|(kind, _)| *kind == rope) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((rope, 1)),
+        }
+    }
+    let said = |(rope, count): &(&Rope, usize)| {
+        let mut said = format!("RoPE theta {}", rope.theta);
+        let name = rope.scaling.name();
+        if name != "default" {
+            said += &format!(", scaled ({name})");
+        }
+        if rope.factor != 1.0 {
+            said += &format!(", times {:.4}", rope.factor);
+        }
+        if rope.dims < head_dim {
+            said += &format!(", {} of {head_dim} channels", rope.dims);
+        }
+        if *count < ropes.len() {
+            said += &format!(", in {count} layers");
+        }
+        said
+    };
+    if kinds.is_empty() { "learned".into() } else { kinds.iter().map(said).collect::<Vec<_>>().join("; ") }
 }
 
 /// Every activation in the order of the forward pass.

@@ -4,7 +4,6 @@ use super::Coverage;
 use crate::engine::Role;
 use crate::model::Model;
 use crate::model::spec::{Rope, Scaling};
-use crate::ops::Frequencies;
 
 /// Decode steps that remedies ask for.
 pub(super) const DECODED: usize = 4;
@@ -79,8 +78,8 @@ impl Case<'_> {
     }
 
     /// The rotation, of the first layer that has one.
-    pub(super) fn rope(&self) -> Option<Rope> {
-        self.model.spec.layers.iter().find_map(|layer| layer.attn.rope)
+    pub(super) fn rope(&self) -> Option<&Rope> {
+        self.model.spec.layers.iter().find_map(|layer| layer.attn.rope.as_ref())
     }
 
     /// Whether rotations can be measured by themselves: what goes in and what comes out is there, in f32.
@@ -92,7 +91,7 @@ impl Case<'_> {
     /// How many positions the scaling of RoPE needs to show; `None` without scaling.
     pub(super) fn scaling_shows(&self) -> Option<usize> {
         let rope = self.rope().filter(|rope| rope.scaling != Scaling::Default)?;
-        let (plain, scaled) = (Frequencies::new(rope.theta, rope.dims), rope.frequencies());
+        let (plain, scaled) = (rope.plain().frequencies(0), rope.frequencies(self.tokens()));
         let speeds = plain.speeds().iter().zip(scaled.speeds());
         let difference = speeds.map(|(plain, scaled)| (plain - scaled).abs()).fold(0.0, f32::max);
         (difference > 0.0).then(|| 1 + (TURN / difference).ceil() as usize)

@@ -58,7 +58,12 @@ const MOST_EXCHANGES: usize = 1024;
 /// Cached keys turned by so many times their position: those of the forwards before, or all.
 fn turned(scene: &Scene, times: i64, words: &str) -> Vec<Variant> {
     let Some((_, Op::Rope(rotate))) = scene.read(1).map(|(site, node)| (site, &node.op)) else { return Vec::new() };
-    let content = Content::Turned { frequencies: rotate.frequencies.clone(), pairs: rotate.pairs, times, by: 0 };
+    let content = Content::Turned {
+        frequencies: rotate.frequencies(scene.first + scene.tokens),
+        pairs: rotate.pairs,
+        times,
+        by: 0,
+    };
     let of = |slots: Slots, which: &str| {
         let held = Held { slots, head: None, content: content.clone() };
         Variant::new(format!("{words}, {which}"), Edit::Set(Field::Held(held)))

@@ -63,7 +63,7 @@ const DIALS: &[Dial] = &[
         by_logarithm: true,
         edit: |op, theta| {
             let Op::Rope(rotate) = op else { return None };
-            Some(Edit::Set(Field::Frequencies(Rope { theta, ..rotate.rope }.frequencies())))
+            Some(Edit::Set(Field::Rope(Rope { theta, ..rotate.rope.clone() })))
         },
         words: |theta| format!("theta {theta}"),
     },

@@ -1,11 +1,11 @@
 //! Mistakes in rotary position embedding, the most frequent family.
 
-use super::spectroscopy::{positions, rotation, speeds, theta_of};
+use super::spectroscopy::{own_speeds, positions, rotation, speeds, theta_of};
 use super::{Scene, Suspect, Variant, fit, knobs};
 use crate::diagnose::precision::Precision;
 use crate::engine::{Edit, Field, Role as A};
 use crate::model::op::{Places, Rotate};
-use crate::model::spec::{Rope, Scaling};
+use crate::model::spec::Rope;
 use crate::ops::{Frequencies, Pairs, Rounding};
 
 const ROPE: &[A] = &[A::QRope, A::KRope];
@@ -140,8 +140,8 @@ fn with_speeds(words: impl Into<String>, frequencies: Frequencies) -> Variant {
 }
 
 fn pairs(scene: &Scene) -> Vec<Variant> {
-    let Some(own) = rotation(scene) else { return Vec::new() };
-    let n = own.frequencies.speeds().len();
+    let Some(own) = own_speeds(scene) else { return Vec::new() };
+    let n = own.speeds().len();
     let layouts = [
         (Pairs::Adjacent, format!("pairs (2i, 2i + 1) where the model has (i, i + {n})")),
         (Pairs::Halves, format!("pairs (i, i + {n}) where the model has (2i, 2i + 1)")),
@@ -150,17 +150,17 @@ fn pairs(scene: &Scene) -> Vec<Variant> {
 }
 
 fn direction(scene: &Scene) -> Vec<Variant> {
-    let Some(own) = rotation(scene) else { return Vec::new() };
-    let speeds = own.frequencies.speeds().iter().map(|w| -w);
+    let Some(own) = own_speeds(scene) else { return Vec::new() };
+    let speeds = own.speeds().iter().map(|w| -w);
     vec![with_speeds("angles of the other sign", Frequencies::of_speeds(speeds))]
 }
 
 fn scaling(scene: &Scene) -> Vec<Variant> {
-    let Some(own) = rotation(scene) else { return Vec::new() };
-    let plain = Rope { scaling: Scaling::Default, ..own.rope }.frequencies();
-    if plain != own.frequencies {
+    let (Some(own), Some(speeds_here)) = (rotation(scene), own_speeds(scene)) else { return Vec::new() };
+    let plain = own.rope.plain().frequencies(0);
+    if plain != speeds_here {
         let words = format!("no scaling where the model has {}", own.rope.scaling.name());
-        return vec![with_speeds(words, plain)];
+        return vec![with(words, Field::Rope(own.rope.plain()))];
     }
     let mut factors = vec![2.0f32, 4.0, 8.0, 0.5];
     if let Some(speeds) = speeds(scene) {
@@ -197,8 +197,8 @@ fn measured(scene: &Scene, plain: &Frequencies) -> Option<Variant> {
     let is_scaled = |factor: &f64| (0.99..1e3).contains(factor);
     let most = factors.iter().copied().fold(0.0, f64::max);
     let alike = factors.iter().all(|factor| (factor / factors[0] - 1.0).abs() < APART);
-    let rope = rotation(scene)?.rope;
-    let of_theta = |theta: f64| Rope { theta, ..rope }.frequencies();
+    let rope = &rotation(scene)?.rope;
+    let of_theta = |theta: f64| Rope { theta, ..rope.plain() }.frequencies(0);
     let nearest = of_theta(theta_of(&speeds, of_theta));
     let is_theta = nearest.speeds().iter().zip(&speeds).all(|(own, seen)| (f64::from(*own) - seen).abs() < 0.1 * APART);
     if alike || is_theta || most < LEAST || !factors.iter().all(is_scaled) {
@@ -225,8 +225,10 @@ fn length(x: &ndarray::ArrayD<f64>) -> f64 {
 fn theta(scene: &Scene) -> Vec<Variant> {
     let Some(Rotate { rope, .. }) = rotation(scene) else { return Vec::new() };
     let own = rope.theta;
-    let frequencies = |theta: f64| Rope { theta, ..*rope }.frequencies();
-    let of_theta = |theta: f64| with_speeds(format!("theta {theta} where the model has {own}"), frequencies(theta));
+    let with_theta = |theta: f64| Rope { theta, ..rope.clone() };
+    let frequencies = |theta: f64| with_theta(theta).frequencies(scene.first + scene.tokens);
+    let of_theta =
+        |theta: f64| with(format!("theta {theta} where the model has {own}"), Field::Rope(with_theta(theta)));
     let mut found = vec![1e4, 5e5, 1e6, 5e6, 1e7];
     if let Some(theta) = speeds(scene).map(|speeds| theta_of(&speeds, frequencies)) {
         found.extend([fit::rounded(theta, 1), fit::rounded(theta, 2), fit::rounded(theta, 4), theta]);
@@ -235,7 +237,7 @@ fn theta(scene: &Scene) -> Vec<Variant> {
     let mut variants: Vec<Variant> = found.into_iter().map(of_theta).collect();
     let root = own.sqrt();
     let words = format!("theta^(-i/d), which is theta {root} where the model has {own}");
-    variants.push(with_speeds(words, frequencies(root)));
+    variants.push(with(words, Field::Rope(with_theta(root))));
     variants
 }
 
@@ -329,11 +331,13 @@ pub(super) fn shows_from(suspect: &Suspect) -> Option<usize> {
 
 fn partial(scene: &Scene) -> Vec<Variant> {
     let Some(own) = rotation(scene) else { return Vec::new() };
-    let (head_dim, dims, theta, speeds) = (own.head_dim, own.rope.dims, own.rope.theta, own.frequencies.speeds());
+    let (head_dim, dims, theta) = (own.head_dim, own.rope.dims, own.rope.theta);
+    let own_speeds = own.frequencies(scene.first + scene.tokens);
+    let speeds = own_speeds.speeds();
     let mut variants = Vec::new();
     if dims < head_dim {
         let words = format!("all {head_dim} channels rotated where the model rotates {dims}");
-        variants.push(with_speeds(words, Rope { dims: head_dim, ..own.rope }.frequencies()));
+        variants.push(with(words, Field::Rope(Rope { dims: head_dim, ..own.rope.clone() })));
     }
     for share in [2, 4] {
         let rotated = dims / share;
@@ -354,9 +358,9 @@ fn partial(scene: &Scene) -> Vec<Variant> {
 const FORMATS: [(Rounding, &str); 2] = [(Rounding::Bf16, "bf16"), (Rounding::F16, "f16")];
 
 fn rounded_speeds(scene: &Scene) -> Vec<Variant> {
-    let Some(own) = rotation(scene) else { return Vec::new() };
+    let Some(own) = own_speeds(scene) else { return Vec::new() };
     let rounded = |(rounding, name): (Rounding, &str)| {
-        let mut speeds = own.frequencies.speeds().to_vec();
+        let mut speeds = own.speeds().to_vec();
         rounding.round(&mut speeds);
         with_speeds(format!("speeds rounded to {name}"), Frequencies::of_speeds(speeds))
     };

@@ -16,6 +16,11 @@ pub(super) fn rotation(scene: &Scene) -> Option<&Rotate> {
     if let Op::Rope(rotate) = scene.op() { Some(rotate) } else { None }
 }
 
+/// The speeds that the model has in the forward.
+pub(super) fn own_speeds(scene: &Scene) -> Option<Frequencies> {
+    Some(rotation(scene)?.frequencies(scene.first + scene.tokens))
+}
+
 /// A complex number.
 type Complex = (f64, f64);
 
@@ -26,7 +31,7 @@ fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
     let (heads, rows, width) = y.dim();
     let input = scene.input(0)?;
     let x = split_heads(input.view(), width)?;
-    let half = own.frequencies.speeds().len();
+    let half = own_speeds(scene)?.speeds().len();
     let of_pair = |row: usize, i: usize| {
         let (a, b) = own.pairs.channels(i, half);
         (0..heads).fold((0.0, 0.0), |sum, head| {
@@ -42,7 +47,8 @@ fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
 pub(super) fn positions(scene: &Scene) -> Option<Vec<i64>> {
     const FURTHER: i64 = 16;
     let seen = correlations(scene)?;
-    let speeds = rotation(scene)?.frequencies.speeds();
+    let own = own_speeds(scene)?;
+    let speeds = own.speeds();
     let last = i64::try_from(scene.positions().last()? + 1).ok()?;
     let fits = |row: &[Complex], position: i64| {
         let agreement = |((re, im), speed): (&Complex, &f32)| {

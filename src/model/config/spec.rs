@@ -1,6 +1,7 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
 use super::read::Reader;
+use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
 use crate::model::families::{Family, Switch};
 use crate::model::spec::{Around, Attn, Embed, Feed, Head, Layer, Mlp, Norm, Router, Spec};
@@ -15,8 +16,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
-    let rope =
-        if family.rope { Some(rope::read(reader, family, types.as_deref(), positions, head_dim)?) } else { None };
+    let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), Sizes { positions, head_dim })?;
     let norm = Norm {
         form: family.norm.form,
         eps: reader.number(keys.eps, defaults.eps, 0.0)? as f32,
@@ -37,7 +37,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         qkv_bias: on(reader, family.qkv_bias)?,
         o_bias: on(reader, family.o_bias)?,
         qk_norm: family.qk_norm.then_some(norm),
-        rope,
+        rope: None,
         scale,
         cap: cap(reader, family.score_cap)?,
         window: None,
@@ -46,7 +46,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let mlps = Mlps::read(reader, family, hidden)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
-        let attn = Attn { window: windows[layer], scale, ..attn.clone() };
+        let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
         Ok(Layer { attn, mlp: mlps.of(layer), attn_norms: around, mlp_norms: around })
     };
     Ok(Spec {
@@ -57,7 +57,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         positions,
         embed: Embed {
             scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
-            learned: (!family.rope).then_some(positions),
+            learned: family.rope.is_none().then_some(positions),
         },
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
         norm,
@@ -103,7 +103,7 @@ fn key_heads(reader: &Reader, family: &Family, heads: usize) -> Result<usize, Co
 
 fn head_dim(reader: &Reader, family: &Family, hidden: usize, heads: usize) -> Result<usize, ConfigError> {
     let (hidden_key, heads_key) = (family.keys.hidden_size, family.keys.num_attention_heads);
-    let whole = hidden.is_multiple_of(heads);
+    let divided = hidden.is_multiple_of(heads);
     let width = match family.keys.head_dim {
         None => hidden / heads,
         Some(key) => match reader.nullable_size(key, MOST_WIDE)? {
@@ -113,10 +113,11 @@ fn head_dim(reader: &Reader, family: &Family, hidden: usize, heads: usize) -> Re
         },
     };
     // The classes of some families check it whatever the width of a head is.
-    if family.whole_heads && !whole {
+    if family.whole_heads && !divided {
         return Err(reader.contradiction(format!("{hidden_key} ({hidden}) is not a multiple of {heads_key} ({heads})")));
     }
-    if width == 0 || (family.rope && !width.is_multiple_of(2)) || heads.saturating_mul(width) > MOST_WIDE {
+    let whole = family.rope.is_some_and(|row| row.share.is_none());
+    if width == 0 || (whole && !width.is_multiple_of(2)) || heads.saturating_mul(width) > MOST_WIDE {
         return Err(reader.contradiction(format!(
             "the width of a head (head_dim, else {hidden_key} / {heads_key}) is {width}, and RoPE needs an even width \
              whose product with {heads_key} ({heads}) is at most {MOST_WIDE}"

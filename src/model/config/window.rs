@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{ConfigError, MOST_POSITIONS, read::Reader};
 use crate::model::families::{Family, Windows};
 
-const FULL: &str = "full_attention";
-const SLIDING: &str = "sliding_attention";
+pub(super) const FULL: &str = "full_attention";
+pub(super) const SLIDING: &str = "sliding_attention";
 
 /// What `layer_types` says of each layer: whether it has a window. `None` when the file does not say.
 pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Result<Option<Vec<bool>>, ConfigError> {

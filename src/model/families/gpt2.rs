@@ -64,7 +64,7 @@ pub(super) const GPT2: Family = Family {
     o_bias: Switch::Always,
     mlp_bias: Switch::Always,
     fused: true,
-    rope: false,
+    rope: None,
     scale_by_layer: Some("scale_attn_by_inverse_layer_idx"),
     gated: false,
     names: &NAMES,

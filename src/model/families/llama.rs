@@ -1,6 +1,6 @@
 //! Llama 2 and 3, `SmolLM2`: `LlamaConfig` and `modeling_llama.py`. The parent of most families.
 
-use super::{Defaults, Family, Keys, NormRow, Switch, Windows};
+use super::{Defaults, Family, Keys, NormRow, RopeRow, Switch, Windows};
 use crate::model::role::{Names, Role};
 use crate::ops::Form;
 
@@ -71,7 +71,7 @@ pub(super) const LLAMA: Family = Family {
     mlp_bias: Switch::Key("mlp_bias"),
     fused: false,
     qk_norm: false,
-    rope: true,
+    rope: Some(RopeRow::HALVES),
     scale: None,
     scale_by_layer: None,
     score_cap: None,

@@ -153,7 +153,7 @@ pub(super) fn softmax(own: &Own, site: Site) -> Option<Residual> {
 /// RoPE keeps the length of every pair of channels it turns; which pairs those are is found out.
 pub(super) fn rotation(own: &Own, site: Site, rotate: &Rotate) -> Option<Residual> {
     let (x, y) = (own.heads(own.survey.graph()[site].reads.first()?.site())?, own.heads(site)?);
-    let half = rotate.frequencies.speeds().len().min(x.len_of(Axis(2)) / 2);
+    let half = rotate.frequencies(0).speeds().len().min(x.len_of(Axis(2)) / 2);
     // At position 0 nothing is turned, so that every pairing fits.
     if x.dim() != y.dim() || half == 0 || own.first() + x.len_of(Axis(1)) < 2 {
         return None;
