@@ -72,6 +72,26 @@ QWEN3_MOE = {
     "transformers_version": "4.51.0",
 }
 
+# As small as shows it: what RoPE is scaled to, in pairs of which some keep their speed and some do not.
+LLAMA_SCALED = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    **SHAPE,
+    "vocab_size": 96,
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 500.0,
+    "tie_word_embeddings": True,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "torch_dtype": "bfloat16",
+}
+
 
 def without_prefix(weights: Weights) -> Weights:
     """GPT-2 is published as its base model."""
@@ -130,6 +150,47 @@ MODELS = {
             "transformers_version": "4.46.0",
         },
         generation={"bos_token_id": 0, "eos_token_id": [1, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9},
+    ),
+    # YaRN: of eight pairs one keeps its speed, two lie on the ramp, five are divided; cosines and sines are multiplied.
+    "llama_yarn": Tiny(
+        seed=41,
+        dtype=torch.bfloat16,
+        config={
+            **LLAMA_SCALED,
+            "max_position_embeddings": 128,
+            "rope_scaling": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "beta_fast": 4.0,
+                "beta_slow": 1.0,
+                "original_max_position_embeddings": 32,
+            },
+        },
+    ),
+    # The base grows with the sequence from the second decode step on.
+    "llama_dynamic": Tiny(
+        seed=45,
+        dtype=torch.bfloat16,
+        config={
+            **LLAMA_SCALED,
+            "max_position_embeddings": 14,
+            "rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 500.0},
+        },
+    ),
+    # The other table from the third decode step on.
+    "llama_longrope": Tiny(
+        seed=43,
+        dtype=torch.bfloat16,
+        config={
+            **LLAMA_SCALED,
+            "max_position_embeddings": 60,
+            "original_max_position_embeddings": 15,
+            "rope_scaling": {
+                "type": "longrope",
+                "short_factor": [1.0, 1.02, 1.05, 1.1, 1.3, 1.5, 1.8, 2.0],
+                "long_factor": [1.0, 1.2, 1.9, 2.6, 3.8, 5.0, 6.5, 8.0],
+            },
+        },
     ),
     # Every bias Llama can have, a tied head, as many key heads as query heads, and no key that has a default.
     "llama_bias": Tiny(
@@ -407,7 +468,7 @@ def make(folder: Path, tiny: Tiny) -> str:
     weights = random_weights(folder, tiny)
     save_weights(folder, tiny.published(weights) if tiny.published else weights, tiny.shards)
 
-    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, SHAPE["vocab_size"], PROMPT).tolist()
+    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, tiny.config["vocab_size"], PROMPT).tolist()
     prompt[9] = prompt[2]  # one token twice
     model = load_model(str(folder), "float32")
     read = dict(model.named_parameters())

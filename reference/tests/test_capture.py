@@ -223,7 +223,10 @@ def test_slots_hold_the_experts_by_rising_id(name):
             torch.testing.assert_close(down @ product, t[f"{mlp}.experts.down"][token, slot], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+OUTGROWN = ("llama_dynamic", "llama_longrope")  # where cached keys keep the speeds of a shorter sequence
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OUTGROWN])
 def test_decoding_gives_the_rows_of_one_long_prefill(tmp_path, name):
     steps = load_file(TINY / name / "reference.safetensors")
     with safe_open(TINY / name / "reference.safetensors", "pt") as file:

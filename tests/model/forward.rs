@@ -209,6 +209,9 @@ fn a_patch_made_while_stopped_reaches_the_model() {
 fn cached_decode_agrees_with_prefill() {
     for name in TINY {
         let (model, reference) = (tiny(name), Reference::tiny(name));
+        // Where a sequence outgrows its speeds, cached keys keep those that they were turned by.
+        let rope = model.spec.layers.iter().find_map(|layer| layer.attn.rope.as_ref());
+        let outgrown = rope.and_then(|rope| rope.scaling.limit()).is_some();
         let mut whole = Run::new(Arc::clone(&model), &reference.ids, LogitRows::Last);
         whole.finish_forward();
         let mut steps = start(&model, &reference);
@@ -216,6 +219,7 @@ fn cached_decode_agrees_with_prefill() {
         let (whole, steps) = (whole.last_logits().expect("complete"), steps.last_logits().expect("complete"));
         let difference: f64 = whole.iter().zip(steps).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let norm: f64 = whole.iter().map(|v| f64::from(*v).powi(2)).sum();
-        assert!((difference / norm).sqrt() <= CHAINED, "{name}: {:.2e}", (difference / norm).sqrt());
+        let apart = (difference / norm).sqrt();
+        assert!(if outgrown { apart > 1e-3 } else { apart <= CHAINED }, "{name}: {apart:.2e}");
     }
 }

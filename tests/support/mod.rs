@@ -12,8 +12,21 @@ use layerstep::model::Model;
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// Every model of `reference/tiny`, each made to be awkward in its own way.
-pub const TINY: [&str; 10] =
-    ["llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain"];
+pub const TINY: [&str; 13] = [
+    "llama",
+    "llama_bias",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gpt2",
+    "mixtral",
+    "qwen3_moe",
+    "qwen3_moe_plain",
+    "llama_yarn",
+    "llama_dynamic",
+    "llama_longrope",
+];
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
