@@ -99,7 +99,15 @@ fn few_tokens(case: &Case) -> Option<String> {
             case.rope().map_or("", |rope| rope.scaling.name())
         )
     });
-    let said: Vec<String> = [window, tables, scaling].into_iter().flatten().collect();
+    let lengthened = wanted.lengthened.map(|wanted| {
+        format!(
+            "The {} scaling of RoPE has other speeds for more than {} tokens, and a mistake in those cannot show within \
+             {tokens}. Feed {wanted} or more.",
+            case.rope().map_or("", |rope| rope.scaling.name()),
+            wanted - 1
+        )
+    });
+    let said: Vec<String> = [window, tables, scaling, lengthened].into_iter().flatten().collect();
     (!said.is_empty()).then(|| said.join(" "))
 }
 

@@ -28,11 +28,12 @@ pub(super) struct Wanted {
     pub(super) window: Option<usize>,
     pub(super) tables: Option<usize>,
     pub(super) scaling: Option<usize>,
+    pub(super) lengthened: Option<usize>,
 }
 
 impl Wanted {
     pub(super) fn most(&self) -> usize {
-        [self.window, self.tables, self.scaling].into_iter().flatten().max().unwrap_or(0)
+        [self.window, self.tables, self.scaling, self.lengthened].into_iter().flatten().max().unwrap_or(0)
     }
 }
 
@@ -106,6 +107,7 @@ impl Case<'_> {
             window: self.window().and_then(|(_, window)| few(window + 1)),
             tables: rope(self.rope().map(|_| TABLES_SHOW)),
             scaling: rope(self.scaling_shows()),
+            lengthened: self.rope().and_then(|rope| rope.scaling.limit()).and_then(|limit| few(limit + 1)),
         }
     }
 }
