@@ -5,7 +5,7 @@ This shares no code with the model, so that a planted mistake cannot hide in it:
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -251,15 +251,19 @@ class Oracle:
     def _heads(self, value: Tensor) -> Tensor:
         return value.unflatten(-1, (-1, self.head_dim)).transpose(0, 1)
 
-    @cached_property
-    def _frequencies(self) -> Tensor:
-        return self.modules["model.rotary_emb"].inv_freq.double()
+    def _turns(self, length: int) -> tuple[Tensor, float]:
+        """Speeds of a sequence of this length, and the factor of cosines and sines, of a module that has seen nothing else."""
+        rotary = type(self.modules["model.rotary_emb"])(self.config)
+        rotary(torch.zeros(1), torch.arange(length)[None])
+        return rotary.inv_freq.double(), rotary.attention_scaling
 
     def _rope(self, value: Tensor, step: int) -> Tensor:
         past = sum(self.steps[:step])
-        angle = torch.arange(past, past + self.steps[step]).double()[:, None] * self._frequencies
+        speeds, factor = self._turns(past + self.steps[step])
+        angle = torch.arange(past, past + self.steps[step]).double()[:, None] * speeds
         x, y = value.chunk(2, -1)
-        return torch.cat((x * angle.cos() - y * angle.sin(), y * angle.cos() + x * angle.sin()), -1)
+        cos, sin = angle.cos() * factor, angle.sin() * factor
+        return torch.cat((x * cos - y * sin, y * cos + x * sin), -1)
 
     def _cached(self, path: str, step: int) -> Tensor:
         """The keys or values of all forwards up to this one: [head, token, dim]."""

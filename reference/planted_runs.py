@@ -7,7 +7,7 @@ from casebook import Casebook
 from clean import DECODED, DEMO, LONG, ONE_BY_ONE, CleanDumps
 from make_tiny import TINY
 from planted import PlantedDumps, Run, add_run
-from planting import BASIC, BUGS, SECOND, Plant
+from planting import BASIC, BUGS, SCALING, SECOND, Plant
 
 SPARSE = ("blocks", "second", "third", "attention")
 
@@ -30,7 +30,8 @@ def single_runs() -> Iterable[Run]:
 # What takes several tokens in one forward, or more rows than one to be told from a factor or seen at all.
 SEVERAL_TOKENS = {"late_rows", "causal_mask_missing", "mask_off_by_one", "window_off_by_one", "window_ignored", "head_merge_order"}
 SEVERAL_TOKENS |= {"embedding_row", "prefix_seen", "final_norm_eps", "norm_eps", "norm_eps_usual", "norm_eps_zero"}
-SEVERAL_TOKENS |= {"gpt2_mask_missing", "window_nowhere", "ln_eps", "rope_yarn"}
+SEVERAL_TOKENS |= {"gpt2_mask_missing", "window_nowhere", "ln_eps"}
+SEVERAL_TOKENS |= {"rope_yarn", "rope_ramp", "rope_llama3", "yarn_by_8", "yarn_as_linear"}
 
 
 def one_by_one_runs() -> Iterable[Run]:
@@ -164,7 +165,7 @@ OF_FAMILIES = (
 
 def second_runs() -> Iterable[Run]:
     """The mistakes of caches, later parts, wiring and shards once more, without scores and by their blocks."""
-    for index, bug in enumerate(SECOND):
+    for index, bug in enumerate((*SECOND, *SCALING)):
         layer = bug.layers[(index + 1) % len(bug.layers)]
         yield Run(TINY / bug.models[(index + 1) % len(bug.models)], "float32", (Plant(bug.id, layer),), ("unscored", "blocks"), bug.tokens)
 

@@ -33,6 +33,7 @@ EVERY = ("llama", "llama_bias", "mistral", "qwen2", "qwen3")
 GROUPED = ("llama", "mistral", "qwen2", "qwen3")  # fewer key heads than query heads
 UNTIED = ("llama", "mistral", "qwen3")
 TIED = ("qwen2", "llama_bias")
+PLAIN = ("llama_bias", "mistral", "qwen2", "qwen3")  # RoPE that is not scaled
 FULL = ("llama", "llama_bias", "qwen2", "qwen3")  # attention without a window
 ROPE = ("self_attn.q_rope", "self_attn.k_rope")
 SCORES = ("self_attn.scores",)
@@ -331,7 +332,7 @@ def _second() -> list[Bug]:
         Bug("probs_rounded", "low_precision_softmax", "probabilities in bf16", (PROBS,), EVERY, s.round_probs, float32_only=True, verdicts=("diverged", "rounding")),
         Bug("softmax_of_rounded", "low_precision_softmax", "the softmax of scores in bf16", (PROBS,), EVERY, s.softmax_of_rounded, float32_only=True),
         Bug("softmax_in_half", "low_precision_softmax", "every step of the softmax in f16", (PROBS,), EVERY, s.softmax_in_half, float32_only=True, verdicts=("diverged", "rounding")),
-        Bug("rope_yarn", "rope_scaling_missing", "slow pairs divided by 4, rows longer", ROPE, ("llama_bias", "mistral", "qwen2", "qwen3"), s.scale_as_yarn, amount=4.0, float32_only=True),
+        Bug("rope_yarn", "rope_scaling_missing", "YaRN where there is none", ROPE, PLAIN, rope.rope_yarn, amount=4.0, float32_only=True),
     ]  # fmt: skip
 
 
@@ -385,7 +386,28 @@ def _of_families() -> list[Bug]:
     ]  # fmt: skip
 
 
+def _of_scaling() -> list[Bug]:
+    """RoPE of a type that scales, where the model has another one or none, and the other way round."""
+    r, two, scaling = rope, {"layers": (0, 1)}, "rope_scaling_missing"
+    yarn, dynamic, longrope = ("llama_yarn",), ("llama_dynamic",), ("llama_longrope",)
+    return [
+        Bug("rope_ramp", scaling, "slow pairs divided by 4 in a way of its own, rows longer", ROPE, PLAIN, r.rope_ramp, amount=4.0, float32_only=True),
+        Bug("rope_llama3", scaling, "llama3 scaling where there is none", ROPE, PLAIN, r.rope_llama3, amount=8.0, float32_only=True),
+        Bug("yarn_missing", scaling, "plain RoPE for YaRN", ROPE, yarn, r.rope_unscaled_whole, **two),
+        Bug("yarn_speeds_missing", scaling, "the factor of YaRN without its speeds", ROPE, yarn, r.rope_unscaled, **two),
+        Bug("yarn_as_linear", scaling, "linear scaling for YaRN", ROPE, yarn, r.rope_as_linear, amount=4.0, **two),
+        Bug("yarn_by_8", scaling, "YaRN by 8 where it is 4", ROPE, yarn, r.rope_by, amount=8.0, float32_only=True, **two),
+        Bug("yarn_factor_missing", "rope_attention_factor", "cos and sin without YaRN's factor", ROPE, yarn, r.rope_factor, amount=1.0, **two),
+        Bug("yarn_factor_on_scale", "softmax_scale", "YaRN's factor on the scale of scores, too", SCORES, yarn, r.scale_by_factor_twice, **two),
+        Bug("dynamic_missing", scaling, "plain RoPE for dynamic scaling", ROPE, dynamic, r.rope_unscaled_whole, from_step=3, **two),
+        Bug("longrope_missing", scaling, "plain RoPE for longrope", ROPE, longrope, r.rope_unscaled_whole, **two),
+        Bug("longrope_short", scaling, "always the short table of longrope", ROPE, longrope, r.rope_table("short_factor"), from_step=4, **two),
+        Bug("longrope_long", scaling, "always the long table of longrope", ROPE, longrope, r.rope_table("long_factor"), float32_only=True, **two),
+    ]  # fmt: skip
+
+
 BASIC = [bug.id for bug in _table()]
 FAMILY = [bug.id for bug in _of_families()]
 SECOND = _second()
-BUGS = {bug.id: bug for bug in (*_table(), *_variants(), *_unnamed(), *_of_families(), *SECOND)}
+SCALING = _of_scaling()
+BUGS = {bug.id: bug for bug in (*_table(), *_variants(), *_unnamed(), *_of_families(), *SECOND, *SCALING)}

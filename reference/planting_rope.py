@@ -1,12 +1,13 @@
 """Mistakes in RoPE and in positions, for planting.py. All change the model they are given."""
 
 import copy
+import math
 import sys
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from demo.make_dumps import interleaved_rope
 from planting_attention import mistake
@@ -77,6 +78,67 @@ def amplify(model, layer, factor):
     """cos and sin times a constant, as scaling by YaRN wants it."""
     rotary = model.model.rotary_emb
     mistake(model, layer, "angles", lambda x, at: tuple(part * factor for part in rotary(x, at)))
+
+
+# --- scaling --------------------------------------------------------------------------------------------------------
+
+
+def _scaled(model, layer, change: Callable[[dict, PreTrainedConfig], dict]) -> None:
+    """The rotation of a model of the same sizes whose config.json has other RoPE parameters."""
+    config = copy.deepcopy(model.config)
+    theta = config.rope_parameters["rope_theta"]
+    config.rope_parameters = {"rope_theta": theta, **change(dict(config.rope_parameters), config)}
+    mistake(model, layer, "angles", type(model.model.rotary_emb)(config))
+
+
+def rope_unscaled_whole(model, layer):
+    """Plain RoPE: neither speeds nor cosines and sines are scaled."""
+    _scaled(model, layer, lambda own, config: {"rope_type": "default"})
+
+
+def rope_yarn(model, layer, factor):
+    """YaRN, of a model that was trained with the positions of this one."""
+    parameters = {"rope_type": "yarn", "factor": factor}
+    _scaled(model, layer, lambda own, config: parameters | {"original_max_position_embeddings": config.max_position_embeddings})
+
+
+def rope_ramp(model, layer, factor):
+    """Slow pairs are divided by a factor, fast ones are not, by a ramp that no type has; rows become longer."""
+    slow = lambda f: torch.linspace(-0.5, 1.5, len(f)).clamp(0, 1)  # noqa: E731
+    rotary = frequencies_of(model, lambda f: f / (1 + (factor - 1) * slow(f)))
+    longer = 0.1 * math.log(factor) + 1
+    mistake(model, layer, "angles", lambda x, at: tuple(part * longer for part in rotary(x, at)))
+
+
+def rope_llama3(model, layer, factor):
+    parameters = {"rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    _scaled(model, layer, lambda own, config: parameters | {"original_max_position_embeddings": 32})
+
+
+def rope_as_linear(model, layer, factor):
+    """Linear scaling by the factor of another type."""
+    _scaled(model, layer, lambda own, config: {"rope_type": "linear", "factor": factor})
+
+
+def rope_table(table: str) -> Callable:
+    """One table of longrope for all lengths."""
+    both = lambda own, config: own | {"short_factor": own[table], "long_factor": own[table]}  # noqa: E731
+    return lambda model, layer: _scaled(model, layer, both)
+
+
+def rope_by(model, layer, factor):
+    """The model's type of scaling by another factor."""
+    _scaled(model, layer, lambda own, config: own | {"factor": factor})
+
+
+def rope_factor(model, layer, factor):
+    """The model's speeds, with another attention factor."""
+    _scaled(model, layer, lambda own, config: own | {"attention_factor": factor})
+
+
+def scale_by_factor_twice(model, layer):
+    """The square of the attention factor on the scale of scores, too."""
+    mistake(model, layer, "scale", lambda scale: scale * model.model.rotary_emb.attention_scaling**2)
 
 
 # --- pairs ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Mistakes of caches, masks of later parts, wiring and shards, for planting.py. All change the model they are given."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from planting_attention import STALE_SLOT, mask, mistake
 from planting_layers import blocks_of, change_output, edit, module_of
-from planting_rope import frequencies_of, usual_rotation
+from planting_rope import usual_rotation
 
 # --- masks of forwards behind the first -----------------------------------------------------------------------------
 
@@ -169,11 +168,3 @@ def softmax_in_half(model, layer):
         return (powers / powers.sum(-1, keepdim=True)).to(probs.dtype)
 
     mistake(model, layer, "probs", narrow)
-
-
-def scale_as_yarn(model, layer, factor):
-    """Slow pairs are divided by a factor, fast ones are not, and rows become longer."""
-    slow = lambda f: torch.linspace(-0.5, 1.5, len(f)).clamp(0, 1)  # noqa: E731
-    rotary = frequencies_of(model, lambda f: f / (1 + (factor - 1) * slow(f)))
-    longer = 0.1 * math.log(factor) + 1
-    mistake(model, layer, "angles", lambda x, at: tuple(part * longer for part in rotary(x, at)))

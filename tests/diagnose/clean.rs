@@ -8,6 +8,7 @@ mod fed;
 mod layouts;
 mod nonfinite;
 mod planted;
+mod ropes;
 mod stories;
 mod subject;
 mod ties;

@@ -6,7 +6,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis};
 
 use super::scene::width;
 use super::{Scene, Variant, fit};
-use crate::engine::{Edit, Field, Op};
+use crate::engine::{Edit, Field, Op, Role};
 use crate::model::op::{Scoring, Vector};
 use crate::ops::{Activation, Form};
 
@@ -60,6 +60,12 @@ pub(super) const BACK: &[Back] = &[
         of: |scene| scale_of(scene).is_some_and(|(own, of_width, _)| !is_same(own, of_width)),
         summary: "scores are multiplied by another constant",
         fix: "multiply by the constant of the model, once",
+    },
+    Back {
+        id: "rope_attention_factor",
+        of: super::rope::multiplies,
+        summary: "rotated queries and keys are not multiplied by the model's attention factor, or by another",
+        fix: "multiply cosines and sines by the factor of rope_scaling: attention_factor, else what its type gives",
     },
     Back {
         id: "activation_function",
@@ -235,8 +241,23 @@ pub(super) fn score_scale(scene: &Scene) -> Vec<Variant> {
         candidates.push((of_width, format!("1 / sqrt(head_dim) where the model has {own:.6}")));
         candidates.push((own * own, format!("{name}, applied twice")));
     }
+    candidates.extend(scales_of_yarn(scene, own, &name));
     candidates.retain(|(scale, _)| !is_same(*scale, own));
     others(scene, candidates.into_iter().map(|(scale, words)| (Field::Scale(scale), words)))
+}
+
+/// The scale times what scaled RoPE multiplies cosines and sines by, which multiplies scores by its square.
+fn scales_of_yarn(scene: &Scene, own: f64, name: &str) -> Vec<(f64, String)> {
+    let rope = scene.beside(Role::QRope).map(|site| &scene.graph()[site].op);
+    let Some(Op::Rope(rotate)) = rope.filter(|op| matches!(op, Op::Rope(rotate) if rotate.factor != 1.0)) else {
+        return Vec::new();
+    };
+    let factor = rotate.factor;
+    let word = |power: i32, what: &str| {
+        let words = format!("{name} times {factor:.4}{what}, the factor that cosines and sines have already");
+        (own * factor.powi(power), words)
+    };
+    vec![word(2, " squared"), word(1, "")]
 }
 
 /// The cap of scores.

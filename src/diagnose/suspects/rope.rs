@@ -1,8 +1,11 @@
 //! Mistakes in rotary position embedding, the most frequent family.
 
+mod scaled;
+
+pub(super) use scaled::multiplies;
+
 use super::spectroscopy::{own_speeds, positions, rotation, speeds, theta_of};
 use super::{Scene, Suspect, Variant, fit, knobs};
-use crate::diagnose::precision::Precision;
 use crate::engine::{Edit, Field, Role as A};
 use crate::model::op::{Places, Rotate};
 use crate::model::spec::Rope;
@@ -59,7 +62,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "only rope_theta is read",
         fix: "scale the speeds as rope_scaling (rope_parameters) says",
         seen: "tiny-vllm #1, llama.cpp #8676, ANEForge #58, mlxcel #1340, ollama #13452",
-        variants: scaling,
+        variants: scaled::scaling,
     },
     Suspect {
         id: "rope_theta",
@@ -99,7 +102,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the attention factor of YaRN or LongRoPE (mscale) of another model, or of a scaling that is not in use",
         fix: "rotate with cosines and sines as they are",
         seen: "mobius #548, HF #47435, Megatron #1429, llama.cpp #17945, vLLM #27722",
-        variants: attention_factor,
+        variants: scaled::attention_factor,
     },
     Suspect {
         id: "ref_inv_freq_low_precision",
@@ -123,14 +126,6 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     },
 ];
 
-/// Only where the rotated rows are there: in a span, a factor of scores would do as well.
-fn attention_factor(scene: &Scene) -> Vec<Variant> {
-    // By how much models lengthen their context with YaRN.
-    const CONTEXTS: [f64; 6] = [2.0, 4.0, 8.0, 16.0, 32.0, 40.0];
-    let yarn = |by: f64| (0.1 * by.ln() + 1.0, format!("YaRN's factor for {by} contexts"));
-    scene.part.as_ref().map_or_else(Vec::new, |_| knobs::times(scene, CONTEXTS.map(yarn)))
-}
-
 fn with(words: impl Into<String>, field: Field) -> Variant {
     Variant::new(words, Edit::Set(field))
 }
@@ -153,73 +148,6 @@ fn direction(scene: &Scene) -> Vec<Variant> {
     let Some(own) = own_speeds(scene) else { return Vec::new() };
     let speeds = own.speeds().iter().map(|w| -w);
     vec![with_speeds("angles of the other sign", Frequencies::of_speeds(speeds))]
-}
-
-fn scaling(scene: &Scene) -> Vec<Variant> {
-    let (Some(own), Some(speeds_here)) = (rotation(scene), own_speeds(scene)) else { return Vec::new() };
-    let plain = own.rope.plain().frequencies(0);
-    if plain != speeds_here {
-        let words = format!("no scaling where the model has {}", own.rope.scaling.name());
-        return vec![with(words, Field::Rope(own.rope.plain()))];
-    }
-    let mut factors = vec![2.0f32, 4.0, 8.0, 0.5];
-    if let Some(speeds) = speeds(scene) {
-        let ratio = f64::from(plain.speeds()[0]) / speeds[0];
-        factors.extend((0.05..1e3).contains(&ratio).then_some((ratio * 1e4).round() as f32 / 1e4));
-    }
-    let linear = |factor: f32| {
-        let words = match factor {
-            ..1.0 => format!("positions times {}", 1.0 / factor),
-            _ => format!("linear scaling by {factor}"),
-        };
-        with_speeds(words, plain.clone().linear(factor))
-    };
-    let mut variants: Vec<Variant> = factors.into_iter().map(linear).collect();
-    for factor in [8.0, 32.0] {
-        let scaled = plain.clone().llama3(factor, 1.0, 4.0, 8192.0);
-        variants.push(with_speeds(format!("llama3 scaling by {factor}"), scaled));
-    }
-    variants.extend(measured(scene, &plain));
-    variants
-}
-
-/// The speeds as they were measured, and by how much rotated rows are longer: what YaRN, LongRoPE and their kin make.
-fn measured(scene: &Scene, plain: &Frequencies) -> Option<Variant> {
-    const APART: f64 = 1e-4;
-    // Less is rounding.
-    const LEAST: f64 = 1.02;
-    // Slow pairs turn by less than coarse numbers tell.
-    if scene.precision != Precision::F32 {
-        return None;
-    }
-    let speeds = speeds(scene)?;
-    let factors: Vec<f64> = plain.speeds().iter().zip(&speeds).map(|(own, seen)| f64::from(*own) / seen).collect();
-    let is_scaled = |factor: &f64| (0.99..1e3).contains(factor);
-    let most = factors.iter().copied().fold(0.0, f64::max);
-    let alike = factors.iter().all(|factor| (factor / factors[0] - 1.0).abs() < APART);
-    let rope = &rotation(scene)?.rope;
-    let of_theta = |theta: f64| Rope { theta, ..rope.plain() }.frequencies(0);
-    let nearest = of_theta(theta_of(&speeds, of_theta));
-    let is_theta = nearest.speeds().iter().zip(&speeds).all(|(own, seen)| (f64::from(*own) - seen).abs() < 0.1 * APART);
-    if alike || is_theta || most < LEAST || !factors.iter().all(is_scaled) {
-        return None;
-    }
-    let rising = factors.windows(2).all(|pair| pair[1] > pair[0] * (1.0 - APART));
-    let whose = if rising { "as YaRN does" } else { "as LongRoPE does" };
-    let shown: Vec<String> = factors.iter().map(|factor| format!("{factor:.3}")).collect();
-    let length = fit::factor([(length(&scene.dumped()?), length(&scene.input(0)?.to_owned()))])?;
-    let speeds = Edit::Set(Field::Frequencies(Frequencies::of_speeds(speeds.into_iter().map(|speed| speed as f32))));
-    let words = format!("speeds divided by {}, {whose}", shown.join(", "));
-    Some(if (length - 1.0).abs() < APART {
-        Variant::new(words, speeds)
-    } else {
-        Variant::new(format!("{words}, and rows times {length:.4}"), Edit::All(vec![speeds, Edit::times(length)]))
-    })
-}
-
-/// Root of the sum of squares.
-fn length(x: &ndarray::ArrayD<f64>) -> f64 {
-    x.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 fn theta(scene: &Scene) -> Vec<Variant> {
@@ -323,7 +251,7 @@ pub(super) fn shows_from(suspect: &Suspect) -> Option<usize> {
     match suspect.id {
         // The prefill is right.
         "kv_cache_position" => None,
-        "rope_position_offset" => Some(0),
+        "rope_position_offset" | "rope_attention_factor" => Some(0),
         // Nothing is rotated at position 0.
         _ => (suspect.ops == ROPE).then_some(1),
     }

@@ -3,7 +3,7 @@
 //! With channels `(a, b)` of a pair as complex numbers, `z = (y_a + j y_b) / (q_a + j q_b)` has the angle `position · ω`. Summed
 //! over heads as a correlation, it tells positions where the speeds are known, and speeds where positions are.
 
-use ndarray::Ix3;
+use ndarray::{Axis, Ix3};
 
 use super::Scene;
 use crate::engine::Op;
@@ -98,6 +98,19 @@ pub(super) fn speeds(scene: &Scene) -> Option<Vec<f64>> {
         speed + if size > 0.0 { cross / size } else { 0.0 }
     };
     Some((0..half).map(of_pair).collect())
+}
+
+/// By how much rotated pairs are longer than they were before, all alike.
+pub(super) fn amplitude(scene: &Scene) -> Option<f64> {
+    let own = rotation(scene)?;
+    let pairs = own_speeds(scene)?.speeds().len();
+    let seen = correlations(scene)?;
+    let input = scene.input(0)?;
+    let x = split_heads(input.view(), own.head_dim)?;
+    let turned = (0..pairs).flat_map(|i| <[usize; 2]>::from(own.pairs.channels(i, pairs)));
+    let size: f64 = turned.map(|channel| x.index_axis(Axis(2), channel).iter().map(|v| v * v).sum::<f64>()).sum();
+    let cross: f64 = seen.iter().flatten().map(|z| z.0.hypot(z.1)).sum();
+    (size > 0.0).then(|| cross / size)
 }
 
 /// The theta whose speeds come nearest to the measured ones: on a grid, then by golden section.
