@@ -117,21 +117,16 @@ fn positions(ropes: &[Option<&Rope>], head_dim: usize) -> String {
         }
     }
     let said = |(rope, count): &(&Rope, usize)| {
-        let mut said = format!("RoPE theta {}", rope.theta);
-        let name = rope.scaling.name();
-        if name != "default" {
-            said += &format!(", scaled ({name})");
-        }
-        if rope.factor != 1.0 {
-            said += &format!(", times {:.4}", rope.factor);
-        }
-        if rope.dims < head_dim {
-            said += &format!(", {} of {head_dim} channels", rope.dims);
-        }
-        if *count < ropes.len() {
-            said += &format!(", in {count} layers");
-        }
-        said
+        let (name, factor, dims) = (rope.scaling.name(), rope.factor, rope.dims);
+        let parts = [
+            (true, format!("RoPE theta {}", rope.theta)),
+            (name != "default", format!("scaled ({name})")),
+            (factor != 1.0, format!("times {factor:.4}")),
+            (dims < head_dim, format!("{dims} of {head_dim} channels")),
+            (*count < ropes.len(), format!("in {count} layers")),
+        ];
+        let parts: Vec<String> = parts.into_iter().filter_map(|(is, said)| is.then_some(said)).collect();
+        parts.join(", ")
     };
     if kinds.is_empty() { "learned".into() } else { kinds.iter().map(said).collect::<Vec<_>>().join("; ") }
 }
