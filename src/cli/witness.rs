@@ -1,5 +1,7 @@
 //! Opening the dumps, and agreeing on the tokens: from the command line, else from the dumps.
 
+mod outgrown;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -153,6 +155,7 @@ pub(super) fn agree(
         name_by_values(dump, model, &ids, &steps)?;
         dump.bind(&ids, &steps).with_context(|| format!("{} does not fit the model", dump.path().display()))?;
     }
+    let steps = outgrown::forwards(model, &ids, steps, [&mut reference, &mut candidate])?;
     settled(model, ids, steps, None, reference, candidate)
 }
 

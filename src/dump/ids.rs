@@ -206,6 +206,16 @@ impl Dump {
         steps(self, tokens).unwrap_or_else(|_| vec![tokens])
     }
 
+    /// Whether it says which tokens were fed together: in its metadata, or by names of later forwards.
+    pub fn tells_steps(&self) -> bool {
+        self.archive.metadata().contains_key("steps") || self.named.iter().any(|named| named.forward > 0)
+    }
+
+    /// Adds a note to what is said of it.
+    pub fn note(&mut self, words: String) {
+        self.notes.push(words);
+    }
+
     /// Rows that are stored of all forwards, by the shapes of tensors without heads; none where there are no such.
     pub fn stored_rows(&self) -> Option<usize> {
         let last = self.named.iter().map(|named| named.forward).max().unwrap_or(0);

@@ -162,8 +162,8 @@ fn models_that_cannot_be_loaded() {
     );
     spoilt(&|folder| edit_config(folder, |config| config["model_type"] = json!("gpt2")), &["gpt2"]);
     spoilt(&|folder| edit_config(folder, |config| config["num_attention_heads"] = json!(0)), &["num_attention_heads"]);
-    let yarn = json!({ "rope_type": "yarn", "factor": 4.0 });
-    spoilt(&|folder| edit_config(folder, |config| config["rope_scaling"] = yarn.clone()), &["yarn"]);
+    let mrope = json!({ "rope_type": "mrope", "factor": 4.0 });
+    spoilt(&|folder| edit_config(folder, |config| config["rope_scaling"] = mrope.clone()), &["mrope"]);
     spoilt(&|folder| fs::write(folder.join("tokenizer.json"), "{}\n\n{").expect("written"), &["tokenizer.json"]);
 
     let shards = copy("llama");

@@ -24,7 +24,12 @@ const KNOWN: &[(&str, &str)] = &[
     ("planted/smollm2/float32/norm_eps-3/around-3/alone", EPSILON),
     ("clean/mixtral/float32/weights-unknown/blocks/12+4", ROUTED),
     ("planted/smollm2/float32/norm_eps-3/around-3/pair", EPSILON),
+    ("clean/llama_yarn/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
+    ("clean/llama_dynamic/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
+    ("clean/llama_longrope/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
 ];
+
+const TWO_LAYERS: &str = "two blocks are too few to show that all are as far off as the bits of an unknown format say";
 
 const ROUTED: &str =
     "weights of an unknown format give tokens to other experts, and the error is not that of their bits";
