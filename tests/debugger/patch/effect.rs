@@ -27,7 +27,7 @@ fn near(a: f64, b: f64) -> bool {
 fn it_is_what_the_logits_say() {
     for name in TINY {
         for (forward, command) in
-            [(0, "ablate 0.mlp"), (0, "patch 1.scores token=8-12 key=7 set -inf"), (1, "ablate head 1.2")]
+            [(0, "ablate 0.mlp"), (0, "patch 1.scores token=8-12 key=7 set -inf"), (1, "ablate head 1.1")]
         {
             let (mut clean, mut patched) = (alone(name), alone(name));
             patch(&mut patched, command).expect("a patch");

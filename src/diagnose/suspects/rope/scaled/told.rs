@@ -21,7 +21,7 @@ const LEAST: f64 = 1e-6;
 /// Speeds that are divided by less are those of a coarser format.
 const SCALED: f64 = 1.02;
 
-/// How a scaling is proposed at most.
+/// Ways of one type that are proposed at most.
 const PROPOSED: usize = 3;
 
 /// What was measured.
