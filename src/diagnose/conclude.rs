@@ -22,13 +22,15 @@ const AGREES: f64 = 0.05;
 /// What is said where all is well.
 pub(super) fn agreement(compared: usize, coarsest: Precision, largest: f64) -> String {
     if largest > AGREES {
-        return format!("{compared} activations are as far off as rounding makes them: largest error {largest:.1e}");
+        let are = if compared == 1 { "activation is" } else { "activations are" };
+        return format!("{compared} {are} as far off as rounding makes them: largest error {largest:.1e}");
     }
     let allowed = match coarsest {
         Precision::F32 => String::new(),
         coarse => format!(" as far as {} allows", coarse.name()),
     };
-    format!("{compared} activations agree{allowed}: largest error {largest:.1e}")
+    let agree = if compared == 1 { "activation agrees" } else { "activations agree" };
+    format!("{compared} {agree}{allowed}: largest error {largest:.1e}")
 }
 
 /// Which of several findings decides: a wrong value before a wrong name, and that before what nothing settles.
