@@ -18,6 +18,7 @@ mod naming;
 mod padded;
 mod pads;
 mod pair;
+mod part;
 mod plan;
 mod read;
 mod rows;
@@ -26,7 +27,7 @@ mod suggest;
 mod unnamed;
 mod uses;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +45,7 @@ pub use unnamed::{doubt_names, name_by_values};
 pub use uses::settle_uses;
 
 use crate::engine::{Graph, Site};
-use crate::formats::{Archive, Entry};
+use crate::formats::{Archive, Entry, Whole};
 
 /// How a dump is to be read.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +65,15 @@ pub struct Coverage {
     pub compared: usize,
     /// The names of the others.
     pub ignored: Vec<String>,
+    /// Most of it is not recognised, and has the names of what is but for one number: other forwards, as it seems.
+    #[serde(skip)]
+    pub lacks_forwards: bool,
+}
+
+/// A name with each of its numbers left out in turn.
+fn without_a_number(name: &str) -> Vec<String> {
+    let left_out = |run: std::ops::Range<usize>| format!("{}{{}}{}", &name[..run.start], &name[run.end..]);
+    naming::numbers(name).into_iter().map(left_out).collect()
 }
 
 impl Coverage {
@@ -99,6 +109,8 @@ pub struct Dump {
     unmatched: Vec<Unmatched>,
     id_tensors: Vec<(usize, String)>,
     ids: Option<Ids>,
+    /// What was told by values.
+    recognised: Vec<unnamed::Recognised>,
     notes: Vec<String>,
     settled: Mutex<read::Settled>,
 }
@@ -114,7 +126,8 @@ impl Dump {
         if options.map.is_none() {
             error::no_weights(&archive)?;
         }
-        let archive = archive.by_forwards();
+        let logits = graph.output().and_then(|site| graph[site].axes.last()).map(|axis| axis.length(1, 1));
+        let archive = archive.by_forwards(logits.map(|logits| Whole { layers: graph.layers(), logits }));
         let matched = matching::matching(&archive, graph, options.map.as_ref());
         if let Some(refused) = matched.refused {
             return Err(refused);
@@ -137,6 +150,7 @@ impl Dump {
             unmatched: matched.unmatched,
             id_tensors: matched.id_tensors,
             ids: None,
+            recognised: Vec::new(),
             notes,
             settled: Mutex::default(),
         };
@@ -219,7 +233,13 @@ impl Dump {
         let mut ignored: Vec<String> = left.filter(|name| is_float(name)).cloned().collect();
         let compared: BTreeSet<&str> = self.planned.iter().map(|planned| planned.name.as_str()).collect();
         ignored.retain(|name| !compared.contains(name.as_str()));
-        Coverage { dumped: compared.len() + ignored.len(), compared: compared.len(), ignored }
+        let dumped = compared.len() + ignored.len();
+        let unknown: HashSet<&str> = self.unmatched.iter().map(|unmatched| unmatched.name.as_str()).collect();
+        let unknown = ignored.iter().filter(|name| unknown.contains(name.as_str()));
+        let patterns: HashSet<String> = unknown.flat_map(|name| without_a_number(name)).collect();
+        let twins = compared.iter().filter(|name| without_a_number(name).iter().any(|one| patterns.contains(one)));
+        let lacks_forwards = 4 * compared.len() < dumped && 4 * twins.count() >= 3 * compared.len();
+        Coverage { dumped, compared: compared.len(), ignored, lacks_forwards }
     }
 
     /// What a user should know about how the dump is read.

@@ -29,6 +29,7 @@ mod write;
 pub use array::{Array, Dtype};
 pub use error::Error;
 pub(crate) use error::escape;
+pub use marks::Whole;
 pub use write::{check_writable, write_file, write_npy, write_npz, write_safetensors, write_safetensors_with};
 
 use members::Members;
@@ -102,9 +103,10 @@ impl Archive {
     }
 
     /// The arrays by their forwards, where their names tell them: `step1/NAME` is `NAME@1`, as it is from a folder `step1`.
+    /// `whole` is what one forward has of their model, if that is known.
     #[must_use]
-    pub fn by_forwards(mut self) -> Archive {
-        if let Some((names, said)) = marks::numbered(&self.entries) {
+    pub fn by_forwards(mut self, whole: Option<Whole>) -> Archive {
+        if let Some((names, said)) = marks::numbered(&self.entries, whole) {
             self.index = names.iter().cloned().zip(0..).collect();
             self.entries.iter_mut().zip(names).for_each(|(entry, name)| entry.name = name);
             self.notes.push(said);

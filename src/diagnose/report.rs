@@ -278,9 +278,17 @@ pub struct Source {
 }
 
 impl Report {
-    /// Says beside the answer how much of the dumps it is of, where that is not all.
+    /// Says beside the answer how much of the dumps it is of, where that is not all. Forwards that are not recognised make
+    /// agreement of the others no answer.
     #[must_use]
     pub fn with_coverage(mut self) -> Self {
+        let lacks = |coverage: &&Coverage| coverage.lacks_forwards;
+        let agrees = matches!(self.verdict, Verdict::Match | Verdict::Rounding);
+        if let Some(of) = self.sources.iter().filter_map(|of| of.coverage.as_ref()).find(lacks).filter(|_| agrees) {
+            let percent = 100 * of.compared / of.dumped.max(1);
+            self.verdict = Verdict::Inconclusive;
+            self.sentence = format!("{percent} % of the dump is recognised: give --map; {}", self.sentence);
+        }
         let said: Vec<(&str, String)> =
             self.sources.iter().filter_map(|of| Some((of.role, of.coverage.as_ref()?.said()?))).collect();
         let of = |role: &str| if said.len() > 1 { format!(" of the {role}") } else { String::new() };

@@ -1,6 +1,6 @@
 //! The ids that were fed to make a dump: from its metadata, from a tensor, or recovered from its embedding rows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use half::{bf16, f16};
 use ndarray::ArrayD;
@@ -11,7 +11,8 @@ use super::error::{Error, shown};
 use super::name::{Name, normal};
 use super::plan::Planned;
 use super::shape::Kind;
-use crate::engine::{Compute, Graph, Role, Span, evaluate};
+use super::unnamed::Recognised;
+use crate::engine::{Compute, Graph, Role, Site, Span, evaluate};
 use crate::formats::Array;
 use crate::model::Model;
 
@@ -240,20 +241,30 @@ impl Dump {
         if self.named.iter().any(|named| named.site == embed) {
             return Ok(());
         }
-        let (before, bases) =
-            (self.named.len(), self.unmatched.iter().map(|unmatched| Name::split(&unmatched.name).base));
-        for base in bases.collect::<BTreeSet<String>>() {
-            // One for each forward.
-            let like =
-                |name: &str| Name::split(name).base == base && self.unmatched.iter().any(|other| other.name == name);
-            for entry in self.archive.entries().iter().filter(|entry| like(&entry.name)) {
-                if entry.dtype.is_float() && entry.shape.last() == Some(&hidden) {
-                    let forward = forward_of(&entry.name);
-                    self.named.push(Planned::of(entry, embed, forward, &self.graph));
-                }
+        let unknown: HashSet<&str> = self.unmatched.iter().map(|unmatched| unmatched.name.as_str()).collect();
+        // By name, one for each forward.
+        let mut like: BTreeMap<String, Vec<Planned>> = BTreeMap::new();
+        for entry in self.archive.entries().iter().filter(|entry| unknown.contains(entry.name.as_str())) {
+            if entry.dtype.is_float() && entry.shape.last() == Some(&hidden) {
+                let Name { base, forward, .. } = Name::split(&entry.name);
+                like.entry(base).or_default().push(Planned::of(entry, embed, forward.unwrap_or(0), &self.graph));
             }
-            if self.named.len() > before && self.embedded_ids(model)?.is_some() {
+        }
+        like.retain(|_, like| like.iter().any(|planned| planned.forward == 0));
+        // One scan of the table tells of all of them whether it has their first rows.
+        let mut first_rows = Vec::new();
+        for planned in like.values().filter_map(|like| like.iter().find(|planned| planned.forward == 0)) {
+            let rows = self.rows_of_width(planned, hidden)?;
+            first_rows.push(rows.and_then(|rows| rows.into_iter().next()).unwrap_or_default());
+        }
+        let has = are_of_the_table(model, embed, &first_rows);
+        let before = self.named.len();
+        for ((base, like), _) in like.into_iter().zip(has).filter(|(_, has)| *has) {
+            self.named.extend(like);
+            if self.embedded_ids(model)?.is_some() {
                 let (name, taken) = (shown(&base), &self.named[before..]);
+                let tensors = taken.iter().map(|taken| (taken.name.clone(), None, None, embed)).collect();
+                self.recognised.push(Recognised { pattern: base.clone(), from: 0, tensors });
                 self.unmatched.retain(|unmatched| !taken.iter().any(|taken| taken.name == unmatched.name));
                 self.notes
                     .push(format!("{name} is taken for {}: its rows are rows of the table", self.graph.name(embed)));
@@ -264,6 +275,19 @@ impl Dump {
         Ok(())
     }
 
+    /// The rows of a tensor, of the sequence that is read; none where it does not hold rows of this width.
+    fn rows_of_width(&self, planned: &Planned, width: usize) -> Result<Option<Vec<Vec<f32>>>, Error> {
+        let values = self.values(planned)?;
+        let flat: Vec<f32> = match (self.batch, values.shape()) {
+            (Some(pick), [of, ..]) if *of > 1 && values.ndim() > 2 => {
+                values.outer_iter().nth(pick).map(|row| row.iter().copied().collect()).unwrap_or_default()
+            }
+            _ => values.into_iter().collect(),
+        };
+        let whole = !flat.is_empty() && flat.len().is_multiple_of(width);
+        Ok(whole.then(|| flat.chunks(width).map(<[f32]>::to_vec).collect()))
+    }
+
     /// The ids whose embedding rows were dumped, and the rows of each forward; `None` when there are no rows, or one is
     /// not of the model's table.
     pub fn embedded_ids(&self, model: &Model) -> Result<Option<Embedded>, Error> {
@@ -272,18 +296,9 @@ impl Dump {
         let (mut rows, mut steps) = (Vec::new(), Vec::new());
         for forward in 0.. {
             let Some(named) = self.named.iter().find(|n| n.forward == forward && n.site == embed) else { break };
-            let values = self.values(named)?;
-            let flat: Vec<f32> = match (self.batch, values.shape()) {
-                (Some(pick), [of, ..]) if *of > 1 && values.ndim() > 2 => {
-                    values.outer_iter().nth(pick).map(|row| row.iter().copied().collect()).unwrap_or_default()
-                }
-                _ => values.into_iter().collect(),
-            };
-            if flat.is_empty() || !flat.len().is_multiple_of(hidden) {
-                return Ok(None);
-            }
-            steps.push(flat.len() / hidden);
-            rows.extend(flat.chunks(hidden).map(<[f32]>::to_vec));
+            let Some(found) = self.rows_of_width(named, hidden)? else { return Ok(None) };
+            steps.push(found.len());
+            rows.extend(found);
         }
         Ok(lookup(model, &rows).map(|ids| (ids, steps)))
     }
@@ -295,36 +310,71 @@ pub(super) type Embedded = (Vec<u32>, Vec<usize>);
 /// Embedding rows looked up at once.
 const BLOCK: usize = 1024;
 
+/// Numbers of a row that are compared before the rest of it.
+const FIRST: usize = 4;
+
+/// What storing makes of a number.
+type Rounding = fn(f32) -> f32;
+
+/// The precisions in which rows may have been stored.
+const PRECISIONS: [Rounding; 3] = [|v| v, |v| bf16::from_f32(v).to_f32(), |v| f16::from_f32(v).to_f32()];
+
+/// Whether a row has no more bits than a precision.
+fn is_exact(row: &[f32], round: Rounding) -> bool {
+    row.iter().all(|v| round(*v).to_bits() == v.to_bits())
+}
+
 /// The first id of each row, all in the first precision that knows every row.
 fn lookup(model: &Model, rows: &[Vec<f32>]) -> Option<Vec<u32>> {
     let embed = model.graph.whole(Role::EmbedTokens).filter(|_| !rows.is_empty())?;
-    let precisions: [fn(f32) -> f32; 3] = [|v| v, |v| bf16::from_f32(v).to_f32(), |v| f16::from_f32(v).to_f32()];
-    precisions.iter().find_map(|round| {
-        let bits = |row: &[f32]| -> Vec<u32> { row.iter().map(|v| round(*v).to_bits()).collect() };
-        let exact = |row: &[f32]| row.iter().all(|v| round(*v).to_bits() == v.to_bits());
-        if !rows.iter().all(|row| exact(row)) {
-            return None;
+    let exact = PRECISIONS.iter().filter(|round| rows.iter().all(|row| is_exact(row, **round)));
+    exact.into_iter().find_map(|round| scan(model, embed, rows, *round).into_iter().collect())
+}
+
+/// Whether the table has each row, in some precision.
+fn are_of_the_table(model: &Model, embed: Site, rows: &[Vec<f32>]) -> Vec<bool> {
+    let mut found = vec![false; rows.len()];
+    for round in PRECISIONS {
+        let open: Vec<usize> = (0..rows.len()).filter(|at| !found[*at] && is_exact(&rows[*at], round)).collect();
+        let of_these: Vec<Vec<f32>> = open.iter().map(|at| rows[*at].clone()).collect();
+        for (at, id) in open.into_iter().zip(scan(model, embed, &of_these, round)) {
+            found[at] = id.is_some();
         }
-        let mut wanted: HashMap<Vec<u32>, Option<u32>> = rows.iter().map(|row| (bits(row), None)).collect();
-        let mut missing = wanted.len();
-        let vocab = model.spec.vocab as u32;
-        for first in (0..vocab).step_by(BLOCK) {
-            let ids: Vec<u32> = (first..vocab.min(first + BLOCK as u32)).collect();
-            let span = Span { ids: &ids, first: 0 };
-            let table = evaluate::<f32>(model, embed, span, &[], Compute::default());
-            for (id, row) in ids.iter().zip(table.outer_iter()) {
-                let row: Vec<f32> = row.iter().copied().collect();
-                if let Some(found @ None) = wanted.get_mut(&bits(&row)) {
-                    *found = Some(*id);
+    }
+    found
+}
+
+/// The first id whose row of the table each row is, in one precision.
+fn scan(model: &Model, embed: Site, rows: &[Vec<f32>], round: Rounding) -> Vec<Option<u32>> {
+    let bits = |row: &[f32]| -> Vec<u32> { row.iter().take(FIRST).map(|v| round(*v).to_bits()).collect() };
+    let mut open: HashMap<Vec<u32>, Vec<usize>> = HashMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        open.entry(bits(row)).or_default().push(at);
+    }
+    let mut found = vec![None; rows.len()];
+    let mut missing = rows.len();
+    let vocab = model.spec.vocab as u32;
+    for first in (0..vocab).step_by(BLOCK) {
+        if missing == 0 {
+            break;
+        }
+        let ids: Vec<u32> = (first..vocab.min(first + BLOCK as u32)).collect();
+        let table = evaluate::<f32>(model, embed, Span { ids: &ids, first: 0 }, &[], Compute::default());
+        for (id, of_id) in ids.iter().zip(table.outer_iter()) {
+            let begin: Vec<f32> = of_id.iter().take(FIRST).copied().collect();
+            let Some(alike) = open.get_mut(&bits(&begin)) else { continue };
+            alike.retain(|at| {
+                let same = |(a, b): (&f32, &f32)| round(*a).to_bits() == b.to_bits();
+                let is_it = rows[*at].len() == of_id.len() && of_id.iter().zip(&rows[*at]).all(same);
+                if is_it {
+                    found[*at] = Some(*id);
                     missing -= 1;
                 }
-            }
-            if missing == 0 {
-                break;
-            }
+                !is_it
+            });
         }
-        rows.iter().map(|row| wanted.get(&bits(row)).copied().flatten()).collect()
-    })
+    }
+    found
 }
 
 /// How the ids that somebody fed differ from those that somebody else did; `None` when the one list begins the other.

@@ -9,6 +9,7 @@ use super::align::error;
 use super::error::Error;
 use super::padded::take;
 use super::pads::Pads;
+use super::unnamed::told_behind_attention;
 use super::{Dump, Ids, IdsOrigin};
 use crate::engine::{LogitRows, Run};
 use crate::model::Model;
@@ -76,6 +77,30 @@ pub fn find_pads(
         let all: Vec<usize> = (0..fed.len()).collect();
         let alone = &fed[pads.before..pads.before + pads.tokens];
         if dump.bind(&ids, &steps).is_ok() && is_of(dump, model, (alone, &own), (fed, &all))? {
+            take(dump, pads);
+            return Ok(());
+        }
+    }
+    find_pads_by_values(dump, model, fed, may_be)
+}
+
+/// The same where nothing that depends on other tokens has a known name: with the pads taken away, values tell what some of
+/// the tensors are, and with them what none of them is.
+fn find_pads_by_values(
+    dump: &mut Dump,
+    model: &Arc<Model>,
+    fed: &[u32],
+    may_be: impl Fn(&Pads) -> bool,
+) -> Result<(), Error> {
+    let found: Vec<Pads> = Pads::at_an_end(fed).into_iter().filter(may_be).collect();
+    if found.is_empty() || dump.unmatched.is_empty() || told_behind_attention(dump, model, fed)? > 0 {
+        return Ok(());
+    }
+    for pads in found {
+        dump.pads = Some(pads);
+        let told = told_behind_attention(dump, model, &fed[pads.before..pads.before + pads.tokens]);
+        dump.pads = None;
+        if told? > 0 {
             take(dump, pads);
             break;
         }

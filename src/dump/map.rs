@@ -6,6 +6,10 @@
 //! "step{K}_logits" = "lm_head@{K}"
 //! "scratch*"       = "ignore"
 //!
+//! # Pieces of what holds several: columns of the last axis (`1::2`: every other), or one of a stack.
+//! "blk{N}.qkv[..., 0:576]" = "model.layers.{N}.self_attn.q_proj"
+//! "hidden[3]"              = "model.layers.2"
+//!
 //! # With more to do than to rename: sum (adds tensors of the same shape), then reshape, then transpose.
 //! ["enc{N}_q"]
 //! name = "model.layers.{N-1}.self_attn.q_proj"
@@ -23,6 +27,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::error::{Error, shown};
+use super::part::{Part, Slice};
 use crate::engine::{Axis, Graph, Role};
 
 mod expression;
@@ -40,6 +45,11 @@ stands for a number and `*` for anything:
     \"enc{N}_attnout\" = \"model.layers.{N-1}.self_attn.o_proj\"
     \"step{K}_logits\" = \"lm_head@{K}\"
     \"scratch*\"       = \"ignore\"
+
+or, of a tensor that holds several, of columns of its last axis (`1::2`: every other), or one of a stack:
+
+    \"blk{N}.qkv[..., 0:576]\" = \"model.layers.{N}.self_attn.q_proj\"
+    \"hidden[3]\"              = \"model.layers.2\"
 
 or a table, of what is summed, reshaped and transposed first:
 
@@ -81,7 +91,14 @@ const SIZES: &[&str] = &["hidden", "heads", "kv_heads", "head_dim", "intermediat
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mapped {
     /// It is this activation.
-    To(String, Option<Expression>),
+    To {
+        /// The activation's name.
+        name: String,
+        /// The piece of the tensor that it is.
+        slice: Option<Slice>,
+        /// What is done to it.
+        expression: Option<Expression>,
+    },
     /// It is to be passed over.
     Ignore,
 }
@@ -108,26 +125,47 @@ impl Map {
         Ok(Map { rules: rules.into_iter().map(|(_, rule)| rule).collect() })
     }
 
-    /// What the first rule that matches makes of a name.
-    pub(super) fn find(&self, name: &str, graph: &Graph) -> Option<Mapped> {
-        self.rules.iter().find_map(|rule| {
-            let numbers = captures(&rule.pattern, name)?;
-            if rule.name == "ignore" {
-                return Some(Mapped::Ignore);
+    /// What the first rule that matches makes of a name; where that takes a piece of it, what all such rules make of it.
+    pub(super) fn find(&self, name: &str, graph: &Graph) -> Vec<Mapped> {
+        let mut pieces = Vec::new();
+        for rule in &self.rules {
+            if let Some(mapped) = rule.of_whole(name, graph).filter(|_| pieces.is_empty()) {
+                return vec![mapped];
             }
-            let size = |size: &Size| match size {
-                Size::Number(n) => Some(*n),
-                Size::Rest => None,
-                Size::Named(word) => Some(named_size(word, graph)),
-            };
-            let expression = Expression {
-                sum: rule.sum.iter().map(|other| fill(other, &numbers)).collect::<Option<_>>()?,
-                reshape: rule.reshape.iter().map(size).collect(),
-                transpose: rule.transpose.clone(),
-            };
-            let expression = (expression != Expression::default()).then_some(expression);
-            Some(Mapped::To(fill(&rule.name, &numbers)?, expression))
-        })
+            pieces.extend(rule.of_piece(name, graph));
+        }
+        pieces
+    }
+}
+
+impl Rule {
+    /// What it makes of a name that its pattern matches.
+    fn of_whole(&self, name: &str, graph: &Graph) -> Option<Mapped> {
+        self.mapped(&captures(&self.pattern, name)?, None, graph)
+    }
+
+    /// What it makes of a piece of a tensor of this name.
+    fn of_piece(&self, name: &str, graph: &Graph) -> Option<Mapped> {
+        let (pattern, slice) = Part::split(&self.pattern)?;
+        self.mapped(&captures(pattern, name)?, Some(slice), graph)
+    }
+
+    fn mapped(&self, numbers: &[(&str, usize)], slice: Option<Slice>, graph: &Graph) -> Option<Mapped> {
+        if self.name == "ignore" {
+            return Some(Mapped::Ignore);
+        }
+        let size = |size: &Size| match size {
+            Size::Number(n) => Some(*n),
+            Size::Rest => None,
+            Size::Named(word) => Some(named_size(word, graph)),
+        };
+        let expression = Expression {
+            sum: self.sum.iter().map(|other| fill(other, numbers)).collect::<Option<_>>()?,
+            reshape: self.reshape.iter().map(size).collect(),
+            transpose: self.transpose.clone(),
+        };
+        let expression = (expression != Expression::default()).then_some(expression);
+        Some(Mapped::To { name: fill(&self.name, numbers)?, slice, expression })
     }
 }
 

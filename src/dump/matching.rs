@@ -7,6 +7,7 @@ use super::error::{Error, shown};
 use super::map::{Expression, Map, Mapped};
 use super::name::{Absent, Flavour, Meaning, Name, canonical, guesses, hidden_state, index_in, meaning, normal};
 use super::naming::{Naming, stacked};
+use super::part::{Part, Slice};
 use super::plan::{Planned, Unmatched};
 use crate::engine::{Graph, Op, Role, Site};
 use crate::formats::{Archive, Entry};
@@ -34,8 +35,8 @@ pub(super) struct Matched {
 struct Claim<'a> {
     rank: usize,
     entry: &'a Entry,
-    /// Which of several activations that it holds along its first axis.
-    part: Option<usize>,
+    /// Which piece of it, where it holds several activations.
+    part: Option<Part>,
     forward: usize,
     site: Site,
     flavour: Flavour,
@@ -60,33 +61,21 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
             continue;
         }
         let forward = name.forward.unwrap_or(0);
-        let names = [Some(entry.name.as_str()), archive.stored_name(&entry.name), Some(name.base.as_str())];
-        let mapped = map.and_then(|map| names.into_iter().flatten().find_map(|name| map.find(name, graph)));
-        match mapped {
-            Some(Mapped::Ignore) => {
-                matched.spare.push(unused(entry, "the map says so".into()));
-                continue;
-            }
-            Some(Mapped::To(target, expression)) => {
-                let target = Name::split(&target);
-                let forward = target.forward.unwrap_or(forward);
-                let why = match canonical(&target.base, graph) {
-                    Meaning::Site(site, flavour) => {
-                        claims.push(Claim { rank: 0, entry, part: None, forward, site, flavour, expression });
-                        continue;
+        let plain = Name::split(&entry.name).base;
+        let names = [Some(entry.name.as_str()), archive.stored_name(&entry.name), Some(&plain), Some(&name.base)];
+        let mapped = map.map(|map| names.into_iter().flatten().map(|name| map.find(name, graph)));
+        let mapped = mapped.and_then(|mut found| found.find(|found| !found.is_empty())).unwrap_or_default();
+        if !mapped.is_empty() {
+            for mapped in mapped {
+                match claimed(entry, mapped, forward, graph, &mut matched) {
+                    Ok(claim) => claims.extend(claim),
+                    Err(problem) => {
+                        let (file, name) = (entry.file.clone(), entry.name.clone());
+                        matched.refused.get_or_insert(Error::Tensor { file, name, problem });
                     }
-                    Meaning::Absent(absent) => {
-                        matched.absent.push(absent);
-                        absent.why(graph)
-                    }
-                    _ => "there is no such activation".into(),
-                };
-                let problem = format!("is taken for \"{}\" by the map, but {why}", shown(&target.base));
-                let (file, name) = (entry.file.clone(), entry.name.clone());
-                matched.refused.get_or_insert(Error::Tensor { file, name, problem });
-                continue;
+                }
             }
-            None => {}
+            continue;
         }
         let integers = !entry.dtype.is_float();
         if let Some(parts) = parts(entry, &name, graph, &mut matched) {
@@ -138,6 +127,38 @@ pub(super) fn matching(archive: &Archive, graph: &Graph, map: Option<&Map>) -> M
     matched
 }
 
+/// What the map makes of a tensor; none where it is to be passed over. An error is why it cannot be what the map says.
+fn claimed<'a>(
+    entry: &'a Entry,
+    mapped: Mapped,
+    forward: usize,
+    graph: &Graph,
+    matched: &mut Matched,
+) -> Result<Option<Claim<'a>>, String> {
+    let Mapped::To { name, slice, expression } = mapped else {
+        matched.spare.push(unused(entry, "the map says so".into()));
+        return Ok(None);
+    };
+    let target = Name::split(&name);
+    let forward = target.forward.unwrap_or(forward);
+    let why = match canonical(&target.base, graph) {
+        Meaning::Site(site, flavour) => {
+            let piece = |slice: Slice| {
+                let no_such = || format!("has shape {:?}, which lacks what the map takes of it", entry.shape);
+                slice.of(&entry.shape).ok_or_else(no_such)
+            };
+            let part = slice.map(piece).transpose()?;
+            return Ok(Some(Claim { rank: 0, entry, part, forward, site, flavour, expression }));
+        }
+        Meaning::Absent(absent) => {
+            matched.absent.push(absent);
+            absent.why(graph)
+        }
+        _ => "there is no such activation".into(),
+    };
+    Err(format!("is taken for \"{}\" by the map, but {why}", shown(&target.base)))
+}
+
 /// The activations that lie one behind the other in an array, if it holds as many as the model has; or keys and values.
 fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched) -> Option<Vec<Claim<'a>>> {
     let layer = index_in(&normal(&name.base), KEYS_AND_VALUES).filter(|_| entry.dtype.is_float());
@@ -146,7 +167,15 @@ fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched
         let claim = |(part, role): (usize, Role)| {
             let (forward, flavour) = (name.forward.unwrap_or(0), Flavour::Alias);
             let site = graph.in_layer(layer, role)?;
-            Some(Claim { rank: 4, entry, part: Some(part), forward, site, flavour, expression: None })
+            Some(Claim {
+                rank: 4,
+                entry,
+                part: Some(Part::Of { axis: 0, index: part }),
+                forward,
+                site,
+                flavour,
+                expression: None,
+            })
         };
         return [keys, Role::VProj].into_iter().enumerate().map(claim).collect();
     }
@@ -160,9 +189,15 @@ fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched
     matched.notes.push(format!("{} is a stack of {count}: read one by one", shown(&entry.name)));
     let forward = name.forward.unwrap_or(0);
     let claim = |part: usize| match indexed.meaning(part, graph) {
-        Meaning::Site(site, flavour) => {
-            Some(Claim { rank: 4, entry, part: Some(part), forward, site, flavour, expression: None })
-        }
+        Meaning::Site(site, flavour) => Some(Claim {
+            rank: 4,
+            entry,
+            part: Some(Part::Of { axis: 0, index: part }),
+            forward,
+            site,
+            flavour,
+            expression: None,
+        }),
         _ => None,
     };
     Some((0..count).filter_map(claim).collect())
@@ -234,7 +269,7 @@ fn settle(mut claims: Vec<Claim>, graph: &Graph, chosen: &HashMap<(usize, usize)
         let Claim { rank, entry, part, forward, site, flavour, expression } = claim;
         let node = &graph[site];
         let planned = |chosen: Option<String>| Planned {
-            stored: entry.shape.iter().skip(usize::from(part.is_some())).copied().collect(),
+            stored: part.and_then(|part| part.shape(&entry.shape)).unwrap_or_else(|| entry.shape.clone()),
             part,
             mapped: rank == 0,
             by_convention: flavour == Flavour::LastHiddenState,

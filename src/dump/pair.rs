@@ -85,7 +85,7 @@ impl Pair {
             no_weights(&reference)?;
             no_weights(&candidate)?;
         }
-        let (reference, candidate) = (reference.by_forwards(), candidate.by_forwards());
+        let (reference, candidate) = (reference.by_forwards(None), candidate.by_forwards(None));
         let guess = guess([&reference, &candidate], options, typed)?;
         let mut misfits = Vec::with_capacity(2);
         let mut dumps = Vec::with_capacity(2);

@@ -6,6 +6,7 @@ use super::error::shown;
 use super::map::Expression;
 use super::name::Flavour;
 use super::pads::Pads;
+use super::part::Part;
 use super::shape::{Frame, Kind, Layout, Reading, Role, Rows, Wanted};
 use crate::engine::{Graph, Node, Site};
 use crate::formats::{Dtype, Entry};
@@ -28,8 +29,8 @@ pub struct Planned {
     /// It is Hugging Face's last `hidden_states`, taken for the final norm by convention; newer versions can make it the
     /// last block's output.
     pub by_convention: bool,
-    /// Which of the arrays along the stored tensor's first axis it is, where that is a stack of several activations.
-    pub(super) part: Option<usize>,
+    /// Which piece of the stored tensor it is, where that holds several activations; `stored` is the shape of the piece.
+    pub(super) part: Option<Part>,
     /// A map says what it is.
     pub(super) mapped: bool,
     pub(super) flat: bool,
@@ -144,7 +145,7 @@ impl Planned {
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = self.part.map(|part| format!("[{part}]")).unwrap_or_default();
+        let part = self.part.map(|part| part.to_string()).unwrap_or_default();
         write!(f, "{}{part} {} {:?}", shown(&self.name), self.dtype.name(), self.stored)?;
         let at = if self.forward > 0 { format!("@{}", self.forward) } else { String::new() };
         write!(f, " -> {}{at}", self.activation)?;

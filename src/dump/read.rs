@@ -13,6 +13,7 @@ use super::align::{
 use super::error::Error;
 use super::ids::integers;
 use super::name::Flavour;
+use super::part::Part;
 use super::plan::Planned;
 use super::rows::{Aligned, RowSubset};
 use super::shape::{Frame, Reading, Role, Rows};
@@ -234,11 +235,15 @@ impl Dump {
 
     /// A tensor as it is stored, after the map's expression.
     pub(super) fn values(&self, planned: &Planned) -> Result<ArrayD<f32>, Error> {
-        let read = match planned.part {
-            Some(part) => self.archive.read_part(&planned.name, part)?,
-            None => self.archive.read(&planned.name)?,
+        let mut values = match planned.part {
+            Some(Part::Of { axis: 0, index }) => self.archive.read_part(&planned.name, index)?.into_f32(),
+            Some(part) => {
+                let whole = self.archive.read(&planned.name)?.into_f32();
+                let problem = || format!("has shape {:?}, of which there is no {part}", whole.shape());
+                part.of(&whole).ok_or_else(|| self.tensor_error(&planned.name, problem()))?
+            }
+            None => self.archive.read(&planned.name)?.into_f32(),
         };
-        let mut values = read.into_f32();
         let Some(expression) = &planned.expression else { return Ok(values) };
         let error = |problem| self.tensor_error(&planned.name, problem);
         for name in &expression.sum {

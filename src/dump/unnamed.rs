@@ -2,83 +2,33 @@
 //! that has them; the others follow. What equals nothing is left to a map.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::{ArrayView1, Axis};
+use ndarray::ArrayD;
 
 use super::Dump;
 use super::error::{Error, shown};
-use super::name::{Flavour, Name};
-use super::naming::numbers;
+use super::name::Flavour;
+use super::part::Part;
 use super::plan::{Planned, Unmatched};
 use super::uses::{distance, stored_frame};
-use crate::engine::{Class, LogitRows, Role, Run, Site};
-use crate::formats::Entry;
+use crate::engine::{Class, LogitRows, Run, Site};
 use crate::model::Model;
 
-/// Values that are farther from an activation than this are not its own, in whatever precision.
-const SAME: f64 = 2e-2;
+mod group;
+mod pieces;
 
-/// Every other activation has to be this many times farther away.
-const CLEARLY: f64 = 4.0;
+use group::{Group, first_values, groups, planned};
 
-/// Rows of probabilities add up to 1 as nearly as 16 bits allow.
-const SUM: f32 = 2e-2;
-
-/// Tensors of one name but for the layer's number.
-struct Group {
-    /// The name, with `{}` for the number.
-    name: String,
-    /// Number, forward, and place among the tensors that are not recognised.
-    tensors: Vec<(Option<usize>, usize, usize)>,
-    /// What its first tensor may be: how far it is, and what is taken from numbers to have layers.
-    found: Vec<(f64, Site, usize)>,
-}
-
-impl Group {
-    /// The layers that its first tensor may be of, and what is taken from its number: names count from 0, or from 1.
-    fn first_layers(&self, layers: usize) -> Vec<(Option<usize>, usize)> {
-        let numbers = self.tensors.iter().filter_map(|(number, ..)| *number);
-        let Some((least, most)) = numbers.clone().min().zip(numbers.max()) else { return vec![(None, 0)] };
-        let fits = |from: &usize| least >= *from && most - from < layers;
-        [0, 1].into_iter().filter(fits).map(|from| (Some(least - from), from)).collect()
-    }
-
-    /// The first of its tensors in the first forward.
-    fn first(&self) -> Option<usize> {
-        let first = self.tensors.iter().filter(|(_, forward, _)| *forward == 0).min_by_key(|(number, ..)| *number);
-        first.map(|(.., at)| *at)
-    }
-
-    /// The activation that is far nearer than all others.
-    fn nearest(&self) -> Option<(Site, usize)> {
-        let (least, site, from) = self.found.iter().min_by(|a, b| a.0.total_cmp(&b.0)).copied()?;
-        let clearly = self.found.iter().all(|(apart, other, _)| *other == site || *apart > CLEARLY * least);
-        (least < SAME && clearly).then_some((site, from))
-    }
-}
-
-/// The tensors that are not recognised, by their names but for one number each: that which most names differ in.
-fn groups(dump: &Dump) -> Vec<Group> {
-    let names: Vec<Name> = dump.unmatched.iter().map(|unmatched| Name::split(&unmatched.name)).collect();
-    let without = |base: &str| -> Vec<(String, usize)> {
-        let pattern =
-            |at: Range<usize>| Some((format!("{}{{}}{}", &base[..at.start], &base[at.end..]), base[at].parse().ok()?));
-        numbers(base).into_iter().filter_map(pattern).collect()
-    };
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for (pattern, _) in names.iter().flat_map(|name| without(&name.base)) {
-        *counts.entry(pattern).or_default() += 1;
-    }
-    let mut groups: BTreeMap<String, Vec<(Option<usize>, usize, usize)>> = BTreeMap::new();
-    for (at, name) in names.iter().enumerate() {
-        // Of equals, the first.
-        let best = without(&name.base).into_iter().rev().max_by_key(|(pattern, _)| counts.get(pattern).copied());
-        let (pattern, number) = best.map_or((name.base.clone(), None), |(pattern, number)| (pattern, Some(number)));
-        groups.entry(pattern).or_default().push((number, name.forward.unwrap_or(0), at));
-    }
-    groups.into_iter().map(|(name, tensors)| Group { name, tensors, found: Vec::new() }).collect()
+/// Tensors that were taken for what their values are.
+#[derive(Clone, Debug)]
+pub(super) struct Recognised {
+    /// Their name, with `{}` for the layer's number where they have one.
+    pub(super) pattern: String,
+    /// What is taken from the number to have the layer.
+    pub(super) from: usize,
+    /// The name of each, its number, the piece of it, and what it is.
+    pub(super) tensors: Vec<(String, Option<usize>, Option<Part>, Site)>,
 }
 
 /// Takes back what words say that fits no shape though its rows are those of the forward: such a name is somebody's own. Its
@@ -107,45 +57,17 @@ pub fn doubt_names(dump: &mut Dump, steps: &[usize]) {
 /// those: `steps` of `ids` were fed.
 pub fn name_by_values(dump: &mut Dump, model: &Arc<Model>, ids: &[u32], steps: &[usize]) -> Result<(), Error> {
     let Some(prompt) = steps.first().and_then(|tokens| ids.get(..*tokens)) else { return Ok(()) };
-    let Some(frame) = stored_frame(dump, steps) else { return Ok(()) };
     doubt_names(dump, steps);
-    let graph = Arc::clone(&dump.graph);
-    let mut groups = groups(dump);
-    // By group, the sites that its first tensor fits by its shape.
-    let mut fitting: BTreeMap<Site, Vec<(usize, usize)>> = BTreeMap::new();
-    for (group, of) in groups.iter().enumerate() {
-        let Some(entry) = of.first().and_then(|at| entry(dump, at)) else { continue };
-        for (layer, from) in of.first_layers(graph.layers()) {
-            for site in graph.sites().filter(|site| graph[*site].layer == layer) {
-                if dump.fitted(&Planned::of(&entry, site, 0, &graph), frame).is_ok() {
-                    fitting.entry(site).or_default().push((group, from));
-                }
-            }
-        }
-    }
-    let Some(last) = fitting.keys().next_back().copied() else { return Ok(()) };
-    let mut run = Run::new(Arc::clone(model), prompt, LogitRows::All);
-    while let Some(site) = run.step() {
-        let Some(ours) = run.get(site) else { continue };
-        for (group, from) in fitting.get(&site).into_iter().flatten() {
-            let Some(entry) = groups[*group].first().and_then(|at| entry(dump, at)) else { continue };
-            let apart = distance(dump, &Planned::of(&entry, site, 0, &graph), site, ours, frame)?;
-            groups[*group].found.push((apart, site, *from));
-        }
-        if site >= last {
-            break;
-        }
-    }
     let mut said = Vec::new();
-    let mut known = Vec::new();
-    for group in &groups {
-        let by_values = group.nearest();
-        let Some((site, from)) = by_values.or_else(|| by_shape(dump, group)) else { continue };
-        let taken = take(dump, group, site, from);
-        if !taken.is_empty() {
-            let how = if by_values.is_some() { "" } else { ", by its shape" };
-            said.push(format!("{} for {}{how}", shown(&group.name), graph[site].label));
-            known.extend(taken);
+    let mut known = HashSet::new();
+    let mut taken_sites: HashSet<(usize, Site)> = dump.named.iter().map(|other| (other.forward, other.site)).collect();
+    for Found { group, site, from, by_shape } in recognised(dump, model, prompt)? {
+        let taken = take(dump, &group, site, from, &mut taken_sites);
+        if !taken.tensors.is_empty() {
+            let how = if by_shape { ", by its shape" } else { "" };
+            said.push(format!("{} for {}{how}", shown(&group.name), dump.graph[site].label));
+            known.extend(taken.tensors.iter().map(|(name, ..)| name.clone()));
+            dump.recognised.push(taken);
         }
     }
     if !said.is_empty() {
@@ -155,45 +77,109 @@ pub fn name_by_values(dump: &mut Dump, model: &Arc<Model>, ids: &[u32], steps: &
     Ok(())
 }
 
-/// The tensor at a place among those that are not recognised, if it holds numbers of activations.
-fn entry(dump: &Dump, at: usize) -> Option<Entry> {
-    let name = &dump.unmatched.get(at)?.name;
-    dump.archive.entries().iter().find(|entry| entry.name == *name && entry.dtype.is_float()).cloned()
+/// How many kinds of tensors without a known name have the values that our pass over `prompt` gives behind the first
+/// attention: only there do they tell what stood before a token.
+pub(super) fn told_behind_attention(dump: &Dump, model: &Arc<Model>, prompt: &[u32]) -> Result<usize, Error> {
+    let attends = dump.graph.sites().find(|site| dump.graph[*site].has_keys());
+    let found = recognised(dump, model, prompt)?;
+    Ok(found.iter().filter(|found| !found.by_shape && attends.is_some_and(|first| found.site > first)).count())
 }
 
-/// What a shape alone tells: rows that add up to 1 where scores have one for each key, and the only activation that is
-/// as wide as the vocabulary.
-fn by_shape(dump: &Dump, group: &Group) -> Option<(Site, usize)> {
-    let graph = &dump.graph;
-    let is_output = |found: &[(f64, Site, usize)]| found.len() == 1 && graph.output() == Some(found[0].1);
-    let probs = || group.found.iter().find(|(_, site, _)| graph.is(*site, Role::Probs));
-    let (_, site, from) = *if is_output(&group.found) { group.found.first() } else { probs() }?;
-    let entry = entry(dump, group.first()?)?;
-    let values = dump.values(&Planned::of(&entry, site, 0, graph)).ok()?;
-    let last = Axis(values.ndim().checked_sub(1)?);
-    let adds_up = |row: ArrayView1<f32>| row.iter().all(|value| *value >= 0.0) && (row.sum() - 1.0).abs() < SUM;
-    let is_log = |row: ArrayView1<f32>| (row.iter().map(|value| value.exp()).sum::<f32>() - 1.0).abs() < SUM;
-    let rows = |is: &dyn Fn(ArrayView1<f32>) -> bool| values.lanes(last).into_iter().all(is);
-    // Probabilities of the next token, or their logarithms, are no logits.
-    let fits = if graph.is(site, Role::Probs) { rows(&adds_up) } else { !rows(&adds_up) && !rows(&is_log) };
-    fits.then_some((site, from))
+/// What a group is.
+struct Found {
+    group: Group,
+    site: Site,
+    from: usize,
+    by_shape: bool,
 }
 
-/// Takes all tensors of a group for an op of their layers, where nothing else is: their names.
-fn take(dump: &mut Dump, group: &Group, first: Site, from: usize) -> Vec<String> {
-    let graph = Arc::clone(&dump.graph);
-    let mut taken = Vec::new();
-    for (number, forward, at) in &group.tensors {
-        let site = match number.filter(|_| graph[first].layer.is_some()) {
-            Some(number) => number.checked_sub(from).and_then(|layer| graph.twin(first, layer)),
-            None => Some(first),
+/// What the groups are, by the values of our pass over `prompt`.
+fn recognised(dump: &Dump, model: &Arc<Model>, prompt: &[u32]) -> Result<Vec<Found>, Error> {
+    let Some(frame) = stored_frame(dump, &[prompt.len()]) else { return Ok(Vec::new()) };
+    // Each as it stands, and the ways to take it apart.
+    let mut ways: Vec<Vec<Vec<Group>>> = Vec::new();
+    for group in groups(dump) {
+        let mut apart = pieces::ways(dump, &group);
+        apart.insert(0, vec![group]);
+        for group in apart.iter_mut().flatten() {
+            if group.candidates.is_empty() {
+                group.look_for_ops(dump, frame);
+            } else {
+                group.keep_what_fits(dump, frame);
+            }
+        }
+        ways.push(apart);
+    }
+    let mut all: Vec<&mut Group> = ways.iter_mut().flatten().flatten().collect();
+    let mut tensors: Vec<Option<(Planned, ArrayD<f32>)>> = Vec::with_capacity(all.len());
+    let mut fitting: BTreeMap<Site, Vec<(usize, usize)>> = BTreeMap::new();
+    for (at, group) in all.iter().enumerate() {
+        tensors.push(first_values(dump, group)?);
+        for (site, from) in &group.candidates {
+            fitting.entry(*site).or_default().push((at, *from));
+        }
+    }
+    let Some(last) = fitting.keys().next_back().copied() else { return Ok(Vec::new()) };
+    let mut run = Run::new(Arc::clone(model), prompt, LogitRows::All);
+    while let Some(site) = run.step() {
+        let Some(ours) = run.get(site) else { continue };
+        for (at, from) in fitting.get(&site).into_iter().flatten() {
+            if let Some((planned, values)) = &tensors[*at] {
+                let apart = distance(dump, (planned, values), site, ours, frame);
+                all[*at].found.push((apart, site, *from));
+            }
+        }
+        if site >= last {
+            break;
+        }
+    }
+    let mut tensors = tensors.into_iter();
+    let mut found = Vec::new();
+    for apart in ways {
+        let own: Vec<Option<(Planned, ArrayD<f32>)>> = tensors.by_ref().take(apart.iter().flatten().count()).collect();
+        let Some((whole, pieces)) = apart.split_first() else { continue };
+        // Of equals, the first.
+        let best = pieces.iter().rev().max_by_key(|way| told(way)).filter(|way| told(way) > 0);
+        let way = if told(whole) > 0 { whole } else { best.unwrap_or(whole) };
+        let by_values = way.iter().filter_map(|group| Some((group, group.nearest()?, false)));
+        let by_shape = || {
+            let (group, (_, values)) = way.first().zip(own.first().and_then(Option::as_ref))?;
+            Some((group, group.by_shape(dump, values)?, true))
         };
-        let free = |site: &Site| !dump.named.iter().any(|other| (other.forward, other.site) == (*forward, *site));
-        if let Some(site) = site.filter(free)
-            && let Some(entry) = entry(dump, *at)
-        {
-            dump.named.push(Planned::of(&entry, site, *forward, &graph));
-            taken.push(entry.name);
+        let by_shape = if told(way) > 0 { None } else { by_shape() };
+        found.extend(by_values.chain(by_shape).map(|(group, (site, from), by_shape)| Found {
+            group: group.clone(),
+            site,
+            from,
+            by_shape,
+        }));
+    }
+    Ok(found)
+}
+
+/// How many groups of a way have the values of an activation. Of a stack the first has to: it holds the layers.
+fn told(way: &[Group]) -> usize {
+    let is_stack = way.first().is_some_and(|first| first.is_of_stack() && first.nearest().is_none());
+    if is_stack { 0 } else { way.iter().filter(|group| group.nearest().is_some()).count() }
+}
+
+/// Takes all tensors of a group for an op of their layers, where nothing else is.
+fn take(
+    dump: &mut Dump,
+    group: &Group,
+    first: Site,
+    from: usize,
+    taken_sites: &mut HashSet<(usize, Site)>,
+) -> Recognised {
+    let graph = Arc::clone(&dump.graph);
+    let mut taken = Recognised { pattern: group.name.clone(), from, tensors: Vec::new() };
+    for member in &group.members {
+        let site = group.site(member, first, from, &graph);
+        let Some(site) = site.filter(|site| !taken_sites.contains(&(member.forward, *site))) else { continue };
+        if let Some(planned) = planned(dump, member, site) {
+            taken_sites.insert((member.forward, site));
+            taken.tensors.push((planned.name.clone(), member.number, member.part, site));
+            dump.named.push(planned);
         }
     }
     taken

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ndarray::{ArrayViewD, Axis};
+use ndarray::{ArrayD, ArrayViewD, Axis};
 
 use super::align::{choose_rows, error, lay_out, row_axis};
 use super::bind::frame;
@@ -98,11 +98,12 @@ fn meant(
 ) -> Result<Option<Role>, Error> {
     let graph = &dump.graph;
     let Some(frame) = stored_frame(dump, steps) else { return Ok(None) };
+    let stored = dump.values(planned)?;
     let mut apart = Vec::with_capacity(roles.len());
     for role in roles {
         let site = graph.find(graph[planned.site].layer, *role);
         let ours = site.and_then(|site| Some((site, values.get(&site)?)));
-        let distance = ours.map(|(site, ours)| nearest(dump, planned, site, ours, frame, but_for_scale)).transpose()?;
+        let distance = ours.map(|(site, ours)| nearest(dump, (planned, &stored), site, ours, frame, but_for_scale));
         apart.push(distance.unwrap_or(f64::INFINITY));
     }
     let Some((first, others)) = apart.split_first() else { return Ok(None) };
@@ -119,9 +120,10 @@ pub(super) fn stored_frame(dump: &Dump, steps: &[usize]) -> Option<Frame> {
     frame(0, &steps, false)
 }
 
-/// How far a tensor is from an activation, in the reading that is nearest; infinite where its shape fits none.
-pub(super) fn distance(dump: &Dump, planned: &Planned, site: Site, ours: &Value, frame: Frame) -> Result<f64, Error> {
-    nearest(dump, planned, site, ours, frame, error)
+/// How far a tensor of these values is from an activation, in the reading that is nearest; infinite where its shape fits
+/// none.
+pub(super) fn distance(dump: &Dump, tensor: (&Planned, &ArrayD<f32>), site: Site, ours: &Value, frame: Frame) -> f64 {
+    nearest(dump, tensor, site, ours, frame, error)
 }
 
 /// The distance of values that may be multiplied by one number: queries often carry the scale of the scores.
@@ -139,15 +141,14 @@ fn but_for_scale(values: &ArrayViewD<f32>, ours: &ArrayViewD<f32>) -> f64 {
 /// How far a tensor is from an activation by some measure, in the reading that is nearest.
 fn nearest(
     dump: &Dump,
-    planned: &Planned,
+    (planned, values): (&Planned, &ArrayD<f32>),
     site: Site,
     ours: &Value,
     frame: Frame,
     apart: fn(&ArrayViewD<f32>, &ArrayViewD<f32>) -> f64,
-) -> Result<f64, Error> {
+) -> f64 {
     let as_site = Planned { site, wanted: Wanted::new(site, &dump.graph), ..planned.clone() };
-    let Ok(as_site) = dump.fitted(&as_site, frame) else { return Ok(f64::INFINITY) };
-    let values = dump.values(&as_site)?;
+    let Ok(as_site) = dump.fitted(&as_site, frame) else { return f64::INFINITY };
     let mut nearest = f64::INFINITY;
     for reading in &as_site.readings {
         let Some(mut laid) = lay_out(&values.view(), reading, &as_site.wanted, frame) else { continue };
@@ -162,7 +163,7 @@ fn nearest(
         };
         nearest = nearest.min(found);
     }
-    Ok(nearest)
+    nearest
 }
 
 /// Takes all tensors of such names for another use, where nothing else is taken for that.

@@ -25,11 +25,45 @@ enum Way<'a> {
     Word(&'a str),
 }
 
+/// What a dump of one forward can have once for each layer, and once at its end, as the model says.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// How many layers the model has.
+    pub layers: usize,
+    /// The width of its logits.
+    pub logits: usize,
+}
+
+impl Whole {
+    /// Whether what one number counts are forwards of the last row each: all tensors are one row, and for each number there
+    /// are the logits, and names that count all layers with another number.
+    fn is_in_each(self, groups: &BTreeMap<&str, BTreeMap<usize, &Entry>>, shapes: &Shapes) -> bool {
+        let all_one_row = shapes.of_one_row == groups.len() && shapes.of_rows + shapes.otherwise == 0;
+        let logits = groups.values().any(|group| group.values().all(|entry| entry.shape.last() == Some(&self.logits)));
+        let mut counted: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
+        for name in groups.keys() {
+            let runs = name.match_indices(|c: char| c.is_ascii_digit());
+            let begins = runs.map(|(at, _)| at).filter(|at| !name[..*at].ends_with(|c: char| c.is_ascii_digit()));
+            for at in begins {
+                let behind = name[at..].trim_start_matches(|c: char| c.is_ascii_digit());
+                if let Ok(number) = name[at..name.len() - behind.len()].parse() {
+                    counted.entry((&name[..at], behind)).or_default().insert(number);
+                }
+            }
+        }
+        let is_layers = |numbers: &BTreeSet<usize>| {
+            let first = numbers.first().copied().unwrap_or(usize::MAX);
+            first < 2 && numbers.len() == self.layers && numbers.last() == Some(&(first + self.layers - 1))
+        };
+        all_one_row && logits && self.layers > 1 && counted.values().any(is_layers)
+    }
+}
+
 /// Names without their marks, and the forward of each.
 type Found = Vec<(String, usize)>;
 
 /// Reads the forwards of names, where they tell any: the new names, and how that is said.
-pub(super) fn numbered(entries: &[Entry]) -> Option<(Vec<String>, String)> {
+pub(super) fn numbered(entries: &[Entry], whole: Option<Whole>) -> Option<(Vec<String>, String)> {
     // A folder may have told already.
     if entries.iter().any(|entry| entry.name.contains('@')) {
         return None;
@@ -37,7 +71,7 @@ pub(super) fn numbered(entries: &[Entry]) -> Option<(Vec<String>, String)> {
     let known = [(false, true), (false, false), (true, true)].map(|(last, long)| Way::Known { last, long });
     let words: BTreeSet<String> = entries.iter().flat_map(|entry| counting(&entry.name)).collect();
     let ways = known.into_iter().chain(words.iter().map(|word| Way::Word(word)));
-    let found = ways.into_iter().find_map(|way| read(entries, &way))?;
+    let found = ways.into_iter().find_map(|way| read(entries, &way, whole))?;
     let at = (0..entries.len()).rfind(|at| found[*at].0 != entries[*at].name)?;
     let (name, forward) = &found[at];
     let [marked, name] = [&entries[at].name, name].map(|name| super::escape(name));
@@ -116,7 +150,7 @@ fn without(name: &str, mark: &Range<usize>) -> String {
 }
 
 /// Reads all names in one way; none where what is found are no forwards.
-fn read(entries: &[Entry], way: &Way) -> Option<Found> {
+fn read(entries: &[Entry], way: &Way, whole: Option<Whole>) -> Option<Found> {
     let marks: Vec<Option<Mark>> = entries.iter().map(|entry| mark(&entry.name, way)).collect();
     let bare: Vec<String> = entries
         .iter()
@@ -148,7 +182,10 @@ fn read(entries: &[Entry], way: &Way) -> Option<Found> {
     let fits = if last == 0 {
         is_known && all_marked()
     } else {
-        same_names(&groups, last, is_known) && Shapes::of(&groups, last).tell(&groups, is_known, chunks)
+        let shapes = Shapes::of(&groups, last);
+        let each_is_whole =
+            || !is_known && all_marked() && whole.is_some_and(|whole| whole.is_in_each(&groups, &shapes));
+        same_names(&groups, last, is_known) && (shapes.tell(&groups, is_known, chunks) || each_is_whole())
     };
     fits.then_some(found)
 }

@@ -18,3 +18,4 @@ mod pads;
 mod refusals;
 mod rows;
 mod uses;
+mod values;

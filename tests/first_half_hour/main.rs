@@ -341,6 +341,51 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        what: "one forward under names of one's own, with a counter of forwards, and the final norm is missing",
+        make: |folder| {
+            write(&folder.join("mine.safetensors"), |key, values| {
+                let layer = key.strip_prefix("model.layers.").filter(|rest| !rest.contains('.'));
+                let whole = [("model.embed_tokens", "tokvec"), ("lm_head", "vocab")];
+                let whole = whole.iter().find(|(own, _)| *own == key).map(|(_, mine)| format!("s0_{mine}"));
+                let name = layer.map(|layer| format!("s0_laag{layer}")).or(whole)?;
+                (!key.contains('@')).then(|| {
+                    let values = if key == "lm_head" { unnormed() } else { values };
+                    (name, values)
+                })
+            });
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &["diverged: candidate: "],
+    },
+    Situation {
+        what: "a dump of one tensor",
+        make: |folder| {
+            rename(&folder.join("mine.safetensors"), |key| (key == "lm_head").then(|| "vocab".to_string()));
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54",
+        status: 0,
+        says: &["match: 1 activation agrees: largest error "],
+    },
+    Situation {
+        what: "all hidden states in one tensor, under a name of one's own",
+        make: |folder| {
+            let archive = Archive::open(&repository(REFERENCE)).expect("a file of tensors");
+            let names = ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.layers.2"];
+            let states: Vec<ArrayD<f32>> =
+                names.iter().map(|name| archive.read(name).expect("a tensor").into_f32()).collect();
+            let views: Vec<ArrayViewD<f32>> = states.iter().map(|state| state.view()).collect();
+            let hidden = ndarray::stack(Axis(0), &views).expect("of one shape");
+            let tensors = [("hidden".to_string(), hidden.view())];
+            write_safetensors(&folder.join("mine.safetensors"), &tensors, &BTreeMap::new()).expect("written");
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors --ids \
+                92,99,145,182,9,30,158,182,50,145,167,83,54",
+        status: 0,
+        says: &["match: 4 activations agree: largest error "],
+    },
+    Situation {
         what: "rows that fill up a round number, and nothing tells",
         make: |folder| {
             write(&folder.join("mine.safetensors"), |key, values| {
@@ -481,6 +526,17 @@ fn layerstep(typed: &[&str]) -> (i32, String) {
 
 fn name(folder: &Path, file: &str) -> String {
     folder.join(file).display().to_string()
+}
+
+/// The logits of a stream that no norm was applied to.
+fn unnormed() -> ArrayD<f32> {
+    let read = |file: &str, name: &str| {
+        let archive = Archive::open(&repository(MODEL).join(file)).expect("a file of tensors");
+        let values = archive.read(name).expect("a tensor").into_f32();
+        values.into_dimensionality::<ndarray::Ix2>().expect("a matrix")
+    };
+    let stream = read("reference.safetensors", "model.layers.2");
+    stream.dot(&read("model-00002-of-00002.safetensors", "lm_head.weight").t()).into_dyn()
 }
 
 /// NaN from a row on.
