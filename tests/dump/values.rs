@@ -186,6 +186,15 @@ fn last_rows_of_forwards_are_told_by_the_layers_in_each() {
     // Without logits in each, the number may be anything.
     let less = rows.rewritten(|name, values| (!name.ends_with("vocab")).then(|| (name.into(), values.clone())));
     assert!(!less.open(&graph).0.notes().iter().any(|note| note.contains("the forward stands")));
+    // What is recognised of one forward is no answer for the others.
+    let text = "\"r0_laag{N}\" = \"model.layers.{N-1}\"";
+    let map = Map::parse(Path::new("map.toml"), text).expect("a map");
+    let written = less.write();
+    let mut dump = Dump::open(&written.path, &graph, &Options { map: Some(map), batch: None }).expect("a dump");
+    dump.bind(&original.ids()[..13], &[13]).expect("every shape fits");
+    let coverage = dump.coverage();
+    assert!(coverage.lacks_forwards && coverage.compared == 3, "{coverage:?}");
+    assert!(!found.coverage().lacks_forwards);
 }
 
 #[test]

@@ -147,7 +147,12 @@ pub(super) fn groups(dump: &Dump) -> Vec<Group> {
         let member = Member { number, forward: name.forward.unwrap_or(0), at, part: None };
         groups.entry(pattern).or_default().push(member);
     }
-    groups.into_iter().map(|(name, members)| Group::new(name, members)).collect()
+    let named = |(pattern, members): (String, Vec<Member>)| {
+        let one = members.windows(2).all(|pair| pair[0].number == pair[1].number);
+        let own = members.first().filter(|_| one).map(|member| names[member.at].base.clone());
+        Group::new(own.unwrap_or(pattern), members)
+    };
+    groups.into_iter().map(named).collect()
 }
 
 /// The tensor at a place among those that are not recognised, if it holds numbers of activations.
