@@ -174,7 +174,7 @@ fn take(
     let graph = Arc::clone(&dump.graph);
     let mut taken = Recognised { pattern: group.name.clone(), from, tensors: Vec::new() };
     for member in &group.members {
-        let site = group.site(member, first, from, &graph);
+        let site = member.site(first, from, &graph);
         let Some(site) = site.filter(|site| !taken_sites.contains(&(member.forward, *site))) else { continue };
         if let Some(planned) = planned(dump, member, site) {
             taken_sites.insert((member.forward, site));

@@ -8,7 +8,7 @@ use layerstep::dump::{Dump, Map, Options, find_pads, name_by_values, suggested_m
 use layerstep::engine::Role as A;
 use ndarray::{ArrayD, Axis, Slice, concatenate, stack};
 
-use crate::fixture::{Tensors, at, bits, graph_of, model, numbers, parsed, prefill, reference};
+use crate::fixture::{Tensors, Written, at, bits, graph_of, model, numbers, parsed, prefill, reference};
 
 /// The activations that a dump of one's own has here, and its name for each; `{}` is the layer from 1.
 const OWN: [(&str, &str); 5] = [
@@ -80,14 +80,12 @@ fn by_turns(parts: &[&ArrayD<f32>]) -> ArrayD<f32> {
 }
 
 /// Opens a dump and names what has no known name.
-fn named(dump: &Tensors, options: &Options) -> Dump {
+fn named(dump: &Tensors) -> (Dump, Written) {
     let (graph, written) = (graph_of("llama"), dump.write());
-    let mut dump_of = Dump::open(&written.path, &graph, options).expect("a dump");
+    let mut dump_of = Dump::open(&written.path, &graph, &Options::default()).expect("a dump");
     name_by_values(&mut dump_of, &Arc::new(model("llama")), &dump.ids(), &dump.steps()).expect("read");
     dump_of.bind(&dump.ids(), &dump.steps()).expect("every shape fits");
-    // Its folder is needed as long as it is read.
-    std::mem::forget(written);
-    dump_of
+    (dump_of, written)
 }
 
 /// Whether what was told is there to the bit.
@@ -132,7 +130,7 @@ fn own_names_are_told_by_values_and_a_map_says_the_same() {
         ("projections by turns", joined(&original, by_turns), &parts),
     ];
     for (what, dump, wanted) in cases {
-        let found = named(&dump, &Options::default());
+        let (found, _found) = named(&dump);
         has_all(&found, &original, wanted, what);
         let text = suggested_map(&found, &Arc::new(model("llama")), &original.ids()).expect("a map");
         if text.contains("no words") {
@@ -154,13 +152,13 @@ fn a_wrong_stack_tells_no_names_and_a_wrong_end_leaves_the_rest() {
     let original = prefill("llama");
     let mut states = states(&original);
     states[3] = numbers(&[13, 48], 3);
-    let found = named(&stacked(&original, "hidden", &states, 0), &Options::default());
+    let (found, _written) = named(&stacked(&original, "hidden", &states, 0));
     let graph = graph_of("llama");
     assert!(found.planned(0, at(&graph, 1, A::Block)).is_some(), "{}", found.plan());
     for state in &mut states {
         *state = numbers(&[13, 48], 5);
     }
-    let found = named(&stacked(&original, "hidden", &states, 0), &Options::default());
+    let (found, _written) = named(&stacked(&original, "hidden", &states, 0));
     assert_eq!(found.unmatched().len(), 1, "{}", found.plan());
 }
 
@@ -177,7 +175,7 @@ fn last_rows_of_forwards_are_told_by_the_layers_in_each() {
     });
     let (dump, _written) = rows.open(&graph);
     assert!(dump.notes().iter().any(|note| note.contains("the forward stands in the names")), "{:?}", dump.notes());
-    let found = named(&rows, &Options::default());
+    let (found, _written) = named(&rows);
     for forward in 0..original.steps().len() {
         for site in [at(&graph, 2, A::Block), at(&graph, 0, A::LmHead)] {
             assert!(found.planned(forward, site).is_some(), "{forward}\n{}", found.plan());

@@ -37,6 +37,16 @@ pub(super) struct Member {
     pub(super) part: Option<Part>,
 }
 
+impl Member {
+    /// Its op, where `first` is that of the first tensor of its group, and `from` is taken from numbers to have layers.
+    pub(super) fn site(&self, first: Site, from: usize, graph: &Graph) -> Option<Site> {
+        match self.number.filter(|_| graph[first].layer.is_some()) {
+            Some(number) => number.checked_sub(from).and_then(|layer| graph.twin(first, layer)),
+            None => Some(first),
+        }
+    }
+}
+
 /// Tensors of one name but for the layer's number, or pieces of such.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
@@ -116,14 +126,6 @@ impl Group {
         // Probabilities of the next token, or their logarithms, are no logits.
         let fits = if graph.is(site, Role::Probs) { rows(&adds_up) } else { !rows(&adds_up) && !rows(&is_log) };
         fits.then_some((site, from))
-    }
-
-    /// The op of a member, where the first tensor is this one's.
-    pub(super) fn site(&self, member: &Member, first: Site, from: usize, graph: &Graph) -> Option<Site> {
-        match member.number.filter(|_| graph[first].layer.is_some()) {
-            Some(number) => number.checked_sub(from).and_then(|layer| graph.twin(first, layer)),
-            None => Some(first),
-        }
     }
 }
 
