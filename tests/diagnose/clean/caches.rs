@@ -80,7 +80,7 @@ fn check(model: &str, case: &Decoded) {
     let subject = Subject::of(model, &original);
     let graph = &subject.model.graph;
     let at: usize = original.steps()[..2].iter().sum();
-    let edit = Edit::Set(Field::Places(Places::From { at, to: at as i64 + 1 }));
+    let edit = Edit::Set(Field::Places(Places::From { at, to: i64::try_from(at).expect("a position") + 1 }));
     let rotated = |layer: usize| [Role::QRope, Role::KRope].map(|role| subject.site(layer, role));
     let sites = (0..graph.layers()).flat_map(rotated).collect();
     let wrong = if case.shifted { vec![Alteration { sites, edit }] } else { Vec::new() };
