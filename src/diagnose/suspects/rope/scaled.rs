@@ -9,7 +9,7 @@ use super::{Scene, Variant, own_speeds, rotation, with};
 use crate::engine::{Edit, Field};
 use crate::model::op::Rotate;
 use crate::model::spec::{Rope, Scaling};
-use crate::ops::Yarn;
+use crate::ops::{Frequencies, Yarn};
 use told::Told;
 
 /// By how much models lengthen their context with YaRN.
@@ -101,9 +101,8 @@ pub(super) fn scaling(scene: &Scene) -> Vec<Variant> {
         variants.extend([2.0, 4.0].map(|factor| other(own, Scaling::Dynamic { factor, positions }, 1.0)));
     }
     if let Some(told) = Told::of(scene, rotate) {
-        variants.extend(told.linear());
-        variants.extend(told.named());
-        variants.extend(told.as_measured());
+        let measured = told.linear().into_iter().chain(told.named()).chain(told.as_measured());
+        variants.extend(measured.filter(|variant| is_beyond_rounding(variant, own, &here, length)));
     }
     // What is the model's at this length is no other one.
     variants.retain(|variant| match &variant.edit {
@@ -113,6 +112,25 @@ pub(super) fn scaling(scene: &Scene) -> Vec<Variant> {
         _ => true,
     });
     variants
+}
+
+/// Whether some speed is another one, or the factor: those of tables in 16 bits are off by less than one in a hundred.
+fn is_beyond_rounding(variant: &Variant, own: &Rope, here: &Frequencies, length: usize) -> bool {
+    const ROUNDED: f64 = 0.01;
+    let (speeds, factor) = match &variant.edit {
+        Edit::Set(Field::Rope(rope)) => (rope.frequencies(length), rope.factor),
+        Edit::All(edits) => match &edits[..] {
+            [Edit::Set(Field::Frequencies(speeds)), Edit::Set(Field::Factor(factor))] => (speeds.clone(), *factor),
+            _ => return true,
+        },
+        _ => return true,
+    };
+    if (factor / own.factor - 1.0).abs() > ROUNDED {
+        return true;
+    }
+    let (speeds, own) = (speeds.speeds(), here.speeds());
+    let apart = |(speed, own): (&f32, &f32)| (f64::from(*speed) / f64::from(*own) - 1.0).abs() > ROUNDED;
+    speeds.len() != own.len() || speeds.iter().zip(own).any(apart)
 }
 
 /// The speeds of another length than the sequence has.
