@@ -70,12 +70,6 @@ pub struct Coverage {
     pub lacks_forwards: bool,
 }
 
-/// A name with each of its numbers left out in turn.
-fn without_a_number(name: &str) -> Vec<String> {
-    let left_out = |run: std::ops::Range<usize>| format!("{}{{}}{}", &name[..run.start], &name[run.end..]);
-    naming::numbers(name).into_iter().map(left_out).collect()
-}
-
 impl Coverage {
     /// In words, where not all is compared.
     pub fn said(&self) -> Option<String> {
@@ -236,8 +230,10 @@ impl Dump {
         let dumped = compared.len() + ignored.len();
         let unknown: HashSet<&str> = self.unmatched.iter().map(|unmatched| unmatched.name.as_str()).collect();
         let unknown = ignored.iter().filter(|name| unknown.contains(name.as_str()));
-        let patterns: HashSet<String> = unknown.flat_map(|name| without_a_number(name)).collect();
-        let twins = compared.iter().filter(|name| without_a_number(name).iter().any(|one| patterns.contains(one)));
+        let patterns: HashSet<String> =
+            unknown.flat_map(|name| naming::patterns(name)).map(|(pattern, _)| pattern).collect();
+        let is_twin = |name: &&&str| naming::patterns(name).iter().any(|(pattern, _)| patterns.contains(pattern));
+        let twins = compared.iter().filter(is_twin);
         let lacks_forwards = 4 * compared.len() < dumped && 4 * twins.count() >= 3 * compared.len();
         Coverage { dumped, compared: compared.len(), ignored, lacks_forwards }
     }

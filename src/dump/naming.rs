@@ -102,6 +102,15 @@ pub(super) fn numbers(name: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// A name with `{}` in the place of each of its numbers in turn, and that number.
+pub(super) fn patterns(name: &str) -> Vec<(String, usize)> {
+    let pattern = |at: Range<usize>| {
+        let number = name[at.clone()].parse().ok()?;
+        Some((format!("{}{{}}{}", &name[..at.start], &name[at.end..]), number))
+    };
+    numbers(name).into_iter().filter_map(pattern).collect()
+}
+
 /// Whether the names are the indices below `count`, in every forward.
 fn is_list(names: &[Name], count: usize) -> bool {
     let mut found: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();

@@ -1,12 +1,11 @@
 //! Tensors that are alike by their names: what the first of them is, all are.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayView1, Axis};
 
 use crate::dump::name::Name;
-use crate::dump::naming::numbers;
+use crate::dump::naming::patterns;
 use crate::dump::part::Part;
 use crate::dump::plan::Planned;
 use crate::dump::shape::Frame;
@@ -132,19 +131,14 @@ impl Group {
 /// The tensors that are not recognised, by their names but for one number each: that which most names differ in.
 pub(super) fn groups(dump: &Dump) -> Vec<Group> {
     let names: Vec<Name> = dump.unmatched.iter().map(|unmatched| Name::split(&unmatched.name)).collect();
-    let without = |base: &str| -> Vec<(String, usize)> {
-        let pattern =
-            |at: Range<usize>| Some((format!("{}{{}}{}", &base[..at.start], &base[at.end..]), base[at].parse().ok()?));
-        numbers(base).into_iter().filter_map(pattern).collect()
-    };
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for (pattern, _) in names.iter().flat_map(|name| without(&name.base)) {
+    for (pattern, _) in names.iter().flat_map(|name| patterns(&name.base)) {
         *counts.entry(pattern).or_default() += 1;
     }
     let mut groups: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for (at, name) in names.iter().enumerate() {
         // Of equals, the first.
-        let best = without(&name.base).into_iter().rev().max_by_key(|(pattern, _)| counts.get(pattern).copied());
+        let best = patterns(&name.base).into_iter().rev().max_by_key(|(pattern, _)| counts.get(pattern).copied());
         let (pattern, number) = best.map_or((name.base.clone(), None), |(pattern, number)| (pattern, Some(number)));
         let member = Member { number, forward: name.forward.unwrap_or(0), at, part: None };
         groups.entry(pattern).or_default().push(member);
