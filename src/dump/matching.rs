@@ -43,6 +43,14 @@ struct Claim<'a> {
     expression: Option<Expression>,
 }
 
+impl<'a> Claim<'a> {
+    /// One of the arrays along the first axis of a tensor.
+    fn of_stack(entry: &'a Entry, index: usize, forward: usize, site: Site, flavour: Flavour) -> Self {
+        let part = Some(Part::Of { axis: 0, index });
+        Self { rank: 4, entry, part, forward, site, flavour, expression: None }
+    }
+}
+
 /// The tensors of one name that ggml repeats: name and layer, in the order they were written.
 type Repeats<'a> = BTreeMap<(String, usize), (Site, Site, Vec<(usize, &'a Entry)>)>;
 
@@ -167,15 +175,7 @@ fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched
         let claim = |(part, role): (usize, Role)| {
             let (forward, flavour) = (name.forward.unwrap_or(0), Flavour::Alias);
             let site = graph.in_layer(layer, role)?;
-            Some(Claim {
-                rank: 4,
-                entry,
-                part: Some(Part::Of { axis: 0, index: part }),
-                forward,
-                site,
-                flavour,
-                expression: None,
-            })
+            Some(Claim::of_stack(entry, part, forward, site, flavour))
         };
         return [keys, Role::VProj].into_iter().enumerate().map(claim).collect();
     }
@@ -189,15 +189,7 @@ fn parts<'a>(entry: &'a Entry, name: &Name, graph: &Graph, matched: &mut Matched
     matched.notes.push(format!("{} is a stack of {count}: read one by one", shown(&entry.name)));
     let forward = name.forward.unwrap_or(0);
     let claim = |part: usize| match indexed.meaning(part, graph) {
-        Meaning::Site(site, flavour) => Some(Claim {
-            rank: 4,
-            entry,
-            part: Some(Part::Of { axis: 0, index: part }),
-            forward,
-            site,
-            flavour,
-            expression: None,
-        }),
+        Meaning::Site(site, flavour) => Some(Claim::of_stack(entry, part, forward, site, flavour)),
         _ => None,
     };
     Some((0..count).filter_map(claim).collect())
