@@ -132,7 +132,7 @@ fn compare(args: &Args) -> anyhow::Result<Compared> {
             }
             let total = loaded.model.graph.len() * steps.len();
             with_progress("comparing", "activations", |progress| walk.to_end(&mut |done| progress(done, total)))?;
-            let report = while_saying("looking for the mistake that makes it", || walk.report());
+            let report = while_saying("weighing what was found", || walk.report());
             Ok((report, Some(session(&loaded, opened)?)))
         }
     }
