@@ -9,7 +9,8 @@ use crate::session::Header;
 /// Step through a forward pass in the terminal.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// Hugging Face directory, or a repository id of the local cache; without it, the built-in demo.
+    /// Hugging Face directory, or a repository id of the local cache. Without it, --reference and --candidate are looked at
+    /// alone; without these, too, the built-in demo.
     pub(in crate::cli) model: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) tokens: TokenArgs,
