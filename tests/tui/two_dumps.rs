@@ -15,10 +15,11 @@ fn screen(columns: u16, rows: u16) -> Screen<TwoDumps> {
             .map_err(|error| error.to_string())
     };
     let (pair, _) = open().expect("the demo's dumps are dumps");
-    let mut two = TwoDumps::new(pair, None, Some(Box::new(open))).expect("they can be read");
-    assert!(!two.outlook().agrees);
-    two.execute(&layerstep::debugger::Command::Restart).expect("it goes to the start");
-    Screen::headless(two, columns, rows, FULL)
+    let two = TwoDumps::new(pair, None, Some(Box::new(open))).expect("they can be read");
+    let outlook = two.outlook();
+    let mut screen = Screen::headless(two, columns, rows, FULL);
+    screen.ahead(outlook);
+    screen
 }
 
 #[test]
