@@ -15,15 +15,17 @@
 Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the values that have no module:
 
     self_attn.q_rope, k_rope    [head, token, head_dim]  what attention is given; k_rope holds the new tokens only
-    attn.q, k, v                [token, head * head_dim] the same of a model that rotates nothing (GPT-2), of new tokens
+    attn.q, k, v                [token, head * head_dim] queries, keys and values where one matrix gives all three: its
+                                                         columns in the order of heads (GPT-2, GPT-NeoX, Falcon, Phi-3)
+    mlp.gate_proj, up_proj      [token, intermediate]    the same of gate and up (Phi-3, GLM)
     self_attn.scores            [head, query, key]       input of the softmax: scaled, capped, and masked (with
                                                          finfo.min, as eager does)
     self_attn.probs             [head, query, key]       its output
     self_attn.context           [token, head * head_dim] input of o_proj
-    resid_mid                   [token, hidden]          residual stream between attention and MLP
+    resid_mid                   [token, hidden]          residual stream between attention and MLP, where there is one
     mlp.act_mul                 [token, intermediate]    input of down_proj
     transformer.embeddings      [token, hidden]          what enters the first block, where it is not what the embedding
-                                                         of the token gives (GPT-2 adds wpe)
+                                                         of the token gives (GPT-2 adds wpe, Granite multiplies)
     logits                      [token, vocab]           what the model returns, where it is not the output of the head
                                                          (Gemma 2 caps that)
 
@@ -48,7 +50,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from inspect import signature
@@ -60,7 +62,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM, AutoTokenizer, StaticCache
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, StaticCache
 from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import eager_mask
 
@@ -97,17 +99,60 @@ def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, att
     with _SoftmaxInput() as softmax:
         output, probs = eager(module, query, key, value, attention_mask, **kwargs)  # output: [batch, token, head, dim]
     recorder, name = _recorders[module]
-    new = query.shape[2]
-    if recorder.rotates:
-        recorder.put(f"{name}.q_rope", query)
-        recorder.put(f"{name}.k_rope", key[:, :, -new:])
-    else:
-        for point, heads in (("q", query), ("k", key), ("v", value)):
-            recorder.put(f"{name}.{point}", heads[:, :, -new:].transpose(1, 2).flatten(2))
-    recorder.put(f"{name}.scores", softmax.scores)
-    recorder.put(f"{name}.probs", probs)
+    recorder.put_attention(name, query, key, softmax.scores, probs)
     recorder.put(f"{name}.context", output.flatten(2))
     return output, probs
+
+
+class _OwnAttention(TorchFunctionMode):
+    """Attention of a class that does not take it from transformers' interface (GPT-J, Falcon, BLOOM): its two products of
+    activations, and the softmax between them."""
+
+    PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.baddbmm, Tensor.baddbmm)
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name = recorder, name
+        self.query = self.key = self.scores = None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func is nn.functional.softmax:
+            self.scores = args[0]
+        elif func in self.PRODUCTS:
+            a, b = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)][-2:]
+            if a.dim() > 2 and b.dim() > 2 and self.scores is None:
+                self.query, self.key = a, b.transpose(-1, -2)
+            elif a.dim() > 2 and b.dim() > 2:
+                whole = (self.recorder.heads_apart(value) for value in (self.query, self.key, self.scores, a))
+                self.recorder.put_attention(self.name, *whole)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        running = []
+
+        def begin(module, args, kwargs):
+            running.append(cls(recorder, name))
+            running[-1].__enter__()
+
+        def end(module, args, output):
+            running.pop().__exit__(None, None, None)
+
+        out = next(child for path, child in module.named_children() if path in ("out_proj", "dense"))
+        return [
+            module.register_forward_pre_hook(begin, with_kwargs=True),
+            module.register_forward_hook(end, always_call=True),
+            out.register_forward_pre_hook(recorder.input_hook(f"{name}.context")),
+        ]
+
+
+def _has_own_attention(module: nn.Module) -> bool:
+    """Whether this is attention of a class that does not take it from transformers' interface."""
+    file = sys.modules[type(module).__module__]
+    is_model = file.__name__.startswith("transformers.models.") and not hasattr(file, "eager_attention_forward")
+    return is_model and "Attention" in type(module).__name__ and any(module.children())
 
 
 AttentionInterface.register(ATTENTION, _attention)
@@ -185,7 +230,9 @@ class Recorder:
         self.model, self.save_as = model, save_as
         self.only, self.layers = list(only), None if layers is None else set(layers)
         self.unmatched = {f"pattern {glob}" for glob in self.only} | {f"layer {n}" for n in self.layers or ()}
-        self.rotates = any("rotary" in path for path, _ in model.named_modules())
+        # GPT-J's table of angles is a buffer.
+        is_rotary = any("rotary" in path for path, _ in model.named_modules())
+        self.rotates = is_rotary or getattr(model.config, "rotary_dim", None) is not None
         self.tensors: dict[str, Tensor] = {}
         self.ids: list[Tensor] = []
         self.positions: list[Tensor] = []
@@ -193,6 +240,9 @@ class Recorder:
         self.steps: list[int] = []
         self._batch = 1
         self._last: dict[nn.Module, Tensor] = {}  # what the token embedding and the head gave in this forward
+        self._newest: Tensor | None = None  # what the last module gave
+        self._entering: dict[nn.Module, Tensor] = {}  # what each block was given
+        self._queries: dict[str, Tensor] = {}  # what projections and norms of queries gave
 
     def attach(self) -> list:
         """Hooks every leaf module and every block; returns the handles."""
@@ -205,18 +255,26 @@ class Recorder:
         for path, module in self.model.named_modules():
             parent, _, name = path.rpartition(".")
             _recorders[module] = self, path
-            leaf = not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
+            by_head = isinstance(getattr(module, "norms", None), nn.ModuleList)  # StableLM's norm of each head
+            leaf = by_head or not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
             block = name.isdigit() and any(module.children())
-            inside = parent.endswith("experts")  # what runs once per expert; `_experts` records it
+            # What runs once per expert, which `_experts` records, or once per head.
+            inside = parent.endswith(("experts", "_layernorm.norms"))
             if (leaf and "rotary" not in name and not inside) or block or _has_experts(module):
                 handles.append(module.register_forward_hook(self._output_hook(path)))
+            if split := _split(name, self.model.config):
+                handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
+            if _has_own_attention(module):
+                handles += _OwnAttention.attach(self, module, path)
             if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
                 hook = self._embeddings_hook(f"{base}.embeddings", embedding)
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
-            if name == "down_proj":
-                handles.append(module.register_forward_pre_hook(self._input_hook(f"{parent}.act_mul")))
+            gated = ("gate_proj", "gate_up_proj")
+            if name == "down_proj" and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if block and (norm := _norm_before_mlp(module)):
-                handles.append(norm.register_forward_pre_hook(self._input_hook(f"{path}.resid_mid")))
+                handles.append(module.register_forward_pre_hook(self._entering_hook, with_kwargs=True))
+                handles.append(norm.register_forward_pre_hook(self._mid_hook(f"{path}.resid_mid", module)))
         return handles
 
     def _begin_forward(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -241,31 +299,66 @@ class Recorder:
         if logits is not None and logits is not self._last.get(head):
             self.put("logits", logits)
         self._last.clear()
+        self._entering.clear()
+        self._queries.clear()
 
     def _output_hook(self, path: str):
         def hook(module, args, output):
             output = output[0] if isinstance(output, tuple) else output
             if not isinstance(output, Tensor):
                 return
+            self._newest = output
+            if path.endswith((".q_proj", ".q_norm")):
+                self._queries[path] = output
             if module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
                 self._last[module] = output
-            if output.dim() == 2 and len(output) == self._batch * self.steps[-1]:  # a router sees no sequences
-                self.put_rows(path, output)
-            else:
-                self.put(path, self._heads_first(output) if output.dim() == 4 else output)
+            self._put_stream(path, self._heads_first(output) if output.dim() == 4 else output)
 
         return hook
 
     def _embeddings_hook(self, name: str, embedding: nn.Module):
         def hook(block, args, kwargs):
             entering = args[0] if args else kwargs["hidden_states"]
-            if entering is not self._last.get(embedding):
+            if entering is not self._last.get(embedding) and entering is not self._newest:
                 self.put(name, entering)
 
         return hook
 
-    def _input_hook(self, path: str):
-        return lambda module, args: self.put(path, args[0]) if args else None
+    def input_hook(self, path: str):
+        return lambda module, args: self._put_stream(path, args[0]) if args else None
+
+    def _entering_hook(self, block: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._entering[block] = args[0] if args else kwargs["hidden_states"]
+
+    def _mid_hook(self, path: str, block: nn.Module):
+        """What the MLP's half of a block reads, where that is not what the block was given: not in parallel ones."""
+        return lambda module, args: None if args[0] is self._entering[block] else self._put_stream(path, args[0])
+
+    def _parts_hook(self, parent: str, split: Callable[[Tensor], dict[str, Tensor]]):
+        def hook(module, args, output):
+            for point, part in split(output).items():
+                self._put_stream(f"{parent}.{point}", part)
+
+        return hook
+
+    def put_attention(self, name: str, query: Tensor, key: Tensor, scores: Tensor, probs: Tensor) -> None:
+        """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, once for each of
+        their heads or once for each head of queries."""
+        if self.rotates and not self._is_projection(name, query):
+            repeats = key.shape[1] // min(key_heads(self.model.config), key.shape[1])
+            self.put(f"{name}.q_rope", query)
+            self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
+        self.put(f"{name}.scores", scores)
+        self.put(f"{name}.probs", probs)
+
+    def _is_projection(self, name: str, query: Tensor) -> bool:
+        """Whether queries are what their projection or norm gave: some layers rotate nothing."""
+        given = (self._queries.get(f"{name}.{point}") for point in ("q_proj", "q_norm"))
+        return any(one is not None and one.untyped_storage().data_ptr() == query.untyped_storage().data_ptr() for one in given)
+
+    def heads_apart(self, value: Tensor) -> Tensor:
+        """[batch * head, token, dim] as [batch, head, token, dim]."""
+        return value.unflatten(0, (self._batch, -1)) if value.dim() == 3 else value
 
     def _heads_first(self, value: Tensor) -> Tensor:
         """q_norm and k_norm: [batch, token, head, dim] in some models, [batch, head, token, dim] in others. The sizes
@@ -273,6 +366,11 @@ class Recorder:
         tokens = self.steps[-1]
         by_token = value.shape[1] == tokens and (value.shape[2] != tokens or value.stride(1) > value.stride(2))
         return value.transpose(1, 2) if by_token else value
+
+    def _put_stream(self, name: str, value: Tensor) -> None:
+        """Records what may have the tokens of all sequences in one axis: a router sees no sequences, nor does OPT's MLP."""
+        rows = value.dim() == 2 and len(value) == self._batch * self.steps[-1]
+        self.put_rows(name, value) if rows else self.put(name, value)
 
     def put_rows(self, name: str, value: Tensor) -> None:
         """Records a value that has the tokens of all sequences of the batch in one axis."""
@@ -330,12 +428,40 @@ class Recorder:
 
 
 def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
-    """Its input is resid_mid. In models that also norm after each half, post_attention_layernorm is another thing."""
+    """Its input is resid_mid: the MLP's own where nothing is normed before it. In models that norm after each half,
+    post_attention_layernorm is another thing."""
     if hasattr(block, "pre_feedforward_layernorm"):
         return block.pre_feedforward_layernorm
     if hasattr(block, "post_feedforward_layernorm"):
+        return block.mlp
+    names = ("post_attention_layernorm", "ln_2", "final_layer_norm")
+    return next((norm for name in names if (norm := getattr(block, name, None))), None)
+
+
+def key_heads(config: PreTrainedConfig) -> int:
+    """Heads of keys. Falcon's older classes have one, or as many as queries."""
+    if config.model_type == "falcon" and not config.new_decoder_architecture:
+        return 1 if config.multi_query else config.num_attention_heads
+    names = ("num_key_value_heads", "num_kv_heads")
+    return next((count for name in names if (count := getattr(config, name, None))), config.num_attention_heads)
+
+
+def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
+    """How the columns of a module that gives several things at once are told apart, by the name of the module."""
+    if name == "gate_up_proj":
+        return lambda output: dict(zip(("gate_proj", "up_proj"), output.chunk(2, -1)))
+    if name not in ("c_attn", "qkv_proj", "query_key_value"):
         return None
-    return getattr(block, "post_attention_layernorm", None) or getattr(block, "ln_2", None)
+    keys = key_heads(config)
+    queries = config.num_attention_heads // keys  # of each key head
+    blocks = name != "query_key_value"  # else the queries of a key head, its key and its value, then those of the next
+
+    def split(output: Tensor) -> dict[str, Tensor]:
+        sizes = [queries * keys, keys, keys] if blocks else [queries, 1, 1]
+        heads = output.unflatten(-1, (1 if blocks else keys, sum(sizes), -1)).split(sizes, -2)
+        return {point: part.flatten(-3) for point, part in zip("qkv", heads)}
+
+    return split
 
 
 def _has_experts(module: nn.Module) -> bool:
@@ -363,7 +489,7 @@ def capture(
     before, experts_before = model.config._attn_implementation, model.get_experts_implementation()
     model.set_attn_implementation(ATTENTION)
     model.set_experts_implementation(EXPERTS)
-    if model.config._attn_implementation != ATTENTION:
+    if model.config._attn_implementation != ATTENTION and not any(map(_has_own_attention, model.modules())):
         warnings.warn(f"{type(model).__name__} has its own attention code: no q_rope, k_rope, scores, probs, context")
     handles = recorder.attach()
     try:

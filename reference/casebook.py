@@ -104,7 +104,8 @@ def write_dump(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str])
     return path
 
 
-BLOCKS = ("model.layers", "transformer.h")
+BLOCKS = ("model.layers", "transformer.h", "gpt_neox.layers", "model.decoder.layers")
+ATTENTION = tuple(f".{attn}.{out}" for attn in ("self_attn", "attn", "attention", "self_attention") for out in ("o_proj", "c_proj", "out_proj", "dense"))
 
 
 def _blocks(layers: Iterable[int]) -> Callable[[str], bool]:
@@ -131,7 +132,7 @@ def coverage(kind: str, layers: int) -> Callable[[str], bool]:
         "second": _blocks(range(0, layers, 2)),
         "third": third if layers > 4 else lambda name: middle(name) or name in HEADS,
         "logits": lambda name: name in HEADS,
-        "attention": lambda name: name.endswith((".self_attn.o_proj", ".attn.c_proj")),
+        "attention": lambda name: name.endswith(ATTENTION),
         "unnormed": lambda name: not name.endswith((".q_norm", ".k_norm")),
         **dict.fromkeys(UNSCORED, lambda name: not name.endswith((".scores", ".probs"))),
     }[kind]

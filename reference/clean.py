@@ -16,6 +16,7 @@ from capture import capture, capture_run, load_model
 from casebook import CLEAN, JOINED, Casebook, cut, read_dump, told, write_dump
 from demo.make_dumps import feed
 from make_tiny import MODELS, TINY
+from tiny_families import FAMILIES
 
 DEMO = Path(__file__).resolve().parent / "demo" / "model"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -150,7 +151,13 @@ def folder_name(folder: Path) -> str:
 
 
 def tiny_folders() -> list[Path]:
-    return [TINY / name for name in MODELS]
+    """Models that all parts of the corpus have."""
+    return [TINY / name for name in MODELS if name not in FAMILIES]
+
+
+def family_folders() -> list[Path]:
+    """Those of which it has a prompt of 12 tokens, and decode steps."""
+    return [TINY / name for name in FAMILIES]
 
 
 def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[int, ...] = LENGTHS) -> None:

@@ -21,7 +21,7 @@ from caches import add_caches
 from fewer_bits import add_fewer_bits
 from capture import CaptureError
 from casebook import Casebook
-from clean import DEMO, CleanDumps, add_clean, add_long, tiny_folders
+from clean import DEMO, CleanDumps, add_clean, add_long, family_folders, tiny_folders
 from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from make_tiny import TINY
@@ -65,7 +65,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     dumps = CleanDumps(book)
     for folder in tiny_folders():
         add_clean(book, dumps, folder)
-    add_clean(book, dumps, DEMO, lengths=(12,))
+    for folder in (*family_folders(), DEMO):
+        add_clean(book, dumps, folder, lengths=(12,))
     add_long(book, dumps)
     for folder in (*tiny_folders(), DEMO):
         add_as_people_do(book, dumps, folder)

@@ -2,6 +2,7 @@
 """Make the tiny random models of tiny/, their PyTorch activations and their greedy continuations.
 
     python make_tiny.py                 # write tiny/NAME/ for every model
+    python make_tiny.py gemma olmo2     # for these
     python make_tiny.py --check         # make them again elsewhere and compare
 
 Nothing in them is neutral: norm weights are not 1, biases are not 0, attention is not uniform, windows are shorter
@@ -14,35 +15,22 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from capture import capture_run, greedy, load_model, run_steps
+from tiny_families import FAMILIES
+from tiny_model import Tiny, Weights
 
 TINY = Path(__file__).parent / "tiny"
-PROMPT, GREEDY, DECODE = 13, 32, 4
+PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
-
-Weights = dict[str, Tensor]
-
-
-@dataclass
-class Tiny:
-    seed: int
-    config: dict
-    dtype: torch.dtype = torch.float32
-    shards: int = 1
-    generation: dict = field(default_factory=dict)
-    published: Callable[[Weights], Weights] | None = None  # names and parts of the weights, where files have others
-
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
 
@@ -293,6 +281,9 @@ MODELS = {
     # norms a layer whose weight is 1 + w, scaled embeddings, and gelu by tanh.
     "gemma2": Tiny(
         seed=7,
+        norm=0.0,
+        embedding=0.15,
+        query_key=2.5,
         dtype=torch.bfloat16,
         config={
             "architectures": ["Gemma2ForCausalLM"],
@@ -326,6 +317,7 @@ MODELS = {
     # Learned positions, LayerNorm, one matrix for q, k and v, all matrices as [in, out], and a bias on each.
     "gpt2": Tiny(
         seed=13,
+        embedding=0.15,
         published=without_prefix,
         config={
             "architectures": ["GPT2LMHeadModel"],
@@ -407,6 +399,7 @@ MODELS = {
         },
         generation={"bos_token_id": 1, "eos_token_id": 2},
     ),
+    **FAMILIES,
 }
 
 
@@ -414,23 +407,20 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, seed: int) -> np.ndarray:
+def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, tiny: Tiny) -> np.ndarray:
     """One tensor, from its own generator: numpy's, whose numbers are the same on every machine."""
-    noise = np.random.Generator(np.random.PCG64([seed, crc32(name.encode())])).standard_normal(shape)
-    capped = config.model_type == "gemma2"
+    noise = np.random.Generator(np.random.PCG64([tiny.seed, crc32(name.encode())])).standard_normal(shape)
     if name.endswith("bias"):
         return 0.2 * noise
     if "norm" in name or ".ln_" in name:
-        middle = 0.0 if capped else 1.5 if "q_norm" in name or "k_norm" in name else 1.0
-        return middle + 0.3 * noise
-    if "embed_tokens" in name or ".wte." in name or ".wpe." in name:
-        small = config.model_type in ("gemma2", "gpt2")  # or the tied head repeats what it is given
-        return (0.15 if small else 0.4 if config.tie_word_embeddings else 1.0) * noise
-    inputs = shape[0] if ".c_" in name else shape[-1]  # GPT-2's matrices are [in, out]
+        return (1.5 * tiny.norm if "q_norm" in name or "k_norm" in name else tiny.norm) + 0.3 * noise
+    if "embed" in name or ".wte." in name or ".wpe." in name:
+        return (tiny.embedding or (0.4 if config.tie_word_embeddings else 1.0)) * noise
+    inputs = shape[0] if config.model_type == "gpt2" and ".c_" in name else shape[-1]  # GPT-2's are [in, out]
     if "lm_head" in name:
         return 3.0 * noise / inputs**0.5
     if "q_proj" in name or "k_proj" in name:
-        return (2.5 if capped else 1.5) * noise / inputs**0.5
+        return tiny.query_key * noise / inputs**0.5
     return (2.0 if name.endswith("mlp.gate.weight") else 1.2) * noise / inputs**0.5
 
 
@@ -440,7 +430,7 @@ def random_weights(folder: Path, tiny: Tiny) -> Weights:
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}  # a tied head is not listed
     return {
-        name: torch.from_numpy(random_weight(name, shape, config, tiny.seed)).to(tiny.dtype)
+        name: torch.from_numpy(random_weight(name, shape, config, tiny)).to(tiny.dtype)
         for name, shape in shapes.items()
     }
 
@@ -468,9 +458,9 @@ def make(folder: Path, tiny: Tiny) -> str:
     weights = random_weights(folder, tiny)
     save_weights(folder, tiny.published(weights) if tiny.published else weights, tiny.shards)
 
-    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, tiny.config["vocab_size"], PROMPT).tolist()
-    prompt[9] = prompt[2]  # one token twice
     model = load_model(str(folder), "float32")
+    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, model.config.vocab_size, PROMPT).tolist()
+    prompt[9] = prompt[2]  # one token twice
     read = dict(model.named_parameters())
     if wrong := [name for name, weight in weights.items() if not torch.equal(read[name], weight.float())]:
         raise SystemExit(f"{folder.name}: {wrong[0]} is read back as another one")
@@ -483,7 +473,7 @@ def make(folder: Path, tiny: Tiny) -> str:
     if greedy(load_model(str(folder), "float64"), prompt, GREEDY) != new:
         raise SystemExit(f"{folder.name}: float64 decodes other tokens, choose another seed")
     write_json(folder / "greedy.json", {"prompt": prompt, "greedy": new})
-    capture_run(model, prompt, folder / "reference.safetensors", DECODE)
+    capture_run(model, prompt, folder / "reference.safetensors", tiny.decode)
     said = f"{folder.name}: {len(set(new))} different tokens in {GREEDY}, smallest margin {margin:.3f}"
     if getattr(model.config, "num_experts_per_tok", None) is None:
         return said
@@ -543,11 +533,13 @@ def check() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the tiny random models of tiny/.")
     parser.add_argument("--check", action="store_true", help="make them in a temporary folder and compare")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these models")
     torch.set_num_threads(1)  # for models this small, threads only wait for each other
-    if parser.parse_args().check:
+    args = parser.parse_args()
+    if args.check:
         return check()
-    for name, tiny in MODELS.items():
-        print(make(TINY / name, tiny))
+    for name in args.names or MODELS:
+        print(make(TINY / name, MODELS[name]))
     return 0
 
 

@@ -15,6 +15,7 @@ pub mod locate;
 pub mod lower;
 pub mod op;
 pub mod role;
+pub mod row;
 pub mod spec;
 pub mod tensor;
 pub mod tokenizer;

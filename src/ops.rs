@@ -15,7 +15,9 @@ pub mod real;
 pub mod rope;
 
 pub use activation::{Activation, add, cap, multiply, weighted_sum};
-pub use attention::{Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, softmax, softmax_in_steps};
+pub use attention::{
+    Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
+};
 pub use experts::{chosen, combine, expert_linear, route};
 pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};

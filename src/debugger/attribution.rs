@@ -55,9 +55,10 @@ pub fn attribution(
     let logits: Vec<f32> = row(head).iter().map(|logit| *logit as f32).collect();
     let id = debugger.token_or_likeliest(token, &logits)?;
     let of_head = match &graph[head].op {
-        Op::Linear { weight, .. } => {
+        Op::Linear { weight, bias, .. } => {
             let factors = embed::<f64>(&[id as u32], &model.matrix(weight).matrix(), Rounding::None);
-            Linear { factors: factors.into_raw_vec_and_offset().0, constant: 0.0 }
+            let constant = bias.as_ref().map_or(0.0, |bias| f64::from(model.vector(bias)[id]));
+            Linear { factors: factors.into_raw_vec_and_offset().0, constant }
         }
         _ => return Err("the model does not end in a head".into()),
     };
@@ -67,10 +68,11 @@ pub fn attribution(
     let layer = |layer: usize| {
         let added = graph.added(layer);
         let attention = added.first().filter(|_| added.len() > 1);
+        let of_sum = |site: Site| of_stream.times(factor(graph, layer, site));
         LayerParts {
-            attention: attention.map_or(0.0, |site| of_stream.of(row(*site))),
-            heads: attention.map_or_else(Vec::new, |site| heads(model, *site, &rows, of_stream.clone())),
-            mlp: added.last().map_or(0.0, |site| of_stream.of(row(*site))),
+            attention: attention.map_or(0.0, |site| of_sum(*site).of(row(*site))),
+            heads: attention.map_or_else(Vec::new, |site| heads(model, *site, &rows, of_sum(*site))),
+            mlp: added.last().map_or(0.0, |site| of_sum(*site).of(row(*site))),
         }
     };
     let mut found = Attribution {
@@ -143,10 +145,21 @@ pub fn told(debugger: &Debugger, found: &Attribution) -> Vec<String> {
 
 /// What the residual stream is at its start: the embedding, or the two tables that are added.
 fn starts(graph: &Graph) -> Vec<Site> {
+    let is_sum = |site: &Site| matches!(&graph[*site].op, Op::Sum { factors } if factors.len() == 2);
     match graph.entering(0) {
-        Some(site) if graph.is(site, Role::Embeddings) => graph[site].reads.iter().map(|read| read.site()).collect(),
+        Some(site) if is_sum(&site) => graph[site].reads.iter().map(|read| read.site()).collect(),
         site => site.into_iter().collect(),
     }
+}
+
+/// What a part is multiplied by where it is added to the stream of a layer.
+fn factor(graph: &Graph, layer: usize, site: Site) -> f64 {
+    let sum = graph.readers(site).find(|reader| graph[*reader].layer == Some(layer));
+    let found = sum.and_then(|sum| match &graph[sum].op {
+        Op::Sum { factors } => factors.get(graph[sum].reads.iter().position(|read| read.site() == site)?),
+        _ => None,
+    });
+    found.copied().unwrap_or(1.0)
 }
 
 /// What is added to the stream, what that is the norm of, and what the projection before it reads.
@@ -211,6 +224,14 @@ fn before_norm(model: &Model, site: Site, x: &[f64], of: &Linear) -> Linear {
 }
 
 impl Linear {
+    /// The same times a constant.
+    fn times(&self, constant: f64) -> Self {
+        Self {
+            factors: self.factors.iter().map(|factor| factor * constant).collect(),
+            constant: self.constant * constant,
+        }
+    }
+
     /// What a part adds; the constant belongs to none.
     fn of(&self, part: &[f64]) -> f64 {
         self.factors.iter().zip(part).map(|(factor, value)| factor * value).sum()

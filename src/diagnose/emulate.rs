@@ -42,7 +42,7 @@ impl Trail {
         let told = self.dump.planned(self.spans.forward(), site).and_then(Planned::few_bits).map(Precision::of_bits);
         let found = Precision::detect(part.values.view()).or(told)?;
         let graph = &self.model.graph;
-        if matches!(graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. }) {
+        if graph.is_copy(site) {
             let copy = self.healed.exact().mapv(|v| v as f32);
             return Some(found).filter(|found| Precision::detect(copy.view().into_dyn()) != Some(*found));
         }

@@ -80,9 +80,11 @@ impl Precision {
         const SAMPLE: usize = 7;
         // Rows of tables have the bits of these; many probabilities and weights of experts are 0 or 1.
         let telling = |planned: &&Planned| {
-            let (op, facts) = (&dump.graph()[planned.site].op, dump.graph()[planned.site].op.facts());
-            let copies = matches!(op, Op::Embed { .. } | Op::EmbedPositions { .. });
-            planned.forward == 0 && !copies && facts.keyed != Keyed::Probs && !facts.discrete
+            let facts = dump.graph()[planned.site].op.facts();
+            planned.forward == 0
+                && !dump.graph().is_copy(planned.site)
+                && facts.keyed != Keyed::Probs
+                && !facts.discrete
         };
         let planned: Vec<&Planned> = dump.all_planned().iter().filter(telling).collect();
         let every = planned.len().div_ceil(SAMPLE).max(1);

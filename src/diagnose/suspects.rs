@@ -6,6 +6,7 @@
 //! [`shape`] describes an error that none of them makes.
 
 mod attention;
+mod back;
 mod cache;
 mod dials;
 mod embedding;
@@ -32,7 +33,7 @@ mod suspect;
 pub mod switch;
 mod wiring;
 
-pub use knobs::Back;
+pub use back::Back;
 use scene::Scene;
 use search::Accused;
 pub use suspect::{Suspect, Variant};
@@ -54,13 +55,13 @@ impl Suspect {
 
     /// What it is and what to do: models have some constants the one way or the other.
     pub fn said(&self, scene: &Scene) -> (&'static str, &'static str) {
-        let back = self.back().filter(|back| (back.of)(scene));
+        let back = back::BACK.iter().find(|back| back.id == self.id && (back.of)(scene));
         back.map_or((self.summary, self.fix), |back| (back.summary, back.fix))
     }
 
     /// The same mistake the other way round, if models have it both ways.
     pub fn back(&self) -> Option<&'static Back> {
-        knobs::BACK.iter().find(|back| back.id == self.id)
+        back::BACK.iter().find(|back| back.id == self.id)
     }
 }
 

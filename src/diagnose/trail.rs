@@ -27,7 +27,7 @@ use super::span::Spans;
 use super::special::{note_special, special};
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
-use crate::engine::{Class, Op, Site, Value};
+use crate::engine::{Class, Site, Value};
 use crate::model::Model;
 
 /// What a dump has of one op.
@@ -178,7 +178,7 @@ impl Trail {
         let precision = part.as_ref().and_then(|part| self.tell(site, part));
         let computed_in = precision.unwrap_or(self.typical);
         // Rows of tables are copies: their bits are those of the weights, unless they tell something.
-        let is_copy = matches!(self.model.graph[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
+        let is_copy = self.model.graph.is_copy(site);
         self.told.extend(precision.map(|precision| (site, precision)));
         if part.is_some() && (precision.is_some() || !is_copy) {
             for forced in std::iter::once(&mut self.healed).chain(self.fork.as_mut().map(|fork| &mut fork.followed)) {

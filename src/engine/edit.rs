@@ -242,7 +242,7 @@ impl Edit {
             Self::NormWeight(other) => put_norm_weight(step, other),
             Self::Reread => put_reread(step, make),
             Self::Rows { of, order, bias } => put_rows(step, of, order, *bias, make),
-            Self::Channels(order) => put_channels(step, order, make),
+            Self::Channels(order) => put_channels(step, order),
             Self::Shards(shards) => put_shards(step, shards, make),
             Self::Zeros(part) => put_zeros(step, *part, make),
             Self::Experts(order) => put_experts(step, order, make),

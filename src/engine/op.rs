@@ -56,9 +56,14 @@ impl Op {
                 ops::linear(flat(x(0)), &model.matrix(weight).matrix(), bias, format).into_dyn()
             }
             Self::Columns(columns) => {
-                let mut part = x(0);
-                part.slice_axis_inplace(Axis(1), Slice::from(columns.clone()));
-                part.to_owned()
+                let start = columns.first().copied().unwrap_or_default();
+                if columns.iter().copied().eq(start..start + columns.len()) {
+                    let mut part = x(0);
+                    part.slice_axis_inplace(Axis(1), Slice::from(start..start + columns.len()));
+                    part.to_owned()
+                } else {
+                    x(0).select(Axis(1), columns).as_standard_layout().into_owned()
+                }
             }
             Self::Rope(rotate) => {
                 let rotation = rotation(rotate, span, compute.nudge);
@@ -69,6 +74,7 @@ impl Op {
                 let scoring = ops::Scoring {
                     scale: how.scale,
                     cap: how.cap,
+                    slopes: how.slopes.clone(),
                     mask: how.mask(span.first),
                     groups: how.groups.clone(),
                     format: how.format,

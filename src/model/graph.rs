@@ -238,11 +238,24 @@ impl Graph {
         self.is(site, Role::Block) || self.entering(0) == Some(site)
     }
 
+    /// Whether it is rows of a table, or these times a constant: its bits are those of the weights, whatever the run computes
+    /// in.
+    pub fn is_copy(&self, site: Site) -> bool {
+        match (&self[site].op, &self[site].reads[..]) {
+            (Op::Embed { .. } | Op::EmbedPositions { .. }, _) => true,
+            (Op::Sum { .. }, [read]) => self.is_copy(read.site()),
+            _ => false,
+        }
+    }
+
     /// What a layer adds to the residual stream, in order: what attention gives first, what the MLP gives last.
     pub fn added(&self, layer: usize) -> Vec<Site> {
-        let sums = [Role::ResidMid, Role::Block].into_iter().filter_map(|role| self.in_layer(layer, role));
-        // A sum reads the stream first.
-        sums.flat_map(|sum| self[sum].reads.iter().skip(1).map(|read| read.site())).collect()
+        let sums = || [Role::ResidMid, Role::Block].into_iter().filter_map(|role| self.in_layer(layer, role));
+        let is_stream = |site: &Site| self.entering(layer) == Some(*site) || sums().any(|sum| sum == *site);
+        let read = sums().flat_map(|sum| self[sum].reads.iter().map(|read| read.site()));
+        let mut added: Vec<Site> = read.filter(|site| !is_stream(site)).collect();
+        added.sort_unstable();
+        added
     }
 
     /// The first op of a layer.

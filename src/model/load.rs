@@ -156,9 +156,12 @@ fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&s
         (Some(stored), None) => {
             let prefix = param.name.strip_suffix(stored.of).unwrap_or_default();
             let names = || stored.at.iter().map(|at| format!("{prefix}{at}"));
-            let name = names().find(|name| ledger.has(name)).or_else(|| names().next()).unwrap_or_default();
+            let is_there = |name: &String| ledger.has(&name.replacen("{}", "0", 1));
+            let name = names().find(is_there).or_else(|| names().next()).unwrap_or_default();
             vec![match stored.view {
                 View::Transposed => ledger.transposed(&name, &param.shape),
+                View::Flat => ledger.flat(&name, &param.shape),
+                View::Joined => ledger.joined(&name, &param.shape),
                 View::Whole | View::Stacked { .. } => ledger.take(&name, &param.shape),
             }]
         }

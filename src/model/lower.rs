@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 
+use ndarray::Array1;
+
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::Role as R;
-use super::spec::{Attn, Feed, Layer, Mlp, Norm, Rope, Spec};
-use crate::ops::{Join, Normalisation, Rounding, grouped};
+use super::spec::{Attn, Feed, Layer, Mlp, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
+use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
 
 /// The graph of a model.
 pub fn lower(spec: &Spec) -> Graph {
@@ -21,6 +23,9 @@ pub fn lower(spec: &Spec) -> Graph {
     g.layer = None;
     let h = g.norm(R::FinalNorm, x, &spec.norm);
     let z = g.head(h);
+    if let Some(factor) = spec.head.factor {
+        g.node(R::Logits, Op::Sum { factors: vec![factor] }, [z], vocab(spec));
+    }
     if let Some(cap) = spec.head.cap {
         g.node(R::Logits, Op::Cap(cap), [z], vocab(spec));
     }
@@ -41,27 +46,54 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// `x = table[id] * scale`, `+ positions[position]`
+    /// `x = table[id] * scale`, `* factor`, `+ positions[position]`
     fn embed(&mut self) -> Site {
         let (spec, embed) = (self.spec, self.spec.embed);
         let table = Weight::Param(self.weight(R::EmbedTokens, &[spec.vocab, spec.hidden]));
         let factor = embed.scale.map_or(1.0, f64::from);
         let op = Op::Embed { table, factor, rounded: embed.scale.is_some() };
         let tokens = self.node(R::EmbedTokens, op, [], self.stream());
-        let Some(rows) = embed.learned else { return tokens };
-        let table = Weight::Param(self.weight(R::EmbedPositions, &[rows, spec.hidden]));
-        let positions = self.node(R::EmbedPositions, Op::EmbedPositions { table, offset: 0 }, [], self.stream());
-        self.sum(R::Embeddings, tokens, positions)
+        if let Some(factor) = embed.factor {
+            return self.node(R::Embeddings, Op::Sum { factors: vec![factor] }, [tokens], self.stream());
+        }
+        if let Some(norm) = &embed.norm {
+            return self.norm(R::Embeddings, tokens, norm);
+        }
+        let Some(positions) = embed.learned else { return tokens };
+        let table = Weight::Param(self.weight(R::EmbedPositions, &[embed.rows_before + positions, spec.hidden]));
+        let op = Op::EmbedPositions { table, offset: embed.rows_before.cast_signed() };
+        let positions = self.node(R::EmbedPositions, op, [], self.stream());
+        self.sum(R::Embeddings, tokens, positions, 1.0)
     }
 
-    /// `x' = x + post(attn(pre(x)))`, `x'' = x' + post(mlp(pre(x')))`
+    /// `x' = x + scale * post(attn(pre(x)))`, `x'' = x' + scale * post(mlp(pre(x')))`; of parallel blocks
+    /// `x + scale * attn(pre(x)) + scale * mlp(pre(x))`, where the MLP's norm may be attention's.
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
         let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
         let o = self.attention(&layer.attn, h);
         let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
-        let mid = self.sum(R::ResidMid, x, o);
-        let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
-        let f = match &layer.mlp {
+        let Wiring::Parallel(terms) = layer.wiring else {
+            let mid = self.sum(R::ResidMid, x, o, layer.scale);
+            let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
+            let f = self.mlp(&layer.mlp, h);
+            let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
+            return self.sum(R::Block, mid, f, layer.scale);
+        };
+        let h = if layer.mlp_norms.pre.is_some() { self.maybe_norm(R::MlpNorm, x, layer.mlp_norms.pre) } else { h };
+        let f = self.mlp(&layer.mlp, h);
+        let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
+        let of = |term: Term| match term {
+            Term::Stream => (x, 1.0),
+            Term::Attention => (o, layer.scale),
+            Term::Mlp => (f, layer.scale),
+        };
+        let (reads, factors) = (terms.map(|term| of(term).0), terms.map(|term| of(term).1));
+        let axes = self.stream();
+        self.node(R::Block, Op::Sum { factors: factors.into() }, reads, axes)
+    }
+
+    fn mlp(&mut self, mlp: &Mlp, h: Site) -> Site {
+        match mlp {
             Mlp::Plain(feed) => self.plain(*feed, h),
             Mlp::Gated(feed) => self.gated(*feed, h),
             Mlp::Experts { feed, count, router } => {
@@ -77,27 +109,26 @@ impl Build<'_> {
                 let down = self.experts(R::ExpertDown, mul, routing, [*count, router.top_k, self.spec.hidden]);
                 self.node(R::Experts, Op::Combine, [down, routing], self.stream())
             }
-        };
-        let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
-        self.sum(R::Block, mid, f)
+        }
     }
 
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let (d, groups) = (a.head_dim, grouped(a.heads, a.kv_heads));
         let (mut q, mut k, v) = self.queries_keys_values(a, h);
-        if let Some(norm) = &a.qk_norm {
-            q = self.head_norm(R::QNorm, q, norm, a.heads, d);
-            k = self.head_norm(R::KNorm, k, norm, a.kv_heads, d);
-        }
+        let before = a.qk_norm.filter(|norm| !norm.after_rope);
+        (q, k) = self.qk_norm(a, before, q, k);
         if let Some(rope) = &a.rope {
             q = self.rope(R::QRope, q, rope, per_head("head", a.heads, d));
             k = self.rope(R::KRope, k, rope, per_head("kv_head", a.kv_heads, d));
         }
+        let after = a.qk_norm.filter(|norm| norm.after_rope);
+        (q, k) = self.qk_norm(a, after, q, k);
         let scoring = Scoring {
             scale: a.scale,
             cap: a.cap,
             window: a.window,
+            slopes: a.alibi.then(|| slopes(a.heads).into()),
             ahead: Some(0),
             groups: groups.clone().into(),
             format: Rounding::None,
@@ -118,13 +149,21 @@ impl Build<'_> {
         let (q, kv) = (a.heads * a.head_dim, a.kv_heads * a.head_dim);
         let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
         let key = Axis::joined("kv_head*head_dim", a.kv_heads, a.head_dim);
-        if !a.fused {
+        let Some(groups) = a.fused else {
             let mut linear = |role, axis| self.linear(role, h, axis, a.qkv_bias);
             return (linear(R::QProj, query), linear(R::KProj, key), linear(R::VProj, key));
-        }
+        };
         let all = self.linear(R::QkvProj, h, Axis::channels("q+k+v", q + 2 * kv), a.qkv_bias);
-        let mut part = |role, columns, axis| self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, axis]);
-        (part(R::QProj, 0..q, query), part(R::KProj, q..q + kv, key), part(R::VProj, q + kv..q + 2 * kv, key))
+        let (own, shared) = (q / groups, kv / groups);
+        let mut part = |role, start: usize, width: usize, axis| {
+            let columns = (0..groups).flat_map(|group| {
+                let first = group * (own + 2 * shared) + start;
+                first..first + width
+            });
+            self.node(role, Op::Columns(columns.collect()), [all], vec![Axis::TOKEN, axis])
+        };
+        let q = part(R::QProj, 0, own, query);
+        (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key))
     }
 
     /// `down(act(up(x)))`
@@ -138,8 +177,16 @@ impl Build<'_> {
     /// `down(act(gate(x)) * up(x))`. Shazeer, arXiv 2002.05202.
     fn gated(&mut self, feed: Feed, h: Site) -> Site {
         let wide = Axis::channels("intermediate", feed.width);
-        let gate = self.linear(R::GateProj, h, wide, feed.bias);
-        let up = self.linear(R::UpProj, h, wide, feed.bias);
+        let (gate, up) = if feed.fused {
+            let all = self.linear(R::GateUpProj, h, Axis::channels("gate+up", 2 * feed.width), feed.bias);
+            let mut half = |role, start: usize| {
+                let columns = (start..start + feed.width).collect();
+                self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, wide])
+            };
+            (half(R::GateProj, 0), half(R::UpProj, feed.width))
+        } else {
+            (self.linear(R::GateProj, h, wide, feed.bias), self.linear(R::UpProj, h, wide, feed.bias))
+        };
         let act = self.node(R::ActFn, Op::Activate(feed.act), [gate], vec![Axis::TOKEN, wide]);
         let mul = self.node(R::ActMul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
         self.linear(R::DownProj, mul, self.hidden(), feed.bias)
@@ -161,7 +208,8 @@ impl Build<'_> {
             // The first weight of all is the embedding table.
             self.params[weight.index()].tied = Some(Param(0));
         }
-        self.node(R::LmHead, Op::Linear { weight: Weight::Param(weight), bias: None, operands: None }, [h], vocab(spec))
+        let bias = spec.head.bias.then(|| Vector::Param(self.param(R::LmHead, "bias", &[spec.vocab], None)));
+        self.node(R::LmHead, Op::Linear { weight: Weight::Param(weight), bias, operands: None }, [h], vocab(spec))
     }
 
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
@@ -180,16 +228,30 @@ impl Build<'_> {
         self.node(role, op, [x], axes)
     }
 
-    fn head_norm(&mut self, role: R, x: Site, norm: &Norm, heads: usize, width: usize) -> Site {
-        let name = if role == R::QNorm { "head" } else { "kv_head" };
-        let op = self.norm_op(role, norm, width, Some(width));
-        self.node(role, op, [x], per_head(name, heads, width))
+    fn qk_norm(&mut self, a: &Attn, norm: Option<QkNorm>, q: Site, k: Site) -> (Site, Site) {
+        let Some(norm) = norm else { return (q, k) };
+        (
+            self.one_of_qk(R::QNorm, q, norm, a.heads, a.head_dim),
+            self.one_of_qk(R::KNorm, k, norm, a.kv_heads, a.head_dim),
+        )
+    }
+
+    fn one_of_qk(&mut self, role: R, x: Site, QkNorm { norm, over, .. }: QkNorm, heads: usize, width: usize) -> Site {
+        let (name, joined) = if role == R::QNorm { ("head", "head*head_dim") } else { ("kv_head", "kv_head*head_dim") };
+        let (weights, head_dim, axes) = match over {
+            Over::Head => (width, Some(width), per_head(name, heads, width)),
+            Over::OwnHead => (heads * width, Some(width), per_head(name, heads, width)),
+            Over::Row => (heads * width, None, vec![Axis::TOKEN, Axis::joined(joined, heads, width)]),
+        };
+        let op = self.norm_op(role, &norm, weights, head_dim);
+        self.node(role, op, [x], axes)
     }
 
     fn norm_op(&mut self, role: R, norm: &Norm, width: usize, head_dim: Option<usize>) -> Op {
-        let Norm { form, eps, offset, bias, rounded_once } = *norm;
+        let Norm { form, eps, offset, weight, bias, rounded_once } = *norm;
         let how = Normalisation { form, eps, offset, rounded_once, variance: Rounding::None };
-        let weight = Vector::Param(self.weight(role, &[width]));
+        let weight =
+            if weight { Vector::Param(self.weight(role, &[width])) } else { Vector::Other(Array1::ones(width).into()) };
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));
         Op::Norm { weight, bias, how, head_dim }
     }
@@ -199,9 +261,9 @@ impl Build<'_> {
         self.node(role, Op::Rope(rotate), [x], axes)
     }
 
-    fn sum(&mut self, role: R, x: Site, y: Site) -> Site {
+    fn sum(&mut self, role: R, x: Site, y: Site, scale: f64) -> Site {
         let axes = self.stream();
-        self.node(role, Op::Sum { factors: vec![1.0, 1.0] }, [x, y], axes)
+        self.node(role, Op::Sum { factors: vec![1.0, scale] }, [x, y], axes)
     }
 
     fn hidden(&self) -> Axis {

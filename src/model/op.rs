@@ -5,11 +5,12 @@
 
 mod held;
 mod rotate;
+mod scoring;
 
 pub use held::{Content, Held, Slots};
 pub use rotate::{Places, Rotate};
+pub use scoring::Scoring;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::Array1;
@@ -83,7 +84,7 @@ pub enum Op {
     /// `x Wᵀ + b`
     Linear { weight: Weight, bias: Option<Vector>, operands: Option<Operands> },
     /// Some channels of a row.
-    Columns(Range<usize>),
+    Columns(Arc<[usize]>),
     /// A rotation of each head.
     Rope(Rotate),
     /// Queries with keys.
@@ -110,43 +111,6 @@ pub enum Op {
     Experts { weights: Weight, top_k: usize },
     /// The experts' outputs times their weights, added up by rising expert id.
     Combine,
-}
-
-/// How scores are computed, beside the queries and keys.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scoring {
-    /// The factor of products.
-    pub scale: f64,
-    /// They pass through `c tanh(s / c)` after that.
-    pub cap: Option<f64>,
-    /// How many positions a query sees, itself counted; `None` sees all.
-    pub window: Option<usize>,
-    /// Keys further ahead than this many positions are hidden: 0 in models; `None` hides none.
-    pub ahead: Option<isize>,
-    /// Where the mask takes queries to stand.
-    pub places: Places,
-    /// Keys behind the first so many are hidden.
-    pub length: Option<usize>,
-    /// For each query head, the key head that it reads.
-    pub groups: Arc<[usize]>,
-    /// The format of scores, if it is a coarser one.
-    pub format: Rounding,
-    /// Slots of the cache that hold something else.
-    pub held: Vec<Held>,
-}
-
-impl Scoring {
-    /// What a query sees in a forward whose first token stands at `first`.
-    pub fn mask(&self, first: usize) -> ops::Mask {
-        let by = self.places.of(first, first) - i64::try_from(first).unwrap_or_default();
-        let by = isize::try_from(by).unwrap_or_default();
-        ops::Mask {
-            first,
-            window: self.window.map(|window| window.saturating_add_signed(-by)),
-            ahead: self.ahead.map(|ahead| ahead + by),
-            length: self.length,
-        }
-    }
 }
 
 /// What is true of all ops of a kind. Floors, nudges, batching, peers and blind spots read it.
@@ -182,7 +146,7 @@ pub enum Product {
 /// What another order of summation moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sums {
-    /// Nothing: an op that copies, or adds two numbers.
+    /// Nothing: an op that copies, or adds numbers as they are.
     Nothing,
     /// Each element of what it reads, by one rounding.
     Elements,
@@ -226,10 +190,10 @@ impl Op {
             Self::Embed { .. }
             | Self::EmbedPositions { .. }
             | Self::Columns(_)
-            | Self::Sum { .. }
             | Self::Multiply
             | Self::Round(_)
             | Self::Rope(_) => plain,
+            Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
             Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
             Self::Experts { .. } => Facts { product: Product::ExpertWeights, sums: Sums::LastAxis, ..plain },
@@ -240,7 +204,10 @@ impl Op {
             Self::Softmax | Self::NarrowSoftmax(_) => {
                 Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
             }
-            Self::Activate(_) | Self::Cap(_) | Self::Combine => Facts { sums: Sums::Elements, ..plain },
+            // A product before a sum may be rounded, or not.
+            Self::Activate(_) | Self::Cap(_) | Self::Combine | Self::Sum { .. } => {
+                Facts { sums: Sums::Elements, ..plain }
+            }
             Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
     }
@@ -289,32 +256,5 @@ impl Op {
             _ => {}
         }
         bare
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_stands_where_its_queries_are_taken_to_stand() {
-        let scoring = Scoring {
-            scale: 1.0,
-            cap: None,
-            window: None,
-            ahead: Some(0),
-            places: Places::Own,
-            length: None,
-            groups: [0].into(),
-            format: Rounding::None,
-            held: Vec::new(),
-        };
-        let seen = |scoring: &Scoring| [0, 1].map(|query| scoring.mask(4).seen(query, 6));
-        assert_eq!(seen(&scoring), [0..5, 0..6]);
-        assert_eq!(seen(&Scoring { places: Places::Restarted, ..scoring.clone() }), [0..1, 0..2]);
-        assert_eq!(seen(&Scoring { places: Places::Shifted(-1), ..scoring.clone() }), [0..4, 0..5]);
-        assert_eq!(seen(&Scoring { length: Some(3), ..scoring.clone() }), [0..3, 0..3]);
-        let windowed = Scoring { window: Some(2), places: Places::Shifted(-1), ..scoring };
-        assert_eq!(seen(&windowed), [2..4, 3..5]);
     }
 }

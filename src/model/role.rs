@@ -41,6 +41,7 @@ pub enum Role {
     ExpertDown,
     Experts,
     Logits,
+    GateUpProj,
 }
 
 /// One row of [`ROLES`].
@@ -104,6 +105,7 @@ pub const ROLES: &[Row] = &[
     layer(Role::ExpertDown, "expert_down", "what each chosen expert gives, before it is weighted"),
     layer(Role::Experts, "experts", "the experts' outputs, weighted and added: what the MLP adds to the residual stream"),
     whole(Role::Logits, "logits", "what the model returns: logits after what follows the head"),
+    layer(Role::GateUpProj, "gate_up_proj", "gate of the MLP and what it lets through, side by side"),
 ];
 
 /// What is done to queries, and the same of keys.

@@ -38,8 +38,14 @@ pub struct Embed {
     /// Rows of the table are multiplied by this, which is rounded to the dtype of the weights first; `None` takes them as
     /// they are.
     pub scale: Option<f32>,
-    /// Learned positions are added: rows of their table.
+    /// What enters the first block is these rows times this, as an op of its own: Granite.
+    pub factor: Option<f64>,
+    /// They are normed before they enter the first block: BLOOM.
+    pub norm: Option<Norm>,
+    /// Learned positions are added: so many.
     pub learned: Option<usize>,
+    /// Rows of their table before that of position 0: OPT has two.
+    pub rows_before: usize,
 }
 
 /// One block.
@@ -53,6 +59,31 @@ pub struct Layer {
     pub attn_norms: Around,
     /// The norms around the MLP.
     pub mlp_norms: Around,
+    /// What follows what.
+    pub wiring: Wiring,
+    /// What attention and the MLP give is multiplied by this before it is added: Granite; else 1.
+    pub scale: f64,
+}
+
+/// What the MLP of a block reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// The stream to which attention has been added.
+    Sequential,
+    /// What attention reads, normed by a norm of its own or, without one, by attention's. The three are added in this order,
+    /// each sum rounded.
+    Parallel([Term; 3]),
+}
+
+/// What the sum at the end of a parallel block adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// The residual stream that entered the block.
+    Stream,
+    /// What attention gives.
+    Attention,
+    /// What the MLP gives.
+    Mlp,
 }
 
 /// The norms around a part of a block: on what it reads, and on what it gives before that is added to the stream.
@@ -73,6 +104,8 @@ pub struct Norm {
     pub eps: f32,
     /// Added to the weight: 1 in Gemma.
     pub offset: f32,
+    /// Whether it multiplies by a weight: not in OLMo.
+    pub weight: bool,
     /// Whether a bias is added.
     pub bias: bool,
     /// Whether the result is rounded once, at the end, and not before it meets the weight, too.
@@ -88,14 +121,15 @@ pub struct Attn {
     pub kv_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
-    /// Whether q, k and v come out of one matrix, as blocks side by side.
-    pub fused: bool,
+    /// Whether q, k and v come out of one matrix: in how many groups of heads, each with its queries, then its keys, then its
+    /// values. One group is three blocks side by side; as many as key heads is a weave.
+    pub fused: Option<usize>,
     /// Whether q, k and v have biases.
     pub qkv_bias: bool,
     /// Whether the output projection has one.
     pub o_bias: bool,
-    /// The norm of each head of q and k before the rotation.
-    pub qk_norm: Option<Norm>,
+    /// The norm of q and k.
+    pub qk_norm: Option<QkNorm>,
     /// How q and k are rotated.
     pub rope: Option<Rope>,
     /// What products of queries and keys are multiplied by.
@@ -104,6 +138,30 @@ pub struct Attn {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
+    /// Whether the position of a key times a slope that its head has is added to scores: Press et al., arXiv 2108.12409.
+    pub alibi: bool,
+}
+
+/// The norm of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QkNorm {
+    /// How it computes.
+    pub norm: Norm,
+    /// What it is over.
+    pub over: Over,
+    /// Whether it stands behind the rotation, not before it.
+    pub after_rope: bool,
+}
+
+/// What the norm of queries or of keys is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Each head; all have one weight: Qwen3.
+    Head,
+    /// Each head; every one has a weight of its own: Cohere.
+    OwnHead,
+    /// All heads together: OLMo 2.
+    Row,
 }
 
 /// The second half of a block.
@@ -133,6 +191,8 @@ pub struct Feed {
     pub act: ops::Activation,
     /// Whether its matrices have biases.
     pub bias: bool,
+    /// Whether gate and up come out of one matrix, side by side.
+    pub fused: bool,
 }
 
 /// How experts are chosen and weighted, from the router's logits.
@@ -153,6 +213,10 @@ pub struct Router {
 pub struct Head {
     /// Whether it is the embedding table.
     pub tied: bool,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// What the model returns is what the head gives times this: Granite, Cohere.
+    pub factor: Option<f64>,
     /// Logits pass through `c tanh(z / c)`.
     pub cap: Option<f64>,
 }

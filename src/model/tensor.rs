@@ -84,6 +84,19 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// A vector in memory.
+    pub fn of_vector(name: &str, words: &[f32]) -> Self {
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        Self {
+            name: name.into(),
+            shape: vec![words.len()],
+            transposed: false,
+            dtype: WeightDtype::F32,
+            range: 0..bytes.len(),
+            storage: Arc::new(Storage::copied(bytes)),
+        }
+    }
+
     /// A matrix in memory.
     pub fn of_rows(name: &str, rows: &ndarray::ArrayView2<f32>) -> Self {
         let words: Vec<f32> = rows.iter().copied().collect();

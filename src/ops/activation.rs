@@ -17,6 +17,8 @@ pub enum Activation {
     GeluTanh,
     /// The same, by `tanh` in several steps, each of which is rounded: `NewGELUActivation` of transformers.
     GeluNew,
+    /// The same, in other steps: `bloom_gelu_forward` of transformers.
+    GeluBloom,
     /// `x · σ(1.702 x)`.
     QuickGelu,
     /// `max(x, 0)`
@@ -39,6 +41,7 @@ impl Activation {
         ("gelu", Self::Gelu),
         ("gelu_new", Self::GeluNew),
         ("gelu_pytorch_tanh", Self::GeluTanh),
+        ("bloom_gelu", Self::GeluBloom),
         ("quick_gelu", Self::QuickGelu),
         ("relu", Self::Relu),
         ("relu2", Self::ReluSquared),
@@ -65,7 +68,7 @@ impl Activation {
         match self {
             Self::Silu => "silu",
             Self::Gelu => "gelu",
-            Self::GeluTanh | Self::GeluNew => "gelu by tanh",
+            Self::GeluTanh | Self::GeluNew | Self::GeluBloom => "gelu by tanh",
             Self::QuickGelu => "quick gelu, x * sigmoid(1.702 x)",
             Self::Relu => "relu",
             Self::ReluSquared => "relu squared",
@@ -89,6 +92,7 @@ impl Activation {
                         }
                     },
                 ),
+                Self::GeluBloom if rounding != Rounding::None => bloom_gelu_in_steps(words, rounding),
                 Self::GeluNew if rounding != Rounding::None => gelu_in_steps(words, rounding),
                 other => words.iter_mut().for_each(|word| *word = T::from_f64(other.of(word.wide()))),
             }
@@ -105,7 +109,7 @@ impl Activation {
         match self {
             Self::Silu => x * sigmoid(x),
             Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
-            Self::GeluTanh | Self::GeluNew => {
+            Self::GeluTanh | Self::GeluNew | Self::GeluBloom => {
                 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
             }
             Self::QuickGelu => x * sigmoid(1.702 * x),
@@ -133,6 +137,26 @@ fn gelu_in_steps<T: Real>(words: &mut [T], rounding: Rounding) {
     step(&|word, _| word.tanh());
     step(&|word, _| T::one() + word);
     step(&|word, x| T::from_f64(0.5) * x * word);
+}
+
+/// `0.5 x (1 + tanh(0.79788456 x (1 + 0.044715 x x)))`, rounded after every torch op, from the left.
+fn bloom_gelu_in_steps<T: Real>(words: &mut [T], rounding: Rounding) {
+    let steps = |f: &dyn Fn(T) -> T, words: &[T]| {
+        let mut result: Vec<T> = words.iter().map(|word| f(*word)).collect();
+        rounding.round(&mut result);
+        result
+    };
+    let product = |a: &[T], b: &[T]| {
+        let mut result: Vec<T> = a.iter().zip(b).map(|(a, b)| *a * *b).collect();
+        rounding.round(&mut result);
+        result
+    };
+    let of = T::from_f64;
+    let cube = product(&steps(&|x| of(0.044_715) * x, words), words);
+    let inner = product(&steps(&|x| of(0.797_884_56) * x, words), &steps(&|x| T::one() + x, &cube));
+    let outer = steps(&|x| T::one() + x, &steps(&|x| x.tanh(), &inner));
+    let half = steps(&|x| x * of(0.5), words);
+    words.copy_from_slice(&product(&half, &outer));
 }
 
 /// `c tanh(x / c)`, rounded after each of the three ops, as eager PyTorch does.
@@ -170,16 +194,25 @@ pub fn add<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, roundi
     y
 }
 
-/// The element-wise sum of arrays of one shape, each times its factor.
+/// The element-wise sum of arrays of one shape, each times its factor. Each product and each sum is rounded, as by eager
+/// PyTorch.
 pub fn weighted_sum<T: Real, D: Dimension>(
     parts: &[ArrayView<T, D>],
     factors: &[f64],
     rounding: Rounding,
 ) -> Array<T, D> {
-    let mut y = parts[0].mapv(|v| v * T::from_f64(factors[0]));
+    let times = |part: &ArrayView<T, D>, factor: f64| {
+        let mut product = part.as_standard_layout().into_owned();
+        if factor != 1.0 {
+            let factor = T::from_f64(factor);
+            product.mapv_inplace(|v| v * factor);
+            rounding.round(product.as_slice_mut().expect("standard layout"));
+        }
+        product
+    };
+    let mut y = times(&parts[0], factors[0]);
     for (part, factor) in parts[1..].iter().zip(&factors[1..]) {
-        let factor = T::from_f64(*factor);
-        Zip::from(&mut y).and(part).for_each(|y, v| *y += *v * factor);
+        y += &times(part, *factor);
         rounding.round(y.as_slice_mut().expect("standard layout"));
     }
     y

@@ -59,6 +59,8 @@ pub struct Scoring {
     pub cap: Option<f64>,
     /// Which keys are seen.
     pub mask: Mask,
+    /// For each query head, what is added for each position of a key.
+    pub slopes: Option<Arc<[f32]>>,
     /// For each query head, the key head that it reads.
     pub groups: Arc<[usize]>,
     /// The format of scores, if it is a coarser one.
@@ -69,13 +71,24 @@ impl Scoring {
     /// As most models have it.
     pub fn new(heads: usize, key_heads: usize, head_dim: usize, mask: Mask) -> Self {
         let scale = (head_dim as f64).sqrt().recip();
-        Self { scale, cap: None, mask, groups: grouped(heads, key_heads).into(), format: Rounding::None }
+        Self { scale, cap: None, mask, slopes: None, groups: grouped(heads, key_heads).into(), format: Rounding::None }
     }
 }
 
 /// For each of `heads` query heads, which of `key_heads` key heads it reads.
 pub fn grouped(heads: usize, key_heads: usize) -> Vec<usize> {
     (0..heads).map(|head| head / (heads / key_heads.max(1)).max(1)).collect()
+}
+
+/// For each of `heads` query heads, what `ALiBi` adds for each position of a key: `2^(-8i/n)` for a power of two `n`, and
+/// between those of the next lower power the odd ones of the next higher (`_get_alibi_slopes` of transformers; Press et al.,
+/// arXiv 2108.12409).
+pub fn slopes(heads: usize) -> Vec<f32> {
+    let even = 1u32 << heads.max(1).ilog2();
+    let base = |count: u32| f64::from((-(-(f64::from(count).log2() - 3.0)).exp2()).exp2() as f32);
+    let own = (1..=even).map(|power| base(even).powf(f64::from(power)) as f32);
+    let between = (0..even).map(|index| base(2 * even).powf(f64::from(2 * index + 1)) as f32);
+    own.chain(between).take(heads).collect()
 }
 
 /// How the heads' contexts are joined to one row.
@@ -91,7 +104,8 @@ pub enum Join {
 }
 
 /// `q kᵀ · scale`, -inf where masked: `q` `[head, query, head_dim]`, `keys` `[key, kv_head, head_dim]` →
-/// `[head, query, key]`. Rounded after the product, after the scale, and after each step of the cap.
+/// `[head, query, key]`. Rounded after the product, after the scale, and after each step of the cap; where slopes are added,
+/// once, as by `baddbmm`.
 pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, how: &Scoring, rounding: Rounding) -> Array3<T> {
     let (heads, queries, _) = q.dim();
     let scale = T::from_f64(how.scale);
@@ -100,9 +114,19 @@ pub fn scores<T: Real>(q: ArrayView3<T>, keys: ArrayView3<T>, how: &Scoring, rou
         let (q, k) = (q.index_axis(Axis(0), head), keys.index_axis(Axis(1), how.groups[head]));
         general_mat_mul(T::one(), &q, &k.t(), T::zero(), &mut out);
         let words = out.as_slice_mut().expect("a head of a fresh array is contiguous");
-        rounding.round(words);
+        if how.slopes.is_none() {
+            rounding.round(words);
+        }
         for word in words.iter_mut() {
             *word *= scale;
+        }
+        if let Some(slopes) = &how.slopes {
+            // The position of a key times its slope is a tensor of its own.
+            let mut added: Vec<T> = (0..keys.len_of(Axis(0))).map(|key| T::of(slopes[head] * key as f32)).collect();
+            rounding.round(&mut added);
+            for row in words.chunks_exact_mut(added.len().max(1)) {
+                row.iter_mut().zip(&added).for_each(|(word, added)| *word += *added);
+            }
         }
         how.format.round(words);
         rounding.round(words);

@@ -1,6 +1,8 @@
 //! Root mean square normalisation, and layer normalisation: the same after the mean has been taken off.
 
-use ndarray::{Array, ArrayView, ArrayView1, Axis, Dimension, Zip};
+use ndarray::{Array, ArrayView, ArrayView1, Axis, Dimension};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
 use super::real::{Real, Rounding};
 
@@ -67,7 +69,8 @@ impl Normalisation {
     }
 }
 
-/// `x / sqrt(mean(x²) + eps) * (weight + offset) + bias` over the last axis, of any shape ending in `weight.len()`.
+/// `x / sqrt(mean(x²) + eps) * (weight + offset) + bias` over the last axis, of any shape ending in `weight.len()`; a weight
+/// that is longer holds one for each index of the first axis.
 ///
 /// Zhang and Sennrich, *Root Mean Square Layer Normalization*, arXiv 1910.07467; `LlamaRMSNorm` of transformers: inside
 /// nothing is rounded; the scaled row is rounded before it meets the weight, and after. `Gemma2RMSNorm` and PyTorch's
@@ -91,30 +94,34 @@ pub fn normalise<T: Real, D: Dimension>(
             *w += T::of(how.offset);
         }
     }
-    let last = Axis(y.ndim() - 1);
-    Zip::from(y.lanes_mut(last)).par_for_each(|row| {
-        let row = row.into_slice().expect("rows of a standard layout are contiguous");
-        if how.form == Form::Centred {
-            let mean = T::from_f64(row.iter().map(|v| v.wide()).sum::<f64>() / row.len() as f64);
-            for v in row.iter_mut() {
-                *v -= mean;
+    let (width, words) = (y.len_of(Axis(y.ndim() - 1)).max(1), y.len());
+    // Rows that share a weight.
+    let sharing = (words / weight.len().max(1)).max(1);
+    y.as_slice_mut().expect("standard layout").par_chunks_mut(width).with_min_len(8).enumerate().for_each(
+        |(at, row)| {
+            let own = at / sharing * width..(at / sharing + 1) * width;
+            if how.form == Form::Centred {
+                let mean = T::from_f64(row.iter().map(|v| v.wide()).sum::<f64>() / row.len() as f64);
+                for v in row.iter_mut() {
+                    *v -= mean;
+                }
             }
-        }
-        let scale = how.scale(row);
-        for v in row.iter_mut() {
-            *v *= scale;
-        }
-        if !how.rounded_once {
+            let scale = how.scale(row);
+            for v in row.iter_mut() {
+                *v *= scale;
+            }
+            if !how.rounded_once {
+                rounding.round(row);
+            }
+            for (v, w) in row.iter_mut().zip(&weight[own.clone()]) {
+                *v *= *w;
+            }
+            for (v, b) in row.iter_mut().zip(bias.iter().flat_map(|bias| &bias[own.clone()])) {
+                *v += *b;
+            }
             rounding.round(row);
-        }
-        for (v, w) in row.iter_mut().zip(&weight) {
-            *v *= *w;
-        }
-        for (v, b) in row.iter_mut().zip(bias.iter().flatten()) {
-            *v += *b;
-        }
-        rounding.round(row);
-    });
+        },
+    );
     y
 }
 

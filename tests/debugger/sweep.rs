@@ -11,7 +11,7 @@ use layerstep::diagnose::Witnesses;
 use serde_json::Value;
 
 use crate::support::sessions::{demo, tiny_session};
-use crate::support::{TINY, repository, tiny};
+use crate::support::{SOME, repository, tiny};
 
 const KINDS: [Swept; 3] = [Swept::Heads, Swept::Layers, Swept::Mlp];
 
@@ -116,7 +116,7 @@ fn logits_are_attributed_as_in_pytorch() {
 
 #[test]
 fn what_is_attributed_adds_up_to_the_logit_in_every_family() {
-    for name in TINY {
+    for name in SOME {
         let mut debugger = tiny_session(name);
         // Before the first op, and in a decode step.
         for line in ["info place", "run"] {
@@ -127,7 +127,7 @@ fn what_is_attributed_adds_up_to_the_logit_in_every_family() {
                 assert!(found.rest.abs() < 1e-4 * found.logit.abs().max(1.0), "{name}: {found:?}");
                 close(found.sum() + found.rest, found.logit, name);
                 // What projections add beside their heads is their bias.
-                let biased = ["gpt2", "llama_bias"].contains(&name);
+                let biased = ["gpt2", "llama_bias"].contains(name);
                 for layer in found.layers.iter().filter(|_| !biased) {
                     close(layer.attention, layer.heads.iter().sum(), name);
                 }
@@ -139,7 +139,7 @@ fn what_is_attributed_adds_up_to_the_logit_in_every_family() {
 
 #[test]
 fn a_skipped_layer_is_passed_through() {
-    for name in TINY {
+    for name in SOME {
         let mut debugger = tiny_session(name);
         said(&mut debugger, "skip 0 1.mlp");
         obey(&mut debugger, "goto 1").expect("computed");

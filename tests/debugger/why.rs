@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::support::{Reference, TINY, repository, tiny};
+use crate::support::{Reference, SOME, repository, tiny};
 use layerstep::debugger::view::{Diagnosis, Stop, TensorRequest, Witness};
 use layerstep::debugger::{Command, Debugger, Motion, Session, Switched};
 use layerstep::diagnose::Witnesses;
@@ -142,7 +142,7 @@ fn every_suspect_can_be_made() {
     /// On these models: too small a change for f32, or one that needs decode steps to show.
     const MAY_BE_NOTHING: &[&str] = &["rope_low_precision", "ref_inv_freq_low_precision", "sliding_window"];
     let mut nothing = Vec::new();
-    for name in TINY {
+    for name in SOME {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let layers: Vec<usize> = (0..model.graph.layers()).collect();
         let logits = |altered: Vec<layerstep::engine::Alteration>| {

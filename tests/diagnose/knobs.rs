@@ -12,8 +12,7 @@ use layerstep::model::Model;
 use layerstep::ops::Form;
 
 /// Only a dump tells what they are.
-const OF_DUMPS: &[&str] =
-    &["residual_scale", "weights_zero_from", "kv_cache_position", "rope_position_offset", "kv_cache_stale"];
+const OF_DUMPS: &[&str] = &["weights_zero_from", "kv_cache_position", "rope_position_offset", "kv_cache_stale"];
 
 /// Too small a change for few numbers in f32.
 const SMALL: &[&str] = &["rope_low_precision", "ref_inv_freq_low_precision"];

@@ -27,9 +27,11 @@ pub(crate) struct Written {
 /// Models of one block: the same names, in all of them.
 pub(crate) const TINY: &[&str] = &["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
 
-/// Models of other blocks, and of scaled RoPE.
-pub(crate) const OTHERS: &[&str] =
-    &["gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain", "llama_yarn", "llama_dynamic", "llama_longrope"];
+/// Models of other blocks, and of scaled RoPE: of each kind of block one.
+#[rustfmt::skip]
+pub(crate) const OTHERS: &[&str] = &[
+    "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain", "llama_yarn", "llama_dynamic", "llama_longrope",
+];
 
 pub(crate) fn tiny(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/tiny").join(name)

@@ -12,20 +12,17 @@ use layerstep::model::Model;
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// Every model of `reference/tiny`, each made to be awkward in its own way.
-pub const TINY: [&str; 13] = [
-    "llama",
-    "llama_bias",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma2",
-    "gpt2",
-    "mixtral",
-    "qwen3_moe",
-    "qwen3_moe_plain",
-    "llama_yarn",
-    "llama_dynamic",
-    "llama_longrope",
+#[rustfmt::skip]
+pub const TINY: &[&str] = &[
+    "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
+    "llama_yarn", "llama_dynamic", "llama_longrope",
+];
+
+/// Of each kind of block one or two, for tests that take long.
+#[rustfmt::skip]
+pub const SOME: &[&str] = &[
+    "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
+    "llama_yarn", "granite", "olmo2", "cohere", "gpt_neox", "opt", "bloom", "falcon_groups", "phi3",
 ];
 
 /// A file of the repository.

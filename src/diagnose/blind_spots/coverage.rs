@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::dump::Dump;
-use crate::engine::{Graph, Op, Site};
+use crate::engine::{Graph, Site};
 
 /// The activations that a dump holds, or that two dumps have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,7 @@ impl Coverage {
         let planned = dump.all_planned();
         let rows = planned.iter().map(|planned| ((planned.forward, planned.site), planned.rows().unwrap_or(0)));
         // Rows of a table have the bits of the table.
-        let copied = |site: Site| matches!(dump.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
-        let coarse = |site: Site, dtype| !copied(site) && ["bf16", "f16"].contains(&dtype);
+        let coarse = |site: Site, dtype| !dump.graph().is_copy(site) && ["bf16", "f16"].contains(&dtype);
         Self {
             rows: rows.collect(),
             coarse: planned.iter().any(|planned| coarse(planned.site, planned.dtype.name())),

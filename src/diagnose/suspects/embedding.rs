@@ -10,7 +10,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "embed_scale",
         summary: "embeddings are multiplied by sqrt(hidden), or another constant of the model",
-        ops: &[A::EmbedTokens],
+        ops: &[A::EmbedTokens, A::Embeddings],
         symptom: "the embeddings point the right way and have the wrong length",
         cause: "Gemma's scaling is applied to a model without it, or twice, or left out of a model with it",
         fix: "take the rows of the table as they are",
@@ -55,7 +55,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "logit_scale or logits_scaling of another model, a temperature, or a table scaled in place that the head is tied to",
         fix: "leave logits as the head gives them",
         seen: "tensai #248, mistral.rs 308f27bd8, llama.cpp #21390",
-        variants: |scene| knobs::times(scene, knobs::constants_of(knobs::hidden(scene))),
+        variants: knobs::logit_factor,
     },
 ];
 
@@ -83,7 +83,7 @@ fn positions(scene: &Scene) -> Vec<Variant> {
                 [("positions not added", [1.0, 0.0]), ("positions added twice", [1.0, 2.0])].map(added),
             )
         }
-        Op::EmbedPositions { .. } => {
+        Op::EmbedPositions { offset: own, .. } => {
             let mut shifts = vec![1, -1, 2];
             shifts.extend(seen_shift(scene));
             let start = scene.first.cast_signed();
@@ -91,7 +91,7 @@ fn positions(scene: &Scene) -> Vec<Variant> {
                 shifts.push(-start);
             }
             let shifted = |by: isize| {
-                let (words, edit) = (format!("shifted by {by:+}"), Edit::Set(Field::Positions(by)));
+                let (words, edit) = (format!("shifted by {by:+}"), Edit::Set(Field::Positions(own + by)));
                 if scene.right_until == 0 {
                     return Variant::new(words, edit);
                 }
@@ -111,7 +111,7 @@ fn positions(scene: &Scene) -> Vec<Variant> {
 
 /// How far the rows of the table that the dump has stand from those of their positions, if all stand equally far.
 fn seen_shift(scene: &Scene) -> Option<isize> {
-    let Op::EmbedPositions { table, .. } = scene.op() else { return None };
+    let Op::EmbedPositions { table, offset } = scene.op() else { return None };
     let dumped = scene.dumped()?.into_dimensionality::<Ix2>().ok()?;
     let rows = scene.model.matrix(table).rows();
     let apart = |row: usize, seen: &ndarray::ArrayView1<f64>| {
@@ -119,7 +119,7 @@ fn seen_shift(scene: &Scene) -> Option<isize> {
     };
     let nearest = |(at, seen): (usize, ndarray::ArrayView1<f64>)| {
         let found = (0..rows.nrows()).min_by(|a, b| apart(*a, &seen).total_cmp(&apart(*b, &seen)))?;
-        Some(found.cast_signed() - (scene.first + at).cast_signed())
+        Some(found.cast_signed() - offset - (scene.first + at).cast_signed())
     };
     let mut shifts = dumped.rows().into_iter().enumerate().map(nearest);
     let first = shifts.next()??;

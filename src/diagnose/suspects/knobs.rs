@@ -10,71 +10,6 @@ use crate::engine::{Edit, Field, Op, Role};
 use crate::model::op::{Scoring, Vector};
 use crate::ops::{Activation, Form};
 
-/// What is said of models that have a constant the other way round than most.
-#[derive(Debug)]
-pub struct Back {
-    /// The suspect.
-    pub id: &'static str,
-    /// Which ops have it so.
-    pub of: fn(&Scene) -> bool,
-    /// What it is there.
-    pub summary: &'static str,
-    /// What to do there.
-    pub fix: &'static str,
-}
-
-/// Suspects of which a model's own constant decides what is wrong and what is to be done.
-pub(super) const BACK: &[Back] = &[
-    Back {
-        id: "embed_scale",
-        of: |scene| matches!(scene.op(), Op::Embed { rounded: true, .. }),
-        summary: "embeddings are multiplied by another constant than the model's, or by none",
-        fix: "multiply the rows of the table by the model's constant, rounded to the dtype of the weights",
-    },
-    Back {
-        id: "logit_softcap",
-        of: |scene| matches!(scene.op(), Op::Cap(_)),
-        summary: "logits are capped by another constant than the model's, or not at all",
-        fix: "logits pass through c tanh(z / c), with c = final_logit_softcapping of config.json",
-    },
-    Back {
-        id: "norm_offset_one",
-        of: |scene| matches!(scene.op(), Op::Norm { how, .. } if how.offset != 0.0),
-        summary: "the norm multiplies by the weight as it is stored, or by another sum than 1 + weight",
-        fix: "multiply by 1 + weight: the weight is stored minus one",
-    },
-    Back {
-        id: "norm_layernorm",
-        of: |scene| matches!(scene.op(), Op::Norm { how, .. } if how.form == Form::Centred),
-        summary: "RMSNorm in the place of LayerNorm: the mean is not taken off",
-        fix: "take the mean of the row off, and divide by the root of the variance",
-    },
-    Back {
-        id: "norm_eps",
-        of: |scene| matches!(scene.op(), Op::Norm { how, .. } if how.form == Form::Centred),
-        summary: "another eps in the norm",
-        fix: "add the eps of config.json to the variance, under the root",
-    },
-    Back {
-        id: "softmax_scale",
-        of: |scene| scale_of(scene).is_some_and(|(own, of_width, _)| !is_same(own, of_width)),
-        summary: "scores are multiplied by another constant",
-        fix: "multiply by the constant of the model, once",
-    },
-    Back {
-        id: "rope_attention_factor",
-        of: super::rope::multiplies,
-        summary: "rotated queries and keys are not multiplied by the model's attention factor, or by another",
-        fix: "multiply cosines and sines by the factor of rope_scaling: attention_factor, else what its type gives",
-    },
-    Back {
-        id: "activation_function",
-        of: |scene| !matches!(scene.op(), Op::Activate(Activation::Silu)),
-        summary: "another activation function in the MLP",
-        fix: "use the function that config.json names (hidden_act, hidden_activation or activation_function)",
-    },
-];
-
 /// What an op would compute with each of these constants, where that is another one than its own.
 pub(super) fn others<W: Into<String>>(scene: &Scene, values: impl IntoIterator<Item = (Field, W)>) -> Vec<Variant> {
     let changes = |field: &Field| {
@@ -85,7 +20,7 @@ pub(super) fn others<W: Into<String>>(scene: &Scene, values: impl IntoIterator<I
     values.into_iter().filter_map(other).collect()
 }
 
-fn is_same(a: f64, b: f64) -> bool {
+pub(super) fn is_same(a: f64, b: f64) -> bool {
     (a / b - 1.0).abs() <= 1e-9
 }
 
@@ -117,8 +52,50 @@ pub(super) fn hidden(scene: &Scene) -> usize {
     scene.graph().entering(0).map_or(0, |stream| width(&scene.graph()[stream]))
 }
 
+/// The constant that an op multiplies by, if it does nothing else.
+pub(super) fn factor_of(scene: &Scene) -> Option<f64> {
+    match scene.op() {
+        Op::Sum { factors } if factors.len() == 1 => Some(factors[0]),
+        _ => None,
+    }
+}
+
+/// Other constants for an op that multiplies by one and does nothing else.
+fn other_factors<W: Into<String>>(
+    scene: &Scene,
+    own: f64,
+    constants: impl IntoIterator<Item = (f64, W)>,
+) -> Vec<Variant> {
+    let none = (1.0, format!("as they are where the model multiplies by {own:.4}"));
+    let inverse = (own.recip(), format!("divided by {own:.4} where the model multiplies by that"));
+    let twice = (own * own, format!("multiplied by {own:.4} twice"));
+    let constants =
+        constants.into_iter().map(|(constant, name)| (constant, format!("times {}, {constant:.4}", name.into())));
+    let told = || fit::factor(scene.dumped()?.iter().zip(&scene.exact()?)).filter(|told| told.is_normal());
+    let told = told()
+        .map(|told| (fit::rounded(told * own, 3), format!("times {:.4} where the model has {own:.4}", told * own)));
+    let all = [none, inverse, twice].into_iter().chain(constants).chain(told);
+    others(
+        scene,
+        all.filter(|(constant, _)| !is_same(*constant, own))
+            .map(|(constant, words)| (Field::Factors(vec![constant]), words)),
+    )
+}
+
+/// The factor of logits.
+pub(super) fn logit_factor(scene: &Scene) -> Vec<Variant> {
+    let constants = constants_of(hidden(scene));
+    match factor_of(scene) {
+        Some(own) => other_factors(scene, own, constants),
+        None => times(scene, constants),
+    }
+}
+
 /// The factor of the embedding.
 pub(super) fn embed_factor(scene: &Scene) -> Vec<Variant> {
+    if let Some(own) = factor_of(scene) {
+        return other_factors(scene, own, constants_of(scene.width()));
+    }
     let Op::Embed { factor: own, .. } = *scene.op() else { return Vec::new() };
     let constants = constants_of(scene.width());
     let none = (Field::Factor(1.0), format!("as they are where the model multiplies by {own:.4}"));
@@ -130,7 +107,7 @@ pub(super) fn embed_factor(scene: &Scene) -> Vec<Variant> {
 
 /// What is added to the weight of a norm.
 pub(super) fn norm_offset(scene: &Scene) -> Vec<Variant> {
-    let Op::Norm { weight, how, .. } = scene.op() else { return Vec::new() };
+    let Op::Norm { weight: weight @ Vector::Param(_), how, .. } = scene.op() else { return Vec::new() };
     if how.offset != 0.0 {
         let sums = [
             (Field::Offset(0.0), "weight where the model has 1 + weight"),
@@ -212,7 +189,7 @@ pub(super) fn function(scene: &Scene) -> Vec<Variant> {
 }
 
 /// The scale of scores, that of a head's width, and this width.
-fn scale_of(scene: &Scene) -> Option<(f64, f64, f64)> {
+pub(super) fn scale_of(scene: &Scene) -> Option<(f64, f64, f64)> {
     let Op::Scores(how) = scene.op() else { return None };
     let (_, width) = scene.read(0)?.1.heads()?;
     Some((how.scale, (width as f64).sqrt().recip(), width as f64))

@@ -88,6 +88,8 @@ struct Fused {
     parts: Vec<Site>,
     names: &'static [&'static str],
     sizes: Vec<usize>,
+    /// The channels that each part has in the model, in the order of the fused matrix.
+    own: Vec<Vec<usize>>,
     groups: usize,
 }
 
@@ -103,7 +105,15 @@ impl Fused {
         let graph = scene.graph();
         let sizes: Vec<usize> = parts.iter().map(|part| width(&graph[*part])).collect();
         let groups = if in_mlp { sizes[0] } else { graph[parts[1]].heads()?.0 };
-        Some(Self { parts, names, sizes, groups })
+        let channels = |at: usize| {
+            if let Op::Columns(columns) = &graph[parts[at]].op {
+                return columns.to_vec();
+            }
+            let start: usize = sizes[..at].iter().sum();
+            (start..start + sizes[at]).collect()
+        };
+        let own = (0..parts.len()).map(channels).collect();
+        Some(Self { parts, names, sizes, own, groups })
     }
 
     /// The first row of a part in the fused matrix.
@@ -111,7 +121,7 @@ impl Fused {
         self.sizes[..part].iter().sum()
     }
 
-    /// Where an engine looks for the rows of each part, in the order of the file: all ways but the right one.
+    /// Where an engine looks for the rows of each part, in the order of the file; the right way is one of them.
     fn ways(&self) -> Vec<(String, Vec<Vec<usize>>)> {
         let all = 0..self.parts.len();
         let in_blocks = |order: Vec<usize>| {
@@ -150,8 +160,17 @@ impl Fused {
 fn fused(scene: &Scene) -> Vec<Variant> {
     let Some(fused) = Fused::of(scene) else { return Vec::new() };
     let at = fused.parts.iter().position(|part| *part == scene.site);
-    let start = at.map_or(0, |at| fused.start(at));
-    let is_right = |rows: &[usize]| rows.iter().copied().eq(start..start + rows.len());
+    // Which row the matrix has where the model has each.
+    let whole = |parts: &[Vec<usize>]| {
+        let mut rows = vec![0; parts.iter().map(Vec::len).sum()];
+        let places = fused.own.iter().flatten().zip(parts.iter().flatten());
+        places.for_each(|(own, row)| rows[*own] = *row);
+        rows
+    };
+    let is_right = |rows: &[usize]| match at {
+        Some(at) => rows == fused.own[at],
+        None => rows.iter().copied().eq(0..rows.len()),
+    };
     let edit = |rows: Vec<usize>| match (scene.op(), at) {
         (Op::Linear { .. }, Some(_)) => {
             Some(Edit::Rows { of: fused.parts.clone().into(), order: rows.into(), bias: true })
@@ -161,7 +180,7 @@ fn fused(scene: &Scene) -> Vec<Variant> {
         _ => None,
     };
     let way = |(words, parts): (String, Vec<Vec<usize>>)| {
-        let rows = at.map_or_else(|| parts.concat(), |at| parts[at].clone());
+        let rows = at.map_or_else(|| whole(&parts), |at| parts[at].clone());
         // In each way of splitting, some parts stand where they should.
         let edit = if is_right(&rows) { Edit::Keep } else { edit(rows)? };
         Some(Variant::new(words, edit))
@@ -170,10 +189,15 @@ fn fused(scene: &Scene) -> Vec<Variant> {
     let is_exchange = |parts: &[Vec<usize>]| {
         scene.part.is_none() && parts.len() == 2 && parts[1].iter().copied().eq(0..parts[1].len())
     };
-    let ways = fused.ways().into_iter().filter(|(_, parts)| {
-        !is_exchange(parts) && !parts.concat().iter().copied().eq(0..parts.iter().map(Vec::len).sum())
-    });
+    let ways = fused.ways().into_iter().filter(|(_, parts)| !is_exchange(parts) && *parts != fused.own);
     ways.filter_map(way).collect()
+}
+
+/// Whether q, k and v of each key head stand together in one matrix of the model.
+pub(super) fn is_woven(scene: &Scene) -> bool {
+    let columns = scene.beside(A::KProj).map(|site| &scene.graph()[site].op);
+    let Some(Op::Columns(columns)) = columns else { return false };
+    columns.windows(2).any(|pair| pair[1] != pair[0] + 1)
 }
 
 /// Every order of two or three parts.

@@ -4,7 +4,7 @@ use ndarray::Array1;
 
 use super::scene::width;
 use super::{Scene, Suspect, Variant, knobs};
-use crate::engine::{Edit, Field, Node, Op, Read, Role as A, Site};
+use crate::engine::{Edit, Field, Graph, Node, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
 use crate::ops::{Form, Normalisation, Rounding};
 
@@ -49,7 +49,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the port was written for an architecture without this norm, or its weight's name was not found",
         fix: "apply every norm that the model has, also those behind attention and MLP",
         seen: "no public thread is known to us",
-        variants: |scene| vec![Variant::new("not normalised", left_out(scene.node()))],
+        variants: |scene| vec![Variant::new("not normalised", left_out(scene.graph(), scene.node()))],
     },
     Suspect {
         id: "norm_weight_missing",
@@ -59,7 +59,12 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "the weight was not loaded and kept its initial value of one",
         fix: "multiply by the norm's weight",
         seen: "larql #253, Megatron-Bridge #4201",
-        variants: |scene| vec![Variant::new("no weight", Edit::NormWeight(ones(scene.node())))],
+        variants: |scene| match scene.op() {
+            Op::Norm { weight: Vector::Param(_), .. } => {
+                vec![Variant::new("no weight", Edit::NormWeight(ones(scene.graph(), scene.node())))]
+            }
+            _ => Vec::new(),
+        },
     },
     Suspect {
         id: "norm_bias",
@@ -135,23 +140,28 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 ];
 
 /// The weight with which a norm multiplies by one.
-fn ones(node: &Node) -> Vector {
-    let offset = if let Op::Norm { how, .. } = &node.op { how.offset } else { 0.0 };
-    Vector::Other(Array1::from_elem(width(node), 1.0 - offset).into())
+fn ones(graph: &Graph, node: &Node) -> Vector {
+    let (offset, length) = match &node.op {
+        // Heads may have a weight each.
+        Op::Norm { how, weight: Vector::Param(param), .. } => (how.offset, graph.params()[param.index()].shape[0]),
+        Op::Norm { how, weight: Vector::Other(weight), .. } => (how.offset, weight.len()),
+        _ => (0.0, width(node)),
+    };
+    Vector::Other(Array1::from_elem(length, 1.0 - offset).into())
 }
 
 /// The same norm without its weight.
-pub(super) fn unweighted(node: &Node) -> Op {
+pub(super) fn unweighted(graph: &Graph, node: &Node) -> Op {
     let mut op = node.op.clone();
     if let Op::Norm { weight, bias, .. } = &mut op {
-        (*weight, *bias) = (ones(node), None);
+        (*weight, *bias) = (ones(graph, node), None);
     }
     op
 }
 
 /// Leaves a norm out: its output is its input.
-fn left_out(node: &Node) -> Edit {
-    let mut op = unweighted(node);
+fn left_out(graph: &Graph, node: &Node) -> Edit {
+    let mut op = unweighted(graph, node);
     if let Op::Norm { how, .. } = &mut op {
         *how = Normalisation { form: Form::Identity, ..*how };
     }
@@ -164,7 +174,7 @@ fn is_norm(op: &Op) -> bool {
 
 fn final_norm_missing(scene: &Scene) -> Vec<Variant> {
     let edit = match (scene.op(), scene.read(0)) {
-        (Op::Norm { .. }, _) => left_out(scene.node()),
+        (Op::Norm { .. }, _) => left_out(scene.graph(), scene.node()),
         (_, Some((_, norm))) if is_norm(&norm.op) => Edit::Reads(norm.reads.clone()),
         _ => return Vec::new(),
     };
@@ -183,12 +193,15 @@ fn norm_and_rotation(scene: &Scene) -> Option<(&Node, &Node)> {
 
 fn qk_norm_missing(scene: &Scene) -> Vec<Variant> {
     let Some((norm, _)) = norm_and_rotation(scene) else { return Vec::new() };
-    let edit = if is_norm(scene.op()) { left_out(norm) } else { Edit::Reads(norm.reads.clone()) };
+    let edit = if is_norm(scene.op()) { left_out(scene.graph(), norm) } else { Edit::Reads(norm.reads.clone()) };
     vec![Variant::new("not normalised", edit)]
 }
 
 fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {
-    let Some((norm, rotation)) = norm_and_rotation(scene) else { return Vec::new() };
+    let Some((norm, rotation)) = norm_and_rotation(scene).filter(|(norm, rotation)| norm.axes == rotation.axes) else {
+        // A norm over all heads together takes rows.
+        return Vec::new();
+    };
     let ops = Edit::Put(vec![rotation.op.clone(), norm.op.clone()]);
     vec![Variant::new("rotated first, then normalised", Edit::All(vec![Edit::Reads(norm.reads.clone()), ops]))]
 }
@@ -209,6 +222,8 @@ fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
     let others = others.filter(|site| *site != scene.site && width(&graph[*site]) == scene.width());
     let borrowed = |site: Site| {
         let edit = norm_of(scene.op(), &graph[site].op)?;
+        // Queries may have more heads with a weight of their own than keys.
+        edit.check(&scene.model, scene.site).ok()?;
         Some(Variant::new(format!("the weight of {}", graph.name(site)), edit))
     };
     others.filter_map(borrowed).collect()
@@ -216,7 +231,13 @@ fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
 
 /// A norm with what another one multiplies by, and adds, if both add something.
 pub(super) fn norm_of(own: &Op, other: &Op) -> Option<Edit> {
-    let (Op::Norm { bias: own, .. }, Op::Norm { weight, bias, .. }) = (own, other) else { return None };
+    let (
+        Op::Norm { bias: own, weight: Vector::Param(_), .. },
+        Op::Norm { weight: weight @ Vector::Param(_), bias, .. },
+    ) = (own, other)
+    else {
+        return None;
+    };
     let weight = Edit::NormWeight(weight.clone());
     Some(match bias {
         Some(_) if own.is_some() => Edit::All(vec![weight, Edit::Bias(bias.clone())]),

@@ -20,7 +20,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "parallel_residual",
         summary: "attention and MLP read the same stream and are added side by side",
-        ops: &[A::ResidMid, A::MlpNorm, A::Block],
+        ops: &[A::ResidMid, A::MlpNorm, A::Block, A::GateProj, A::UpProj, A::GateUpProj],
         symptom: "the stream between attention and MLP lacks attention's part",
         cause: "the block of GPT-J and GPT-NeoX, where the model has one after the other",
         fix: "add attention to the stream before the MLP's norm reads it",
@@ -51,7 +51,7 @@ fn residual_after_norm(scene: &Scene) -> Vec<Variant> {
         let norm = &graph[next];
         let prepared = |op: Op| Edit::Prepare { index: 1, op };
         variants.push(Variant::new("what is added is normed", prepared(norm.op.clone())));
-        variants.push(Variant::new("what is added is normed, without a weight", prepared(unweighted(norm))));
+        variants.push(Variant::new("what is added is normed, without a weight", prepared(unweighted(graph, norm))));
         variants.push(Variant::new("the sum is normed", Edit::Then(norm.op.clone())));
     }
     variants
@@ -67,8 +67,38 @@ fn parts(scene: &Scene) -> Option<(Read, Read)> {
     }
 }
 
+/// Whether attention and MLP of a layer read the same stream.
+pub(super) fn is_parallel(scene: &Scene) -> bool {
+    scene.node().layer.is_some() && scene.beside(A::ResidMid).is_none()
+}
+
+/// The other way round: the first op of the MLP's half reads the norm of the sum of stream and attention.
+fn sequential_residual(scene: &Scene) -> Vec<Variant> {
+    let graph = scene.graph();
+    let Some(layer) = scene.node().layer else { return Vec::new() };
+    let (Some(stream), Some(attention)) = (graph.entering(layer), graph.added(layer).first().copied()) else {
+        return Vec::new();
+    };
+    let read = scene.node().reads.first().map(|read| read.site());
+    let normed = read.filter(|read| graph.is(*read, A::InputNorm));
+    let ops = match (scene.role(), normed) {
+        (Some(A::MlpNorm), _) => vec![scene.op().clone()],
+        (Some(A::GateProj | A::UpProj | A::GateUpProj), Some(norm)) => vec![graph[norm].op.clone(), scene.op().clone()],
+        _ => return Vec::new(),
+    };
+    let sum = Op::Sum { factors: vec![1.0; 2] };
+    let edits = vec![
+        Edit::Reads(vec![Read::Node(stream), Read::Node(attention)]),
+        Edit::Put([sum].into_iter().chain(ops).collect()),
+    ];
+    vec![Variant::new("the MLP reads the stream to which attention has been added", Edit::All(edits))]
+}
+
 /// Ways of one mistake in three ops: in each way some of them stay as they are.
 fn parallel_residual(scene: &Scene) -> Vec<Variant> {
+    if is_parallel(scene) {
+        return sequential_residual(scene);
+    }
     let Some((stream, attention)) = parts(scene) else { return Vec::new() };
     let (at_the_end, of_input) = match (scene.role(), &scene.node().reads[..]) {
         (Some(A::ResidMid), _) => (Edit::Set(Field::Factors(vec![1.0, 0.0])), Edit::Keep),
@@ -86,13 +116,21 @@ fn parallel_residual(scene: &Scene) -> Vec<Variant> {
 }
 
 fn residual_scale(scene: &Scene) -> Vec<Variant> {
+    let Op::Sum { factors: own } = scene.op() else { return Vec::new() };
+    if own.len() != 2 {
+        return one_left_out(scene, own);
+    }
     let mut fitted = fitted(scene).unwrap_or_default();
-    if scene.tokens > 0 && matches!(scene.op(), Op::Sum { factors } if factors.len() == 2) {
+    if scene.tokens > 0 {
         fitted.insert(0, vec![0.0, 1.0]);
+    }
+    if own[1] != 1.0 {
+        fitted.insert(0, vec![1.0, 1.0]);
     }
     let with = |factors: Vec<f64>| {
         let words = match factors[..] {
             [0.0, 1.0] => "the stream is not added".to_string(),
+            [1.0, 1.0] => format!("what is added is not multiplied by {}", own[1]),
             [1.0, c] => format!("what is added times {c:.6}"),
             [c, 1.0] => format!("the stream times {c:.6}"),
             _ => format!("the sum times {:.6}", factors[0]),
@@ -100,6 +138,17 @@ fn residual_scale(scene: &Scene) -> Vec<Variant> {
         Variant::new(words, Edit::Set(Field::Factors(factors)))
     };
     fitted.into_iter().map(with).collect()
+}
+
+/// A part of a sum of several is not added.
+fn one_left_out(scene: &Scene, own: &[f64]) -> Vec<Variant> {
+    let without = |(index, read): (usize, &Read)| {
+        let mut factors = own.to_vec();
+        *factors.get_mut(index)? = 0.0;
+        let words = format!("{} is not added", scene.graph().name(read.site()));
+        Some(Variant::new(words, Edit::Set(Field::Factors(factors))))
+    };
+    scene.node().reads.iter().enumerate().filter_map(without).collect()
 }
 
 /// The factors of stream, of addend and of both that come nearest to what was dumped.

@@ -249,8 +249,7 @@ fn compare(pair: &Pair, forward: usize, subject: &Subject, sides: &Sides) -> Opt
     let tell = |part: &Part| Precision::detect(part.values.view());
     let told = [tell(reference), tell(candidate)];
     // An embedding is a copy: its bits are those of the weights, and tell something only when one side rounded them.
-    let copies = |site: Site| matches!(pair.graph()[site].op, Op::Embed { .. } | Op::EmbedPositions { .. });
-    let copied = subject.site().is_some_and(copies);
+    let copied = subject.site().is_some_and(|site| pair.graph().is_copy(site));
     let silent = copied && (told[0] == told[1] || comparison.error <= Curve::rounding(Precision::F32));
     let scores = subject.site().is_some_and(|site| is_scores(site, pair.graph()));
     let special = comparison.worst_pair.filter(|_| comparison.unequal_specials > 0 && !scores);

@@ -6,7 +6,7 @@ use crate::dump::name::Absent;
 use crate::engine::{Graph, Role};
 use crate::formats::Archive;
 use crate::model::lower::lower;
-use crate::model::spec::Mlp;
+use crate::model::spec::{Mlp, Over, QkNorm};
 use crate::model::{Family, Spec};
 
 /// No model has more layers than this.
@@ -66,7 +66,7 @@ fn with_layers(family: &Family, layers: usize) -> Spec {
     let (mut spec, _) = Spec::from_json(&json, "no config.json").expect("every other key has a default");
     let norm = spec.norm;
     let mut layer = spec.layers.first().expect("no family has no layers by default").clone();
-    layer.attn.qk_norm = Some(norm);
+    layer.attn.qk_norm.get_or_insert(QkNorm { norm, over: Over::Head, after_rope: false });
     layer.attn.qkv_bias = true;
     spec.layers = vec![layer; layers.min(ANY_LAYER)];
     spec

@@ -8,7 +8,6 @@ use crate::engine::step::Step;
 use crate::model::Tensor;
 use crate::model::graph::{Graph, Site};
 use crate::model::op::{Op, Vector, Weight};
-use crate::ops::Operands;
 
 pub(super) fn shape(graph: &Graph, weight: &Weight) -> Vec<usize> {
     match weight {
@@ -121,8 +120,8 @@ pub(super) fn put_rows(step: &mut Step, of: &[Site], order: &[usize], with_bias:
     true
 }
 
-/// Other channels of what it reads: as a product with a matrix of zeros and ones where they do not stand side by side.
-pub(super) fn put_channels(step: &mut Step, order: &[usize], make: bool) -> bool {
+/// Other channels of what it reads.
+pub(super) fn put_channels(step: &mut Step, order: &[usize]) -> bool {
     let graph = step.graph();
     let Some(width) = step.reads.first().and_then(|read| graph[read.site()].axes.last()).map(|axis| axis.length(0, 0))
     else {
@@ -130,21 +129,10 @@ pub(super) fn put_channels(step: &mut Step, order: &[usize], make: bool) -> bool
     };
     let Op::Columns(own) = step.op_mut() else { return false };
     let fits = own.len() == order.len() && order.iter().all(|channel| *channel < width);
-    if !fits || !make {
-        return fits;
+    if fits {
+        *own = order.into();
     }
-    let start = order.first().copied().unwrap_or_default();
-    if order.iter().copied().eq(start..start + order.len()) {
-        *own = start..start + order.len();
-        return true;
-    }
-    let mut picking = Array2::zeros((order.len(), width));
-    for (to, from) in order.iter().enumerate() {
-        picking[[to, *from]] = 1.0;
-    }
-    let weight = Weight::Other(Arc::new(Tensor::of_rows("picking", &picking.view())));
-    step.put(vec![Op::Linear { weight, bias: None, operands: Some(Operands::Exact) }]);
-    true
+    fits
 }
 
 /// Each expert takes the matrix of one.

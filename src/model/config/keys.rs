@@ -73,7 +73,9 @@ const KEYS: &[(Rule, &str)] = &[
          num_labels problem_type finetuning_task task_specific_params prefix model_max_length max_sequence_length \
          seq_length n_ctx summary_type summary_use_proj summary_activation summary_proj_to_labels \
          summary_first_dropout output_router_logits router_aux_loss_coef router_jitter_noise cache_implementation \
-         is_llama_config unsloth_version unsloth_fixed unsloth_training_args",
+         dropout activation_dropout residual_dropout embedding_dropout layerdrop init_std offset_alibi skip_bias_add \
+         skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
+         scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args",
     ),
     (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.
@@ -94,11 +96,11 @@ const KEYS: &[(Rule, &str)] = &[
     ),
     (
         Rule::Only(OFF),
-        "attn_temperature_tuning use_qk_norm qk_layernorm use_parallel_residual parallel_attn \
+        "_remove_final_layer_norm apply_residual_connection_post_layernorm slow_but_exact attn_temperature_tuning use_qk_norm qk_layernorm use_parallel_residual parallel_attn \
          use_bidirectional_attention is_encoder_decoder add_cross_attention reorder_and_upcast_attn use_mla \
          use_mrope",
     ),
-    (Rule::Only(ON), "is_causal scale_attn_weights"),
+    (Rule::Only(ON), "is_causal scale_attn_weights do_layer_norm_before layer_norm_elementwise_affine"),
     (Rule::Only(OFF), "attention_out_bias o_proj_bias use_bias lm_head_bias"),
     // Constant factors.
     (

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ConfigError;
-use crate::model::families::Family;
+use crate::model::families::{Family, When};
 use crate::ops::Activation;
 
 /// The object of a config.json, or one inside it.
@@ -67,9 +67,21 @@ impl<'a> Reader<'a> {
         match self.get("model_type") {
             None => Err(ConfigError::NoModelType { file }),
             Some(Value::String(name)) => {
-                Family::named(name).ok_or_else(|| ConfigError::Family { file, found: name.escape_debug().to_string() })
+                let mut family = Family::named(name)
+                    .ok_or_else(|| ConfigError::Family { file, found: name.escape_debug().to_string() })?;
+                while let Some((_, variant)) = family.variants.iter().find(|(when, _)| self.holds(*when)) {
+                    family = variant;
+                }
+                Ok(family)
             }
             Some(other) => Err(self.wrong("model_type", other, "a string")),
+        }
+    }
+
+    fn holds(&self, when: When) -> bool {
+        match when {
+            When::Flag(key) => self.get(key).and_then(Value::as_bool) == Some(true),
+            When::Number(key, number) => self.get(key).and_then(Value::as_u64) == Some(number),
         }
     }
 
@@ -118,13 +130,21 @@ impl<'a> Reader<'a> {
         list.ok_or_else(|| self.wrong(key, value, "a list of integers of at least 0"))
     }
 
-    pub(in crate::model) fn activation(&self, key: &str, default: &str) -> Result<Activation, ConfigError> {
+    /// A function by its name; `others` are names that mean another one.
+    pub(in crate::model) fn activation(
+        &self,
+        key: &str,
+        default: &str,
+        others: &[(&str, &str)],
+    ) -> Result<Activation, ConfigError> {
+        let meant =
+            |name: &str| others.iter().find(|(own, _)| *own == name).map_or(name, |(_, other)| other).to_owned();
         let known = |name: &str| Activation::NAMES.iter().find(|(known, _)| *known == name).map(|(_, act)| *act);
         match self.keys.get(key) {
             None => Ok(known(default).expect("defaults are names of functions")),
             Some(value) => match value.as_str() {
                 None => Err(self.wrong(key, value, "the name of a function")),
-                Some(name) => known(name).ok_or_else(|| {
+                Some(name) => known(&meant(name)).ok_or_else(|| {
                     let names: Vec<&str> = Activation::NAMES.iter().map(|(name, _)| *name).collect();
                     self.unsupported(key, value, format!("; the activations it has are {}", names.join(", ")))
                 }),

@@ -116,7 +116,7 @@ impl<'a> Read<'a> {
         if !window::nested(keys) {
             return self.rope(&inside, theta, false, truncate);
         }
-        if !matches!(self.family.windows, Windows::ByLayer | Windows::Alternate) {
+        if !matches!(self.family.windows, Windows::ByLayer | Windows::AllBut { .. }) {
             let hint = format!(", since layers of model_type {} have no attention types", self.family.name);
             return Err(self.reader.unsupported(key, &Value::Object(keys.clone()), hint));
         }

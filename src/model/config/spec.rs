@@ -3,51 +3,70 @@
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
-use crate::model::families::{Family, Switch};
-use crate::model::spec::{Around, Attn, Embed, Feed, Head, Layer, Mlp, Norm, Router, Spec};
+use crate::model::families::{Family, Fused, NormRow, ScaleRow, Switch};
+use crate::model::spec::{Around, Attn, Embed, Feed, Head, Layer, Mlp, Norm, QkNorm, Router, Spec, Wiring};
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
     let (keys, defaults) = (family.keys, family.defaults);
-    let hidden = reader.size(keys.hidden_size, defaults.hidden_size, MOST_WIDE)?;
-    let layers = reader.size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
-    let heads = reader.size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
+    let other = |key: &str| family.others.iter().find(|(own, other)| *own == key && reader.has(other));
+    let size = |key, default, most| reader.size(other(key).map_or(key, |(_, other)| *other), default, most);
+    let hidden = size(keys.hidden_size, defaults.hidden_size, MOST_WIDE)?;
+    let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
+    let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
+    for key in family.never {
+        if reader.flag(key, false)? {
+            return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
+        }
+    }
+    if let Some((key, value)) = family.as_wide.iter().find_map(|key| Some((*key, reader.get(key)?)))
+        && value.as_u64() != Some(hidden as u64)
+    {
+        return Err(reader.unsupported(key, value, format!("; it has to be the {} ({hidden})", keys.hidden_size)));
+    }
     let (kv_heads, head_dim) = (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?);
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), Sizes { positions, head_dim })?;
-    let norm = Norm {
-        form: family.norm.form,
-        eps: reader.number(keys.eps, defaults.eps, 0.0)? as f32,
-        offset: family.norm.offset,
-        bias: family.norm.bias,
-        rounded_once: family.norm.rounded_once,
-    };
+    let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
+    let norm = norm(family.norm, eps);
     let scale = match family.scale {
-        None => (head_dim as f64).sqrt().recip(),
-        Some((key, default)) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
+        ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
+        ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
+        ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
     };
+    let factor = |key: Option<&str>| key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE));
+    let (embed_factor, residual_factor) = (factor(family.embed_factor)?, factor(family.residual_factor)?);
     let by_layer = family.scale_by_layer.map_or(Ok(false), |key| reader.flag(key, false))?;
     let attn = Attn {
         heads,
         kv_heads,
         head_dim,
-        fused: family.fused,
+        fused: match family.fused {
+            Fused::No => None,
+            Fused::Blocks => Some(1),
+            Fused::ByKeyHead => Some(kv_heads),
+        },
         qkv_bias: on(reader, family.qkv_bias)?,
         o_bias: on(reader, family.o_bias)?,
-        qk_norm: family.qk_norm.then_some(norm),
+        qk_norm: qk_norm(reader, family, eps)?,
         rope: None,
         scale,
         cap: cap(reader, family.score_cap)?,
         window: None,
+        alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
+    let is_parallel = on(reader, family.wiring.parallel)?;
+    let wiring = if is_parallel { Wiring::Parallel(family.wiring.order) } else { Wiring::Sequential };
+    let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
+    let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
-        Ok(Layer { attn, mlp: mlps.of(layer), attn_norms: around, mlp_norms: around })
+        Ok(Layer { attn, mlp: mlps.of(layer), attn_norms: around, mlp_norms, wiring, scale: residual_factor })
     };
     Ok(Spec {
         family: family.name,
@@ -57,15 +76,31 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         positions,
         embed: Embed {
             scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
-            learned: family.rope.is_none().then_some(positions),
+            factor: (embed_factor != 1.0).then_some(embed_factor),
+            norm: family.embed_norm.then_some(norm),
+            learned: (family.rope.is_none() && !family.alibi).then_some(positions),
+            rows_before: family.rows_before,
         },
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
         norm,
         head: Head {
             tied: reader.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            bias: family.head_bias,
+            factor: logit_factor(reader, family)?,
             cap: cap(reader, family.logit_cap)?,
         },
     })
+}
+
+fn norm(row: NormRow, eps: f32) -> Norm {
+    let NormRow { form, offset, weight, bias, rounded_once } = row;
+    Norm { form, eps, offset, weight, bias, rounded_once }
+}
+
+fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>, ConfigError> {
+    let Some(row) = family.qk_norm else { return Ok(None) };
+    let found = QkNorm { norm: norm(row.norm, eps), over: row.over, after_rope: row.after_rope };
+    Ok(on(reader, row.at)?.then_some(found))
 }
 
 fn on(reader: &Reader, switch: Switch) -> Result<bool, ConfigError> {
@@ -73,19 +108,30 @@ fn on(reader: &Reader, switch: Switch) -> Result<bool, ConfigError> {
         Switch::Never => Ok(false),
         Switch::Always => Ok(true),
         Switch::Key(key) => reader.flag(key, false),
+        Switch::Unless(key) => reader.flag(key, true),
     }
+}
+
+/// What logits are multiplied by, where that is not 1.
+fn logit_factor(reader: &Reader, family: &Family) -> Result<Option<f64>, ConfigError> {
+    let Some(row) = family.logit_factor else { return Ok(None) };
+    let found = reader.number(row.key, row.default, f64::MIN_POSITIVE)?;
+    Ok((found != 1.0).then_some(if row.divides { found.recip() } else { found }))
 }
 
 /// A cap; null is none.
-fn cap(reader: &Reader, row: Option<(&str, f64)>) -> Result<Option<f64>, ConfigError> {
+fn cap(reader: &Reader, row: Option<(&str, Option<f64>)>) -> Result<Option<f64>, ConfigError> {
     let Some((key, default)) = row else { return Ok(None) };
-    if reader.has(key) && reader.get(key).is_none() {
-        return Ok(None);
+    match reader.get(key) {
+        Some(_) => reader.number(key, 0.0, f64::MIN_POSITIVE).map(Some),
+        None => Ok(default.filter(|_| !reader.has(key))),
     }
-    reader.number(key, default, f64::MIN_POSITIVE).map(Some)
 }
 
 fn key_heads(reader: &Reader, family: &Family, heads: usize) -> Result<usize, ConfigError> {
+    if on(reader, family.one_key_head)? {
+        return Ok(1);
+    }
     let Some(key) = family.keys.num_key_value_heads else { return Ok(heads) };
     let found = match reader.nullable_size(key, MOST_WIDE)? {
         Some(heads) => heads,
@@ -141,7 +187,12 @@ impl Mlps {
             Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
             None => reader.nullable_size(keys.intermediate_size, MOST_WIDE)?.unwrap_or(4 * hidden),
         };
-        let feed = Feed { width, act: reader.activation(keys.act, defaults.act)?, bias: on(reader, family.mlp_bias)? };
+        let feed = Feed {
+            width,
+            act: reader.activation(keys.act.unwrap_or_default(), defaults.act, family.acts)?,
+            bias: on(reader, family.mlp_bias)?,
+            fused: family.fused_mlp,
+        };
         let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
         let Some(row) = family.experts else {
             return Ok(Self { dense, sparse: None, step: 1, dense_layers: Vec::new() });

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{ConfigError, MOST_POSITIONS, read::Reader};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, read::Reader};
 use crate::model::families::{Family, Windows};
 
 pub(super) const FULL: &str = "full_attention";
@@ -33,7 +33,7 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             let window = declared(reader, family)?.is_some();
             sliding.contains(&!window)
         }
-        Windows::ByLayer | Windows::Alternate => false,
+        Windows::ByLayer | Windows::AllBut { .. } => false,
     };
     if ambiguous {
         let hint = format!(" for model_type {}, where every layer has the same attention", family.name);
@@ -53,8 +53,12 @@ pub(super) fn per_layer(
     match family.windows {
         Windows::None => Ok(vec![None; layers]),
         Windows::All | Windows::AllIfUsed => Ok(vec![window; layers]),
-        Windows::Alternate => {
-            let slides = |layer: usize| types.map_or(layer.is_multiple_of(2), |types| types[layer]);
+        Windows::AllBut { key, every } => {
+            let every = match key.filter(|_| types.is_none()) {
+                Some(key) => reader.size(key, every, MOST_LAYERS)?,
+                None => every,
+            };
+            let slides = |layer: usize| types.map_or(!(layer + 1).is_multiple_of(every), |types| types[layer]);
             Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
         }
         Windows::ByLayer => {

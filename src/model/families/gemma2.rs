@@ -2,7 +2,7 @@
 //! scaled embeddings. `Gemma2Config` and `modeling_gemma2.py`.
 
 use super::llama::{LLAMA, MODULES, PATHS};
-use super::{Defaults, Family, Keys, NormRow, Switch, Windows};
+use super::{Defaults, Family, Keys, NormRow, ScaleRow, Switch, Windows};
 use crate::model::role::{Names, Role};
 
 /// `post_attention_layernorm` is another thing than in Llama: it norms what attention gives.
@@ -16,7 +16,7 @@ const NAMES: Names = Names { layers: "model.layers", paths: &[OWN, PATHS], modul
 
 pub(super) const GEMMA2: Family = Family {
     name: "gemma2",
-    keys: Keys { act: "hidden_activation", ..LLAMA.keys },
+    keys: Keys { act: Some("hidden_activation"), ..LLAMA.keys },
     // `hidden_act` stands in published files, and nothing reads it.
     reads: &["hidden_act"],
     defaults: Defaults {
@@ -36,11 +36,11 @@ pub(super) const GEMMA2: Family = Family {
     norm: NormRow { offset: 1.0, rounded_once: true, ..LLAMA.norm },
     around: (true, true),
     mlp_bias: Switch::Never,
-    scale: Some(("query_pre_attn_scalar", 256.0)),
-    score_cap: Some(("attn_logit_softcapping", 50.0)),
-    logit_cap: Some(("final_logit_softcapping", 30.0)),
+    scale: ScaleRow::InverseRoot("query_pre_attn_scalar", 256.0),
+    score_cap: Some(("attn_logit_softcapping", Some(50.0))),
+    logit_cap: Some(("final_logit_softcapping", Some(30.0))),
     embed_scale: true,
-    windows: Windows::Alternate,
+    windows: Windows::AllBut { key: None, every: 2 },
     names: &NAMES,
     ..LLAMA
 };

@@ -2,7 +2,7 @@
 //! stored `[in, out]`. `GPT2Config` and `modeling_gpt2.py`.
 
 use super::llama::LLAMA;
-use super::{Defaults, Family, Keys, NormRow, Stored, Switch, View};
+use super::{Defaults, Family, Fused, Keys, NormRow, Stored, Switch, View};
 use crate::model::role::{Names, Role};
 use crate::ops::Form;
 
@@ -34,6 +34,10 @@ const fn conv1d(of: &'static str, at: &'static [&'static str]) -> Stored {
     Stored { of, at, view: View::Transposed }
 }
 
+/// PyTorch's.
+pub(super) const LAYER_NORM: NormRow =
+    NormRow { form: Form::Centred, offset: 0.0, weight: true, bias: true, rounded_once: true };
+
 pub(super) const GPT2: Family = Family {
     name: "gpt2",
     keys: Keys {
@@ -44,8 +48,8 @@ pub(super) const GPT2: Family = Family {
         num_key_value_heads: None,
         head_dim: None,
         max_position_embeddings: "n_positions",
-        eps: "layer_norm_epsilon",
-        act: "activation_function",
+        eps: Some("layer_norm_epsilon"),
+        act: Some("activation_function"),
     },
     defaults: Defaults {
         vocab_size: 50_257,
@@ -59,11 +63,11 @@ pub(super) const GPT2: Family = Family {
         tie_word_embeddings: true,
         ..LLAMA.defaults
     },
-    norm: NormRow { form: Form::Centred, offset: 0.0, bias: true, rounded_once: true },
+    norm: LAYER_NORM,
     qkv_bias: Switch::Always,
     o_bias: Switch::Always,
     mlp_bias: Switch::Always,
-    fused: true,
+    fused: Fused::Blocks,
     rope: None,
     scale_by_layer: Some("scale_attn_by_inverse_layer_idx"),
     gated: false,

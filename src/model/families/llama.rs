@@ -1,12 +1,14 @@
 //! Llama 2 and 3, `SmolLM2`: `LlamaConfig` and `modeling_llama.py`. The parent of most families.
 
-use super::{Defaults, Family, Keys, NormRow, RopeRow, Switch, Windows};
+use super::{Defaults, Family, Fused, Keys, NormRow, RopeRow, ScaleRow, Switch, Windows, WiringRow};
 use crate::model::role::{Names, Role};
+use crate::model::spec::Term;
 use crate::ops::Form;
 
 /// Modules of a decoder with a gated MLP, as most families call them.
 pub(super) const PATHS: &[(Role, &str)] = &[
     (Role::EmbedTokens, "model.embed_tokens"),
+    (Role::Embeddings, "model.embeddings"),
     (Role::InputNorm, "input_layernorm"),
     (Role::QProj, "self_attn.q_proj"),
     (Role::KProj, "self_attn.k_proj"),
@@ -44,9 +46,13 @@ pub(super) const LLAMA: Family = Family {
         num_key_value_heads: Some("num_key_value_heads"),
         head_dim: Some("head_dim"),
         max_position_embeddings: "max_position_embeddings",
-        eps: "rms_norm_eps",
-        act: "hidden_act",
+        eps: Some("rms_norm_eps"),
+        act: Some("hidden_act"),
     },
+    others: &[],
+    variants: &[],
+    as_wide: &[],
+    never: &[],
     reads: &[],
     defaults: Defaults {
         vocab_size: 32_000,
@@ -63,22 +69,33 @@ pub(super) const LLAMA: Family = Family {
         sliding_window: None,
         tie_word_embeddings: false,
     },
-    norm: NormRow { form: Form::Rms, offset: 0.0, bias: false, rounded_once: false },
+    acts: &[],
+    norm: NormRow { form: Form::Rms, offset: 0.0, weight: true, bias: false, rounded_once: false },
     around: (true, false),
     whole_heads: true,
+    wiring: WiringRow { parallel: Switch::Never, two_norms: false, order: [Term::Stream, Term::Attention, Term::Mlp] },
+    one_key_head: Switch::Never,
     qkv_bias: Switch::Key("attention_bias"),
     o_bias: Switch::Key("attention_bias"),
     mlp_bias: Switch::Key("mlp_bias"),
-    fused: false,
-    qk_norm: false,
+    head_bias: false,
+    fused: Fused::No,
+    qk_norm: None,
     rope: Some(RopeRow::HALVES),
-    scale: None,
+    alibi: false,
+    rows_before: 0,
+    embed_norm: false,
+    scale: ScaleRow::OfWidth,
     scale_by_layer: None,
     score_cap: None,
     logit_cap: None,
     embed_scale: false,
+    embed_factor: None,
+    residual_factor: None,
+    logit_factor: None,
     windows: Windows::None,
     gated: true,
+    fused_mlp: false,
     experts: None,
     names: &NAMES,
     base: "model.",

@@ -10,7 +10,7 @@ use crate::model::tensor::{Storage, Tensor, WeightDtype};
 const LISTED: usize = 12;
 
 /// Tensors of a checkpoint that have no influence on the forward pass, by the end of their name.
-const HARMLESS: [&str; 5] = [
+const HARMLESS: [&str; 7] = [
     // The rotation speeds, a buffer that old versions of transformers saved; they are computed from config.json.
     ".rotary_emb.inv_freq",
     // The causal mask, saved by some conversions from GPT-style code.
@@ -19,6 +19,9 @@ const HARMLESS: [&str; 5] = [
     // The same two of GPT-2's own checkpoints.
     ".attn.bias",
     ".attn.masked_bias",
+    // And of GPT-NeoX's.
+    ".attention.bias",
+    ".attention.masked_bias",
 ];
 
 /// Hands out tensors by name, and remembers what went wrong. A tensor that is missing or misshapen is replaced by an
@@ -93,6 +96,27 @@ impl Ledger {
         let mut shape = tensor.shape.clone();
         shape.reverse();
         Tensor { shape, transposed: true, ..tensor }
+    }
+
+    /// The vector `name` of this shape, which is stored as a matrix.
+    pub(super) fn flat(&mut self, name: &str, shape: &[usize]) -> Tensor {
+        let stored = self.key(name).and_then(|key| self.tensors.get(&key)).map(|tensor| tensor.shape.clone());
+        match stored.filter(|stored| stored.iter().product::<usize>() == shape[0]) {
+            Some(stored) => Tensor { shape: shape.to_vec(), ..self.take(name, &stored) },
+            None => self.take(name, shape),
+        }
+    }
+
+    /// The vector of this shape that several make, one after the other; `{}` in `name` is their numbers.
+    pub(super) fn joined(&mut self, name: &str, shape: &[usize]) -> Tensor {
+        let of = |number: usize| name.replacen("{}", &number.to_string(), 1);
+        let count = (0..shape[0]).take_while(|number| self.has(&of(*number))).count();
+        if count == 0 || !shape[0].is_multiple_of(count) {
+            return self.take(&of(count), shape);
+        }
+        let parts: Vec<Tensor> = (0..count).map(|number| self.take(&of(number), &[shape[0] / count])).collect();
+        let all: Vec<f32> = parts.iter().flat_map(|part| part.vector().to_vec()).collect();
+        Tensor::of_vector(&name.replacen("{}", "*", 1), &all)
     }
 
     /// The matrices of experts, which are one tensor: `[expert, part * out, in]`.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{any_size, close, finish_forward, go};
 use crate::support::sessions::{changed, demo, tiny_session};
-use crate::support::{Reference, TINY, repository, tiny};
+use crate::support::{Reference, SOME, repository, tiny};
 
 fn page(debugger: &Debugger, request: &LensRequest) -> LensPage {
     debugger.page(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
@@ -62,7 +62,7 @@ fn the_lens_is_that_of_pytorch() {
 
 #[test]
 fn the_last_block_says_what_the_logits_say() {
-    for name in TINY {
+    for name in SOME {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         for forward in [0, 3] {
             let mut debugger = tiny_session(name);

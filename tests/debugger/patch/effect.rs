@@ -7,7 +7,7 @@ use layerstep::diagnose::Witnesses;
 use layerstep::model::{Model, Tokenizer};
 
 use super::subject::{alone, effect, finish, go, logits, patch};
-use crate::support::{Reference, TINY, repository};
+use crate::support::{Reference, SOME, repository};
 
 /// Probabilities, without any care for size: these logits are small.
 fn softmax(logits: &[f32]) -> Vec<f64> {
@@ -25,7 +25,7 @@ fn near(a: f64, b: f64) -> bool {
 
 #[test]
 fn it_is_what_the_logits_say() {
-    for name in TINY {
+    for name in SOME {
         for (forward, command) in
             [(0, "ablate 0.mlp"), (0, "patch 1.scores token=8-12 key=7 set -inf"), (1, "ablate head 1.1")]
         {
@@ -52,7 +52,7 @@ fn it_is_what_the_logits_say() {
 
 #[test]
 fn nothing_is_changed_without_patches() {
-    for name in TINY {
+    for name in SOME {
         let mut debugger = alone(name);
         for (forward, place) in [(0, "embed_tokens"), (0, "1.probs"), (0, "lm_head"), (1, "1.mlp"), (1, "lm_head")] {
             finish(&mut debugger, forward);

@@ -12,7 +12,7 @@ use layerstep::formats::{Archive, write_npy, write_safetensors};
 use ndarray::{ArrayD, Axis, Slice, s};
 
 use super::subject::{CHAINED, CHANGED, alone, apart, debugger, effect, finish, go, logits, patch, state, values};
-use crate::support::{Reference, TINY, repository, tiny};
+use crate::support::{Reference, SOME, repository, tiny};
 
 /// A tiny model beside `PyTorch`'s dump as `change` makes it: 13 tokens and four decode steps.
 fn beside(name: &str, candidate: bool, change: impl Fn(&str, ArrayD<f32>) -> Option<ArrayD<f32>>) -> Debugger {
@@ -53,7 +53,7 @@ fn write(path: &Path, tensors: &[(String, ArrayD<f32>)], metadata: &BTreeMap<Str
 
 #[test]
 fn what_was_ablated_is_healed() {
-    for name in TINY {
+    for name in SOME {
         for (activation, forward) in
             [("0.mlp", 0), ("1.v_proj", 1), ("2.scores", 0), ("1.probs", 1), ("0.k_rope", 1), ("1", 1)]
         {

@@ -129,6 +129,11 @@ impl Source<'_> {
         if name == "proportional" {
             return Ok(head);
         }
+        if let Some((key, default)) = self.row.dims {
+            let dims = self.outer.size(key, default, head)?;
+            let wrong = || self.outer.contradiction(format!("{key} ({dims}) is odd, and RoPE needs pairs"));
+            return dims.is_multiple_of(2).then_some(dims).ok_or_else(wrong);
+        }
         let Some((key, default)) = self.row.share else {
             return match self.inside.get(SHARE) {
                 Some(value) if value.as_f64() != Some(1.0) => {

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""What the configuration classes of transformers stand for when config.json holds nothing but `model_type`, of every family
+that has a tiny model.
+
+    python defaults.py              # write tests/fixtures/model/defaults.json, which tests/model/config/defaults.rs reads
+"""
+
+import json
+from pathlib import Path
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from capture import key_heads
+from make_tiny import MODELS
+
+FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "model" / "defaults.json"
+WIDTH = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
+FUNCTION = ("hidden_activation", "hidden_act", "activation_function", "activation")
+EPS = ("rms_norm_eps", "layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon")
+
+
+def first(config: PreTrainedConfig, names: tuple[str, ...]):
+    return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
+
+
+def of_family(model_type: str) -> dict:
+    """Sizes and constants, and the windows of the first layers; what no key of the class says is None."""
+    config = AutoConfig.for_model(model_type)
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or hidden // heads
+    window, types = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
+    slides = [kind == "sliding_attention" for kind in types] if types else [True] * config.num_hidden_layers
+    rope = getattr(config, "rope_parameters", None) or {}
+    rope = rope.get("full_attention", rope)
+    dims = getattr(config, "rotary_dim", None) or int(head_dim * rope.get("partial_rotary_factor", 1.0))
+    return {
+        "vocab": config.vocab_size,
+        "hidden": hidden,
+        "width": first(config, WIDTH) or 4 * hidden,
+        "layers": config.num_hidden_layers,
+        "heads": heads,
+        "key_heads": key_heads(config),
+        "head_dim": head_dim,
+        "positions": getattr(config, "max_position_embeddings", None),
+        "eps": first(config, EPS),
+        "function": first(config, FUNCTION),
+        "tied": config.tie_word_embeddings,
+        "theta": rope.get("rope_theta"),
+        "rotated": dims if rope or hasattr(config, "rotary_dim") else None,
+        "windows": [window if slide else None for slide in slides[:6]],
+    }
+
+
+def of_all() -> dict[str, dict]:
+    return {model_type: of_family(model_type) for model_type in sorted({tiny.config["model_type"] for tiny in MODELS.values()})}
+
+
+if __name__ == "__main__":
+    lines = [f"  {json.dumps(name)}: {json.dumps(facts)}" for name, facts in of_all().items()]
+    FIXTURE.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,35 @@
+"""Tiny models of families whose block is Llama's with other parts, two layers each: the fewest that tell a layer from the
+next. What a family has beyond the others is not neutral in them.
+"""
+
+import torch
+
+from tiny_model import Tiny
+
+SIZES = {
+    "vocab_size": 80,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 80,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+}
+KEY_HEADS = "num_key_value_heads"
+INNER = "intermediate_size"
+
+
+HIDDEN = ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+
+
+def small(seed: int, model_type: str, config: dict, without: tuple[str, ...] = (), **how) -> Tiny:
+    """A model of these sizes, but for keys that its class does not have."""
+    sizes = {key: size for key, size in SIZES.items() if key not in without}
+    return Tiny(seed, {"model_type": model_type, **sizes, **config}, torch.bfloat16, decode=2, **how)
+
+
+FAMILIES: dict[str, Tiny] = {
+}

@@ -1,0 +1,295 @@
+//! What a row of the table of families says: one value per family, made by struct update of another.
+
+mod reads;
+mod rope;
+
+use super::role::Names;
+use super::spec::{Over, Term};
+use crate::ops::Form;
+pub use rope::{RopeRow, Rotated};
+
+/// A family of models.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
+#[derive(Debug)]
+pub struct Family {
+    /// Its `model_type` in config.json.
+    pub name: &'static str,
+    /// What the sizes are called in config.json.
+    pub keys: Keys,
+    /// Keys of sizes that may stand under another name as well, with that name, which wins.
+    pub others: &'static [(&'static str, &'static str)],
+    /// Rows that stand in for this one.
+    pub variants: &'static [(When, &'static Self)],
+    /// Keys of widths that have to be the hidden size.
+    pub as_wide: &'static [&'static str],
+    /// Keys of flags that change the mathematics in a way that is not implemented.
+    pub never: &'static [&'static str],
+    /// Keys that it reads, beside those that the fields of this row name.
+    pub reads: &'static [&'static str],
+    /// What a missing key stands for.
+    pub defaults: Defaults,
+    /// Names of activation functions that mean another one in its files.
+    pub acts: &'static [(&'static str, &'static str)],
+    /// How its norms compute, but for their eps.
+    pub norm: NormRow,
+    /// The norms around attention and around the MLP: on what it reads, on what it gives.
+    pub around: (bool, bool),
+    /// Whether its class checks that the hidden size is a whole number of heads.
+    pub whole_heads: bool,
+    /// What the MLP of a block reads.
+    pub wiring: WiringRow,
+    /// Where there is one key head; else as many as the key says, or as query heads.
+    pub one_key_head: Switch,
+    /// Biases of q, k and v.
+    pub qkv_bias: Switch,
+    /// The bias of the output projection.
+    pub o_bias: Switch,
+    /// Biases of the MLP.
+    pub mlp_bias: Switch,
+    /// Whether the head has a bias.
+    pub head_bias: bool,
+    /// Whether q, k and v come out of one matrix.
+    pub fused: Fused,
+    /// The norm of q and k.
+    pub qk_norm: Option<QkNormRow>,
+    /// How a query and its keys are rotated; `None`: positions are learned.
+    pub rope: Option<RopeRow>,
+    /// Whether positions are a slope for each head that is added to scores; then none are learned.
+    pub alibi: bool,
+    /// Rows of the table of learned positions before that of position 0.
+    pub rows_before: usize,
+    /// Whether embeddings are normed before the first block.
+    pub embed_norm: bool,
+    /// What products of queries and keys are multiplied by.
+    pub scale: ScaleRow,
+    /// A key for a further division of the scale by the layer's number, counted from 1.
+    pub scale_by_layer: Option<&'static str>,
+    /// The key under which the cap of scores stands, and its default.
+    pub score_cap: Option<(&'static str, Option<f64>)>,
+    /// The key under which the cap of logits stands, and its default.
+    pub logit_cap: Option<(&'static str, Option<f64>)>,
+    /// Whether embeddings are multiplied by the root of their width.
+    pub embed_scale: bool,
+    /// The key of a factor of the embeddings.
+    pub embed_factor: Option<&'static str>,
+    /// The key of a factor of what attention and the MLP add to the stream.
+    pub residual_factor: Option<&'static str>,
+    /// A factor of the logits.
+    pub logit_factor: Option<LogitFactor>,
+    /// Which layers have a window.
+    pub windows: Windows,
+    /// Whether the MLP has a gate.
+    pub gated: bool,
+    /// Whether gate and up come out of one matrix.
+    pub fused_mlp: bool,
+    /// Its experts.
+    pub experts: Option<ExpertsRow>,
+    /// Names of modules.
+    pub names: &'static Names,
+    /// What stands before the names of all tensors but the head's, and may be left away in a checkpoint.
+    pub base: &'static str,
+    /// Where tensors lie that are not under their modules' names.
+    pub stored: &'static [Stored],
+}
+
+/// What the sizes are called in config.json.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each is named as its key in most files")]
+pub struct Keys {
+    pub hidden_size: &'static str,
+    pub intermediate_size: &'static str,
+    pub num_hidden_layers: &'static str,
+    pub num_attention_heads: &'static str,
+    pub num_key_value_heads: Option<&'static str>,
+    pub head_dim: Option<&'static str>,
+    pub max_position_embeddings: &'static str,
+    /// `None`: no key says it.
+    pub eps: Option<&'static str>,
+    /// `None`: no key says it.
+    pub act: Option<&'static str>,
+}
+
+/// What a missing key stands for, in transformers' configuration class.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each is named as its key in most files")]
+pub struct Defaults {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    /// `None`: four times the hidden size.
+    pub intermediate_size: Option<usize>,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    /// `None`: as many as query heads.
+    pub num_key_value_heads: Option<usize>,
+    /// `None`: `hidden_size / num_attention_heads`.
+    pub head_dim: Option<usize>,
+    pub max_position_embeddings: usize,
+    pub eps: f64,
+    pub act: &'static str,
+    pub rope_theta: f64,
+    /// `None`: none.
+    pub sliding_window: Option<usize>,
+    pub tie_word_embeddings: bool,
+}
+
+/// How norms compute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormRow {
+    /// Root mean square, or `LayerNorm`.
+    pub form: Form,
+    /// Added to the weight.
+    pub offset: f32,
+    /// Whether it multiplies by one.
+    pub weight: bool,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Whether it is rounded once, at the end.
+    pub rounded_once: bool,
+}
+
+/// Where another row stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Where this key is true.
+    Flag(&'static str),
+    /// Where this key is this number.
+    Number(&'static str, u64),
+}
+
+/// The norm of q and k.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QkNormRow {
+    /// Where it is there.
+    pub at: Switch,
+    /// How it computes.
+    pub norm: NormRow,
+    /// What it is over.
+    pub over: Over,
+    /// Whether it stands behind the rotation.
+    pub after_rope: bool,
+}
+
+/// What the MLP of a block reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WiringRow {
+    /// Where it reads what attention reads.
+    pub parallel: Switch,
+    /// Whether a norm of its own stands before it there.
+    pub two_norms: bool,
+    /// In which order the parts are added there.
+    pub order: [Term; 3],
+}
+
+/// How q, k and v come out of one matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fused {
+    /// They do not.
+    No,
+    /// As three blocks.
+    Blocks,
+    /// The queries of the first key head, its key, its value, then those of the second.
+    ByKeyHead,
+}
+
+/// The scale of scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScaleRow {
+    /// The inverse root of the width of a head.
+    OfWidth,
+    /// The inverse root of what stands under a key, with its default.
+    InverseRoot(&'static str, f64),
+    /// What stands under a key, with its default.
+    Own(&'static str, f64),
+}
+
+/// A factor of the logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogitFactor {
+    /// Its key.
+    pub key: &'static str,
+    /// What a missing key stands for.
+    pub default: f64,
+    /// Whether logits are divided by it.
+    pub divides: bool,
+}
+
+/// Whether something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// In no model of the family.
+    Never,
+    /// In all.
+    Always,
+    /// Where this key is true.
+    Key(&'static str),
+    /// Where this key is true or missing.
+    Unless(&'static str),
+}
+
+/// Which layers have a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// None.
+    None,
+    /// All, of `sliding_window`.
+    All,
+    /// All, where `use_sliding_window` is true.
+    AllIfUsed,
+    /// As `layer_types` says, else from `max_window_layers` on, where `use_sliding_window` is true.
+    ByLayer,
+    /// As `layer_types` says, else all but every so many.
+    AllBut {
+        /// The key of how many.
+        key: Option<&'static str>,
+        /// And its default.
+        every: usize,
+    },
+}
+
+/// A mixture of experts.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertsRow {
+    /// Keys under which their number may stand, and its default.
+    pub count: (&'static [&'static str], usize),
+    /// The default of `num_experts_per_tok`.
+    pub top_k: usize,
+    /// The key of their width, and its default.
+    pub width: (&'static str, usize),
+    /// Whether the weights of the chosen ones are divided by their sum.
+    pub renormalise: Switch,
+    /// Whether weights are rounded to the dtype of the logits.
+    pub rounded: bool,
+    /// Whether `decoder_sparse_step` and `mlp_only_layers` say which layers have them.
+    pub some_layers: bool,
+}
+
+/// Where a tensor lies in checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// How its canonical name ends: behind the layer's number where it has one.
+    pub of: &'static str,
+    /// Names under which it may lie, behind the layer's number; `{}` is the number of an expert.
+    pub at: &'static [&'static str],
+    /// What of the stored tensor it is.
+    pub view: View,
+}
+
+/// What of a stored tensor a weight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All of it.
+    Whole,
+    /// All of it, stored as `[in, out]`.
+    Transposed,
+    /// All of it, read as one vector: a row for each head.
+    Flat,
+    /// Several vectors one after the other, `{}` being their numbers.
+    Joined,
+    /// Of every expert, one part of so many that its rows are divided into: `[expert, part * out, in]`.
+    Stacked {
+        /// Which.
+        part: usize,
+        /// Of how many.
+        of: usize,
+    },
+}

@@ -1,0 +1,69 @@
+//! Which keys of config.json a row reads.
+
+use super::{ExpertsRow, Family, ScaleRow, Switch, When, Windows};
+
+impl Family {
+    /// Whether it reads a key of config.json.
+    pub fn reads(&self, key: &str) -> bool {
+        const ALL: [&str; 4] = ["model_type", "vocab_size", "tie_word_embeddings", "layer_types"];
+        let keys = self.keys;
+        let sizes = [
+            keys.hidden_size,
+            keys.intermediate_size,
+            keys.num_hidden_layers,
+            keys.num_attention_heads,
+            keys.max_position_embeddings,
+        ];
+        let switched = |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) if own == key);
+        let of_windows: &[&str] = match self.windows {
+            Windows::None => &[],
+            Windows::All | Windows::AllBut { .. } => &["sliding_window"],
+            Windows::AllIfUsed => &["sliding_window", "use_sliding_window"],
+            Windows::ByLayer => &["sliding_window", "use_sliding_window", "max_window_layers"],
+        };
+        let caps = [self.score_cap, self.logit_cap].into_iter().flatten().map(|(own, _)| own);
+        let factor = self.logit_factor.map(|factor| factor.key);
+        let factors = [self.scale.key(), self.embed_factor, self.residual_factor, factor];
+        let named = caps.chain(factors.into_iter().flatten());
+        ALL.contains(&key)
+            || sizes.contains(&key)
+            || [keys.num_key_value_heads, keys.head_dim, keys.eps, keys.act, self.scale_by_layer].contains(&Some(key))
+            || self.rope.is_some_and(|rope| rope.reads(key))
+            || of_windows.contains(&key)
+            || matches!(self.windows, Windows::AllBut { key: Some(own), .. } if own == key)
+            || { named }.any(|own| own == key)
+            || [self.qkv_bias, self.o_bias, self.mlp_bias, self.wiring.parallel, self.one_key_head]
+                .into_iter()
+                .any(switched)
+            || self.qk_norm.is_some_and(|norm| switched(norm.at))
+            || self.experts.is_some_and(|experts| experts.reads(key))
+            || self.as_wide.contains(&key)
+            || self.never.contains(&key)
+            || self.others.iter().any(|(_, other)| *other == key)
+            || self
+                .variants
+                .iter()
+                .any(|(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) if *own == key))
+            || self.reads.contains(&key)
+    }
+}
+
+impl ScaleRow {
+    fn key(self) -> Option<&'static str> {
+        match self {
+            Self::OfWidth => None,
+            Self::InverseRoot(key, _) | Self::Own(key, _) => Some(key),
+        }
+    }
+}
+
+impl ExpertsRow {
+    fn reads(&self, key: &str) -> bool {
+        let by_layer = self.some_layers && ["decoder_sparse_step", "mlp_only_layers"].contains(&key);
+        self.count.0.contains(&key)
+            || key == "num_experts_per_tok"
+            || key == self.width.0
+            || self.renormalise == Switch::Key("norm_topk_prob") && key == "norm_topk_prob"
+            || by_layer
+    }
+}

@@ -1,0 +1,69 @@
+//! How a family rotates queries and keys.
+
+use crate::ops::{Inside, Pairs};
+
+/// How a query and its keys are rotated, beside what `rope_scaling` or `rope_parameters` say.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeRow {
+    /// Which channels form a pair.
+    pub pairs: Pairs,
+    /// What is rounded inside a rotation.
+    pub inside: Inside,
+    /// The key of the base; its default is one of [`Defaults`].
+    pub theta: &'static str,
+    /// The key of the share of a head that is rotated, and its default; `None`: the class rotates whole heads.
+    pub share: Option<(&'static str, f64)>,
+    /// The key of the channels of a head that are rotated, and its default, where no share says it.
+    pub dims: Option<(&'static str, usize)>,
+    /// Layers whose type is `sliding_attention` have a RoPE of their own: the key of its base, if it has one, and the default.
+    /// Scaling is that of the other layers only, unless `rope_parameters` has an entry for each type.
+    pub sliding: Option<(Option<&'static str>, f64)>,
+    /// Which layers are rotated.
+    pub layers: Rotated,
+    /// What `original_max_position_embeddings` is where it does not stand beside `rope_scaling`; `None`: what is inside, else
+    /// `max_position_embeddings`.
+    pub original: Option<usize>,
+    /// The types that the class takes, and what each is computed as; empty: all, as they are called.
+    pub types: &'static [(&'static str, &'static str)],
+}
+
+impl RopeRow {
+    /// Llama's.
+    pub const HALVES: Self = Self {
+        pairs: Pairs::Halves,
+        inside: Inside::Products,
+        theta: "rope_theta",
+        share: None,
+        dims: None,
+        sliding: None,
+        layers: Rotated::All,
+        original: None,
+        types: &[],
+    };
+
+    pub(super) fn reads(&self, key: &str) -> bool {
+        const ALL: [&str; 3] = ["rope_scaling", "rope_parameters", "original_max_position_embeddings"];
+        let sliding = self.sliding.and_then(|(own, _)| own);
+        let listed = ["no_rope_layers", "no_rope_layer_interval"];
+        ALL.contains(&key)
+            || key == self.theta
+            || [self.share.map(|(own, _)| own), self.dims.map(|(own, _)| own), sliding].contains(&Some(key))
+            || (matches!(self.layers, Rotated::Listed { .. }) && listed.contains(&key))
+    }
+}
+
+/// Which layers are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// All.
+    All,
+    /// Those with a window: Cohere 2.
+    Windowed,
+    /// Those with a window, where any has one: EXAONE 4.
+    WindowedIfAny,
+    /// Those for which `no_rope_layers` has a 1; without it all but every `no_rope_layer_interval`-th: `SmolLM3`.
+    Listed {
+        /// The default of `no_rope_layer_interval`.
+        interval: usize,
+    },
+}
