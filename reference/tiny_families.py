@@ -31,5 +31,13 @@ def small(seed: int, model_type: str, config: dict, without: tuple[str, ...] = (
     return Tiny(seed, {"model_type": model_type, **sizes, **config}, torch.bfloat16, decode=2, **how)
 
 
-FAMILIES: dict[str, Tiny] = {
+FAMILIES = {
+    # Norms of 1 + w, scaled embeddings, a tied head; the older name of gelu by tanh, which stands in published files.
+    "gemma": small(
+        16,
+        "gemma",
+        {"head_dim": 8, "hidden_act": "gelu", "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "torch_dtype": "bfloat16"},
+        norm=0.0,
+        embedding=0.15,
+    ),
 }

@@ -4,6 +4,7 @@
 //! A family is its parent with a difference, by struct update, as in transformers' `modular_*.py`. What a row says becomes
 //! a [`Spec`](super::spec::Spec) in `config/spec.rs`.
 
+mod gemma;
 mod gemma2;
 mod gpt2;
 mod llama;
@@ -29,6 +30,7 @@ impl Family {
         &gemma2::GEMMA2,
         &gpt2::GPT2,
         &qwen3_moe::QWEN3_MOE,
+        &gemma::GEMMA,
     ];
 
     /// The family whose `model_type` is `name`.
