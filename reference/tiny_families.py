@@ -40,4 +40,20 @@ FAMILIES = {
         norm=0.0,
         embedding=0.15,
     ),
+    # A factor of embeddings, of what is added to the stream, of scores and of logits.
+    "granite": small(
+        8,
+        "granite",
+        {
+            "attention_multiplier": 0.5,
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 2.5,
+            "rope_parameters": {"rope_theta": 5000.0, "rope_type": "default"},
+            "tie_word_embeddings": True,
+            "attention_bias": False,
+            "mlp_bias": False,
+        },
+        embedding=0.06,
+    ),
 }

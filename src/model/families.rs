@@ -7,6 +7,7 @@
 mod gemma;
 mod gemma2;
 mod gpt2;
+mod granite;
 mod llama;
 mod mistral;
 mod mixtral;
@@ -31,6 +32,7 @@ impl Family {
         &gpt2::GPT2,
         &qwen3_moe::QWEN3_MOE,
         &gemma::GEMMA,
+        &granite::GRANITE,
     ];
 
     /// The family whose `model_type` is `name`.
