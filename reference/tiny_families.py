@@ -56,4 +56,28 @@ FAMILIES = {
         },
         embedding=0.06,
     ),
+    # Norms without weights.
+    "olmo": small(1, "olmo", {"rope_theta": 5000.0}),
+    # Norms behind attention and MLP only, and over all heads of q and of k.
+    "olmo2": small(1, "olmo2", {"rope_theta": 5000.0}),
+    # Three windows and a layer of all, whose RoPE alone is yarn's.
+    "olmo3": small(
+        1,
+        "olmo3",
+        {
+            "num_hidden_layers": 4,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "sliding_window": 6,
+            "rope_theta": 5000.0,
+            "rope_scaling": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 20,
+                "attention_factor": 1.1,
+                "beta_fast": 4.0,
+                "beta_slow": 1.0,
+            },
+        },
+    ),
 }

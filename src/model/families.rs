@@ -11,6 +11,9 @@ mod granite;
 mod llama;
 mod mistral;
 mod mixtral;
+mod olmo;
+mod olmo2;
+mod olmo3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
@@ -33,6 +36,9 @@ impl Family {
         &qwen3_moe::QWEN3_MOE,
         &gemma::GEMMA,
         &granite::GRANITE,
+        &olmo::OLMO,
+        &olmo2::OLMO2,
+        &olmo3::OLMO3,
     ];
 
     /// The family whose `model_type` is `name`.
