@@ -80,4 +80,10 @@ FAMILIES = {
             },
         },
     ),
+    # Three windows, which alone are rotated.
+    "exaone4": small(
+        2,
+        "exaone4",
+        {"num_hidden_layers": 4, "hidden_size": 16, "intermediate_size": 24, "sliding_window": 6},
+    ),
 }

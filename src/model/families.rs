@@ -4,6 +4,7 @@
 //! A family is its parent with a difference, by struct update, as in transformers' `modular_*.py`. What a row says becomes
 //! a [`Spec`](super::spec::Spec) in `config/spec.rs`.
 
+mod exaone4;
 mod gemma;
 mod gemma2;
 mod gpt2;
@@ -39,6 +40,7 @@ impl Family {
         &olmo::OLMO,
         &olmo2::OLMO2,
         &olmo3::OLMO3,
+        &exaone4::EXAONE4,
     ];
 
     /// The family whose `model_type` is `name`.
