@@ -60,6 +60,8 @@ FAMILIES = {
     "olmo": small(1, "olmo", {"rope_theta": 5000.0}),
     # Norms behind attention and MLP only, and over all heads of q and of k.
     "olmo2": small(1, "olmo2", {"rope_theta": 5000.0}),
+    # LayerNorm, an MLP without a gate, biases everywhere, a window shorter than the prompt.
+    "starcoder2": small(5, "starcoder2", {"use_bias": True, "sliding_window": 6, "norm_epsilon": 1e-5}, embedding=0.1),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -18,6 +18,7 @@ mod olmo3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod starcoder2;
 
 pub use super::row::{
     Defaults, ExpertsRow, Family, Fused, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated, ScaleRow, Stored,
@@ -39,6 +40,7 @@ impl Family {
         &granite::GRANITE,
         &olmo::OLMO,
         &olmo2::OLMO2,
+        &starcoder2::STARCODER2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
