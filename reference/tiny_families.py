@@ -62,6 +62,8 @@ FAMILIES = {
     "olmo2": small(1, "olmo2", {"rope_theta": 5000.0}),
     # LayerNorm, an MLP without a gate, biases everywhere, a window shorter than the prompt.
     "starcoder2": small(5, "starcoder2", {"use_bias": True, "sliding_window": 6, "norm_epsilon": 1e-5}, embedding=0.1),
+    # Biases on q, k and v alone, heads of a width of their own.
+    "seed_oss": small(1, "seed_oss", {"head_dim": 8, "attention_out_bias": False}),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

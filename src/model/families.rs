@@ -18,6 +18,7 @@ mod olmo3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod seed_oss;
 mod starcoder2;
 
 pub use super::row::{
@@ -41,6 +42,7 @@ impl Family {
         &olmo::OLMO,
         &olmo2::OLMO2,
         &starcoder2::STARCODER2,
+        &seed_oss::SEED_OSS,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
