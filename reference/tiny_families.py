@@ -64,6 +64,8 @@ FAMILIES = {
     "starcoder2": small(5, "starcoder2", {"use_bias": True, "sliding_window": 6, "norm_epsilon": 1e-5}, embedding=0.1),
     # Biases on q, k and v alone, heads of a width of their own.
     "seed_oss": small(1, "seed_oss", {"head_dim": 8, "attention_out_bias": False}),
+    # The square of what relu leaves.
+    "arcee": small(1, "arcee", {"hidden_act": "relu2"}),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -4,6 +4,7 @@
 //! A family is its parent with a difference, by struct update, as in transformers' `modular_*.py`. What a row says becomes
 //! a [`Spec`](super::spec::Spec) in `config/spec.rs`.
 
+mod arcee;
 mod exaone4;
 mod gemma;
 mod gemma2;
@@ -43,6 +44,7 @@ impl Family {
         &olmo2::OLMO2,
         &starcoder2::STARCODER2,
         &seed_oss::SEED_OSS,
+        &arcee::ARCEE,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
