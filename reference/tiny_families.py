@@ -66,6 +66,8 @@ FAMILIES = {
     "seed_oss": small(1, "seed_oss", {"head_dim": 8, "attention_out_bias": False}),
     # The square of what relu leaves.
     "arcee": small(1, "arcee", {"hidden_act": "relu2"}),
+    # Learned positions behind two other rows, relu, biases.
+    "opt": small(5, "opt", {"ffn_dim": 40, "word_embed_proj_dim": 24, "do_layer_norm_before": True}, (KEY_HEADS, INNER), embedding=0.1),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -16,6 +16,7 @@ mod mixtral;
 mod olmo;
 mod olmo2;
 mod olmo3;
+mod opt;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
@@ -45,6 +46,7 @@ impl Family {
         &starcoder2::STARCODER2,
         &seed_oss::SEED_OSS,
         &arcee::ARCEE,
+        &opt::OPT,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
