@@ -68,6 +68,14 @@ FAMILIES = {
     "arcee": small(1, "arcee", {"hidden_act": "relu2"}),
     # Learned positions behind two other rows, relu, biases.
     "opt": small(5, "opt", {"ffn_dim": 40, "word_embed_proj_dim": 24, "do_layer_norm_before": True}, (KEY_HEADS, INNER), embedding=0.1),
+    # Slopes for six heads, which is no power of two, and a norm behind the embeddings.
+    "bloom": small(
+        12,
+        "bloom",
+        {"n_layer": 2, "num_attention_heads": 6, "n_embed": 24, "pretraining_tp": 2, "slow_but_exact": False},
+        (*HIDDEN, KEY_HEADS, INNER),
+        embedding=0.15,
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -5,6 +5,7 @@
 //! a [`Spec`](super::spec::Spec) in `config/spec.rs`.
 
 mod arcee;
+mod bloom;
 mod exaone4;
 mod gemma;
 mod gemma2;
@@ -47,6 +48,7 @@ impl Family {
         &seed_oss::SEED_OSS,
         &arcee::ARCEE,
         &opt::OPT,
+        &bloom::BLOOM,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
