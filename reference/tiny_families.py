@@ -76,6 +76,15 @@ FAMILIES = {
         (*HIDDEN, KEY_HEADS, INNER),
         embedding=0.15,
     ),
+    # One norm for attention and MLP, a norm with a weight of its own for each head, neighbouring channels.
+    "cohere": small(1, "cohere", {"use_qk_norm": True, "logit_scale": 0.25, "rope_theta": 5000.0}, embedding=0.15),
+    # Of four layers three have a window and are rotated.
+    "cohere2": small(
+        3,
+        "cohere2",
+        {"num_hidden_layers": 4, "sliding_window": 6, "logit_scale": 0.25, "hidden_size": 16, "intermediate_size": 24},
+        embedding=0.15,
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -6,6 +6,8 @@
 
 mod arcee;
 mod bloom;
+mod cohere;
+mod cohere2;
 mod exaone4;
 mod gemma;
 mod gemma2;
@@ -49,6 +51,8 @@ impl Family {
         &arcee::ARCEE,
         &opt::OPT,
         &bloom::BLOOM,
+        &cohere::COHERE,
+        &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
