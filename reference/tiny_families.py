@@ -85,6 +85,15 @@ FAMILIES = {
         {"num_hidden_layers": 4, "sliding_window": 6, "logit_scale": 0.25, "hidden_size": 16, "intermediate_size": 24},
         embedding=0.15,
     ),
+    # Two norms side by side, q, k and v of each head together, half of each head rotated.
+    "gpt_neox": small(2, "gpt_neox", {"num_attention_heads": 3, "rotary_pct": 0.5, "rotary_emb_base": 5000}, (KEY_HEADS,)),
+    # The same one after the other.
+    "gpt_neox_sequential": small(
+        2,
+        "gpt_neox",
+        {"num_attention_heads": 3, "use_parallel_residual": False, "rope_parameters": {"rope_theta": 5000.0, "partial_rotary_factor": 0.5}},
+        (KEY_HEADS,),
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

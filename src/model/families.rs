@@ -12,6 +12,7 @@ mod exaone4;
 mod gemma;
 mod gemma2;
 mod gpt2;
+mod gpt_neox;
 mod granite;
 mod llama;
 mod mistral;
@@ -52,6 +53,7 @@ impl Family {
         &opt::OPT,
         &bloom::BLOOM,
         &cohere::COHERE,
+        &gpt_neox::GPT_NEOX,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
