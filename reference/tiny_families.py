@@ -94,6 +94,8 @@ FAMILIES = {
         {"num_attention_heads": 3, "use_parallel_residual": False, "rope_parameters": {"rope_theta": 5000.0, "partial_rotary_factor": 0.5}},
         (KEY_HEADS,),
     ),
+    # One norm for attention and MLP, biases everywhere, of the head as well.
+    "phi": small(1, "phi", {"num_attention_heads": 3, "num_key_value_heads": 3, "qk_layernorm": True}),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

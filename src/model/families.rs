@@ -21,6 +21,7 @@ mod olmo;
 mod olmo2;
 mod olmo3;
 mod opt;
+mod phi;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
@@ -54,6 +55,7 @@ impl Family {
         &bloom::BLOOM,
         &cohere::COHERE,
         &gpt_neox::GPT_NEOX,
+        &phi::PHI,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
