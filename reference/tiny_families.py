@@ -96,6 +96,12 @@ FAMILIES = {
     ),
     # One norm for attention and MLP, biases everywhere, of the head as well.
     "phi": small(1, "phi", {"num_attention_heads": 3, "num_key_value_heads": 3, "qk_layernorm": True}),
+    "gptj": small(
+        5,
+        "gptj",
+        {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 80, "n_inner": 40, "rotary_dim": 4},
+        (*HIDDEN, KEY_HEADS, INNER),
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

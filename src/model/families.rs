@@ -13,6 +13,7 @@ mod gemma;
 mod gemma2;
 mod gpt2;
 mod gpt_neox;
+mod gptj;
 mod granite;
 mod llama;
 mod mistral;
@@ -56,6 +57,7 @@ impl Family {
         &cohere::COHERE,
         &gpt_neox::GPT_NEOX,
         &phi::PHI,
+        &gptj::GPTJ,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
