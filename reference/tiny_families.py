@@ -102,6 +102,16 @@ FAMILIES = {
         {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 80, "n_inner": 40, "rotary_dim": 4},
         (*HIDDEN, KEY_HEADS, INNER),
     ),
+    # One key head.
+    "falcon": small(4, "falcon", {"ffn_hidden_size": 40, "bias": True, "num_attention_heads": 3}, (KEY_HEADS, INNER), embedding=0.1),
+    # Two norms, two key heads of two queries each.
+    "falcon_groups": small(
+        2,
+        "falcon",
+        {"ffn_hidden_size": 40, "new_decoder_architecture": True, "num_kv_heads": 2, "hidden_size": 32},
+        (KEY_HEADS, INNER),
+        embedding=0.1,
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

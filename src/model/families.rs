@@ -9,6 +9,7 @@ mod bloom;
 mod cohere;
 mod cohere2;
 mod exaone4;
+mod falcon;
 mod gemma;
 mod gemma2;
 mod gpt2;
@@ -58,6 +59,7 @@ impl Family {
         &gpt_neox::GPT_NEOX,
         &phi::PHI,
         &gptj::GPTJ,
+        &falcon::FALCON,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
