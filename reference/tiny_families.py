@@ -112,6 +112,18 @@ FAMILIES = {
         (KEY_HEADS, INNER),
         embedding=0.1,
     ),
+    # A norm with a weight of its own for each head of q and k; one norm for attention and MLP.
+    "stablelm": small(
+        1,
+        "stablelm",
+        {
+            "hidden_size": 32,
+            "qk_layernorm": True,
+            "use_qkv_bias": True,
+            "use_parallel_residual": True,
+            "partial_rotary_factor": 0.5,
+        },
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -28,6 +28,7 @@ mod qwen2;
 mod qwen3;
 mod qwen3_moe;
 mod seed_oss;
+mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
@@ -60,6 +61,7 @@ impl Family {
         &phi::PHI,
         &gptj::GPTJ,
         &falcon::FALCON,
+        &stablelm::STABLELM,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
