@@ -124,6 +124,8 @@ FAMILIES = {
             "partial_rotary_factor": 0.5,
         },
     ),
+    # LayerNorm of 1 + w.
+    "nemotron": small(1, "nemotron", {"hidden_act": "relu2", "head_dim": 8, "norm_eps": 1e-5}, norm=0.0),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -19,6 +19,7 @@ mod granite;
 mod llama;
 mod mistral;
 mod mixtral;
+mod nemotron;
 mod olmo;
 mod olmo2;
 mod olmo3;
@@ -62,6 +63,7 @@ impl Family {
         &gptj::GPTJ,
         &falcon::FALCON,
         &stablelm::STABLELM,
+        &nemotron::NEMOTRON,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
