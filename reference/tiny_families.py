@@ -126,6 +126,8 @@ FAMILIES = {
     ),
     # LayerNorm of 1 + w.
     "nemotron": small(1, "nemotron", {"hidden_act": "relu2", "head_dim": 8, "norm_eps": 1e-5}, norm=0.0),
+    # Neighbouring channels.
+    "helium": small(1, "helium", {"head_dim": 6, "rms_norm_eps": 1e-5}),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

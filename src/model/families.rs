@@ -16,6 +16,7 @@ mod gpt2;
 mod gpt_neox;
 mod gptj;
 mod granite;
+mod helium;
 mod llama;
 mod mistral;
 mod mixtral;
@@ -64,6 +65,7 @@ impl Family {
         &falcon::FALCON,
         &stablelm::STABLELM,
         &nemotron::NEMOTRON,
+        &helium::HELIUM,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
