@@ -128,6 +128,16 @@ FAMILIES = {
     "nemotron": small(1, "nemotron", {"hidden_act": "relu2", "head_dim": 8, "norm_eps": 1e-5}, norm=0.0),
     # Neighbouring channels.
     "helium": small(1, "helium", {"head_dim": 6, "rms_norm_eps": 1e-5}),
+    # One matrix for q, k and v, one for gate and up, of RoPE two tables.
+    "phi3": small(
+        1,
+        "phi3",
+        {
+            "original_max_position_embeddings": 14,
+            "partial_rotary_factor": 0.75,
+            "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.2], "long_factor": [1.5, 6.0]},
+        },
+    ),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -26,6 +26,7 @@ mod olmo2;
 mod olmo3;
 mod opt;
 mod phi;
+mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
@@ -66,6 +67,7 @@ impl Family {
         &stablelm::STABLELM,
         &nemotron::NEMOTRON,
         &helium::HELIUM,
+        &phi3::PHI3,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
