@@ -138,6 +138,9 @@ FAMILIES = {
             "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.2], "long_factor": [1.5, 6.0]},
         },
     ),
+    # One matrix for gate and up, half of each head rotated.
+    "glm": small(1, "glm", {"head_dim": 8, "attention_bias": True}),
+    "glm4": small(1, "glm4", {"head_dim": 8, "attention_bias": True}),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

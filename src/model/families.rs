@@ -12,6 +12,8 @@ mod exaone4;
 mod falcon;
 mod gemma;
 mod gemma2;
+mod glm;
+mod glm4;
 mod gpt2;
 mod gpt_neox;
 mod gptj;
@@ -68,6 +70,8 @@ impl Family {
         &nemotron::NEMOTRON,
         &helium::HELIUM,
         &phi3::PHI3,
+        &glm::GLM,
+        &glm4::GLM4,
         &cohere2::COHERE2,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,

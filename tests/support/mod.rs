@@ -17,7 +17,7 @@ pub const TINY: &[&str] = &[
     "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
     "llama_yarn", "llama_dynamic", "llama_longrope",
     "gemma", "granite", "olmo", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "bloom", "cohere", "cohere2", "gpt_neox",
-    "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3",
+    "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3", "glm", "glm4",
  "olmo3", "exaone4",
 ];
 
