@@ -141,6 +141,8 @@ FAMILIES = {
     # One matrix for gate and up, half of each head rotated.
     "glm": small(1, "glm", {"head_dim": 8, "attention_bias": True}),
     "glm4": small(1, "glm4", {"head_dim": 8, "attention_bias": True}),
+    # The second layer is not rotated.
+    "smollm3": small(1, "smollm3", {"no_rope_layers": [1, 0], "tie_word_embeddings": False}),
     # Three windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,

@@ -33,6 +33,7 @@ mod qwen2;
 mod qwen3;
 mod qwen3_moe;
 mod seed_oss;
+mod smollm3;
 mod stablelm;
 mod starcoder2;
 
@@ -73,6 +74,7 @@ impl Family {
         &glm::GLM,
         &glm4::GLM4,
         &cohere2::COHERE2,
+        &smollm3::SMOLLM3,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
     ];
