@@ -169,4 +169,23 @@ FAMILIES = {
         "exaone4",
         {"num_hidden_layers": 4, "hidden_size": 16, "intermediate_size": 24, "sliding_window": 6},
     ),
+    # Two layers with a window and a RoPE of their own, one without.
+    "gemma3": small(
+        5,
+        "gemma3_text",
+        {
+            "num_hidden_layers": 3,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "sliding_window": 6,
+            "sliding_window_pattern": 3,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 12,
+            "rope_theta": 5000.0,
+            "rope_local_base_freq": 100.0,
+            "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+        },
+        norm=0.0,
+        embedding=0.06,
+    ),
 }

@@ -12,6 +12,7 @@ mod exaone4;
 mod falcon;
 mod gemma;
 mod gemma2;
+mod gemma3_text;
 mod glm;
 mod glm4;
 mod gpt2;
@@ -77,6 +78,7 @@ impl Family {
         &smollm3::SMOLLM3,
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
+        &gemma3_text::GEMMA3,
     ];
 
     /// The family whose `model_type` is `name`.
