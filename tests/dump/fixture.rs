@@ -31,7 +31,7 @@ pub(crate) const TINY: &[&str] = &["llama", "llama_bias", "mistral", "qwen2", "q
 #[rustfmt::skip]
 pub(crate) const OTHERS: &[&str] = &[
     "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain", "llama_yarn", "llama_dynamic", "llama_longrope",
-    "cohere", "gpt_neox", "opt", "bloom", "falcon", "phi3", "stablelm",
+    "cohere", "gpt_neox", "opt", "bloom", "falcon", "phi3",
 ];
 
 pub(crate) fn tiny(name: &str) -> PathBuf {
