@@ -28,7 +28,7 @@ HIDDEN = ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_positi
 def small(seed: int, model_type: str, config: dict, without: tuple[str, ...] = (), **how) -> Tiny:
     """A model of these sizes, but for keys that its class does not have."""
     sizes = {key: size for key, size in SIZES.items() if key not in without}
-    return Tiny(seed, {"model_type": model_type, **sizes, **config}, torch.bfloat16, decode=2, **how)
+    return Tiny(seed, {"model_type": model_type, **sizes, **config}, torch.bfloat16, decode=4, **how)
 
 
 FAMILIES = {
@@ -70,19 +70,19 @@ FAMILIES = {
     "opt": small(5, "opt", {"ffn_dim": 40, "word_embed_proj_dim": 24, "do_layer_norm_before": True}, (KEY_HEADS, INNER), embedding=0.1),
     # Slopes for six heads, which is no power of two, and a norm behind the embeddings.
     "bloom": small(
-        12,
+        14,
         "bloom",
-        {"n_layer": 2, "num_attention_heads": 6, "n_embed": 24, "pretraining_tp": 2, "slow_but_exact": False},
+        {"n_layer": 2, "num_attention_heads": 5, "n_embed": 20, "pretraining_tp": 2, "slow_but_exact": False},
         (*HIDDEN, KEY_HEADS, INNER),
         embedding=0.15,
     ),
     # One norm for attention and MLP, a norm with a weight of its own for each head, neighbouring channels.
     "cohere": small(1, "cohere", {"use_qk_norm": True, "logit_scale": 0.25, "rope_theta": 5000.0}, embedding=0.15),
-    # Of four layers three have a window and are rotated.
+    # Of three layers two have a window and are rotated.
     "cohere2": small(
-        3,
+        4,
         "cohere2",
-        {"num_hidden_layers": 4, "sliding_window": 6, "logit_scale": 0.25, "hidden_size": 16, "intermediate_size": 24},
+        {"num_hidden_layers": 3, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"], "sliding_window": 6, "logit_scale": 0.25, "hidden_size": 16, "intermediate_size": 24},
         embedding=0.15,
     ),
     # Two norms side by side, q, k and v of each head together, half of each head rotated.
@@ -117,7 +117,8 @@ FAMILIES = {
         1,
         "stablelm",
         {
-            "hidden_size": 32,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 1,
             "qk_layernorm": True,
             "use_qkv_bias": True,
             "use_parallel_residual": True,
@@ -140,15 +141,18 @@ FAMILIES = {
     ),
     # One matrix for gate and up, half of each head rotated.
     "glm": small(1, "glm", {"head_dim": 8, "attention_bias": True}),
-    "glm4": small(1, "glm4", {"head_dim": 8, "attention_bias": True}),
+    "glm4": small(1, "glm4", {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 8, "attention_bias": True}),
     # The second layer is not rotated.
     "smollm3": small(1, "smollm3", {"no_rope_layers": [1, 0], "tie_word_embeddings": False}),
-    # Three windows and a layer of all, whose RoPE alone is yarn's.
+    # Two windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,
         "olmo3",
         {
-            "num_hidden_layers": 4,
+            "num_hidden_layers": 3,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
             "hidden_size": 16,
             "intermediate_size": 24,
             "sliding_window": 6,
@@ -163,11 +167,19 @@ FAMILIES = {
             },
         },
     ),
-    # Three windows, which alone are rotated.
+    # Two windows, which alone are rotated.
     "exaone4": small(
         2,
         "exaone4",
-        {"num_hidden_layers": 4, "hidden_size": 16, "intermediate_size": 24, "sliding_window": 6},
+        {
+            "num_hidden_layers": 3,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "sliding_window": 6,
+        },
     ),
     # Two layers with a window and a RoPE of their own, one without.
     "gemma3": small(
@@ -175,6 +187,8 @@ FAMILIES = {
         "gemma3_text",
         {
             "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
             "hidden_size": 16,
             "intermediate_size": 24,
             "sliding_window": 6,
