@@ -326,6 +326,8 @@ impl Build<'_> {
                 node.short.clone_from(&node.label);
                 continue;
             };
+            let wrapping = names.modules.iter().filter(|(of, _)| *of == role);
+            modules.extend(wrapping.map(|(_, path)| (format!("{}.{layer}.{path}", names.layers), Site::at(index))));
             if role == R::Block {
                 (node.label, node.short) = ("block".into(), layer.to_string());
                 continue;
@@ -340,8 +342,6 @@ impl Build<'_> {
             let alone = own.filter(same).count() == 1;
             node.label = if alone { inner(path) } else { path }.to_string();
             node.short = format!("{layer}.{}", node.label);
-            let wrapping = names.modules.iter().filter(|(of, _)| *of == role);
-            modules.extend(wrapping.map(|(_, path)| (format!("{}.{layer}.{path}", names.layers), Site::at(index))));
         }
         Graph::new(self.nodes, self.params, modules)
     }

@@ -19,8 +19,11 @@ pub(super) fn most_ops(scene: &Scene) -> usize {
 const LARGE: usize = 200;
 
 /// Ops that read what other ops of the same suspect have made wrong: changed as well, they would undo it.
-const UNDOING: &[(&str, &[Role])] =
-    &[("gate_up_swapped", &[Role::ActFn, Role::ActMul, Role::ExpertAct, Role::ExpertActMul])];
+const UNDOING: &[(&str, &[Role])] = &[
+    ("gate_up_swapped", &[Role::ActFn, Role::ActMul, Role::ExpertAct, Role::ExpertActMul]),
+    // The matrix in another order, and its parts looked for where they then stand.
+    ("fused_order", &[Role::QkvProj]),
+];
 
 /// Suspects that are one only in all of their ops of a layer.
 const WHOLE: &[&str] = &["parallel_residual"];

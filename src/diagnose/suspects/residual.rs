@@ -107,11 +107,15 @@ fn parallel_residual(scene: &Scene) -> Vec<Variant> {
             (Edit::All(vec![Edit::Reads(vec![*mid, attention, *mlp]), Edit::Put(vec![sum])]), Edit::Keep)
         }
         (Some(A::MlpNorm), _) => (Edit::Keep, Edit::Reads(vec![stream])),
+        // Without a norm before it, the MLP reads the stream itself.
+        (Some(A::GateProj | A::UpProj | A::GateUpProj), [mid]) if scene.beside(A::ResidMid) == Some(mid.site()) => {
+            (Edit::Keep, Edit::Reads(vec![stream]))
+        }
         _ => return Vec::new(),
     };
     vec![
         Variant::new("attention is added at the end of the block", at_the_end),
-        Variant::new("the MLP's norm reads the block's input", of_input),
+        Variant::new("the MLP's half reads the block's input", of_input),
     ]
 }
 

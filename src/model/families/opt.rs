@@ -27,7 +27,12 @@ const PATHS: &[(Role, &str)] = &[
     (Role::FinalNorm, "model.decoder.final_layer_norm"),
 ];
 
-const NAMES: Names = Names { layers: "model.decoder.layers", paths: &[PATHS], modules: &[(Role::OProj, "self_attn")] };
+/// No module is called `mlp`; people ask for it all the same.
+const NAMES: Names = Names {
+    layers: "model.decoder.layers",
+    paths: &[PATHS],
+    modules: &[(Role::OProj, "self_attn"), (Role::DownProj, "mlp")],
+};
 
 pub(super) const OPT: Family = Family {
     name: "opt",

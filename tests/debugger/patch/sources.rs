@@ -63,10 +63,14 @@ fn what_was_ablated_is_healed() {
             finish(&mut debugger, forward);
             let graph = Arc::clone(&debugger.model().graph);
             let Some(site) = graph.parse(activation) else { continue };
-            // A norm behind attention or MLP, or behind all layers, takes a factor of what they give off again.
+            // A norm behind attention or MLP, or behind all layers, takes a factor of what they give off again; one that
+            // takes off the mean, what all channels gain.
             let normed = graph.has(Role::MlpOutNorm) && ["0.mlp", "1.v_proj", "1.probs"].contains(&activation);
-            let factor_is_lost = normed || graph.in_layer(graph.layers() - 1, Role::Block) == Some(site);
-            let change = if factor_is_lost { "add 1" } else { "scale 0.25" };
+            let change = match graph.in_layer(graph.layers() - 1, Role::Block) == Some(site) {
+                true => "channel=0 add 1",
+                false if normed => "add 1",
+                false => "scale 0.25",
+            };
             patch(&mut debugger, &format!("patch {activation} {change}")).expect("a patch");
             let broken = apart(&logits(&debugger), &logits(&clean));
             assert!(broken > CHANGED, "{name}: {activation} changes {broken:.2e}");
