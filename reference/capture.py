@@ -99,6 +99,9 @@ def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, att
     with _SoftmaxInput() as softmax:
         output, probs = eager(module, query, key, value, attention_mask, **kwargs)  # output: [batch, token, head, dim]
     recorder, name = _recorders[module]
+    if hasattr(module, "c_attn"):  # nothing stands between its columns and attention: what attention is given is written
+        for point, heads in zip("qkv", (query, key, value)):
+            recorder.put(f"{name}.{point}", heads[:, :, -query.shape[2] :].transpose(1, 2).flatten(2))
     recorder.put_attention(name, query, key, softmax.scores, probs)
     recorder.put(f"{name}.context", output.flatten(2))
     return output, probs
@@ -450,7 +453,7 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
     """How the columns of a module that gives several things at once are told apart, by the name of the module."""
     if name == "gate_up_proj":
         return lambda output: dict(zip(("gate_proj", "up_proj"), output.chunk(2, -1)))
-    if name not in ("c_attn", "qkv_proj", "query_key_value"):
+    if name not in ("qkv_proj", "query_key_value"):
         return None
     keys = key_heads(config)
     queries = config.num_attention_heads // keys  # of each key head

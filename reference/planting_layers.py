@@ -304,7 +304,7 @@ def parallel(model, layer):
 
     def middle(stream, normed, added):
         attention.append(added)
-        return stream
+        return stream.clone()  # a value of its own in a dump
 
     _rewire(model, layer, middle, end=lambda stream, normed, added: stream + attention.pop() + added)
 
