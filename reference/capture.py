@@ -62,11 +62,22 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, StaticCache
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedConfig,
+    StaticCache,
+)
 from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import eager_mask
 
 ATTENTION = EXPERTS = "layerstep_eager"
+BEHIND_ROPE = {"query_layernorm": "q_rope", "key_layernorm": "k_rope"}  # norms of what was rotated (Hunyuan)
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 
 
@@ -231,11 +242,12 @@ class Recorder:
 
     def __init__(self, model: nn.Module, only: Iterable[str], layers: Iterable[int] | None, save_as: torch.dtype | None):
         self.model, self.save_as = model, save_as
+        self.config = model.config.get_text_config()
         self.only, self.layers = list(only), None if layers is None else set(layers)
         self.unmatched = {f"pattern {glob}" for glob in self.only} | {f"layer {n}" for n in self.layers or ()}
         # GPT-J's table of angles is a buffer.
         is_rotary = any("rotary" in path for path, _ in model.named_modules())
-        self.rotates = is_rotary or getattr(model.config, "rotary_dim", None) is not None
+        self.rotates = is_rotary or getattr(self.config, "rotary_dim", None) is not None
         self.tensors: dict[str, Tensor] = {}
         self.ids: list[Tensor] = []
         self.positions: list[Tensor] = []
@@ -265,7 +277,9 @@ class Recorder:
             inside = parent.endswith(("experts", "_layernorm.norms"))
             if (leaf and "rotary" not in name and not inside) or block or _has_experts(module):
                 handles.append(module.register_forward_hook(self._output_hook(path)))
-            if split := _split(name, self.model.config):
+            if name in BEHIND_ROPE:
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.{BEHIND_ROPE[name]}")))
+            if split := _split(name, self.config):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
             if _has_own_attention(module):
                 handles += _OwnAttention.attach(self, module, path)
@@ -311,11 +325,12 @@ class Recorder:
             if not isinstance(output, Tensor):
                 return
             self._newest = output
-            if path.endswith((".q_proj", ".q_norm")):
+            if path.endswith((".q_proj", ".q_norm", ".query_layernorm")):
                 self._queries[path] = output
             if module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
                 self._last[module] = output
-            self._put_stream(path, self._heads_first(output) if output.dim() == 4 else output)
+            behind = path.rpartition(".")[2] in BEHIND_ROPE
+            self._put_stream(path, self._heads_first(output) if output.dim() == 4 and not behind else output)
 
         return hook
 
@@ -348,7 +363,7 @@ class Recorder:
         """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, once for each of
         their heads or once for each head of queries."""
         if self.rotates and not self._is_projection(name, query):
-            repeats = key.shape[1] // min(key_heads(self.model.config), key.shape[1])
+            repeats = key.shape[1] // min(key_heads(self.config), key.shape[1])
             self.put(f"{name}.q_rope", query)
             self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
         self.put(f"{name}.scores", scores)
@@ -356,7 +371,7 @@ class Recorder:
 
     def _is_projection(self, name: str, query: Tensor) -> bool:
         """Whether queries are what their projection or norm gave: some layers rotate nothing."""
-        given = (self._queries.get(f"{name}.{point}") for point in ("q_proj", "q_norm"))
+        given = (self._queries.get(f"{name}.{point}") for point in ("q_proj", "q_norm", "query_layernorm"))
         return any(one is not None and one.untyped_storage().data_ptr() == query.untyped_storage().data_ptr() for one in given)
 
     def heads_apart(self, value: Tensor) -> Tensor:
@@ -437,7 +452,7 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
         return block.pre_feedforward_layernorm
     if hasattr(block, "post_feedforward_layernorm"):
         return block.mlp
-    names = ("post_attention_layernorm", "ln_2", "final_layer_norm")
+    names = ("feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm")
     return next((norm for name in names if (norm := getattr(block, name, None))), None)
 
 
@@ -557,11 +572,18 @@ def capture_run(
     return recorder
 
 
+def class_of(config: PreTrainedConfig) -> type:
+    """The class that loads a language model, or one of several parts whose language model is fed alone."""
+    is_language_model = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    return AutoModelForCausalLM if is_language_model else AutoModelForImageTextToText
+
+
 def load_model(path: str, dtype: str = "auto", device: str = "cpu") -> transformers.PreTrainedModel:
     """A model directory, or a repository id in the local Hugging Face cache; never the network."""
     transformers.utils.logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        model = class_of(config).from_pretrained(
             path,
             dtype=DTYPES.get(dtype, dtype),
             attn_implementation="eager",

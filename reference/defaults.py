@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from capture import key_heads
 from make_tiny import MODELS
+from tiny_model import Tiny
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "model" / "defaults.json"
 WIDTH = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
@@ -44,15 +45,22 @@ def of_family(model_type: str) -> dict:
         "positions": getattr(config, "max_position_embeddings", None),
         "eps": first(config, EPS),
         "function": first(config, FUNCTION),
-        "tied": config.tie_word_embeddings,
+        "tied": getattr(config, "tie_word_embeddings", False),
         "theta": rope.get("rope_theta"),
         "rotated": dims if rope or hasattr(config, "rotary_dim") else None,
         "windows": [window if slide else None for slide in slides[:6]],
     }
 
 
+def text_type(tiny: Tiny) -> str:
+    """The type of its language model."""
+    whole = tiny.config["model_type"]
+    text = tiny.config.get("text_config", {})
+    return text.get("model_type") or AutoConfig.for_model(whole).get_text_config().model_type
+
+
 def of_all() -> dict[str, dict]:
-    return {model_type: of_family(model_type) for model_type in sorted({tiny.config["model_type"] for tiny in MODELS.values()})}
+    return {model_type: of_family(model_type) for model_type in sorted(map(text_type, MODELS.values()))}
 
 
 if __name__ == "__main__":

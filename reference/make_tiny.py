@@ -20,10 +20,11 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from torch import Tensor
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from capture import capture_run, greedy, load_model, run_steps
+from capture import capture_run, class_of, greedy, load_model, run_steps
 from tiny_families import FAMILIES
 from tiny_model import Tiny, Weights
 
@@ -412,6 +413,10 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
     noise = np.random.Generator(np.random.PCG64([tiny.seed, crc32(name.encode())])).standard_normal(shape)
     if name.endswith("bias"):
         return 0.2 * noise
+    if name.endswith("act_fn.eps"):  # it is as near to zero as that in all models
+        return -1e-6 + 0 * noise
+    if ".act_fn." in name:
+        return (0.5 if name.endswith("beta") else 0) + 0.1 * noise
     if "norm" in name or ".ln_" in name:
         return (1.5 * tiny.norm if "q_norm" in name or "k_norm" in name else tiny.norm) + 0.3 * noise
     if "embed" in name or ".wte." in name or ".wpe." in name:
@@ -424,13 +429,19 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
     return (2.0 if name.endswith("mlp.gate.weight") else 1.2) * noise / inputs**0.5
 
 
+def stored(model: PreTrainedModel) -> list[tuple[str, Tensor]]:
+    """The tensors that a checkpoint holds; a tied head is not listed."""
+    kept = model.state_dict()
+    return [*model.named_parameters(), *((name, buffer) for name, buffer in model.named_buffers() if name in kept)]
+
+
 def random_weights(folder: Path, tiny: Tiny) -> Weights:
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}  # a tied head is not listed
+        model = class_of(config).from_config(config)
+    shapes = {name: tuple(parameter.shape) for name, parameter in stored(model)}
     return {
-        name: torch.from_numpy(random_weight(name, shape, config, tiny)).to(tiny.dtype)
+        name: torch.from_numpy(np.asarray(random_weight(name, shape, config, tiny))).to(tiny.dtype)
         for name, shape in shapes.items()
     }
 
@@ -459,9 +470,9 @@ def make(folder: Path, tiny: Tiny) -> str:
     save_weights(folder, tiny.published(weights) if tiny.published else weights, tiny.shards)
 
     model = load_model(str(folder), "float32")
-    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, model.config.vocab_size, PROMPT).tolist()
+    prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, model.config.get_text_config().vocab_size, PROMPT).tolist()
     prompt[9] = prompt[2]  # one token twice
-    read = dict(model.named_parameters())
+    read = dict(stored(model))
     if wrong := [name for name, weight in weights.items() if not torch.equal(read[name], weight.float())]:
         raise SystemExit(f"{folder.name}: {wrong[0]} is read back as another one")
     fed, logits = run_steps(model, prompt, GREEDY)

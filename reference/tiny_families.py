@@ -4,7 +4,7 @@ next. What a family has beyond the others is not neutral in them.
 
 import torch
 
-from tiny_model import Tiny
+from tiny_model import Tiny, Weights
 
 SIZES = {
     "vocab_size": 80,
@@ -18,6 +18,13 @@ SIZES = {
     "eos_token_id": 1,
     "pad_token_id": 0,
 }
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
 KEY_HEADS = "num_key_value_heads"
 INNER = "intermediate_size"
 
@@ -30,6 +37,35 @@ def small(seed: int, model_type: str, config: dict, without: tuple[str, ...] = (
     sizes = {key: size for key, size in SIZES.items() if key not in without}
     return Tiny(seed, {"model_type": model_type, **sizes, **config}, torch.bfloat16, decode=4, **how)
 
+
+def wrapped(seed: int, model_type: str, text: dict, vision: dict, outer: dict, names: dict[str, str], **how) -> Tiny:
+    """A model of several parts whose language model is of these sizes; `names` are beginnings of names in published files."""
+
+    def published(weights: Weights) -> Weights:
+        renamed = {}
+        for name, weight in weights.items():
+            old = next((old for old in names if name.startswith(old)), "")
+            renamed[names.get(old, "") + name.removeprefix(old)] = weight
+        return renamed
+
+    special = ("bos_token_id", "eos_token_id", "pad_token_id")
+    text = {key: size for key, size in SIZES.items() if key not in special} | text
+    config = {"model_type": model_type, **outer, "vision_config": vision}
+    config |= text if model_type == "qwen2_vl" else {"text_config": text}  # as transformers 4 wrote it
+    return Tiny(seed, config, torch.bfloat16, decode=4, published=published if names else None, **how)
+
+
+# As transformers 4 named them.
+LLAVA = {
+    "model.language_model.": "language_model.model.",
+    "lm_head.": "language_model.lm_head.",
+    "model.vision_tower.": "vision_tower.",
+    "model.multi_modal_projector.": "multi_modal_projector.",
+}
+TOWER = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+VISUAL = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 2, "out_hidden_size": 24, "patch_size": 2}
+MROPE = {"mrope_section": [1, 1, 1]}
+IMAGE = {"image_token_id": 2, "video_token_id": 2, "vision_start_token_id": 2, "vision_end_token_id": 2}
 
 FAMILIES = {
     # Norms of 1 + w, scaled embeddings, a tied head; the older name of gelu by tanh, which stands in published files.
@@ -144,6 +180,12 @@ FAMILIES = {
     "glm4": small(1, "glm4", {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 8, "attention_bias": True}),
     # The second layer is not rotated.
     "smollm3": small(1, "smollm3", {"no_rope_layers": [1, 0], "tie_word_embeddings": False}),
+    # And has a window.
+    "smollm3_window": small(
+        1,
+        "smollm3",
+        {"no_rope_layers": [1, 0], "tie_word_embeddings": False, "use_sliding_window": True, "sliding_window": 6},
+    ),
     # Two windows and a layer of all, whose RoPE alone is yarn's.
     "olmo3": small(
         1,
@@ -201,5 +243,102 @@ FAMILIES = {
         },
         norm=0.0,
         embedding=0.06,
+    ),
+    # The first layer has a window, the second has not.
+    "ministral": small(
+        1,
+        "ministral",
+        {"head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
+    # Queries that grow from the sixth position on.
+    "ministral3": small(
+        1,
+        "ministral3",
+        {
+            "head_dim": 8,
+            "rope_parameters": {
+                "type": "yarn",
+                "rope_theta": 500.0,
+                "factor": 4.0,
+                "original_max_position_embeddings": 5,
+                "beta_fast": 4.0,
+                "beta_slow": 1.0,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "llama_4_scaling_beta": 0.4,
+            },
+        },
+    ),
+    # Norms behind the rotation, whose base is stretched.
+    "hunyuan": small(
+        1,
+        "hunyuan_v1_dense",
+        {
+            "head_dim": 8,
+            "rope_theta": 500.0,
+            "rope_scaling": {"type": "dynamic", "alpha": 4.0, "factor": 1.0, "mscale": 1.0, "mscale_all_dim": 0.0},
+            "use_qk_norm": True,
+        },
+    ),
+    # Biases everywhere, neighbouring channels.
+    "ernie4_5": small(1, "ernie4_5", {"head_dim": 8, "use_bias": True, "rope_theta": 500.0}, embedding=0.1),
+    # No gate, a function with weights.
+    "apertus": small(1, "apertus", {"rope_theta": 500.0, "rope_scaling": LLAMA3}),
+    # The language models of models of several parts.
+    "mistral3": wrapped(
+        1,
+        "mistral3",
+        {"model_type": "mistral", "intermediate_size": 24, "head_dim": 8, "rms_norm_eps": 1e-5, "rope_theta": 5000.0, "sliding_window": None},
+        {"model_type": "pixtral", **TOWER, "head_dim": 4},
+        {"image_token_index": 2, "vision_feature_layer": -1, "tie_word_embeddings": False},
+        LLAVA,
+    ),
+    "gemma3_wrapped": wrapped(
+        5,
+        "gemma3",
+        {
+            "model_type": "gemma3_text",
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "sliding_window": 6,
+            "head_dim": 8,
+            "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+        },
+        {"model_type": "siglip_vision_model", **TOWER},
+        {"boi_token_index": 2, "eoi_token_index": 2, "image_token_index": 2, "mm_tokens_per_image": 4},
+        LLAVA,
+        norm=0.0,
+        embedding=0.06,
+    ),
+    "qwen2_vl": wrapped(
+        4,
+        "qwen2_vl",
+        {"rope_theta": 5000.0, "rope_scaling": {"type": "mrope", **MROPE}, "use_sliding_window": False},
+        {"depth": 1, "embed_dim": 8, "hidden_size": 24, "mlp_ratio": 1, "num_heads": 2, "patch_size": 2},
+        {"tie_word_embeddings": True, **IMAGE},
+        {"model.language_model.": "model.", "model.visual.": "visual."},
+        embedding=0.15,
+    ),
+    "qwen2_5_vl": wrapped(
+        1,
+        "qwen2_5_vl",
+        {"model_type": "qwen2_5_vl_text", "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0, **MROPE}},
+        {**VISUAL, "fullatt_block_indexes": [0]},
+        IMAGE,
+        {},
+    ),
+    "qwen3_vl": wrapped(
+        1,
+        "qwen3_vl",
+        {
+            "model_type": "qwen3_vl_text",
+            "intermediate_size": 24,
+            "head_dim": 8,
+            "rope_theta": 5000.0,
+            "rope_scaling": {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [2, 1, 1]},
+        },
+        {**VISUAL, "deepstack_visual_indexes": [0], "num_position_embeddings": 4},
+        IMAGE,
+        {},
     ),
 }

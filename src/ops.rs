@@ -14,7 +14,7 @@ pub mod operand;
 pub mod real;
 pub mod rope;
 
-pub use activation::{Activation, add, cap, multiply, weighted_sum};
+pub use activation::{Activation, Xielu, add, cap, multiply, weighted_sum, xielu};
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
 };

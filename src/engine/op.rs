@@ -9,6 +9,7 @@ use super::compute::Compute;
 use super::step::Span;
 use crate::model::Model;
 use crate::model::op::{Content, Held, Op, Rotate, Slots};
+use crate::model::spec::Growth;
 use crate::ops::{self, Operands, Real, Rotation, Rounding};
 
 impl Op {
@@ -94,6 +95,10 @@ impl Op {
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
             Self::Sum { factors } => ops::weighted_sum(values, factors, rounding),
             Self::Activate(function) => function.apply(x(0), rounding),
+            Self::Xielu { constants } => {
+                let [alpha_p, alpha_n, beta, eps] = [0, 1, 2, 3].map(|index| model.vector(&constants[index])[0]);
+                ops::xielu(x(0), ops::Xielu { alpha_p, alpha_n, beta, eps }, rounding)
+            }
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Round(format) => {
@@ -122,12 +127,16 @@ fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
     let own = rotate.frequencies(span.first + span.ids.len());
     let frequencies = nudge.map_or_else(|| own.clone(), |seed| own.nudged(seed));
     let positions = (span.first..span.first + span.ids.len()).map(|own| rotate.places.of(own, span.first) as f32);
+    // Of its own position, whatever the rotation takes it for.
+    let gain = |growth: Growth| (span.first..span.first + span.ids.len()).map(|own| growth.of(own)).collect();
+    let gains = rotate.rope.growth.map(gain);
     Rotation {
         pairs: rotate.pairs,
         factor: rotate.factor,
         inside: rotate.rope.inside,
         angles: rotate.angles,
         table: rotate.table,
+        gains,
         ..Rotation::new(frequencies, positions)
     }
 }

@@ -9,6 +9,7 @@ pub(super) mod read;
 mod rope;
 mod spec;
 mod window;
+mod wrapped;
 
 use super::families::Family;
 use super::spec::Spec;
@@ -41,9 +42,12 @@ impl Spec {
     /// Reads the text of a config.json; `file` is its name in messages. Also returns notes: what was found in the file
     /// and has no influence on the mathematics.
     pub fn from_json(text: &str, file: &str) -> Result<(Self, Vec<String>), ConfigError> {
-        let reader = Reader::new(text, file)?;
+        let whole = Reader::new(text, file)?;
+        let inner = wrapped::inner(&whole)?;
+        let reader = inner.as_ref().unwrap_or(&whole);
         let family = reader.family()?;
-        let notes = keys::check(&reader, family)?;
-        Ok((spec::spec(&reader, family)?, notes))
+        let notes = keys::check(reader, family)?;
+        let spec = Self { is_wrapped: inner.is_some(), ..spec::spec(reader, family)? };
+        Ok((spec, notes))
     }
 }

@@ -4,10 +4,12 @@
 //! A family is its parent with a difference, by struct update, as in transformers' `modular_*.py`. What a row says becomes
 //! a [`Spec`](super::spec::Spec) in `config/spec.rs`.
 
+mod apertus;
 mod arcee;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod ernie4_5;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -20,7 +22,10 @@ mod gpt_neox;
 mod gptj;
 mod granite;
 mod helium;
+mod hunyuan_v1_dense;
 mod llama;
+mod ministral;
+mod ministral3;
 mod mistral;
 mod mixtral;
 mod nemotron;
@@ -31,8 +36,11 @@ mod opt;
 mod phi;
 mod phi3;
 mod qwen2;
+mod qwen2_5_vl_text;
+mod qwen2_vl_text;
 mod qwen3;
 mod qwen3_moe;
+mod qwen3_vl_text;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
@@ -40,7 +48,7 @@ mod starcoder2;
 
 pub use super::row::{
     Defaults, ExpertsRow, Family, Fused, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated, ScaleRow, Stored,
-    Switch, View, When, Windows, WiringRow,
+    Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -79,6 +87,23 @@ impl Family {
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
         &gemma3_text::GEMMA3,
+        &ministral::MINISTRAL,
+        &ministral3::MINISTRAL3,
+        &hunyuan_v1_dense::HUNYUAN_DENSE,
+        &ernie4_5::ERNIE4_5,
+        &apertus::APERTUS,
+        &qwen2_vl_text::QWEN2_VL,
+        &qwen2_5_vl_text::QWEN2_5_VL,
+        &qwen3_vl_text::QWEN3_VL,
+    ];
+
+    /// Models of several parts whose language model is of a family.
+    pub const WRAPPED: &'static [Wrapped] = &[
+        Wrapped { name: "mistral3", text: "mistral", flat: false, tied: true, without: &[] },
+        Wrapped { name: "gemma3", text: "gemma3_text", flat: false, tied: true, without: &["final_logit_softcapping"] },
+        Wrapped { name: "qwen2_vl", text: "qwen2_vl_text", flat: true, tied: false, without: &[] },
+        Wrapped { name: "qwen2_5_vl", text: "qwen2_5_vl_text", flat: true, tied: false, without: &[] },
+        Wrapped { name: "qwen3_vl", text: "qwen3_vl_text", flat: false, tied: false, without: &[] },
     ];
 
     /// The family whose `model_type` is `name`.
@@ -93,7 +118,8 @@ impl Family {
 
     /// `llama, mistral and qwen2`.
     pub fn listed() -> String {
-        let names: Vec<&str> = Self::ALL.iter().map(|family| family.name).collect();
+        let wrapped = Self::WRAPPED.iter().map(|wrapped| wrapped.name);
+        let names: Vec<&str> = Self::ALL.iter().map(|family| family.name).chain(wrapped).collect();
         match names.split_last() {
             Some((last, [])) => (*last).to_string(),
             Some((last, first)) => format!("{} and {last}", first.join(", ")),
@@ -104,5 +130,6 @@ impl Family {
 
 /// A name without what the names of all modules of its family begin with: `layers.3.mlp` of `model.layers.3.mlp`.
 pub fn without_base(name: &str) -> &str {
-    Family::ALL.iter().find_map(|family| name.strip_prefix(family.base)).unwrap_or(name)
+    let bases = [Wrapped::ROOT].into_iter().chain(Family::ALL.iter().map(|family| family.base));
+    { bases }.find_map(|base| name.strip_prefix(base)).unwrap_or(name)
 }

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::families::{Family, View};
+use super::families::{Family, View, Wrapped};
 use super::graph::{Graph, Parameter};
 use super::lower::lower;
 use super::spec::Spec;
@@ -88,7 +88,7 @@ impl Model {
     }
 
     fn assemble(
-        spec: Spec,
+        mut spec: Spec,
         config_json: String,
         mut notes: Vec<String>,
         name: String,
@@ -98,9 +98,14 @@ impl Model {
         if copied > 0 {
             notes.push(format!("{copied} tensor(s) of {name} are not aligned in their file and were copied to memory"));
         }
+        // As transformers 5: a model of several parts has the head of its file where that is another than the table.
+        if spec.is_wrapped && spec.head.tied {
+            let ledger = Ledger::new(tensors.clone(), "", true);
+            spec.head.tied = !ledger.differ("lm_head.weight", &format!("{}embed_tokens.weight", Wrapped::ROOT));
+        }
         let graph = lower(&spec);
         let family = Family::named(spec.family).expect("a description is made from a family's row");
-        let mut ledger = Ledger::new(tensors.clone(), family.base);
+        let mut ledger = Ledger::new(tensors.clone(), family.base, spec.is_wrapped);
         let mut held: Vec<Held> = Vec::with_capacity(graph.params().len());
         for param in graph.params() {
             let found = match param.tied {

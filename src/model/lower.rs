@@ -9,6 +9,7 @@ use ndarray::Array1;
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::Role as R;
+use super::row::Wrapped;
 use super::spec::{Attn, Feed, Layer, Mlp, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
 use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
 
@@ -120,7 +121,8 @@ impl Build<'_> {
         (q, k) = self.qk_norm(a, before, q, k);
         if let Some(rope) = &a.rope {
             q = self.rope(R::QRope, q, rope, per_head("head", a.heads, d));
-            k = self.rope(R::KRope, k, rope, per_head("kv_head", a.kv_heads, d));
+            let of_keys = Rope { growth: None, ..rope.clone() };
+            k = self.rope(R::KRope, k, &of_keys, per_head("kv_head", a.kv_heads, d));
         }
         let after = a.qk_norm.filter(|norm| norm.after_rope);
         (q, k) = self.qk_norm(a, after, q, k);
@@ -170,7 +172,8 @@ impl Build<'_> {
     fn plain(&mut self, feed: Feed, h: Site) -> Site {
         let wide = Axis::channels("intermediate", feed.width);
         let up = self.linear(R::UpProj, h, wide, feed.bias);
-        let act = self.node(R::ActFn, Op::Activate(feed.act), [up], vec![Axis::TOKEN, wide]);
+        let function = self.function(feed);
+        let act = self.node(R::ActFn, function, [up], vec![Axis::TOKEN, wide]);
         self.linear(R::DownProj, act, self.hidden(), feed.bias)
     }
 
@@ -187,9 +190,18 @@ impl Build<'_> {
         } else {
             (self.linear(R::GateProj, h, wide, feed.bias), self.linear(R::UpProj, h, wide, feed.bias))
         };
-        let act = self.node(R::ActFn, Op::Activate(feed.act), [gate], vec![Axis::TOKEN, wide]);
+        let function = self.function(feed);
+        let act = self.node(R::ActFn, function, [gate], vec![Axis::TOKEN, wide]);
         let mul = self.node(R::ActMul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
         self.linear(R::DownProj, mul, self.hidden(), feed.bias)
+    }
+
+    fn function(&mut self, feed: Feed) -> Op {
+        if !feed.xielu {
+            return Op::Activate(feed.act);
+        }
+        let constants = ["alpha_p", "alpha_n", "beta", "eps"];
+        Op::Xielu { constants: constants.map(|what| Vector::Param(self.param(R::ActFn, what, &[1], None))) }
     }
 
     /// Each chosen expert's `x Wᵀ`.
@@ -291,11 +303,19 @@ impl Build<'_> {
 
     /// The canonical name of a role here.
     fn name(&self, role: R) -> String {
-        let (names, path) = (self.spec.names, self.spec.names.path(role));
+        let path = self.spec.names.path(role);
         match self.layer {
+            None => self.rooted(path),
+            Some(layer) if path.is_empty() => format!("{}.{layer}", self.rooted(self.spec.names.layers)),
+            Some(layer) => format!("{}.{layer}.{path}", self.rooted(self.spec.names.layers)),
+        }
+    }
+
+    /// The whole path of a module.
+    fn rooted(&self, path: &str) -> String {
+        match path.strip_prefix("model.").filter(|_| self.spec.is_wrapped) {
+            Some(inner) => format!("{}{inner}", Wrapped::ROOT),
             None => path.to_string(),
-            Some(layer) if path.is_empty() => format!("{}.{layer}", names.layers),
-            Some(layer) => format!("{}.{layer}.{path}", names.layers),
         }
     }
 
@@ -312,7 +332,7 @@ impl Build<'_> {
 
     /// Gives every node its short name, and modules that wrap an op the name of it.
     fn finish(mut self) -> Graph {
-        let names = self.spec.names;
+        let (names, layers) = (self.spec.names, self.rooted(self.spec.names.layers));
         let mut modules = HashMap::new();
         // `c_proj` alone is not enough where attention and MLP have one each.
         let inner = |path: &'static str| path.split_once('.').map_or(path, |(_, inner)| inner);
@@ -327,7 +347,7 @@ impl Build<'_> {
                 continue;
             };
             let wrapping = names.modules.iter().filter(|(of, _)| *of == role);
-            modules.extend(wrapping.map(|(_, path)| (format!("{}.{layer}.{path}", names.layers), Site::at(index))));
+            modules.extend(wrapping.map(|(_, path)| (format!("{layers}.{layer}.{path}"), Site::at(index))));
             if role == R::Block {
                 (node.label, node.short) = ("block".into(), layer.to_string());
                 continue;

@@ -97,6 +97,8 @@ pub enum Op {
     Sum { factors: Vec<f64> },
     /// An activation function.
     Activate(ops::Activation),
+    /// xIELU, whose constants are weights: `alpha_p`, `alpha_n`, `beta` and `eps`.
+    Xielu { constants: [Vector; 4] },
     /// The product of two.
     Multiply,
     /// `c tanh(x / c)`
@@ -205,7 +207,7 @@ impl Op {
                 Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
             }
             // A product before a sum may be rounded, or not.
-            Self::Activate(_) | Self::Cap(_) | Self::Combine | Self::Sum { .. } => {
+            Self::Activate(_) | Self::Xielu { .. } | Self::Cap(_) | Self::Combine | Self::Sum { .. } => {
                 Facts { sums: Sums::Elements, ..plain }
             }
             Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
@@ -219,6 +221,7 @@ impl Op {
             | Self::EmbedPositions { .. }
             | Self::Norm { .. }
             | Self::Linear { .. }
+            | Self::Xielu { .. }
             | Self::Experts { .. } => true,
             Self::Columns(_)
             | Self::Rope(_)
@@ -253,6 +256,7 @@ impl Op {
                 *weight = Vector::Param(NONE);
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
+            Self::Xielu { constants } => constants.fill(Vector::Param(NONE)),
             _ => {}
         }
         bare

@@ -2,11 +2,13 @@
 
 mod reads;
 mod rope;
+mod wrapped;
 
 use super::role::Names;
 use super::spec::{Over, Term};
 use crate::ops::Form;
 pub use rope::{RopeRow, Rotated};
+pub use wrapped::Wrapped;
 
 /// A family of models.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
@@ -30,6 +32,8 @@ pub struct Family {
     pub defaults: Defaults,
     /// Names of activation functions that mean another one in its files.
     pub acts: &'static [(&'static str, &'static str)],
+    /// Whether `xielu` is a function that it has.
+    pub xielu: bool,
     /// How its norms compute, but for their eps.
     pub norm: NormRow,
     /// The norms around attention and around the MLP: on what it reads, on what it gives.
@@ -236,7 +240,14 @@ pub enum Windows {
     /// All, where `use_sliding_window` is true.
     AllIfUsed,
     /// As `layer_types` says, else from `max_window_layers` on, where `use_sliding_window` is true.
-    ByLayer,
+    ByLayer {
+        /// The default of `max_window_layers`.
+        first: u64,
+    },
+    /// As `layer_types` says, else all.
+    AsListed,
+    /// As `layer_types` says, else those that are not rotated, where `use_sliding_window` is true.
+    NotRotated,
     /// As `layer_types` says, else all but every so many.
     AllBut {
         /// The key of how many.

@@ -7,7 +7,7 @@ mod rope;
 use crate::ops::{self, Form};
 
 use super::role::Names;
-pub use rope::{Rope, Scaling};
+pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Spec {
     pub family: &'static str,
     /// What transformers calls its modules.
     pub names: &'static Names,
+    /// Whether it is the language model of several: its modules lie under [`Wrapped::ROOT`](super::row::Wrapped::ROOT) then.
+    pub is_wrapped: bool,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Rows of the embedding table.
@@ -189,6 +191,8 @@ pub struct Feed {
     pub width: usize,
     /// The activation function.
     pub act: ops::Activation,
+    /// Whether it is xIELU instead, whose constants are weights: Apertus.
+    pub xielu: bool,
     /// Whether its matrices have biases.
     pub bias: bool,
     /// Whether gate and up come out of one matrix, side by side.

@@ -159,6 +159,41 @@ fn bloom_gelu_in_steps<T: Real>(words: &mut [T], rounding: Rounding) {
     words.copy_from_slice(&product(&half, &outer));
 }
 
+/// The constants of xIELU, as weights have them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "named as in XIELUActivation of transformers")]
+pub struct Xielu {
+    pub alpha_p: f32,
+    pub alpha_n: f32,
+    pub beta: f32,
+    pub eps: f32,
+}
+
+/// `a x² + b x` above zero, `c (exp(min(x, eps)) - 1 - x) + b x` below, with `a = softplus(alpha_p)`,
+/// `c = beta + softplus(alpha_n)`, `b = beta`: Huang and Schlag, arXiv 2411.13010. Rounded after every torch op of
+/// `XIELUActivation`.
+pub fn xielu<T: Real, D: Dimension>(x: ArrayView<T, D>, constants: Xielu, rounding: Rounding) -> Array<T, D> {
+    let round = |word: T| {
+        let mut word = [word];
+        rounding.round(&mut word);
+        word[0]
+    };
+    let [alpha_p, alpha_n, beta, eps] =
+        [constants.alpha_p, constants.alpha_n, constants.beta, constants.eps].map(|word| round(T::of(word)));
+    let softplus = |word: T| round(if word.wide() > 20.0 { word } else { word.exp().ln_1p() });
+    let (above, below) = (softplus(alpha_p), round(beta + softplus(alpha_n)));
+    x.mapv(|x| {
+        let line = round(beta * x);
+        let curve = if x > T::zero() {
+            round(round(above * x) * x)
+        } else {
+            let exponential = round(x.min(eps).exp_m1());
+            round(round(exponential - x) * below)
+        };
+        round(curve + line)
+    })
+}
+
 /// `c tanh(x / c)`, rounded after each of the three ops, as eager PyTorch does.
 pub fn cap<T: Real, D: Dimension>(x: ArrayView<T, D>, limit: f64, rounding: Rounding) -> Array<T, D> {
     let mut y = x.as_standard_layout().into_owned();

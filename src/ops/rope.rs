@@ -59,6 +59,8 @@ pub struct Rotation {
     pub angles: Rounding,
     /// The format of cosines and sines, if it is a coarser one.
     pub table: Rounding,
+    /// What each row is multiplied by behind the rotation.
+    pub gains: Option<Vec<f32>>,
 }
 
 impl Rotation {
@@ -72,6 +74,7 @@ impl Rotation {
             inside: Inside::Products,
             angles: Rounding::None,
             table: Rounding::None,
+            gains: None,
         }
     }
 
@@ -102,6 +105,11 @@ pub fn rope<T: Real>(x: ArrayView3<T>, rotation: &Rotation, rounding: Rounding) 
     assert_eq!(x.len_of(Axis(1)), rotation.positions.len(), "every row has a position");
     let products = if rotation.inside == Inside::Products { rounding } else { Rounding::None };
     let (cos, sin) = (rotation.table(T::cos, rounding), rotation.table(T::sin, rounding));
+    let gains: Option<Vec<T>> = rotation.gains.as_ref().map(|gains| {
+        let mut gains: Vec<T> = gains.iter().map(|gain| T::of(*gain)).collect();
+        rounding.round(&mut gains);
+        gains
+    });
     let mut y = x.as_standard_layout().into_owned();
     Zip::from(y.outer_iter_mut()).par_for_each(|mut y| {
         // Products with cosines, then with sines, of the first channels of all pairs, then of the second.
@@ -125,6 +133,12 @@ pub fn rope<T: Real>(x: ArrayView3<T>, rotation: &Rotation, rounding: Rounding) 
             for i in 0..pairs {
                 let (first, second) = rotation.pairs.channels(i, pairs);
                 (y[first], y[second]) = (turned[i], turned[pairs + i]);
+            }
+            if let Some(gain) = gains.as_ref().map(|gains| gains[t]) {
+                for word in y.iter_mut() {
+                    *word *= gain;
+                }
+                rounding.round(y);
             }
         }
     });

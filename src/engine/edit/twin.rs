@@ -61,6 +61,11 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
                 *bias = moved_vector(graph, bias, by)?;
             }
         }
+        Op::Xielu { constants } => {
+            for constant in constants {
+                *constant = moved_vector(graph, constant, by)?;
+            }
+        }
         _ => {}
     }
     Some(moved)

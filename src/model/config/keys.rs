@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ConfigError;
 use super::read::{Reader, shown};
-use crate::model::families::Family;
+use crate::model::families::{Family, Wrapped};
 
 /// What a key means to a family that does not read it.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +124,23 @@ const KEYS: &[(Rule, &str)] = &[
     (Rule::Only(&[Neutral::Number(0.0)]), "num_nextn_predict_layers num_mtp_layers"),
 ];
 
+fn rule(key: &str) -> Option<Rule> {
+    KEYS.iter().find(|(_, names)| names.split(' ').any(|name| name == key)).map(|(rule, _)| *rule)
+}
+
+/// Checks the keys beside the `text_config` of a model of several parts: what is known to change the mathematics is refused.
+pub(super) fn check_whole(reader: &Reader, row: &Wrapped) -> Result<(), ConfigError> {
+    for (key, value) in reader.keys.iter().filter(|(key, value)| !value.is_null() && !Wrapped::KEYS.contains(&&key[..]))
+    {
+        if let Some(Rule::Only(neutral)) = rule(key)
+            && !neutral.iter().any(|neutral| neutral.matches(value))
+        {
+            return Err(reader.unsupported(key, value, format!(" for model_type {}", row.name)));
+        }
+    }
+    Ok(())
+}
+
 /// Checks every key of the file; returns the notes.
 pub(super) fn check(reader: &Reader, family: &Family) -> Result<Vec<String>, ConfigError> {
     let mut notes = Vec::new();
@@ -131,9 +148,8 @@ pub(super) fn check(reader: &Reader, family: &Family) -> Result<Vec<String>, Con
         format!("{} has `{}`: {}, {what}", reader.file, key.escape_debug(), shown(value))
     };
     for (key, value) in &reader.keys {
-        let rule = KEYS.iter().find(|(_, names)| names.split(' ').any(|name| name == key)).map(|(rule, _)| *rule);
         let name = family.name;
-        match rule {
+        match rule(key) {
             Some(Rule::Harmless) => {}
             _ if value.is_null() || family.reads(key) => {}
             Some(Rule::Note(what)) => notes.push(note(key, value, what)),

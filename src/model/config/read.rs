@@ -39,6 +39,11 @@ impl<'a> Reader<'a> {
         Self { file: self.file, prefix: format!("{}{}.", self.prefix, key.escape_debug()), keys: keys.clone() }
     }
 
+    /// The same file with other keys.
+    pub(in crate::model) fn with(&self, keys: Map<String, Value>) -> Self {
+        Self { file: self.file, prefix: self.prefix.clone(), keys }
+    }
+
     pub(in crate::model) fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }

@@ -48,13 +48,19 @@ pub(super) fn per_layer(
 
 /// Which layers are rotated.
 fn rotated(reader: &Reader, layers: Rotated, windows: &[Option<usize>]) -> Result<Vec<bool>, ConfigError> {
-    let count = windows.len();
     match layers {
         Rotated::WindowedIfAny if windows.iter().any(Option::is_some) => {
             Ok(windows.iter().map(Option::is_some).collect())
         }
-        Rotated::All | Rotated::WindowedIfAny => Ok(vec![true; count]),
+        Rotated::All | Rotated::WindowedIfAny => Ok(vec![true; windows.len()]),
         Rotated::Windowed => Ok(windows.iter().map(Option::is_some).collect()),
+        Rotated::Listed { .. } => listed(reader, layers, windows.len()),
+    }
+}
+
+/// Which of so many layers are rotated, where a list says it; else all.
+pub(super) fn listed(reader: &Reader, layers: Rotated, count: usize) -> Result<Vec<bool>, ConfigError> {
+    match layers {
         Rotated::Listed { interval } => match reader.get("no_rope_layers") {
             None => {
                 let interval = reader.size("no_rope_layer_interval", interval, MOST_LAYERS)?;
@@ -70,6 +76,7 @@ fn rotated(reader: &Reader, layers: Rotated, windows: &[Option<usize>]) -> Resul
                 Ok(listed.into_iter().map(|rotated| rotated == 1).collect())
             }
         },
+        _ => Ok(vec![true; count]),
     }
 }
 
@@ -110,13 +117,18 @@ impl<'a> Read<'a> {
         for key in ["rope_scaling", "rope_parameters"] {
             found = found.or(self.object(key)?.map(|keys| (key, keys)));
         }
+        let missing: Map<String, Value>;
+        if found.is_none() && !self.row.missing.is_empty() && self.reader.get("rope_parameters").is_none() {
+            missing = serde_json::from_str(self.row.missing).expect("what a row says is JSON");
+            found = Some(("rope_parameters", &missing));
+        }
         let Some((key, keys)) = found else { return self.rope_or_plain(None, theta) };
         let inside = self.reader.inside(key, keys);
         let truncate = scaling::truncate(&inside)?;
         if !window::nested(keys) {
             return self.rope(&inside, theta, false, truncate);
         }
-        if !matches!(self.family.windows, Windows::ByLayer | Windows::AllBut { .. }) {
+        if !matches!(self.family.windows, Windows::ByLayer { .. } | Windows::AllBut { .. }) {
             let hint = format!(", since layers of model_type {} have no attention types", self.family.name);
             return Err(self.reader.unsupported(key, &Value::Object(keys.clone()), hint));
         }

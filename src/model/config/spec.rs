@@ -1,10 +1,13 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
+use serde_json::Value;
+
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
 use crate::model::families::{Family, Fused, NormRow, ScaleRow, Switch};
 use crate::model::spec::{Around, Attn, Embed, Feed, Head, Layer, Mlp, Norm, QkNorm, Router, Spec, Wiring};
+use crate::ops::Activation;
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -71,6 +74,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     Ok(Spec {
         family: family.name,
         names: family.names,
+        is_wrapped: false,
         hidden,
         vocab: reader.size("vocab_size", defaults.vocab_size, MOST_WIDE)?,
         positions,
@@ -187,9 +191,13 @@ impl Mlps {
             Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
             None => reader.nullable_size(keys.intermediate_size, MOST_WIDE)?.unwrap_or(4 * hidden),
         };
+        let (key, usual) = (keys.act.unwrap_or_default(), defaults.act);
+        let named = reader.get(key).and_then(Value::as_str).or((!reader.has(key)).then_some(usual));
+        let xielu = family.xielu && named == Some("xielu");
         let feed = Feed {
             width,
-            act: reader.activation(keys.act.unwrap_or_default(), defaults.act, family.acts)?,
+            act: if xielu { Activation::Identity } else { reader.activation(key, usual, family.acts)? },
+            xielu,
             bias: on(reader, family.mlp_bias)?,
             fused: family.fused_mlp,
         };

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, read::Reader};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, read::Reader, rope};
 use crate::model::families::{Family, Windows};
 
 pub(super) const FULL: &str = "full_attention";
@@ -33,7 +33,7 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             let window = declared(reader, family)?.is_some();
             sliding.contains(&!window)
         }
-        Windows::ByLayer | Windows::AllBut { .. } => false,
+        Windows::ByLayer { .. } | Windows::AsListed | Windows::NotRotated | Windows::AllBut { .. } => false,
     };
     if ambiguous {
         let hint = format!(" for model_type {}, where every layer has the same attention", family.name);
@@ -61,15 +61,20 @@ pub(super) fn per_layer(
             let slides = |layer: usize| types.map_or(!(layer + 1).is_multiple_of(every), |types| types[layer]);
             Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
         }
-        Windows::ByLayer => {
-            if window.is_none() && types.is_some_and(|types| types.contains(&true)) {
-                return Err(reader.contradiction(format!(
-                    "layer_types has {SLIDING}, but use_sliding_window is not true or sliding_window is null"
-                )));
-            }
+        Windows::AsListed | Windows::NotRotated => {
+            agree(reader, window, types)?;
+            let rotated = match family.rope {
+                Some(row) if family.windows == Windows::NotRotated => rope::listed(reader, row.layers, layers)?,
+                _ => vec![false; layers],
+            };
+            let slides = |layer: usize| types.map_or(!rotated[layer], |types| types[layer]);
+            Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
+        }
+        Windows::ByLayer { first: usual } => {
+            agree(reader, window, types)?;
             // The first layers attend to everything, and `max_window_layers` of them may well be all.
             let first = match reader.keys.get("max_window_layers") {
-                None => 28,
+                None => usual,
                 Some(value) => value
                     .as_u64()
                     .ok_or_else(|| reader.wrong("max_window_layers", value, "an integer of at least 0"))?,
@@ -80,9 +85,19 @@ pub(super) fn per_layer(
     }
 }
 
+/// Refuses layers that have a window by their type where there is none.
+fn agree(reader: &Reader, window: Option<usize>, types: Option<&[bool]>) -> Result<(), ConfigError> {
+    if window.is_none() && types.is_some_and(|types| types.contains(&true)) {
+        return Err(reader.contradiction(format!(
+            "layer_types has {SLIDING}, but use_sliding_window is not true or sliding_window is null"
+        )));
+    }
+    Ok(())
+}
+
 /// The window of the layers that have one.
 fn declared(reader: &Reader, family: &Family) -> Result<Option<usize>, ConfigError> {
-    let asked = matches!(family.windows, Windows::ByLayer | Windows::AllIfUsed);
+    let asked = matches!(family.windows, Windows::ByLayer { .. } | Windows::AllIfUsed | Windows::NotRotated);
     if family.windows == Windows::None || (asked && !reader.flag("use_sliding_window", false)?) {
         return Ok(None);
     }

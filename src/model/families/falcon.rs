@@ -1,5 +1,6 @@
 //! Falcon: `LayerNorm` with bias, attention and MLP side by side behind one norm or two, q, k and v out of one matrix, few key
-//! heads, an MLP without a gate, a tied head. `FalconConfig` and `modeling_falcon.py`; models with `ALiBi` are refused.
+//! heads, an MLP without a gate, a tied head. `FalconConfig` and `modeling_falcon.py`; models with `ALiBi` are refused: eager
+//! attention of transformers 5.23 adds the slopes to the scores and once more with the mask, its other kinds add them once.
 
 use super::gpt2::LAYER_NORM;
 use super::llama::LLAMA;

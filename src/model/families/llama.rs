@@ -70,6 +70,7 @@ pub(super) const LLAMA: Family = Family {
         tie_word_embeddings: false,
     },
     acts: &[],
+    xielu: false,
     norm: NormRow { form: Form::Rms, offset: 0.0, weight: true, bias: false, rounded_once: false },
     around: (true, false),
     whole_heads: true,

@@ -18,6 +18,6 @@ pub(super) const QWEN2: Family = Family {
     qkv_bias: Switch::Always,
     o_bias: Switch::Never,
     mlp_bias: Switch::Never,
-    windows: Windows::ByLayer,
+    windows: Windows::ByLayer { first: 28 },
     ..LLAMA
 };

@@ -1,12 +1,10 @@
 //! `SmolLM3`: Llama in which every fourth layer is not rotated. `SmolLM3Config` and `modeling_smollm3.py`.
 
 use super::llama::LLAMA;
-use super::{Defaults, Family, RopeRow, Rotated};
+use super::{Defaults, Family, RopeRow, Rotated, Windows};
 
 pub(super) const SMOLLM3: Family = Family {
     name: "smollm3",
-    // With windows, it is the layers that are not rotated that have them.
-    never: &["use_sliding_window"],
     defaults: Defaults {
         vocab_size: 128_256,
         hidden_size: 2048,
@@ -20,5 +18,6 @@ pub(super) const SMOLLM3: Family = Family {
     },
     whole_heads: false,
     rope: Some(RopeRow { layers: Rotated::Listed { interval: 4 }, ..RopeRow::HALVES }),
+    windows: Windows::NotRotated,
     ..LLAMA
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::shown;
-use crate::model::families::View;
+use crate::model::families::{View, Wrapped};
 use crate::model::tensor::{Storage, Tensor, WeightDtype};
 
 /// How many tensors of each kind of problem are listed by name.
@@ -27,8 +27,10 @@ const HARMLESS: [&str; 7] = [
 /// Hands out tensors by name, and remembers what went wrong. A tensor that is missing or misshapen is replaced by an
 /// empty one, so that one pass finds every problem; [`close`](Self::close) says whether the result may be used.
 pub(super) struct Ledger {
-    /// What may be left away before a name.
-    base: &'static str,
+    /// What names may begin with, and what may stand there instead.
+    roots: Vec<(&'static str, &'static [&'static str])>,
+    /// Whether it holds other models, too.
+    is_wrapped: bool,
     tensors: BTreeMap<String, Tensor>,
     missing: Vec<String>,
     misshapen: Vec<String>,
@@ -45,19 +47,32 @@ pub(super) struct Account {
 }
 
 impl Ledger {
-    pub(super) fn new(tensors: BTreeMap<String, Tensor>, base: &'static str) -> Self {
+    /// `base` may be left away before a name; `is_wrapped`: beside other models.
+    pub(super) fn new(tensors: BTreeMap<String, Tensor>, base: &'static str, is_wrapped: bool) -> Self {
+        let roots: Vec<(_, &[&str])> = if is_wrapped {
+            vec![(Wrapped::ROOT, Wrapped::ROOTS), ("lm_head.", Wrapped::HEADS)]
+        } else {
+            vec![(base, &[""])]
+        };
         let dtypes = [WeightDtype::Bf16, WeightDtype::F16, WeightDtype::F32].map(|dtype| (dtype, 0));
-        Self { base, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes }
+        Self { roots, is_wrapped, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes }
     }
 
     /// The name under which the tensor `name` lies in the file: some checkpoints leave the name of the base model away.
     fn key(&self, name: &str) -> Option<String> {
-        let bare = name.strip_prefix(self.base).unwrap_or(name);
-        [name, bare].into_iter().find(|name| self.tensors.contains_key(*name)).map(str::to_owned)
+        let others = self.roots.iter().filter_map(|(root, others)| Some((name.strip_prefix(root)?, *others)));
+        let others = others.flat_map(|(rest, others)| others.iter().map(move |other| format!("{other}{rest}")));
+        [name.to_owned()].into_iter().chain(others).find(|name| self.tensors.contains_key(name))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.key(name).is_some()
+    }
+
+    /// Whether both are there, with other bytes.
+    pub(super) fn differ(&self, name: &str, other: &str) -> bool {
+        let of = |name: &str| self.key(name).and_then(|key| self.tensors.get(&key));
+        of(name).zip(of(other)).is_some_and(|(a, b)| a.dtype != b.dtype || a.bytes() != b.bytes())
     }
 
     /// Whether nothing is wrong so far.
@@ -144,7 +159,17 @@ impl Ledger {
     }
 
     pub(super) fn close(self) -> Account {
-        let Self { tensors, missing, misshapen, mut dtypes, .. } = self;
+        let Self { mut tensors, missing, misshapen, mut dtypes, is_wrapped, .. } = self;
+        let count = tensors.len();
+        let mut first_other = None;
+        tensors.retain(|name, _| {
+            let is_other = is_wrapped && Wrapped::is_other(name);
+            if is_other && first_other.is_none() {
+                first_other = Some(name.clone());
+            }
+            !is_other
+        });
+        let others = count - tensors.len();
         let (harmless, unused): (Vec<_>, Vec<_>) =
             tensors.into_values().partition(|tensor| HARMLESS.iter().any(|end| tensor.name.ends_with(end)));
         let unused: Vec<String> =
@@ -160,6 +185,12 @@ impl Ledger {
             notes.push(format!(
                 "{} tensor(s) like {name} are not used: they are computed from config.json",
                 harmless.len()
+            ));
+        }
+        if let Some(first) = first_other {
+            let name = shown(&first);
+            notes.push(format!(
+                "{others} tensor(s) like {name} are passed over: they are of other parts than the language model"
             ));
         }
         dtypes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));

@@ -17,9 +17,9 @@ impl Family {
         let switched = |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) if own == key);
         let of_windows: &[&str] = match self.windows {
             Windows::None => &[],
-            Windows::All | Windows::AllBut { .. } => &["sliding_window"],
-            Windows::AllIfUsed => &["sliding_window", "use_sliding_window"],
-            Windows::ByLayer => &["sliding_window", "use_sliding_window", "max_window_layers"],
+            Windows::All | Windows::AsListed | Windows::AllBut { .. } => &["sliding_window"],
+            Windows::AllIfUsed | Windows::NotRotated => &["sliding_window", "use_sliding_window"],
+            Windows::ByLayer { .. } => &["sliding_window", "use_sliding_window", "max_window_layers"],
         };
         let caps = [self.score_cap, self.logit_cap].into_iter().flatten().map(|(own, _)| own);
         let factor = self.logit_factor.map(|factor| factor.key);

@@ -25,6 +25,14 @@ pub struct RopeRow {
     pub original: Option<usize>,
     /// The types that the class takes, and what each is computed as; empty: all, as they are called.
     pub types: &'static [(&'static str, &'static str)],
+    /// Whether `mrope_section` may say which pairs turn by which axis of a position: all axes are one for text.
+    pub sections: bool,
+    /// What missing `rope_parameters` stand for, as JSON; empty: plain RoPE.
+    pub missing: &'static str,
+    /// Whether `alpha` beside the type `dynamic` stretches the base for all lengths alike: Hunyuan.
+    pub alpha: bool,
+    /// The key, among the parameters, of how much queries grow with their position: Ministral 3.
+    pub growth: Option<&'static str>,
 }
 
 impl RopeRow {
@@ -39,6 +47,10 @@ impl RopeRow {
         layers: Rotated::All,
         original: None,
         types: &[],
+        sections: false,
+        missing: "",
+        alpha: false,
+        growth: None,
     };
 
     pub(super) fn reads(&self, key: &str) -> bool {

@@ -29,6 +29,24 @@ pub struct Rope {
     pub pairs: Pairs,
     /// What is rounded inside a rotation.
     pub inside: Inside,
+    /// What queries, but not keys, are multiplied by behind the rotation.
+    pub growth: Option<Growth>,
+}
+
+/// A factor that grows with the position: `1 + by ln(1 + floor(position / every))`, in f32. Ministral 3.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the formula says what the fields are")]
+pub struct Growth {
+    pub by: f64,
+    pub every: f64,
+}
+
+impl Growth {
+    /// The factor of a query at a position.
+    pub fn of(self, position: usize) -> f32 {
+        let steps = (position as f32 / self.every as f32).floor();
+        1.0 + self.by as f32 * (1.0 + steps).ln()
+    }
 }
 
 /// How the rotation speeds are changed.
@@ -47,6 +65,8 @@ pub enum Scaling {
     LongRope { short: Arc<[f32]>, long: Arc<[f32]>, original: usize },
     /// Slow ones divided, fast ones kept, with a ramp over the wavelengths.
     Llama3 { factor: f32, low: f32, high: f32, original: f32 },
+    /// By a base that is larger for all lengths alike: Hunyuan.
+    Ntk { alpha: f64 },
     /// Those of so many pairs of a whole head divided by one factor; the other pairs stand still.
     Proportional { factor: f32, turned: usize },
 }
@@ -61,6 +81,7 @@ impl Scaling {
             Self::Yarn(_) => "yarn",
             Self::LongRope { .. } => "longrope",
             Self::Llama3 { .. } => "llama3",
+            Self::Ntk { .. } => "dynamic",
             Self::Proportional { .. } => "proportional",
         }
     }
@@ -88,6 +109,10 @@ impl Rope {
                 Frequencies::divided(theta, dims, if length > *original { long } else { short })
             }
             Scaling::Llama3 { factor, low, high, original } => plain().llama3(*factor, *low, *high, *original),
+            Scaling::Ntk { alpha } => {
+                let width = dims as f64;
+                Frequencies::new(theta * alpha.powf(width / (width - 2.0)), dims)
+            }
             Scaling::Proportional { factor, turned } => Frequencies::proportional(theta, dims, *turned, *factor),
         }
     }

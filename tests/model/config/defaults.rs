@@ -21,14 +21,14 @@ fn facts(spec: &Spec, of_class: &Value) -> Value {
     let said = |key: &str, own: Value| if of_class[key].is_null() { Value::Null } else { own };
     let windows: Vec<Option<usize>> = spec.layers.iter().take(6).map(|layer| layer.attn.window).collect();
     let (act, width) = match &spec.layers[0].mlp {
-        Mlp::Plain(feed) | Mlp::Gated(feed) => (feed.act, json!(feed.width)),
+        Mlp::Plain(feed) | Mlp::Gated(feed) => (Some(feed.act).filter(|_| !feed.xielu), json!(feed.width)),
         // Their own width has a key of its own.
-        Mlp::Experts { feed, .. } => (feed.act, of_class["width"].clone()),
+        Mlp::Experts { feed, .. } => (Some(feed.act), of_class["width"].clone()),
     };
     json!({
         "vocab": spec.vocab, "hidden": spec.hidden, "width": width, "layers": spec.layers.len(), "heads": attn.heads,
         "key_heads": attn.kv_heads, "head_dim": attn.head_dim, "positions": said("positions", json!(spec.positions)),
-        "eps": said("eps", json!(spec.norm.eps)), "function": said("function", function(act)), "tied": spec.head.tied,
+        "eps": said("eps", json!(spec.norm.eps)), "function": said("function", act.map_or("xielu".into(), function)), "tied": spec.head.tied,
         "theta": said("theta", json!(rope.map(|rope| rope.theta))), "rotated": rope.map(|rope| rope.dims),
         "windows": windows,
     })

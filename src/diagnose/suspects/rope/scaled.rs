@@ -42,6 +42,7 @@ fn said(scaling: &Scaling) -> String {
         }
         Scaling::LongRope { original, .. } => format!("the tables of longrope for {original} positions and more"),
         Scaling::Llama3 { factor, original, .. } => format!("llama3 scaling by {factor} from {original} positions"),
+        Scaling::Ntk { alpha } => format!("a base stretched by alpha {alpha}"),
         Scaling::Proportional { turned, .. } => format!("{turned} pairs turned at the speeds of a whole head"),
     }
 }

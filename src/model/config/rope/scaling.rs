@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{ConfigError, Reader, Sizes};
 use crate::model::families::RopeRow;
-use crate::model::spec::{Rope, Scaling};
+use crate::model::spec::{Growth, Rope, Scaling};
 use crate::ops::Yarn;
 
 /// Every type, and those of [`ONE_TYPE`]'s keys that it reads.
-const TYPES: [(&str, &[&str]); 7] = [
+const TYPES: [(&str, &[&str]); 8] = [
     ("default", &[]),
     ("linear", &[]),
     ("dynamic", &[]),
@@ -19,10 +19,15 @@ const TYPES: [(&str, &[&str]); 7] = [
     ("longrope", &["attention_factor", "short_factor", "long_factor"]),
     ("llama3", &[]),
     ("proportional", &[]),
+    // What stands beside `alpha` in Hunyuan's files has no effect.
+    (ALPHA, &["alpha", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"]),
 ];
 
+/// What `dynamic` with an `alpha` is called in transformers; no file says it.
+const ALPHA: &str = "ntk_alpha";
+
 /// Keys that mean another type than one that does not read them; `mrope_section` is the multimodal one.
-const ONE_TYPE: [&str; 9] = [
+const ONE_TYPE: [&str; 11] = [
     "attention_factor",
     "beta_fast",
     "beta_slow",
@@ -31,9 +36,12 @@ const ONE_TYPE: [&str; 9] = [
     "mscale",
     "mscale_all_dim",
     "truncate",
-    "mrope_section",
+    SECTIONS,
+    "alpha",
+    "llama_4_scaling_beta",
 ];
 
+const SECTIONS: &str = "mrope_section";
 const ORIGINAL: &str = "original_max_position_embeddings";
 const SHARE: &str = "partial_rotary_factor";
 
@@ -76,15 +84,21 @@ pub(super) fn read(source: &Source) -> Result<Rope, ConfigError> {
     let Source { inside, row, .. } = source;
     let name = source.name()?;
     let own = TYPES.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, keys)| keys);
-    if let Some((foreign, value)) =
-        ONE_TYPE.iter().find_map(|key| Some((*key, inside.get(key)?))).filter(|(key, _)| !own.contains(key))
+    if let Some((foreign, value)) = ONE_TYPE
+        .iter()
+        .filter(|key| !own.contains(*key) && row.growth != Some(**key) && !(row.sections && **key == SECTIONS))
+        .find_map(|key| Some((*key, inside.get(key)?)))
     {
         return Err(inside.unsupported(foreign, value, format!(" with RoPE type {name}")));
     }
     let theta = theta(inside, "rope_theta", source.theta)?;
     let dims = source.dims(name)?;
     let (scaling, factor) = source.scaling(name, dims)?;
-    Ok(Rope { theta, scaling, dims, factor, pairs: row.pairs, inside: row.inside })
+    let growth = match row.growth {
+        None => None,
+        Some(key) => Some(Growth { by: required(inside, key)?, every: source.original()? }),
+    };
+    Ok(Rope { theta, scaling, dims, factor, pairs: row.pairs, inside: row.inside, growth })
 }
 
 impl Source<'_> {
@@ -97,12 +111,21 @@ impl Source<'_> {
             Some(Value::String(name)) => name,
             Some(other) => return Err(inside.wrong(key, other, "a string")),
         };
-        let known = || TYPES.iter().map(|(name, _)| *name);
+        if self.row.sections && found == "mrope" {
+            return Ok("default");
+        }
+        let known = || TYPES.iter().map(|(name, _)| *name).filter(|name| *name != ALPHA);
         let taken = if self.row.types.is_empty() {
             known().find(|name| *name == found)
         } else {
             self.row.types.iter().find(|(name, _)| *name == found).map(|(_, computed)| *computed)
         };
+        if self.row.alpha
+            && taken == Some("dynamic")
+            && inside.get("alpha").is_some_and(|alpha| alpha.as_f64() != Some(0.0))
+        {
+            return Ok(ALPHA);
+        }
         taken.ok_or_else(|| {
             let all: Vec<&str> = if self.row.types.is_empty() {
                 known().collect()
@@ -158,9 +181,12 @@ impl Source<'_> {
         let factor = |scaling: fn(f64) -> Scaling| Ok((scaling(required(inside, "factor")?), 1.0));
         match name {
             "linear" => factor(|factor| Scaling::Linear { factor: factor as f32 }),
-            "dynamic" => {
+            "dynamic" | ALPHA => {
                 if dims == 2 {
                     return Err(inside.contradiction("dynamic RoPE needs more than one pair of channels".into()));
+                }
+                if name == ALPHA {
+                    return Ok((Scaling::Ntk { alpha: required(inside, "alpha")? }, 1.0));
                 }
                 Ok((Scaling::Dynamic { factor: required(inside, "factor")?, positions }, 1.0))
             }
