@@ -77,6 +77,12 @@ from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import eager_mask
 
 ATTENTION = EXPERTS = "layerstep_eager"
+# What has no module and goes into one (Gemma 4).
+NAMED_INPUTS = {
+    "per_layer_input_gate": "resid_mlp",
+    "per_layer_projection": "per_layer_mul",
+    "per_layer_projection_norm": "per_layer_scaled",
+}
 BEHIND_ROPE = {"query_layernorm": "q_rope", "key_layernorm": "k_rope"}  # norms of what was rotated (Hunyuan)
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 
@@ -113,9 +119,40 @@ def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, att
     if hasattr(module, "c_attn"):  # nothing stands between its columns and attention: what attention is given is written
         for point, heads in zip("qkv", (query, key, value)):
             recorder.put(f"{name}.{point}", heads[:, :, -query.shape[2] :].transpose(1, 2).flatten(2))
-    recorder.put_attention(name, query, key, softmax.scores, probs)
+    recorder.put_attention(name, query, key, softmax.scores, probs, repeats=1)
     recorder.put(f"{name}.context", output.flatten(2))
     return output, probs
+
+
+class _Clipped(TorchFunctionMode):
+    """What queries, keys and values are clipped to, one after the other, in place (OLMo)."""
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name, self.points = recorder, name, list("qkv")
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func is Tensor.clamp_ and self.points:
+            self.recorder.put(f"{self.name}.{self.points.pop(0)}_clip", output)
+        return output
+
+
+def _under(mode: type[TorchFunctionMode], recorder: "Recorder", module: nn.Module, name: str) -> list:
+    """Hooks that run `module` under a mode."""
+    running = []
+
+    def begin(module, args, kwargs):
+        running.append(mode(recorder, name))
+        running[-1].__enter__()
+
+    def end(module, args, output):
+        running.pop().__exit__(None, None, None)
+
+    return [
+        module.register_forward_pre_hook(begin, with_kwargs=True),
+        module.register_forward_hook(end, always_call=True),
+    ]
 
 
 class _OwnAttention(TorchFunctionMode):
@@ -138,28 +175,17 @@ class _OwnAttention(TorchFunctionMode):
             if a.dim() > 2 and b.dim() > 2 and self.scores is None:
                 self.query, self.key = a, b.transpose(-1, -2)
             elif a.dim() > 2 and b.dim() > 2:
-                whole = (self.recorder.heads_apart(value) for value in (self.query, self.key, self.scores, a))
-                self.recorder.put_attention(self.name, *whole)
+                whole = [self.recorder.heads_apart(value) for value in (self.query, self.key, self.scores, a)]
+                heads = whole[1].shape[1]
+                self.recorder.put_attention(self.name, *whole, heads // min(key_heads(self.recorder.config), heads))
         return output
 
     @classmethod
     def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
         """Hooks that run `module` under it."""
-        running = []
-
-        def begin(module, args, kwargs):
-            running.append(cls(recorder, name))
-            running[-1].__enter__()
-
-        def end(module, args, output):
-            running.pop().__exit__(None, None, None)
-
         out = next(child for path, child in module.named_children() if path in ("out_proj", "dense"))
-        return [
-            module.register_forward_pre_hook(begin, with_kwargs=True),
-            module.register_forward_hook(end, always_call=True),
-            out.register_forward_pre_hook(recorder.input_hook(f"{name}.context")),
-        ]
+        context = out.register_forward_pre_hook(recorder.input_hook(f"{name}.context"))
+        return [*_under(cls, recorder, module, name), context]
 
 
 def _has_own_attention(module: nn.Module) -> bool:
@@ -276,11 +302,22 @@ class Recorder:
             # What runs once per expert, which `_experts` records, or once per head.
             inside = parent.endswith(("experts", "_layernorm.norms"))
             if (leaf and "rotary" not in name and not inside) or block or _has_experts(module):
-                handles.append(module.register_forward_hook(self._output_hook(path)))
+                named = path
+                if name == "act_fn" and hasattr(self.model.get_submodule(parent), "per_layer_input_gate"):
+                    named = f"{parent}.per_layer_act"  # not that of the MLP
+                handles.append(module.register_forward_hook(self._output_hook(named)))
+            if name in NAMED_INPUTS:
+                input_name = f"{parent}.{NAMED_INPUTS[name]}".lstrip(".")
+                handles.append(module.register_forward_pre_hook(self.input_hook(input_name)))
+            if block and hasattr(module, "per_layer_input_gate"):
+                hook = self._per_layer_hook(f"{path}.per_layer_input")
+                handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
             if name in BEHIND_ROPE:
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.{BEHIND_ROPE[name]}")))
             if split := _split(name, self.config):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
+            if name == "self_attn" and getattr(self.config, "clip_qkv", None) is not None:
+                handles += _under(_Clipped, self, module, path)
             if _has_own_attention(module):
                 handles += _OwnAttention.attach(self, module, path)
             if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
@@ -343,7 +380,19 @@ class Recorder:
         return hook
 
     def input_hook(self, path: str):
-        return lambda module, args: self._put_stream(path, args[0]) if args else None
+        def hook(module, args):
+            if args:
+                self._put_stream(path, args[0].flatten(2) if args[0].dim() == 4 and path.endswith("scaled") else args[0])
+
+        return hook
+
+    def _per_layer_hook(self, path: str):
+        def hook(block, args, kwargs):
+            given = args[1] if len(args) > 1 else kwargs.get("per_layer_input")
+            if given is not None:
+                self.put(path, given)
+
+        return hook
 
     def _entering_hook(self, block: nn.Module, args: tuple, kwargs: dict) -> None:
         self._entering[block] = args[0] if args else kwargs["hidden_states"]
@@ -359,13 +408,13 @@ class Recorder:
 
         return hook
 
-    def put_attention(self, name: str, query: Tensor, key: Tensor, scores: Tensor, probs: Tensor) -> None:
-        """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, once for each of
-        their heads or once for each head of queries."""
+    def put_attention(self, name: str, query: Tensor, key: Tensor, scores: Tensor, probs: Tensor, repeats: int) -> None:
+        """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, each head so many
+        times."""
         if self.rotates and not self._is_projection(name, query):
-            repeats = key.shape[1] // min(key_heads(self.config), key.shape[1])
             self.put(f"{name}.q_rope", query)
-            self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
+            if not getattr(self.model.get_submodule(name), "is_kv_shared_layer", False):  # else they are another layer's
+                self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
         self.put(f"{name}.scores", scores)
         self.put(f"{name}.probs", probs)
 

@@ -27,6 +27,7 @@ def first(config: PreTrainedConfig, names: tuple[str, ...]):
 def of_family(model_type: str) -> dict:
     """Sizes and constants, and the windows of the first layers; what no key of the class says is None."""
     config = AutoConfig.for_model(model_type)
+    config.allow_global_per_layer_attribute_access = True  # what it says is of layers with a window in Gemma 4
     hidden, heads = config.hidden_size, config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or hidden // heads
     window, types = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
@@ -34,6 +35,8 @@ def of_family(model_type: str) -> dict:
     rope = getattr(config, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
     dims = getattr(config, "rotary_dim", None) or int(head_dim * rope.get("partial_rotary_factor", 1.0))
+    if rope.get("rope_type") == "proportional":  # some pairs of a whole head stand still
+        dims = config.per_layer_config["full_attention"].head_dim
     return {
         "vocab": config.vocab_size,
         "hidden": hidden,

@@ -415,6 +415,8 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
         return 0.2 * noise
     if name.endswith("act_fn.eps"):  # it is as near to zero as that in all models
         return -1e-6 + 0 * noise
+    if name.endswith("layer_scalar"):
+        return 0.8 + 0.1 * noise
     if ".act_fn." in name:
         return (0.5 if name.endswith("beta") else 0) + 0.1 * noise
     if "norm" in name or ".ln_" in name:

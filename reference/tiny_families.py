@@ -55,6 +55,20 @@ def wrapped(seed: int, model_type: str, text: dict, vision: dict, outer: dict, n
     return Tiny(seed, config, torch.bfloat16, decode=4, published=published if names else None, **how)
 
 
+GEMMA4 = {
+    "vocab_size": 40,
+    "num_hidden_layers": 4,
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "head_dim": 4,
+    "global_head_dim": 8,
+    "sliding_window": 6,
+    "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 5000.0},
+    },
+}
+
 # As transformers 4 named them.
 LLAVA = {
     "model.language_model.": "language_model.model.",
@@ -94,6 +108,8 @@ FAMILIES = {
     ),
     # Norms without weights.
     "olmo": small(1, "olmo", {"rope_theta": 5000.0}),
+    # Queries, keys and values that are clipped.
+    "olmo_clip": small(1, "olmo", {"rope_theta": 5000.0, "clip_qkv": 1.0}),
     # Norms behind attention and MLP only, and over all heads of q and of k.
     "olmo2": small(1, "olmo2", {"rope_theta": 5000.0}),
     # LayerNorm, an MLP without a gate, biases everywhere, a window shorter than the prompt.
@@ -284,6 +300,39 @@ FAMILIES = {
     "ernie4_5": small(1, "ernie4_5", {"head_dim": 8, "use_bias": True, "rope_theta": 500.0}, embedding=0.1),
     # No gate, a function with weights.
     "apertus": small(1, "apertus", {"rope_theta": 500.0, "rope_scaling": LLAMA3}),
+    # Two kinds of layers, of which the last two read the keys and values of the first two; inputs for each layer.
+    "gemma4": small(
+        5,
+        "gemma4_text",
+        {
+            **GEMMA4,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "num_kv_shared_layers": 2,
+            "use_double_wide_mlp": True,
+            "hidden_size_per_layer_input": 2,
+            "vocab_size_per_layer_input": 40,
+        },
+        embedding=0.1,
+        norm=0.6,
+    ),
+    # Values that are the keys before their norm, and another number of heads, in the last layer.
+    "gemma4_keys": small(
+        5,
+        "gemma4_text",
+        {
+            **GEMMA4,
+            "num_hidden_layers": 3,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+            "hidden_size_per_layer_input": 0,
+            "final_logit_softcapping": 2.0,
+        },
+        embedding=0.1,
+        norm=0.6,
+    ),
     # The language models of models of several parts.
     "mistral3": wrapped(
         1,

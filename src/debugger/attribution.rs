@@ -64,15 +64,17 @@ pub fn attribution(
     };
     let stream = graph[norm].reads[0].site();
     let of_stream = before_norm(model, norm, row(stream), &of_head);
-    let contribution = |site: Site| Contribution { name: graph.short(site).into(), value: of_stream.of(row(site)) };
+    let of_start = of_stream.times(grown(model, 0));
+    let contribution = |site: Site| Contribution { name: graph.short(site).into(), value: of_start.of(row(site)) };
     let layer = |layer: usize| {
         let added = graph.added(layer);
         let attention = added.first().filter(|_| added.len() > 1);
-        let of_sum = |site: Site| of_stream.times(factor(graph, layer, site));
+        let grown = grown(model, layer);
+        let of_sum = |site: Site| of_stream.times(grown * factor(graph, layer, site));
         LayerParts {
             attention: attention.map_or(0.0, |site| of_sum(*site).of(row(*site))),
             heads: attention.map_or_else(Vec::new, |site| heads(model, *site, &rows, of_sum(*site))),
-            mlp: added.last().map_or(0.0, |site| of_sum(*site).of(row(*site))),
+            mlp: added.iter().skip(usize::from(attention.is_some())).map(|site| of_sum(*site).of(row(*site))).sum(),
         }
     };
     let mut found = Attribution {
@@ -150,6 +152,17 @@ fn starts(graph: &Graph) -> Vec<Site> {
         Some(site) if is_sum(&site) => graph[site].reads.iter().map(|read| read.site()).collect(),
         site => site.into_iter().collect(),
     }
+}
+
+/// What the stream is multiplied by from a layer on: the weights of blocks that have one.
+fn grown(model: &Model, layer: usize) -> f64 {
+    let graph = &model.graph;
+    let blocks = (layer..graph.layers()).filter_map(|layer| graph.in_layer(layer, Role::Block));
+    let scalar = |site: Site| match &graph[site].op {
+        Op::ScaledSum { scalar } => f64::from(model.vector(scalar)[0]),
+        _ => 1.0,
+    };
+    blocks.map(scalar).product()
 }
 
 /// What a part is multiplied by where it is added to the stream of a layer.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
+use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
 
 use super::Value;
 use super::compute::Compute;
@@ -94,6 +94,17 @@ impl Op {
             }
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
             Self::Sum { factors } => ops::weighted_sum(values, factors, rounding),
+            Self::ScaledSum { scalar } => {
+                let mut factor = [T::of(model.vector(scalar)[0])];
+                rounding.round(&mut factor);
+                times(ops::add(x(0), x(1), rounding), factor[0], rounding)
+            }
+            Self::LayerInput { layer, factor } => {
+                let (own, all) = (x(0).index_axis_move(Axis(0), *layer), x(1));
+                let width = own.len_of(Axis(1));
+                let rows = all.slice_axis(Axis(1), Slice::from(layer * width..(layer + 1) * width));
+                times(ops::add(own, rows, rounding), T::from_f64(*factor), rounding)
+            }
             Self::Activate(function) => function.apply(x(0), rounding),
             Self::Xielu { constants } => {
                 let [alpha_p, alpha_n, beta, eps] = [0, 1, 2, 3].map(|index| model.vector(&constants[index])[0]);
@@ -101,6 +112,11 @@ impl Op {
             }
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
+            Self::Clip(limit) => {
+                let mut limit = [T::from_f64(*limit)];
+                rounding.round(&mut limit);
+                x(0).mapv(|v| v.max(-limit[0]).min(limit[0]))
+            }
             Self::Round(format) => {
                 let mut rounded = x(0).as_standard_layout().into_owned();
                 format.round(rounded.as_slice_mut().expect("standard layout"));
@@ -139,6 +155,12 @@ fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
         gains,
         ..Rotation::new(frequencies, positions)
     }
+}
+
+fn times<T: Real>(mut values: ArrayD<T>, factor: T, rounding: Rounding) -> ArrayD<T> {
+    values.mapv_inplace(|v| v * factor);
+    rounding.round(values.as_slice_mut().expect("a fresh array is contiguous"));
+    values
 }
 
 fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {

@@ -5,6 +5,7 @@
 //! mathematics.
 
 mod keys;
+mod kinds;
 pub(super) mod read;
 mod rope;
 mod spec;

@@ -15,6 +15,7 @@ mod falcon;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
+mod gemma4_text;
 mod glm;
 mod glm4;
 mod gpt2;
@@ -47,8 +48,8 @@ mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated, ScaleRow, Stored,
-    Switch, View, When, Windows, WiringRow, Wrapped,
+    Defaults, ExpertsRow, Family, Fused, GlobalRow, Keys, LogitFactor, NormRow, PerLayerRow, QkNormRow, RopeRow,
+    Rotated, ScaleRow, SharingRow, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -87,6 +88,7 @@ impl Family {
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
         &gemma3_text::GEMMA3,
+        &gemma4_text::GEMMA4,
         &ministral::MINISTRAL,
         &ministral3::MINISTRAL3,
         &hunyuan_v1_dense::HUNYUAN_DENSE,
@@ -101,6 +103,7 @@ impl Family {
     pub const WRAPPED: &'static [Wrapped] = &[
         Wrapped { name: "mistral3", text: "mistral", flat: false, tied: true, without: &[] },
         Wrapped { name: "gemma3", text: "gemma3_text", flat: false, tied: true, without: &["final_logit_softcapping"] },
+        Wrapped { name: "gemma4", text: "gemma4_text", flat: false, tied: true, without: &[] },
         Wrapped { name: "qwen2_vl", text: "qwen2_vl_text", flat: true, tied: false, without: &[] },
         Wrapped { name: "qwen2_5_vl", text: "qwen2_5_vl_text", flat: true, tied: false, without: &[] },
         Wrapped { name: "qwen3_vl", text: "qwen3_vl_text", flat: false, tied: false, without: &[] },

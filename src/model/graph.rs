@@ -250,7 +250,8 @@ impl Graph {
 
     /// What a layer adds to the residual stream, in order: what attention gives first, what the MLP gives last.
     pub fn added(&self, layer: usize) -> Vec<Site> {
-        let sums = || [Role::ResidMid, Role::Block].into_iter().filter_map(|role| self.in_layer(layer, role));
+        let sums =
+            || [Role::ResidMid, Role::ResidMlp, Role::Block].into_iter().filter_map(|role| self.in_layer(layer, role));
         let is_stream = |site: &Site| self.entering(layer) == Some(*site) || sums().any(|sum| sum == *site);
         let read = sums().flat_map(|sum| self[sum].reads.iter().map(|read| read.site()));
         let mut added: Vec<Site> = read.filter(|site| !is_stream(site)).collect();

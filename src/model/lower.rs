@@ -2,6 +2,9 @@
 //!
 //! Equations are those of `modeling_*.py` of transformers; a family's row says which of them apply.
 
+mod ends;
+mod per_layer;
+
 use std::collections::HashMap;
 
 use ndarray::Array1;
@@ -15,8 +18,9 @@ use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
 
 /// The graph of a model.
 pub fn lower(spec: &Spec) -> Graph {
-    let mut g = Build { spec, layer: None, nodes: Vec::new(), params: Vec::new() };
+    let mut g = Build { spec, layer: None, nodes: Vec::new(), params: Vec::new(), kept: Vec::new(), inputs: None };
     let mut x = g.embed();
+    g.inputs = spec.per_layer.map(|per_layer| g.inputs(per_layer, x));
     for (index, layer) in spec.layers.iter().enumerate() {
         g.layer = Some(index);
         x = g.block(layer, x);
@@ -44,29 +48,13 @@ struct Build<'a> {
     layer: Option<usize>,
     nodes: Vec<Node>,
     params: Vec<Parameter>,
+    /// Keys and values of the layers so far.
+    kept: Vec<(Site, Site)>,
+    /// Inputs of all layers: of the embeddings, and of the tokens.
+    inputs: Option<(Site, Site)>,
 }
 
 impl Build<'_> {
-    /// `x = table[id] * scale`, `* factor`, `+ positions[position]`
-    fn embed(&mut self) -> Site {
-        let (spec, embed) = (self.spec, self.spec.embed);
-        let table = Weight::Param(self.weight(R::EmbedTokens, &[spec.vocab, spec.hidden]));
-        let factor = embed.scale.map_or(1.0, f64::from);
-        let op = Op::Embed { table, factor, rounded: embed.scale.is_some() };
-        let tokens = self.node(R::EmbedTokens, op, [], self.stream());
-        if let Some(factor) = embed.factor {
-            return self.node(R::Embeddings, Op::Sum { factors: vec![factor] }, [tokens], self.stream());
-        }
-        if let Some(norm) = &embed.norm {
-            return self.norm(R::Embeddings, tokens, norm);
-        }
-        let Some(positions) = embed.learned else { return tokens };
-        let table = Weight::Param(self.weight(R::EmbedPositions, &[embed.rows_before + positions, spec.hidden]));
-        let op = Op::EmbedPositions { table, offset: embed.rows_before.cast_signed() };
-        let positions = self.node(R::EmbedPositions, op, [], self.stream());
-        self.sum(R::Embeddings, tokens, positions, 1.0)
-    }
-
     /// `x' = x + scale * post(attn(pre(x)))`, `x'' = x' + scale * post(mlp(pre(x')))`; of parallel blocks
     /// `x + scale * attn(pre(x)) + scale * mlp(pre(x))`, where the MLP's norm may be attention's.
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
@@ -78,7 +66,7 @@ impl Build<'_> {
             let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
             let f = self.mlp(&layer.mlp, h);
             let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
-            return self.sum(R::Block, mid, f, layer.scale);
+            return self.end(layer, mid, f);
         };
         let h = if layer.mlp_norms.pre.is_some() { self.maybe_norm(R::MlpNorm, x, layer.mlp_norms.pre) } else { h };
         let f = self.mlp(&layer.mlp, h);
@@ -116,16 +104,20 @@ impl Build<'_> {
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let (d, groups) = (a.head_dim, grouped(a.heads, a.kv_heads));
-        let (mut q, mut k, v) = self.queries_keys_values(a, h);
-        let before = a.qk_norm.filter(|norm| !norm.after_rope);
-        (q, k) = self.qk_norm(a, before, q, k);
-        if let Some(rope) = &a.rope {
-            q = self.rope(R::QRope, q, rope, per_head("head", a.heads, d));
-            let of_keys = Rope { growth: None, ..rope.clone() };
-            k = self.rope(R::KRope, k, &of_keys, per_head("kv_head", a.kv_heads, d));
-        }
-        let after = a.qk_norm.filter(|norm| norm.after_rope);
-        (q, k) = self.qk_norm(a, after, q, k);
+        let (q, k, v) = match a.from {
+            None => {
+                let (q, k, v) = self.queries_keys_values(a, h);
+                let (q, k, v) = self.clipped(a, q, k, v);
+                (q, k, self.v_norm(a, v))
+            }
+            Some(other) => {
+                let query = Axis::joined("head*head_dim", a.heads, d);
+                let (k, v) = self.kept[other];
+                (self.linear(R::QProj, h, query, a.qkv_bias), k, v)
+            }
+        };
+        let (q, k) = self.placed(a, q, k);
+        self.kept.push((k, v));
         let scoring = Scoring {
             scale: a.scale,
             cap: a.cap,
@@ -147,13 +139,51 @@ impl Build<'_> {
         self.linear(R::OProj, c, self.hidden(), a.o_bias)
     }
 
+    /// Queries and keys, normed and rotated; keys of another layer are that already.
+    fn placed(&mut self, a: &Attn, mut q: Site, mut k: Site) -> (Site, Site) {
+        let own = a.from.is_none();
+        let norm = |g: &mut Self, q: &mut Site, k: &mut Site, after_rope: bool| {
+            let Some(norm) = a.qk_norm.filter(|norm| norm.after_rope == after_rope) else { return };
+            *q = g.one_of_qk(R::QNorm, *q, norm, a.heads, a.head_dim);
+            if own {
+                *k = g.one_of_qk(R::KNorm, *k, norm, a.kv_heads, a.head_dim);
+            }
+        };
+        norm(self, &mut q, &mut k, false);
+        if let Some(rope) = &a.rope {
+            q = self.rope(R::QRope, q, rope, per_head("head", a.heads, a.head_dim));
+            if own {
+                let of_keys = Rope { growth: None, ..rope.clone() };
+                k = self.rope(R::KRope, k, &of_keys, per_head("kv_head", a.kv_heads, a.head_dim));
+            }
+        }
+        norm(self, &mut q, &mut k, true);
+        (q, k)
+    }
+
+    fn clipped(&mut self, a: &Attn, q: Site, k: Site, v: Site) -> (Site, Site, Site) {
+        let Some(limit) = a.clip else { return (q, k, v) };
+        let mut clip = |role, site: Site| {
+            let axes = self.nodes[site.index()].axes.clone();
+            self.node(role, Op::Clip(limit), [site], axes)
+        };
+        (clip(R::QClip, q), clip(R::KClip, k), clip(R::VClip, v))
+    }
+
+    fn v_norm(&mut self, a: &Attn, v: Site) -> Site {
+        let Some(norm) = a.v_norm else { return v };
+        let norm = QkNorm { norm, over: Over::Head, after_rope: false };
+        self.one_of_qk(R::VNorm, v, norm, a.kv_heads, a.head_dim)
+    }
+
     fn queries_keys_values(&mut self, a: &Attn, h: Site) -> (Site, Site, Site) {
         let (q, kv) = (a.heads * a.head_dim, a.kv_heads * a.head_dim);
         let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
         let key = Axis::joined("kv_head*head_dim", a.kv_heads, a.head_dim);
         let Some(groups) = a.fused else {
             let mut linear = |role, axis| self.linear(role, h, axis, a.qkv_bias);
-            return (linear(R::QProj, query), linear(R::KProj, key), linear(R::VProj, key));
+            let (q, k) = (linear(R::QProj, query), linear(R::KProj, key));
+            return (q, k, if a.values_are_keys { k } else { linear(R::VProj, key) });
         };
         let all = self.linear(R::QkvProj, h, Axis::channels("q+k+v", q + 2 * kv), a.qkv_bias);
         let (own, shared) = (q / groups, kv / groups);
@@ -213,17 +243,6 @@ impl Build<'_> {
         self.node(role, Op::Experts { weights: Weight::Param(param), top_k }, [x, routing], axes)
     }
 
-    fn head(&mut self, h: Site) -> Site {
-        let spec = self.spec;
-        let weight = self.weight(R::LmHead, &[spec.vocab, spec.hidden]);
-        if spec.head.tied {
-            // The first weight of all is the embedding table.
-            self.params[weight.index()].tied = Some(Param(0));
-        }
-        let bias = spec.head.bias.then(|| Vector::Param(self.param(R::LmHead, "bias", &[spec.vocab], None)));
-        self.node(R::LmHead, Op::Linear { weight: Weight::Param(weight), bias, operands: None }, [h], vocab(spec))
-    }
-
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
         let (width, inner) = (out.length(0, 0), self.width(x));
         let weight = Weight::Param(self.weight(role, &[width, inner]));
@@ -238,14 +257,6 @@ impl Build<'_> {
     fn norm(&mut self, role: R, x: Site, norm: &Norm) -> Site {
         let (op, axes) = (self.norm_op(role, norm, self.spec.hidden, None), self.stream());
         self.node(role, op, [x], axes)
-    }
-
-    fn qk_norm(&mut self, a: &Attn, norm: Option<QkNorm>, q: Site, k: Site) -> (Site, Site) {
-        let Some(norm) = norm else { return (q, k) };
-        (
-            self.one_of_qk(R::QNorm, q, norm, a.heads, a.head_dim),
-            self.one_of_qk(R::KNorm, k, norm, a.kv_heads, a.head_dim),
-        )
     }
 
     fn one_of_qk(&mut self, role: R, x: Site, QkNorm { norm, over, .. }: QkNorm, heads: usize, width: usize) -> Site {
@@ -296,7 +307,11 @@ impl Build<'_> {
     }
 
     fn param(&mut self, role: R, what: &str, shape: &[usize], experts: Option<usize>) -> Param {
-        let (name, layer) = (format!("{}.{what}", self.name(role)), self.layer);
+        self.named(format!("{}.{what}", self.name(role)), shape, experts)
+    }
+
+    fn named(&mut self, name: String, shape: &[usize], experts: Option<usize>) -> Param {
+        let layer = self.layer;
         self.params.push(Parameter { name, layer, shape: shape.to_vec(), experts, tied: None });
         Param(u32::try_from(self.params.len() - 1).expect("a model has fewer weights than a u32 counts"))
     }

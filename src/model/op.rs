@@ -95,6 +95,10 @@ pub enum Op {
     Context { groups: Arc<[usize]>, join: Join, held: Vec<Held> },
     /// The sum of what it reads, each times its factor.
     Sum { factors: Vec<f64> },
+    /// The sum of two times a weight.
+    ScaledSum { scalar: Vector },
+    /// A layer's input: of `[layer, token, channel]` and `[token, layer * channel]`, the sum of its own channels, times a factor.
+    LayerInput { layer: usize, factor: f64 },
     /// An activation function.
     Activate(ops::Activation),
     /// xIELU, whose constants are weights: `alpha_p`, `alpha_n`, `beta` and `eps`.
@@ -103,6 +107,8 @@ pub enum Op {
     Multiply,
     /// `c tanh(x / c)`
     Cap(f64),
+    /// What lies further from zero than this is put there.
+    Clip(f64),
     /// Rounded to a coarser format: no model has it as an op of its own.
     Round(Rounding),
     /// A softmax each step of which is rounded to a coarser format: no model has it.
@@ -193,6 +199,7 @@ impl Op {
             | Self::EmbedPositions { .. }
             | Self::Columns(_)
             | Self::Multiply
+            | Self::Clip(_)
             | Self::Round(_)
             | Self::Rope(_) => plain,
             Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
@@ -207,6 +214,7 @@ impl Op {
                 Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
             }
             // A product before a sum may be rounded, or not.
+            Self::ScaledSum { .. } | Self::LayerInput { .. } => Facts { sums: Sums::Elements, ..plain },
             Self::Activate(_) | Self::Xielu { .. } | Self::Cap(_) | Self::Combine | Self::Sum { .. } => {
                 Facts { sums: Sums::Elements, ..plain }
             }
@@ -222,6 +230,7 @@ impl Op {
             | Self::Norm { .. }
             | Self::Linear { .. }
             | Self::Xielu { .. }
+            | Self::ScaledSum { .. }
             | Self::Experts { .. } => true,
             Self::Columns(_)
             | Self::Rope(_)
@@ -229,9 +238,11 @@ impl Op {
             | Self::Softmax
             | Self::Context { .. }
             | Self::Sum { .. }
+            | Self::LayerInput { .. }
             | Self::Activate(_)
             | Self::Multiply
             | Self::Cap(_)
+            | Self::Clip(_)
             | Self::Round(_)
             | Self::NarrowSoftmax(_)
             | Self::Route(_)
@@ -256,6 +267,7 @@ impl Op {
                 *weight = Vector::Param(NONE);
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
+            Self::ScaledSum { scalar } => *scalar = Vector::Param(NONE),
             Self::Xielu { constants } => constants.fill(Vector::Param(NONE)),
             _ => {}
         }

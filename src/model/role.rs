@@ -42,6 +42,21 @@ pub enum Role {
     Experts,
     Logits,
     GateUpProj,
+    VNorm,
+    PerLayerEmbed,
+    PerLayerModel,
+    PerLayerScaled,
+    PerLayerNorm,
+    PerLayerInput,
+    ResidMlp,
+    PerLayerGate,
+    PerLayerAct,
+    PerLayerMul,
+    PerLayerProj,
+    PerLayerOutNorm,
+    QClip,
+    KClip,
+    VClip,
 }
 
 /// One row of [`ROLES`].
@@ -106,11 +121,26 @@ pub const ROLES: &[Row] = &[
     layer(Role::Experts, "experts", "the experts' outputs, weighted and added: what the MLP adds to the residual stream"),
     whole(Role::Logits, "logits", "what the model returns: logits after what follows the head"),
     layer(Role::GateUpProj, "gate_up_proj", "gate of the MLP and what it lets through, side by side"),
+    layer(Role::VNorm, "v_norm", "values, normalised per head: what the cache keeps"),
+    whole(Role::PerLayerEmbed, "per_layer_embed", "rows of the table of inputs of all layers"),
+    whole(Role::PerLayerModel, "per_layer_model", "the embeddings, projected to inputs of all layers"),
+    whole(Role::PerLayerScaled, "per_layer_scaled", "the same times a factor"),
+    whole(Role::PerLayerNorm, "per_layer_norm", "the same, normalised for each layer"),
+    layer(Role::PerLayerInput, "per_layer_input", "the layer's own input: of the token, and of its embedding"),
+    layer(Role::ResidMlp, "resid_mlp", "the residual stream between the MLP and the layer's own input"),
+    layer(Role::PerLayerGate, "per_layer_gate", "gate of the layer's own input"),
+    layer(Role::PerLayerAct, "per_layer_act", "activation function of that gate"),
+    layer(Role::PerLayerMul, "per_layer_mul", "act(gate) * the layer's own input"),
+    layer(Role::PerLayerProj, "per_layer_proj", "the same, projected to the stream"),
+    layer(Role::PerLayerOutNorm, "per_layer_out_norm", "the same, normalised before it is added"),
+    layer(Role::QClip, "q_clip", "queries, clipped"),
+    layer(Role::KClip, "k_clip", "keys, clipped"),
+    layer(Role::VClip, "v_clip", "values, clipped"),
 ];
 
 /// What is done to queries, and the same of keys.
-const PARTNERS: [(Role, Role); 3] =
-    [(Role::QProj, Role::KProj), (Role::QNorm, Role::KNorm), (Role::QRope, Role::KRope)];
+const PARTNERS: [(Role, Role); 4] =
+    [(Role::QProj, Role::KProj), (Role::QClip, Role::KClip), (Role::QNorm, Role::KNorm), (Role::QRope, Role::KRope)];
 
 impl Role {
     /// Its row of the table.

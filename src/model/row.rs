@@ -1,5 +1,6 @@
 //! What a row of the table of families says: one value per family, made by struct update of another.
 
+mod kinds;
 mod reads;
 mod rope;
 mod wrapped;
@@ -7,6 +8,7 @@ mod wrapped;
 use super::role::Names;
 use super::spec::{Over, Term};
 use crate::ops::Form;
+pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 
@@ -54,6 +56,8 @@ pub struct Family {
     pub head_bias: bool,
     /// Whether q, k and v come out of one matrix.
     pub fused: Fused,
+    /// The key of what q, k and v are clipped to; null is nothing.
+    pub clip: Option<&'static str>,
     /// The norm of q and k.
     pub qk_norm: Option<QkNormRow>,
     /// How a query and its keys are rotated; `None`: positions are learned.
@@ -82,6 +86,18 @@ pub struct Family {
     pub logit_factor: Option<LogitFactor>,
     /// Which layers have a window.
     pub windows: Windows,
+    /// What layers without a window have of their own.
+    pub global: Option<GlobalRow>,
+    /// Layers that read the keys and values of others.
+    pub sharing: Option<SharingRow>,
+    /// The norm of values, over each head.
+    pub v_norm: Option<NormRow>,
+    /// Inputs of each layer, beside the stream.
+    pub per_layer: Option<PerLayerRow>,
+    /// Whether what leaves a block is multiplied by a weight.
+    pub layer_scalar: bool,
+    /// Keys whose text changes the mathematics, but for this one.
+    pub only: &'static [(&'static str, &'static str)],
     /// Whether the MLP has a gate.
     pub gated: bool,
     /// Whether gate and up come out of one matrix.
@@ -202,6 +218,8 @@ pub enum ScaleRow {
     OfWidth,
     /// The inverse root of what stands under a key, with its default.
     InverseRoot(&'static str, f64),
+    /// A number that no key says.
+    Fixed(f64),
     /// What stands under a key, with its default.
     Own(&'static str, f64),
 }
@@ -253,6 +271,11 @@ pub enum Windows {
         /// The key of how many.
         key: Option<&'static str>,
         /// And its default.
+        every: usize,
+    },
+    /// The same, without a key, and never the last.
+    AllButLast {
+        /// How many.
         every: usize,
     },
 }

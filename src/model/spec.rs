@@ -26,6 +26,8 @@ pub struct Spec {
     pub positions: usize,
     /// From ids to the residual stream.
     pub embed: Embed,
+    /// Inputs of each layer, beside the stream: Gemma 4.
+    pub per_layer: Option<PerLayer>,
     /// The blocks, in order.
     pub layers: Vec<Layer>,
     /// Before the head.
@@ -50,6 +52,18 @@ pub struct Embed {
     pub rows_before: usize,
 }
 
+/// Inputs of each layer: rows of a table by id, to which a projection of the embeddings is added. What leaves the MLP is
+/// gated with them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PerLayer {
+    /// Channels for each layer.
+    pub width: usize,
+    /// Rows of the table.
+    pub vocab: usize,
+    /// The function of the gate.
+    pub act: ops::Activation,
+}
+
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
@@ -65,6 +79,8 @@ pub struct Layer {
     pub wiring: Wiring,
     /// What attention and the MLP give is multiplied by this before it is added: Granite; else 1.
     pub scale: f64,
+    /// Whether what leaves the block is multiplied by a weight: Gemma 4.
+    pub scalar: bool,
 }
 
 /// What the MLP of a block reads.
@@ -130,8 +146,16 @@ pub struct Attn {
     pub qkv_bias: bool,
     /// Whether the output projection has one.
     pub o_bias: bool,
+    /// What q, k and v are clipped to: OLMo.
+    pub clip: Option<f64>,
     /// The norm of q and k.
     pub qk_norm: Option<QkNorm>,
+    /// The norm of each head of v: Gemma 4.
+    pub v_norm: Option<Norm>,
+    /// Whether values are what the projection of keys gives.
+    pub values_are_keys: bool,
+    /// The layer whose keys and values are read; `None`: its own.
+    pub from: Option<usize>,
     /// How q and k are rotated.
     pub rope: Option<Rope>,
     /// What products of queries and keys are multiplied by.

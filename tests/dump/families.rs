@@ -9,7 +9,7 @@ use crate::fixture::{OTHERS, TINY, Tensors, at, bits, check, graph_of, made_up, 
 /// What one name is taken for in a model.
 fn taken(model: &str, name: &str) -> Option<String> {
     let graph = graph_of(model);
-    let mut one = made_up(&graph, &[7, 1, 99, 3]);
+    let mut one = made_up(&graph, &[7, 1, 9, 3]);
     one.tensors = vec![(name.into(), ArrayD::zeros(IxDyn(&[4, 1])))];
     let (dump, _written) = one.open(&graph);
     dump.all_planned().first().map(|planned| planned.activation.clone())
@@ -41,6 +41,14 @@ fn names_mean_what_the_family_says() {
         ("gpt2", "hidden_states.0", "transformer.embeddings"),
         ("gpt2", "hook_pos_embed", "transformer.wpe"),
         ("gpt2", "Qcur-1", "transformer.h.1.attn.q"),
+        ("qwen2_vl", "model.layers.1.self_attn.q_proj", "model.language_model.layers.1.self_attn.q_proj"),
+        ("qwen2_vl", "language_model.model.layers.1.mlp", "model.language_model.layers.1.mlp.down_proj"),
+        ("qwen2_vl", "layers_1_mlp_up_proj", "model.language_model.layers.1.mlp.up_proj"),
+        ("qwen2_vl", "Kcur-1", "model.language_model.layers.1.self_attn.k_proj"),
+        ("qwen2_vl", "model.embed_tokens", "model.language_model.embed_tokens"),
+        ("qwen2_vl", "language_model.model.norm", "model.language_model.norm"),
+        ("gemma4", "model.layers.1.act_fn", "model.layers.1.per_layer_act"),
+        ("gemma4", "layers_1_mlp_act_fn", "model.layers.1.mlp.act_fn"),
         ("qwen3_moe", "model.layers.0.mlp.gate", "model.layers.0.mlp.gate"),
         ("qwen3_moe", "layers_0_mlp_gate", "model.layers.0.mlp.gate"),
         ("qwen3_moe", "router_logits.0", "model.layers.0.mlp.gate"),

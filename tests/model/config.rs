@@ -1,7 +1,9 @@
 //! What is read from config.json, and what is refused. Expected values are those of transformers 5.23.
 
 mod defaults;
+mod kinds;
 mod rope;
+mod wrapped;
 
 use layerstep::model::Spec;
 use layerstep::model::spec::{Feed, Mlp, Rope, Router};

@@ -170,7 +170,9 @@ fn an_activation_that_is_not_computed_is_not_there() {
                 let entered =
                     here.or(run.last().filter(|last| Some(last.index()) >= graph.tail()).map(|_| graph.layers() - 1));
                 // What no layer owns is there until the first is entered; what is read behind it stays.
-                let stays = graph.is_stream(site) || Some(site.index()) >= graph.tail();
+                let next = graph[site].layer.map_or(0, |layer| layer + 1);
+                let read_later = next < graph.layers() && graph.live(graph.start(next)).any(|live| live == site);
+                let stays = graph.is_stream(site) || Some(site.index()) >= graph.tail() || read_later;
                 let held = stays || graph[site].layer == entered;
                 let expected = site.index() < counter && held;
                 assert_eq!(run.get(site).is_some(), expected, "{name}: {} after {counter} ops", graph.name(site));

@@ -16,10 +16,10 @@ use ndarray::{ArrayD, Axis, IxDyn, Slice};
 pub const TINY: &[&str] = &[
     "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
     "llama_yarn", "llama_dynamic", "llama_longrope",
-    "gemma", "granite", "olmo", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "bloom", "cohere", "cohere2", "gpt_neox",
+    "gemma", "granite", "olmo", "olmo_clip", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "bloom", "cohere", "cohere2", "gpt_neox",
     "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3", "glm", "glm4",
     "smollm3", "olmo3", "exaone4", "gemma3", "ministral", "ministral3", "hunyuan", "ernie4_5",
-    "smollm3_window", "apertus", "mistral3", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
+    "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
 ];
 
 /// Of each kind of block one or two, for tests that take long.
@@ -27,6 +27,7 @@ pub const TINY: &[&str] = &[
 pub const SOME: &[&str] = &[
     "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
     "llama_yarn", "granite", "olmo2", "cohere", "gpt_neox", "opt", "bloom", "falcon_groups", "phi3",
+    "hunyuan", "apertus", "gemma4", "qwen2_vl",
 ];
 
 /// A file of the repository.

@@ -103,6 +103,14 @@ impl<'a> Reader<'a> {
         self.get(key).map(|value| self.integer(key, value, most)).transpose()
     }
 
+    /// An integer of at least 0; `None` when it is missing or null.
+    pub(in crate::model) fn count(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
+        match self.get(key) {
+            Some(value) if value.as_u64() == Some(0) => Ok(Some(0)),
+            _ => self.nullable_size(key, most),
+        }
+    }
+
     fn integer(&self, key: &str, value: &Value, most: usize) -> Result<usize, ConfigError> {
         match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
             Some(size) if (1..=most).contains(&size) => Ok(size),

@@ -21,6 +21,8 @@ pub(super) struct Sizes {
     pub(super) positions: usize,
     /// Width of one head.
     pub(super) head_dim: usize,
+    /// The same in layers without a window, where those have another RoPE.
+    pub(super) global: usize,
 }
 
 /// How each layer rotates; `types` are those that `layer_types` lists.
@@ -110,6 +112,13 @@ impl<'a> Read<'a> {
         self.rope(inside.unwrap_or(&empty), theta, inside.is_some(), true)
     }
 
+    /// What stands for missing `rope_parameters`.
+    fn missing(&self) -> Option<Map<String, Value>> {
+        let is_missing = ["rope_scaling", "rope_parameters"].iter().all(|key| self.reader.get(key).is_none());
+        let said = self.row.missing;
+        (is_missing && !said.is_empty()).then(|| serde_json::from_str(said).expect("what a row says is JSON"))
+    }
+
     /// Where all layers that are rotated are rotated alike.
     fn one_for_all(&self, types: Option<&[bool]>) -> Result<Rope, ConfigError> {
         let theta = scaling::theta(self.reader, self.row.theta, self.family.defaults.rope_theta)?;
@@ -117,11 +126,8 @@ impl<'a> Read<'a> {
         for key in ["rope_scaling", "rope_parameters"] {
             found = found.or(self.object(key)?.map(|keys| (key, keys)));
         }
-        let missing: Map<String, Value>;
-        if found.is_none() && !self.row.missing.is_empty() && self.reader.get("rope_parameters").is_none() {
-            missing = serde_json::from_str(self.row.missing).expect("what a row says is JSON");
-            found = Some(("rope_parameters", &missing));
-        }
+        let missing = self.missing();
+        found = found.or(missing.as_ref().map(|keys| ("rope_parameters", keys)));
         let Some((key, keys)) = found else { return self.rope_or_plain(None, theta) };
         let inside = self.reader.inside(key, keys);
         let truncate = scaling::truncate(&inside)?;
@@ -166,7 +172,8 @@ impl<'a> Read<'a> {
         if let Some(keys) = scaling.filter(|keys| window::nested(keys)) {
             return refuse("rope_scaling", keys, "one set of parameters there, that of full_attention");
         }
-        let parameters = self.object("rope_parameters")?;
+        let missing = self.missing();
+        let parameters = self.object("rope_parameters")?.or(missing.as_ref());
         if let Some(keys) = parameters.filter(|keys| !window::nested(keys)) {
             return refuse("rope_parameters", keys, "an entry there for each of full_attention and sliding_attention");
         }
@@ -185,7 +192,9 @@ impl<'a> Read<'a> {
                 (None, Some(all)) => all.inside(name, &entry),
                 (None, None) => self.reader.inside(name, &entry),
             };
-            self.rope(&inside, theta, true, truncate)
+            let head_dim = if name == window::FULL { self.sizes.global } else { self.sizes.head_dim };
+            let sizes = Sizes { head_dim, ..self.sizes };
+            Self { sizes, ..*self }.rope(&inside, theta, true, truncate)
         };
         Ok((of_type(window::FULL, scaling, theta)?, of_type(window::SLIDING, None, local)?))
     }
@@ -204,7 +213,7 @@ mod tests {
         let text = keys.to_string();
         let reader = Reader::new(&text, "f").expect("an object");
         let windows = slides.map(|slides| slides.then_some(8));
-        let sizes = Sizes { positions: 64, head_dim: 16 };
+        let sizes = Sizes { positions: 64, head_dim: 16, global: 16 };
         let ropes =
             per_layer(&reader, &family, &windows, None, sizes).unwrap_or_else(|error| panic!("{keys}: {error}"));
         ropes.into_iter().map(|rope| rope.map(|rope| (rope.theta, rope.dims))).collect()
@@ -264,7 +273,7 @@ mod tests {
                 "original_max_position_embeddings": 16}})
             .to_string();
             let reader = Reader::new(&keys, "f").expect("an object");
-            let sizes = Sizes { positions: 64, head_dim: 16 };
+            let sizes = Sizes { positions: 64, head_dim: 16, global: 16 };
             Ok::<_, ConfigError>(per_layer(&reader, &family, &[None], None, sizes)?.remove(0).expect("it rotates"))
         };
         let su = rope("su").expect("it has that");

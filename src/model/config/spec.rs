@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::kinds::{self, Kinds};
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
@@ -22,6 +23,11 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
         }
     }
+    for (key, text) in family.only {
+        if let Some(value) = reader.get(key).filter(|value| value.as_str() != Some(text)) {
+            return Err(reader.unsupported(key, value, format!(" for model_type {}", family.name)));
+        }
+    }
     if let Some((key, value)) = family.as_wide.iter().find_map(|key| Some((*key, reader.get(key)?)))
         && value.as_u64() != Some(hidden as u64)
     {
@@ -31,10 +37,13 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
-    let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), Sizes { positions, head_dim })?;
+    let kinds = Kinds::read(reader, family, &windows, (heads, kv_heads, head_dim))?;
+    let sizes = Sizes { positions, head_dim, global: kinds.global.head_dim };
+    let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
     let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
-    let norm = norm(family.norm, eps);
+    let norm = norm_of(family.norm, eps);
     let scale = match family.scale {
+        ScaleRow::Fixed(scale) => scale,
         ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
         ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
         ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
@@ -53,7 +62,11 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         },
         qkv_bias: on(reader, family.qkv_bias)?,
         o_bias: on(reader, family.o_bias)?,
+        clip: cap(reader, family.clip.map(|key| (key, None)))?,
         qk_norm: qk_norm(reader, family, eps)?,
+        v_norm: family.v_norm.map(|row| norm_of(row, eps)),
+        values_are_keys: false,
+        from: None,
         rope: None,
         scale,
         cap: cap(reader, family.score_cap)?,
@@ -69,7 +82,15 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
-        Ok(Layer { attn, mlp: mlps.of(layer), attn_norms: around, mlp_norms, wiring, scale: residual_factor })
+        Ok(Layer {
+            attn: kinds.attn(layer, attn),
+            mlp: kinds.mlp(layer, mlps.of(layer)),
+            attn_norms: around,
+            mlp_norms,
+            wiring,
+            scale: residual_factor,
+            scalar: family.layer_scalar,
+        })
     };
     Ok(Spec {
         family: family.name,
@@ -85,6 +106,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             learned: (family.rope.is_none() && !family.alibi).then_some(positions),
             rows_before: family.rows_before,
         },
+        per_layer: kinds::per_layer(reader, family)?,
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
         norm,
         head: Head {
@@ -96,14 +118,14 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     })
 }
 
-fn norm(row: NormRow, eps: f32) -> Norm {
+fn norm_of(row: NormRow, eps: f32) -> Norm {
     let NormRow { form, offset, weight, bias, rounded_once } = row;
     Norm { form, eps, offset, weight, bias, rounded_once }
 }
 
 fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>, ConfigError> {
     let Some(row) = family.qk_norm else { return Ok(None) };
-    let found = QkNorm { norm: norm(row.norm, eps), over: row.over, after_rope: row.after_rope };
+    let found = QkNorm { norm: norm_of(row.norm, eps), over: row.over, after_rope: row.after_rope };
     Ok(on(reader, row.at)?.then_some(found))
 }
 

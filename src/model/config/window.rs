@@ -26,6 +26,10 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             _ => return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {SLIDING}"))),
         });
     }
+    // Whatever the list says.
+    if let (Windows::AllButLast { .. }, Some(last)) = (family.windows, sliding.last_mut()) {
+        *last = false;
+    }
     // The models that do not read the list for the mask have a cache that does: only an agreeing list is unambiguous.
     let ambiguous = match family.windows {
         Windows::None => sliding.contains(&true),
@@ -33,7 +37,11 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             let window = declared(reader, family)?.is_some();
             sliding.contains(&!window)
         }
-        Windows::ByLayer { .. } | Windows::AsListed | Windows::NotRotated | Windows::AllBut { .. } => false,
+        Windows::ByLayer { .. }
+        | Windows::AsListed
+        | Windows::NotRotated
+        | Windows::AllBut { .. }
+        | Windows::AllButLast { .. } => false,
     };
     if ambiguous {
         let hint = format!(" for model_type {}, where every layer has the same attention", family.name);
@@ -59,6 +67,11 @@ pub(super) fn per_layer(
                 None => every,
             };
             let slides = |layer: usize| types.map_or(!(layer + 1).is_multiple_of(every), |types| types[layer]);
+            Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
+        }
+        Windows::AllButLast { every } => {
+            let usual = |layer: usize| !(layer + 1).is_multiple_of(every) && layer + 1 < layers;
+            let slides = |layer: usize| types.map_or(usual(layer), |types| types[layer]);
             Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
         }
         Windows::AsListed | Windows::NotRotated => {

@@ -6,7 +6,7 @@ use super::{Defaults, Family, Keys, NormRow, ScaleRow, Switch, Windows};
 use crate::model::role::{Names, Role};
 
 /// `post_attention_layernorm` is another thing than in Llama: it norms what attention gives.
-const OWN: &[(Role, &str)] = &[
+pub(super) const OWN: &[(Role, &str)] = &[
     (Role::AttnOutNorm, "post_attention_layernorm"),
     (Role::MlpNorm, "pre_feedforward_layernorm"),
     (Role::MlpOutNorm, "post_feedforward_layernorm"),

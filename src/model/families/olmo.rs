@@ -1,4 +1,4 @@
-//! OLMo: `LayerNorm` without weight and bias. `OlmoConfig` and `modeling_olmo.py`; models that clip q, k and v are refused.
+//! OLMo: `LayerNorm` without weight and bias; q, k and v may be clipped. `OlmoConfig` and `modeling_olmo.py`.
 
 use super::gpt2::LAYER_NORM;
 use super::llama::LLAMA;
@@ -15,6 +15,7 @@ pub(super) const OLMO: Family = Family {
     norm: NormRow { weight: false, bias: false, ..LAYER_NORM },
     whole_heads: false,
     mlp_bias: Switch::Never,
+    clip: Some("clip_qkv"),
     rope: Some(ROPE),
     ..LLAMA
 };

@@ -20,6 +20,7 @@ pub(super) const OLMO2: Family = Family {
     defaults: Defaults { eps: 1e-5, ..OLMO.defaults },
     norm: NORM,
     around: (false, true),
+    clip: None,
     qk_norm: Some(QkNormRow { at: Switch::Always, norm: NORM, over: Over::Row, after_rope: false }),
     names: &NAMES,
     ..OLMO

@@ -27,13 +27,14 @@ impl Graph {
             "" => self.layer_prefix(layer),
             rest => self.layer_prefix(layer).map(|prefix| format!("{prefix}.{rest}")),
         };
-        if let Some(site) = full.and_then(|full| self.names.get(&full).or_else(|| self.modules.get(&full)).copied()) {
+        if let Some(site) = full.as_ref().and_then(|full| self.names.get(full).copied()) {
             return Some(site);
         }
         let start = self.starts.get(layer).copied()?;
         let own = (start..self.len()).map(Site::at).take_while(|site| self[*site].layer == Some(layer));
         let labelled = own.clone().find(|site| self[*site].label == rest);
-        labelled.or_else(|| role(rest, true).and_then(|role| self.in_layer(layer, role)))
+        let by_role = || role(rest, true).and_then(|role| self.in_layer(layer, role));
+        labelled.or_else(by_role).or_else(|| self.modules.get(&full?).copied())
     }
 
     /// The layer that a name begins with, and what it asks for there, where this model lacks it: the layer, or in it an op

@@ -17,7 +17,9 @@ impl Family {
         let switched = |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) if own == key);
         let of_windows: &[&str] = match self.windows {
             Windows::None => &[],
-            Windows::All | Windows::AsListed | Windows::AllBut { .. } => &["sliding_window"],
+            Windows::All | Windows::AsListed | Windows::AllBut { .. } | Windows::AllButLast { .. } => {
+                &["sliding_window"]
+            }
             Windows::AllIfUsed | Windows::NotRotated => &["sliding_window", "use_sliding_window"],
             Windows::ByLayer { .. } => &["sliding_window", "use_sliding_window", "max_window_layers"],
         };
@@ -27,7 +29,8 @@ impl Family {
         let named = caps.chain(factors.into_iter().flatten());
         ALL.contains(&key)
             || sizes.contains(&key)
-            || [keys.num_key_value_heads, keys.head_dim, keys.eps, keys.act, self.scale_by_layer].contains(&Some(key))
+            || [keys.num_key_value_heads, keys.head_dim, keys.eps, keys.act, self.scale_by_layer, self.clip]
+                .contains(&Some(key))
             || self.rope.is_some_and(|rope| rope.reads(key))
             || of_windows.contains(&key)
             || matches!(self.windows, Windows::AllBut { key: Some(own), .. } if own == key)
@@ -39,6 +42,12 @@ impl Family {
             || self.experts.is_some_and(|experts| experts.reads(key))
             || self.as_wide.contains(&key)
             || self.never.contains(&key)
+            || self.only.iter().any(|(own, _)| *own == key)
+            || self.global.is_some_and(|row| {
+                [row.head_dim.0, row.values_are_keys, row.key_heads, "per_layer_config"].contains(&key)
+            })
+            || self.sharing.is_some_and(|row| [row.layers, row.wide].contains(&key))
+            || self.per_layer.is_some_and(|row| [row.width.0, row.vocab.0].contains(&key))
             || self.others.iter().any(|(_, other)| *other == key)
             || self
                 .variants
@@ -51,7 +60,7 @@ impl Family {
 impl ScaleRow {
     fn key(self) -> Option<&'static str> {
         match self {
-            Self::OfWidth => None,
+            Self::OfWidth | Self::Fixed(_) => None,
             Self::InverseRoot(key, _) | Self::Own(key, _) => Some(key),
         }
     }

@@ -163,3 +163,25 @@ fn other_kinds_of_rope_are_refused_by_name() {
     let full = json!({"rope_parameters": two, "layer_types": ["full_attention", "full_attention", "full_attention", "full_attention"]});
     assert_eq!(rope(&read("qwen3", full).0).theta, 1.0);
 }
+
+#[test]
+fn classes_have_rope_of_their_own_where_nothing_is_said() {
+    let of = |name: &str, changes: Value| rope(&read(name, changes).0).clone();
+    let apertus = of("apertus", json!({}));
+    assert_eq!((apertus.theta, apertus.scaling.name()), (12e6, "llama3"));
+    assert_eq!(of("apertus", json!({"rope_theta": 5.0})), apertus, "the class has said it all");
+    let linear = json!({"rope_theta": 5.0, "rope_scaling": {"type": "linear", "factor": 2.0}});
+    assert_eq!((of("apertus", linear.clone()).theta, of("apertus", linear).scaling.name()), (5.0, "linear"));
+    let growth = of("ministral3", json!({})).growth.expect("it grows");
+    assert_eq!((growth.by, growth.every), (0.1, 16_384.0));
+    assert_eq!([0, 16_383, 16_384].map(|position| growth.of(position)), [1.0, 1.0, 1.0 + 0.1 * 2f32.ln()]);
+    check("ministral3", json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}), &["llama_4_scaling_beta"]);
+    let alpha =
+        |alpha: f64| json!({"rope_theta": 100.0, "rope_scaling": {"type": "dynamic", "factor": 1.0, "alpha": alpha}});
+    assert_eq!(of("hunyuan_v1_dense", alpha(0.0)).scaling.limit(), Some(2048), "dynamic as it is");
+    let stretched = of("hunyuan_v1_dense", alpha(8.0));
+    assert_eq!(stretched.scaling.limit(), None);
+    let expected = (100.0f64 * 8.0f64.powf(16.0 / 14.0)).powf(-0.125) as f32;
+    assert!((stretched.frequencies(9).speeds()[1] / expected - 1.0).abs() < 1e-6);
+    check("llama", alpha(8.0), &["rope_scaling.alpha"]);
+}

@@ -84,10 +84,10 @@ pub(super) fn read(source: &Source) -> Result<Rope, ConfigError> {
     let Source { inside, row, .. } = source;
     let name = source.name()?;
     let own = TYPES.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, keys)| keys);
-    if let Some((foreign, value)) = ONE_TYPE
-        .iter()
-        .filter(|key| !own.contains(*key) && row.growth != Some(**key) && !(row.sections && **key == SECTIONS))
-        .find_map(|key| Some((*key, inside.get(key)?)))
+    let of_row =
+        |key: &str| row.growth == Some(key) || (row.sections && key == SECTIONS) || (row.alpha && key == "alpha");
+    if let Some((foreign, value)) =
+        ONE_TYPE.iter().filter(|key| !own.contains(*key) && !of_row(key)).find_map(|key| Some((*key, inside.get(key)?)))
     {
         return Err(inside.unsupported(foreign, value, format!(" with RoPE type {name}")));
     }
