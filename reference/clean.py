@@ -45,7 +45,7 @@ def model_of(folder: Path, precision: str) -> PreTrainedModel:
 
 @cache
 def layers_of(folder: Path) -> int:
-    return AutoConfig.from_pretrained(folder).num_hidden_layers
+    return AutoConfig.from_pretrained(folder).get_text_config().num_hidden_layers
 
 
 def tokens_of(folder: Path, count: int) -> list[int]:
@@ -53,7 +53,7 @@ def tokens_of(folder: Path, count: int) -> list[int]:
     if (folder / "tokenizer.json").is_file():
         tokens = AutoTokenizer.from_pretrained(folder)(TEXT)["input_ids"]
     else:
-        vocabulary = AutoConfig.from_pretrained(folder).vocab_size
+        vocabulary = AutoConfig.from_pretrained(folder).get_text_config().vocab_size
         tokens = np.random.Generator(np.random.PCG64(7)).integers(3, vocabulary, int(LONG)).tolist()
         tokens[9] = tokens[2]  # one token twice
     if len(tokens) < count:
