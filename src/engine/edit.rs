@@ -165,11 +165,13 @@ impl Field {
             (Self::Held(v), Op::Context { held, .. }) => held.push(v.clone()),
             (Self::Length(v), Op::Scores(how)) => how.length = *v,
             (Self::Places(v), Op::Scores(how)) => how.places = *v,
-            (Self::Rope(v), Op::Rope(rotate)) => {
+            (Self::Rope(v), Op::Rope(rotate)) if v.dims <= rotate.head_dim => {
                 let Rotate { rope, frequencies, factor, .. } = Rotate::new(v, rotate.head_dim);
                 (rotate.rope, rotate.frequencies, rotate.factor) = (rope, frequencies, factor);
             }
-            (Self::Frequencies(v), Op::Rope(rotate)) => rotate.frequencies = Some(v.clone()),
+            (Self::Frequencies(v), Op::Rope(rotate)) if 2 * v.speeds().len() <= rotate.head_dim => {
+                rotate.frequencies = Some(v.clone());
+            }
             (Self::Factor(v), Op::Rope(rotate)) => rotate.factor = *v,
             (Self::Pairs(v), Op::Rope(rotate)) => rotate.pairs = *v,
             (Self::Places(v), Op::Rope(rotate)) => rotate.places = *v,

@@ -8,7 +8,7 @@ use super::Value;
 use super::compute::Compute;
 use super::step::Span;
 use crate::model::Model;
-use crate::model::op::{Content, Held, Op, Rotate, Slots};
+use crate::model::op::{Content, Held, Op, Rotate, Slots, Vector};
 use crate::model::spec::Growth;
 use crate::ops::{self, Operands, Real, Rotation, Rounding};
 
@@ -94,29 +94,13 @@ impl Op {
             }
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
             Self::Sum { factors } => ops::weighted_sum(values, factors, rounding),
-            Self::ScaledSum { scalar } => {
-                let mut factor = [T::of(model.vector(scalar)[0])];
-                rounding.round(&mut factor);
-                times(ops::add(x(0), x(1), rounding), factor[0], rounding)
-            }
-            Self::LayerInput { layer, factor } => {
-                let (own, all) = (x(0).index_axis_move(Axis(0), *layer), x(1));
-                let width = own.len_of(Axis(1));
-                let rows = all.slice_axis(Axis(1), Slice::from(layer * width..(layer + 1) * width));
-                times(ops::add(own, rows, rounding), T::from_f64(*factor), rounding)
-            }
+            Self::ScaledSum { scalar } => scaled_sum(x(0), x(1), model.vector(scalar)[0], rounding),
+            Self::LayerInput { layer, factor } => layer_input(x(0), x(1), *layer, *factor, rounding),
             Self::Activate(function) => function.apply(x(0), rounding),
-            Self::Xielu { constants } => {
-                let [alpha_p, alpha_n, beta, eps] = [0, 1, 2, 3].map(|index| model.vector(&constants[index])[0]);
-                ops::xielu(x(0), ops::Xielu { alpha_p, alpha_n, beta, eps }, rounding)
-            }
+            Self::Xielu { constants } => ops::xielu(x(0), xielu(model, constants), rounding),
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
-            Self::Clip(limit) => {
-                let mut limit = [T::from_f64(*limit)];
-                rounding.round(&mut limit);
-                x(0).mapv(|v| v.max(-limit[0]).min(limit[0]))
-            }
+            Self::Clip(limit) => clipped(x(0), *limit, rounding),
             Self::Round(format) => {
                 let mut rounded = x(0).as_standard_layout().into_owned();
                 format.round(rounded.as_slice_mut().expect("standard layout"));
@@ -155,6 +139,38 @@ fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
         gains,
         ..Rotation::new(frequencies, positions)
     }
+}
+
+/// The sum of two times a weight.
+fn scaled_sum<T: Real>(a: ArrayViewD<T>, b: ArrayViewD<T>, scalar: f32, rounding: Rounding) -> ArrayD<T> {
+    let mut factor = [T::of(scalar)];
+    rounding.round(&mut factor);
+    times(ops::add(a, b, rounding), factor[0], rounding)
+}
+
+/// The sum of a layer's own plane and of its own columns, times a factor.
+fn layer_input<T: Real>(
+    planes: ArrayViewD<T>,
+    rows: ArrayViewD<T>,
+    layer: usize,
+    factor: f64,
+    rounding: Rounding,
+) -> ArrayD<T> {
+    let own = planes.index_axis_move(Axis(0), layer);
+    let width = own.len_of(Axis(1));
+    let columns = rows.slice_axis(Axis(1), Slice::from(layer * width..(layer + 1) * width));
+    times(ops::add(own, columns, rounding), T::from_f64(factor), rounding)
+}
+
+fn clipped<T: Real>(x: ArrayViewD<T>, limit: f64, rounding: Rounding) -> ArrayD<T> {
+    let mut limit = [T::from_f64(limit)];
+    rounding.round(&mut limit);
+    x.mapv(|v| v.max(-limit[0]).min(limit[0]))
+}
+
+fn xielu(model: &Model, constants: &[Vector; 4]) -> ops::Xielu {
+    let [alpha_p, alpha_n, beta, eps] = [0, 1, 2, 3].map(|index| model.vector(&constants[index])[0]);
+    ops::Xielu { alpha_p, alpha_n, beta, eps }
 }
 
 fn times<T: Real>(mut values: ArrayD<T>, factor: T, rounding: Rounding) -> ArrayD<T> {

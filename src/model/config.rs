@@ -6,6 +6,7 @@
 
 mod keys;
 mod kinds;
+mod listed;
 pub(super) mod read;
 mod rope;
 mod spec;

@@ -9,9 +9,9 @@ use crate::model::spec::{Attn, Feed, Mlp, PerLayer};
 
 const BY_LAYER: &str = "per_layer_config";
 
-/// Heads of a kind of layers.
+/// The heads of a kind of layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Heads {
+pub(super) struct Kind {
     kv_heads: usize,
     pub(super) head_dim: usize,
     values_are_keys: bool,
@@ -19,9 +19,9 @@ pub(super) struct Heads {
 
 /// Layers with a window and without, and those that read from others.
 pub(super) struct Kinds {
-    usual: Heads,
+    usual: Kind,
     /// Of layers without a window.
-    pub(super) global: Heads,
+    pub(super) global: Kind,
     is_global: Vec<bool>,
     /// The layer that each reads keys and values of, where that is not itself.
     from: Vec<Option<usize>>,
@@ -36,22 +36,22 @@ impl Kinds {
         windows: &[Option<usize>],
         (heads, kv_heads, head_dim): (usize, usize, usize),
     ) -> Result<Self, ConfigError> {
-        let usual = Heads { kv_heads, head_dim, values_are_keys: false };
+        let usual = Kind { kv_heads, head_dim, values_are_keys: false };
         let is_global: Vec<bool> = windows.iter().map(Option::is_none).collect();
         let global = match family.global {
             None => usual,
             Some(row) if reader.get(BY_LAYER).is_some() => {
                 let values_are_keys = reader.flag(row.values_are_keys, false)?;
-                by_layer(reader, &is_global, Heads { values_are_keys, ..usual })?
+                by_layer(reader, &is_global, Kind { values_are_keys, ..usual })?
             }
             Some(row) => {
                 let values_are_keys = reader.flag(row.values_are_keys, false)?;
                 let own = reader.nullable_size(row.key_heads, MOST_WIDE)?.filter(|_| values_are_keys);
                 let head_dim = reader.size(row.head_dim.0, row.head_dim.1, MOST_WIDE)?;
-                Heads { kv_heads: own.unwrap_or(kv_heads), head_dim, values_are_keys }
+                Kind { kv_heads: own.unwrap_or(kv_heads), head_dim, values_are_keys }
             }
         };
-        let Heads { kv_heads, head_dim, .. } = global;
+        let Kind { kv_heads, head_dim, .. } = global;
         let fits =
             heads.is_multiple_of(kv_heads) && head_dim.is_multiple_of(2) && heads.saturating_mul(head_dim) <= MOST_WIDE;
         if family.global.is_some() && !fits {
@@ -75,8 +75,7 @@ impl Kinds {
     }
 
     pub(super) fn attn(&self, layer: usize, attn: Attn) -> Attn {
-        let Heads { kv_heads, head_dim, values_are_keys } =
-            if self.is_global[layer] { self.global } else { self.usual };
+        let Kind { kv_heads, head_dim, values_are_keys } = if self.is_global[layer] { self.global } else { self.usual };
         Attn { kv_heads, head_dim, values_are_keys, from: self.from[layer], ..attn }
     }
 
@@ -91,17 +90,17 @@ impl Kinds {
 }
 
 /// Heads of layers without a window as transformers 5 writes them: `{"5": {"head_dim": 512}}`.
-fn by_layer(reader: &Reader, is_global: &[bool], usual: Heads) -> Result<Heads, ConfigError> {
+fn by_layer(reader: &Reader, is_global: &[bool], usual: Kind) -> Result<Kind, ConfigError> {
     let value = reader.get(BY_LAYER).unwrap_or(&Value::Null);
     let refused = || reader.unsupported(BY_LAYER, value, "; it has one kind of heads for layers without a window");
     let layers = value.as_object().ok_or_else(|| reader.wrong(BY_LAYER, value, "an object"))?;
-    let of = |layer: usize| -> Result<Heads, ConfigError> {
+    let of = |layer: usize| -> Result<Kind, ConfigError> {
         let Some(own) = layers.get(&layer.to_string()).and_then(Value::as_object) else { return Ok(usual) };
         if own.keys().any(|key| !["head_dim", "num_key_value_heads"].contains(&&key[..])) {
             return Err(refused());
         }
         let own = reader.inside(BY_LAYER, own);
-        Ok(Heads {
+        Ok(Kind {
             head_dim: own.size("head_dim", usual.head_dim, MOST_WIDE)?,
             kv_heads: own.size("num_key_value_heads", usual.kv_heads, MOST_WIDE)?,
             ..usual

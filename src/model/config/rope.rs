@@ -9,7 +9,7 @@ mod scaling;
 
 use serde_json::{Map, Value};
 
-use super::{ConfigError, MOST_LAYERS, read::Reader, window};
+use super::{ConfigError, listed::listed, read::Reader, window};
 use crate::model::families::{Family, RopeRow, Rotated, Windows};
 use crate::model::spec::Rope;
 use scaling::Source;
@@ -57,28 +57,6 @@ fn rotated(reader: &Reader, layers: Rotated, windows: &[Option<usize>]) -> Resul
         Rotated::All | Rotated::WindowedIfAny => Ok(vec![true; windows.len()]),
         Rotated::Windowed => Ok(windows.iter().map(Option::is_some).collect()),
         Rotated::Listed { .. } => listed(reader, layers, windows.len()),
-    }
-}
-
-/// Which of so many layers are rotated, where a list says it; else all.
-pub(super) fn listed(reader: &Reader, layers: Rotated, count: usize) -> Result<Vec<bool>, ConfigError> {
-    match layers {
-        Rotated::Listed { interval } => match reader.get("no_rope_layers") {
-            None => {
-                let interval = reader.size("no_rope_layer_interval", interval, MOST_LAYERS)?;
-                Ok((1..=count).map(|layer| !layer.is_multiple_of(interval)).collect())
-            }
-            Some(value) => {
-                let listed = reader.integers("no_rope_layers")?;
-                if listed.len() != count || listed.iter().any(|rotated| *rotated > 1) {
-                    let expected =
-                        format!("a list of {count} numbers, 1 for each layer that is rotated and 0 for the others");
-                    return Err(reader.wrong("no_rope_layers", value, expected));
-                }
-                Ok(listed.into_iter().map(|rotated| rotated == 1).collect())
-            }
-        },
-        _ => Ok(vec![true; count]),
     }
 }
 

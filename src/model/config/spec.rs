@@ -18,21 +18,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let hidden = size(keys.hidden_size, defaults.hidden_size, MOST_WIDE)?;
     let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
     let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
-    for key in family.never {
-        if reader.flag(key, false)? {
-            return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
-        }
-    }
-    for (key, text) in family.only {
-        if let Some(value) = reader.get(key).filter(|value| value.as_str() != Some(text)) {
-            return Err(reader.unsupported(key, value, format!(" for model_type {}", family.name)));
-        }
-    }
-    if let Some((key, value)) = family.as_wide.iter().find_map(|key| Some((*key, reader.get(key)?)))
-        && value.as_u64() != Some(hidden as u64)
-    {
-        return Err(reader.unsupported(key, value, format!("; it has to be the {} ({hidden})", keys.hidden_size)));
-    }
+    refuse(reader, family, hidden)?;
     let (kv_heads, head_dim) = (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?);
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
@@ -116,6 +102,30 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             cap: cap(reader, family.logit_cap)?,
         },
     })
+}
+
+/// Refuses what changes the mathematics in a way that is not implemented.
+fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigError> {
+    for key in family.never {
+        if reader.flag(key, false)? {
+            return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
+        }
+    }
+    for (key, text) in family.only {
+        if let Some(value) = reader.get(key).filter(|value| value.as_str() != Some(text)) {
+            return Err(reader.unsupported(key, value, format!(" for model_type {}", family.name)));
+        }
+    }
+    if let Some((key, value)) = family.as_wide.iter().find_map(|key| Some((*key, reader.get(key)?)))
+        && value.as_u64() != Some(hidden as u64)
+    {
+        return Err(reader.unsupported(
+            key,
+            value,
+            format!("; it has to be the {} ({hidden})", family.keys.hidden_size),
+        ));
+    }
+    Ok(())
 }
 
 fn norm_of(row: NormRow, eps: f32) -> Norm {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, read::Reader, rope};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, listed::listed, read::Reader};
 use crate::model::families::{Family, Windows};
 
 pub(super) const FULL: &str = "full_attention";
@@ -77,7 +77,7 @@ pub(super) fn per_layer(
         Windows::AsListed | Windows::NotRotated => {
             agree(reader, window, types)?;
             let rotated = match family.rope {
-                Some(row) if family.windows == Windows::NotRotated => rope::listed(reader, row.layers, layers)?,
+                Some(row) if family.windows == Windows::NotRotated => listed(reader, row.layers, layers)?,
                 _ => vec![false; layers],
             };
             let slides = |layer: usize| types.map_or(!rotated[layer], |types| types[layer]);

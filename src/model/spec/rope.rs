@@ -77,11 +77,10 @@ impl Scaling {
         match self {
             Self::Default => "default",
             Self::Linear { .. } => "linear",
-            Self::Dynamic { .. } => "dynamic",
+            Self::Dynamic { .. } | Self::Ntk { .. } => "dynamic",
             Self::Yarn(_) => "yarn",
             Self::LongRope { .. } => "longrope",
             Self::Llama3 { .. } => "llama3",
-            Self::Ntk { .. } => "dynamic",
             Self::Proportional { .. } => "proportional",
         }
     }

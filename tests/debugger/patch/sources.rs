@@ -7,7 +7,7 @@ use std::sync::Arc;
 use layerstep::debugger::Debugger;
 use layerstep::diagnose::Witnesses;
 use layerstep::dump::{Dump, Options};
-use layerstep::engine::Role;
+use layerstep::engine::{Op, Role};
 use layerstep::formats::{Archive, write_npy, write_safetensors};
 use ndarray::{ArrayD, Axis, Slice, s};
 
@@ -66,6 +66,7 @@ fn what_was_ablated_is_healed() {
             // A norm behind attention or MLP, or behind all layers, takes a factor of what they give off again; one that
             // takes off the mean, what all channels gain.
             let normed = graph.has(Role::MlpOutNorm) && ["0.mlp", "1.v_proj", "1.probs"].contains(&activation);
+            let normed = normed || graph.readers(site).all(|reader| matches!(graph[reader].op, Op::Norm { .. }));
             let change = match graph.in_layer(graph.layers() - 1, Role::Block) == Some(site) {
                 true => "channel=0 add 1",
                 false if normed => "add 1",

@@ -27,7 +27,7 @@ const TYPES: [(&str, &[&str]); 8] = [
 const ALPHA: &str = "ntk_alpha";
 
 /// Keys that mean another type than one that does not read them; `mrope_section` is the multimodal one.
-const ONE_TYPE: [&str; 11] = [
+const ONE_TYPE: [&str; 10] = [
     "attention_factor",
     "beta_fast",
     "beta_slow",
@@ -38,7 +38,6 @@ const ONE_TYPE: [&str; 11] = [
     "truncate",
     SECTIONS,
     "alpha",
-    "llama_4_scaling_beta",
 ];
 
 const SECTIONS: &str = "mrope_section";
