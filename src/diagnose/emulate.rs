@@ -1,6 +1,8 @@
 //! What a trail learns about its dump: the precision of a tensor, arithmetic that no tensor shows, numbers that are none,
 //! pads that tokens see.
 
+use std::sync::atomic::AtomicBool;
+
 use super::arithmetic::{Arithmetic, Fit};
 use super::finding::{Harmless, Kind};
 use super::forced::Forced;
@@ -10,7 +12,7 @@ use super::padding::{Seen, accused};
 use super::part::Part;
 use super::precision::Precision;
 use super::special::{Made, Special, accuse_special};
-use super::suspects::search::Accused;
+use super::suspects::search::{Accused, find};
 use super::trail::{Look, Trail};
 use crate::dump::Planned;
 use crate::engine::{Op, Read, Site};
@@ -198,10 +200,21 @@ impl Trail {
         // Should the arithmetic be refuted, the tensor is off by this.
         let plain = self.healed.measure(site, part, terms);
         if left >= NEAR {
+            if precision == Precision::F32 && self.has_a_cause(site, part) {
+                self.exact_spans.insert(self.phase());
+                return None;
+            }
             self.presume(site, part, &plain);
         }
         self.healed = trial;
         Some(noise)
+    }
+
+    /// Whether a known mistake makes nearly all of an error that an arithmetic only makes as large: chance does not.
+    fn has_a_cause(&self, site: Site, part: &Part) -> bool {
+        const NEARLY_ALL: f64 = 0.999;
+        let found = find(&self.scene(site, part), &AtomicBool::new(false));
+        found.iter().any(|accused| accused.edit.is_some() && accused.explained > NEARLY_ALL)
     }
 
     /// The draws of the ops since the last known residual stream, with another arithmetic; the exact run as it is.
