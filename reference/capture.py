@@ -311,7 +311,7 @@ class Recorder:
             if not isinstance(output, Tensor):
                 return
             self._newest = output
-            if path.endswith((".q_proj", ".q_norm")):
+            if path.endswith(".q_proj") or path.endswith(".q_norm") and self._is_projection(path.rpartition(".")[0], args[0]):
                 self._queries[path] = output
             if module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
                 self._last[module] = output
@@ -355,7 +355,7 @@ class Recorder:
         self.put(f"{name}.probs", probs)
 
     def _is_projection(self, name: str, query: Tensor) -> bool:
-        """Whether queries are what their projection or norm gave: some layers rotate nothing."""
+        """Whether queries are what their projection gave, or their norm made of that: some layers rotate nothing."""
         given = (self._queries.get(f"{name}.{point}") for point in ("q_proj", "q_norm"))
         return any(one is not None and one.untyped_storage().data_ptr() == query.untyped_storage().data_ptr() for one in given)
 
