@@ -102,9 +102,10 @@ impl Op {
                 rounded
             }
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
-            Self::Route(router) => {
-                let rounding = if router.rounded { rounding } else { Rounding::None };
-                ops::route(flat(x(0)), router.top_k, router.softmax_after, router.renormalise, rounding).into_dyn()
+            Self::Route { router, bias } => {
+                let bias = bias.as_ref().map(|bias| model.vector(bias));
+                let bias = bias.as_ref().map(|bias| bias.view());
+                router.route(flat(x(0)), bias, rounding).into_dyn()
             }
             Self::Experts { weights, top_k } => {
                 let format = ops::Format { rounding, operands: compute.operands };

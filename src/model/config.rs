@@ -5,6 +5,7 @@
 //! mathematics.
 
 mod keys;
+mod mlp;
 pub(super) mod read;
 mod rope;
 mod spec;

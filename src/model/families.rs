@@ -39,8 +39,8 @@ mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated, ScaleRow, Stored,
-    Switch, View, When, Windows, WiringRow,
+    Defaults, ExpertsRow, Family, Fused, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow,
+    SharedRow, SparseLayers, Stored, Switch, View, When, Windows, WiringRow,
 };
 
 impl Family {

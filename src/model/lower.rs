@@ -2,6 +2,8 @@
 //!
 //! Equations are those of `modeling_*.py` of transformers; a family's row says which of them apply.
 
+mod mlp;
+
 use std::collections::HashMap;
 
 use ndarray::Array1;
@@ -9,7 +11,7 @@ use ndarray::Array1;
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::Role as R;
-use super::spec::{Attn, Feed, Layer, Mlp, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
+use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
 use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
 
 /// The graph of a model.
@@ -92,26 +94,6 @@ impl Build<'_> {
         self.node(R::Block, Op::Sum { factors: factors.into() }, reads, axes)
     }
 
-    fn mlp(&mut self, mlp: &Mlp, h: Site) -> Site {
-        match mlp {
-            Mlp::Plain(feed) => self.plain(*feed, h),
-            Mlp::Gated(feed) => self.gated(*feed, h),
-            Mlp::Experts { feed, count, router } => {
-                let (gate, up) = (R::ExpertGate, R::ExpertUp);
-                let logits = self.linear(R::RouterLogits, h, Axis::channels("expert", *count), false);
-                let axes = vec![Axis::TOKEN, Axis::channels("expert", *count)];
-                let routing = self.node(R::Routing, Op::Route(*router), [logits], axes);
-                let wide = [*count, router.top_k, feed.width];
-                let (gate, up) = (self.experts(gate, h, routing, wide), self.experts(up, h, routing, wide));
-                let axes = self.nodes[gate.index()].axes.clone();
-                let act = self.node(R::ExpertAct, Op::Activate(feed.act), [gate], axes.clone());
-                let mul = self.node(R::ExpertActMul, Op::Multiply, [act, up], axes);
-                let down = self.experts(R::ExpertDown, mul, routing, [*count, router.top_k, self.spec.hidden]);
-                self.node(R::Experts, Op::Combine, [down, routing], self.stream())
-            }
-        }
-    }
-
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let (d, groups) = (a.head_dim, grouped(a.heads, a.kv_heads));
@@ -164,41 +146,6 @@ impl Build<'_> {
         };
         let q = part(R::QProj, 0, own, query);
         (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key))
-    }
-
-    /// `down(act(up(x)))`
-    fn plain(&mut self, feed: Feed, h: Site) -> Site {
-        let wide = Axis::channels("intermediate", feed.width);
-        let up = self.linear(R::UpProj, h, wide, feed.bias);
-        let act = self.node(R::ActFn, Op::Activate(feed.act), [up], vec![Axis::TOKEN, wide]);
-        self.linear(R::DownProj, act, self.hidden(), feed.bias)
-    }
-
-    /// `down(act(gate(x)) * up(x))`. Shazeer, arXiv 2002.05202.
-    fn gated(&mut self, feed: Feed, h: Site) -> Site {
-        let wide = Axis::channels("intermediate", feed.width);
-        let (gate, up) = if feed.fused {
-            let all = self.linear(R::GateUpProj, h, Axis::channels("gate+up", 2 * feed.width), feed.bias);
-            let mut half = |role, start: usize| {
-                let columns = (start..start + feed.width).collect();
-                self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, wide])
-            };
-            (half(R::GateProj, 0), half(R::UpProj, feed.width))
-        } else {
-            (self.linear(R::GateProj, h, wide, feed.bias), self.linear(R::UpProj, h, wide, feed.bias))
-        };
-        let act = self.node(R::ActFn, Op::Activate(feed.act), [gate], vec![Axis::TOKEN, wide]);
-        let mul = self.node(R::ActMul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
-        self.linear(R::DownProj, mul, self.hidden(), feed.bias)
-    }
-
-    /// Each chosen expert's `x Wᵀ`.
-    fn experts(&mut self, role: R, x: Site, routing: Site, [count, top_k, out]: [usize; 3]) -> Site {
-        let inner = self.width(x);
-        let param = self.param(role, "weight", &[out, inner], Some(count));
-        let name = if out == self.spec.hidden { "hidden" } else { "intermediate" };
-        let axes = vec![Axis::TOKEN, Axis::channels("slot", top_k), Axis::channels(name, out)];
-        self.node(role, Op::Experts { weights: Weight::Param(param), top_k }, [x, routing], axes)
     }
 
     fn head(&mut self, h: Site) -> Site {

@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 
-use super::spec::Router;
 use super::tensor::Tensor;
-use crate::ops::{self, Join, Normalisation, Operands, Rounding};
+use crate::ops::{self, Join, Normalisation, Operands, Rounding, Router};
 
 /// A weight of the model: its place among the graph's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,8 +104,8 @@ pub enum Op {
     Round(Rounding),
     /// A softmax each step of which is rounded to a coarser format: no model has it.
     NarrowSoftmax(Rounding),
-    /// From router logits to the weight of each expert.
-    Route(Router),
+    /// From router logits to the weight of each expert; the bias is added to what experts are compared by.
+    Route { router: Router, bias: Option<Vector> },
     /// `x Wᵀ` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` → `[token, slot, channel]`.
     Experts { weights: Weight, top_k: usize },
     /// The experts' outputs times their weights, added up by rising expert id.
@@ -208,7 +207,7 @@ impl Op {
             Self::Activate(_) | Self::Cap(_) | Self::Combine | Self::Sum { .. } => {
                 Facts { sums: Sums::Elements, ..plain }
             }
-            Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
+            Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
     }
 
@@ -219,7 +218,8 @@ impl Op {
             | Self::EmbedPositions { .. }
             | Self::Norm { .. }
             | Self::Linear { .. }
-            | Self::Experts { .. } => true,
+            | Self::Experts { .. }
+            | Self::Route { bias: Some(_), .. } => true,
             Self::Columns(_)
             | Self::Rope(_)
             | Self::Scores(_)
@@ -231,7 +231,7 @@ impl Op {
             | Self::Cap(_)
             | Self::Round(_)
             | Self::NarrowSoftmax(_)
-            | Self::Route(_)
+            | Self::Route { bias: None, .. }
             | Self::Combine => false,
         }
     }
@@ -253,6 +253,7 @@ impl Op {
                 *weight = Vector::Param(NONE);
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
+            Self::Route { bias, .. } => *bias = bias.as_ref().map(|_| Vector::Param(NONE)),
             _ => {}
         }
         bare

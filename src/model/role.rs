@@ -42,6 +42,15 @@ pub enum Role {
     Experts,
     Logits,
     GateUpProj,
+    SharedGateProj,
+    SharedUpProj,
+    SharedActFn,
+    SharedActMul,
+    SharedDownProj,
+    SharedGate,
+    SharedWeight,
+    Shared,
+    MlpOut,
 }
 
 /// One row of [`ROLES`].
@@ -103,9 +112,18 @@ pub const ROLES: &[Row] = &[
     layer(Role::ExpertAct, "expert_act", "activation function of the experts' gates"),
     layer(Role::ExpertActMul, "expert_act_mul", "act(gate) * up of each chosen expert"),
     layer(Role::ExpertDown, "expert_down", "what each chosen expert gives, before it is weighted"),
-    layer(Role::Experts, "experts", "the experts' outputs, weighted and added: what the MLP adds to the residual stream"),
+    layer(Role::Experts, "experts", "the outputs of the chosen experts, weighted and added"),
     whole(Role::Logits, "logits", "what the model returns: logits after what follows the head"),
     layer(Role::GateUpProj, "gate_up_proj", "gate of the MLP and what it lets through, side by side"),
+    layer(Role::SharedGateProj, "shared_gate_proj", "gate of the expert that every token has"),
+    layer(Role::SharedUpProj, "shared_up_proj", "what the gate of the shared expert lets through"),
+    layer(Role::SharedActFn, "shared_act_fn", "activation function of the shared expert's gate"),
+    layer(Role::SharedActMul, "shared_act_mul", "act(gate) * up of the shared expert"),
+    layer(Role::SharedDownProj, "shared_down_proj", "what the shared expert gives"),
+    layer(Role::SharedGate, "shared_gate", "how much the shared expert counts, before the sigmoid"),
+    layer(Role::SharedWeight, "shared_weight", "how much the shared expert counts"),
+    layer(Role::Shared, "shared", "what the shared expert gives, weighted"),
+    layer(Role::MlpOut, "mlp_out", "experts and shared expert together: what the MLP adds to the residual stream"),
 ];
 
 /// What is done to queries, and the same of keys.

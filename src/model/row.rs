@@ -46,8 +46,8 @@ pub struct Family {
     pub o_bias: Switch,
     /// Biases of the MLP.
     pub mlp_bias: Switch,
-    /// Whether the head has a bias.
-    pub head_bias: bool,
+    /// The bias of the head.
+    pub head_bias: Switch,
     /// Whether q, k and v come out of one matrix.
     pub fused: Fused,
     /// The norm of q and k.
@@ -251,16 +251,64 @@ pub enum Windows {
 pub struct ExpertsRow {
     /// Keys under which their number may stand, and its default.
     pub count: (&'static [&'static str], usize),
-    /// The default of `num_experts_per_tok`.
-    pub top_k: usize,
+    /// The key of how many are chosen, and its default.
+    pub top_k: (&'static str, usize),
     /// The key of their width, and its default.
     pub width: (&'static str, usize),
     /// Whether the weights of the chosen ones are divided by their sum.
     pub renormalise: Switch,
     /// Whether weights are rounded to the dtype of the logits.
     pub rounded: bool,
-    /// Whether `decoder_sparse_step` and `mlp_only_layers` say which layers have them.
-    pub some_layers: bool,
+    /// Which layers have them.
+    pub layers: SparseLayers,
+    /// What logits become.
+    pub score: ScoreRow,
+    /// Whether the softmax is over the chosen logits only.
+    pub softmax_after: bool,
+    /// The expert that every token has.
+    pub shared: Option<SharedRow>,
+}
+
+impl ExpertsRow {
+    /// Mixtral's.
+    pub const ALL_LAYERS: Self = Self {
+        count: (&["num_local_experts", "num_experts"], 8),
+        top_k: ("num_experts_per_tok", 2),
+        width: ("intermediate_size", 14_336),
+        renormalise: Switch::Always,
+        rounded: false,
+        layers: SparseLayers::All,
+        score: ScoreRow::Softmax,
+        softmax_after: false,
+        shared: None,
+    };
+}
+
+/// Which layers have experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SparseLayers {
+    /// All.
+    All,
+    /// Every `decoder_sparse_step`-th, but for those that `mlp_only_layers` lists.
+    Stepped,
+}
+
+/// What a router's logits become.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScoreRow {
+    /// Their softmax.
+    Softmax,
+    /// The softmax of those that are nearly as large; the key of how near, and its default.
+    Mixer(&'static str, f64),
+}
+
+/// An expert that every token has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedRow {
+    /// The key of its width, and its default.
+    pub width: (&'static str, usize),
+    /// Whether what it gives is weighted by a sigmoid.
+    pub weighed: bool,
 }
 
 /// Where a tensor lies in checkpoints.

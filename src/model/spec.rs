@@ -7,6 +7,7 @@ mod rope;
 use crate::ops::{self, Form};
 
 use super::role::Names;
+pub use crate::ops::Router;
 pub use rope::{Rope, Scaling};
 
 /// What a model computes.
@@ -172,14 +173,29 @@ pub enum Mlp {
     /// `down(act(gate(x)) * up(x))`
     Gated(Feed),
     /// Several gated ones, of which a router chooses some for each token.
-    Experts {
-        /// How each computes.
-        feed: Feed,
-        /// How many there are.
-        count: usize,
-        /// Who chooses.
-        router: Router,
-    },
+    Experts(Experts),
+}
+
+/// A mixture of experts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// How each computes.
+    pub feed: Feed,
+    /// How many there are.
+    pub count: usize,
+    /// Who chooses.
+    pub router: Router,
+    /// What computes for every token as well; it is added.
+    pub shared: Option<Shared>,
+}
+
+/// An expert that every token has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shared {
+    /// How it computes.
+    pub feed: Feed,
+    /// Whether what it gives is multiplied by `σ(w x)`: Qwen2-MoE.
+    pub weighed: bool,
 }
 
 /// The sizes of an MLP.
@@ -193,19 +209,6 @@ pub struct Feed {
     pub bias: bool,
     /// Whether gate and up come out of one matrix, side by side.
     pub fused: bool,
-}
-
-/// How experts are chosen and weighted, from the router's logits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Router {
-    /// How many are chosen.
-    pub top_k: usize,
-    /// Whether the weights of the chosen ones are divided by their sum.
-    pub renormalise: bool,
-    /// Whether the softmax is over the chosen logits only.
-    pub softmax_after: bool,
-    /// Whether weights are rounded to the dtype of the logits.
-    pub rounded: bool,
 }
 
 /// From the residual stream to logits.

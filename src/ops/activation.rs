@@ -178,9 +178,10 @@ pub(super) fn cap_in_place<T: Real>(words: &mut [T], limit: f64, rounding: Round
     }
 }
 
-/// The element-wise product of two arrays of one shape.
+/// The element-wise product of two arrays; axes along which `b` has one element are those of `a`.
 pub fn multiply<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, rounding: Rounding) -> Array<T, D> {
     let mut y = a.as_standard_layout().into_owned();
+    let b = b.broadcast(a.raw_dim()).expect("the graph multiplies what fits");
     Zip::from(&mut y).and(&b).par_for_each(|a, b| *a *= *b);
     rounding.round(y.as_slice_mut().expect("standard layout"));
     y

@@ -9,34 +9,6 @@ use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayViewD, Axis, Ix2, Ix3
 use super::linear::{Format, Matrix, linear};
 use super::real::{Real, Rounding};
 
-/// From logits `[token, expert]` to weights `[token, expert]`, 0 for experts that are not chosen: the `top_k` largest are, of
-/// equals the first. Weights are the softmax over all experts, or over the chosen ones; `renormalise`: divided by their sum.
-pub fn route<T: Real>(
-    logits: ArrayView2<T>,
-    top_k: usize,
-    softmax_after: bool,
-    renormalise: bool,
-    rounding: Rounding,
-) -> Array2<T> {
-    let mut routing = Array2::zeros(logits.dim());
-    for (logits, mut weights) in logits.rows().into_iter().zip(routing.rows_mut()) {
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        order.sort_by(|a, b| logits[*b].wide().total_cmp(&logits[*a].wide()).then(a.cmp(b)));
-        let chosen = &order[..top_k.min(order.len())];
-        let summed = if softmax_after { chosen } else { &order[..] };
-        let largest = logits[order[0]];
-        let power = |expert: usize| (logits[expert] - largest).exponential();
-        let sum: f64 = summed.iter().map(|expert| power(*expert).wide()).sum();
-        let weight = |expert: usize| power(expert) * T::from_f64(1.0 / sum);
-        let share: f64 = if renormalise { chosen.iter().map(|expert| weight(*expert).wide()).sum() } else { 1.0 };
-        for expert in chosen {
-            weights[*expert] = weight(*expert) / T::from_f64(share);
-        }
-    }
-    rounding.round(routing.as_slice_mut().expect("a fresh array is contiguous"));
-    routing
-}
-
 /// The experts of a token, by rising number: those whose weight is not 0; of more than `top_k` the heaviest.
 pub fn chosen<T: Real>(weights: ArrayView1<T>, top_k: usize) -> Vec<usize> {
     let mut experts: Vec<usize> = (0..weights.len()).filter(|expert| weights[*expert] != T::zero()).collect();
@@ -107,17 +79,6 @@ mod tests {
     use super::*;
     use crate::ops::Words;
     use ndarray::array;
-
-    #[test]
-    fn the_largest_logits_are_chosen_and_weighted() {
-        let logits = array![[1.0f32.ln(), 4.0f32.ln(), 2.0f32.ln(), 1.0f32.ln()]];
-        let near = |found: Array2<f32>, expected: [f32; 4]| {
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found} is not {expected:?}");
-        };
-        near(route(logits.view(), 2, false, false, Rounding::None), [0.0, 0.5, 0.25, 0.0]);
-        near(route(logits.view(), 2, false, true, Rounding::None), [0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
-        near(route(logits.view(), 2, true, false, Rounding::None), [0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
-    }
 
     #[test]
     fn each_chosen_expert_computes_in_its_slot() {

@@ -4,7 +4,7 @@ mod defaults;
 mod rope;
 
 use layerstep::model::Spec;
-use layerstep::model::spec::{Feed, Mlp, Rope, Router};
+use layerstep::model::spec::{Experts, Feed, Mlp, Rope, Router};
 use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
@@ -97,18 +97,19 @@ fn families_have_the_defaults_of_their_own_classes() {
 
     let moe = bare("qwen3_moe");
     assert_eq!(sizes(&moe), (151_936, 2048, 24, 32, 4, 64, 32_768));
-    let router = Router { top_k: 8, renormalise: false, softmax_after: false, rounded: true };
+    let router = Router::new(8);
     let feed = Feed { width: 768, act: Activation::Silu, bias: false, fused: false };
-    assert_eq!(moe.layers[0].mlp, Mlp::Experts { feed, count: 128, router });
+    assert_eq!(moe.layers[0].mlp, Mlp::Experts(Experts { feed, count: 128, router, shared: None }));
     let mixed = json!({"model_type": "qwen3_moe", "decoder_sparse_step": 2, "mlp_only_layers": [3]}).to_string();
     let (mixed, _) = Spec::from_json(&mixed, "f").expect("a config");
-    let sparse: Vec<bool> = mixed.layers.iter().map(|layer| matches!(layer.mlp, Mlp::Experts { .. })).collect();
+    let sparse: Vec<bool> = mixed.layers.iter().map(|layer| matches!(layer.mlp, Mlp::Experts(_))).collect();
     assert_eq!(sparse[..6], [false, true, false, false, false, true]);
 }
 
 fn feed(mlp: &Mlp) -> &Feed {
     match mlp {
-        Mlp::Plain(feed) | Mlp::Gated(feed) | Mlp::Experts { feed, .. } => feed,
+        Mlp::Plain(feed) | Mlp::Gated(feed) => feed,
+        Mlp::Experts(experts) => &experts.feed,
     }
 }
 

@@ -160,7 +160,7 @@ impl Own<'_> {
             Op::Softmax => fit::softmax(self, site),
             Op::Rope(rotate) if pair.heads_known() => fit::rotation(self, site, rotate),
             Op::Scores(_) | Op::Context { .. } if !pair.heads_known() || self.forward > 0 => None,
-            Op::Rope(_) | Op::Route(_) => None,
+            Op::Rope(_) | Op::Route { .. } => None,
             _ if op.has_weights() => None,
             _ => {
                 let out = self.values(site)?;

@@ -83,8 +83,8 @@ fn without_experts(spec: &mut Spec, graph: &Graph, matched: &[Matched; 2]) -> bo
             let node = &graph[planned.site];
             node.layer == Some(at) && matches!(node.role, Some(Role::RouterLogits | Role::Routing | Role::ExpertDown))
         });
-        if let (Mlp::Experts { feed, .. }, false) = (&layer.mlp, has_experts) {
-            layer.mlp = Mlp::Gated(*feed);
+        if let (Mlp::Experts(experts), false) = (&layer.mlp, has_experts) {
+            layer.mlp = Mlp::Gated(experts.feed);
             found = true;
         }
     }

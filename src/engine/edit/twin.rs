@@ -61,6 +61,7 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
                 *bias = moved_vector(graph, bias, by)?;
             }
         }
+        Op::Route { bias: Some(bias), .. } => *bias = moved_vector(graph, bias, by)?,
         _ => {}
     }
     Some(moved)

@@ -1,10 +1,11 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
+use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
 use crate::model::families::{Family, Fused, NormRow, ScaleRow, Switch};
-use crate::model::spec::{Around, Attn, Embed, Feed, Head, Layer, Mlp, Norm, QkNorm, Router, Spec, Wiring};
+use crate::model::spec::{Around, Attn, Embed, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -85,7 +86,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         norm,
         head: Head {
             tied: reader.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
-            bias: family.head_bias,
+            bias: on(reader, family.head_bias)?,
             factor: logit_factor(reader, family)?,
             cap: cap(reader, family.logit_cap)?,
         },
@@ -103,7 +104,8 @@ fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>,
     Ok(on(reader, row.at)?.then_some(found))
 }
 
-fn on(reader: &Reader, switch: Switch) -> Result<bool, ConfigError> {
+/// Whether something is there.
+pub(super) fn on(reader: &Reader, switch: Switch) -> Result<bool, ConfigError> {
     match switch {
         Switch::Never => Ok(false),
         Switch::Always => Ok(true),
@@ -170,53 +172,4 @@ fn head_dim(reader: &Reader, family: &Family, hidden: usize, heads: usize) -> Re
         )));
     }
     Ok(width)
-}
-
-/// The MLP of each layer.
-struct Mlps {
-    dense: Mlp,
-    sparse: Option<Mlp>,
-    step: usize,
-    dense_layers: Vec<u64>,
-}
-
-impl Mlps {
-    fn read(reader: &Reader, family: &Family, hidden: usize) -> Result<Self, ConfigError> {
-        let (keys, defaults) = (family.keys, family.defaults);
-        let width = match defaults.intermediate_size {
-            Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
-            None => reader.nullable_size(keys.intermediate_size, MOST_WIDE)?.unwrap_or(4 * hidden),
-        };
-        let feed = Feed {
-            width,
-            act: reader.activation(keys.act.unwrap_or_default(), defaults.act, family.acts)?,
-            bias: on(reader, family.mlp_bias)?,
-            fused: family.fused_mlp,
-        };
-        let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
-        let Some(row) = family.experts else {
-            return Ok(Self { dense, sparse: None, step: 1, dense_layers: Vec::new() });
-        };
-        let (names, default) = row.count;
-        let key = names.iter().copied().find(|key| reader.has(key)).unwrap_or(names[0]);
-        let count = reader.size(key, default, MOST_LAYERS)?;
-        let top_k = reader.size("num_experts_per_tok", row.top_k, MOST_LAYERS)?;
-        if top_k > count {
-            return Err(reader.contradiction(format!("num_experts_per_tok ({top_k}) is more than {key} ({count})")));
-        }
-        let router =
-            Router { top_k, renormalise: on(reader, row.renormalise)?, softmax_after: false, rounded: row.rounded };
-        let feed = Feed { width: reader.size(row.width.0, row.width.1, MOST_WIDE)?, ..feed };
-        let step = if row.some_layers { reader.size("decoder_sparse_step", 1, MOST_LAYERS)? } else { 1 };
-        let dense_layers = if row.some_layers { reader.integers("mlp_only_layers")? } else { Vec::new() };
-        Ok(Self { dense, sparse: Some(Mlp::Experts { feed, count, router }), step, dense_layers })
-    }
-
-    fn of(&self, layer: usize) -> Mlp {
-        let is_dense = self.dense_layers.contains(&(layer as u64)) || !(layer + 1).is_multiple_of(self.step);
-        match &self.sparse {
-            Some(sparse) if !is_dense => sparse.clone(),
-            _ => self.dense.clone(),
-        }
-    }
 }

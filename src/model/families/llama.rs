@@ -78,7 +78,7 @@ pub(super) const LLAMA: Family = Family {
     qkv_bias: Switch::Key("attention_bias"),
     o_bias: Switch::Key("attention_bias"),
     mlp_bias: Switch::Key("mlp_bias"),
-    head_bias: false,
+    head_bias: Switch::Never,
     fused: Fused::No,
     qk_norm: None,
     rope: Some(RopeRow::HALVES),

@@ -3,19 +3,12 @@
 
 use super::mistral::MISTRAL;
 use super::qwen3_moe::{NAMES, experts};
-use super::{Defaults, ExpertsRow, Family, Stored, Switch, View};
+use super::{Defaults, ExpertsRow, Family, Stored, View};
 
 pub(super) const MIXTRAL: Family = Family {
     name: "mixtral",
     defaults: Defaults { eps: 1e-5, rope_theta: 1e6, sliding_window: None, ..MISTRAL.defaults },
-    experts: Some(ExpertsRow {
-        count: (&["num_local_experts", "num_experts"], 8),
-        top_k: 2,
-        width: ("intermediate_size", 14_336),
-        renormalise: Switch::Always,
-        rounded: false,
-        some_layers: false,
-    }),
+    experts: Some(ExpertsRow::ALL_LAYERS),
     names: &NAMES,
     stored: &[
         Stored { of: "mlp.gate.weight", at: &["block_sparse_moe.gate.weight", "mlp.gate.weight"], view: View::Whole },

@@ -2,7 +2,7 @@
 
 use super::llama::PATHS;
 use super::qwen3::QWEN3;
-use super::{Defaults, ExpertsRow, Family, Stored, Switch, View, Windows};
+use super::{Defaults, ExpertsRow, Family, SparseLayers, Stored, Switch, View, Windows};
 use crate::model::role::{Names, Role};
 
 /// `mlp.gate` is the router, not the gate of an MLP.
@@ -42,11 +42,12 @@ pub(super) const QWEN3_MOE: Family = Family {
     windows: Windows::AllIfUsed,
     experts: Some(ExpertsRow {
         count: (&["num_experts", "num_local_experts"], 128),
-        top_k: 8,
+        top_k: ("num_experts_per_tok", 8),
         width: ("moe_intermediate_size", 768),
         renormalise: Switch::Key("norm_topk_prob"),
         rounded: true,
-        some_layers: true,
+        layers: SparseLayers::Stepped,
+        ..ExpertsRow::ALL_LAYERS
     }),
     names: &NAMES,
     stored: &[

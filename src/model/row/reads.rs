@@ -1,6 +1,6 @@
 //! Which keys of config.json a row reads.
 
-use super::{ExpertsRow, Family, ScaleRow, Switch, When, Windows};
+use super::{ExpertsRow, Family, ScaleRow, ScoreRow, SparseLayers, Switch, When, Windows};
 
 impl Family {
     /// Whether it reads a key of config.json.
@@ -32,7 +32,7 @@ impl Family {
             || of_windows.contains(&key)
             || matches!(self.windows, Windows::AllBut { key: Some(own), .. } if own == key)
             || { named }.any(|own| own == key)
-            || [self.qkv_bias, self.o_bias, self.mlp_bias, self.wiring.parallel, self.one_key_head]
+            || [self.qkv_bias, self.o_bias, self.mlp_bias, self.head_bias, self.wiring.parallel, self.one_key_head]
                 .into_iter()
                 .any(switched)
             || self.qk_norm.is_some_and(|norm| switched(norm.at))
@@ -59,11 +59,15 @@ impl ScaleRow {
 
 impl ExpertsRow {
     fn reads(&self, key: &str) -> bool {
-        let by_layer = self.some_layers && ["decoder_sparse_step", "mlp_only_layers"].contains(&key);
+        let of_layers: &[&str] = match self.layers {
+            SparseLayers::All => &[],
+            SparseLayers::Stepped => &["decoder_sparse_step", "mlp_only_layers"],
+        };
         self.count.0.contains(&key)
-            || key == "num_experts_per_tok"
-            || key == self.width.0
-            || self.renormalise == Switch::Key("norm_topk_prob") && key == "norm_topk_prob"
-            || by_layer
+            || [self.top_k.0, self.width.0].contains(&key)
+            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) if own == key)
+            || matches!(self.score, ScoreRow::Mixer(own, _) if own == key)
+            || self.shared.is_some_and(|shared| shared.width.0 == key)
+            || of_layers.contains(&key)
     }
 }

@@ -23,7 +23,7 @@ fn facts(spec: &Spec, of_class: &Value) -> Value {
     let (act, width) = match &spec.layers[0].mlp {
         Mlp::Plain(feed) | Mlp::Gated(feed) => (feed.act, json!(feed.width)),
         // Their own width has a key of its own.
-        Mlp::Experts { feed, .. } => (feed.act, of_class["width"].clone()),
+        Mlp::Experts(experts) => (experts.feed.act, of_class["width"].clone()),
     };
     json!({
         "vocab": spec.vocab, "hidden": spec.hidden, "width": width, "layers": spec.layers.len(), "heads": attn.heads,
