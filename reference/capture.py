@@ -35,6 +35,9 @@ and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.ex
     mlp.experts.gate, up, act, act_mul, down
                                 [token, slot, channel]   what the chosen experts compute, by rising id of the expert;
                                                          down is not yet multiplied by its weight
+    mlp.shared_weight           [token, 1]               how much a shared expert counts, where a sigmoid says it
+    mlp.shared                  [token, hidden]          what the shared expert gives times that
+    mlp                         [token, hidden]          experts and shared expert together
 
 Forwards after the first carry the suffix @1, @2 ... and hold only their new tokens. Their key axis is right-aligned:
 its last column is the newest token, and a sliding-window cache has already dropped the oldest. A batch of one is
@@ -134,19 +137,9 @@ class _OwnAttention(TorchFunctionMode):
     @classmethod
     def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
         """Hooks that run `module` under it."""
-        running = []
-
-        def begin(module, args, kwargs):
-            running.append(cls(recorder, name))
-            running[-1].__enter__()
-
-        def end(module, args, output):
-            running.pop().__exit__(None, None, None)
-
         out = next(child for path, child in module.named_children() if path in ("out_proj", "dense"))
         return [
-            module.register_forward_pre_hook(begin, with_kwargs=True),
-            module.register_forward_hook(end, always_call=True),
+            *_hooks_under(lambda: cls(recorder, name), module),
             out.register_forward_pre_hook(recorder.input_hook(f"{name}.context")),
         ]
 
@@ -185,6 +178,51 @@ class _ExpertValues(TorchFunctionMode):
 
     def activated(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         self.rows["act"][self.expert] = output
+
+
+class _SharedWeight(TorchFunctionMode):
+    """The weight of a shared expert, a sigmoid, and what it gives times that."""
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name, self.weight = recorder, name, None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.sigmoid, nn.functional.sigmoid, Tensor.sigmoid):
+            self.weight = output
+            self.recorder.put_rows(f"{self.name}.shared_weight", output)
+        elif self.weight is not None and any(value is self.weight for value in args):
+            self.recorder.put_rows(f"{self.name}.shared", output)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name), module)
+
+
+def _hooks_under(mode: Callable[[], TorchFunctionMode], module: nn.Module) -> list:
+    """Hooks that run `module` under a mode of its own each time."""
+    running = []
+
+    def begin(module, args, kwargs):
+        running.append(mode())
+        running[-1].__enter__()
+
+    def end(module, args, output):
+        running.pop().__exit__(None, None, None)
+
+    return [
+        module.register_forward_pre_hook(begin, with_kwargs=True),
+        module.register_forward_hook(end, always_call=True),
+    ]
+
+
+def _shared_expert(module: nn.Module) -> nn.Module | None:
+    """The expert that every token has, of a block that adds it to those that are chosen."""
+    names = ("shared_expert", "shared_experts", "shared_mlp")
+    return next((expert for name in names if (expert := getattr(module, name, None)) is not None), None)
 
 
 def _row_of(stack: Tensor, matrix: Tensor) -> int | None:
@@ -262,13 +300,16 @@ class Recorder:
             leaf = by_head or not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
             block = name.isdigit() and any(module.children())
             # What runs once per expert, which `_experts` records, or once per head.
-            inside = parent.endswith(("experts", "_layernorm.norms"))
-            if (leaf and "rotary" not in name and not inside) or block or _has_experts(module):
+            inside = parent.endswith((".experts", "_layernorm.norms"))
+            sums = _shared_expert(module) is not None
+            if (leaf and "rotary" not in name and not inside) or block or _has_experts(module) or sums:
                 handles.append(module.register_forward_hook(self._output_hook(path)))
             if split := _split(name, self.model.config):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
             if _has_own_attention(module):
                 handles += _OwnAttention.attach(self, module, path)
+            if sums and hasattr(module, "shared_expert_gate"):
+                handles += _SharedWeight.attach(self, module, path)
             if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
                 hook = self._embeddings_hook(f"{base}.embeddings", embedding)
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))

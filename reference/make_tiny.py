@@ -14,7 +14,6 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
@@ -24,12 +23,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from capture import capture_run, greedy, load_model, run_steps
+from tiny_experts import EXPERTS, one_by_one
 from tiny_families import FAMILIES
 from tiny_model import Tiny, Weights
 
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
+ROUTERS = (".mlp.gate.weight", ".router.weight")
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
@@ -84,25 +85,6 @@ LLAMA_SCALED = {
 def without_prefix(weights: Weights) -> Weights:
     """GPT-2 is published as its base model."""
     return {name.removeprefix("transformer."): weight for name, weight in weights.items()}
-
-
-def one_by_one(block: str, gate: str, up: str, down: str) -> Callable[[Weights], Weights]:
-    """Experts are published with a matrix each for gate, up and down, under the name their block had then."""
-
-    def split(weights: Weights) -> Weights:
-        found = {}
-        for name, weight in weights.items():
-            name = re.sub(r"\bmlp(?=\.gate\.|\.experts\.)", block, name)
-            if not (stack := re.fullmatch(r"(.*\.experts)\.(gate_up_proj|down_proj)", name)):
-                found[name] = weight
-                continue
-            parts = (down,) if stack[2] == "down_proj" else (gate, up)
-            for expert, matrix in enumerate(weight):
-                for part, rows in zip(parts, matrix.chunk(len(parts)), strict=True):
-                    found[f"{stack[1]}.{expert}.{part}.weight"] = rows.clone()
-        return found
-
-    return split
 
 
 MODELS = {
@@ -400,6 +382,7 @@ MODELS = {
         generation={"bos_token_id": 1, "eos_token_id": 2},
     ),
     **FAMILIES,
+    **EXPERTS,
 }
 
 
@@ -421,7 +404,7 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
         return 3.0 * noise / inputs**0.5
     if "q_proj" in name or "k_proj" in name:
         return tiny.query_key * noise / inputs**0.5
-    return (2.0 if name.endswith("mlp.gate.weight") else 1.2) * noise / inputs**0.5
+    return (2.0 if name.endswith(ROUTERS) else 1.2) * noise / inputs**0.5
 
 
 def random_weights(folder: Path, tiny: Tiny) -> Weights:
@@ -484,9 +467,11 @@ def make(folder: Path, tiny: Tiny) -> str:
 
 
 def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]:
-    """By how much the last chosen expert's logit leads over the next, at least, in the greedy run; and those chosen."""
+    """By how much the last chosen expert leads over the next in what is compared, at least, in the greedy run; and those
+    chosen."""
+    routers = [name.removesuffix(".weight") for name, _ in model.named_parameters() if name.endswith(ROUTERS)]
     with tempfile.TemporaryDirectory() as temporary:
-        recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=["*.mlp.gate"])
+        recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=routers)
     chosen = model.config.num_experts_per_tok
     best = [logits.topk(chosen + 1) for logits in recorder.tensors.values()]
     lead = min(float((values[:, -2] - values[:, -1]).min()) for values, _ in best)

@@ -19,6 +19,7 @@ mod gpt2;
 mod gpt_neox;
 mod gptj;
 mod granite;
+mod granitemoe;
 mod helium;
 mod llama;
 mod mistral;
@@ -27,10 +28,13 @@ mod nemotron;
 mod olmo;
 mod olmo2;
 mod olmo3;
+mod olmoe;
 mod opt;
 mod phi;
 mod phi3;
+mod phimoe;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
 mod seed_oss;
@@ -79,6 +83,10 @@ impl Family {
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
         &gemma3_text::GEMMA3,
+        &olmoe::OLMOE,
+        &qwen2_moe::QWEN2_MOE,
+        &granitemoe::GRANITEMOE,
+        &phimoe::PHIMOE,
     ];
 
     /// The family whose `model_type` is `name`.

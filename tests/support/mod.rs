@@ -18,7 +18,7 @@ pub const TINY: &[&str] = &[
     "llama_yarn", "llama_dynamic", "llama_longrope",
     "gemma", "granite", "olmo", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "bloom", "cohere", "cohere2", "gpt_neox",
     "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3", "glm", "glm4",
-    "smollm3", "olmo3", "exaone4", "gemma3",
+    "smollm3", "olmo3", "exaone4", "gemma3", "olmoe", "qwen2_moe", "granitemoe", "phimoe",
 ];
 
 /// Of each kind of block one or two, for tests that take long.

@@ -25,6 +25,9 @@ pub struct RopeRow {
     pub original: Option<usize>,
     /// The types that the class takes, and what each is computed as; empty: all, as they are called.
     pub types: &'static [(&'static str, &'static str)],
+    /// Whether `longrope` has `short_mscale` and `long_mscale` in the place of its factor, and one table: the class does not
+    /// say how long the sequence is.
+    pub mscales: bool,
 }
 
 impl RopeRow {
@@ -39,6 +42,7 @@ impl RopeRow {
         layers: Rotated::All,
         original: None,
         types: &[],
+        mscales: false,
     };
 
     pub(super) fn reads(&self, key: &str) -> bool {
