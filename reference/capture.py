@@ -32,6 +32,7 @@ Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the v
 and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.experts` (the weighted sum):
 
     mlp.routing                 [token, expert]          the weight each expert is given, 0 where it is not chosen
+    mlp.experts.gate_up         [token, slot, channel]   where channels of gate and up stand in turn (GPT-OSS)
     mlp.experts.gate, up, act, act_mul, down
                                 [token, slot, channel]   what the chosen experts compute, by rising id of the expert;
                                                          down is not yet multiplied by its weight
@@ -54,7 +55,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from inspect import signature
 from pathlib import Path
@@ -83,12 +84,16 @@ _recorders: dict[nn.Module, tuple["Recorder", str]] = {}  # the modules being re
 
 
 class _SoftmaxInput(TorchFunctionMode):
-    """Keeps the argument of the last softmax: the scores exactly as eager attention has them, soft cap included."""
+    """Keeps the argument of the last softmax: the scores exactly as eager attention has them, soft cap included; or what sinks are
+    put beside before it."""
 
     scores: Tensor | None = None
+    has_sinks = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is nn.functional.softmax:
+        if func is torch.cat and len(args[0]) == 2 and args[0][1].shape[-1] == 1:
+            self.scores, self.has_sinks = args[0][0], True
+        elif func is nn.functional.softmax and not self.has_sinks:
             self.scores = args[0]
         return func(*args, **(kwargs or {}))
 
@@ -164,20 +169,46 @@ class _ExpertValues(TorchFunctionMode):
     def __init__(self, experts: nn.Module):
         super().__init__()
         self.experts, self.expert = experts, -1
-        self.rows: dict[str, dict[int, Tensor]] = {point: {} for point in ("gate", "up", "act", "act_mul", "down")}
+        self.rows: dict[str, dict[int, Tensor]] = {}
+        self.product, self.sigmoid = None, None  # a product that waits for its bias, and what gates
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
-        if func is nn.functional.linear:
+        if func is nn.functional.linear or func in _OwnAttention.PRODUCTS:
             if (expert := _row_of(self.experts.gate_up_proj, args[1])) is not None:
-                self.expert = expert
-                self.rows["gate"][expert], self.rows["up"][expert] = output.chunk(2, dim=-1)
-            elif (expert := _row_of(self.experts.down_proj, args[1])) is not None:
-                self.rows["act_mul"][expert], self.rows["down"][expert] = args[0], output
+                self.expert, point = expert, "gate_up"
+            elif _row_of(self.experts.down_proj, args[1]) is not None:
+                self.put("act_mul", args[0])
+                point = "down"
+            else:
+                return output
+            if hasattr(self.experts, "gate_up_proj_bias"):
+                self.product = output, point
+            else:
+                self.put(point, output)
+        elif self.product is not None and any(value is self.product[0] for value in args):
+            point, self.product = self.product[1], None
+            self.put(point, output)
+        elif func in (torch.sigmoid, nn.functional.sigmoid, Tensor.sigmoid):
+            self.sigmoid = output
+        elif self.sigmoid is not None and any(value is self.sigmoid for value in args):
+            self.sigmoid = None
+            self.put("act", output)
         return output
 
+    def put(self, point: str, output: Tensor) -> None:
+        """What the expert at hand gives; gate and up stand side by side, or in turn."""
+        if point == "gate_up":
+            in_turn = hasattr(self.experts, "gate_up_proj_bias")
+            gate, up = (output[..., ::2], output[..., 1::2]) if in_turn else output.chunk(2, dim=-1)
+            parts = {"gate": gate, "up": up} | ({"gate_up": output} if in_turn else {})
+        else:
+            parts = {point: output}
+        for name, part in parts.items():
+            self.rows.setdefault(name, {})[self.expert] = part
+
     def activated(self, module: nn.Module, args: tuple, output: Tensor) -> None:
-        self.rows["act"][self.expert] = output
+        self.put("act", output)
 
 
 class _SharedWeight(TorchFunctionMode):
@@ -237,7 +268,8 @@ def _experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_
     if module not in _recorders or not _has_experts(module):
         return loop(module, hidden_states, top_k_index, top_k_weights)
     values = _ExpertValues(module)
-    with module.act_fn.register_forward_hook(values.activated), values:
+    function = getattr(module, "act_fn", None)
+    with function.register_forward_hook(values.activated) if function is not None else nullcontext(), values:
         output = loop(module, hidden_states, top_k_index, top_k_weights)
     recorder, name = _recorders[module]
     none = top_k_weights.new_zeros(len(top_k_weights), len(module.gate_up_proj))
@@ -300,7 +332,8 @@ class Recorder:
             leaf = by_head or not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
             block = name.isdigit() and any(module.children())
             # What runs once per expert, which `_experts` records, or once per head.
-            inside = parent.endswith((".experts", "_layernorm.norms"))
+            inside = parent.endswith((".experts", "_layernorm.norms")) or name == "moe_statics"
+            leaf = leaf or "Router" in type(module).__name__
             sums = _shared_expert(module) is not None
             if (leaf and "rotary" not in name and not inside) or block or _has_experts(module) or sums:
                 handles.append(module.register_forward_hook(self._output_hook(path)))
@@ -314,6 +347,8 @@ class Recorder:
                 hook = self._embeddings_hook(f"{base}.embeddings", embedding)
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
             gated = ("gate_proj", "gate_up_proj")
+            if point := _ROTATED.get(name):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.{point}")))
             if name == "down_proj" and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if block and (norm := _norm_before_mlp(module)):
@@ -388,7 +423,8 @@ class Recorder:
     def put_attention(self, name: str, query: Tensor, key: Tensor, scores: Tensor, probs: Tensor) -> None:
         """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, once for each of
         their heads or once for each head of queries."""
-        if self.rotates and not self._is_projection(name, query):
+        normed = any(hasattr(self.model.get_submodule(name), norm) for norm in _ROTATED)
+        if self.rotates and not normed and not self._is_projection(name, query):
             repeats = key.shape[1] // min(key_heads(self.model.config), key.shape[1])
             self.put(f"{name}.q_rope", query)
             self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
@@ -471,6 +507,9 @@ class Recorder:
             part.unlink(missing_ok=True)
 
 
+_ROTATED = {"query_layernorm": "q_rope", "key_layernorm": "k_rope"}  # norms behind the rotation, and what they are given
+
+
 def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
     """Its input is resid_mid: the MLP's own where nothing is normed before it. In models that norm after each half,
     post_attention_layernorm is another thing."""
@@ -511,7 +550,7 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
 def _has_experts(module: nn.Module) -> bool:
     """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
     stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
-    return stacks and isinstance(getattr(module, "act_fn", None), nn.Module)
+    return stacks and (isinstance(getattr(module, "act_fn", None), nn.Module) or hasattr(module, "_apply_gate"))
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from capture import capture, capture_run, load_model
 from casebook import CLEAN, JOINED, Casebook, cut, read_dump, told, write_dump
 from demo.make_dumps import feed
 from make_tiny import MODELS, TINY
+from tiny_experts import EXPERTS
 from tiny_families import FAMILIES
 
 DEMO = Path(__file__).resolve().parent / "demo" / "model"
+SMALL = FAMILIES | EXPERTS
 PRECISIONS = ("float32", "bfloat16", "float16")
 COVERAGES = ("all", "blocks", "third", "logits")
 LENGTHS = (1, 12, 64)
@@ -152,12 +154,12 @@ def folder_name(folder: Path) -> str:
 
 def tiny_folders() -> list[Path]:
     """Models that all parts of the corpus have."""
-    return [TINY / name for name in MODELS if name not in FAMILIES]
+    return [TINY / name for name in MODELS if name not in SMALL]
 
 
 def family_folders() -> list[Path]:
     """Those of which it has a prompt of 12 tokens, and decode steps."""
-    return [TINY / name for name in FAMILIES]
+    return [TINY / name for name in SMALL]
 
 
 def add_clean(book: Casebook, dumps: CleanDumps, folder: Path, lengths: tuple[int, ...] = LENGTHS) -> None:

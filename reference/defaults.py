@@ -23,9 +23,13 @@ def first(config: PreTrainedConfig, names: tuple[str, ...]):
     return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
 
 
+# What a class needs beside its own defaults: half of a head of 42 channels cannot be rotated.
+GIVEN = {"glm4_moe": {"head_dim": 128}}
+
+
 def of_family(model_type: str) -> dict:
     """Sizes and constants, and the windows of the first layers; what no key of the class says is None."""
-    config = AutoConfig.for_model(model_type)
+    config = AutoConfig.for_model(model_type, **GIVEN.get(model_type, {}))
     hidden, heads = config.hidden_size, config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or hidden // heads
     window, types = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
@@ -33,7 +37,8 @@ def of_family(model_type: str) -> dict:
     rope = getattr(config, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
     dims = getattr(config, "rotary_dim", None) or int(head_dim * rope.get("partial_rotary_factor", 1.0))
-    return {
+    given = {"given": GIVEN[model_type]} if model_type in GIVEN else {}
+    return given | {
         "vocab": config.vocab_size,
         "hidden": hidden,
         "width": first(config, WIDTH) or 4 * hidden,

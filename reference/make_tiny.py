@@ -30,7 +30,7 @@ from tiny_model import Tiny, Weights
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
-ROUTERS = (".mlp.gate.weight", ".router.weight")
+ROUTERS = (".mlp.gate.weight", ".router.weight", ".gate.wg.weight")
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
@@ -407,11 +407,17 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
     return (2.0 if name.endswith(ROUTERS) else 1.2) * noise / inputs**0.5
 
 
+def stored(model: PreTrainedModel) -> Weights:
+    """What a checkpoint holds: parameters, of which a tied head is none, and biases that routers keep as buffers."""
+    biases = {name: buffer for name, buffer in model.named_buffers() if name.endswith("e_score_correction_bias")}
+    return {**dict(model.named_parameters()), **biases}
+
+
 def random_weights(folder: Path, tiny: Tiny) -> Weights:
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}  # a tied head is not listed
+    shapes = {name: tuple(parameter.shape) for name, parameter in stored(model).items()}
     return {
         name: torch.from_numpy(random_weight(name, shape, config, tiny)).to(tiny.dtype)
         for name, shape in shapes.items()
@@ -444,7 +450,7 @@ def make(folder: Path, tiny: Tiny) -> str:
     model = load_model(str(folder), "float32")
     prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, model.config.vocab_size, PROMPT).tolist()
     prompt[9] = prompt[2]  # one token twice
-    read = dict(model.named_parameters())
+    read = stored(model)
     if wrong := [name for name, weight in weights.items() if not torch.equal(read[name], weight.float())]:
         raise SystemExit(f"{folder.name}: {wrong[0]} is read back as another one")
     fed, logits = run_steps(model, prompt, GREEDY)
@@ -469,13 +475,29 @@ def make(folder: Path, tiny: Tiny) -> str:
 def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]:
     """By how much the last chosen expert leads over the next in what is compared, at least, in the greedy run; and those
     chosen."""
+    config = model.config
     routers = [name.removesuffix(".weight") for name, _ in model.named_parameters() if name.endswith(ROUTERS)]
     with tempfile.TemporaryDirectory() as temporary:
         recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=routers)
-    chosen = model.config.num_experts_per_tok
-    best = [logits.topk(chosen + 1) for logits in recorder.tensors.values()]
-    lead = min(float((values[:, -2] - values[:, -1]).min()) for values, _ in best)
-    return lead, {expert for _, indices in best for expert in indices[:, :chosen].flatten().tolist()}
+    biases = {name.rpartition("mlp.")[0]: bias for name, bias in stored(model).items() if name.endswith("correction_bias")}
+    leads, used = [], set()
+    chosen = config.num_experts_per_tok
+    chosen = chosen[0] if isinstance(chosen, list) else chosen
+    for name, keys in recorder.tensors.items():
+        bias = biases.get(name.rpartition("mlp.")[0])
+        if bias is not None:
+            scores = keys.softmax(-1) if config.model_type == "ernie4_5_moe" else keys.sigmoid()
+            keys = scores + bias.detach().flatten()
+        if (groups := getattr(config, "n_group", None) or 1) > 1:
+            apart = keys.unflatten(-1, (groups, -1))
+            best, kept = apart.topk(2).values.sum(-1).topk(config.topk_group + 1)
+            leads.append(float((best[:, -2] - best[:, -1]).min()))
+            out = torch.ones_like(apart, dtype=torch.bool).scatter(1, kept[:, :-1, None].expand(-1, -1, apart.shape[-1]), False)
+            keys = apart.masked_fill(out, -torch.inf).flatten(1)
+        values, indices = keys.topk(chosen + 1)
+        leads.append(float((values[:, -2] - values[:, -1]).min()))
+        used |= set(indices[:, :-1].flatten().tolist())
+    return min(leads), used
 
 
 def difference(made: Path, kept: Path) -> float:

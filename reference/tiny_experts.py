@@ -53,6 +53,17 @@ def phi(weights: Weights) -> Weights:
     return {name.replace("mlp.router", "block_sparse_moe.gate"): weight for name, weight in split.items()}
 
 
+def ernie(weights: Weights) -> Weights:
+    """The bias that chooses stood beside the router."""
+    return {name.replace("mlp.gate.moe_statics", "mlp.moe_statics"): weight for name, weight in qwen(weights).items()}
+
+
+def minimax(weights: Weights) -> Weights:
+    """Mixtral's names, and those of the bias that chooses."""
+    split = one_by_one("block_sparse_moe", "w1", "w3", "w2")(weights)
+    return {name.replace("mlp.e_score", "block_sparse_moe.e_score"): weight for name, weight in split.items()}
+
+
 EXPERTS = {
     # Norms over all heads of q and of k; weights that do not sum to 1.
     "olmoe": small(2, "olmoe", {"num_experts": 6, "num_experts_per_tok": 2, "clip_qkv": None}, published=qwen),
@@ -88,6 +99,87 @@ EXPERTS = {
         },
         published=granite,
         embedding=0.06,
+    ),
+    # A sink for each head, a window, biases on every matrix, and gates of which some are clamped.
+    "gpt_oss": small(
+        19,
+        "gpt_oss",
+        {
+            "num_local_experts": 5,
+            "num_experts_per_tok": 2,
+            "head_dim": 8,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "sliding_window": 6,
+            "swiglu_limit": 1.2,
+            "rope_theta": 500.0,
+            "rope_scaling": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "beta_fast": 4.0,
+                "beta_slow": 1.0,
+                "truncate": False,
+                "original_max_position_embeddings": 20,
+            },
+        },
+    ),
+    # A dense layer, then experts in three groups of which two are kept, chosen by a bias, weighted by a factor, beside two more.
+    "glm4_moe": small(
+        29,
+        "glm4_moe",
+        {
+            "n_routed_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 12,
+            "n_shared_experts": 2,
+            "n_group": 3,
+            "topk_group": 2,
+            "first_k_dense_replace": 1,
+            "routed_scaling_factor": 1.7,
+            "norm_topk_prob": True,
+            "use_qk_norm": True,
+            "attention_bias": True,
+            "head_dim": 8,
+            "num_nextn_predict_layers": 1,
+        },
+        published=qwen,
+    ),
+    # A bias that chooses among shares of all, a dense layer, biases of the MLP and of the shared expert.
+    "ernie4_5_moe": small(
+        10,
+        "ernie4_5_moe",
+        {
+            "moe_num_experts": 5,
+            "moe_k": 2,
+            "moe_intermediate_size": 12,
+            "moe_num_shared_experts": 1,
+            "use_bias": True,
+            "tie_word_embeddings": False,
+        },
+        published=ernie,
+    ),
+    # Norms over all heads of q and of k, half of each head rotated, a bias that chooses.
+    "minimax_m2": small(
+        132,
+        "minimax_m2",
+        {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8, "rotary_dim": 4},
+        published=minimax,
+    ),
+    # Norms of each head behind the rotation, whose base grows with alpha; a shared expert.
+    "hunyuan_v1_moe": small(
+        6,
+        "hunyuan_v1_moe",
+        {
+            "num_experts": 5,
+            "moe_topk": [2, 2],
+            "head_dim": 8,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "rope_theta": 500.0,
+            "rope_scaling": {"type": "dynamic", "alpha": 3.0, "factor": 1.0},
+            "use_qk_norm": True,
+        },
+        published=qwen,
     ),
     # LayerNorm, biases, and a router that weighs among those that are nearly as large: many are.
     "phimoe": small(

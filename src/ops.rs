@@ -15,11 +15,12 @@ pub mod real;
 pub mod rope;
 pub mod router;
 
-pub use activation::{Activation, add, cap, multiply, weighted_sum};
+pub use activation::{Activation, add, cap, clamped_product, clamped_swish, multiply, weighted_sum};
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
+    softmax_with_sinks,
 };
-pub use experts::{chosen, combine, expert_linear};
+pub use experts::{ExpertWeights, chosen, combine, expert_linear};
 pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, normalise};

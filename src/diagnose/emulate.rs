@@ -74,7 +74,7 @@ impl Trail {
         let line = |(site, own, finer): &(Site, Precision, Precision)| {
             let id = match graph[*site].op {
                 Op::Scores(_) => "low_precision_scores: ",
-                Op::Softmax => "low_precision_softmax: ",
+                Op::Softmax { .. } => "low_precision_softmax: ",
                 Op::Norm { .. } => "low_precision_norm: ",
                 _ => "",
             };

@@ -49,7 +49,8 @@ impl Op {
                     None => ops::normalise(x(0), weight.view(), bias, *how, rounding),
                 }
             }
-            Self::Linear { weight, bias, operands } => {
+            Self::Linear { weight, bias, operands, fine } => {
+                let rounding = if *fine { Rounding::None } else { rounding };
                 let format = ops::Format { rounding, operands: operands.unwrap_or(compute.operands) };
                 let bias = bias.as_ref().map(|bias| model.vector(bias));
                 let bias = bias.as_ref().map(|bias| bias.view());
@@ -57,12 +58,13 @@ impl Op {
             }
             Self::Columns(columns) => {
                 let start = columns.first().copied().unwrap_or_default();
+                let last = Axis(values[0].ndim() - 1);
                 if columns.iter().copied().eq(start..start + columns.len()) {
                     let mut part = x(0);
-                    part.slice_axis_inplace(Axis(1), Slice::from(start..start + columns.len()));
+                    part.slice_axis_inplace(last, Slice::from(start..start + columns.len()));
                     part.to_owned()
                 } else {
-                    x(0).select(Axis(1), columns).as_standard_layout().into_owned()
+                    x(0).select(last, columns).as_standard_layout().into_owned()
                 }
             }
             Self::Rope(rotate) => {
@@ -83,7 +85,10 @@ impl Op {
                 debug_assert!(scoring.groups.iter().all(|group| *group < kv_heads), "groups are key heads");
                 ops::scores(per_head(x(0), width), keys.view(), &scoring, rounding).into_dyn()
             }
-            Self::Softmax => ops::softmax(cube(x(0)), rounding).into_dyn(),
+            Self::Softmax { sinks: None } => ops::softmax(cube(x(0)), rounding).into_dyn(),
+            Self::Softmax { sinks: Some(sinks) } => {
+                ops::softmax_with_sinks(cube(x(0)), model.vector(sinks).view(), rounding).into_dyn()
+            }
             Self::Context { .. } if compute.operands == Operands::F16Sums => {
                 ops::context_in_f16_sums(cube(x(0)), cube(x(1))).into_dyn()
             }
@@ -94,6 +99,8 @@ impl Op {
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
             Self::Sum { factors } => ops::weighted_sum(values, factors, rounding),
             Self::Activate(function) => function.apply(x(0), rounding),
+            Self::ClampedSwish { alpha, limit } => ops::clamped_swish(x(0), *alpha, *limit, rounding),
+            Self::ClampedProduct { limit } => ops::clamped_product(x(0), x(1), *limit, rounding),
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Round(format) => {
@@ -107,11 +114,14 @@ impl Op {
                 let bias = bias.as_ref().map(|bias| bias.view());
                 router.route(flat(x(0)), bias, rounding).into_dyn()
             }
-            Self::Experts { weights, top_k } => {
+            Self::Experts { weights, biases, top_k } => {
                 let format = ops::Format { rounding, operands: compute.operands };
                 let matrices: Vec<ops::Matrix> =
                     model.matrices_of(weights).iter().map(|tensor| tensor.matrix()).collect();
-                ops::expert_linear(x(0), flat(x(1)), &matrices, *top_k, format).into_dyn()
+                let biases = biases.as_ref().map(|biases| model.matrices_of(biases));
+                let biases: Option<Vec<_>> = biases.map(|each| each.iter().map(|tensor| tensor.vector()).collect());
+                let weights = ops::ExpertWeights { matrices: &matrices, biases: biases.as_deref() };
+                ops::expert_linear(x(0), flat(x(1)), weights, *top_k, format).into_dyn()
             }
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
         }

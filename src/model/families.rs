@@ -8,6 +8,7 @@ mod arcee;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod ernie4_5_moe;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -15,13 +16,17 @@ mod gemma2;
 mod gemma3_text;
 mod glm;
 mod glm4;
+mod glm4_moe;
 mod gpt2;
 mod gpt_neox;
+mod gpt_oss;
 mod gptj;
 mod granite;
 mod granitemoe;
 mod helium;
+mod hunyuan_v1_moe;
 mod llama;
+mod minimax_m2;
 mod mistral;
 mod mixtral;
 mod nemotron;
@@ -43,8 +48,8 @@ mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow,
-    SharedRow, SparseLayers, Stored, Switch, View, When, Windows, WiringRow,
+    Defaults, ExpertsRow, Family, Fused, GateUp, GroupsRow, Keys, LogitFactor, NormRow, QkNormRow, RopeRow, Rotated,
+    ScaleRow, ScoreRow, SharedRow, SharedWidth, SparseLayers, Stored, Switch, View, When, Windows, WiringRow,
 };
 
 impl Family {
@@ -87,6 +92,11 @@ impl Family {
         &qwen2_moe::QWEN2_MOE,
         &granitemoe::GRANITEMOE,
         &phimoe::PHIMOE,
+        &gpt_oss::GPT_OSS,
+        &glm4_moe::GLM4_MOE,
+        &ernie4_5_moe::ERNIE4_5_MOE,
+        &minimax_m2::MINIMAX_M2,
+        &hunyuan_v1_moe::HUNYUAN_V1_MOE,
     ];
 
     /// The family whose `model_type` is `name`.

@@ -120,7 +120,8 @@ impl Build<'_> {
         };
         let pattern = vec![Axis::heads("head", a.heads), Axis::QUERY, Axis::KEY];
         let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), Read::Past(k)], pattern.clone());
-        let p = self.node(R::Probs, Op::Softmax, [s], pattern);
+        let sinks = a.sinks.then(|| Vector::Param(self.param(R::Probs, "sinks", &[a.heads], None)));
+        let p = self.node(R::Probs, Op::Softmax { sinks }, [s], pattern);
         let joined = Axis::joined("head*head_dim", a.heads, d);
         let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
         let c = self.push(R::Context, op, vec![Read::Node(p), Read::Past(v)], vec![Axis::TOKEN, joined]);
@@ -156,14 +157,19 @@ impl Build<'_> {
             self.params[weight.index()].tied = Some(Param(0));
         }
         let bias = spec.head.bias.then(|| Vector::Param(self.param(R::LmHead, "bias", &[spec.vocab], None)));
-        self.node(R::LmHead, Op::Linear { weight: Weight::Param(weight), bias, operands: None }, [h], vocab(spec))
+        self.node(
+            R::LmHead,
+            Op::Linear { weight: Weight::Param(weight), bias, operands: None, fine: false },
+            [h],
+            vocab(spec),
+        )
     }
 
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
         let (width, inner) = (out.length(0, 0), self.width(x));
         let weight = Weight::Param(self.weight(role, &[width, inner]));
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));
-        self.node(role, Op::Linear { weight, bias, operands: None }, [x], vec![Axis::TOKEN, out])
+        self.node(role, Op::Linear { weight, bias, operands: None, fine: false }, [x], vec![Axis::TOKEN, out])
     }
 
     fn maybe_norm(&mut self, role: R, x: Site, norm: Option<Norm>) -> Site {

@@ -51,6 +51,7 @@ pub enum Role {
     SharedWeight,
     Shared,
     MlpOut,
+    ExpertGateUp,
 }
 
 /// One row of [`ROLES`].
@@ -124,6 +125,7 @@ pub const ROLES: &[Row] = &[
     layer(Role::SharedWeight, "shared_weight", "how much the shared expert counts"),
     layer(Role::Shared, "shared", "what the shared expert gives, weighted"),
     layer(Role::MlpOut, "mlp_out", "experts and shared expert together: what the MLP adds to the residual stream"),
+    layer(Role::ExpertGateUp, "expert_gate_up", "gate of each chosen expert and what it lets through, a channel of each in turn"),
 ];
 
 /// What is done to queries, and the same of keys.

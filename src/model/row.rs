@@ -4,6 +4,7 @@ mod reads;
 mod rope;
 
 use super::role::Names;
+pub use super::spec::GateUp;
 use super::spec::{Over, Term};
 use crate::ops::Form;
 pub use rope::{RopeRow, Rotated};
@@ -60,6 +61,10 @@ pub struct Family {
     pub rows_before: usize,
     /// Whether embeddings are normed before the first block.
     pub embed_norm: bool,
+    /// Whether each head has a score beside those of the keys.
+    pub sinks: bool,
+    /// Whether its files have layers behind the last, which predict further tokens; they are not read.
+    pub predicts_further: bool,
     /// What products of queries and keys are multiplied by.
     pub scale: ScaleRow,
     /// A key for a further division of the scale by the layer's number, counted from 1.
@@ -81,7 +86,7 @@ pub struct Family {
     /// Whether the MLP has a gate.
     pub gated: bool,
     /// Whether gate and up come out of one matrix.
-    pub fused_mlp: bool,
+    pub fused_mlp: GateUp,
     /// Its experts.
     pub experts: Option<ExpertsRow>,
     /// Names of modules.
@@ -251,8 +256,8 @@ pub enum Windows {
 pub struct ExpertsRow {
     /// Keys under which their number may stand, and its default.
     pub count: (&'static [&'static str], usize),
-    /// The key of how many are chosen, and its default.
-    pub top_k: (&'static str, usize),
+    /// Keys under which the number of those that are chosen may stand, and its default.
+    pub top_k: (&'static [&'static str], usize),
     /// The key of their width, and its default.
     pub width: (&'static str, usize),
     /// Whether the weights of the chosen ones are divided by their sum.
@@ -265,21 +270,53 @@ pub struct ExpertsRow {
     pub score: ScoreRow,
     /// Whether the softmax is over the chosen logits only.
     pub softmax_after: bool,
+    /// The keys of how many groups there are, and of how many are kept; and how many of its best a group is judged by.
+    pub groups: Option<GroupsRow>,
+    /// The key of a factor of the weights.
+    pub factor: Option<&'static str>,
+    /// Whether the router's logits have a bias.
+    pub router_bias: bool,
+    /// Whether a bias is added to what experts are compared by.
+    pub choice_bias: bool,
+    /// Whether logits are computed in f32, whatever the model computes in.
+    pub fine: bool,
+    /// Whether the experts' matrices have biases.
+    pub bias: bool,
+    /// The keys of the two constants of a clamped gate, and their defaults.
+    pub clamp: Option<[(&'static str, f64); 2]>,
     /// The expert that every token has.
     pub shared: Option<SharedRow>,
+}
+
+/// Groups of experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupsRow {
+    /// The key of how many there are.
+    pub count: &'static str,
+    /// The key of how many are kept.
+    pub kept: &'static str,
+    /// A group is as good as so many of its best experts together.
+    pub best: usize,
 }
 
 impl ExpertsRow {
     /// Mixtral's.
     pub const ALL_LAYERS: Self = Self {
         count: (&["num_local_experts", "num_experts"], 8),
-        top_k: ("num_experts_per_tok", 2),
+        top_k: (&["num_experts_per_tok"], 2),
         width: ("intermediate_size", 14_336),
         renormalise: Switch::Always,
         rounded: false,
         layers: SparseLayers::All,
         score: ScoreRow::Softmax,
         softmax_after: false,
+        groups: None,
+        factor: None,
+        router_bias: false,
+        choice_bias: false,
+        fine: false,
+        bias: false,
+        clamp: None,
         shared: None,
     };
 }
@@ -291,6 +328,15 @@ pub enum SparseLayers {
     All,
     /// Every `decoder_sparse_step`-th, but for those that `mlp_only_layers` lists.
     Stepped,
+    /// All but the first so many.
+    From {
+        /// The key of how many.
+        key: &'static str,
+        /// And its default.
+        default: usize,
+    },
+    /// Every `moe_layer_interval`-th from `moe_layer_start_index` through `moe_layer_end_index`.
+    Between,
 }
 
 /// What a router's logits become.
@@ -298,6 +344,8 @@ pub enum SparseLayers {
 pub enum ScoreRow {
     /// Their softmax.
     Softmax,
+    /// The sigmoid of each.
+    Sigmoid,
     /// The softmax of those that are nearly as large; the key of how near, and its default.
     Mixer(&'static str, f64),
 }
@@ -305,10 +353,19 @@ pub enum ScoreRow {
 /// An expert that every token has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedRow {
-    /// The key of its width, and its default.
-    pub width: (&'static str, usize),
+    /// How wide it is.
+    pub width: SharedWidth,
     /// Whether what it gives is weighted by a sigmoid.
     pub weighed: bool,
+}
+
+/// How wide the expert is that every token has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedWidth {
+    /// As a key says, with its default.
+    Own(&'static str, usize),
+    /// So many times as wide as the others, with the default; 0: there is none.
+    Times(&'static str, usize),
 }
 
 /// Where a tensor lies in checkpoints.
@@ -333,6 +390,8 @@ pub enum View {
     Flat,
     /// Several vectors one after the other, `{}` being their numbers.
     Joined,
+    /// Of every expert, a matrix that is stored as `[in, out]`: `[expert, in, out]`.
+    StackedTransposed,
     /// Of every expert, one part of so many that its rows are divided into: `[expert, part * out, in]`.
     Stacked {
         /// Which.

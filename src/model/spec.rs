@@ -139,6 +139,8 @@ pub struct Attn {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
+    /// Whether each head has a score beside those of the keys, which takes its share of the softmax: GPT-OSS.
+    pub sinks: bool,
     /// Whether the position of a key times a slope that its head has is added to scores: Press et al., arXiv 2108.12409.
     pub alibi: bool,
 }
@@ -185,6 +187,12 @@ pub struct Experts {
     pub count: usize,
     /// Who chooses.
     pub router: Router,
+    /// Whether its logits have a bias.
+    pub router_bias: bool,
+    /// Whether a bias is added to what experts are compared by, and not to what they weigh.
+    pub choice_bias: bool,
+    /// Whether its logits are computed in f32, whatever the model computes in.
+    pub fine: bool,
     /// What computes for every token as well; it is added.
     pub shared: Option<Shared>,
 }
@@ -207,8 +215,29 @@ pub struct Feed {
     pub act: ops::Activation,
     /// Whether its matrices have biases.
     pub bias: bool,
-    /// Whether gate and up come out of one matrix, side by side.
-    pub fused: bool,
+    /// Whether gate and up come out of one matrix.
+    pub fused: GateUp,
+    /// What stands in the place of the activation function and the product.
+    pub clamp: Option<Clamp>,
+}
+
+/// Where gate and up come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateUp {
+    /// A matrix each.
+    Apart,
+    /// One matrix, side by side.
+    Halves,
+    /// One matrix, a channel of each in turn: GPT-OSS.
+    InTurn,
+}
+
+/// `(u + 1) g σ(alpha g)`, of a gate that is at most `limit` and what it lets through between `-limit` and `limit`: GPT-OSS.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "they are the constants of the formula")]
+pub struct Clamp {
+    pub alpha: f64,
+    pub limit: f64,
 }
 
 /// From the residual stream to logits.

@@ -4,7 +4,7 @@ mod defaults;
 mod rope;
 
 use layerstep::model::Spec;
-use layerstep::model::spec::{Experts, Feed, Mlp, Rope, Router};
+use layerstep::model::spec::{Experts, Feed, GateUp, Mlp, Rope, Router};
 use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
@@ -83,12 +83,18 @@ fn families_have_the_defaults_of_their_own_classes() {
     assert_eq!(windows_of(&gemma)[..3], [Some(4096), None, Some(4096)]);
     assert_eq!((gemma.layers[0].attn.cap, gemma.head.cap, gemma.head.tied), (Some(50.0), Some(30.0), true));
     assert_eq!((gemma.layers[0].attn.scale, gemma.embed.scale), (1.0 / 16.0, Some(48.0)));
-    assert_eq!(*feed(&gemma.layers[0].mlp), Feed { width: 9216, act: Activation::GeluTanh, bias: false, fused: false });
+    assert_eq!(
+        *feed(&gemma.layers[0].mlp),
+        Feed { width: 9216, act: Activation::GeluTanh, bias: false, fused: GateUp::Apart, clamp: None }
+    );
     assert_eq!((gemma.norm.offset, gemma.layers[0].mlp_norms.post.is_some()), (1.0, true));
 
     let gpt2 = bare("gpt2");
     assert_eq!(sizes(&gpt2), (50_257, 768, 12, 12, 12, 64, 1024));
-    assert_eq!(*feed(&gpt2.layers[0].mlp), Feed { width: 3072, act: Activation::GeluNew, bias: true, fused: false });
+    assert_eq!(
+        *feed(&gpt2.layers[0].mlp),
+        Feed { width: 3072, act: Activation::GeluNew, bias: true, fused: GateUp::Apart, clamp: None }
+    );
     assert_eq!((gpt2.norm.eps, gpt2.norm.bias, gpt2.embed.learned), (1e-5, true, Some(1024)));
     assert!(gpt2.layers.iter().all(|layer| layer.attn.rope.is_none() && layer.attn.fused == Some(1)));
     let by_layer = json!({"model_type": "gpt2", "scale_attn_by_inverse_layer_idx": true}).to_string();
@@ -98,8 +104,19 @@ fn families_have_the_defaults_of_their_own_classes() {
     let moe = bare("qwen3_moe");
     assert_eq!(sizes(&moe), (151_936, 2048, 24, 32, 4, 64, 32_768));
     let router = Router::new(8);
-    let feed = Feed { width: 768, act: Activation::Silu, bias: false, fused: false };
-    assert_eq!(moe.layers[0].mlp, Mlp::Experts(Experts { feed, count: 128, router, shared: None }));
+    let feed = Feed { width: 768, act: Activation::Silu, bias: false, fused: GateUp::Apart, clamp: None };
+    assert_eq!(
+        moe.layers[0].mlp,
+        Mlp::Experts(Experts {
+            feed,
+            count: 128,
+            router,
+            router_bias: false,
+            choice_bias: false,
+            fine: false,
+            shared: None
+        })
+    );
     let mixed = json!({"model_type": "qwen3_moe", "decoder_sparse_step": 2, "mlp_only_layers": [3]}).to_string();
     let (mixed, _) = Spec::from_json(&mixed, "f").expect("a config");
     let sparse: Vec<bool> = mixed.layers.iter().map(|layer| matches!(layer.mlp, Mlp::Experts(_))).collect();

@@ -19,6 +19,7 @@ pub const TINY: &[&str] = &[
     "gemma", "granite", "olmo", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "bloom", "cohere", "cohere2", "gpt_neox",
     "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3", "glm", "glm4",
     "smollm3", "olmo3", "exaone4", "gemma3", "olmoe", "qwen2_moe", "granitemoe", "phimoe",
+    "gpt_oss", "glm4_moe", "ernie4_5_moe", "minimax_m2", "hunyuan_v1_moe",
 ];
 
 /// Of each kind of block one or two, for tests that take long.

@@ -62,7 +62,8 @@ fn grown(family: &Family, archives: [&Archive; 2], map: Option<&Map>) -> (Spec, 
 }
 
 fn with_layers(family: &Family, layers: usize) -> Spec {
-    let json = format!("{{\"model_type\": \"{}\"}}", family.name);
+    // The width that one class makes of its defaults cannot be rotated; names do not depend on it.
+    let json = format!("{{\"model_type\": \"{}\", \"head_dim\": 128}}", family.name);
     let (mut spec, _) = Spec::from_json(&json, "no config.json").expect("every other key has a default");
     let norm = spec.norm;
     let mut layer = spec.layers.first().expect("no family has no layers by default").clone();

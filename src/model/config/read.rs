@@ -93,6 +93,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// As [`size`](Self::size), or a list of such integers, one for each layer, which have to be equal.
+    pub(in crate::model) fn alike(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        match self.keys.get(key).map(|value| (value, value.as_array())) {
+            Some((value, Some(list))) => match list.split_first() {
+                Some((first, rest)) if rest.iter().all(|other| other == first) => self.integer(key, first, most),
+                _ => Err(self.unsupported(key, value, "; it has to be the same in all layers")),
+            },
+            _ => self.size(key, default, most),
+        }
+    }
+
+    /// An integer from 0 to `most`.
+    pub(in crate::model) fn count(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        let Some(value) = self.keys.get(key) else { return Ok(default) };
+        let count = value.as_u64().and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= most);
+        count.ok_or_else(|| self.wrong(key, value, format!("an integer from 0 to {most}")))
+    }
+
     /// As [`size`](Self::size), where a missing key and null are `None`.
     pub(in crate::model) fn nullable_size(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
         self.get(key).map(|value| self.integer(key, value, most)).transpose()

@@ -110,6 +110,8 @@ impl<'a> Read<'a> {
         for key in ["rope_scaling", "rope_parameters"] {
             found = found.or(self.object(key)?.map(|keys| (key, keys)));
         }
+        let unsaid = self.row.unsaid.map(|text| serde_json::from_str(text).expect("rows hold JSON"));
+        let found = found.or(unsaid.as_ref().map(|keys| ("rope_scaling", keys)));
         let Some((key, keys)) = found else { return self.rope_or_plain(None, theta) };
         let inside = self.reader.inside(key, keys);
         let truncate = scaling::truncate(&inside)?;

@@ -56,6 +56,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         scale,
         cap: cap(reader, family.score_cap)?,
         window: None,
+        sinks: family.sinks,
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };

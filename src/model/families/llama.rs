@@ -1,6 +1,6 @@
 //! Llama 2 and 3, `SmolLM2`: `LlamaConfig` and `modeling_llama.py`. The parent of most families.
 
-use super::{Defaults, Family, Fused, Keys, NormRow, RopeRow, ScaleRow, Switch, Windows, WiringRow};
+use super::{Defaults, Family, Fused, GateUp, Keys, NormRow, RopeRow, ScaleRow, Switch, Windows, WiringRow};
 use crate::model::role::{Names, Role};
 use crate::model::spec::Term;
 use crate::ops::Form;
@@ -85,6 +85,8 @@ pub(super) const LLAMA: Family = Family {
     alibi: false,
     rows_before: 0,
     embed_norm: false,
+    sinks: false,
+    predicts_further: false,
     scale: ScaleRow::OfWidth,
     scale_by_layer: None,
     score_cap: None,
@@ -95,7 +97,7 @@ pub(super) const LLAMA: Family = Family {
     logit_factor: None,
     windows: Windows::None,
     gated: true,
-    fused_mlp: false,
+    fused_mlp: GateUp::Apart,
     experts: None,
     names: &NAMES,
     base: "model.",

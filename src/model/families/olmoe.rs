@@ -24,7 +24,7 @@ pub(super) const OLMOE: Family = Family {
     qk_norm: Some(QkNormRow { over: Over::Row, ..QK_NORM }),
     experts: Some(ExpertsRow {
         count: (&["num_experts", "num_local_experts"], 64),
-        top_k: ("num_experts_per_tok", 8),
+        top_k: (&["num_experts_per_tok"], 8),
         width: ("intermediate_size", 2048),
         renormalise: Switch::Key("norm_topk_prob"),
         rounded: true,

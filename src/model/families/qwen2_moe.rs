@@ -4,7 +4,7 @@
 use super::llama::PATHS;
 use super::qwen2::QWEN2;
 use super::qwen3_moe::{EXPERTS, MODULES, QWEN3_MOE};
-use super::{Defaults, ExpertsRow, Family, SharedRow, SparseLayers, Switch, Windows};
+use super::{Defaults, ExpertsRow, Family, SharedRow, SharedWidth, SparseLayers, Switch, Windows};
 use crate::model::role::{Names, Role};
 
 const SHARED: &[(Role, &str)] = &[
@@ -39,12 +39,12 @@ pub(super) const QWEN2_MOE: Family = Family {
     windows: Windows::None,
     experts: Some(ExpertsRow {
         count: (&["num_experts", "num_local_experts"], 60),
-        top_k: ("num_experts_per_tok", 4),
+        top_k: (&["num_experts_per_tok"], 4),
         width: ("moe_intermediate_size", 1408),
         renormalise: Switch::Key("norm_topk_prob"),
         rounded: true,
         layers: SparseLayers::Stepped,
-        shared: Some(SharedRow { width: ("shared_expert_intermediate_size", 5632), weighed: true }),
+        shared: Some(SharedRow { width: SharedWidth::Own("shared_expert_intermediate_size", 5632), weighed: true }),
         ..ExpertsRow::ALL_LAYERS
     }),
     names: &NAMES,

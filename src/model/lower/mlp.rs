@@ -1,10 +1,12 @@
 //! What follows attention in a block: an MLP, or experts.
 
+use std::sync::Arc;
+
 use super::Build;
 use crate::model::graph::{Axis, Site};
-use crate::model::op::{Op, Weight};
+use crate::model::op::{Op, Vector, Weight};
 use crate::model::role::Role as R;
-use crate::model::spec::{Experts, Feed, Mlp, Shared};
+use crate::model::spec::{Clamp, Experts, Feed, GateUp, Mlp, Shared};
 use crate::ops::Activation;
 
 /// The parts of a gated MLP.
@@ -51,15 +53,13 @@ impl Build<'_> {
     /// `down(act(gate(x)) * up(x))`. Shazeer, arXiv 2002.05202.
     fn gated(&mut self, feed: Feed, h: Site, parts: &Parts) -> Site {
         let wide = Axis::channels("intermediate", feed.width);
-        let (gate, up) = if feed.fused {
-            let all = self.linear(R::GateUpProj, h, Axis::channels("gate+up", 2 * feed.width), feed.bias);
-            let mut half = |role, start: usize| {
-                let columns = (start..start + feed.width).collect();
-                self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, wide])
-            };
-            (half(parts.gate, 0), half(parts.up, feed.width))
-        } else {
-            (self.linear(parts.gate, h, wide, feed.bias), self.linear(parts.up, h, wide, feed.bias))
+        let (gate, up) = match columns(feed) {
+            Some([gate, up]) => {
+                let all = self.linear(R::GateUpProj, h, Axis::channels("gate+up", 2 * feed.width), feed.bias);
+                let mut part = |role, columns| self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, wide]);
+                (part(parts.gate, gate), part(parts.up, up))
+            }
+            None => (self.linear(parts.gate, h, wide, feed.bias), self.linear(parts.up, h, wide, feed.bias)),
         };
         let act = self.node(parts.act, Op::Activate(feed.act), [gate], vec![Axis::TOKEN, wide]);
         let mul = self.node(parts.mul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
@@ -68,18 +68,33 @@ impl Build<'_> {
 
     /// What the experts give that a router chooses, weighted and added. Shazeer et al., arXiv 1701.06538.
     fn routed(&mut self, experts: &Experts, h: Site) -> Site {
-        let Experts { feed, count, router, .. } = experts;
-        let every = Axis::channels("expert", *count);
-        let logits = self.linear(R::RouterLogits, h, every, false);
-        let op = Op::Route { router: *router, bias: None };
+        let Experts { feed, count, router, router_bias, choice_bias, fine, .. } = *experts;
+        let every = Axis::channels("expert", count);
+        let logits = self.linear(R::RouterLogits, h, every, router_bias);
+        if let Op::Linear { fine: own, .. } = &mut self.nodes[logits.index()].op {
+            *own = fine;
+        }
+        let bias = choice_bias.then(|| Vector::Param(self.param(R::Routing, "bias", &[count], None)));
+        let op = Op::Route { router, bias };
         let routing = self.node(R::Routing, op, [logits], vec![Axis::TOKEN, every]);
-        let wide = [*count, router.top_k, feed.width];
-        let gate = self.chosen(R::ExpertGate, h, routing, wide);
-        let up = self.chosen(R::ExpertUp, h, routing, wide);
-        let axes = self.nodes[gate.index()].axes.clone();
-        let act = self.node(R::ExpertAct, Op::Activate(feed.act), [gate], axes.clone());
-        let mul = self.node(R::ExpertActMul, Op::Multiply, [act, up], axes);
-        let down = self.chosen(R::ExpertDown, mul, routing, [*count, router.top_k, self.spec.hidden]);
+        let all = Chosen { routing, count, top_k: router.top_k, bias: feed.bias };
+        let wide = all.axes(Axis::channels("intermediate", feed.width));
+        let (gate, up) = match columns(feed) {
+            Some([gate, up]) => {
+                let both = self.chosen(R::ExpertGateUp, h, &all, Axis::channels("gate+up", 2 * feed.width));
+                let mut part = |role, columns| self.node(role, Op::Columns(columns), [both], wide.clone());
+                (part(R::ExpertGate, gate), part(R::ExpertUp, up))
+            }
+            None => (self.chosen(R::ExpertGate, h, &all, wide[2]), self.chosen(R::ExpertUp, h, &all, wide[2])),
+        };
+        let (act, product) = match feed.clamp {
+            None => (Op::Activate(feed.act), Op::Multiply),
+            Some(Clamp { alpha, limit }) => (Op::ClampedSwish { alpha, limit }, Op::ClampedProduct { limit }),
+        };
+        let act = self.node(R::ExpertAct, act, [gate], wide.clone());
+        let mul = self.node(R::ExpertActMul, product, [act, up], wide);
+        let hidden = self.hidden();
+        let down = self.chosen(R::ExpertDown, mul, &all, hidden);
         self.node(R::Experts, Op::Combine, [down, routing], self.stream())
     }
 
@@ -95,12 +110,36 @@ impl Build<'_> {
         self.node(R::Shared, Op::Multiply, [given, weight], self.stream())
     }
 
-    /// Each chosen expert's `x Wᵀ`.
-    fn chosen(&mut self, role: R, x: Site, routing: Site, [count, top_k, out]: [usize; 3]) -> Site {
-        let inner = self.width(x);
-        let param = self.param(role, "weight", &[out, inner], Some(count));
-        let name = if out == self.spec.hidden { "hidden" } else { "intermediate" };
-        let axes = vec![Axis::TOKEN, Axis::channels("slot", top_k), Axis::channels(name, out)];
-        self.node(role, Op::Experts { weights: Weight::Param(param), top_k }, [x, routing], axes)
+    /// Each chosen expert's `x Wᵀ + b`.
+    fn chosen(&mut self, role: R, x: Site, all: &Chosen, out: Axis) -> Site {
+        let (inner, width) = (self.width(x), out.length(0, 0));
+        let weights = Weight::Param(self.param(role, "weight", &[width, inner], Some(all.count)));
+        let biases = all.bias.then(|| Weight::Param(self.param(role, "bias", &[width], Some(all.count))));
+        self.node(role, Op::Experts { weights, biases, top_k: all.top_k }, [x, all.routing], all.axes(out))
+    }
+}
+
+/// Experts among which some are chosen.
+struct Chosen {
+    routing: Site,
+    count: usize,
+    top_k: usize,
+    /// Whether their matrices have biases.
+    bias: bool,
+}
+
+impl Chosen {
+    fn axes(&self, out: Axis) -> Vec<Axis> {
+        vec![Axis::TOKEN, Axis::channels("slot", self.top_k), out]
+    }
+}
+
+/// The columns of gate and of up, where one matrix gives both.
+fn columns(feed: Feed) -> Option<[Arc<[usize]>; 2]> {
+    let width = feed.width;
+    match feed.fused {
+        GateUp::Apart => None,
+        GateUp::Halves => Some([(0..width).collect(), (width..2 * width).collect()]),
+        GateUp::InTurn => Some([0, 1].map(|first| (0..width).map(|channel| 2 * channel + first).collect())),
     }
 }

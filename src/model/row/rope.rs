@@ -25,6 +25,10 @@ pub struct RopeRow {
     pub original: Option<usize>,
     /// The types that the class takes, and what each is computed as; empty: all, as they are called.
     pub types: &'static [(&'static str, &'static str)],
+    /// What `rope_scaling` is where the file says nothing; `None`: it is not scaled.
+    pub unsaid: Option<&'static str>,
+    /// Whether `dynamic` with an `alpha` multiplies the base by a power of that, once for all lengths.
+    pub alpha: bool,
     /// Whether `longrope` has `short_mscale` and `long_mscale` in the place of its factor, and one table: the class does not
     /// say how long the sequence is.
     pub mscales: bool,
@@ -42,6 +46,8 @@ impl RopeRow {
         layers: Rotated::All,
         original: None,
         types: &[],
+        unsaid: None,
+        alpha: false,
         mscales: false,
     };
 

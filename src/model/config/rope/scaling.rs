@@ -75,6 +75,11 @@ pub(super) fn truncate(parameters: &Reader) -> Result<bool, ConfigError> {
 pub(super) fn read(source: &Source) -> Result<Rope, ConfigError> {
     let Source { inside, row, .. } = source;
     let name = source.name()?;
+    if let Some(alpha) = optional(inside, "alpha")?.filter(|_| row.alpha && name == "dynamic") {
+        let (base, dims) = (theta(inside, "rope_theta", source.theta)?, source.dims(name)?);
+        let theta = base * alpha.powf(dims as f64 / (dims as f64 - 2.0));
+        return Ok(Rope { theta, scaling: Scaling::Default, dims, factor: 1.0, pairs: row.pairs, inside: row.inside });
+    }
     let own = TYPES.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, keys)| keys);
     if let Some((foreign, value)) =
         ONE_TYPE.iter().find_map(|key| Some((*key, inside.get(key)?))).filter(|(key, _)| !own.contains(key))
@@ -129,7 +134,13 @@ impl Source<'_> {
         if name == "proportional" {
             return Ok(head);
         }
-        if let Some((key, default)) = self.row.dims {
+        // Where the share has a key as well, that wins.
+        let has_share = self.row.share.is_some_and(|(key, _)| {
+            self.outer.get(self.row.dims.map_or(key, |(key, _)| key)).is_none()
+                || self.inside.get(SHARE).is_some()
+                || self.outer.get(key).is_some()
+        });
+        if let Some((key, default)) = self.row.dims.filter(|_| !has_share) {
             let dims = self.outer.size(key, default, head)?;
             let wrong = || self.outer.contradiction(format!("{key} ({dims}) is odd, and RoPE needs pairs"));
             return dims.is_multiple_of(2).then_some(dims).ok_or_else(wrong);
