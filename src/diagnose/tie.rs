@@ -299,23 +299,35 @@ impl Trail {
         if self.is_open() || self.choices.close.is_empty() {
             return None;
         }
-        // Within a layer rows do not mix behind the choice: those that are out of order made another one.
-        let bad: Vec<usize> = noise.rows.iter().map(|row| part.rows[*row]).collect();
-        let mut flipped: Vec<Close> = self.choices.close.clone();
-        flipped.retain(|close| bad.contains(&close.row));
-        let mut found = self.with_choices(&flipped, site, part, precision, terms)?;
+        // Within a layer rows do not mix behind the choice: those that are out of order made another one, and so may those
+        // that show only once these are right.
+        let mut bad: Vec<usize> = Vec::new();
+        let (mut flipped, mut found, mut out) = (Vec::new(), None, noise.rows.clone());
+        while !out.is_empty() {
+            bad.extend(out.iter().map(|row| part.rows[*row]));
+            flipped = self.choices.close.iter().filter(|close| bad.contains(&close.row)).cloned().collect();
+            let tried = self.with_choices(&flipped, site, part, precision, terms)?;
+            out.clone_from(&tried.1.rows);
+            out.retain(|row| !bad.contains(&part.rows[*row]));
+            found = Some(tried);
+        }
+        let mut found = match found {
+            Some(found) => found,
+            None => self.with_choices(&flipped, site, part, precision, terms)?,
+        };
         if !found.1.is_in_order() {
             // Over several layers one choice moves what follows in all later rows: the earliest first.
             flipped.clear();
-            let mut best = noise.score;
+            let mut best = (noise.rows.len(), noise.score);
             for close in self.choices.close.iter().take(TRIES) {
                 flipped.push(close.clone());
                 found = self.with_choices(&flipped, site, part, precision, terms)?;
                 if found.1.is_in_order() {
                     break;
                 }
-                if found.1.score < best {
-                    best = found.1.score;
+                let own = (found.1.rows.len(), found.1.score);
+                if own.0 < best.0 || own.1 < best.1 {
+                    best = own;
                 } else {
                     flipped.pop();
                 }

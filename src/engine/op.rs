@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
+use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
 
 use super::Value;
 use super::compute::Compute;
 use super::step::Span;
-use crate::model::Model;
-use crate::model::op::{Content, Held, Op, Rotate, Slots};
+use crate::model::op::{Content, Held, Op, Rotate, Slots, Weight};
+use crate::model::{Model, Tensor};
 use crate::ops::{self, Operands, Real, Rotation, Rounding};
 
 impl Op {
@@ -116,17 +116,25 @@ impl Op {
             }
             Self::Experts { weights, biases, top_k } => {
                 let format = ops::Format { rounding, operands: compute.operands };
-                let matrices: Vec<ops::Matrix> =
-                    model.matrices_of(weights).iter().map(|tensor| tensor.matrix()).collect();
-                let biases = biases.as_ref().map(|biases| model.matrices_of(biases));
-                let biases: Option<Vec<_>> = biases.map(|each| each.iter().map(|tensor| tensor.vector()).collect());
-                let weights = ops::ExpertWeights { matrices: &matrices, biases: biases.as_deref() };
-                ops::expert_linear(x(0), flat(x(1)), weights, *top_k, format).into_dyn()
+                experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
         }
         .into_shared()
     }
+}
+
+fn experts<T: Real>(
+    model: &Model,
+    (weights, biases): (&Weight, Option<&Weight>),
+    [x, routing]: [ArrayViewD<T>; 2],
+    top_k: usize,
+    format: ops::Format,
+) -> ArrayD<T> {
+    let matrices: Vec<ops::Matrix> = model.matrices_of(weights).iter().map(Tensor::matrix).collect();
+    let biases: Option<Vec<_>> = biases.map(|each| model.matrices_of(each).iter().map(Tensor::vector).collect());
+    let weights = ops::ExpertWeights { matrices: &matrices, biases: biases.as_deref() };
+    ops::expert_linear(x, flat(routing), weights, top_k, format).into_dyn()
 }
 
 fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {

@@ -269,7 +269,7 @@ impl Op {
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
             Self::Route { bias, .. } | Self::Softmax { sinks: bias } => {
-                *bias = bias.as_ref().map(|_| Vector::Param(NONE))
+                *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
             _ => {}
         }

@@ -114,6 +114,7 @@ pub struct Norm {
 }
 
 /// Attention.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attn {
     /// Query heads.

@@ -121,7 +121,9 @@ impl Router {
         }
         if self.factor != 1.0 {
             let factor = T::from_f64(self.factor);
-            weights.iter_mut().for_each(|weight| *weight *= factor);
+            for weight in &mut weights {
+                *weight *= factor;
+            }
         }
         rounding.round(&mut weights);
         weights
@@ -159,7 +161,9 @@ fn softmax<T: Real>(logits: ArrayView1<T>, of: &[usize]) -> Vec<T> {
     }
     let sum: f64 = scores.iter().map(|score| score.wide()).sum();
     let scale = T::from_f64(1.0 / sum);
-    scores.iter_mut().for_each(|score| *score *= scale);
+    for score in &mut scores {
+        *score *= scale;
+    }
     scores
 }
 

@@ -68,7 +68,7 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
             }
         }
         Op::Route { bias: Some(bias), .. } | Op::Softmax { sinks: Some(bias) } => {
-            *bias = moved_vector(graph, bias, by)?
+            *bias = moved_vector(graph, bias, by)?;
         }
         _ => {}
     }

@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 
 use super::read::Reader;
-use super::spec::on;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
 use crate::model::families::{ExpertsRow, Family, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 use crate::model::spec::{Clamp, Experts, Feed, Mlp, Router, Shared};
@@ -33,7 +32,7 @@ impl Mlps {
         let feed = Feed {
             width,
             act: reader.activation(keys.act.unwrap_or_default(), defaults.act, family.acts)?,
-            bias: on(reader, family.mlp_bias)?,
+            bias: reader.on(family.mlp_bias)?,
             fused: family.fused_mlp,
             clamp: None,
         };
@@ -122,7 +121,7 @@ fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, Con
         score,
         softmax_after: row.softmax_after,
         groups: row.groups.map(|groups| of_groups(reader, groups, count, top_k)).transpose()?.flatten(),
-        renormalise: on(reader, row.renormalise)?,
+        renormalise: reader.on(row.renormalise)?,
         factor: row.factor.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE))?,
         rounded: row.rounded,
         ..Router::new(top_k)

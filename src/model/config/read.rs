@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ConfigError;
-use crate::model::families::{Family, When};
+use crate::model::families::{Family, Switch, When};
 use crate::ops::Activation;
 
 /// The object of a config.json, or one inside it.
@@ -138,6 +138,16 @@ impl<'a> Reader<'a> {
         match self.keys.get(key) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false")),
+        }
+    }
+
+    /// Whether something is there.
+    pub(in crate::model) fn on(&self, switch: Switch) -> Result<bool, ConfigError> {
+        match switch {
+            Switch::Never => Ok(false),
+            Switch::Always => Ok(true),
+            Switch::Key(key) => self.flag(key, false),
+            Switch::Unless(key) => self.flag(key, true),
         }
     }
 

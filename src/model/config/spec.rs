@@ -4,7 +4,7 @@ use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
-use crate::model::families::{Family, Fused, NormRow, ScaleRow, Switch};
+use crate::model::families::{Family, Fused, NormRow, ScaleRow};
 use crate::model::spec::{Around, Attn, Embed, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 /// What the model computes whose config.json this is.
@@ -49,8 +49,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             Fused::Blocks => Some(1),
             Fused::ByKeyHead => Some(kv_heads),
         },
-        qkv_bias: on(reader, family.qkv_bias)?,
-        o_bias: on(reader, family.o_bias)?,
+        qkv_bias: reader.on(family.qkv_bias)?,
+        o_bias: reader.on(family.o_bias)?,
         qk_norm: qk_norm(reader, family, eps)?,
         rope: None,
         scale,
@@ -60,7 +60,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
-    let is_parallel = on(reader, family.wiring.parallel)?;
+    let is_parallel = reader.on(family.wiring.parallel)?;
     let wiring = if is_parallel { Wiring::Parallel(family.wiring.order) } else { Wiring::Sequential };
     let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
@@ -87,7 +87,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         norm,
         head: Head {
             tied: reader.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
-            bias: on(reader, family.head_bias)?,
+            bias: reader.on(family.head_bias)?,
             factor: logit_factor(reader, family)?,
             cap: cap(reader, family.logit_cap)?,
         },
@@ -102,17 +102,7 @@ fn norm(row: NormRow, eps: f32) -> Norm {
 fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>, ConfigError> {
     let Some(row) = family.qk_norm else { return Ok(None) };
     let found = QkNorm { norm: norm(row.norm, eps), over: row.over, after_rope: row.after_rope };
-    Ok(on(reader, row.at)?.then_some(found))
-}
-
-/// Whether something is there.
-pub(super) fn on(reader: &Reader, switch: Switch) -> Result<bool, ConfigError> {
-    match switch {
-        Switch::Never => Ok(false),
-        Switch::Always => Ok(true),
-        Switch::Key(key) => reader.flag(key, false),
-        Switch::Unless(key) => reader.flag(key, true),
-    }
+    Ok(reader.on(row.at)?.then_some(found))
 }
 
 /// What logits are multiplied by, where that is not 1.
@@ -132,7 +122,7 @@ fn cap(reader: &Reader, row: Option<(&str, Option<f64>)>) -> Result<Option<f64>,
 }
 
 fn key_heads(reader: &Reader, family: &Family, heads: usize) -> Result<usize, ConfigError> {
-    if on(reader, family.one_key_head)? {
+    if reader.on(family.one_key_head)? {
         return Ok(1);
     }
     let Some(key) = family.keys.num_key_value_heads else { return Ok(heads) };

@@ -1,6 +1,6 @@
 //! Which keys of config.json a row reads.
 
-use super::{ExpertsRow, Family, ScaleRow, ScoreRow, SharedWidth, SparseLayers, Switch, When, Windows};
+use super::{Family, ScaleRow, Switch, When, Windows};
 
 impl Family {
     /// Whether it reads a key of config.json.
@@ -55,31 +55,5 @@ impl ScaleRow {
             Self::OfWidth => None,
             Self::InverseRoot(key, _) | Self::Own(key, _) => Some(key),
         }
-    }
-}
-
-impl ExpertsRow {
-    fn reads(&self, key: &str) -> bool {
-        let of_layers: &[&str] = match self.layers {
-            SparseLayers::All => &[],
-            SparseLayers::Stepped => &["decoder_sparse_step", "mlp_only_layers"],
-            SparseLayers::From { key: own, .. } => return own == key || self.reads_beside(key),
-            SparseLayers::Between => &["moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"],
-        };
-        of_layers.contains(&key) || self.reads_beside(key)
-    }
-
-    fn reads_beside(&self, key: &str) -> bool {
-        self.count.0.contains(&key)
-            || self.top_k.0.contains(&key)
-            || self.width.0 == key
-            || self.factor == Some(key)
-            || self.groups.is_some_and(|groups| [groups.count, groups.kept].contains(&key))
-            || self.clamp.is_some_and(|clamp| clamp.iter().any(|(own, _)| *own == key))
-            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) if own == key)
-            || matches!(self.score, ScoreRow::Mixer(own, _) if own == key)
-            || self.shared.is_some_and(|shared| match shared.width {
-                SharedWidth::Own(own, _) | SharedWidth::Times(own, _) => own == key,
-            })
     }
 }
