@@ -15,12 +15,9 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from capture import capture, capture_run, load_model
 from casebook import CLEAN, JOINED, Casebook, cut, read_dump, told, write_dump
 from demo.make_dumps import feed
-from make_tiny import MODELS, TINY
-from tiny_experts import EXPERTS
-from tiny_families import FAMILIES
+from make_tiny import MODELS, SMALL, TINY
 
 DEMO = Path(__file__).resolve().parent / "demo" / "model"
-SMALL = FAMILIES | EXPERTS
 PRECISIONS = ("float32", "bfloat16", "float16")
 COVERAGES = ("all", "blocks", "third", "logits")
 LENGTHS = (1, 12, 64)
