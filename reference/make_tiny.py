@@ -87,7 +87,7 @@ def without_prefix(weights: Weights) -> Weights:
     return {name.removeprefix("transformer."): weight for name, weight in weights.items()}
 
 
-SMALL = FAMILIES | EXPERTS  # models that differ from the others in a part of their block
+VARIANTS = FAMILIES | EXPERTS  # models that differ from the others in a part of their block
 
 MODELS = {
     # Llama 3: RoPE scaling in the style of transformers 4. Of its 8 wavelengths one is kept, two blend, five are divided.
@@ -383,7 +383,7 @@ MODELS = {
         },
         generation={"bos_token_id": 1, "eos_token_id": 2},
     ),
-    **SMALL,
+    **VARIANTS,
 }
 
 

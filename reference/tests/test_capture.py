@@ -16,7 +16,7 @@ from capture import CaptureError, capture, capture_run, load_model, main, run_st
 from casebook import token_axis
 
 TINY = make_tiny.TINY
-NAMES = sorted(make_tiny.MODELS.keys() - make_tiny.SMALL.keys())
+NAMES = sorted(make_tiny.MODELS.keys() - make_tiny.VARIANTS.keys())
 LLAMAS = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"]  # whose layers are put together like Llama's
 SPARSE = {"qwen3_moe": (0, 2), "qwen3_moe_plain": (1,), "mixtral": (0, 1)}  # the layers that have experts
 IDS = list(range(3, 13))
@@ -447,7 +447,7 @@ def test_experts_of_a_batch_have_its_axis(tmp_path):
         torch.testing.assert_close(both.tensors[f"model.layers.2.mlp.{name}"][1], alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", make_tiny.SMALL)
+@pytest.mark.parametrize("name", make_tiny.VARIANTS)
 def test_a_batch_of_every_family_has_the_rows_of_each_sequence(tmp_path, name):
     model = load_model(str(TINY / name), "float32")
     with capture(model, tmp_path / "both.safetensors") as both:
