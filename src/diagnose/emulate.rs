@@ -27,6 +27,10 @@ const ALIKE: f64 = 0.15;
 /// Rows that tell whether an emulation fits: all of them are measured once one does.
 const SAMPLE: usize = 8;
 
+/// Suspects that are an arithmetic: a choice of its engine.
+const ARITHMETICS: &[&str] =
+    &["low_precision_matmul", "low_precision_scores", "low_precision_softmax", "low_precision_norm"];
+
 /// What a forward is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -210,11 +214,13 @@ impl Trail {
         Some(noise)
     }
 
-    /// Whether a known mistake makes nearly all of an error that an arithmetic only makes as large: chance does not.
+    /// Whether a known mistake makes nearly all of an error that an arithmetic only makes as large: chance does not. An
+    /// arithmetic that does is none.
     fn has_a_cause(&self, site: Site, part: &Part) -> bool {
         const NEARLY_ALL: f64 = 0.999;
         let found = find(&self.scene(site, part), &AtomicBool::new(false));
-        found.iter().any(|accused| accused.edit.is_some() && accused.explained > NEARLY_ALL)
+        let is_mistake = |accused: &Accused| accused.edit.is_some() && !ARITHMETICS.contains(&accused.id);
+        found.iter().any(|accused| is_mistake(accused) && accused.explained > NEARLY_ALL)
     }
 
     /// The draws of the ops since the last known residual stream, with another arithmetic; the exact run as it is.

@@ -39,6 +39,7 @@ const TOPICS: &[(&str, OfLayer)] = &[
     ("o", attention::output),
     ("MLP", mlp::mlp),
     ("router", mlp::router),
+    ("shared", mlp::shared),
 ];
 
 /// All that a model computes, in the order of the forward pass.

@@ -250,7 +250,7 @@ mod tests {
         let family = Family { rope: Some(row), ..*Family::of_unknown() };
         let rope = |kind: &str| {
             let ones = [1.0; 8];
-            let keys = json!({"rope_scaling": {"type": kind, "short_factor": ones, "long_factor": ones,
+            let keys = json!({"rope_scaling": {"type": kind, "short_factor": ones, "long_factor": [2.0; 8],
                 "original_max_position_embeddings": 16}})
             .to_string();
             let reader = Reader::new(&keys, "f").expect("an object");

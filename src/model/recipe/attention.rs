@@ -17,7 +17,22 @@ pub(super) fn projections(layer: &Layer) -> Said {
 
 /// Which query head reads which key head.
 pub(super) fn heads(layer: &Layer) -> Said {
-    let Attn { heads, kv_heads, head_dim, .. } = layer.attn;
+    // All fields by name: one that is added has to be told by a function of this file.
+    let Attn {
+        heads,
+        kv_heads,
+        head_dim,
+        fused: _,
+        qkv_bias: _,
+        o_bias: _,
+        qk_norm: _,
+        rope: _,
+        scale: _,
+        cap: _,
+        window: _,
+        sinks: _,
+        alibi: _,
+    } = &layer.attn;
     let what = "query head h reads key head h // (query heads / key heads)".to_string();
     (what, format!("query heads: {heads}, key heads: {kv_heads}, channels of each: {head_dim}"))
 }
@@ -93,14 +108,15 @@ fn scaling_numbers(scaling: &Scaling) -> String {
 
 /// From products of queries and keys to what the softmax reads.
 pub(super) fn scores(layer: &Layer) -> Said {
-    let Attn { head_dim, scale, cap, alibi, .. } = &layer.attn;
+    let Attn { head_dim, scale, cap, alibi, sinks, .. } = &layer.attn;
     let of_width = (*head_dim as f64).sqrt().recip();
     let is_own = (scale / of_width - 1.0).abs() > 1e-6;
     let product = if is_own { "q·k times a constant of the model" } else { "q·k / sqrt(head_dim)" };
     let what = [
         (true, product.to_string()),
-        (alibi.to_owned(), "plus the slope of the head times the position of the key (ALiBi)".to_string()),
+        (*alibi, "plus the slope of the head times the position of the key (ALiBi)".to_string()),
         (cap.is_some(), "then c tanh(s / c), before the mask".to_string()),
+        (*sinks, "in the softmax a score more, which each head has (sink)".to_string()),
     ];
     let numbers = [
         (true, format!("times {}", short(*scale))),
