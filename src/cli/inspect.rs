@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let loaded = Loaded::open(&args.what)?;
         let mut found = model::inspect(args, &loaded)?;
         if args.recipe {
-            recipe::write(&mut found, &loaded.model.spec, args.against.as_deref().unwrap_or(recipe::BASELINE))?;
+            recipe::write(&mut found, &loaded.model.spec, args.against.as_deref())?;
         }
         found
     };

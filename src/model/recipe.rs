@@ -5,6 +5,8 @@
 mod attention;
 mod mlp;
 
+use super::config::ConfigError;
+use super::families::Family;
 use super::spec::{Around, Embed, Head, Layer, Norm, Spec, Term, Wiring};
 use crate::ops::Form;
 
@@ -68,6 +70,20 @@ pub fn steps(spec: &Spec) -> Vec<Step> {
     }
     steps.push(whole("logits", logits(norm, head)));
     steps
+}
+
+/// What the models of a family compute whose config.json says nothing but the width of a head: one class has a default for
+/// that which cannot be rotated.
+///
+/// # Errors
+/// As of a config.json that cannot be read.
+pub fn of_family(family: &Family) -> Result<Vec<Step>, ConfigError> {
+    let mut keys = serde_json::json!({ "model_type": family.name });
+    if let Some(key) = family.keys.head_dim {
+        keys[key] = 128.into();
+    }
+    let (spec, _) = Spec::from_json(&keys.to_string(), "config.json")?;
+    Ok(steps(&spec))
 }
 
 /// Whether another model does not do this, in none of its layers. Numbers are every model's own.

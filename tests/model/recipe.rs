@@ -2,15 +2,14 @@
 
 use layerstep::model::Model;
 use layerstep::model::families::Family;
-use layerstep::model::recipe::{Step, is_other, steps};
+use layerstep::model::recipe::{Step, is_other, of_family, steps};
 use layerstep::model::spec::Spec;
 
 use crate::support::{TINY, tiny};
 
-/// What a family is whose config.json says nothing.
 fn family(name: &str) -> Vec<Step> {
-    let file = format!(r#"{{"model_type": "{name}"}}"#);
-    steps(&Spec::from_json(&file, "config.json").unwrap_or_else(|error| panic!("{error}")).0)
+    let row = Family::named(name).expect("a family");
+    of_family(row).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn of(model: &Model) -> Vec<Step> {
@@ -34,10 +33,10 @@ fn no_family_is_otherwise_than_itself() {
 /// What each of these does otherwise than Llama, all of it: topic, layers, and a part of what is said.
 #[rustfmt::skip]
 const OTHERWISE: &[(&str, &[(&str, &[usize], &str)])] = &[
-    ("llama", &[]),
+    ("llama", &[("RoPE", &[], "speeds of llama3")]),
     ("qwen2", &[
         ("q, k and v", &[], "with biases"),
-        ("mask", &[1, 2], "window"),
+        ("logits", &[], "the head being the table of embeddings"),
     ]),
     ("qwen3", &[("q and k", &[], "normed over each head, one weight for all, before RoPE")]),
     ("gemma3", &[
@@ -79,6 +78,16 @@ const OTHERWISE: &[(&str, &[(&str, &[usize], &str)])] = &[
         ("q and k", &[], "normed"),
         ("MLP", &[0, 2], "experts, each down(silu(gate(x)) * up(x))"),
         ("router", &[0, 2], "softmax over all, then the k largest"),
+    ]),
+    ("gpt_oss", &[
+        ("norms", &[], "cast at the end"),
+        ("q, k and v", &[], "with biases"),
+        ("RoPE", &[], "speeds of yarn"),
+        ("scores", &[], "(sink)"),
+        ("mask", &[0], "window"),
+        ("o", &[], "with a bias"),
+        ("MLP", &[], "a channel of each in turn, with biases"),
+        ("router", &[], "the k largest logits, then softmax over those, logits have a bias"),
     ]),
 ];
 

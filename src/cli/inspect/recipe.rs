@@ -8,20 +8,17 @@ use serde_json::{Value, json};
 use super::Findings;
 use crate::diagnose::ranges::ranges;
 use crate::model::families::Family;
-use crate::model::recipe::{Step, is_other, steps};
+use crate::model::recipe::{Step, is_other, of_family, steps};
 use crate::model::spec::Spec;
 
-/// What is held against the model where nothing is asked for.
-pub(super) const BASELINE: &str = "llama";
-
 /// Writes what the model does otherwise than a family does whose config.json says nothing, and what it does alike.
-pub(super) fn write(found: &mut Findings, spec: &Spec, against: &str) -> anyhow::Result<()> {
-    if Family::named(against).is_none() {
-        bail!("--against {against}: no such family; layerstep runs {}", Family::listed());
-    }
-    let file = json!({ "model_type": against }).to_string();
-    let (other, _) = Spec::from_json(&file, "config.json")?;
-    let (own, other) = (steps(spec), steps(&other));
+pub(super) fn write(found: &mut Findings, spec: &Spec, against: Option<&str>) -> anyhow::Result<()> {
+    let family = against.map_or(Some(Family::of_unknown()), Family::named);
+    let Some(family) = family else {
+        bail!("--against {}: no such family; layerstep runs {}", against.unwrap_or_default(), Family::listed());
+    };
+    let against = family.name;
+    let (own, other) = (steps(spec), of_family(family)?);
     let (otherwise, alike): (Vec<&Step>, Vec<&Step>) = own.iter().partition(|step| is_other(step, &other));
     let missing: Vec<&Step> =
         other.iter().filter(|step| own.iter().all(|own| own.topic != step.topic) && is_other(step, &own)).collect();
