@@ -19,6 +19,7 @@ mod recipe;
 /// port of it has to do otherwise than Llama's. For a dump: its tensors, and with --model which tensor is taken for which
 /// activation, and how.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Args {
     /// A model (Hugging Face directory, or a repository id of the local cache) or a dump.
     #[arg(value_name = "MODEL|DUMP")]

@@ -30,9 +30,12 @@ fn no_family_is_otherwise_than_itself() {
     }
 }
 
-/// What each of these does otherwise than Llama, all of it: topic, layers, and a part of what is said.
+/// A topic, its layers, and a part of what is said.
+type Told = (&'static str, &'static [usize], &'static str);
+
+/// All that each of these does otherwise than Llama.
 #[rustfmt::skip]
-const OTHERWISE: &[(&str, &[(&str, &[usize], &str)])] = &[
+const OTHERWISE: &[(&str, &[Told])] = &[
     ("llama", &[("RoPE", &[], "speeds of llama3")]),
     ("qwen2", &[
         ("q, k and v", &[], "with biases"),
