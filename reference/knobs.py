@@ -135,6 +135,8 @@ def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
                 "suspect": knob.suspect,
                 "fair": list(knob.fair),
                 "name": named(first, kind),
+                # The experts that are chosen and the one of every token compute side by side.
+                "or": [first.replace("shared_mlp.act_fn", "experts.act")],
                 "culprit": "candidate",
                 "precision": "float32",
                 "coverage": kind,
