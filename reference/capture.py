@@ -32,9 +32,13 @@ Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the v
 and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.experts` (the weighted sum):
 
     mlp.routing                 [token, expert]          the weight each expert is given, 0 where it is not chosen
+    mlp.experts.gate_up         [token, slot, channel]   where channels of gate and up stand in turn (GPT-OSS)
     mlp.experts.gate, up, act, act_mul, down
                                 [token, slot, channel]   what the chosen experts compute, by rising id of the expert;
                                                          down is not yet multiplied by its weight
+    mlp.shared_weight           [token, 1]               how much a shared expert counts, where a sigmoid says it
+    mlp.shared                  [token, hidden]          what the shared expert gives times that
+    mlp                         [token, hidden]          experts and shared expert together
 
 Forwards after the first carry the suffix @1, @2 ... and hold only their new tokens. Their key axis is right-aligned:
 its last column is the newest token, and a sliding-window cache has already dropped the oldest. A batch of one is
@@ -51,7 +55,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from inspect import signature
 from pathlib import Path
@@ -97,12 +101,16 @@ _recorders: dict[nn.Module, tuple["Recorder", str]] = {}  # the modules being re
 
 
 class _SoftmaxInput(TorchFunctionMode):
-    """Keeps the argument of the last softmax: the scores exactly as eager attention has them, soft cap included."""
+    """Keeps the argument of the last softmax: the scores exactly as eager attention has them, soft cap included; or what sinks are
+    put beside before it."""
 
     scores: Tensor | None = None
+    has_sinks = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is nn.functional.softmax:
+        if func is torch.cat and len(args[0]) == 2 and args[0][1].shape[-1] == 1:
+            self.scores, self.has_sinks = args[0][0], True
+        elif func is nn.functional.softmax and not self.has_sinks:
             self.scores = args[0]
         return func(*args, **(kwargs or {}))
 
@@ -137,22 +145,10 @@ class _Clipped(TorchFunctionMode):
             self.recorder.put(f"{self.name}.{self.points.pop(0)}_clip", output)
         return output
 
-
-def _under(mode: type[TorchFunctionMode], recorder: "Recorder", module: nn.Module, name: str) -> list:
-    """Hooks that run `module` under a mode."""
-    running = []
-
-    def begin(module, args, kwargs):
-        running.append(mode(recorder, name))
-        running[-1].__enter__()
-
-    def end(module, args, output):
-        running.pop().__exit__(None, None, None)
-
-    return [
-        module.register_forward_pre_hook(begin, with_kwargs=True),
-        module.register_forward_hook(end, always_call=True),
-    ]
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name), module)
 
 
 class _OwnAttention(TorchFunctionMode):
@@ -185,7 +181,7 @@ class _OwnAttention(TorchFunctionMode):
         """Hooks that run `module` under it."""
         out = next(child for path, child in module.named_children() if path in ("out_proj", "dense"))
         context = out.register_forward_pre_hook(recorder.input_hook(f"{name}.context"))
-        return [*_under(cls, recorder, module, name), context]
+        return [*_hooks_under(lambda: cls(recorder, name), module), context]
 
 
 def _has_own_attention(module: nn.Module) -> bool:
@@ -208,20 +204,91 @@ class _ExpertValues(TorchFunctionMode):
     def __init__(self, experts: nn.Module):
         super().__init__()
         self.experts, self.expert = experts, -1
-        self.rows: dict[str, dict[int, Tensor]] = {point: {} for point in ("gate", "up", "act", "act_mul", "down")}
+        self.rows: dict[str, dict[int, Tensor]] = {}
+        self.product, self.sigmoid = None, None  # a product that waits for its bias, and what gates
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
-        if func is nn.functional.linear:
+        if func is nn.functional.linear or func in _OwnAttention.PRODUCTS:
             if (expert := _row_of(self.experts.gate_up_proj, args[1])) is not None:
-                self.expert = expert
-                self.rows["gate"][expert], self.rows["up"][expert] = output.chunk(2, dim=-1)
-            elif (expert := _row_of(self.experts.down_proj, args[1])) is not None:
-                self.rows["act_mul"][expert], self.rows["down"][expert] = args[0], output
+                self.expert, point = expert, "gate_up"
+            elif _row_of(self.experts.down_proj, args[1]) is not None:
+                self.put("act_mul", args[0])
+                point = "down"
+            else:
+                return output
+            if hasattr(self.experts, "gate_up_proj_bias"):
+                self.product = output, point
+            else:
+                self.put(point, output)
+        elif self.product is not None and any(value is self.product[0] for value in args):
+            point, self.product = self.product[1], None
+            self.put(point, output)
+        elif func in (torch.sigmoid, nn.functional.sigmoid, Tensor.sigmoid):
+            self.sigmoid = output
+        elif self.sigmoid is not None and any(value is self.sigmoid for value in args):
+            self.sigmoid = None
+            self.put("act", output)
         return output
 
+    def put(self, point: str, output: Tensor) -> None:
+        """What the expert at hand gives; gate and up stand side by side, or in turn."""
+        if point == "gate_up":
+            in_turn = hasattr(self.experts, "gate_up_proj_bias")
+            gate, up = (output[..., ::2], output[..., 1::2]) if in_turn else output.chunk(2, dim=-1)
+            parts = {"gate": gate, "up": up} | ({"gate_up": output} if in_turn else {})
+        else:
+            parts = {point: output}
+        for name, part in parts.items():
+            self.rows.setdefault(name, {})[self.expert] = part
+
     def activated(self, module: nn.Module, args: tuple, output: Tensor) -> None:
-        self.rows["act"][self.expert] = output
+        self.put("act", output)
+
+
+class _SharedWeight(TorchFunctionMode):
+    """The weight of a shared expert, a sigmoid, and what it gives times that."""
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name, self.weight = recorder, name, None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.sigmoid, nn.functional.sigmoid, Tensor.sigmoid):
+            self.weight = output
+            self.recorder.put_rows(f"{self.name}.shared_weight", output)
+        elif self.weight is not None and any(value is self.weight for value in args):
+            self.recorder.put_rows(f"{self.name}.shared", output)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name), module)
+
+
+def _hooks_under(mode: Callable[[], TorchFunctionMode], module: nn.Module) -> list:
+    """Hooks that run `module` under a mode of its own each time."""
+    running = []
+
+    def begin(module, args, kwargs):
+        running.append(mode())
+        running[-1].__enter__()
+
+    def end(module, args, output):
+        running.pop().__exit__(None, None, None)
+
+    return [
+        module.register_forward_pre_hook(begin, with_kwargs=True),
+        module.register_forward_hook(end, always_call=True),
+    ]
+
+
+def _shared_expert(module: nn.Module) -> nn.Module | None:
+    """The expert that every token has, of a block that adds it to those that are chosen."""
+    names = ("shared_expert", "shared_experts", "shared_mlp")
+    return next((expert for name in names if (expert := getattr(module, name, None)) is not None), None)
 
 
 def _row_of(stack: Tensor, matrix: Tensor) -> int | None:
@@ -236,7 +303,8 @@ def _experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_
     if module not in _recorders or not _has_experts(module):
         return loop(module, hidden_states, top_k_index, top_k_weights)
     values = _ExpertValues(module)
-    with module.act_fn.register_forward_hook(values.activated), values:
+    function = getattr(module, "act_fn", None)
+    with function.register_forward_hook(values.activated) if function is not None else nullcontext(), values:
         output = loop(module, hidden_states, top_k_index, top_k_weights)
     recorder, name = _recorders[module]
     none = top_k_weights.new_zeros(len(top_k_weights), len(module.gate_up_proj))
@@ -300,8 +368,10 @@ class Recorder:
             leaf = by_head or not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
             block = name.isdigit() and any(module.children())
             # What runs once per expert, which `_experts` records, or once per head.
-            inside = parent.endswith(("experts", "_layernorm.norms"))
-            if (leaf and "rotary" not in name and not inside) or block or _has_experts(module):
+            inside = parent.endswith((".experts", "_layernorm.norms")) or name == "moe_statics"
+            leaf = leaf or "Router" in type(module).__name__
+            sums = _shared_expert(module) is not None
+            if (leaf and "rotary" not in name and not inside) or block or _has_experts(module) or sums:
                 named = path
                 if name == "act_fn" and hasattr(self.model.get_submodule(parent), "per_layer_input_gate"):
                     named = f"{parent}.per_layer_act"  # not that of the MLP
@@ -317,9 +387,11 @@ class Recorder:
             if split := _split(name, self.config):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
             if name == "self_attn" and getattr(self.config, "clip_qkv", None) is not None:
-                handles += _under(_Clipped, self, module, path)
+                handles += _Clipped.attach(self, module, path)
             if _has_own_attention(module):
                 handles += _OwnAttention.attach(self, module, path)
+            if sums and hasattr(module, "shared_expert_gate"):
+                handles += _SharedWeight.attach(self, module, path)
             if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
                 hook = self._embeddings_hook(f"{base}.embeddings", embedding)
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
@@ -362,7 +434,8 @@ class Recorder:
             if not isinstance(output, Tensor):
                 return
             self._newest = output
-            if path.endswith((".q_proj", ".q_norm", ".query_layernorm")):
+            of_projection = path.endswith(".q_norm") and self._is_projection(path.rpartition(".")[0], args[0])
+            if of_projection or path.endswith((".q_proj", ".query_layernorm")):
                 self._queries[path] = output
             if module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
                 self._last[module] = output
@@ -419,7 +492,7 @@ class Recorder:
         self.put(f"{name}.probs", probs)
 
     def _is_projection(self, name: str, query: Tensor) -> bool:
-        """Whether queries are what their projection or norm gave: some layers rotate nothing."""
+        """Whether queries are what their projection gave, or the last norm: some layers rotate nothing, or before it."""
         given = (self._queries.get(f"{name}.{point}") for point in ("q_proj", "q_norm", "query_layernorm"))
         return any(one is not None and one.untyped_storage().data_ptr() == query.untyped_storage().data_ptr() for one in given)
 
@@ -534,7 +607,7 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
 def _has_experts(module: nn.Module) -> bool:
     """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
     stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
-    return stacks and isinstance(getattr(module, "act_fn", None), nn.Module)
+    return stacks and (isinstance(getattr(module, "act_fn", None), nn.Module) or hasattr(module, "_apply_gate"))
 
 
 @contextmanager

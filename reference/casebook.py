@@ -39,9 +39,16 @@ class Casebook:
     def __init__(self, folder: Path, *only: str):
         self.folder, self.only = folder.resolve(), only or ("*",)
         self.cases: list[dict] = []
+        self.whole: Casebook | None = None
 
     def wants(self, name: str) -> bool:
-        return any(fnmatchcase(name, glob) for glob in self.only)
+        return any(fnmatchcase(name, glob) for glob in self.only) and (self.whole is None or self.whole.wants(name))
+
+    def part(self, *only: str) -> "Casebook":
+        """The same book for those cases only whose name matches one of these globs, too."""
+        part = Casebook(self.folder, *only)
+        part.whole, part.cases = self, self.cases
+        return part
 
     def path(self, name: str) -> Path:
         """A place to write to, its folder made."""

@@ -24,9 +24,13 @@ def first(config: PreTrainedConfig, names: tuple[str, ...]):
     return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
 
 
+# What a class needs beside its own defaults: half of a head of 42 channels cannot be rotated.
+GIVEN = {"glm4_moe": {"head_dim": 128}}
+
+
 def of_family(model_type: str) -> dict:
     """Sizes and constants, and the windows of the first layers; what no key of the class says is None."""
-    config = AutoConfig.for_model(model_type)
+    config = AutoConfig.for_model(model_type, **GIVEN.get(model_type, {}))
     config.allow_global_per_layer_attribute_access = True  # what it says is of layers with a window in Gemma 4
     hidden, heads = config.hidden_size, config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or hidden // heads
@@ -37,7 +41,8 @@ def of_family(model_type: str) -> dict:
     dims = getattr(config, "rotary_dim", None) or int(head_dim * rope.get("partial_rotary_factor", 1.0))
     if rope.get("rope_type") == "proportional":  # some pairs of a whole head stand still
         dims = config.per_layer_config["full_attention"].head_dim
-    return {
+    given = {"given": GIVEN[model_type]} if model_type in GIVEN else {}
+    return given | {
         "vocab": config.vocab_size,
         "hidden": hidden,
         "width": first(config, WIDTH) or 4 * hidden,

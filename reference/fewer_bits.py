@@ -90,22 +90,23 @@ def rounded(weight: Tensor, form: str, turned: bool) -> Tensor:
 
 
 def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedModel:
-    """A copy whose layers have such weights; `every`: embedding and head as well. What chooses experts is kept."""
+    """A copy whose layers have such weights; `every`: embedding and head as well. What chooses experts, tables of positions and norms are kept."""
     model = copy.deepcopy(model)
     done: set[int] = set()  # a tied head is the embedding
     for name, module in model.named_modules():
         inside = ".layers." in name or ".h." in name
         if not inside and not (every and isinstance(module, (nn.Linear, nn.Embedding))):
             continue
-        if name.endswith("mlp.gate") or "wpe" in name:
+        if name.endswith(("mlp.gate", "gate.wg")) or any(kept in name for kept in ("router", "wpe", "embed_positions", "norm")):
             continue
         for parameter in (p for p in module.parameters(recurse=False) if p.ndim > 1 and id(p) not in done):
             done.add(id(parameter))
             experts = parameter.ndim > 2
             # Gate and up of an expert lie in one tensor here; elsewhere they are two.
-            halves = 2 if experts and parameter is getattr(module, "gate_up_proj", None) else 1
+            turned = isinstance(module, Conv1D) or experts and model.config.model_type == "gpt_oss"
+            halves = 2 if experts and not turned and parameter is getattr(module, "gate_up_proj", None) else 1
             parts = [half for part in (parameter.data if experts else [parameter.data]) for half in part.chunk(halves)]
-            again = torch.cat([rounded(part, form, isinstance(module, Conv1D)) for part in parts])
+            again = torch.cat([rounded(part, form, turned) for part in parts])
             parameter.data = again.reshape(parameter.shape)
     return model
 

@@ -24,13 +24,37 @@ from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, family_folders, tiny_folders
 from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
+from knobs import add_knobs
 from make_tiny import TINY
 from mislabelled import add_labels, add_other_tokens
 from packed import add_as_packed
-from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, single_runs, small_runs, smollm2_runs
 from planted_runs import add_planted, family_runs, one_by_one_runs, other_runs, second_runs, single_runs, small_runs, smollm2_runs
 from stored import add_stored
 
+
+# Of models that differ from the first ones by their family's row: each way of computing, storing and dumping, but not each with
+# each.
+OF_FAMILIES = (
+    "clean/*/float32/all/12+4/candidate",
+    "clean/*/bfloat16/all/12",
+    "clean/*/float16/all/12/candidate",
+    "clean/*/blocks/12+4/candidate",
+    "clean/*/*float*/third/12/candidate",
+    "clean/*/float32/all/1+11",
+    "clean/*/bfloat16/blocks/1+11",
+    "clean/*/bfloat16/logits/12",
+    "clean/*/*float*/joined/12+4",
+    "clean/*/*float*/untold/12+4",
+    "clean/*/float32-*float16/all/12",
+    "clean/*/float32-bfloat16/blocks/12",
+    "clean/*/bfloat16-as-float32/*/12",
+    "clean/*/float32-as-float16/*/12+4",
+    "clean/*/float32-as-mixed/all/12",
+    "clean/*/float32/rows-last/*",
+    "clean/*/float32/padded-left/told",
+    "clean/*/float32/packed-steps",
+    "clean/*/float32/weights-q8_0/*/12+4",
+)
 
 # Of SmolLM2, what is made and compared within minutes: clean runs, the founding story, mistakes in single layers.
 BRIEF = (
@@ -65,8 +89,10 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     dumps = CleanDumps(book)
     for folder in tiny_folders():
         add_clean(book, dumps, folder)
-    for folder in (*family_folders(), DEMO):
-        add_clean(book, dumps, folder, lengths=(12,))
+    for folder in family_folders():
+        add_clean(book.part(*OF_FAMILIES), dumps, folder, lengths=(12,))
+        add_as_people_do(book.part(*OF_FAMILIES), dumps, folder)
+    add_clean(book, dumps, DEMO, lengths=(12,))
     add_long(book, dumps)
     for folder in (*tiny_folders(), DEMO):
         add_as_people_do(book, dumps, folder)
@@ -75,6 +101,8 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_equivalents(book, dumps)
     add_labels(book, dumps)
     add_other_tokens(book, dumps)
+    for folder in (TINY / "gemma2", *family_folders()):
+        add_knobs(book, dumps, folder)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)

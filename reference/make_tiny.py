@@ -14,7 +14,6 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
@@ -25,12 +24,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from capture import capture_run, class_of, greedy, load_model, run_steps
+from tiny_experts import EXPERTS, one_by_one
 from tiny_families import FAMILIES
 from tiny_model import Tiny, Weights
 
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
+ROUTERS = (".mlp.gate.weight", ".router.weight", ".gate.wg.weight")
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
@@ -87,24 +88,7 @@ def without_prefix(weights: Weights) -> Weights:
     return {name.removeprefix("transformer."): weight for name, weight in weights.items()}
 
 
-def one_by_one(block: str, gate: str, up: str, down: str) -> Callable[[Weights], Weights]:
-    """Experts are published with a matrix each for gate, up and down, under the name their block had then."""
-
-    def split(weights: Weights) -> Weights:
-        found = {}
-        for name, weight in weights.items():
-            name = re.sub(r"\bmlp(?=\.gate\.|\.experts\.)", block, name)
-            if not (stack := re.fullmatch(r"(.*\.experts)\.(gate_up_proj|down_proj)", name)):
-                found[name] = weight
-                continue
-            parts = (down,) if stack[2] == "down_proj" else (gate, up)
-            for expert, matrix in enumerate(weight):
-                for part, rows in zip(parts, matrix.chunk(len(parts)), strict=True):
-                    found[f"{stack[1]}.{expert}.{part}.weight"] = rows.clone()
-        return found
-
-    return split
-
+VARIANTS = FAMILIES | EXPERTS  # models that differ from the others in a part of their block
 
 MODELS = {
     # Llama 3: RoPE scaling in the style of transformers 4. Of its 8 wavelengths one is kept, two blend, five are divided.
@@ -400,7 +384,7 @@ MODELS = {
         },
         generation={"bos_token_id": 1, "eos_token_id": 2},
     ),
-    **FAMILIES,
+    **VARIANTS,
 }
 
 
@@ -428,20 +412,20 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
         return 3.0 * noise / inputs**0.5
     if "q_proj" in name or "k_proj" in name:
         return tiny.query_key * noise / inputs**0.5
-    return (2.0 if name.endswith("mlp.gate.weight") else 1.2) * noise / inputs**0.5
+    return (2.0 if name.endswith(ROUTERS) else 1.2) * noise / inputs**0.5
 
 
-def stored(model: PreTrainedModel) -> list[tuple[str, Tensor]]:
+def stored(model: PreTrainedModel) -> Weights:
     """The tensors that a checkpoint holds; a tied head is not listed."""
     kept = model.state_dict()
-    return [*model.named_parameters(), *((name, buffer) for name, buffer in model.named_buffers() if name in kept)]
+    return {**dict(model.named_parameters()), **{name: one for name, one in model.named_buffers() if name in kept}}
 
 
 def random_weights(folder: Path, tiny: Tiny) -> Weights:
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
         model = class_of(config).from_config(config)
-    shapes = {name: tuple(parameter.shape) for name, parameter in stored(model)}
+    shapes = {name: tuple(parameter.shape) for name, parameter in stored(model).items()}
     return {
         name: torch.from_numpy(np.asarray(random_weight(name, shape, config, tiny))).to(tiny.dtype)
         for name, shape in shapes.items()
@@ -474,7 +458,7 @@ def make(folder: Path, tiny: Tiny) -> str:
     model = load_model(str(folder), "float32")
     prompt = np.random.Generator(np.random.PCG64(tiny.seed)).integers(3, model.config.get_text_config().vocab_size, PROMPT).tolist()
     prompt[9] = prompt[2]  # one token twice
-    read = dict(stored(model))
+    read = stored(model)
     if wrong := [name for name, weight in weights.items() if not torch.equal(read[name], weight.float())]:
         raise SystemExit(f"{folder.name}: {wrong[0]} is read back as another one")
     fed, logits = run_steps(model, prompt, GREEDY)
@@ -497,13 +481,31 @@ def make(folder: Path, tiny: Tiny) -> str:
 
 
 def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]:
-    """By how much the last chosen expert's logit leads over the next, at least, in the greedy run; and those chosen."""
+    """By how much the last chosen expert leads over the next in what is compared, at least, in the greedy run; and those
+    chosen."""
+    config = model.config
+    routers = [name.removesuffix(".weight") for name, _ in model.named_parameters() if name.endswith(ROUTERS)]
     with tempfile.TemporaryDirectory() as temporary:
-        recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=["*.mlp.gate"])
-    chosen = model.config.num_experts_per_tok
-    best = [logits.topk(chosen + 1) for logits in recorder.tensors.values()]
-    lead = min(float((values[:, -2] - values[:, -1]).min()) for values, _ in best)
-    return lead, {expert for _, indices in best for expert in indices[:, :chosen].flatten().tolist()}
+        recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=routers)
+    biases = {name.rpartition("mlp.")[0]: bias for name, bias in stored(model).items() if name.endswith("correction_bias")}
+    leads, used = [], set()
+    chosen = config.num_experts_per_tok
+    chosen = chosen[0] if isinstance(chosen, list) else chosen
+    for name, keys in recorder.tensors.items():
+        bias = biases.get(name.rpartition("mlp.")[0])
+        if bias is not None:
+            scores = keys.softmax(-1) if config.model_type == "ernie4_5_moe" else keys.sigmoid()
+            keys = scores + bias.detach().flatten()
+        if (groups := getattr(config, "n_group", None) or 1) > 1:
+            apart = keys.unflatten(-1, (groups, -1))
+            best, kept = apart.topk(2).values.sum(-1).topk(config.topk_group + 1)
+            leads.append(float((best[:, -2] - best[:, -1]).min()))
+            out = torch.ones_like(apart, dtype=torch.bool).scatter(1, kept[:, :-1, None].expand(-1, -1, apart.shape[-1]), False)
+            keys = apart.masked_fill(out, -torch.inf).flatten(1)
+        values, indices = keys.topk(chosen + 1)
+        leads.append(float((values[:, -2] - values[:, -1]).min()))
+        used |= set(indices[:, :-1].flatten().tolist())
+    return min(leads), used
 
 
 def difference(made: Path, kept: Path) -> float:

@@ -283,4 +283,4 @@ def norm_after_rope(model, layer):
     for norm in (attention.q_norm, attention.k_norm):
         norm.forward = after(norm)
     mistake(model, layer, "angles", remember)
-    mistake(model, layer, "rotation", lambda q, k, cos, sin: (q, k))
+    mistake(model, layer, "rotation", lambda q, k, cos, sin: (q.clone(), k.clone()))

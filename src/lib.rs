@@ -18,7 +18,8 @@
 //! - mistakes of ports, from changes to a node's own op ([`engine::Edit`]), which are data, too.
 //!
 //! A family is therefore a row: it names keys, defaults, modules and tensors, and says which parts of the one block it has.
-//! Only `model/lower.rs` knows how a block goes, and only `model/families/` names a family.
+//! Only `model/lower.rs` knows how a block goes, and only `model/families/` names a family; [`model::recipe`] says the
+//! description in words.
 //!
 //! The design placed `lower` and the graph under `engine/`. They stand under `model/` because the loader needs the list of
 //! weights that the graph names, and `model` may not know of runs.

@@ -14,6 +14,7 @@ pub mod load;
 pub mod locate;
 pub mod lower;
 pub mod op;
+pub mod recipe;
 pub mod role;
 pub mod row;
 pub mod spec;

@@ -13,15 +13,18 @@ pub mod norm;
 pub mod operand;
 pub mod real;
 pub mod rope;
+pub mod router;
 
-pub use activation::{Activation, Xielu, add, cap, multiply, weighted_sum, xielu};
+pub use activation::{Activation, Xielu, add, cap, clamped_product, clamped_swish, multiply, weighted_sum, xielu};
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
+    softmax_with_sinks,
 };
-pub use experts::{chosen, combine, expert_linear, route};
+pub use experts::{ExpertWeights, chosen, combine, expert_linear};
 pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, normalise};
 pub use operand::{Few, Operands};
 pub use real::{Real, Rounding};
 pub use rope::{Frequencies, Inside, Pairs, Rotation, Yarn, rope};
+pub use router::{Groups, Router, Score};

@@ -11,12 +11,15 @@ use crate::dump::MAP_HELP;
 
 mod dump;
 mod model;
+mod recipe;
 
 /// Show what a model or a dump holds.
 ///
-/// For a model: its sizes, and with --names every activation, for writing a dump from your own engine. For a dump: its
-/// tensors, and with --model which tensor is taken for which activation, and how.
+/// For a model: its sizes, with --names every activation, for writing a dump from your own engine, and with --recipe what a
+/// port of it has to do otherwise than Llama's. For a dump: its tensors, and with --model which tensor is taken for which
+/// activation, and how.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Args {
     /// A model (Hugging Face directory, or a repository id of the local cache) or a dump.
     #[arg(value_name = "MODEL|DUMP")]
@@ -30,6 +33,12 @@ pub(super) struct Args {
     /// With --names: the number of tokens that shapes are for [default: T].
     #[arg(long, value_name = "N")]
     tokens: Option<usize>,
+    /// Of a model: what it computes, as a list of what a port has to do otherwise than Llama's.
+    #[arg(long, conflicts_with_all = ["model", "map", "suggest_map", "batch"])]
+    recipe: bool,
+    /// With --recipe: the family (`model_type`) to hold it against [default: llama].
+    #[arg(long, value_name = "FAMILY", requires = "recipe")]
+    against: Option<String>,
     /// Of a dump: the model that made it.
     #[arg(long)]
     model: Option<String>,
@@ -55,10 +64,16 @@ struct Findings {
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = if is_dump(Path::new(&args.what)) {
+        anyhow::ensure!(!args.recipe, "--recipe is of a model, and {} is a dump or a file", args.what);
         let loaded = args.model.as_deref().map(Loaded::open).transpose()?;
         dump::inspect(args, loaded.as_ref())?
     } else {
-        model::inspect(args, &Loaded::open(&args.what)?)?
+        let loaded = Loaded::open(&args.what)?;
+        let mut found = model::inspect(args, &loaded)?;
+        if args.recipe {
+            recipe::write(&mut found, &loaded.model.spec, args.against.as_deref())?;
+        }
+        found
     };
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -1,6 +1,8 @@
 //! What a trail learns about its dump: the precision of a tensor, arithmetic that no tensor shows, numbers that are none,
 //! pads that tokens see.
 
+use std::sync::atomic::AtomicBool;
+
 use super::arithmetic::{Arithmetic, Fit};
 use super::finding::{Harmless, Kind};
 use super::forced::Forced;
@@ -10,7 +12,7 @@ use super::padding::{Seen, accused};
 use super::part::Part;
 use super::precision::Precision;
 use super::special::{Made, Special, accuse_special};
-use super::suspects::search::Accused;
+use super::suspects::search::{Accused, find};
 use super::trail::{Look, Trail};
 use crate::dump::Planned;
 use crate::engine::{Op, Read, Site};
@@ -24,6 +26,10 @@ const ALIKE: f64 = 0.15;
 
 /// Rows that tell whether an emulation fits: all of them are measured once one does.
 const SAMPLE: usize = 8;
+
+/// Suspects that are an arithmetic: a choice of its engine.
+const ARITHMETICS: &[&str] =
+    &["low_precision_matmul", "low_precision_scores", "low_precision_softmax", "low_precision_norm"];
 
 /// What a forward is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +78,7 @@ impl Trail {
         let line = |(site, own, finer): &(Site, Precision, Precision)| {
             let id = match graph[*site].op {
                 Op::Scores(_) => "low_precision_scores: ",
-                Op::Softmax => "low_precision_softmax: ",
+                Op::Softmax { .. } => "low_precision_softmax: ",
                 Op::Norm { .. } => "low_precision_norm: ",
                 _ => "",
             };
@@ -198,10 +204,23 @@ impl Trail {
         // Should the arithmetic be refuted, the tensor is off by this.
         let plain = self.healed.measure(site, part, terms);
         if left >= NEAR {
+            if precision == Precision::F32 && self.has_a_cause(site, part) {
+                self.exact_spans.insert(self.phase());
+                return None;
+            }
             self.presume(site, part, &plain);
         }
         self.healed = trial;
         Some(noise)
+    }
+
+    /// Whether a known mistake makes nearly all of an error that an arithmetic only makes as large: chance does not. An
+    /// arithmetic that does is none.
+    fn has_a_cause(&self, site: Site, part: &Part) -> bool {
+        const NEARLY_ALL: f64 = 0.999;
+        let found = find(&self.scene(site, part), &AtomicBool::new(false));
+        let is_mistake = |accused: &Accused| accused.edit.is_some() && !ARITHMETICS.contains(&accused.id);
+        found.iter().any(|accused| is_mistake(accused) && accused.explained > NEARLY_ALL)
     }
 
     /// The draws of the ops since the last known residual stream, with another arithmetic; the exact run as it is.

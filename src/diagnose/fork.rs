@@ -222,7 +222,7 @@ impl Trail {
     }
 
     /// What the search of suspects needs.
-    fn scene(&self, site: Site, part: &Part) -> Scene {
+    pub(super) fn scene(&self, site: Site, part: &Part) -> Scene {
         let precision = Precision::detect(part.values.view()).unwrap_or(self.typical);
         let mut forced = self.healed.clone();
         remember_inputs(&self.dump, &self.ends, self.spans.forward(), site, &mut forced);

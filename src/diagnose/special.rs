@@ -140,7 +140,7 @@ pub(super) fn accuse_special(
 
 /// Whether a softmax lies in what gives `site`.
 fn softens(graph: &Graph, gap: Option<&Gap>, site: Site) -> bool {
-    let is = |at: Site| matches!(graph[at].op, Op::Softmax | Op::Context { .. });
+    let is = |at: Site| matches!(graph[at].op, Op::Softmax { .. } | Op::Context { .. });
     is(site) || gap.is_some_and(|gap| gap.states_until(site).iter().any(|(at, _)| is(*at)))
 }
 

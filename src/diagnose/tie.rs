@@ -1,7 +1,7 @@
 //! Choices: an op that gives experts to tokens jumps from one expert to another where two logits hardly differ. There
 //! rounding decides: correct programs choose differently, and either choice is right. The dump's own is then followed.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis as NdAxis, Ix2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis as NdAxis, CowArray, Ix1, Ix2};
 
 use super::finding::Harmless;
 use super::forced::Forced;
@@ -10,8 +10,8 @@ use super::part::Part;
 use super::precision::Precision;
 use super::trail::Trail;
 use crate::engine::{Op, Run, Site, Value};
-use crate::model::spec::Router;
-use crate::ops::{self, Real, Rounding};
+use crate::model::Model;
+use crate::ops::{self, Real, Rounding, Router};
 
 /// A choice that rounding decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,8 @@ type Choice = (usize, Vec<usize>);
 pub(super) struct Close {
     site: Site,
     row: usize,
+    /// All that are chosen then.
+    experts: Vec<usize>,
     tie: Tie,
 }
 
@@ -62,33 +64,46 @@ fn experts<T: Real>(row: ArrayView1<T>) -> Vec<usize> {
     ops::chosen(row, row.len())
 }
 
-fn rows<T: Real>(value: &Value<T>) -> Option<ArrayView2<'_, T>> {
-    value.view().into_dimensionality::<Ix2>().ok()
+/// How an op chooses, and the bias of what it compares.
+fn router(model: &Model, site: Site) -> Option<(Router, Option<CowArray<'_, f32, Ix1>>)> {
+    let Op::Route { router, bias } = &model.graph[site].op else { return None };
+    Some((*router, bias.as_ref().map(|bias| model.vector(bias))))
 }
 
-/// Weights of given experts, from the logits of all.
-fn weights<T: Real>(logits: ArrayView1<T>, experts: &[usize], router: Router, rounding: Rounding) -> Array1<T> {
-    let all = ops::route(logits.insert_axis(NdAxis(0)), logits.len(), false, false, Rounding::None);
-    let shared = router.renormalise || router.softmax_after;
-    let share: f64 = if shared { experts.iter().map(|expert| all[[0, *expert]].wide()).sum() } else { 1.0 };
-    let mut row = vec![T::zero(); logits.len()];
-    for expert in experts {
-        row[*expert] = all[[0, *expert]] / T::from_f64(share);
+/// Keys that are moved by half of `by`: up for these experts, down for the others.
+fn moved(keys: ArrayView1<f64>, experts: &[usize], by: f64) -> Vec<f64> {
+    let sign = |expert: usize| if experts.contains(&expert) { 0.5 } else { -0.5 };
+    keys.iter().enumerate().map(|(expert, key)| key + sign(expert) * by).collect()
+}
+
+/// How far keys have to move, at most by `most`, until these experts are chosen.
+fn least(router: Router, keys: ArrayView1<f64>, wanted: &[usize], most: f64) -> Option<f64> {
+    /// Enough for every bit of an f64.
+    const HALVINGS: usize = 60;
+    let is_enough = |by: f64| router.choose(&moved(keys, wanted, by)) == wanted;
+    if !is_enough(most) {
+        return None;
     }
-    if router.rounded {
-        rounding.round(&mut row);
+    let (mut less, mut enough) = (0.0, most);
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(less, enough);
+        *(if is_enough(middle) { &mut enough } else { &mut less }) = middle;
     }
-    row.into()
+    Some(enough)
+}
+
+fn rows<T: Real>(value: &Value<T>) -> Option<ArrayView2<'_, T>> {
+    value.view().into_dimensionality::<Ix2>().ok()
 }
 
 /// The op computed last gives some rows other experts.
 fn choose<T: Real>(run: &mut Run<T>, site: Site, choices: &[Choice], rounding: Rounding) -> Option<Value<T>> {
     let node = &run.graph()[site];
-    let Op::Route(router) = node.op else { return None };
+    let Op::Route { router, .. } = node.op else { return None };
     let logits = run.operand(*node.reads.first()?)?.into_dimensionality::<Ix2>().ok()?;
     let mut value = run.get(site)?.clone();
     for (row, experts) in choices {
-        let weights = weights(logits.row(*row), experts, router, rounding);
+        let weights = Array1::from(router.weights(logits.row(*row), experts, rounding));
         value.index_axis_mut(NdAxis(0), *row).assign(&weights.into_dyn());
     }
     run.set(site, value.clone()).then_some(value)
@@ -153,62 +168,79 @@ impl Forced {
         }
     }
 
-    /// The logits that the op computed last chose by, and how far off those of a correct program may be in each row.
-    fn logits(&self, site: Site, limit: f64, precision: Precision) -> Option<(Array2<f64>, Vec<f64>)> {
+    /// What the op computed last compares experts by, and how far off that of a correct program may be in each row.
+    fn keys(&self, site: Site, limit: f64, precision: Precision) -> Option<(Router, Array2<f64>, Vec<f64>)> {
+        let (router, bias) = router(self.exact.model(), site)?;
+        let bias = bias.as_ref().map(|bias| bias.view());
         let read = *self.exact.graph()[site].reads.first()?;
-        let exact = self.exact.operand(read)?.into_dimensionality::<Ix2>().ok()?.to_owned();
+        let logits = self.exact.operand(read)?.into_dimensionality::<Ix2>().ok()?;
+        let mut exact = Array2::zeros(logits.dim());
+        for (logits, mut keys) in logits.rows().into_iter().zip(exact.rows_mut()) {
+            keys.assign(&Array1::from(router.keys(logits, bias)));
+        }
         let mut noise = vec![0.0f64; exact.nrows()];
         for draw in &self.draws {
             let drawn = draw.operand(read)?.into_dimensionality::<Ix2>().ok()?;
             for ((noise, drawn), exact) in noise.iter_mut().zip(drawn.rows()).zip(exact.rows()) {
+                let drawn = router.keys(drawn, bias);
                 let apart = drawn.iter().zip(exact).map(|(drawn, exact)| (drawn.wide() - exact).abs());
                 *noise = apart.fold(*noise, f64::max);
             }
         }
-        for (noise, exact) in noise.iter_mut().zip(exact.rows()) {
-            let size = exact.iter().fold(0.0f64, |size, logit| size.max(logit.abs()));
+        for (noise, logits) in noise.iter_mut().zip(logits.rows()) {
+            let size = logits.iter().fold(0.0f64, |size, logit| size.max(logit.abs()));
             // The logits were rounded themselves, or the dump rounded them.
             let own = if precision == Precision::F32 { 0.0 } else { precision.unit() * size };
+            let own = own * router.steepness(bias.is_some());
             *noise = limit * *noise + own + ROUNDINGS * Precision::F32.unit() * (1.0 + size);
         }
-        Some((exact, noise))
+        Some((router, exact, noise))
     }
 
     /// The rows of `part`, a choice, that have other experts than exact arithmetic chooses, where that is a tie.
     fn ties(&self, site: Site, part: &Part, limit: f64, precision: Precision) -> Option<Vec<(Choice, Tie)>> {
-        let (logits, noise) = self.logits(site, limit, precision)?;
+        let (router, keys, noise) = self.keys(site, limit, precision)?;
         let (own, dumped) = (rows(self.exact())?, rows(&part.values)?);
         let tie = |(index, row): (usize, &usize)| {
             let (exact, found) = (experts(own.row(*row)), experts(dumped.row(index)));
             if exact.len() != found.len() {
                 return None;
             }
-            let logit = |expert: &&usize| logits[[*row, **expert]];
-            let by_logit = |a: &&usize, b: &&usize| logit(a).total_cmp(&logit(b));
+            let key = |expert: &&usize| keys[[*row, **expert]];
+            let by_key = |a: &&usize, b: &&usize| key(a).total_cmp(&key(b));
             // Those that are nearest to each other need not be the ones that changed places: the furthest decide.
-            let lost = exact.iter().filter(|expert| !found.contains(expert)).max_by(by_logit)?;
-            let taken = found.iter().filter(|expert| !exact.contains(expert)).min_by(by_logit)?;
-            let apart = logit(&lost) - logit(&taken);
+            let lost = exact.iter().filter(|expert| !found.contains(expert)).max_by(by_key)?;
+            let taken = found.iter().filter(|expert| !exact.contains(expert)).min_by(by_key)?;
+            let apart = least(router, keys.row(*row), &found, noise[*row])?;
             let tie = Tie { token: self.first_position() + row, experts: [*taken, *lost], apart, noise: noise[*row] };
-            (apart <= noise[*row]).then_some(((*row, found), tie))
+            Some(((*row, found), tie))
         };
         Some(part.rows.iter().enumerate().filter_map(tie).collect())
     }
 
-    /// The rows in which the last expert that is chosen and the first that is not tie.
+    /// The rows in which experts that are not chosen tie with some that are. Where experts stand in groups, one that ties may
+    /// bring others with it.
     fn close(&self, site: Site, limit: f64, precision: Precision) -> Option<Vec<Close>> {
-        let (logits, noise) = self.logits(site, limit, precision)?;
+        let (router, keys, noise) = self.keys(site, limit, precision)?;
         let own = rows(self.exact())?;
-        let close = |(row, logits): (usize, ArrayView1<f64>)| {
-            let chosen = experts(own.row(row));
-            let (inside, outside): (Vec<usize>, Vec<usize>) = (0..logits.len()).partition(|e| chosen.contains(e));
-            let by_logit = |a: &usize, b: &usize| logits[*a].total_cmp(&logits[*b]);
-            let (last, next) = (inside.into_iter().min_by(by_logit)?, outside.into_iter().max_by(by_logit)?);
-            let (apart, token) = (logits[last] - logits[next], self.first_position() + row);
-            let tie = Tie { token, experts: [next, last], apart, noise: noise[row] };
-            (apart <= noise[row]).then_some(Close { site, row, tie })
-        };
-        Some(logits.rows().into_iter().enumerate().filter_map(close).collect())
+        let mut found: Vec<Close> = Vec::new();
+        for (row, keys) in keys.rows().into_iter().enumerate() {
+            let (chosen, noise) = (experts(own.row(row)), noise[row]);
+            let by_key = |a: &usize, b: &usize| keys[*a].total_cmp(&keys[*b]);
+            let mut outside: Vec<usize> = (0..keys.len()).filter(|expert| !chosen.contains(expert)).collect();
+            outside.sort_by(|a, b| by_key(b, a).then(a.cmp(b)));
+            outside.truncate(if router.groups.is_some() { outside.len() } else { 1 });
+            for next in outside {
+                let others = router.choose(&moved(keys, &[next], noise));
+                let is_new = !found.iter().any(|close| close.row == row && close.experts == others);
+                let lost = chosen.iter().filter(|expert| !others.contains(expert)).copied();
+                let Some(last) = lost.min_by(by_key).filter(|_| is_new && others.contains(&next)) else { continue };
+                let apart = least(router, keys, &others, noise).unwrap_or(noise);
+                let tie = Tie { token: self.first_position() + row, experts: [next, last], apart, noise };
+                found.push(Close { site, row, experts: others, tie });
+            }
+        }
+        Some(found)
     }
 }
 
@@ -267,23 +299,35 @@ impl Trail {
         if self.is_open() || self.choices.close.is_empty() {
             return None;
         }
-        // Within a layer rows do not mix behind the choice: those that are out of order made another one.
-        let bad: Vec<usize> = noise.rows.iter().map(|row| part.rows[*row]).collect();
-        let mut flipped: Vec<Close> = self.choices.close.clone();
-        flipped.retain(|close| bad.contains(&close.row));
-        let mut found = self.with_choices(&flipped, site, part, precision, terms)?;
+        // Within a layer rows do not mix behind the choice: those that are out of order made another one, and so may those
+        // that show only once these are right.
+        let mut bad: Vec<usize> = Vec::new();
+        let (mut flipped, mut found, mut out) = (Vec::new(), None, noise.rows.clone());
+        while !out.is_empty() {
+            bad.extend(out.iter().map(|row| part.rows[*row]));
+            flipped = self.choices.close.iter().filter(|close| bad.contains(&close.row)).cloned().collect();
+            let tried = self.with_choices(&flipped, site, part, precision, terms)?;
+            out.clone_from(&tried.1.rows);
+            out.retain(|row| !bad.contains(&part.rows[*row]));
+            found = Some(tried);
+        }
+        let mut found = match found {
+            Some(found) => found,
+            None => self.with_choices(&flipped, site, part, precision, terms)?,
+        };
         if !found.1.is_in_order() {
             // Over several layers one choice moves what follows in all later rows: the earliest first.
             flipped.clear();
-            let mut best = noise.score;
+            let mut best = (noise.rows.len(), noise.score);
             for close in self.choices.close.iter().take(TRIES) {
                 flipped.push(close.clone());
                 found = self.with_choices(&flipped, site, part, precision, terms)?;
                 if found.1.is_in_order() {
                     break;
                 }
-                if found.1.score < best {
-                    best = found.1.score;
+                let own = (found.1.rows.len(), found.1.score);
+                if own.0 < best.0 || own.1 < best.1 {
+                    best = own;
                 } else {
                     flipped.pop();
                 }
@@ -326,11 +370,7 @@ impl Trail {
                 let mut choices: Vec<Choice> = own.rows().into_iter().map(experts).enumerate().collect();
                 let mut others = Vec::new();
                 for close in flipped.iter().filter(|close| close.site == at) {
-                    let [next, last] = close.tie.experts;
-                    let experts = &mut choices[close.row].1;
-                    experts.retain(|expert| *expert != last && *expert != next);
-                    experts.push(next);
-                    experts.sort_unstable();
+                    choices[close.row].1.clone_from(&close.experts);
                     others.push(choices[close.row].clone());
                 }
                 trial.choose(at, &others);

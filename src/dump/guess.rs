@@ -11,7 +11,7 @@ use crate::engine::{Graph, Node, Role};
 use crate::formats::Archive;
 use crate::model::Model;
 use crate::model::lower::lower;
-use crate::model::spec::{Attn, Mlp, Rope};
+use crate::model::spec::{Attn, Experts, Mlp, Rope};
 
 mod names;
 
@@ -87,7 +87,7 @@ pub(super) fn guess(archives: [&Archive; 2], options: &Options, typed: Option<us
         attn.rope = attn.rope.take().map(|rope| Rope { dims: head_dim, ..rope });
         match &mut layer.mlp {
             Mlp::Plain(feed) | Mlp::Gated(feed) => feed.width = size("intermediate").unwrap_or(1),
-            Mlp::Experts { feed, count, router } => {
+            Mlp::Experts(Experts { feed, count, router, .. }) => {
                 feed.width = size("expert width").unwrap_or(1);
                 *count = size("expert").unwrap_or(1);
                 router.top_k = size("slot").unwrap_or(1);

@@ -180,9 +180,9 @@ impl Field {
             (Self::Join(v), Op::Context { join, .. }) => *join = *v,
             (Self::Function(v), Op::Activate(function)) => *function = *v,
             (Self::Operands(v), Op::Linear { operands, .. }) => *operands = Some(*v),
-            (Self::TopK(v), Op::Route(router)) => router.top_k = *v,
-            (Self::Renormalise(v), Op::Route(router)) => router.renormalise = *v,
-            (Self::SoftmaxAfter(v), Op::Route(router)) => router.softmax_after = *v,
+            (Self::TopK(v), Op::Route { router, .. }) => router.top_k = *v,
+            (Self::Renormalise(v), Op::Route { router, .. }) => router.renormalise = *v,
+            (Self::SoftmaxAfter(v), Op::Route { router, .. }) => router.softmax_after = *v,
             _ => return false,
         }
         true

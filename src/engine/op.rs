@@ -7,9 +7,9 @@ use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, 
 use super::Value;
 use super::compute::Compute;
 use super::step::Span;
-use crate::model::Model;
-use crate::model::op::{Content, Held, Op, Rotate, Slots, Vector};
+use crate::model::op::{Content, Held, Op, Rotate, Slots, Vector, Weight};
 use crate::model::spec::Growth;
+use crate::model::{Model, Tensor};
 use crate::ops::{self, Operands, Real, Rotation, Rounding};
 
 impl Op {
@@ -50,7 +50,8 @@ impl Op {
                     None => ops::normalise(x(0), weight.view(), bias, *how, rounding),
                 }
             }
-            Self::Linear { weight, bias, operands } => {
+            Self::Linear { weight, bias, operands, fine } => {
+                let rounding = if *fine { Rounding::None } else { rounding };
                 let format = ops::Format { rounding, operands: operands.unwrap_or(compute.operands) };
                 let bias = bias.as_ref().map(|bias| model.vector(bias));
                 let bias = bias.as_ref().map(|bias| bias.view());
@@ -58,12 +59,13 @@ impl Op {
             }
             Self::Columns(columns) => {
                 let start = columns.first().copied().unwrap_or_default();
+                let last = Axis(values[0].ndim() - 1);
                 if columns.iter().copied().eq(start..start + columns.len()) {
                     let mut part = x(0);
-                    part.slice_axis_inplace(Axis(1), Slice::from(start..start + columns.len()));
+                    part.slice_axis_inplace(last, Slice::from(start..start + columns.len()));
                     part.to_owned()
                 } else {
-                    x(0).select(Axis(1), columns).as_standard_layout().into_owned()
+                    x(0).select(last, columns).as_standard_layout().into_owned()
                 }
             }
             Self::Rope(rotate) => {
@@ -84,7 +86,10 @@ impl Op {
                 debug_assert!(scoring.groups.iter().all(|group| *group < kv_heads), "groups are key heads");
                 ops::scores(per_head(x(0), width), keys.view(), &scoring, rounding).into_dyn()
             }
-            Self::Softmax => ops::softmax(cube(x(0)), rounding).into_dyn(),
+            Self::Softmax { sinks: None } => ops::softmax(cube(x(0)), rounding).into_dyn(),
+            Self::Softmax { sinks: Some(sinks) } => {
+                ops::softmax_with_sinks(cube(x(0)), model.vector(sinks).view(), rounding).into_dyn()
+            }
             Self::Context { .. } if compute.operands == Operands::F16Sums => {
                 ops::context_in_f16_sums(cube(x(0)), cube(x(1))).into_dyn()
             }
@@ -98,6 +103,8 @@ impl Op {
             Self::LayerInput { layer, factor } => layer_input(x(0), x(1), *layer, *factor, rounding),
             Self::Activate(function) => function.apply(x(0), rounding),
             Self::Xielu { constants } => ops::xielu(x(0), xielu(model, constants), rounding),
+            Self::ClampedSwish { alpha, limit } => ops::clamped_swish(x(0), *alpha, *limit, rounding),
+            Self::ClampedProduct { limit } => ops::clamped_product(x(0), x(1), *limit, rounding),
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Clip(limit) => clipped(x(0), *limit, rounding),
@@ -107,20 +114,32 @@ impl Op {
                 rounded
             }
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
-            Self::Route(router) => {
-                let rounding = if router.rounded { rounding } else { Rounding::None };
-                ops::route(flat(x(0)), router.top_k, router.softmax_after, router.renormalise, rounding).into_dyn()
+            Self::Route { router, bias } => {
+                let bias = bias.as_ref().map(|bias| model.vector(bias));
+                let bias = bias.as_ref().map(|bias| bias.view());
+                router.route(flat(x(0)), bias, rounding).into_dyn()
             }
-            Self::Experts { weights, top_k } => {
+            Self::Experts { weights, biases, top_k } => {
                 let format = ops::Format { rounding, operands: compute.operands };
-                let matrices: Vec<ops::Matrix> =
-                    model.matrices_of(weights).iter().map(|tensor| tensor.matrix()).collect();
-                ops::expert_linear(x(0), flat(x(1)), &matrices, *top_k, format).into_dyn()
+                experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
         }
         .into_shared()
     }
+}
+
+fn experts<T: Real>(
+    model: &Model,
+    (weights, biases): (&Weight, Option<&Weight>),
+    [x, routing]: [ArrayViewD<T>; 2],
+    top_k: usize,
+    format: ops::Format,
+) -> ArrayD<T> {
+    let matrices: Vec<ops::Matrix> = model.matrices_of(weights).iter().map(Tensor::matrix).collect();
+    let biases: Option<Vec<_>> = biases.map(|each| model.matrices_of(each).iter().map(Tensor::vector).collect());
+    let weights = ops::ExpertWeights { matrices: &matrices, biases: biases.as_deref() };
+    ops::expert_linear(x, flat(routing), weights, top_k, format).into_dyn()
 }
 
 fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {

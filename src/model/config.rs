@@ -7,6 +7,7 @@
 mod keys;
 mod kinds;
 mod listed;
+mod mlp;
 pub(super) mod read;
 mod rope;
 mod spec;

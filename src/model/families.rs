@@ -10,6 +10,7 @@ mod bloom;
 mod cohere;
 mod cohere2;
 mod ernie4_5;
+mod ernie4_5_moe;
 mod exaone4;
 mod falcon;
 mod gemma;
@@ -18,13 +19,18 @@ mod gemma3_text;
 mod gemma4_text;
 mod glm;
 mod glm4;
+mod glm4_moe;
 mod gpt2;
 mod gpt_neox;
+mod gpt_oss;
 mod gptj;
 mod granite;
+mod granitemoe;
 mod helium;
 mod hunyuan_v1_dense;
+mod hunyuan_v1_moe;
 mod llama;
+mod minimax_m2;
 mod ministral;
 mod ministral3;
 mod mistral;
@@ -33,11 +39,14 @@ mod nemotron;
 mod olmo;
 mod olmo2;
 mod olmo3;
+mod olmoe;
 mod opt;
 mod phi;
 mod phi3;
+mod phimoe;
 mod qwen2;
 mod qwen2_5_vl_text;
+mod qwen2_moe;
 mod qwen2_vl_text;
 mod qwen3;
 mod qwen3_moe;
@@ -48,8 +57,9 @@ mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, GlobalRow, Keys, LogitFactor, NormRow, PerLayerRow, QkNormRow, RopeRow,
-    Rotated, ScaleRow, SharingRow, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
+    Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, NormRow, PerLayerRow,
+    QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers, Stored, Switch,
+    View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -88,6 +98,15 @@ impl Family {
         &olmo3::OLMO3,
         &exaone4::EXAONE4,
         &gemma3_text::GEMMA3,
+        &olmoe::OLMOE,
+        &qwen2_moe::QWEN2_MOE,
+        &granitemoe::GRANITEMOE,
+        &phimoe::PHIMOE,
+        &gpt_oss::GPT_OSS,
+        &glm4_moe::GLM4_MOE,
+        &ernie4_5_moe::ERNIE4_5_MOE,
+        &minimax_m2::MINIMAX_M2,
+        &hunyuan_v1_moe::HUNYUAN_V1_MOE,
         &gemma4_text::GEMMA4,
         &ministral::MINISTRAL,
         &ministral3::MINISTRAL3,

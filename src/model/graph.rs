@@ -318,7 +318,7 @@ impl Graph {
         loop {
             match &self[at].op {
                 Op::Scores(scoring) => return scoring.mask(first),
-                Op::Softmax => match self[at].reads.first() {
+                Op::Softmax { .. } => match self[at].reads.first() {
                     Some(read) => at = read.site(),
                     None => break,
                 },

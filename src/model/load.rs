@@ -106,6 +106,9 @@ impl Model {
         let graph = lower(&spec);
         let family = Family::named(spec.family).expect("a description is made from a family's row");
         let mut ledger = Ledger::new(tensors.clone(), family.base, spec.is_wrapped);
+        if family.predicts_further {
+            ledger.leave_layers_from(family.names.layers, graph.layers());
+        }
         let mut held: Vec<Held> = Vec::with_capacity(graph.params().len());
         for param in graph.params() {
             let found = match param.tied {
@@ -153,9 +156,11 @@ fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&s
             let names: Vec<String> = stored.at.iter().map(|at| format!("{prefix}{at}")).collect();
             if let Some(stack) = names.iter().find(|name| !name.contains("{}") && ledger.has(name)) {
                 ledger.stacked(stack, count, &param.shape, stored.view)
-            } else {
-                let of = |expert: usize| names[0].replacen("{}", &expert.to_string(), 1);
+            } else if let Some(each) = names.iter().find(|name| name.contains("{}")) {
+                let of = |expert: usize| each.replacen("{}", &expert.to_string(), 1);
                 (0..count).map(|expert| ledger.take(&of(expert), &param.shape)).collect()
+            } else {
+                ledger.stacked(&names[0], count, &param.shape, stored.view)
             }
         }
         (Some(stored), None) => {
@@ -167,7 +172,7 @@ fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&s
                 View::Transposed => ledger.transposed(&name, &param.shape),
                 View::Flat => ledger.flat(&name, &param.shape),
                 View::Joined => ledger.joined(&name, &param.shape),
-                View::Whole | View::Stacked { .. } => ledger.take(&name, &param.shape),
+                View::Whole | View::Stacked { .. } | View::StackedTransposed => ledger.take(&name, &param.shape),
             }]
         }
         _ => {

@@ -3,6 +3,7 @@
 //! Equations are those of `modeling_*.py` of transformers; a family's row says which of them apply.
 
 mod ends;
+mod mlp;
 mod per_layer;
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::Role as R;
 use super::row::Wrapped;
-use super::spec::{Attn, Feed, Layer, Mlp, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
+use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
 use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
 
 /// The graph of a model.
@@ -81,26 +82,6 @@ impl Build<'_> {
         self.node(R::Block, Op::Sum { factors: factors.into() }, reads, axes)
     }
 
-    fn mlp(&mut self, mlp: &Mlp, h: Site) -> Site {
-        match mlp {
-            Mlp::Plain(feed) => self.plain(*feed, h),
-            Mlp::Gated(feed) => self.gated(*feed, h),
-            Mlp::Experts { feed, count, router } => {
-                let (gate, up) = (R::ExpertGate, R::ExpertUp);
-                let logits = self.linear(R::RouterLogits, h, Axis::channels("expert", *count), false);
-                let axes = vec![Axis::TOKEN, Axis::channels("expert", *count)];
-                let routing = self.node(R::Routing, Op::Route(*router), [logits], axes);
-                let wide = [*count, router.top_k, feed.width];
-                let (gate, up) = (self.experts(gate, h, routing, wide), self.experts(up, h, routing, wide));
-                let axes = self.nodes[gate.index()].axes.clone();
-                let act = self.node(R::ExpertAct, Op::Activate(feed.act), [gate], axes.clone());
-                let mul = self.node(R::ExpertActMul, Op::Multiply, [act, up], axes);
-                let down = self.experts(R::ExpertDown, mul, routing, [*count, router.top_k, self.spec.hidden]);
-                self.node(R::Experts, Op::Combine, [down, routing], self.stream())
-            }
-        }
-    }
-
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let (d, groups) = (a.head_dim, grouped(a.heads, a.kv_heads));
@@ -132,7 +113,8 @@ impl Build<'_> {
         };
         let pattern = vec![Axis::heads("head", a.heads), Axis::QUERY, Axis::KEY];
         let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), Read::Past(k)], pattern.clone());
-        let p = self.node(R::Probs, Op::Softmax, [s], pattern);
+        let sinks = a.sinks.then(|| Vector::Param(self.param(R::Probs, "sinks", &[a.heads], None)));
+        let p = self.node(R::Probs, Op::Softmax { sinks }, [s], pattern);
         let joined = Axis::joined("head*head_dim", a.heads, d);
         let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
         let c = self.push(R::Context, op, vec![Read::Node(p), Read::Past(v)], vec![Axis::TOKEN, joined]);
@@ -198,56 +180,11 @@ impl Build<'_> {
         (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key))
     }
 
-    /// `down(act(up(x)))`
-    fn plain(&mut self, feed: Feed, h: Site) -> Site {
-        let wide = Axis::channels("intermediate", feed.width);
-        let up = self.linear(R::UpProj, h, wide, feed.bias);
-        let function = self.function(feed);
-        let act = self.node(R::ActFn, function, [up], vec![Axis::TOKEN, wide]);
-        self.linear(R::DownProj, act, self.hidden(), feed.bias)
-    }
-
-    /// `down(act(gate(x)) * up(x))`. Shazeer, arXiv 2002.05202.
-    fn gated(&mut self, feed: Feed, h: Site) -> Site {
-        let wide = Axis::channels("intermediate", feed.width);
-        let (gate, up) = if feed.fused {
-            let all = self.linear(R::GateUpProj, h, Axis::channels("gate+up", 2 * feed.width), feed.bias);
-            let mut half = |role, start: usize| {
-                let columns = (start..start + feed.width).collect();
-                self.node(role, Op::Columns(columns), [all], vec![Axis::TOKEN, wide])
-            };
-            (half(R::GateProj, 0), half(R::UpProj, feed.width))
-        } else {
-            (self.linear(R::GateProj, h, wide, feed.bias), self.linear(R::UpProj, h, wide, feed.bias))
-        };
-        let function = self.function(feed);
-        let act = self.node(R::ActFn, function, [gate], vec![Axis::TOKEN, wide]);
-        let mul = self.node(R::ActMul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
-        self.linear(R::DownProj, mul, self.hidden(), feed.bias)
-    }
-
-    fn function(&mut self, feed: Feed) -> Op {
-        if !feed.xielu {
-            return Op::Activate(feed.act);
-        }
-        let constants = ["alpha_p", "alpha_n", "beta", "eps"];
-        Op::Xielu { constants: constants.map(|what| Vector::Param(self.param(R::ActFn, what, &[1], None))) }
-    }
-
-    /// Each chosen expert's `x Wᵀ`.
-    fn experts(&mut self, role: R, x: Site, routing: Site, [count, top_k, out]: [usize; 3]) -> Site {
-        let inner = self.width(x);
-        let param = self.param(role, "weight", &[out, inner], Some(count));
-        let name = if out == self.spec.hidden { "hidden" } else { "intermediate" };
-        let axes = vec![Axis::TOKEN, Axis::channels("slot", top_k), Axis::channels(name, out)];
-        self.node(role, Op::Experts { weights: Weight::Param(param), top_k }, [x, routing], axes)
-    }
-
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
         let (width, inner) = (out.length(0, 0), self.width(x));
         let weight = Weight::Param(self.weight(role, &[width, inner]));
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));
-        self.node(role, Op::Linear { weight, bias, operands: None }, [x], vec![Axis::TOKEN, out])
+        self.node(role, Op::Linear { weight, bias, operands: None, fine: false }, [x], vec![Axis::TOKEN, out])
     }
 
     fn maybe_norm(&mut self, role: R, x: Site, norm: Option<Norm>) -> Site {

@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 
-use super::spec::Router;
 use super::tensor::Tensor;
-use crate::ops::{self, Join, Normalisation, Operands, Rounding};
+use crate::ops::{self, Join, Normalisation, Operands, Rounding, Router};
 
 /// A weight of the model: its place among the graph's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,16 +80,16 @@ pub enum Op {
     EmbedPositions { table: Weight, offset: isize },
     /// A norm over the last axis; of each head where heads are `head_dim` wide.
     Norm { weight: Vector, bias: Option<Vector>, how: Normalisation, head_dim: Option<usize> },
-    /// `x Wᵀ + b`
-    Linear { weight: Weight, bias: Option<Vector>, operands: Option<Operands> },
+    /// `x Wᵀ + b`; `fine`: in f32, whatever the run computes in.
+    Linear { weight: Weight, bias: Option<Vector>, operands: Option<Operands>, fine: bool },
     /// Some channels of a row.
     Columns(Arc<[usize]>),
     /// A rotation of each head.
     Rope(Rotate),
     /// Queries with keys.
     Scores(Scoring),
-    /// Over the keys.
-    Softmax,
+    /// Over the keys, and over a score that each head has beside them.
+    Softmax { sinks: Option<Vector> },
     /// Patterns with values.
     Context { groups: Arc<[usize]>, join: Join, held: Vec<Held> },
     /// The sum of what it reads, each times its factor.
@@ -103,8 +102,12 @@ pub enum Op {
     Activate(ops::Activation),
     /// xIELU, whose constants are weights: `alpha_p`, `alpha_n`, `beta` and `eps`.
     Xielu { constants: [Vector; 4] },
+    /// `x σ(alpha x)` of what is at most `limit`.
+    ClampedSwish { alpha: f64, limit: f64 },
     /// The product of two.
     Multiply,
+    /// The product of the first with the second plus one, which is at most `limit` away from 0 before that.
+    ClampedProduct { limit: f64 },
     /// `c tanh(x / c)`
     Cap(f64),
     /// What lies further from zero than this is put there.
@@ -113,10 +116,11 @@ pub enum Op {
     Round(Rounding),
     /// A softmax each step of which is rounded to a coarser format: no model has it.
     NarrowSoftmax(Rounding),
-    /// From router logits to the weight of each expert.
-    Route(Router),
-    /// `x Wᵀ` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` → `[token, slot, channel]`.
-    Experts { weights: Weight, top_k: usize },
+    /// From router logits to the weight of each expert; the bias is added to what experts are compared by.
+    Route { router: Router, bias: Option<Vector> },
+    /// `x Wᵀ + b` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` →
+    /// `[token, slot, channel]`.
+    Experts { weights: Weight, biases: Option<Weight>, top_k: usize },
     /// The experts' outputs times their weights, added up by rising expert id.
     Combine,
 }
@@ -210,15 +214,20 @@ impl Op {
                 Facts { product: Product::Activations, sums: Sums::LastAxis, keyed: Keyed::Scores, ..plain }
             }
             Self::Context { .. } => Facts { product: Product::Activations, sums: Sums::LastAxis, ..plain },
-            Self::Softmax | Self::NarrowSoftmax(_) => {
+            Self::Softmax { .. } | Self::NarrowSoftmax(_) => {
                 Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, keyed: Keyed::Probs, ..plain }
             }
             // A product before a sum may be rounded, or not.
-            Self::ScaledSum { .. } | Self::LayerInput { .. } => Facts { sums: Sums::Elements, ..plain },
-            Self::Activate(_) | Self::Xielu { .. } | Self::Cap(_) | Self::Combine | Self::Sum { .. } => {
-                Facts { sums: Sums::Elements, ..plain }
-            }
-            Self::Route(_) => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
+            Self::Activate(_)
+            | Self::Xielu { .. }
+            | Self::ScaledSum { .. }
+            | Self::LayerInput { .. }
+            | Self::ClampedSwish { .. }
+            | Self::ClampedProduct { .. }
+            | Self::Cap(_)
+            | Self::Combine
+            | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
+            Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
     }
 
@@ -231,21 +240,25 @@ impl Op {
             | Self::Linear { .. }
             | Self::Xielu { .. }
             | Self::ScaledSum { .. }
-            | Self::Experts { .. } => true,
+            | Self::Experts { .. }
+            | Self::Softmax { sinks: Some(_) }
+            | Self::Route { bias: Some(_), .. } => true,
             Self::Columns(_)
             | Self::Rope(_)
             | Self::Scores(_)
-            | Self::Softmax
+            | Self::Softmax { sinks: None }
             | Self::Context { .. }
             | Self::Sum { .. }
             | Self::LayerInput { .. }
             | Self::Activate(_)
+            | Self::ClampedSwish { .. }
             | Self::Multiply
+            | Self::ClampedProduct { .. }
             | Self::Cap(_)
             | Self::Clip(_)
             | Self::Round(_)
             | Self::NarrowSoftmax(_)
-            | Self::Route(_)
+            | Self::Route { bias: None, .. }
             | Self::Combine => false,
         }
     }
@@ -256,9 +269,13 @@ impl Op {
         const NONE: Param = Param(u32::MAX);
         let mut bare = self.clone();
         match &mut bare {
-            Self::Embed { table: weight, .. }
-            | Self::EmbedPositions { table: weight, .. }
-            | Self::Experts { weights: weight, .. } => *weight = Weight::Param(NONE),
+            Self::Embed { table: weight, .. } | Self::EmbedPositions { table: weight, .. } => {
+                *weight = Weight::Param(NONE);
+            }
+            Self::Experts { weights, biases, .. } => {
+                *weights = Weight::Param(NONE);
+                *biases = biases.as_ref().map(|_| Weight::Param(NONE));
+            }
             Self::Linear { weight, bias, .. } => {
                 *weight = Weight::Param(NONE);
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
@@ -269,6 +286,9 @@ impl Op {
             }
             Self::ScaledSum { scalar } => *scalar = Vector::Param(NONE),
             Self::Xielu { constants } => constants.fill(Vector::Param(NONE)),
+            Self::Route { bias, .. } | Self::Softmax { sinks: bias } => {
+                *bias = bias.as_ref().map(|_| Vector::Param(NONE));
+            }
             _ => {}
         }
         bare

@@ -1,13 +1,16 @@
 //! What a row of the table of families says: one value per family, made by struct update of another.
 
+mod experts;
 mod kinds;
 mod reads;
 mod rope;
 mod wrapped;
 
 use super::role::Names;
+pub use super::spec::GateUp;
 use super::spec::{Over, Term};
 use crate::ops::Form;
+pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
@@ -52,8 +55,8 @@ pub struct Family {
     pub o_bias: Switch,
     /// Biases of the MLP.
     pub mlp_bias: Switch,
-    /// Whether the head has a bias.
-    pub head_bias: bool,
+    /// The bias of the head.
+    pub head_bias: Switch,
     /// Whether q, k and v come out of one matrix.
     pub fused: Fused,
     /// The key of what q, k and v are clipped to; null is nothing.
@@ -68,6 +71,10 @@ pub struct Family {
     pub rows_before: usize,
     /// Whether embeddings are normed before the first block.
     pub embed_norm: bool,
+    /// Whether each head has a score beside those of the keys.
+    pub sinks: bool,
+    /// Whether its files have layers behind the last, which predict further tokens; they are not read.
+    pub predicts_further: bool,
     /// What products of queries and keys are multiplied by.
     pub scale: ScaleRow,
     /// A key for a further division of the scale by the layer's number, counted from 1.
@@ -101,7 +108,7 @@ pub struct Family {
     /// Whether the MLP has a gate.
     pub gated: bool,
     /// Whether gate and up come out of one matrix.
-    pub fused_mlp: bool,
+    pub fused_mlp: GateUp,
     /// Its experts.
     pub experts: Option<ExpertsRow>,
     /// Names of modules.
@@ -280,23 +287,6 @@ pub enum Windows {
     },
 }
 
-/// A mixture of experts.
-#[derive(Clone, Copy, Debug)]
-pub struct ExpertsRow {
-    /// Keys under which their number may stand, and its default.
-    pub count: (&'static [&'static str], usize),
-    /// The default of `num_experts_per_tok`.
-    pub top_k: usize,
-    /// The key of their width, and its default.
-    pub width: (&'static str, usize),
-    /// Whether the weights of the chosen ones are divided by their sum.
-    pub renormalise: Switch,
-    /// Whether weights are rounded to the dtype of the logits.
-    pub rounded: bool,
-    /// Whether `decoder_sparse_step` and `mlp_only_layers` say which layers have them.
-    pub some_layers: bool,
-}
-
 /// Where a tensor lies in checkpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored {
@@ -319,6 +309,8 @@ pub enum View {
     Flat,
     /// Several vectors one after the other, `{}` being their numbers.
     Joined,
+    /// Of every expert, a matrix that is stored as `[in, out]`: `[expert, in, out]`.
+    StackedTransposed,
     /// Of every expert, one part of so many that its rows are divided into: `[expert, part * out, in]`.
     Stacked {
         /// Which.

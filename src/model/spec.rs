@@ -7,6 +7,7 @@ mod rope;
 use crate::ops::{self, Form};
 
 use super::role::Names;
+pub use crate::ops::Router;
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
@@ -165,6 +166,8 @@ pub struct Attn {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
+    /// Whether each head has a score beside those of the keys, which takes its share of the softmax: GPT-OSS.
+    pub sinks: bool,
     /// Whether the position of a key times a slope that its head has is added to scores: Press et al., arXiv 2108.12409.
     pub alibi: bool,
 }
@@ -199,14 +202,35 @@ pub enum Mlp {
     /// `down(act(gate(x)) * up(x))`
     Gated(Feed),
     /// Several gated ones, of which a router chooses some for each token.
-    Experts {
-        /// How each computes.
-        feed: Feed,
-        /// How many there are.
-        count: usize,
-        /// Who chooses.
-        router: Router,
-    },
+    Experts(Experts),
+}
+
+/// A mixture of experts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// How each computes.
+    pub feed: Feed,
+    /// How many there are.
+    pub count: usize,
+    /// Who chooses.
+    pub router: Router,
+    /// Whether its logits have a bias.
+    pub router_bias: bool,
+    /// Whether a bias is added to what experts are compared by, and not to what they weigh.
+    pub choice_bias: bool,
+    /// Whether its logits are computed in f32, whatever the model computes in.
+    pub fine: bool,
+    /// What computes for every token as well; it is added.
+    pub shared: Option<Shared>,
+}
+
+/// An expert that every token has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shared {
+    /// How it computes.
+    pub feed: Feed,
+    /// Whether what it gives is multiplied by `σ(w x)`: Qwen2-MoE.
+    pub weighed: bool,
 }
 
 /// The sizes of an MLP.
@@ -220,21 +244,29 @@ pub struct Feed {
     pub xielu: bool,
     /// Whether its matrices have biases.
     pub bias: bool,
-    /// Whether gate and up come out of one matrix, side by side.
-    pub fused: bool,
+    /// Whether gate and up come out of one matrix.
+    pub fused: GateUp,
+    /// What stands in the place of the activation function and the product.
+    pub clamp: Option<Clamp>,
 }
 
-/// How experts are chosen and weighted, from the router's logits.
+/// Where gate and up come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GateUp {
+    /// A matrix each.
+    Apart,
+    /// One matrix, side by side.
+    Halves,
+    /// One matrix, a channel of each in turn: GPT-OSS.
+    InTurn,
+}
+
+/// `(u + 1) g σ(alpha g)`, of a gate that is at most `limit` and what it lets through between `-limit` and `limit`: GPT-OSS.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Router {
-    /// How many are chosen.
-    pub top_k: usize,
-    /// Whether the weights of the chosen ones are divided by their sum.
-    pub renormalise: bool,
-    /// Whether the softmax is over the chosen logits only.
-    pub softmax_after: bool,
-    /// Whether weights are rounded to the dtype of the logits.
-    pub rounded: bool,
+#[allow(missing_docs, reason = "they are the constants of the formula")]
+pub struct Clamp {
+    pub alpha: f64,
+    pub limit: f64,
 }
 
 /// From the residual stream to logits.

@@ -213,10 +213,46 @@ pub(super) fn cap_in_place<T: Real>(words: &mut [T], limit: f64, rounding: Round
     }
 }
 
-/// The element-wise product of two arrays of one shape.
+/// The element-wise product of two arrays; axes along which `b` has one element are those of `a`.
 pub fn multiply<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, rounding: Rounding) -> Array<T, D> {
     let mut y = a.as_standard_layout().into_owned();
+    let b = b.broadcast(a.raw_dim()).expect("the graph multiplies what fits");
     Zip::from(&mut y).and(&b).par_for_each(|a, b| *a *= *b);
+    rounding.round(y.as_slice_mut().expect("standard layout"));
+    y
+}
+
+/// `x σ(alpha x)` of `x` that is at most `limit`, rounded after every torch op: `_apply_gate` of `modeling_gpt_oss.py`.
+pub fn clamped_swish<T: Real, D: Dimension>(
+    x: ArrayView<T, D>,
+    alpha: f64,
+    limit: f64,
+    rounding: Rounding,
+) -> Array<T, D> {
+    let (alpha, limit) = (T::from_f64(alpha), T::from_f64(limit));
+    let mut y = x.mapv(|x| x.min(limit)).as_standard_layout().into_owned();
+    let mut gate = y.clone();
+    let steps: [&dyn Fn(T) -> T; 2] = [&|x| x * alpha, &|x| T::one() / (T::one() + (-x).exponential())];
+    for step in steps {
+        gate.mapv_inplace(step);
+        rounding.round(gate.as_slice_mut().expect("standard layout"));
+    }
+    y *= &gate;
+    rounding.round(y.as_slice_mut().expect("standard layout"));
+    y
+}
+
+/// `a (b + 1)` of `b` between `-limit` and `limit`, rounded after the sum and after the product.
+pub fn clamped_product<T: Real, D: Dimension>(
+    a: ArrayView<T, D>,
+    b: ArrayView<T, D>,
+    limit: f64,
+    rounding: Rounding,
+) -> Array<T, D> {
+    let limit = T::from_f64(limit);
+    let mut y = b.mapv(|b| b.max(-limit).min(limit) + T::one()).as_standard_layout().into_owned();
+    rounding.round(y.as_slice_mut().expect("standard layout"));
+    y *= &a;
     rounding.round(y.as_slice_mut().expect("standard layout"));
     y
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Array3, ArrayView3, ArrayViewMut1, Axis, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView3, ArrayViewMut1, Axis, s};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::activation::{cap_in_place, softmax_rows};
@@ -150,7 +150,27 @@ pub fn softmax<T: Real>(scores: ArrayView3<T>, rounding: Rounding) -> Array3<T> 
     y
 }
 
-/// The same with every step rounded, as a program has it that computes in a coarser format: what is above the largest score,
+/// [`softmax`] over keys and one score more for each head, `[head]`, which no value belongs to. What all are less than the
+/// largest is rounded, and the result: `eager_attention_forward` of `modeling_gpt_oss.py`.
+pub fn softmax_with_sinks<T: Real>(scores: ArrayView3<T>, sinks: ArrayView1<f32>, rounding: Rounding) -> Array3<T> {
+    let (heads, queries, keys) = scores.dim();
+    let mut sinks = sinks.mapv(T::of);
+    rounding.round(sinks.as_slice_mut().expect("a fresh array is contiguous"));
+    let mut all = Array3::from_shape_fn((heads, queries, keys + 1), |(head, query, key)| {
+        if key == keys { sinks[head] } else { scores[[head, query, key]] }
+    });
+    for mut row in all.rows_mut() {
+        let largest = row.iter().copied().fold(T::neg_infinity(), T::max);
+        row.mapv_inplace(|x| x - largest);
+    }
+    rounding.round(all.as_slice_mut().expect("a fresh array is contiguous"));
+    softmax_rows(&mut all);
+    let mut y = all.slice(s![.., .., ..keys]).to_owned();
+    rounding.round(y.as_slice_mut().expect("a fresh array is contiguous"));
+    y
+}
+
+/// [`softmax`] with every step rounded, as a program has it that computes in a coarser format: what is above the largest score,
 /// its exponential, the sum of those, the quotient. The sum itself is added up in full.
 pub fn softmax_in_steps<T: Real>(scores: ArrayView3<T>, format: Rounding) -> Array3<T> {
     let mut y = scores.as_standard_layout().into_owned();

@@ -4,38 +4,10 @@
 //! Shazeer et al., arXiv 1701.06538; order of operations as in `Qwen3MoeSparseMoeBlock` of transformers. The chosen experts
 //! of a token stand in slots by rising number, so that nothing depends on the order in which they were chosen.
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayViewD, Axis, Ix2, Ix3};
+use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, ArrayViewD, Axis, Ix2, Ix3};
 
 use super::linear::{Format, Matrix, linear};
 use super::real::{Real, Rounding};
-
-/// From logits `[token, expert]` to weights `[token, expert]`, 0 for experts that are not chosen: the `top_k` largest are, of
-/// equals the first. Weights are the softmax over all experts, or over the chosen ones; `renormalise`: divided by their sum.
-pub fn route<T: Real>(
-    logits: ArrayView2<T>,
-    top_k: usize,
-    softmax_after: bool,
-    renormalise: bool,
-    rounding: Rounding,
-) -> Array2<T> {
-    let mut routing = Array2::zeros(logits.dim());
-    for (logits, mut weights) in logits.rows().into_iter().zip(routing.rows_mut()) {
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        order.sort_by(|a, b| logits[*b].wide().total_cmp(&logits[*a].wide()).then(a.cmp(b)));
-        let chosen = &order[..top_k.min(order.len())];
-        let summed = if softmax_after { chosen } else { &order[..] };
-        let largest = logits[order[0]];
-        let power = |expert: usize| (logits[expert] - largest).exponential();
-        let sum: f64 = summed.iter().map(|expert| power(*expert).wide()).sum();
-        let weight = |expert: usize| power(expert) * T::from_f64(1.0 / sum);
-        let share: f64 = if renormalise { chosen.iter().map(|expert| weight(*expert).wide()).sum() } else { 1.0 };
-        for expert in chosen {
-            weights[*expert] = weight(*expert) / T::from_f64(share);
-        }
-    }
-    rounding.round(routing.as_slice_mut().expect("a fresh array is contiguous"));
-    routing
-}
 
 /// The experts of a token, by rising number: those whose weight is not 0; of more than `top_k` the heaviest.
 pub fn chosen<T: Real>(weights: ArrayView1<T>, top_k: usize) -> Vec<usize> {
@@ -48,20 +20,29 @@ pub fn chosen<T: Real>(weights: ArrayView1<T>, top_k: usize) -> Vec<usize> {
     experts
 }
 
-/// `x Wᵀ` with the matrix of each chosen expert: `x` `[token, in]`, the same for every expert, or `[token, slot, in]`;
+/// What each expert multiplies with, and adds.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertWeights<'a> {
+    /// One `[out, in]` each.
+    pub matrices: &'a [Matrix<'a>],
+    /// One `[out]` each.
+    pub biases: Option<&'a [Array1<f32>]>,
+}
+
+/// `x Wᵀ + b` with the matrix of each chosen expert, rounded before and after the bias: `x` `[token, in]`, the same for every expert, or `[token, slot, in]`;
 /// `routing` `[token, expert]` → `[token, slot, out]`, 0 in slots that no expert has.
 pub fn expert_linear<T: Real>(
     x: ArrayViewD<T>,
     routing: ArrayView2<T>,
-    weights: &[Matrix],
+    weights: ExpertWeights,
     top_k: usize,
     format: Format,
 ) -> Array3<T> {
     let tokens = routing.nrows();
-    let (width, out) = (x.shape()[x.ndim() - 1], weights.first().map_or(0, Matrix::rows));
+    let (width, out) = (x.shape()[x.ndim() - 1], weights.matrices.first().map_or(0, Matrix::rows));
     let slots: Vec<Vec<usize>> = routing.rows().into_iter().map(|row| chosen(row, top_k)).collect();
     let mut y = Array3::zeros((tokens, top_k, out));
-    for (expert, matrix) in weights.iter().enumerate() {
+    for (expert, matrix) in weights.matrices.iter().enumerate() {
         let place = |token: usize| slots[token].iter().position(|chosen| *chosen == expert).map(|slot| (token, slot));
         let places: Vec<(usize, usize)> = (0..tokens).filter_map(place).collect();
         if places.is_empty() {
@@ -72,7 +53,13 @@ pub fn expert_linear<T: Real>(
             let own = x.index_axis(Axis(0), *token);
             row.assign(&if own.ndim() == 1 { own } else { own.index_axis_move(Axis(0), *slot) });
         }
-        let found = linear(rows.view(), matrix, None, format);
+        let mut found = linear(rows.view(), matrix, None, format);
+        if let Some(biases) = weights.biases {
+            let mut bias = biases[expert].mapv(T::of);
+            format.rounding.round(bias.as_slice_mut().expect("a fresh array is contiguous"));
+            found += &bias;
+            format.rounding.round(found.as_slice_mut().expect("a fresh array is contiguous"));
+        }
         for ((token, slot), found) in places.iter().zip(found.rows()) {
             y.index_axis_mut(Axis(0), *token).index_axis_mut(Axis(0), *slot).assign(&found);
         }
@@ -109,25 +96,16 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn the_largest_logits_are_chosen_and_weighted() {
-        let logits = array![[1.0f32.ln(), 4.0f32.ln(), 2.0f32.ln(), 1.0f32.ln()]];
-        let near = |found: Array2<f32>, expected: [f32; 4]| {
-            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found} is not {expected:?}");
-        };
-        near(route(logits.view(), 2, false, false, Rounding::None), [0.0, 0.5, 0.25, 0.0]);
-        near(route(logits.view(), 2, false, true, Rounding::None), [0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
-        near(route(logits.view(), 2, true, false, Rounding::None), [0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0]);
-    }
-
-    #[test]
     fn each_chosen_expert_computes_in_its_slot() {
         let words: Vec<f32> = vec![1.0, 10.0, 100.0];
         let matrices: Vec<Matrix> = (0..3).map(|e| Matrix::new(1, 1, Words::F32(&words[e..=e]))).collect();
+        let biases = [array![0.0], array![0.5], array![0.0]];
+        let weights = ExpertWeights { matrices: &matrices, biases: Some(&biases) };
         let routing = array![[0.5f32, 0.0, 0.25], [0.0, 1.0, 0.0]];
         let x = array![[2.0f32], [3.0]];
-        let y = expert_linear(x.view().into_dyn(), routing.view(), &matrices, 2, Format::default());
-        assert_eq!(y.iter().copied().collect::<Vec<_>>(), [2.0, 200.0, 30.0, 0.0]);
+        let y = expert_linear(x.view().into_dyn(), routing.view(), weights, 2, Format::default());
+        assert_eq!(y.iter().copied().collect::<Vec<_>>(), [2.0, 200.0, 30.5, 0.0]);
         let sum = combine(y.view().into_dyn(), routing.view().into_dyn(), Rounding::None);
-        assert_eq!(sum.iter().copied().collect::<Vec<_>>(), [51.0, 30.0]);
+        assert_eq!(sum.iter().copied().collect::<Vec<_>>(), [51.0, 30.5]);
     }
 }

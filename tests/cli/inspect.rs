@@ -33,6 +33,32 @@ fn a_model_is_described() {
 }
 
 #[test]
+fn a_recipe_says_what_a_port_does_otherwise() {
+    let recipe = |name: &str, more: &[&str]| {
+        let mut command = layerstep();
+        command.arg("inspect").arg(tiny(name)).arg("--recipe").args(more);
+        command
+    };
+    recipe("gemma3", &[])
+        .assert()
+        .success()
+        .stdout(contains("otherwise than llama:\n  [ ] embeddings  a row of the table"));
+    recipe("gemma3", &[]).assert().stdout(contains("RoPE        layer 2: pairs (i, i + d/2), speeds of linear"));
+    recipe("olmo", &["--against", "olmo"]).assert().stdout(contains("nothing is otherwise but sizes and constants"));
+    let mut less = recipe("llama", &["--against", "qwen3"]);
+    less.assert().stdout(contains("[ ] q and k     qwen3 has this, the model does not: normed over each head"));
+    let found = json(recipe("qwen2", &["--against", "mistral", "--json"]).arg("--names"));
+    assert_eq!(found["recipe"]["against"], "mistral");
+    let steps = found["recipe"]["steps"].as_array().expect("a list");
+    let otherwise: Vec<&Value> =
+        steps.iter().filter(|step| step["otherwise"] == true).map(|step| &step["topic"]).collect();
+    assert_eq!(otherwise, ["q, k and v", "mask", "logits"]);
+    recipe("llama", &["--against", "lama"]).assert().code(2).stderr(contains("--against lama: no such family"));
+    let dump = tiny("qwen3/reference.safetensors");
+    layerstep().arg("inspect").arg(dump).arg("--recipe").assert().code(2).stderr(contains("--recipe is of a model"));
+}
+
+#[test]
 fn a_dump_is_described_and_planned() {
     let (model, dump) = (tiny("qwen3"), tiny("qwen3/reference.safetensors"));
     layerstep().arg("inspect").arg(&dump).assert().success().stdout(contains("315 (315 f32)"));

@@ -27,9 +27,37 @@ const KNOWN: &[(&str, &str)] = &[
     ("clean/llama_yarn/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
     ("clean/llama_dynamic/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
     ("clean/llama_longrope/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
+    ("clean/gpt_oss/float32/weights-q8_0/all/12+4", IN_TURN),
+    ("clean/opt/float32/rows-last/inside", LAST_ROW),
+    ("clean/phi/float32/rows-last/inside", LAST_ROW),
+    ("planted/phimoe/float32/knob-rope_theta/blocks/alone", AS_LARGE),
+    ("planted/phimoe/float32/knob-rope_theta/blocks/pair", AS_LARGE),
+    ("planted/gemma2/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/gemma2/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
+    ("planted/starcoder2/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/starcoder2/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
+    ("planted/cohere2/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/cohere2/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
+    ("planted/olmo3/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/olmo3/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
+    ("planted/exaone4/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/exaone4/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
+    ("planted/gemma3/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/gemma3/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
+    ("planted/gpt_oss/float32/knob-sliding_window/all/alone", SHORT_WINDOW),
+    ("planted/gpt_oss/float32/knob-sliding_window/all/pair", SHORT_WINDOW),
 ];
 
 const TWO_LAYERS: &str = "two blocks are too few to show that all are as far off as the bits of an unknown format say";
+
+const IN_TURN: &str = "q8_0 of a stack [in, out] with gate and up in turn is not recognised";
+
+const LAST_ROW: &str = "the last row alone, and no embeddings: that it is the last, not the first, is not seen";
+
+const AS_LARGE: &str = "bf16 products would make an error as large, and no theta is found that makes all of it";
+
+const SHORT_WINDOW: &str =
+    "in decode steps, slots of the cache are named as well as the shorter window that does not reach them";
 
 const ROUTED: &str =
     "weights of an unknown format give tokens to other experts, and the error is not that of their bits";
@@ -37,7 +65,7 @@ const ROUTED: &str =
 const EPSILON: &str = "it moves the norm by less than rounding may, and one norm before it is too few to show that rounding moves it less";
 
 /// How many cases each group has, without those of SmolLM2.
-const CASES: &[(&str, usize)] = &[("clean", 4371), ("planted", 2302), ("founding", 10)];
+const CASES: &[(&str, usize)] = &[("clean", 4065), ("planted", 2878), ("founding", 10)];
 
 /// What the program says of every case. All groups share one pool of threads.
 fn answers(cases: &[Case]) -> Vec<(&Case, Answer)> {

@@ -18,7 +18,8 @@ pub(crate) fn table(answers: &[(&Case, Answer)]) -> String {
         let rank = |(case, answer): &&(&Case, Answer)| {
             let coarse = case.expect.precision != "float32" || case.expect.coverage != "all";
             let named = answer.cause(case, id).is_some();
-            (!named, coarse, case.expect.bug != id, case.candidate.is_none(), case.name.clone())
+            let knob = case.expect.bug.starts_with("knob-");
+            (!named, coarse, case.expect.bug != id, case.candidate.is_none(), knob, case.name.clone())
         };
         let Some((case, answer)) = answers.iter().filter(plain).min_by_key(rank) else { continue };
         writeln!(out, "{}", line(id, case, answer)).expect("a string");

@@ -54,6 +54,31 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        what: "another eps in every norm, and only blocks were dumped: as far off as bf16 products",
+        make: |folder| {
+            other_weights(&folder.join("model"), |_, _| ());
+            let config = folder.join("model/config.json");
+            let text = fs::read_to_string(&config).expect("a file");
+            fs::write(&config, text.replace("\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 0.01")).expect("written");
+            layerstep(&["capture", &name(folder, "model"), "--ids", IDS, "-o", &name(folder, "all.safetensors")]);
+            rewrite(
+                &folder.join("all.safetensors"),
+                &folder.join("mine.safetensors"),
+                |_| {},
+                |key, values| {
+                    let is_block = key.strip_prefix("model.layers.").is_some_and(|rest| !rest.contains('.'));
+                    (is_block || ["model.embed_tokens", "lm_head"].contains(&key)).then_some(values)
+                },
+            );
+        },
+        typed: "diff --model reference/tiny/llama --candidate DIR/mine.safetensors",
+        status: 1,
+        says: &[
+            "diverged: candidate: norm_eps in layers 0-2: eps 1e-2",
+            "fix: add rms_norm_eps of config.json to the mean square, under the root",
+        ],
+    },
+    Situation {
         what: "one file of the dump is damaged",
         make: |folder| {
             rewrite(

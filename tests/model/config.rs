@@ -6,7 +6,7 @@ mod rope;
 mod wrapped;
 
 use layerstep::model::Spec;
-use layerstep::model::spec::{Feed, Mlp, Rope, Router};
+use layerstep::model::spec::{Experts, Feed, GateUp, Mlp, Rope, Router};
 use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ fn families_have_the_defaults_of_their_own_classes() {
     assert_eq!((gemma.layers[0].attn.scale, gemma.embed.scale), (1.0 / 16.0, Some(48.0)));
     assert_eq!(
         *feed(&gemma.layers[0].mlp),
-        Feed { width: 9216, act: Activation::GeluTanh, bias: false, fused: false, xielu: false }
+        Feed { width: 9216, act: Activation::GeluTanh, bias: false, fused: GateUp::Apart, clamp: None, xielu: false }
     );
     assert_eq!((gemma.norm.offset, gemma.layers[0].mlp_norms.post.is_some()), (1.0, true));
 
@@ -95,7 +95,7 @@ fn families_have_the_defaults_of_their_own_classes() {
     assert_eq!(sizes(&gpt2), (50_257, 768, 12, 12, 12, 64, 1024));
     assert_eq!(
         *feed(&gpt2.layers[0].mlp),
-        Feed { width: 3072, act: Activation::GeluNew, bias: true, fused: false, xielu: false }
+        Feed { width: 3072, act: Activation::GeluNew, bias: true, fused: GateUp::Apart, clamp: None, xielu: false }
     );
     assert_eq!((gpt2.norm.eps, gpt2.norm.bias, gpt2.embed.learned), (1e-5, true, Some(1024)));
     assert!(gpt2.layers.iter().all(|layer| layer.attn.rope.is_none() && layer.attn.fused == Some(1)));
@@ -105,18 +105,30 @@ fn families_have_the_defaults_of_their_own_classes() {
 
     let moe = bare("qwen3_moe");
     assert_eq!(sizes(&moe), (151_936, 2048, 24, 32, 4, 64, 32_768));
-    let router = Router { top_k: 8, renormalise: false, softmax_after: false, rounded: true };
-    let feed = Feed { width: 768, act: Activation::Silu, bias: false, fused: false, xielu: false };
-    assert_eq!(moe.layers[0].mlp, Mlp::Experts { feed, count: 128, router });
+    let router = Router::new(8);
+    let feed = Feed { width: 768, act: Activation::Silu, bias: false, fused: GateUp::Apart, clamp: None, xielu: false };
+    assert_eq!(
+        moe.layers[0].mlp,
+        Mlp::Experts(Experts {
+            feed,
+            count: 128,
+            router,
+            router_bias: false,
+            choice_bias: false,
+            fine: false,
+            shared: None
+        })
+    );
     let mixed = json!({"model_type": "qwen3_moe", "decoder_sparse_step": 2, "mlp_only_layers": [3]}).to_string();
     let (mixed, _) = Spec::from_json(&mixed, "f").expect("a config");
-    let sparse: Vec<bool> = mixed.layers.iter().map(|layer| matches!(layer.mlp, Mlp::Experts { .. })).collect();
+    let sparse: Vec<bool> = mixed.layers.iter().map(|layer| matches!(layer.mlp, Mlp::Experts(_))).collect();
     assert_eq!(sparse[..6], [false, true, false, false, false, true]);
 }
 
 fn feed(mlp: &Mlp) -> &Feed {
     match mlp {
-        Mlp::Plain(feed) | Mlp::Gated(feed) | Mlp::Experts { feed, .. } => feed,
+        Mlp::Plain(feed) | Mlp::Gated(feed) => feed,
+        Mlp::Experts(experts) => &experts.feed,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Checkpoints on disk: a good one, and one for each way in which they are bad.
 
+mod experts;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -8,6 +8,7 @@ mod forward;
 mod hostile;
 mod load;
 mod places;
+mod recipe;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Args, Findings};
 use crate::cli::input::Loaded;
 use crate::engine::{Axis, Counts, Graph, Node};
-use crate::model::spec::{Feed, Mlp, Rope, Spec};
+use crate::model::spec::{Experts, Feed, Mlp, Rope, Spec};
 
 /// Numbers and tensors of all weights; a tied head counts once, and every expert has its own.
 fn parameters(graph: &Graph) -> (usize, usize) {
@@ -20,7 +20,7 @@ fn parameters(graph: &Graph) -> (usize, usize) {
 fn feed(spec: &Spec, experts: bool) -> Option<&Feed> {
     spec.layers.iter().find_map(|layer| match &layer.mlp {
         Mlp::Plain(feed) | Mlp::Gated(feed) if !experts => Some(feed),
-        Mlp::Experts { feed, .. } if experts => Some(feed),
+        Mlp::Experts(mixture) if experts => Some(&mixture.feed),
         _ => None,
     })
 }
@@ -28,7 +28,7 @@ fn feed(spec: &Spec, experts: bool) -> Option<&Feed> {
 /// The experts: how many there are, how many of them a token gets, how wide each is, and which layers have them.
 fn experts(spec: &Spec) -> Option<(usize, usize, usize, Vec<usize>)> {
     let of = |(index, mlp): (usize, &Mlp)| match mlp {
-        Mlp::Experts { feed, count, router } => Some((index, *count, router.top_k, feed.width)),
+        Mlp::Experts(Experts { feed, count, router, .. }) => Some((index, *count, router.top_k, feed.width)),
         _ => None,
     };
     let all: Vec<_> = spec.layers.iter().map(|layer| &layer.mlp).enumerate().filter_map(of).collect();

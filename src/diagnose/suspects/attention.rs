@@ -89,7 +89,7 @@ fn softmax_formats(scene: &Scene) -> Vec<Variant> {
             Variant::new(format!("every step of it in {name}"), Edit::Put(vec![Op::NarrowSoftmax(format)])),
         ]
     };
-    if matches!(scene.op(), Op::Softmax) { formats.map(ways).concat() } else { Vec::new() }
+    if matches!(scene.op(), Op::Softmax { sinks: None }) { formats.map(ways).concat() } else { Vec::new() }
 }
 
 /// For each query head the key head that it reads, and how many key heads of which width there are.

@@ -55,6 +55,8 @@ const DIALS: &[Dial] = &[
     Dial { ops: &[A::Block], ..FACTOR },
     EPS,
     Dial { ops: &[A::MlpNorm], ..EPS },
+    // What config.json says of eps holds for every norm of a layer.
+    Dial { ops: &[A::InputNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpNorm, A::MlpOutNorm], ..EPS },
     Dial { ops: &[A::FinalNorm], ..EPS },
     Dial {
         id: "rope_theta",

@@ -282,7 +282,7 @@ fn caps(scene: &Scene, own: Option<f64>) -> Vec<f64> {
 
 /// Whether the weights of the chosen experts are divided by their sum.
 pub(super) fn renormalise(scene: &Scene) -> Vec<Variant> {
-    let Op::Route(router) = scene.op() else { return Vec::new() };
+    let Op::Route { router, .. } = scene.op() else { return Vec::new() };
     if router.softmax_after {
         // They sum to 1 anyway.
         return Vec::new();
@@ -296,7 +296,7 @@ pub(super) fn renormalise(scene: &Scene) -> Vec<Variant> {
 
 /// Whether the softmax is of the chosen logits only.
 pub(super) fn router_order(scene: &Scene) -> Vec<Variant> {
-    let Op::Route(router) = scene.op() else { return Vec::new() };
+    let Op::Route { router, .. } = scene.op() else { return Vec::new() };
     if router.renormalise {
         // Both orders give the same.
         return Vec::new();
@@ -310,7 +310,7 @@ pub(super) fn router_order(scene: &Scene) -> Vec<Variant> {
 
 /// How many experts are chosen.
 pub(super) fn top_k(scene: &Scene) -> Vec<Variant> {
-    let Op::Route(router) = scene.op() else { return Vec::new() };
+    let Op::Route { router, .. } = scene.op() else { return Vec::new() };
     // More experts than there are slots for can be seen in the router's result, and not be computed.
     let (own, most) = (router.top_k, if scene.part.is_some() { scene.width() } else { router.top_k });
     let mut counts = vec![own.saturating_sub(1), own + 1, 1, most];

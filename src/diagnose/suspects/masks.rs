@@ -58,7 +58,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 /// Other masks: on scores, or on probabilities, which are then computed from queries and keys.
 fn masks(scene: &Scene, masks: impl IntoIterator<Item = (String, Field)>) -> Vec<Variant> {
     let of_op = |field: Field| match scene.op() {
-        Op::Softmax => Edit::Through(Box::new(Edit::Set(field))),
+        Op::Softmax { .. } => Edit::Through(Box::new(Edit::Set(field))),
         _ => Edit::Set(field),
     };
     masks.into_iter().map(|(words, field)| Variant::new(words, of_op(field))).collect()

@@ -157,10 +157,10 @@ impl Own<'_> {
         let (op, pair) = (&self.survey.graph()[site].op, self.survey.pair);
         match op {
             Op::Norm { head_dim: None, .. } => norm::residual(self, site),
-            Op::Softmax => fit::softmax(self, site),
+            Op::Softmax { sinks: None } => fit::softmax(self, site),
             Op::Rope(rotate) if pair.heads_known() => fit::rotation(self, site, rotate),
             Op::Scores(_) | Op::Context { .. } if !pair.heads_known() || self.forward > 0 => None,
-            Op::Rope(_) | Op::Route(_) => None,
+            Op::Rope(_) | Op::Route { .. } => None,
             _ if op.has_weights() => None,
             _ => {
                 let out = self.values(site)?;

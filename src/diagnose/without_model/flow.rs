@@ -50,7 +50,7 @@ impl Trace<'_> {
         };
         let (mut seen, mut found) = (HashSet::new(), Vec::new());
         while let Some((site, direct)) = open.pop_front() {
-            if !seen.insert(site) || (blind && matches!(graph[site].op, Op::Softmax)) {
+            if !seen.insert(site) || (blind && matches!(graph[site].op, Op::Softmax { .. })) {
                 continue;
             }
             match self.survey.compared(node.row.step, site) {

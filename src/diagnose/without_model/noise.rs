@@ -33,7 +33,7 @@ impl Trace<'_> {
         let mut compared = survey.nodes[..at].iter().filter(|before| before.found.is_some());
         let inner = matches!(
             survey.graph()[site].op,
-            Op::Scores(_) | Op::Softmax | Op::Context { .. } | Op::Activate(_) | Op::Multiply
+            Op::Scores(_) | Op::Softmax { .. } | Op::Context { .. } | Op::Activate(_) | Op::Multiply
         );
         if !inner || compared.any(|before| before.class == node.class) {
             return None;

@@ -62,7 +62,8 @@ fn grown(family: &Family, archives: [&Archive; 2], map: Option<&Map>) -> (Spec, 
 }
 
 fn with_layers(family: &Family, layers: usize) -> Spec {
-    let json = format!("{{\"model_type\": \"{}\"}}", family.name);
+    // The width that one class makes of its defaults cannot be rotated; names do not depend on it.
+    let json = format!("{{\"model_type\": \"{}\", \"head_dim\": 128}}", family.name);
     let (mut spec, _) = Spec::from_json(&json, "no config.json").expect("every other key has a default");
     let norm = spec.norm;
     let mut layer = spec.layers.first().expect("no family has no layers by default").clone();
@@ -83,8 +84,8 @@ fn without_experts(spec: &mut Spec, graph: &Graph, matched: &[Matched; 2]) -> bo
             let node = &graph[planned.site];
             node.layer == Some(at) && matches!(node.role, Some(Role::RouterLogits | Role::Routing | Role::ExpertDown))
         });
-        if let (Mlp::Experts { feed, .. }, false) = (&layer.mlp, has_experts) {
-            layer.mlp = Mlp::Gated(*feed);
+        if let (Mlp::Experts(experts), false) = (&layer.mlp, has_experts) {
+            layer.mlp = Mlp::Gated(experts.feed);
             found = true;
         }
     }

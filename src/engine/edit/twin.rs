@@ -46,9 +46,15 @@ pub(super) fn moved_vector(graph: &Graph, vector: &Vector, by: isize) -> Option<
 pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
     let mut moved = op.clone();
     match &mut moved {
-        Op::Embed { table: weight, .. }
-        | Op::EmbedPositions { table: weight, .. }
-        | Op::Experts { weights: weight, .. } => *weight = moved_weight(graph, weight, by)?,
+        Op::Embed { table: weight, .. } | Op::EmbedPositions { table: weight, .. } => {
+            *weight = moved_weight(graph, weight, by)?;
+        }
+        Op::Experts { weights, biases, .. } => {
+            *weights = moved_weight(graph, weights, by)?;
+            if let Some(biases) = biases {
+                *biases = moved_weight(graph, biases, by)?;
+            }
+        }
         Op::Linear { weight, bias, .. } => {
             *weight = moved_weight(graph, weight, by)?;
             if let Some(bias) = bias {
@@ -66,6 +72,9 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
             for constant in constants {
                 *constant = moved_vector(graph, constant, by)?;
             }
+        }
+        Op::Route { bias: Some(bias), .. } | Op::Softmax { sinks: Some(bias) } => {
+            *bias = moved_vector(graph, bias, by)?;
         }
         _ => {}
     }

@@ -72,7 +72,7 @@ const KEYS: &[(Rule, &str)] = &[
          _attn_implementation_autoset attn_implementation _flash_attn_2_enabled use_flash_attn id2label label2id \
          num_labels problem_type finetuning_task task_specific_params prefix model_max_length max_sequence_length \
          seq_length n_ctx summary_type summary_use_proj summary_activation summary_proj_to_labels \
-         summary_first_dropout output_router_logits router_aux_loss_coef router_jitter_noise cache_implementation \
+         summary_first_dropout output_router_logits router_aux_loss_coef router_jitter_noise input_jitter_noise cache_implementation \
          dropout activation_dropout residual_dropout embedding_dropout layerdrop init_std offset_alibi skip_bias_add \
          skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
          scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args",

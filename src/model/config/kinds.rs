@@ -62,7 +62,7 @@ impl Kinds {
         let (mut from, mut wide) = (vec![None; windows.len()], false);
         if let Some(row) = family.sharing {
             wide = reader.flag(row.wide, false)?;
-            let count = reader.count(row.layers, MOST_LAYERS)?.unwrap_or(0);
+            let count = if reader.get(row.layers).is_some() { reader.count(row.layers, 0, MOST_LAYERS)? } else { 0 };
             let first = windows.len().saturating_sub(count);
             for layer in first..windows.len() {
                 let alike = (0..first).rev().find(|own| is_global[*own] == is_global[layer]);
@@ -119,7 +119,9 @@ fn by_layer(reader: &Reader, is_global: &[bool], usual: Kind) -> Result<Kind, Co
 /// Inputs of each layer.
 pub(super) fn per_layer(reader: &Reader, family: &Family) -> Result<Option<PerLayer>, ConfigError> {
     let Some(row) = family.per_layer else { return Ok(None) };
-    let width = if reader.has(row.width.0) { reader.count(row.width.0, MOST_WIDE)?.unwrap_or(0) } else { row.width.1 };
+    let (key, default) = row.width;
+    let is_null = reader.has(key) && reader.get(key).is_none();
+    let width = if is_null { 0 } else { reader.count(key, default, MOST_WIDE)? };
     if width == 0 {
         return Ok(None);
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ConfigError;
-use crate::model::families::{Family, When};
+use crate::model::families::{Family, Switch, When};
 use crate::ops::Activation;
 
 /// The object of a config.json, or one inside it.
@@ -98,17 +98,27 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// As [`size`](Self::size), or a list of such integers, one for each layer, which have to be equal.
+    pub(in crate::model) fn alike(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        match self.keys.get(key).map(|value| (value, value.as_array())) {
+            Some((value, Some(list))) => match list.split_first() {
+                Some((first, rest)) if rest.iter().all(|other| other == first) => self.integer(key, first, most),
+                _ => Err(self.unsupported(key, value, "; it has to be the same in all layers")),
+            },
+            _ => self.size(key, default, most),
+        }
+    }
+
+    /// An integer from 0 to `most`; null is a mistake.
+    pub(in crate::model) fn count(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        let Some(value) = self.keys.get(key) else { return Ok(default) };
+        let count = value.as_u64().and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= most);
+        count.ok_or_else(|| self.wrong(key, value, format!("an integer from 0 to {most}")))
+    }
+
     /// As [`size`](Self::size), where a missing key and null are `None`.
     pub(in crate::model) fn nullable_size(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
         self.get(key).map(|value| self.integer(key, value, most)).transpose()
-    }
-
-    /// An integer of at least 0; `None` when it is missing or null.
-    pub(in crate::model) fn count(&self, key: &str, most: usize) -> Result<Option<usize>, ConfigError> {
-        match self.get(key) {
-            Some(value) if value.as_u64() == Some(0) => Ok(Some(0)),
-            _ => self.nullable_size(key, most),
-        }
     }
 
     fn integer(&self, key: &str, value: &Value, most: usize) -> Result<usize, ConfigError> {
@@ -133,6 +143,16 @@ impl<'a> Reader<'a> {
         match self.keys.get(key) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false")),
+        }
+    }
+
+    /// Whether something is there.
+    pub(in crate::model) fn on(&self, switch: Switch) -> Result<bool, ConfigError> {
+        match switch {
+            Switch::Never => Ok(false),
+            Switch::Always => Ok(true),
+            Switch::Key(key) => self.flag(key, false),
+            Switch::Unless(key) => self.flag(key, true),
         }
     }
 

@@ -246,8 +246,8 @@ mod tests {
         let row = RopeRow { types, original: Some(32), ..RopeRow::HALVES };
         let family = Family { rope: Some(row), ..*Family::of_unknown() };
         let rope = |kind: &str| {
-            let ones = [1.0; 8];
-            let keys = json!({"rope_scaling": {"type": kind, "short_factor": ones, "long_factor": ones,
+            let (ones, twos) = ([1.0; 8], [2.0; 8]);
+            let keys = json!({"rope_scaling": {"type": kind, "short_factor": ones, "long_factor": twos,
                 "original_max_position_embeddings": 16}})
             .to_string();
             let reader = Reader::new(&keys, "f").expect("an object");

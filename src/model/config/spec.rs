@@ -1,14 +1,12 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
-use serde_json::Value;
-
 use super::kinds::{self, Kinds};
+use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
-use crate::model::families::{Family, Fused, NormRow, ScaleRow, Switch};
-use crate::model::spec::{Around, Attn, Embed, Feed, Head, Layer, Mlp, Norm, QkNorm, Router, Spec, Wiring};
-use crate::ops::Activation;
+use crate::model::families::{Family, Fused, NormRow, ScaleRow};
+use crate::model::spec::{Around, Attn, Embed, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -46,8 +44,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             Fused::Blocks => Some(1),
             Fused::ByKeyHead => Some(kv_heads),
         },
-        qkv_bias: on(reader, family.qkv_bias)?,
-        o_bias: on(reader, family.o_bias)?,
+        qkv_bias: reader.on(family.qkv_bias)?,
+        o_bias: reader.on(family.o_bias)?,
         clip: cap(reader, family.clip.map(|key| (key, None)))?,
         qk_norm: qk_norm(reader, family, eps)?,
         v_norm: family.v_norm.map(|row| norm_of(row, eps)),
@@ -57,10 +55,11 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         scale,
         cap: cap(reader, family.score_cap)?,
         window: None,
+        sinks: family.sinks,
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
-    let is_parallel = on(reader, family.wiring.parallel)?;
+    let is_parallel = reader.on(family.wiring.parallel)?;
     let wiring = if is_parallel { Wiring::Parallel(family.wiring.order) } else { Wiring::Sequential };
     let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
@@ -97,7 +96,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         norm,
         head: Head {
             tied: reader.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
-            bias: family.head_bias,
+            bias: reader.on(family.head_bias)?,
             factor: logit_factor(reader, family)?,
             cap: cap(reader, family.logit_cap)?,
         },
@@ -136,16 +135,7 @@ fn norm_of(row: NormRow, eps: f32) -> Norm {
 fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>, ConfigError> {
     let Some(row) = family.qk_norm else { return Ok(None) };
     let found = QkNorm { norm: norm_of(row.norm, eps), over: row.over, after_rope: row.after_rope };
-    Ok(on(reader, row.at)?.then_some(found))
-}
-
-fn on(reader: &Reader, switch: Switch) -> Result<bool, ConfigError> {
-    match switch {
-        Switch::Never => Ok(false),
-        Switch::Always => Ok(true),
-        Switch::Key(key) => reader.flag(key, false),
-        Switch::Unless(key) => reader.flag(key, true),
-    }
+    Ok(reader.on(row.at)?.then_some(found))
 }
 
 /// What logits are multiplied by, where that is not 1.
@@ -165,7 +155,7 @@ fn cap(reader: &Reader, row: Option<(&str, Option<f64>)>) -> Result<Option<f64>,
 }
 
 fn key_heads(reader: &Reader, family: &Family, heads: usize) -> Result<usize, ConfigError> {
-    if on(reader, family.one_key_head)? {
+    if reader.on(family.one_key_head)? {
         return Ok(1);
     }
     let Some(key) = family.keys.num_key_value_heads else { return Ok(heads) };
@@ -206,57 +196,4 @@ fn head_dim(reader: &Reader, family: &Family, hidden: usize, heads: usize) -> Re
         )));
     }
     Ok(width)
-}
-
-/// The MLP of each layer.
-struct Mlps {
-    dense: Mlp,
-    sparse: Option<Mlp>,
-    step: usize,
-    dense_layers: Vec<u64>,
-}
-
-impl Mlps {
-    fn read(reader: &Reader, family: &Family, hidden: usize) -> Result<Self, ConfigError> {
-        let (keys, defaults) = (family.keys, family.defaults);
-        let width = match defaults.intermediate_size {
-            Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
-            None => reader.nullable_size(keys.intermediate_size, MOST_WIDE)?.unwrap_or(4 * hidden),
-        };
-        let (key, usual) = (keys.act.unwrap_or_default(), defaults.act);
-        let named = reader.get(key).and_then(Value::as_str).or((!reader.has(key)).then_some(usual));
-        let xielu = family.xielu && named == Some("xielu");
-        let feed = Feed {
-            width,
-            act: if xielu { Activation::Identity } else { reader.activation(key, usual, family.acts)? },
-            xielu,
-            bias: on(reader, family.mlp_bias)?,
-            fused: family.fused_mlp,
-        };
-        let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
-        let Some(row) = family.experts else {
-            return Ok(Self { dense, sparse: None, step: 1, dense_layers: Vec::new() });
-        };
-        let (names, default) = row.count;
-        let key = names.iter().copied().find(|key| reader.has(key)).unwrap_or(names[0]);
-        let count = reader.size(key, default, MOST_LAYERS)?;
-        let top_k = reader.size("num_experts_per_tok", row.top_k, MOST_LAYERS)?;
-        if top_k > count {
-            return Err(reader.contradiction(format!("num_experts_per_tok ({top_k}) is more than {key} ({count})")));
-        }
-        let router =
-            Router { top_k, renormalise: on(reader, row.renormalise)?, softmax_after: false, rounded: row.rounded };
-        let feed = Feed { width: reader.size(row.width.0, row.width.1, MOST_WIDE)?, ..feed };
-        let step = if row.some_layers { reader.size("decoder_sparse_step", 1, MOST_LAYERS)? } else { 1 };
-        let dense_layers = if row.some_layers { reader.integers("mlp_only_layers")? } else { Vec::new() };
-        Ok(Self { dense, sparse: Some(Mlp::Experts { feed, count, router }), step, dense_layers })
-    }
-
-    fn of(&self, layer: usize) -> Mlp {
-        let is_dense = self.dense_layers.contains(&(layer as u64)) || !(layer + 1).is_multiple_of(self.step);
-        match &self.sparse {
-            Some(sparse) if !is_dense => sparse.clone(),
-            _ => self.dense.clone(),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! `GlmConfig` and `modeling_glm.py`.
 
 use super::llama::{LLAMA, MODULES, PATHS};
-use super::{Defaults, Family, RopeRow, Switch};
+use super::{Defaults, Family, GateUp, RopeRow, Switch};
 use crate::model::role::{Names, Role};
 use crate::ops::Pairs;
 
@@ -27,7 +27,7 @@ pub(super) const GLM: Family = Family {
     o_bias: Switch::Never,
     mlp_bias: Switch::Never,
     rope: Some(RopeRow { pairs: Pairs::Adjacent, share: Some(("partial_rotary_factor", 0.5)), ..RopeRow::HALVES }),
-    fused_mlp: true,
+    fused_mlp: GateUp::Halves,
     names: &NAMES,
     ..LLAMA
 };

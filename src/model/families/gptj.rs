@@ -48,7 +48,7 @@ pub(super) const GPTJ: Family = Family {
     qkv_bias: Switch::Never,
     o_bias: Switch::Never,
     mlp_bias: Switch::Always,
-    head_bias: true,
+    head_bias: Switch::Always,
     rope: Some(RopeRow { pairs: Pairs::Adjacent, dims: Some(("rotary_dim", 64)), ..RopeRow::HALVES }),
     gated: false,
     names: &NAMES,

@@ -1,6 +1,6 @@
 //! Llama 2 and 3, `SmolLM2`: `LlamaConfig` and `modeling_llama.py`. The parent of most families.
 
-use super::{Defaults, Family, Fused, Keys, NormRow, RopeRow, ScaleRow, Switch, Windows, WiringRow};
+use super::{Defaults, Family, Fused, GateUp, Keys, NormRow, RopeRow, ScaleRow, Switch, Windows, WiringRow};
 use crate::model::role::{Names, Role};
 use crate::model::spec::Term;
 use crate::ops::Form;
@@ -82,7 +82,7 @@ pub(super) const LLAMA: Family = Family {
     qkv_bias: Switch::Key("attention_bias"),
     o_bias: Switch::Key("attention_bias"),
     mlp_bias: Switch::Key("mlp_bias"),
-    head_bias: false,
+    head_bias: Switch::Never,
     fused: Fused::No,
     clip: None,
     qk_norm: None,
@@ -90,6 +90,8 @@ pub(super) const LLAMA: Family = Family {
     alibi: false,
     rows_before: 0,
     embed_norm: false,
+    sinks: false,
+    predicts_further: false,
     scale: ScaleRow::OfWidth,
     scale_by_layer: None,
     score_cap: None,
@@ -106,7 +108,7 @@ pub(super) const LLAMA: Family = Family {
     layer_scalar: false,
     only: &[],
     gated: true,
-    fused_mlp: false,
+    fused_mlp: GateUp::Apart,
     experts: None,
     names: &NAMES,
     base: "model.",

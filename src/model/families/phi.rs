@@ -37,7 +37,7 @@ pub(super) const PHI: Family = Family {
     qkv_bias: Switch::Always,
     o_bias: Switch::Always,
     mlp_bias: Switch::Always,
-    head_bias: true,
+    head_bias: Switch::Always,
     qk_norm: Some(QkNormRow { at: Switch::Key("qk_layernorm"), norm: LAYER_NORM, over: Over::Head, after_rope: false }),
     rope: Some(RopeRow { share: Some(("partial_rotary_factor", 0.5)), ..RopeRow::HALVES }),
     gated: false,

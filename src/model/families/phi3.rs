@@ -2,7 +2,7 @@
 //! `Phi3Config` and `modeling_phi3.py`.
 
 use super::llama::{LLAMA, MODULES, PATHS};
-use super::{Defaults, Family, Fused, RopeRow, Switch, Windows};
+use super::{Defaults, Family, Fused, GateUp, RopeRow, Switch, Windows};
 use crate::model::role::{Names, Role};
 
 pub(super) const OWN: &[(Role, &str)] = &[
@@ -38,7 +38,7 @@ pub(super) const PHI3: Family = Family {
         ..RopeRow::HALVES
     }),
     windows: Windows::All,
-    fused_mlp: true,
+    fused_mlp: GateUp::Halves,
     names: &NAMES,
     ..LLAMA
 };

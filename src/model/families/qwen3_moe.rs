@@ -2,7 +2,7 @@
 
 use super::llama::PATHS;
 use super::qwen3::QWEN3;
-use super::{Defaults, ExpertsRow, Family, Stored, Switch, View, Windows};
+use super::{Defaults, ExpertsRow, Family, SparseLayers, Stored, Switch, View, Windows};
 use crate::model::role::{Names, Role};
 
 /// `mlp.gate` is the router, not the gate of an MLP.
@@ -27,6 +27,12 @@ pub(super) const fn experts(of: &'static str, at: &'static [&'static str], part:
     Stored { of, at, view: View::Stacked { part, of: parts } }
 }
 
+pub(super) const STORED: [Stored; 3] = [
+    experts("mlp.experts.gate.weight", &["mlp.experts.{}.gate_proj.weight", "mlp.experts.gate_up_proj"], 0, 2),
+    experts("mlp.experts.up.weight", &["mlp.experts.{}.up_proj.weight", "mlp.experts.gate_up_proj"], 1, 2),
+    experts("mlp.experts.down.weight", &["mlp.experts.{}.down_proj.weight", "mlp.experts.down_proj"], 0, 1),
+];
+
 pub(super) const QWEN3_MOE: Family = Family {
     name: "qwen3_moe",
     reads: &["use_sliding_window", "max_window_layers"],
@@ -42,17 +48,14 @@ pub(super) const QWEN3_MOE: Family = Family {
     windows: Windows::AllIfUsed,
     experts: Some(ExpertsRow {
         count: (&["num_experts", "num_local_experts"], 128),
-        top_k: 8,
+        top_k: (&["num_experts_per_tok"], 8),
         width: ("moe_intermediate_size", 768),
         renormalise: Switch::Key("norm_topk_prob"),
         rounded: true,
-        some_layers: true,
+        layers: SparseLayers::Stepped,
+        ..ExpertsRow::ALL_LAYERS
     }),
     names: &NAMES,
-    stored: &[
-        experts("mlp.experts.gate.weight", &["mlp.experts.{}.gate_proj.weight", "mlp.experts.gate_up_proj"], 0, 2),
-        experts("mlp.experts.up.weight", &["mlp.experts.{}.up_proj.weight", "mlp.experts.gate_up_proj"], 1, 2),
-        experts("mlp.experts.down.weight", &["mlp.experts.{}.down_proj.weight", "mlp.experts.down_proj"], 0, 1),
-    ],
+    stored: &STORED,
     ..QWEN3
 };

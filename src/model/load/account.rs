@@ -31,10 +31,14 @@ pub(super) struct Ledger {
     roots: Vec<(&'static str, &'static [&'static str])>,
     /// Whether it holds other models, too.
     is_wrapped: bool,
+    /// What may be left away before a name.
+    base: &'static str,
     tensors: BTreeMap<String, Tensor>,
     missing: Vec<String>,
     misshapen: Vec<String>,
     dtypes: [(WeightDtype, u64); 3],
+    /// Tensors of layers that predict further tokens.
+    left: usize,
 }
 
 /// The closing balance.
@@ -55,7 +59,7 @@ impl Ledger {
             vec![(base, &[""])]
         };
         let dtypes = [WeightDtype::Bf16, WeightDtype::F16, WeightDtype::F32].map(|dtype| (dtype, 0));
-        Self { roots, is_wrapped, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes }
+        Self { base, roots, is_wrapped, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes, left: 0 }
     }
 
     /// The name under which the tensor `name` lies in the file: some checkpoints leave the name of the base model away.
@@ -134,32 +138,48 @@ impl Ledger {
         Tensor::of_vector(&name.replacen("{}", "*", 1), &all)
     }
 
-    /// The matrices of experts, which are one tensor: `[expert, part * out, in]`.
+    /// The matrices or vectors of experts, which are one tensor: `[expert, part * out, in]`, or `[expert, in, out]`.
     pub(super) fn stacked(&mut self, name: &str, count: usize, shape: &[usize], view: View) -> Vec<Tensor> {
         let (part, of) = if let View::Stacked { part, of } = view { (part, of) } else { (0, 1) };
-        let (out, inner) = (shape[0], shape[1]);
-        let Some(all) = self.key(name).and_then(|key| self.tensors.get(&key)).cloned() else { return Vec::new() };
+        let transposed = view == View::StackedTransposed && shape.len() == 2;
+        let mut stored: Vec<usize> = if transposed { vec![shape[1], shape[0]] } else { shape.to_vec() };
+        stored[0] *= of;
+        stored.insert(0, count);
+        let all = self.key(name).and_then(|key| self.tensors.get(&key)).cloned();
         // The parts of one tensor are taken one after the other: the last removes it, and finds out what is wrong.
-        if part + 1 == of {
-            self.take(name, &[count, of * out, inner]);
+        if part + 1 == of || all.is_none() {
+            self.take(name, &stored);
         }
-        if all.shape != [count, of * out, inner] {
+        let Some(all) = all.filter(|all| all.shape == stored) else {
             let storage = std::sync::Arc::new(Storage::Owned(Vec::new()));
-            return vec![Tensor { shape: vec![0, 0], range: 0..0, storage, ..all }; count];
-        }
-        let bytes = out * inner * all.dtype.size();
+            let (name, dtype, shape) = (name.to_owned(), WeightDtype::F32, vec![0; shape.len()]);
+            return vec![Tensor { name, shape, transposed: false, dtype, storage, range: 0..0 }; count];
+        };
+        let bytes = shape.iter().product::<usize>() * all.dtype.size();
         let start = |expert: usize| all.range.start + (expert * of + part) * bytes;
         let one = |expert: usize| Tensor {
             name: format!("{}[{expert}]", all.name),
             shape: shape.to_vec(),
+            transposed,
             range: start(expert)..start(expert) + bytes,
             ..all.clone()
         };
         (0..count).map(one).collect()
     }
 
+    /// Tensors of layers from one on are left: `layers` stands before their number.
+    pub(super) fn leave_layers_from(&mut self, layers: &str, first: usize) {
+        let (bare, before) = (layers.trim_start_matches(self.base), self.tensors.len());
+        self.tensors.retain(|name, _| {
+            let rest = [layers, bare].into_iter().find_map(|layers| name.strip_prefix(layers)?.strip_prefix('.'));
+            let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+            number.is_none_or(|number| number < first)
+        });
+        self.left = before - self.tensors.len();
+    }
+
     pub(super) fn close(self) -> Account {
-        let Self { mut tensors, missing, misshapen, mut dtypes, is_wrapped, .. } = self;
+        let Self { mut tensors, missing, misshapen, mut dtypes, is_wrapped, left, .. } = self;
         let count = tensors.len();
         let mut first_other = None;
         tensors.retain(|name, _| {
@@ -186,6 +206,9 @@ impl Ledger {
                 "{} tensor(s) like {name} are not used: they are computed from config.json",
                 harmless.len()
             ));
+        }
+        if left > 0 {
+            notes.push(format!("{left} tensor(s) of layers behind the last are not used: they predict further tokens"));
         }
         if let Some(first) = first_other {
             let name = shown(&first);

@@ -33,6 +33,7 @@ impl Build<'_> {
             self.params[weight.index()].tied = Some(Param(0));
         }
         let bias = spec.head.bias.then(|| Vector::Param(self.param(R::LmHead, "bias", &[spec.vocab], None)));
-        self.node(R::LmHead, Op::Linear { weight: Weight::Param(weight), bias, operands: None }, [h], vocab(spec))
+        let op = Op::Linear { weight: Weight::Param(weight), bias, operands: None, fine: false };
+        self.node(R::LmHead, op, [h], vocab(spec))
     }
 }

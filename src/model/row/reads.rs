@@ -1,6 +1,6 @@
 //! Which keys of config.json a row reads.
 
-use super::{ExpertsRow, Family, ScaleRow, Switch, When, Windows};
+use super::{Family, ScaleRow, Switch, When, Windows};
 
 impl Family {
     /// Whether it reads a key of config.json.
@@ -35,11 +35,12 @@ impl Family {
             || of_windows.contains(&key)
             || matches!(self.windows, Windows::AllBut { key: Some(own), .. } if own == key)
             || { named }.any(|own| own == key)
-            || [self.qkv_bias, self.o_bias, self.mlp_bias, self.wiring.parallel, self.one_key_head]
+            || [self.qkv_bias, self.o_bias, self.mlp_bias, self.head_bias, self.wiring.parallel, self.one_key_head]
                 .into_iter()
                 .any(switched)
             || self.qk_norm.is_some_and(|norm| switched(norm.at))
             || self.experts.is_some_and(|experts| experts.reads(key))
+            || (self.predicts_further && ["num_nextn_predict_layers", "num_mtp_layers"].contains(&key))
             || self.as_wide.contains(&key)
             || self.never.contains(&key)
             || self.only.iter().any(|(own, _)| *own == key)
@@ -63,16 +64,5 @@ impl ScaleRow {
             Self::OfWidth | Self::Fixed(_) => None,
             Self::InverseRoot(key, _) | Self::Own(key, _) => Some(key),
         }
-    }
-}
-
-impl ExpertsRow {
-    fn reads(&self, key: &str) -> bool {
-        let by_layer = self.some_layers && ["decoder_sparse_step", "mlp_only_layers"].contains(&key);
-        self.count.0.contains(&key)
-            || key == "num_experts_per_tok"
-            || key == self.width.0
-            || self.renormalise == Switch::Key("norm_topk_prob") && key == "norm_topk_prob"
-            || by_layer
     }
 }

@@ -33,6 +33,9 @@ pub struct RopeRow {
     pub alpha: bool,
     /// The key, among the parameters, of how much queries grow with their position: Ministral 3.
     pub growth: Option<&'static str>,
+    /// Whether `longrope` has `short_mscale` and `long_mscale` in the place of its factor, and one table: the class does not
+    /// say how long the sequence is.
+    pub mscales: bool,
 }
 
 impl RopeRow {
@@ -51,6 +54,7 @@ impl RopeRow {
         missing: "",
         alpha: false,
         growth: None,
+        mscales: false,
     };
 
     pub(super) fn reads(&self, key: &str) -> bool {

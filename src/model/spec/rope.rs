@@ -88,7 +88,8 @@ impl Scaling {
     /// The longest sequence whose speeds are not yet those of longer ones; `None` where all lengths have the same.
     pub fn limit(&self) -> Option<usize> {
         match self {
-            Self::Dynamic { positions: limit, .. } | Self::LongRope { original: limit, .. } => Some(*limit),
+            Self::Dynamic { positions: limit, .. } => Some(*limit),
+            Self::LongRope { short, long, original } if short != long => Some(*original),
             _ => None,
         }
     }

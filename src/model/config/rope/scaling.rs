@@ -151,7 +151,13 @@ impl Source<'_> {
         if name == "proportional" {
             return Ok(head);
         }
-        if let Some((key, default)) = self.row.dims {
+        // Where the share has a key as well, that wins.
+        let has_share = self.row.share.is_some_and(|(key, _)| {
+            self.outer.get(self.row.dims.map_or(key, |(key, _)| key)).is_none()
+                || self.inside.get(SHARE).is_some()
+                || self.outer.get(key).is_some()
+        });
+        if let Some((key, default)) = self.row.dims.filter(|_| !has_share) {
             let dims = self.outer.size(key, default, head)?;
             let wrong = || self.outer.contradiction(format!("{key} ({dims}) is odd, and RoPE needs pairs"));
             return dims.is_multiple_of(2).then_some(dims).ok_or_else(wrong);
@@ -244,6 +250,19 @@ impl Source<'_> {
         let inside = self.inside;
         let original = self.original()?;
         let [short, long] = ["short_factor", "long_factor"].map(|key| numbers(inside, key, dims / 2));
+        if self.row.mscales {
+            let [of_short, of_long] = ["short_mscale", "long_mscale"].map(|key| required(inside, key));
+            let (of_short, of_long, short) = (of_short?, of_long?, short?);
+            if of_short != of_long {
+                let value = inside.get("long_mscale").unwrap_or(&Value::Null);
+                return Err(inside.unsupported("long_mscale", value, format!(" beside a short_mscale of {of_short}")));
+            }
+            long?;
+            return Ok((
+                Scaling::LongRope { short: short.clone(), long: short, original: original as usize },
+                of_short,
+            ));
+        }
         let factor = optional(inside, "factor")?.unwrap_or(self.sizes.positions as f64 / original);
         let of_factor = || if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
         let attention = optional(inside, "attention_factor")?.unwrap_or_else(of_factor);

@@ -1,0 +1,146 @@
+"""The knobs of families, turned: the same weights under a config.json of which one key says something else, as a port has it
+that reads another key, or none. PyTorch computes both; what differs first is where the mistake is.
+
+`KNOBS` is the table: the suspect that a key stands for, the key's names, and what is put in the place of its value. A knob is
+turned in every family that has it, and only where that changes the logits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from capture import capture
+from casebook import Casebook, cut, named, told, write_dump
+from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
+from demo.make_dumps import feed
+from oracle import relative_error
+
+EFFECT = 1e-4  # of the logits, relative: a smaller one need not be told from rounding
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A key, and the suspect that another value of it is."""
+
+    suspect: str
+    keys: tuple[str, ...]
+    turned: Callable[[Any], Any]  # the value in its place; the same value where it is left alone
+    fair: tuple[str, ...] = ()  # other names of the same numbers
+    models: tuple[str, ...] | None = None  # where it is this mistake; None: in all that have the key
+
+    @property
+    def id(self) -> str:
+        return self.keys[0]
+
+
+def times(factor: float) -> Callable[[Any], Any]:
+    return lambda value: type(value)(value * factor)
+
+
+def negated(value: Any) -> Any:
+    return not value if isinstance(value, bool) else value
+
+
+def other_act(value: Any) -> Any:
+    return "silu" if value != "silu" else "gelu_pytorch_tanh"
+
+
+# But for Phi 3, whose tables of factors have a length.
+PARTLY_ROTATED = ("gpt_neox", "gpt_neox_sequential", "phi", "glm", "glm4", "nemotron", "stablelm")
+
+KNOBS = (
+    Knob("norm_eps", ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon"), lambda eps: 1e-2),
+    Knob("rope_theta", ("rope_theta",), times(4.0), fair=("rope_scaling_missing",)),
+    Knob("rope_partial", ("partial_rotary_factor",), lambda part: 1.0, models=PARTLY_ROTATED),
+    Knob("rope_attention_factor", ("attention_factor",), lambda factor: 1.0),
+    Knob("sliding_window", ("sliding_window",), lambda window: window and window - 2),
+    Knob("softmax_scale", ("query_pre_attn_scalar", "attention_multiplier"), lambda scale: type(scale)(1)),
+    Knob("embed_scale", ("embedding_multiplier",), lambda factor: 1.0),
+    Knob("residual_scale", ("residual_multiplier",), lambda factor: 1.0),
+    Knob("logit_scale", ("logits_scaling", "logit_scale"), lambda factor: 1.0),
+    Knob("attn_softcap", ("attn_logit_softcapping",), lambda cap: None),
+    Knob("logit_softcap", ("final_logit_softcapping",), lambda cap: None),
+    Knob("activation_function", ("hidden_activation", "hidden_act", "activation_function"), other_act),
+    Knob("parallel_residual", ("use_parallel_residual",), negated, models=("gpt_neox", "gpt_neox_sequential")),
+    Knob("qk_norm_missing", ("use_qk_norm", "qk_layernorm"), lambda used: False),
+    Knob("bias_missing", ("attention_bias", "use_qkv_bias", "qkv_bias"), lambda used: False),
+)
+
+
+def change(config: dict, knob: Knob) -> bool:
+    """Turns a knob wherever its key stands, also inside `rope_parameters`; whether it stood anywhere."""
+    found = False
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= change(value, knob)
+        elif key in knob.keys and value is not None and knob.turned(value) != value:
+            config[key] = knob.turned(value)
+            found = True
+    return found
+
+
+def turned(folder: Path, precision: str, knob: Knob) -> PreTrainedModel | None:
+    """The model under the changed configuration; None if it does not have the key."""
+    clean = model_of(folder, precision)
+    keys = AutoConfig.from_pretrained(folder).to_dict()
+    if not change(keys, knob):
+        return None
+    config: PreTrainedConfig = type(clean.config).from_dict(keys)
+    model = AutoModelForCausalLM.from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
+    missing = model.load_state_dict(clean.state_dict(), strict=False).missing_keys
+    assert not missing, f"{folder.name} under another {knob.id} lacks {missing}"
+    return model
+
+
+def in_order(model: PreTrainedModel, like: Dump) -> Dump:
+    """What a model computes for these tokens, in the order in which it does."""
+    with TemporaryDirectory() as temporary:
+        with capture(model, Path(temporary, "dump.safetensors")) as recorder:
+            feed(model, like.ids, like.steps)
+        return Dump(dict(recorder.tensors), like.metadata)
+
+
+def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
+    """Adds every knob that a model has: all of a run, and its blocks, beside the right one and alone."""
+    for knob in KNOBS:
+        root = f"planted/{folder_name(folder)}/float32/knob-{knob.id}"
+        if not any(book.wants(f"{root}/{kind}/{role}") for kind in ("all", "blocks") for role in ("alone", "pair")):
+            continue
+        if knob.models is not None and folder.name not in knob.models:
+            continue
+        model = turned(folder, "float32", knob)
+        if model is None:
+            continue
+        clean = dumps.dump(folder, "float32", DECODED)
+        wrong = in_order(model, clean)
+        order = [name for name in wrong.tensors if name in clean.tensors]
+        first = next((name for name in order if not torch.equal(wrong.tensors[name], clean.tensors[name])), None)
+        if first is None or relative_error(wrong.tensors[order[-1]], clean.tensors[order[-1]]) < EFFECT:
+            continue
+        for kind in ("all", "blocks"):
+            part = cut(wrong.tensors, kind, layers_of(folder))
+            clean_part = cut(clean.tensors, kind, layers_of(folder))
+            if all(name not in clean_part or torch.equal(tensor, clean_part[name]) for name, tensor in part.items()):
+                continue  # nothing of it shows
+            planted = write_dump(book.path(f"{root}/{kind}.safetensors"), part, told(clean.metadata, kind))
+            right = dumps.part(folder, "float32", DECODED, kind)
+            expect = {
+                "verdicts": ["diverged"],
+                "bug": f"knob-{knob.id}",
+                "suspect": knob.suspect,
+                "fair": list(knob.fair),
+                "name": named(first, kind),
+                # The experts that are chosen and the one of every token compute side by side.
+                "or": [first.replace("shared_mlp.act_fn", "experts.act")],
+                "culprit": "candidate",
+                "precision": "float32",
+                "coverage": kind,
+            }
+            book.add(f"{root}/{kind}/alone", folder, expect, candidate=planted)
+            book.add(f"{root}/{kind}/pair", folder, expect, candidate=planted, reference=right)
+    dumps.forget()

@@ -1,0 +1,156 @@
+//! The MLP of each layer, as config.json describes it.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::read::Reader;
+use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
+use crate::model::families::{ExpertsRow, Family, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
+use crate::model::spec::{Clamp, Experts, Feed, Mlp, Router, Shared};
+use crate::ops::{Activation, Groups, Score};
+
+/// The MLP of each layer.
+pub(super) struct Mlps {
+    dense: Mlp,
+    sparse: Option<Mlp>,
+    layers: Sparse,
+}
+
+/// Which layers have experts: every so many, of a range, but for some.
+struct Sparse {
+    step: usize,
+    range: RangeInclusive<usize>,
+    dense: Vec<u64>,
+}
+
+impl Mlps {
+    pub(super) fn read(reader: &Reader, family: &Family, hidden: usize) -> Result<Self, ConfigError> {
+        let (keys, defaults) = (family.keys, family.defaults);
+        let width = match defaults.intermediate_size {
+            Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
+            None => reader.nullable_size(keys.intermediate_size, MOST_WIDE)?.unwrap_or(4 * hidden),
+        };
+        let (key, usual) = (keys.act.unwrap_or_default(), defaults.act);
+        let named = reader.get(key).and_then(Value::as_str).or((!reader.has(key)).then_some(usual));
+        let xielu = family.xielu && named == Some("xielu");
+        let feed = Feed {
+            width,
+            act: if xielu { Activation::Identity } else { reader.activation(key, usual, family.acts)? },
+            xielu,
+            bias: reader.on(family.mlp_bias)?,
+            fused: family.fused_mlp,
+            clamp: None,
+        };
+        let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
+        let (sparse, layers) = match &family.experts {
+            None => (None, Sparse::ALL),
+            Some(row) => (Some(Mlp::Experts(experts(reader, row, feed)?)), Sparse::read(reader, row.layers)?),
+        };
+        Ok(Self { dense, sparse, layers })
+    }
+
+    pub(super) fn of(&self, layer: usize) -> Mlp {
+        self.sparse.as_ref().filter(|_| self.layers.has(layer)).unwrap_or(&self.dense).clone()
+    }
+}
+
+impl Sparse {
+    const ALL: Self = Self { step: 1, range: 0..=usize::MAX, dense: Vec::new() };
+
+    fn read(reader: &Reader, layers: SparseLayers) -> Result<Self, ConfigError> {
+        Ok(match layers {
+            SparseLayers::All => Self::ALL,
+            SparseLayers::Stepped => Self {
+                step: reader.size("decoder_sparse_step", 1, MOST_LAYERS)?,
+                dense: reader.integers("mlp_only_layers")?,
+                ..Self::ALL
+            },
+            SparseLayers::From { key, default } => {
+                Self { range: reader.count(key, default, MOST_LAYERS)?..=usize::MAX, ..Self::ALL }
+            }
+            SparseLayers::Between => {
+                let first = reader.count("moe_layer_start_index", 1, MOST_LAYERS)?;
+                let last = match reader.get("moe_layer_end_index").filter(|last| last.as_i64() != Some(-1)) {
+                    Some(_) => reader.count("moe_layer_end_index", 0, MOST_LAYERS)?,
+                    None => usize::MAX,
+                };
+                let step = reader.size("moe_layer_interval", 1, MOST_LAYERS)?;
+                Self { step, range: first..=last, ..Self::ALL }
+            }
+        })
+    }
+
+    fn has(&self, layer: usize) -> bool {
+        self.range.contains(&layer) && (layer + 1).is_multiple_of(self.step) && !self.dense.contains(&(layer as u64))
+    }
+}
+
+/// The key that a number stands under: the first that is there.
+fn named(reader: &Reader, keys: &'static [&'static str]) -> &'static str {
+    keys.iter().copied().find(|key| reader.has(key)).unwrap_or(keys[0])
+}
+
+/// The experts; `feed` is what the MLP would be without them.
+fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, ConfigError> {
+    let (key, key_of_chosen) = (named(reader, row.count.0), named(reader, row.top_k.0));
+    let count = reader.alike(key, row.count.1, MOST_LAYERS)?;
+    let top_k = reader.alike(key_of_chosen, row.top_k.1, MOST_LAYERS)?;
+    if top_k > count {
+        return Err(reader.contradiction(format!("{key_of_chosen} ({top_k}) is more than {key} ({count})")));
+    }
+    let score = match row.score {
+        ScoreRow::Softmax => Score::Softmax,
+        ScoreRow::Sigmoid => Score::Sigmoid,
+        // The class chooses two, whatever the key says.
+        ScoreRow::Mixer(..) if top_k != 2 => {
+            return Err(reader.unsupported(key_of_chosen, &top_k.into(), "; its router chooses 2"));
+        }
+        ScoreRow::Mixer(key, default) => Score::Mixer { jitter: reader.number(key, default, 0.0)? },
+    };
+    let width = reader.size(row.width.0, row.width.1, MOST_WIDE)?;
+    let shared = match row.shared {
+        None => None,
+        Some(SharedRow { width: own, weighed }) => {
+            let width = match own {
+                SharedWidth::Own(key, default) => reader.size(key, default, MOST_WIDE)?,
+                SharedWidth::Times(key, default) => width * reader.count(key, default, MOST_LAYERS)?,
+            };
+            (width > 0).then_some(Shared { feed: Feed { width, ..feed }, weighed })
+        }
+    };
+    let clamp = row.clamp.map(|[alpha, limit]| {
+        let number = |(key, default)| reader.number(key, default, f64::MIN_POSITIVE);
+        Ok::<_, ConfigError>(Clamp { alpha: number(alpha)?, limit: number(limit)? })
+    });
+    let router = Router {
+        score,
+        softmax_after: row.softmax_after,
+        groups: row.groups.map(|groups| of_groups(reader, groups, count, top_k)).transpose()?.flatten(),
+        renormalise: reader.on(row.renormalise)?,
+        factor: row.factor.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE))?,
+        rounded: row.rounded,
+        ..Router::new(top_k)
+    };
+    let ExpertsRow { router_bias, choice_bias, fine, bias, .. } = *row;
+    let feed = Feed { width, bias, clamp: clamp.transpose()?, ..feed };
+    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared })
+}
+
+/// Groups of experts; one is none.
+fn of_groups(reader: &Reader, row: GroupsRow, experts: usize, top_k: usize) -> Result<Option<Groups>, ConfigError> {
+    let count = reader.size(row.count, 1, MOST_LAYERS)?;
+    let kept = reader.size(row.kept, 1, MOST_LAYERS)?;
+    if count == 1 {
+        return Ok(None);
+    }
+    let size = experts / count;
+    if !experts.is_multiple_of(count) || size < row.best || kept > count || kept * size < top_k {
+        return Err(reader.contradiction(format!(
+            "{experts} experts do not fall into {count} groups ({}) of which {kept} are kept ({}), of at least {} each, \
+             so that a token can choose {top_k}",
+            row.count, row.kept, row.best
+        )));
+    }
+    Ok(Some(Groups { count, kept, best: row.best }))
+}

@@ -1,0 +1,167 @@
+//! What attention does.
+
+use super::{Said, listed, norm_said, short};
+use crate::model::spec::{Attn, Growth, Layer, Over, QkNorm, Rope, Scaling};
+use crate::ops::{Inside, Pairs, Yarn};
+
+/// The matrices of queries, keys and values.
+pub(super) fn projections(layer: &Layer) -> Said {
+    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, .. } = &layer.attn;
+    let matrices = match fused {
+        _ if from.is_some() => "one matrix of queries; keys and values are those of an earlier layer",
+        None if *values_are_keys => "two matrices: values are keys before their norm",
+        None => "three matrices",
+        Some(1) => "one matrix, blocks [q | k | v]",
+        Some(_) => "one matrix: the queries of a key head, its key, its value, then those of the next",
+    };
+    let (how, of_norm) = v_norm.filter(|_| from.is_none()).map(|norm| norm_said(&norm)).unwrap_or_default();
+    let what = [
+        (true, matrices.to_string()),
+        (true, if *qkv_bias { "with biases" } else { "no biases" }.to_string()),
+        (clip.is_some(), "clipped to within a limit".to_string()),
+        (!how.is_empty(), format!("values normed over each head: {how}")),
+    ];
+    let numbers = [
+        (from.is_some(), format!("those of layer {}", from.unwrap_or_default())),
+        (clip.is_some(), format!("limit {}", short(clip.unwrap_or_default()))),
+        (!of_norm.is_empty(), of_norm),
+    ];
+    (listed(what), listed(numbers))
+}
+
+/// Which query head reads which key head.
+pub(super) fn heads(layer: &Layer) -> Said {
+    // All fields by name: one that is added has to be told by a function of this file.
+    let Attn {
+        heads,
+        kv_heads,
+        head_dim,
+        fused: _,
+        qkv_bias: _,
+        o_bias: _,
+        qk_norm: _,
+        rope: _,
+        scale: _,
+        cap: _,
+        window: _,
+        sinks: _,
+        alibi: _,
+        clip: _,
+        v_norm: _,
+        values_are_keys: _,
+        from: _,
+    } = &layer.attn;
+    let what = "query head h reads key head h // (query heads / key heads)".to_string();
+    (what, format!("query heads: {heads}, key heads: {kv_heads}, channels of each: {head_dim}"))
+}
+
+/// The norm of queries and keys.
+pub(super) fn norm(layer: &Layer) -> Said {
+    let Some(QkNorm { norm, over, after_rope }) = layer.attn.qk_norm else { return Said::default() };
+    let over = match over {
+        Over::Head => "each head, one weight for all",
+        Over::OwnHead => "each head, a weight for each",
+        Over::Row => "all heads together",
+    };
+    let when = if after_rope { "behind RoPE" } else { "before RoPE" };
+    let (how, numbers) = norm_said(&norm);
+    (format!("normed over {over}, {when}: {how}"), numbers)
+}
+
+/// How queries and keys are rotated.
+pub(super) fn rope(layer: &Layer) -> Said {
+    let Attn { rope, head_dim, alibi, .. } = &layer.attn;
+    let Some(Rope { theta, scaling, dims, factor, pairs, inside, growth }) = rope else {
+        return (if *alibi { "none: positions are in the scores" } else { "none" }.to_string(), String::new());
+    };
+    let pairs = match pairs {
+        Pairs::Halves => "pairs (i, i + d/2)",
+        Pairs::Adjacent => "pairs (2i, 2i + 1)",
+    };
+    let inside = match inside {
+        Inside::Products => "",
+        Inside::Table => "only cosines and sines are cast",
+        Inside::Nothing => "nothing is cast but its result",
+    };
+    let what = [
+        (true, pairs.to_string()),
+        (dims < head_dim, "of the first d channels of each head only".to_string()),
+        (*scaling != Scaling::Default, format!("speeds of {}", scaling.name())),
+        (*factor != 1.0, "cosines and sines times a factor".to_string()),
+        (!inside.is_empty(), inside.to_string()),
+        (growth.is_some(), "queries then times 1 + b ln(1 + floor(position / n))".to_string()),
+    ];
+    let numbers = [
+        (true, format!("theta {}", short(*theta))),
+        (dims < head_dim, format!("d = {dims} of {head_dim}")),
+        (*scaling != Scaling::Default, scaling_numbers(scaling)),
+        (*factor != 1.0, format!("cosines and sines times {}", short(*factor))),
+        (growth.is_some(), growth.map(growth_numbers).unwrap_or_default()),
+    ];
+    (listed(what), listed(numbers))
+}
+
+fn growth_numbers(Growth { by, every }: Growth) -> String {
+    format!("b = {}, n = {}", short(by), short(every))
+}
+
+fn scaling_numbers(scaling: &Scaling) -> String {
+    match scaling {
+        Scaling::Default => String::new(),
+        Scaling::Linear { factor } => format!("factor {}", short((*factor).into())),
+        Scaling::Dynamic { factor, positions } => {
+            format!("factor {} beyond {positions} positions", short(*factor))
+        }
+        Scaling::Yarn(Yarn { factor, fast, slow, original, truncate }) => {
+            let ends = if *truncate { "" } else { ", ends of the ramp not rounded" };
+            let [factor, fast, slow, original] = [factor, fast, slow, original].map(|number| short(*number));
+            format!("factor {factor}, beta {fast} to {slow}, trained on {original} positions{ends}")
+        }
+        Scaling::LongRope { short, long, original } => {
+            format!("tables of {} and, beyond {original} positions, of {} factors", short.len(), long.len())
+        }
+        Scaling::Llama3 { factor, low, high, original } => {
+            let [factor, low, high, original] = [factor, low, high, original].map(|number| short((*number).into()));
+            format!("factor {factor}, low {low}, high {high}, trained on {original} positions")
+        }
+        Scaling::Ntk { alpha } => format!("theta times alpha^(d / (d - 2)), alpha {}", short(*alpha)),
+        Scaling::Proportional { factor, turned } => {
+            format!("{turned} pairs turn, factor {}", short((*factor).into()))
+        }
+    }
+}
+
+/// From products of queries and keys to what the softmax reads.
+pub(super) fn scores(layer: &Layer) -> Said {
+    let Attn { head_dim, scale, cap, alibi, sinks, .. } = &layer.attn;
+    let of_width = (*head_dim as f64).sqrt().recip();
+    let is_own = (scale / of_width - 1.0).abs() > 1e-6;
+    let product = if is_own { "q·k times a constant of the model" } else { "q·k / sqrt(head_dim)" };
+    let what = [
+        (true, product.to_string()),
+        (*alibi, "plus the slope of the head times the position of the key (ALiBi)".to_string()),
+        (cap.is_some(), "then c tanh(s / c), before the mask".to_string()),
+        (*sinks, "in the softmax a score more, which each head has (sink)".to_string()),
+    ];
+    let numbers = [
+        (true, format!("times {}", short(*scale))),
+        (is_own, format!("1 / sqrt(head_dim) would be {}", short(of_width))),
+        (cap.is_some(), format!("c = {}", short(cap.unwrap_or_default()))),
+    ];
+    (listed(what), listed(numbers))
+}
+
+/// What a query sees.
+pub(super) fn mask(layer: &Layer) -> Said {
+    match layer.attn.window {
+        None => ("causal".to_string(), String::new()),
+        Some(window) => {
+            ("causal, and no further back than a window".to_string(), format!("{window} positions, its own counted"))
+        }
+    }
+}
+
+/// The output projection.
+pub(super) fn output(layer: &Layer) -> Said {
+    (if layer.attn.o_bias { "one matrix, with a bias" } else { "one matrix, no bias" }.to_string(), String::new())
+}

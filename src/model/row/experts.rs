@@ -1,0 +1,147 @@
+//! A mixture of experts, as a family has it.
+
+use super::Switch;
+
+/// A mixture of experts.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
+#[derive(Clone, Copy, Debug)]
+pub struct ExpertsRow {
+    /// Keys under which their number may stand, and its default.
+    pub count: (&'static [&'static str], usize),
+    /// Keys under which the number of those that are chosen may stand, and its default.
+    pub top_k: (&'static [&'static str], usize),
+    /// The key of their width, and its default.
+    pub width: (&'static str, usize),
+    /// Whether the weights of the chosen ones are divided by their sum.
+    pub renormalise: Switch,
+    /// Whether weights are rounded to the dtype of the logits.
+    pub rounded: bool,
+    /// Which layers have them.
+    pub layers: SparseLayers,
+    /// What logits become.
+    pub score: ScoreRow,
+    /// Whether the softmax is over the chosen logits only.
+    pub softmax_after: bool,
+    /// The keys of how many groups there are, and of how many are kept; and how many of its best a group is judged by.
+    pub groups: Option<GroupsRow>,
+    /// The key of a factor of the weights.
+    pub factor: Option<&'static str>,
+    /// Whether the router's logits have a bias.
+    pub router_bias: bool,
+    /// Whether a bias is added to what experts are compared by.
+    pub choice_bias: bool,
+    /// Whether logits are computed in f32, whatever the model computes in.
+    pub fine: bool,
+    /// Whether the experts' matrices have biases.
+    pub bias: bool,
+    /// The keys of the two constants of a clamped gate, and their defaults.
+    pub clamp: Option<[(&'static str, f64); 2]>,
+    /// The expert that every token has.
+    pub shared: Option<SharedRow>,
+}
+
+/// Groups of experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupsRow {
+    /// The key of how many there are.
+    pub count: &'static str,
+    /// The key of how many are kept.
+    pub kept: &'static str,
+    /// A group is as good as so many of its best experts together.
+    pub best: usize,
+}
+
+impl ExpertsRow {
+    /// Mixtral's.
+    pub const ALL_LAYERS: Self = Self {
+        count: (&["num_local_experts", "num_experts"], 8),
+        top_k: (&["num_experts_per_tok"], 2),
+        width: ("intermediate_size", 14_336),
+        renormalise: Switch::Always,
+        rounded: false,
+        layers: SparseLayers::All,
+        score: ScoreRow::Softmax,
+        softmax_after: false,
+        groups: None,
+        factor: None,
+        router_bias: false,
+        choice_bias: false,
+        fine: false,
+        bias: false,
+        clamp: None,
+        shared: None,
+    };
+}
+
+/// Which layers have experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SparseLayers {
+    /// All.
+    All,
+    /// Every `decoder_sparse_step`-th, but for those that `mlp_only_layers` lists.
+    Stepped,
+    /// All but the first so many.
+    From {
+        /// The key of how many.
+        key: &'static str,
+        /// And its default.
+        default: usize,
+    },
+    /// Every `moe_layer_interval`-th from `moe_layer_start_index` through `moe_layer_end_index`.
+    Between,
+}
+
+/// What a router's logits become.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScoreRow {
+    /// Their softmax.
+    Softmax,
+    /// The sigmoid of each.
+    Sigmoid,
+    /// The softmax of those that are nearly as large; the key of how near, and its default.
+    Mixer(&'static str, f64),
+}
+
+/// An expert that every token has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedRow {
+    /// How wide it is.
+    pub width: SharedWidth,
+    /// Whether what it gives is weighted by a sigmoid.
+    pub weighed: bool,
+}
+
+/// How wide the expert is that every token has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedWidth {
+    /// As a key says, with its default.
+    Own(&'static str, usize),
+    /// So many times as wide as the others, with the default; 0: there is none.
+    Times(&'static str, usize),
+}
+
+impl ExpertsRow {
+    pub(super) fn reads(&self, key: &str) -> bool {
+        let of_layers: &[&str] = match self.layers {
+            SparseLayers::All => &[],
+            SparseLayers::Stepped => &["decoder_sparse_step", "mlp_only_layers"],
+            SparseLayers::From { key: own, .. } => return own == key || self.reads_beside(key),
+            SparseLayers::Between => &["moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"],
+        };
+        of_layers.contains(&key) || self.reads_beside(key)
+    }
+
+    fn reads_beside(&self, key: &str) -> bool {
+        self.count.0.contains(&key)
+            || self.top_k.0.contains(&key)
+            || self.width.0 == key
+            || self.factor == Some(key)
+            || self.groups.is_some_and(|groups| [groups.count, groups.kept].contains(&key))
+            || self.clamp.is_some_and(|clamp| clamp.iter().any(|(own, _)| *own == key))
+            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) if own == key)
+            || matches!(self.score, ScoreRow::Mixer(own, _) if own == key)
+            || self.shared.is_some_and(|shared| match shared.width {
+                SharedWidth::Own(own, _) | SharedWidth::Times(own, _) => own == key,
+            })
+    }
+}
