@@ -57,17 +57,7 @@ impl Op {
                 let bias = bias.as_ref().map(|bias| bias.view());
                 ops::linear(flat(x(0)), &model.matrix(weight).matrix(), bias, format).into_dyn()
             }
-            Self::Columns(columns) => {
-                let start = columns.first().copied().unwrap_or_default();
-                let last = Axis(values[0].ndim() - 1);
-                if columns.iter().copied().eq(start..start + columns.len()) {
-                    let mut part = x(0);
-                    part.slice_axis_inplace(last, Slice::from(start..start + columns.len()));
-                    part.to_owned()
-                } else {
-                    x(0).select(last, columns).as_standard_layout().into_owned()
-                }
-            }
+            Self::Columns(columns) => taken(x(0), columns),
             Self::Rope(rotate) => {
                 let rotation = rotation(rotate, span, compute.nudge);
                 ops::rope(per_head(x(0), rotate.head_dim), &rotation, rounding).into_dyn()
@@ -126,6 +116,19 @@ impl Op {
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
         }
         .into_shared()
+    }
+}
+
+/// Some channels.
+fn taken<T: Real>(x: ArrayViewD<T>, columns: &[usize]) -> ArrayD<T> {
+    let start = columns.first().copied().unwrap_or_default();
+    let last = Axis(x.ndim() - 1);
+    if columns.iter().copied().eq(start..start + columns.len()) {
+        let mut part = x;
+        part.slice_axis_inplace(last, Slice::from(start..start + columns.len()));
+        part.to_owned()
+    } else {
+        x.select(last, columns).as_standard_layout().into_owned()
     }
 }
 

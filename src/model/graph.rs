@@ -205,6 +205,11 @@ impl Graph {
         self.in_layer(layer, node.role?)
     }
 
+    /// Whether two nodes give values of the same axes: layers of some models have heads and MLPs of other sizes.
+    pub fn are_alike(&self, a: Site, b: Site) -> bool {
+        self[a].axes == self[b].axes
+    }
+
     /// Whether a node plays a role.
     pub fn is(&self, site: Site, role: Role) -> bool {
         self[site].role == Some(role)

@@ -120,6 +120,8 @@ fn wrong_layer(scene: &Scene) -> Vec<Variant> {
             (Op::Experts { .. }, Op::Experts { weights, .. }) => Edit::Weight(weights.clone()),
             _ => return None,
         };
+        // Layers of some models are of other sizes.
+        edit.check(&scene.model, scene.site).ok()?;
         Some(Variant::new(format!("the weights of {}", graph.name(twin)), edit))
     };
     twins.filter(|twin| *twin != scene.site).filter_map(of_twin).collect()
@@ -162,10 +164,11 @@ fn of_layer_before(scene: &Scene) -> Vec<Variant> {
 
 /// What an op reads where it should read `read`, if that was left behind by the layer `before`.
 fn earlier(graph: &Graph, read: Read, before: usize) -> Option<Read> {
+    let alike = |site: Site| graph.twin(site, before).filter(|twin| graph.are_alike(*twin, site));
     match read {
-        Read::Past(site) => graph.twin(site, before).map(Read::Past),
+        Read::Past(site) => alike(site).map(Read::Past),
         Read::Node(site) if graph.is_stream(site) => graph.entering(graph[site].layer?).map(Read::Node),
-        Read::Node(site) => graph.twin(site, before).map(Read::Stale),
+        Read::Node(site) => alike(site).map(Read::Stale),
         Read::Stale(_) | Read::Earlier(..) => None,
     }
 }
