@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from capture import capture
+from capture import capture, class_of
 from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
 from demo.make_dumps import feed
@@ -88,10 +88,10 @@ def turned(folder: Path, precision: str, knob: Knob) -> PreTrainedModel | None:
     """The model under the changed configuration; None if it does not have the key."""
     clean = model_of(folder, precision)
     keys = AutoConfig.from_pretrained(folder).to_dict()
-    if not change(keys, knob):
+    if not change(keys.get("text_config", keys), knob):
         return None
     config: PreTrainedConfig = type(clean.config).from_dict(keys)
-    model = AutoModelForCausalLM.from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
+    model = class_of(config).from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
     missing = model.load_state_dict(clean.state_dict(), strict=False).missing_keys
     assert not missing, f"{folder.name} under another {knob.id} lacks {missing}"
     return model

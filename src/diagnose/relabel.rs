@@ -77,7 +77,9 @@ fn has_value_of(trail: &Trail, site: Site, named: Site, part: &Part) -> bool {
     let row_axis = NdAxis(to.row_axis());
     let same = values.ndim() == exact.ndim()
         && (0..values.ndim()).all(|axis| NdAxis(axis) == row_axis || values.shape()[axis] == exact.shape()[axis]);
-    same && is_value_of(site, &trail.healed, &Part { values, ..part.clone() }, trail.typical, trail.healed.expected())
+    // Keys that a window left out are no channels of another tensor.
+    same && part.first_key == 0
+        && is_value_of(site, &trail.healed, &Part { values, ..part.clone() }, trail.typical, trail.healed.expected())
 }
 
 /// The suspects of a tensor that is not what its name says.

@@ -182,10 +182,21 @@ fn fitted_eps(scene: &Scene) -> Option<f64> {
 
 /// The function of a gate, or of an MLP without one.
 pub(super) fn function(scene: &Scene) -> Vec<Variant> {
-    let Op::Activate(own) = scene.op() else { return Vec::new() };
-    // The same function in other steps is no other one.
-    let all = Activation::ALL.into_iter().filter(|function| function.name() != own.name());
-    others(scene, all.map(|function| (Field::Function(function), format!("{} for {}", function.name(), own.name()))))
+    match scene.op() {
+        Op::Activate(own) => {
+            // The same function in other steps is no other one.
+            let all = Activation::ALL.into_iter().filter(|function| function.name() != own.name());
+            let named = |function: Activation| format!("{} for {}", function.name(), own.name());
+            others(scene, all.map(|function| (Field::Function(function), named(function))))
+        }
+        Op::Xielu { .. } => {
+            let put = |function: Activation| {
+                Variant::new(format!("{} for xielu", function.name()), Edit::Put(vec![Op::Activate(function)]))
+            };
+            Activation::ALL.into_iter().map(put).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The scale of scores, that of a head's width, and this width.
