@@ -2,9 +2,10 @@
 that reads another key, or none. PyTorch computes both; what differs first is where the mistake is.
 
 `KNOBS` is the table: the suspect that a key stands for, the key's names, and what is put in the place of its value. A knob is
-turned in every family that has it, and only where that changes the logits.
+turned in every family that has it, and only where that changes the logits. What no key says stands in knob_parts.py.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from capture import capture, class_of
 from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
 from demo.make_dumps import feed
+from knob_parts import PARTS, Part
 from oracle import relative_error
 
 EFFECT = 1e-4  # of the logits, relative: a smaller one need not be told from rounding
@@ -50,6 +52,19 @@ def other_act(value: Any) -> Any:
     return "silu" if value != "silu" else "gelu_pytorch_tanh"
 
 
+def fewer(chosen: Any) -> Any:
+    """One expert less for each token, where that leaves one."""
+    return chosen - 1 if isinstance(chosen, int) and chosen > 1 else chosen
+
+
+def other_kind(types: list[str]) -> list[str]:
+    """The last of the layers that have no window with one."""
+    full = [index for index, kind in enumerate(types) if kind == "full_attention"]
+    if len({*types}) < 2 or not full:
+        return types
+    return ["sliding_attention" if index == full[-1] else kind for index, kind in enumerate(types)]
+
+
 # But for Phi 3, whose tables of factors have a length.
 PARTLY_ROTATED = ("gpt_neox", "gpt_neox_sequential", "phi", "glm", "glm4", "nemotron", "stablelm")
 
@@ -68,6 +83,16 @@ KNOBS = (
     Knob("activation_function", ("hidden_activation", "hidden_act", "activation_function"), other_act),
     Knob("parallel_residual", ("use_parallel_residual",), negated, models=("gpt_neox", "gpt_neox_sequential")),
     Knob("qk_norm_missing", ("use_qk_norm", "qk_layernorm"), lambda used: False),
+    Knob("router_renorm", ("norm_topk_prob",), negated, fair=("router_order",)),
+    Knob("router_scale_missing", ("routed_scaling_factor",), lambda factor: 1.0),
+    Knob("router_groups", ("topk_group",), lambda kept: kept - 1 if kept > 1 else kept),
+    Knob("router_top_k", ("num_experts_per_tok", "moe_topk", "moe_k"), fewer),
+    Knob("glu_limit", ("swiglu_limit",), lambda limit: 1e6),
+    Knob("glu_alpha", ("swiglu_alpha",), lambda alpha: 1.0),
+    Knob("layer_pattern", ("layer_types",), other_kind, fair=("rope_layer_type", "nope_layers", "sliding_window")),
+    Knob("nope_layers", ("no_rope_layers",), lambda layers: [1 - layers[0], *layers[1:]], fair=("layer_pattern",)),
+    Knob("clip_missing", ("clip_qkv",), lambda limit: None),
+    Knob("query_scale_by_position", ("llama_4_scaling_beta",), lambda beta: 0.0),
     Knob("bias_missing", ("attention_bias", "use_qkv_bias", "qkv_bias"), lambda used: False),
 )
 
@@ -84,9 +109,14 @@ def change(config: dict, knob: Knob) -> bool:
     return found
 
 
-def turned(folder: Path, precision: str, knob: Knob) -> PreTrainedModel | None:
-    """The model under the changed configuration; None if it does not have the key."""
+def turned(folder: Path, precision: str, knob: Knob | Part) -> PreTrainedModel | None:
+    """The model under the changed configuration, or with the changed part; None if it does not have it."""
     clean = model_of(folder, precision)
+    if isinstance(knob, Part):
+        model = copy.deepcopy(clean)
+        return model if knob.change(model) else None
+    if knob.models is not None and folder.name not in knob.models:
+        return None
     keys = AutoConfig.from_pretrained(folder).to_dict()
     if not change(keys.get("text_config", keys), knob):
         return None
@@ -107,11 +137,9 @@ def in_order(model: PreTrainedModel, like: Dump) -> Dump:
 
 def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
     """Adds every knob that a model has: all of a run, and its blocks, beside the right one and alone."""
-    for knob in KNOBS:
+    for knob in (*KNOBS, *PARTS):
         root = f"planted/{folder_name(folder)}/float32/knob-{knob.id}"
         if not any(book.wants(f"{root}/{kind}/{role}") for kind in ("all", "blocks") for role in ("alone", "pair")):
-            continue
-        if knob.models is not None and folder.name not in knob.models:
             continue
         model = turned(folder, "float32", knob)
         if model is None:

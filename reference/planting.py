@@ -131,7 +131,7 @@ def _table() -> list[Bug]:
         Bug("norm_layernorm", "norm_layernorm", "the mean taken off, as LayerNorm does", NORM, EVERY, n.center_norm(*NORM)),
         Bug("norms_exchanged", "norm_wrong_weight", "the weights of the layer's two norms exchanged", (*NORM, "post_attention_layernorm"), EVERY, n.exchange_norms),
         Bug("norm_wrong_layer", "norm_wrong_weight", "another layer's norm weight", ("post_attention_layernorm",), EVERY, n.borrow_norm),
-        Bug("norm_missing", "norm_dropped", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
+        Bug("norm_missing", "norm_missing", "no norm before the MLP", ("post_attention_layernorm",), EVERY, n.skip_norm("post_attention_layernorm")),
         Bug("low_precision_norm", "low_precision_norm", "variance in bf16", NORM, EVERY, n.round_variance, float32_only=True),
         Bug("qk_norm_missing", "qk_norm_missing", "no norm on q and k", QK_NORM, ("qwen3",), n.skip_qk_norm),
         Bug("qk_norm_exchanged", "norm_wrong_weight", "the norm weights of q and k exchanged", QK_NORM, ("qwen3",), n.exchange_qk_norm),
@@ -288,7 +288,7 @@ def _unnamed() -> list[Bug]:
         Bug("final_norm_twice", "unknown", "the final norm of the final norm", ("model.norm",), EVERY, n.norm_twice),
         Bug("norm_sum", "unknown", "the sum of squares for their mean", NORM, EVERY, n.sum_for_mean),
         Bug("norm_half", "unknown", "the mean square of half of the channels", NORM, EVERY, n.half_of_the_channels),
-        Bug("qk_norm_together", "unknown", "one mean square for all heads", QK_NORM, ("qwen3",), n.norm_heads_together),
+        Bug("qk_norm_together", "qk_norm_scope", "one mean square for all heads", QK_NORM, ("qwen3",), n.norm_heads_together),
         Bug("k_norm_heads_scaled", "unknown", "the norm of k times another constant in each head", QK_NORM[1:], ("qwen3",), n.scale_key_heads),
         Bug("bias_doubled", "unknown", "v's bias added twice", QKV[2:], ("qwen2", "llama_bias"), u.double_bias),
         Bug("v_noisy", "unknown", "random errors of 3 % in v_proj", QKV[2:], EVERY, u.change(QKV[2], u.noisy), amount=0.03),
@@ -339,7 +339,7 @@ def _second() -> list[Bug]:
 def _of_families() -> list[Bug]:
     """What Gemma 2, GPT-2 and models with experts have, and other models have not."""
     a, f, n, w = attention, families, norms, layers
-    positions = "position_embedding"
+    offset, missing, stuck = (f"position_embedding_{what}" for what in ("offset", "missing", "stuck"))
     return [
         # Gemma 2
         Bug("norm_plain", "norm_offset_one", "weight for 1 + weight", NORM, GEMMA, f.plain_norm(*NORM)),
@@ -349,17 +349,17 @@ def _of_families() -> list[Bug]:
         Bug("logits_uncapped", "logit_softcap", "no cap of the logits", ("logits",), GEMMA, f.uncap_logits),
         Bug("embed_unscaled", "embed_scale", "embeddings not times sqrt(hidden)", ("model.embed_tokens",), GEMMA, f.unscale_embeddings),
         Bug("scale_of_head_dim", "softmax_scale", "1 / sqrt(head_dim), whatever query_pre_attn_scalar says", SCORES, GEMMA, f.scale_by_head_dim),
-        Bug("window_everywhere", "sliding_window", "a window in a layer of full attention", SCORES, GEMMA, a.window, layers=(1,), amount=6, instead=PROBS),
+        Bug("window_everywhere", "layer_pattern", "a window in a layer of full attention", SCORES, GEMMA, a.window, layers=(1,), amount=6, instead=PROBS),
         Bug("window_nowhere", "sliding_window", "no window in a layer that has one", SCORES, GEMMA, a.window, layers=(0, 2), amount=10**6, instead=PROBS),
         Bug("gelu_exact", "activation_function", "gelu by erf for gelu by tanh", ("mlp.act_fn",), GEMMA, w.activation(nn.GELU), float32_only=True),
         Bug("gelu_silu", "activation_function", "silu for gelu", ("mlp.act_fn",), GEMMA, w.activation(nn.SiLU)),
-        Bug("post_attention_norm_missing", "norm_dropped", "what attention adds is not normed", ("post_attention_layernorm",), GEMMA, n.skip_norm("post_attention_layernorm")),
-        Bug("post_mlp_norm_missing", "norm_dropped", "what the MLP adds is not normed", ("post_feedforward_layernorm",), GEMMA, n.skip_norm("post_feedforward_layernorm")),
+        Bug("post_attention_norm_missing", "norm_missing", "what attention adds is not normed", ("post_attention_layernorm",), GEMMA, n.skip_norm("post_attention_layernorm")),
+        Bug("post_mlp_norm_missing", "norm_missing", "what the MLP adds is not normed", ("post_feedforward_layernorm",), GEMMA, n.skip_norm("post_feedforward_layernorm")),
         # GPT-2
-        Bug("positions_from_one", positions, "positions from 1", ("transformer.wpe",), GPT2, f.shift_positions),
-        Bug("positions_zero", positions, "no embeddings of positions", ("transformer.wpe",), GPT2, f.zero_positions),
-        Bug("positions_left_out", positions, "positions not added", ("transformer.embeddings",), GPT2, f.leave_positions_out),
-        Bug("positions_restarted", positions, "positions start again at 0 while decoding", ("transformer.wpe",), GPT2, f.restart_positions, from_step=1, fair=("kv_cache_position",)),
+        Bug("positions_from_one", offset, "positions from 1", ("transformer.wpe",), GPT2, f.shift_positions),
+        Bug("positions_zero", missing, "no embeddings of positions", ("transformer.wpe",), GPT2, f.zero_positions),
+        Bug("positions_left_out", missing, "positions not added", ("transformer.embeddings",), GPT2, f.leave_positions_out),
+        Bug("positions_restarted", stuck, "positions start again at 0 while decoding", ("transformer.wpe",), GPT2, f.restart_positions, from_step=1, fair=("kv_cache_position",)),
         Bug("ln_bias_missing", "norm_bias", "no bias in the norm", ("ln_1",), GPT2, w.drop_bias("ln_1")),
         Bug("final_ln_bias_missing", "norm_bias", "no bias in the final norm", ("transformer.ln_f",), GPT2, w.drop_bias("transformer.ln_f")),
         Bug("ln_rms", "norm_layernorm", "the mean not taken off", ("ln_2",), GPT2, f.norm_by_square),
@@ -373,15 +373,15 @@ def _of_families() -> list[Bug]:
         Bug("c_proj_transposed", "weight_transposed", "[in, out] read as [out, in]", ("attn.c_proj",), GPT2, f.transpose_projection),
         Bug("gpt2_mask_missing", "causal_mask_missing", "no mask", ("attn.scores",), GPT2, a.no_mask, instead="attn.probs"),
         # experts
-        Bug("router_shares", "router_renormalise", "the chosen weights do not sum to 1", ROUTING, (*QWEN_MOE, "mixtral"), f.use_shares, layers=(0,)),
-        Bug("router_sum_to_one", "router_renormalise", "the chosen weights sum to 1", ROUTING, PLAIN_MOE, f.make_shares_sum_to_one, layers=(1,), fair=("router_order",)),
-        Bug("router_chosen_first", "router_order", "softmax of the chosen logits", ROUTING, PLAIN_MOE, f.choose_first, layers=(1,), fair=("router_renormalise",)),
+        Bug("router_shares", "router_renorm", "the chosen weights do not sum to 1", ROUTING, (*QWEN_MOE, "mixtral"), f.use_shares, layers=(0,)),
+        Bug("router_sum_to_one", "router_renorm", "the chosen weights sum to 1", ROUTING, PLAIN_MOE, f.make_shares_sum_to_one, layers=(1,), fair=("router_order",)),
+        Bug("router_chosen_first", "router_order", "softmax of the chosen logits", ROUTING, PLAIN_MOE, f.choose_first, layers=(1,), fair=("router_renorm",)),
         Bug("router_top_1", "router_top_k", "one expert for each token", ROUTING, (*QWEN_MOE, "mixtral"), f.top_k, layers=(0,), amount=1),
         Bug("router_top_2", "router_top_k", "two experts where it is three", ROUTING, PLAIN_MOE, f.top_k, layers=(1,), amount=2),
         Bug("experts_gate_up", "gate_up_swapped", "every expert's gate and up exchanged", EXPERTS[:2], (*QWEN_MOE, "mixtral"), f.exchange_gate_up, layers=(0,)),
-        Bug("expert_neighbour", "expert_weights", "one expert with the next one's matrices", EXPERTS, (*QWEN_MOE, "mixtral"), f.neighbour("gate_up_proj", "down_proj"), layers=(0,), amount=1),
-        Bug("expert_neighbour_down", "expert_weights", "one expert with the next one's down", EXPERTS[2:], QWEN_MOE, f.neighbour("down_proj"), layers=(0, 2), amount=4),
-        Bug("experts_from_one", "expert_weights", "every expert with the matrices of the one before", EXPERTS, (*PLAIN_MOE, "mixtral"), f.number_from_one, layers=(1,)),
+        Bug("expert_neighbour", "experts_permuted", "one expert with the next one's matrices", EXPERTS, (*QWEN_MOE, "mixtral"), f.neighbour("gate_up_proj", "down_proj"), layers=(0,), amount=1),
+        Bug("expert_neighbour_down", "experts_permuted", "one expert with the next one's down", EXPERTS[2:], QWEN_MOE, f.neighbour("down_proj"), layers=(0, 2), amount=4),
+        Bug("experts_from_one", "experts_permuted", "every expert with the matrices of the one before", EXPERTS, (*PLAIN_MOE, "mixtral"), f.number_from_one, layers=(1,)),
         Bug("moe_qk_norm_missing", "qk_norm_missing", "no norm on q and k", QK_NORM, QWEN_MOE, n.skip_qk_norm),
     ]  # fmt: skip
 

@@ -23,7 +23,7 @@ pub use attention::{
 pub use experts::{ExpertWeights, chosen, combine, expert_linear};
 pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
-pub use norm::{Form, Normalisation, normalise};
+pub use norm::{Form, Normalisation, Spread, normalise};
 pub use operand::{Few, Operands};
 pub use real::{Real, Rounding};
 pub use rope::{Frequencies, Inside, Pairs, Rotation, Yarn, rope};

@@ -12,6 +12,7 @@ mod dials;
 mod embedding;
 mod experts;
 pub(super) mod fit;
+mod kinds;
 mod knobs;
 mod labels;
 mod layouts;
@@ -24,10 +25,12 @@ mod pairs;
 mod projections;
 mod residual;
 mod rope;
+mod router;
 pub mod scene;
 pub mod search;
 pub mod shape;
 mod shards;
+mod sinks;
 mod spectroscopy;
 mod suspect;
 pub mod switch;
@@ -75,12 +78,15 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         wiring::SUSPECTS,
         mlp::SUSPECTS,
         experts::SUSPECTS,
+        router::SUSPECTS,
         layouts::SUSPECTS,
         projections::SUSPECTS,
         shards::SUSPECTS,
+        kinds::SUSPECTS,
         rope::SUSPECTS,
         masks::SUSPECTS,
         attention::SUSPECTS,
+        sinks::SUSPECTS,
         cache::SUSPECTS,
         projections::STALE,
         numbers::SUSPECTS,

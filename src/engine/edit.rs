@@ -20,7 +20,7 @@ use crate::model::Model;
 use crate::model::graph::{Graph, Read, Site};
 use crate::model::op::{Held, Op, Places, Rotate, Vector, Weight};
 use crate::model::spec::Rope;
-use crate::ops::{self, Form, Frequencies, Join, Operands, Pairs, Rounding};
+use crate::ops::{self, Form, Frequencies, Groups as RouterGroups, Join, Operands, Pairs, Rounding, Score, Spread};
 
 /// A change to an op.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +128,18 @@ pub enum Field {
     Function(ops::Activation),
     Operands(Operands),
     TopK(usize),
+    Score(Score),
+    RouterGroups(Option<RouterGroups>),
+    RouterFactor(f64),
+    WeighsBias(bool),
+    /// Of a clamped gate.
+    Limit(f64),
+    /// Of a clamped gate.
+    Alpha(f64),
+    /// Of each head.
+    Slopes(Option<Arc<[f32]>>),
+    Spread(Spread),
+    Sinks(Option<Vector>),
     Renormalise(bool),
     SoftmaxAfter(bool),
 }
@@ -181,6 +193,15 @@ impl Field {
             (Self::Function(v), Op::Activate(function)) => *function = *v,
             (Self::Operands(v), Op::Linear { operands, .. }) => *operands = Some(*v),
             (Self::TopK(v), Op::Route { router, .. }) => router.top_k = *v,
+            (Self::Score(v), Op::Route { router, .. }) => router.score = *v,
+            (Self::RouterGroups(v), Op::Route { router, .. }) => router.groups = *v,
+            (Self::RouterFactor(v), Op::Route { router, .. }) => router.factor = *v,
+            (Self::WeighsBias(v), Op::Route { router, bias: Some(_) }) => router.weighs_bias = *v,
+            (Self::Limit(v), Op::ClampedSwish { limit, .. } | Op::ClampedProduct { limit }) => *limit = *v,
+            (Self::Alpha(v), Op::ClampedSwish { alpha, .. }) => *alpha = *v,
+            (Self::Slopes(v), Op::Scores(how)) => how.slopes.clone_from(v),
+            (Self::Spread(v), Op::Norm { how, .. }) => how.spread = *v,
+            (Self::Sinks(v), Op::Softmax { sinks }) => sinks.clone_from(v),
             (Self::Renormalise(v), Op::Route { router, .. }) => router.renormalise = *v,
             (Self::SoftmaxAfter(v), Op::Route { router, .. }) => router.softmax_after = *v,
             _ => return false,
@@ -282,7 +303,9 @@ impl Edit {
         step.reads = Cow::Owned(before.reads.into_owned());
         let between = std::mem::replace(&mut step.prepare, before.prepare).into_iter().map(|(_, op)| op);
         let own = step.ops.iter().cloned();
-        step.ops = before.ops.iter().cloned().chain(between).chain(own).collect::<Vec<_>>().into();
+        let first: Vec<Op> = before.ops.iter().cloned().chain(between).collect();
+        step.through = first.len();
+        step.ops = first.into_iter().chain(own).collect::<Vec<_>>().into();
         Ok(())
     }
 

@@ -39,6 +39,8 @@ pub struct Step<'a> {
     pub prepare: Vec<(usize, Op)>,
     /// What it computes: models have one op, which takes all inputs; further ones take what the one before gives.
     pub ops: Cow<'a, [Op]>,
+    /// How many of them compute what its own op reads: models have none.
+    pub through: usize,
 }
 
 /// Runs the op at `site` on `values`, which stand in the order of what it reads; shapes are those of the graph.
@@ -60,7 +62,7 @@ impl<'a> Step<'a> {
     pub fn of(model: &'a Model, site: Site, span: Span<'a>) -> Self {
         let node = &model.graph[site];
         let (reads, ops) = (Cow::Borrowed(&node.reads[..]), Cow::Borrowed(from_ref(&node.op)));
-        Self { model, site, span, reads, prepare: Vec::new(), ops }
+        Self { model, site, span, reads, prepare: Vec::new(), ops, through: 0 }
     }
 
     /// The graph that it is of.
@@ -75,12 +77,13 @@ impl<'a> Step<'a> {
 
     /// Its op, to be changed.
     pub fn op_mut(&mut self) -> &mut Op {
-        self.ops.to_mut().first_mut().expect("a step has an op")
+        self.ops.to_mut().get_mut(self.through).expect("a step has an op")
     }
 
     /// Another op is computed.
     pub fn put(&mut self, ops: Vec<Op>) {
-        self.ops = ops.into();
+        let before = self.ops.iter().take(self.through).cloned();
+        self.ops = before.chain(ops).collect::<Vec<_>>().into();
     }
 
     /// One more op, on what the last one gives.

@@ -209,7 +209,7 @@ impl Build<'_> {
 
     fn norm_op(&mut self, role: R, norm: &Norm, width: usize, head_dim: Option<usize>) -> Op {
         let Norm { form, eps, offset, weight, bias, rounded_once } = *norm;
-        let how = Normalisation { form, eps, offset, rounded_once, variance: Rounding::None };
+        let how = Normalisation { form, offset, rounded_once, ..Normalisation::rms(eps) };
         let weight =
             if weight { Vector::Param(self.weight(role, &[width])) } else { Vector::Other(Array1::ones(width).into()) };
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));

@@ -20,6 +20,18 @@ pub enum Form {
     Identity,
 }
 
+/// What one mean square is taken over. Models have rows; the others are what ports take for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// The last axis.
+    #[default]
+    Row,
+    /// So many channels of it, side by side: each head of a row of all heads.
+    Parts(usize),
+    /// The first and the last of three axes: all heads of a token together.
+    Heads,
+}
+
 /// How a row is normalised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalisation {
@@ -33,12 +45,14 @@ pub struct Normalisation {
     pub rounded_once: bool,
     /// The format that the mean square is computed in, if it is a coarser one: squares and mean are rounded.
     pub variance: Rounding,
+    /// What one mean square is taken over.
+    pub spread: Spread,
 }
 
 impl Normalisation {
     /// Root mean square normalisation as models have it.
     pub fn rms(eps: f32) -> Self {
-        Self { form: Form::Rms, eps, offset: 0.0, rounded_once: false, variance: Rounding::None }
+        Self { form: Form::Rms, eps, offset: 0.0, rounded_once: false, variance: Rounding::None, spread: Spread::Row }
     }
 
     /// The factor of a row.
@@ -95,6 +109,7 @@ pub fn normalise<T: Real, D: Dimension>(
         }
     }
     let (width, words) = (y.len_of(Axis(y.ndim() - 1)).max(1), y.len());
+    let together = (how.spread == Spread::Heads && y.ndim() > 1).then(|| together(&y, how));
     // Rows that share a weight.
     let sharing = (words / weight.len().max(1)).max(1);
     y.as_slice_mut().expect("standard layout").par_chunks_mut(width).with_min_len(8).enumerate().for_each(
@@ -106,9 +121,12 @@ pub fn normalise<T: Real, D: Dimension>(
                     *v -= mean;
                 }
             }
-            let scale = how.scale(row);
-            for v in row.iter_mut() {
-                *v *= scale;
+            let part = if let Spread::Parts(part) = how.spread { part.clamp(1, width) } else { width };
+            for part in row.chunks_mut(part) {
+                let scale = together.as_ref().map_or_else(|| how.scale(part), |scales| scales[at % scales.len()]);
+                for v in part {
+                    *v *= scale;
+                }
             }
             if !how.rounded_once {
                 rounding.round(row);
@@ -123,6 +141,17 @@ pub fn normalise<T: Real, D: Dimension>(
         },
     );
     y
+}
+
+/// The factor of each token, whose heads are on the first axis.
+fn together<T: Real, D: Dimension>(x: &Array<T, D>, how: Normalisation) -> Vec<T> {
+    let (width, tokens) = (x.len_of(Axis(x.ndim() - 1)).max(1), x.len_of(Axis(x.ndim() - 2)).max(1));
+    let words = x.as_slice().expect("standard layout");
+    let of_token = |token: usize| {
+        let rows = words.chunks(width).skip(token).step_by(tokens);
+        how.scale(&rows.flatten().copied().collect::<Vec<T>>())
+    };
+    (0..tokens).map(of_token).collect()
 }
 
 #[cfg(test)]

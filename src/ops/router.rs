@@ -24,6 +24,8 @@ pub struct Router {
     pub factor: f64,
     /// Whether weights are rounded to the dtype of the logits.
     pub rounded: bool,
+    /// Whether the bias that experts are compared with counts in their weights, too: ports only.
+    pub weighs_bias: bool,
 }
 
 /// What logits become before they weigh.
@@ -63,7 +65,7 @@ impl Router {
     /// As most models have it.
     pub fn new(top_k: usize) -> Self {
         let (score, softmax_after, groups) = (Score::Softmax, false, None);
-        Self { top_k, score, softmax_after, groups, renormalise: false, factor: 1.0, rounded: true }
+        Self { top_k, score, softmax_after, groups, renormalise: false, factor: 1.0, rounded: true, weighs_bias: false }
     }
 
     /// What experts are compared by: logits, unless a bias or a sum over a group is of their scores.
@@ -107,12 +109,25 @@ impl Router {
 
     /// The weight of each expert, 0 for those that are not `chosen`.
     pub fn weights<T: Real>(&self, logits: ArrayView1<T>, chosen: &[usize], rounding: Rounding) -> Vec<T> {
+        self.weighed(logits, None, chosen, rounding)
+    }
+
+    fn weighed<T: Real>(
+        &self,
+        logits: ArrayView1<T>,
+        bias: Option<ArrayView1<f32>>,
+        chosen: &[usize],
+        rounding: Rounding,
+    ) -> Vec<T> {
         let rounding = if self.rounded { rounding } else { Rounding::None };
         let mut weights = vec![T::zero(); logits.len()];
         if let Score::Mixer { jitter } = self.score {
             mix(logits, chosen, jitter, rounding, &mut weights);
         } else {
-            let scores = if self.softmax_after { softmax(logits, chosen) } else { self.scores(logits) };
+            let mut scores = if self.softmax_after { softmax(logits, chosen) } else { self.scores(logits) };
+            for (score, bias) in scores.iter_mut().zip(bias.into_iter().flatten()) {
+                *score += T::of(*bias);
+            }
             let share: f64 =
                 if self.renormalise { chosen.iter().map(|expert| scores[*expert].wide()).sum() } else { 1.0 };
             for expert in chosen {
@@ -139,7 +154,8 @@ impl Router {
         let mut routing = Array2::zeros(logits.dim());
         for (logits, mut weights) in logits.rows().into_iter().zip(routing.rows_mut()) {
             let chosen = self.choose(&self.keys(logits, bias));
-            weights.assign(&ArrayView1::from(&self.weights(logits, &chosen, rounding)));
+            let weighing = bias.filter(|_| self.weighs_bias);
+            weights.assign(&ArrayView1::from(&self.weighed(logits, weighing, &chosen, rounding)));
         }
         routing
     }

@@ -37,6 +37,19 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: knobs::score_cap,
     },
     Suspect {
+        id: "clip_missing",
+        summary: "queries, keys or values are not clipped",
+        ops: &[A::QClip, A::KClip, A::VClip],
+        symptom: "only large values are off",
+        cause: "clip_qkv of config.json is not read",
+        fix: "clip queries, keys and values at clip_qkv",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            Op::Clip(limit) => vec![Variant::new(format!("not clipped at {limit}"), Edit::identity())],
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
         id: "low_precision_scores",
         summary: "scores are rounded to bf16 or f16",
         ops: &[A::Scores],

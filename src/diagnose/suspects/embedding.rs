@@ -18,14 +18,34 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: knobs::embed_factor,
     },
     Suspect {
-        id: "position_embedding",
-        summary: "learned positions are shifted, start again, or are not added",
-        ops: &[A::EmbedPositions, A::Embeddings],
-        symptom: "tokens are right, their sum with positions is not; decoded tokens alone are wrong where positions start again",
-        cause: "positions start at 1, or at 2 as in OPT; a decode step is not given the length of the cache; the table is left out",
-        fix: "add row p of the table to the token at position p, the first token at 0",
+        id: "position_embedding_offset",
+        summary: "learned positions are shifted",
+        ops: &[A::EmbedPositions],
+        symptom: "tokens are right, their sum with positions is not",
+        cause: "positions start at 1, or at 2 as in OPT; or they do not where the model's do",
+        fix: "add the row of the table that the model has for position p to the token at position p",
         seen: "HF #20761, gpt-neox #650",
-        variants: positions,
+        variants: shifted_positions,
+    },
+    Suspect {
+        id: "position_embedding_stuck",
+        summary: "learned positions start again, or stay, while decoding",
+        ops: &[A::EmbedPositions],
+        symptom: "the prefill is right, decoded tokens are wrong",
+        cause: "a decode step is not given the length of the cache",
+        fix: "add the row of the token's own position, the number of tokens before it",
+        seen: "no public thread is known to us",
+        variants: stuck_positions,
+    },
+    Suspect {
+        id: "position_embedding_missing",
+        summary: "learned positions are not added",
+        ops: &[A::EmbedPositions, A::Embeddings],
+        symptom: "tokens are right, their sum with positions is not",
+        cause: "the table is left out, or was not loaded",
+        fix: "add the row of the token's position to the token",
+        seen: "no public thread is known to us",
+        variants: positions_left_out,
     },
     Suspect {
         id: "head_untied",
@@ -74,7 +94,7 @@ fn head_untied(scene: &Scene) -> Vec<Variant> {
     variants
 }
 
-fn positions(scene: &Scene) -> Vec<Variant> {
+fn positions_left_out(scene: &Scene) -> Vec<Variant> {
     match scene.op() {
         Op::Sum { .. } => {
             let added = |(words, factors): (&str, [f64; 2])| (Field::Factors(factors.into()), words.to_string());
@@ -83,30 +103,39 @@ fn positions(scene: &Scene) -> Vec<Variant> {
                 [("positions not added", [1.0, 0.0]), ("positions added twice", [1.0, 2.0])].map(added),
             )
         }
-        Op::EmbedPositions { offset: own, .. } => {
-            let mut shifts = vec![1, -1, 2];
-            shifts.extend(seen_shift(scene));
-            let start = scene.first.cast_signed();
-            if scene.step > 0 && scene.part.is_none() {
-                shifts.push(-start);
-            }
-            let shifted = |by: isize| {
-                let (words, edit) = (format!("shifted by {by:+}"), Edit::Set(Field::Positions(own + by)));
-                if scene.right_until == 0 {
-                    return Variant::new(words, edit);
-                }
-                let words = if by == -start {
-                    format!("positions start again at 0 with token {start}")
-                } else {
-                    format!("{words} from token {start} on")
-                };
-                Variant::new(words, Edit::From { position: scene.first, edit: Box::new(edit) })
-            };
-            let zeros = Variant::new("zeros in the place of positions", Edit::times(0.0));
-            shifts.into_iter().map(shifted).chain([zeros]).collect()
-        }
+        Op::EmbedPositions { .. } => vec![Variant::new("zeros in the place of positions", Edit::times(0.0))],
         _ => Vec::new(),
     }
+}
+
+fn shifted_positions(scene: &Scene) -> Vec<Variant> {
+    let Op::EmbedPositions { offset: own, .. } = scene.op() else { return Vec::new() };
+    let mut shifts = vec![1, -1, 2, -2];
+    shifts.extend(seen_shift(scene));
+    // Those that start again have a name of their own.
+    shifts.retain(|by| scene.right_until == 0 || *by != -scene.first.cast_signed());
+    let shifted = |by: isize| {
+        let (words, edit) = (format!("shifted by {by:+}"), Edit::Set(Field::Positions(own + by)));
+        if scene.right_until == 0 {
+            return Variant::new(words, edit);
+        }
+        let edit = Edit::From { position: scene.first, edit: Box::new(edit) };
+        Variant::new(format!("{words} from token {} on", scene.first), edit)
+    };
+    shifts.into_iter().map(shifted).collect()
+}
+
+/// Positions of a decode step that start again at 0.
+fn stuck_positions(scene: &Scene) -> Vec<Variant> {
+    let Op::EmbedPositions { offset: own, .. } = scene.op() else { return Vec::new() };
+    if scene.step == 0 && scene.tokens > 0 {
+        return Vec::new();
+    }
+    // Without a forward, one that decodes the second token.
+    let start = scene.first.max(1);
+    let edit = Box::new(Edit::Set(Field::Positions(own - start.cast_signed())));
+    let words = format!("positions start again at 0 with token {start}");
+    vec![Variant::new(words, Edit::From { position: start, edit })]
 }
 
 /// How far the rows of the table that the dump has stand from those of their positions, if all stand equally far.
@@ -123,5 +152,5 @@ fn seen_shift(scene: &Scene) -> Option<isize> {
     };
     let mut shifts = dumped.rows().into_iter().enumerate().map(nearest);
     let first = shifts.next()??;
-    shifts.all(|shift| shift == Some(first)).then_some(first).filter(|shift| ![0, 1, -1, 2].contains(shift))
+    shifts.all(|shift| shift == Some(first)).then_some(first).filter(|shift| ![0, 1, -1, 2, -2].contains(shift))
 }

@@ -1,45 +1,15 @@
-//! Mistakes in mixtures of experts: who is chosen, with which weight, and whose matrices are taken.
+//! Mistakes in mixtures of experts: whose matrices are taken, how they are read, and what every token has beside them.
 
 use ndarray::{Ix2, Ix3};
 
 use super::{Scene, Suspect, Variant, knobs};
-use crate::engine::{Edit, Op, Role as A};
+use crate::engine::{Edit, Field, Op, Role as A};
 use crate::model::op::Weight;
 use crate::ops::chosen;
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
-        id: "router_renormalise",
-        summary: "the weights of the chosen experts are divided by their sum, or are not",
-        ops: &[A::Routing],
-        symptom: "the right experts, their weights off by one factor for each token",
-        cause: "norm_topk_prob of config.json is not read, or is taken for that of another model",
-        fix: "divide the weights of the chosen experts by their sum where the model does (norm_topk_prob), and only there",
-        seen: "mere-run #136, torchtitan #1448, sglang #35160",
-        variants: knobs::renormalise,
-    },
-    Suspect {
-        id: "router_order",
-        summary: "the softmax is taken of the chosen logits where the model takes it of all, or the reverse",
-        ops: &[A::Routing],
-        symptom: "the right experts, their weights off by one factor for each token",
-        cause: "softmax and the choice of experts stand in the other order",
-        fix: "choose experts and take the softmax in the order of the model",
-        seen: "no public thread is known to us",
-        variants: knobs::router_order,
-    },
-    Suspect {
-        id: "router_top_k",
-        summary: "another number of experts is chosen for each token",
-        ops: &[A::Routing],
-        symptom: "the heaviest experts agree, others are missing or too many",
-        cause: "num_experts_per_tok of config.json is not read",
-        fix: "choose num_experts_per_tok experts for each token",
-        seen: "no public thread is known to us",
-        variants: knobs::top_k,
-    },
-    Suspect {
-        id: "expert_weights",
+        id: "experts_permuted",
         summary: "an expert has the matrices of another one",
         ops: &[A::ExpertGate, A::ExpertUp, A::ExpertDown],
         symptom: "tokens that are sent to that expert are wrong, others are right",
@@ -47,6 +17,81 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         fix: "load the matrices of expert e into the place of expert e",
         seen: "no public thread is known to us",
         variants: neighbours,
+    },
+    Suspect {
+        id: "expert_fused_order",
+        summary: "gate and up of experts are taken out of their one matrix in another order",
+        ops: &[A::ExpertGate, A::ExpertUp],
+        symptom: "the product with the matrix of both is right, its parts are not",
+        cause: "a channel of each in turn, as in GPT-OSS, read as two halves, or halves read in turn",
+        fix: "take gate and up from the columns where the model has them",
+        seen: "imp #572",
+        variants: columns,
+    },
+    Suspect {
+        id: "shared_expert_missing",
+        summary: "what the expert of every token gives is not added",
+        ops: &[A::SharedDownProj, A::Shared, A::MlpOut],
+        symptom: "the MLP gives what the chosen experts give",
+        cause: "the port was written for a model without shared experts",
+        fix: "add the shared expert to the weighted sum of the chosen ones",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            Op::Sum { factors } if factors.len() == 2 => {
+                vec![Variant::new("the chosen experts alone", Edit::Set(Field::Factors(vec![1.0, 0.0])))]
+            }
+            Op::Linear { .. } | Op::Multiply => vec![Variant::new("zeros", Edit::times(0.0))],
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "shared_gate_missing",
+        summary: "the expert of every token is not weighed by its gate",
+        ops: &[A::Shared, A::SharedWeight],
+        symptom: "the shared expert is right and counts too much",
+        cause: "shared_expert_gate is not loaded, or its sigmoid is left out",
+        fix: "multiply what the shared expert gives by σ(shared_expert_gate(x))",
+        seen: "no public thread is known to us",
+        variants: |scene| match (scene.op(), scene.node().reads.first()) {
+            (Op::Multiply, Some(given)) => {
+                let edit = Edit::All(vec![Edit::Reads(vec![*given]), Edit::identity()]);
+                vec![Variant::new("added as it is", edit)]
+            }
+            (Op::Activate(_), _) => vec![Variant::new("without the sigmoid", Edit::identity())],
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "glu_limit",
+        summary: "gate and up of experts are not clamped",
+        ops: &[A::ExpertAct, A::ExpertActMul],
+        symptom: "only large values are off",
+        cause: "swiglu_limit of config.json is not read",
+        fix: "clamp gate and up as the model does (swiglu_limit), before the activation function",
+        seen: "HF #40197",
+        variants: |scene| match scene.op() {
+            Op::ClampedSwish { limit, .. } | Op::ClampedProduct { limit } => {
+                let words = format!("not clamped at {limit}");
+                knobs::others(scene, [(Field::Limit(f64::INFINITY), words)])
+            }
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "glu_alpha",
+        summary: "the gate of experts is x σ(a x) with another a",
+        ops: &[A::ExpertAct],
+        symptom: "a small error in all gates",
+        cause: "silu in the place of x σ(1.702 x)",
+        fix: "multiply the gate by a (swiglu_alpha) inside the sigmoid",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            Op::ClampedSwish { alpha, .. } => {
+                let other = |value: f64| (Field::Alpha(value), format!("a = {value} where the model has {alpha}"));
+                knobs::others(scene, [1.0, 1.702].map(other))
+            }
+            _ => Vec::new(),
+        },
     },
 ];
 
@@ -75,6 +120,23 @@ fn neighbours(scene: &Scene) -> Vec<Variant> {
         }
     }
     variants
+}
+
+/// Other columns of the product with gate and up: halves, and a channel of each in turn; those of the other part, too.
+fn columns(scene: &Scene) -> Vec<Variant> {
+    let Op::Columns(own) = scene.op() else { return Vec::new() };
+    let (width, is_up) = (own.len(), scene.role() == Some(A::ExpertUp));
+    let halves = |part: usize| (part * width..(part + 1) * width).collect::<Vec<usize>>();
+    let in_turn = |part: usize| (0..width).map(|channel| 2 * channel + part).collect::<Vec<usize>>();
+    let (part, other) = (usize::from(is_up), usize::from(!is_up));
+    let ways = [
+        ("a half where the model has a channel of each in turn", halves(part)),
+        ("every second channel where the model has halves", in_turn(part)),
+        ("the half of the other", halves(other)),
+        ("the channels of the other", in_turn(other)),
+    ];
+    let others = ways.into_iter().filter(|(_, columns)| columns[..] != own[..]);
+    others.map(|(words, columns)| Variant::new(words, Edit::Channels(columns.into()))).collect()
 }
 
 /// The experts in whose slots the dump is furthest off, the worst first.

@@ -56,7 +56,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 ];
 
 /// Other masks: on scores, or on probabilities, which are then computed from queries and keys.
-fn masks(scene: &Scene, masks: impl IntoIterator<Item = (String, Field)>) -> Vec<Variant> {
+pub(super) fn masks(scene: &Scene, masks: impl IntoIterator<Item = (String, Field)>) -> Vec<Variant> {
     let of_op = |field: Field| match scene.op() {
         Op::Softmax { .. } => Edit::Through(Box::new(Edit::Set(field))),
         _ => Edit::Set(field),
@@ -65,7 +65,7 @@ fn masks(scene: &Scene, masks: impl IntoIterator<Item = (String, Field)>) -> Vec
 }
 
 /// The op that scores keys: this one, or that which it reads.
-fn scoring(scene: &Scene) -> Option<&Scoring> {
+pub(super) fn scoring(scene: &Scene) -> Option<&Scoring> {
     match (scene.op(), scene.read(0).map(|(_, node)| &node.op)) {
         (Op::Scores(how), _) | (_, Some(Op::Scores(how))) => Some(how),
         _ => None,

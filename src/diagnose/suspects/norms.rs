@@ -6,9 +6,13 @@ use super::scene::width;
 use super::{Scene, Suspect, Variant, knobs};
 use crate::engine::{Edit, Field, Graph, Node, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
-use crate::ops::{Form, Normalisation, Rounding};
+use crate::ops::{Form, Normalisation, Rounding, Spread};
 
-const NORMS: &[A] = &[A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
+#[rustfmt::skip]
+const NORMS: &[A] = &[
+    A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::PerLayerNorm,
+    A::PerLayerOutNorm,
+];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
@@ -42,14 +46,46 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: qk_norm_missing,
     },
     Suspect {
-        id: "norm_dropped",
-        summary: "a norm of the block is left out",
-        ops: &[A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm],
+        id: "norm_missing",
+        summary: "a norm is left out",
+        ops: &[
+            A::InputNorm,
+            A::MlpNorm,
+            A::AttnOutNorm,
+            A::MlpOutNorm,
+            A::VNorm,
+            A::Embeddings,
+            A::PerLayerNorm,
+            A::PerLayerOutNorm,
+        ],
         symptom: "the norm's output is its input; with norms behind attention and MLP, the stream grows from block to block",
         cause: "the port was written for an architecture without this norm, or its weight's name was not found",
         fix: "apply every norm that the model has, also those behind attention and MLP",
         seen: "no public thread is known to us",
-        variants: |scene| vec![Variant::new("not normalised", left_out(scene.graph(), scene.node()))],
+        variants: |scene| match scene.op() {
+            Op::Norm { .. } => vec![Variant::new("not normalised", left_out(scene.graph(), scene.node()))],
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "qk_norm_scope",
+        summary: "queries or keys are normalised over all heads together where the model takes each head, or the reverse",
+        ops: &[A::QNorm, A::KNorm],
+        symptom: "each head of each token is off by one factor",
+        cause: "q/k norms of OLMo 2 or MiniMax (over the whole row) taken for those of Qwen 3 (each head), or the reverse",
+        fix: "take the mean square over what the norm's weight spans",
+        seen: "vllm-metal #692, vllm-metal #768, MAX #5824, Megatron-Bridge #3698",
+        variants: qk_norm_scope,
+    },
+    Suspect {
+        id: "norm_site",
+        summary: "norms stand on the other side of attention and MLP",
+        ops: SITES,
+        symptom: "what attention and MLP read is off, and what they add",
+        cause: "a block with norms before attention and MLP where the model has them behind, or the reverse",
+        fix: "normalise what the model normalises: x + f(norm(x)), or x + norm(f(x))",
+        seen: "gpt-neox #1408, flax #4567, nnterp #53",
+        variants: norm_site,
     },
     Suspect {
         id: "norm_weight_missing",
@@ -195,6 +231,45 @@ fn qk_norm_missing(scene: &Scene) -> Vec<Variant> {
     let Some((norm, _)) = norm_and_rotation(scene) else { return Vec::new() };
     let edit = if is_norm(scene.op()) { left_out(scene.graph(), norm) } else { Edit::Reads(norm.reads.clone()) };
     vec![Variant::new("not normalised", edit)]
+}
+
+fn qk_norm_scope(scene: &Scene) -> Vec<Variant> {
+    let Op::Norm { head_dim, how, .. } = scene.op() else { return Vec::new() };
+    if how.form != Form::Rms {
+        return Vec::new();
+    }
+    let other = match (head_dim, scene.node().heads()) {
+        (Some(_), _) => (Field::Spread(Spread::Heads), "one mean square for all heads of a token"),
+        (None, Some((_, width))) => (Field::Spread(Spread::Parts(width)), "a mean square for each head"),
+        (None, None) => return Vec::new(),
+    };
+    knobs::others(scene, [other])
+}
+
+/// Norms of the block, what reads them, and what adds.
+#[rustfmt::skip]
+const SITES: &[A] = &[
+    A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm, A::QProj, A::KProj, A::VProj, A::QkvProj, A::GateProj,
+    A::UpProj, A::GateUpProj, A::ResidMid, A::Block,
+];
+
+/// The norm that stands before a half of the block put behind it, or the reverse: the same weights on the other side.
+fn norm_site(scene: &Scene) -> Vec<Variant> {
+    let (before, behind) = ([A::InputNorm, A::MlpNorm], [A::AttnOutNorm, A::MlpOutNorm]);
+    let is_behind =
+        matches!(scene.role(), Some(A::MlpNorm | A::MlpOutNorm | A::GateProj | A::UpProj | A::GateUpProj | A::Block));
+    let half = usize::from(is_behind);
+    let norm = |roles: [A; 2]| scene.beside(roles[half]).map(|site| scene.graph()[site].op.clone());
+    let is_sequential = scene.beside(A::ResidMid).is_some();
+    let edit = match (scene.op(), norm(before), norm(behind)) {
+        _ if !is_sequential => return Vec::new(),
+        (_, Some(_), Some(_)) | (_, None, None) => return Vec::new(),
+        (Op::Norm { .. }, ..) => left_out(scene.graph(), scene.node()),
+        (Op::Sum { factors }, Some(op), None) if factors.len() == 2 => Edit::Prepare { index: 1, op },
+        (Op::Linear { .. }, None, Some(op)) => Edit::Prepare { index: 0, op },
+        _ => return Vec::new(),
+    };
+    vec![Variant::new("on the other side", edit)]
 }
 
 fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {

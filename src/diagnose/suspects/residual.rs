@@ -120,7 +120,14 @@ fn parallel_residual(scene: &Scene) -> Vec<Variant> {
 }
 
 fn residual_scale(scene: &Scene) -> Vec<Variant> {
-    let Op::Sum { factors: own } = scene.op() else { return Vec::new() };
+    let own = match scene.op() {
+        Op::Sum { factors } => factors,
+        Op::ScaledSum { .. } => {
+            let sum = Op::Sum { factors: vec![1.0; 2] };
+            return vec![Variant::new("not multiplied by the layer's own scalar", Edit::Put(vec![sum]))];
+        }
+        _ => return Vec::new(),
+    };
     if own.len() != 2 {
         return one_left_out(scene, own);
     }

@@ -65,6 +65,22 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: scaled::scaling,
     },
     Suspect {
+        id: "query_scale_by_position",
+        summary: "queries do not grow with their position",
+        ops: &[A::QRope],
+        symptom: "tokens up to the trained length are right, later queries are too short by one factor each",
+        cause: "llama_4_scaling_beta of rope_parameters is not read",
+        fix: "multiply queries by 1 + beta ln(1 + floor(position / original_max_position_embeddings))",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            crate::engine::Op::Rope(Rotate { rope, .. }) => {
+                let other = Rope { growth: None, ..rope.clone() };
+                knobs::others(scene, [(Field::Rope(other), "not multiplied by their growth")])
+            }
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
         id: "rope_theta",
         summary: "another theta",
         ops: ROPE,

@@ -47,6 +47,10 @@ pub(super) fn put_bias(step: &mut Step, other: Option<&Vector>) -> bool {
     let (width, own) = match step.op_mut() {
         Op::Linear { weight, bias, .. } => (shape(graph, weight)[0], bias),
         Op::Norm { weight, bias, .. } => (length(graph, weight), bias),
+        Op::Route { bias, .. } => match bias {
+            Some(own) => (length(graph, own), bias),
+            None => return false,
+        },
         _ => return false,
     };
     let fits = other.is_none_or(|other| length(graph, other) == width);

@@ -52,7 +52,7 @@ pub(super) fn shared(layer: &Layer) -> Said {
 pub(super) fn router(layer: &Layer) -> Said {
     let Mlp::Experts(experts) = &layer.mlp else { return Said::default() };
     let Experts { feed: _, count: _, router, router_bias, choice_bias, fine, shared: _ } = experts;
-    let Router { top_k, score, softmax_after, groups, renormalise, factor, rounded } = router;
+    let Router { top_k, score, softmax_after, groups, renormalise, factor, rounded, weighs_bias } = router;
     let score = match score {
         Score::Softmax if *softmax_after => "the k largest logits, then softmax over those",
         Score::Softmax => "softmax over all, then the k largest",
@@ -62,7 +62,8 @@ pub(super) fn router(layer: &Layer) -> Said {
     let what = [
         (true, score.to_string()),
         (*router_bias, "logits have a bias".to_string()),
-        (*choice_bias, "a bias is added to what is compared, and not to what weighs".to_string()),
+        (*choice_bias && !weighs_bias, "a bias is added to what is compared, and not to what weighs".to_string()),
+        (*choice_bias && *weighs_bias, "a bias is added to what is compared and weighs".to_string()),
         (groups.is_some(), "of the best groups only".to_string()),
         (*renormalise, "divided by their sum".to_string()),
         (*factor != 1.0, "times a factor".to_string()),
