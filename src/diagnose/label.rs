@@ -22,7 +22,7 @@ impl Recent {
     pub(super) fn remember(&mut self, site: Site, healed: &Forced) {
         // Attention patterns and logits are large, and nothing else has their shape.
         let graph = healed.graph();
-        if graph[site].has_keys() || graph.is_head(site) || graph.output() == Some(site) {
+        if graph[site].has_keys() || graph.is_head(site) || graph.logits() == Some(site) {
             return;
         }
         if self.0.len() == RECENT {

@@ -68,7 +68,9 @@ fn graphs_are_as_reviewed() {
         for node in graph.nodes().iter().filter(|node| node.layer.is_none_or(|layer| layer == 0)) {
             let axes: Vec<&str> = node.axes.iter().map(|axis| axis.name).collect();
             let read = |read: &Read| match *read {
-                Read::Node(site) | Read::Stale(site) | Read::Earlier(site, _) => graph.short(site).to_string(),
+                Read::Node(site) | Read::Whole(site) | Read::Stale(site) | Read::Earlier(site, _) => {
+                    graph.short(site).to_string()
+                }
                 Read::Past(site) => format!("past {}", graph.short(site)),
             };
             let reads: Vec<String> = node.reads.iter().map(read).collect();

@@ -202,8 +202,9 @@ impl Own<'_> {
             if value.shape() != expected || (inner.axes != node.axes && shape != node.shape(rows, rows)) {
                 return None;
             }
-            values.push(if matches!(read, Read::Past(_)) { cached(value, inner)? } else { value });
-            sizes.push(if matches!(read, Read::Past(_)) { cached(size, inner)? } else { size });
+            let by_position = matches!(read, Read::Past(_) | Read::Whole(_));
+            values.push(if by_position { cached(value, inner)? } else { value });
+            sizes.push(if by_position { cached(size, inner)? } else { size });
         }
         let apply = |op: Op, operands: &[ArrayD<f64>]| {
             let mut step = Step::of(self.survey.pair.model(), site, Span { ids: &[], first: self.first() });

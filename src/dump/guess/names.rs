@@ -65,9 +65,11 @@ fn with_layers(family: &Family, layers: usize) -> Spec {
     // The width that one class makes of its defaults cannot be rotated; names do not depend on it.
     let json = format!("{{\"model_type\": \"{}\", \"head_dim\": 128}}", family.name);
     let (mut spec, _) = Spec::from_json(&json, "no config.json").expect("every other key has a default");
-    let norm = spec.norm;
-    let mut layer = spec.layers.first().expect("no family has no layers by default").clone();
-    layer.attn.qk_norm.get_or_insert(QkNorm { norm, over: Over::Head, after_rope: false });
+    // The first block may lack a norm that the others have.
+    let mut layer = spec.layers.last().expect("no family has no layers by default").clone();
+    if let Some(norm) = spec.norm {
+        layer.attn.qk_norm.get_or_insert(QkNorm { norm, over: Over::Head, after_rope: false });
+    }
     layer.attn.qkv_bias = true;
     spec.layers = vec![layer; layers.min(ANY_LAYER)];
     spec
