@@ -10,14 +10,12 @@ use crate::model::tensor::{Storage, Tensor, WeightDtype};
 const LISTED: usize = 12;
 
 /// Tensors of a checkpoint that have no influence on the forward pass, by the end of their name.
-const HARMLESS: [&str; 8] = [
+const HARMLESS: [&str; 7] = [
     // The rotation speeds, a buffer that old versions of transformers saved; they are computed from config.json.
     ".rotary_emb.inv_freq",
     // The causal mask, saved by some conversions from GPT-style code.
     ".self_attn.masked_bias",
     ".rotary_emb.original_inv_freq",
-    // Numbers from 0 on, a buffer of BERT's.
-    "embeddings.position_ids",
     // The same two of GPT-2's own checkpoints.
     ".attn.bias",
     ".attn.masked_bias",

@@ -120,6 +120,7 @@ impl Checkpoint {
                 Dtype::F32 => WeightDtype::F32,
                 Dtype::F16 => WeightDtype::F16,
                 Dtype::BF16 => WeightDtype::Bf16,
+                _ if header::is_numbering(&name) => continue,
                 other => {
                     let dtype = other.to_string();
                     return Err(LoadError::Dtype { file: file.to_owned(), tensor: shown(&name), dtype, count: 1 });
