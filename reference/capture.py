@@ -86,7 +86,7 @@ from transformers import (
 from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import eager_mask
 
-from embedder import Stages, is_encoder, is_headless
+from embedder import Stages, is_encoder, is_headless, without_pooler
 
 ATTENTION = EXPERTS = "layerstep_eager"
 # What has no module and goes into one (Gemma 4).
@@ -429,6 +429,10 @@ class Recorder:
         if isinstance(cache, StaticCache):
             raise CaptureError("a static cache hides which keys are new; use the default one")
         self._batch, tokens = (given["inputs_embeds"] if ids is None else ids).shape[:2]
+        embeddings = getattr(module, "embeddings", None)
+        if positions is None and ids is not None and hasattr(embeddings, "create_position_ids_from_input_ids"):
+            positions = (ids != embeddings.padding_idx).cumsum(1) - 1  # RoBERTa counts no pads
+            positions = positions.clamp(min=0)
         if positions is None:
             past = cache.get_seq_length() if cache is not None else 0
             positions = torch.arange(past, past + tokens)[None]
@@ -746,6 +750,7 @@ def load_model(path: str, dtype: str = "auto", device: str = "cpu") -> transform
             attn_implementation="eager",
             experts_implementation="eager",
             local_files_only=True,
+            **without_pooler(config, Path(path)),
         )
         return model.to(device).eval()
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

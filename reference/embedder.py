@@ -6,12 +6,14 @@ They compute what sentence-transformers does, step by step, in the dtype of the 
 
 import json
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import MODEL_FOR_MASKED_LM_MAPPING, PreTrainedConfig
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING, PreTrainedConfig
 
 FUNCTIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "SiLU": nn.SiLU}
 MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "lasttoken"}
@@ -26,6 +28,14 @@ def is_headless(config: PreTrainedConfig, folder: Path) -> bool:
     """Whether it predicts no next token: an encoder, or published as an embedder."""
     both_ways = getattr(config, "use_bidirectional_attention", False) is True
     return is_encoder(config) or both_ways or (folder / "modules.json").is_file()
+
+
+def without_pooler(config: PreTrainedConfig, folder: Path) -> dict[str, bool]:
+    """How a model is loaded so that it has a pooler only where its files have one: nothing of an embedder reads it."""
+    files = folder.glob("*.safetensors") if is_encoder(config) else ()
+    names = {name for file in files for name in safe_open(file, "pt").keys()}
+    takes = "add_pooling_layer" in signature(MODEL_MAPPING[type(config)].__init__).parameters if names else False
+    return {"add_pooling_layer": False} if takes and not any("pooler." in name for name in names) else {}
 
 
 def pooled(rows: Tensor, mask: Tensor, mode: str) -> Tensor:
@@ -47,15 +57,16 @@ def mode_of(config: dict) -> str:
 
 
 class Stages:
-    """The modules behind the last layer of the model in `folder`; none where it is no embedder."""
+    """The modules behind the last layer of the model in `folder`; none where it is no embedder. Rows are pooled in another
+    `mode` than its own where one is given."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, mode: str | None = None):
         self.steps: list[tuple[str, Callable[[Tensor, Tensor], Tensor]]] = []
         listed = folder / "modules.json"
         for module in json.loads(listed.read_text()) if listed.is_file() else []:
             kind, path = module["type"].rpartition(".")[2], folder / module["path"]
             if kind == "Pooling":
-                mode = mode_of(json.loads((path / "config.json").read_text()))
+                mode = mode or mode_of(json.loads((path / "config.json").read_text()))
                 self.steps.append(("pooled", lambda rows, mask, mode=mode: pooled(rows, mask, mode)))
             elif kind == "Normalize":
                 self.steps.append(("normalized", lambda row, mask: nn.functional.normalize(row, p=2, dim=1)))

@@ -555,18 +555,19 @@ def check() -> int:
         for name, tiny in MODELS.items():
             made, kept = Path(temporary, name), TINY / name
             make(made, tiny)
-            if sorted(p.name for p in made.iterdir()) != sorted(p.name for p in kept.iterdir()):
+            files = {root: sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (made, kept)}
+            if files[made] != files[kept]:
                 wrong.append(f"{name}: not the same files")
                 continue
-            for path in sorted(made.iterdir()):
+            for path in files[made]:
                 if path.name == "reference.safetensors":
-                    error = difference(path, kept / path.name)
+                    error = difference(made / path, kept / path)
                     print(f"{name}: activations differ by {error:.1e}")
                     same = error <= 1e-6
                 else:
-                    same = path.read_bytes() == (kept / path.name).read_bytes()
+                    same = (made / path).read_bytes() == (kept / path).read_bytes()
                 if not same:
-                    wrong.append(f"{name}/{path.name} differs")
+                    wrong.append(f"{name}/{path} differs")
     print(*(wrong or ["all as committed"]), sep="\n")
     return 1 if wrong else 0
 
