@@ -21,6 +21,7 @@ mod norms;
 mod numbers;
 pub mod over_span;
 mod pairs;
+mod pooling;
 mod projections;
 mod residual;
 mod rope;
@@ -82,6 +83,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         masks::SUSPECTS,
         attention::SUSPECTS,
         cache::SUSPECTS,
+        pooling::SUSPECTS,
         projections::STALE,
         numbers::SUSPECTS,
     ]

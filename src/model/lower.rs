@@ -12,7 +12,7 @@ use ndarray::Array1;
 
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
-use super::role::Role as R;
+use super::role::{ROLES, Role as R};
 use super::row::Wrapped;
 use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
 use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
@@ -322,7 +322,10 @@ impl Build<'_> {
             let Some(role) = node.role else { continue };
             let path = names.path(role);
             let Some(layer) = node.layer else {
-                let own = if path.contains('.') { path.rsplit('.').next().unwrap_or(path) } else { &node.name };
+                let last = path.rsplit('.').next().unwrap_or(path);
+                // The word of another role would be taken for that.
+                let others = || ROLES.iter().any(|row| !row.per_layer && row.short == last && row.role != role);
+                let own = if path.contains('.') && !others() { last } else { &node.name };
                 node.label = own.to_string();
                 node.short.clone_from(&node.label);
                 continue;
@@ -338,7 +341,8 @@ impl Build<'_> {
             }
             let own = roles[start..].iter().take_while(|(of, _)| *of == Some(layer));
             let same = |(_, other): &&(Option<usize>, Option<R>)| {
-                other.is_some_and(|other| inner(names.path(other)) == inner(path))
+                let other = other.map(|other| names.path(other));
+                other.is_some_and(|other| inner(other) == inner(path) || other == inner(path))
             };
             let alone = own.filter(same).count() == 1;
             node.label = if alone { inner(path) } else { path }.to_string();

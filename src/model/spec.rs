@@ -7,7 +7,7 @@ mod rope;
 use crate::ops::{self, Form};
 
 use super::role::Names;
-pub use crate::ops::{Pooling, Router};
+pub use crate::ops::{Activation, Pooling, Router};
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.

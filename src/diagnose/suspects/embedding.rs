@@ -20,9 +20,9 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "position_embedding",
         summary: "learned positions are shifted, start again, or are not added",
-        ops: &[A::EmbedPositions, A::Embeddings],
+        ops: &[A::EmbedPositions, A::Embeddings, A::EmbedSum],
         symptom: "tokens are right, their sum with positions is not; decoded tokens alone are wrong where positions start again",
-        cause: "positions start at 1, or at 2 as in OPT; a decode step is not given the length of the cache; the table is left out",
+        cause: "positions start at 1, or at 2 as in OPT and RoBERTa, or at 0 in one of these; a decode step is not given the length of the cache; the table is left out",
         fix: "add row p of the table to the token at position p, the first token at 0",
         seen: "HF #20761, gpt-neox #650",
         variants: positions,
@@ -76,6 +76,11 @@ fn head_untied(scene: &Scene) -> Vec<Variant> {
 
 fn positions(scene: &Scene) -> Vec<Variant> {
     match scene.op() {
+        Op::Sum { factors } if factors.len() == 3 => {
+            let added = |(words, factors): (&str, [f64; 3])| (Field::Factors(factors.into()), words.to_string());
+            let parts = [("positions not added", [1.0, 1.0, 0.0]), ("types of tokens not added", [1.0, 0.0, 1.0])];
+            knobs::others(scene, parts.map(added))
+        }
         Op::Sum { .. } => {
             let added = |(words, factors): (&str, [f64; 2])| (Field::Factors(factors.into()), words.to_string());
             knobs::others(
@@ -85,11 +90,14 @@ fn positions(scene: &Scene) -> Vec<Variant> {
         }
         Op::EmbedPositions { offset: own, .. } => {
             let mut shifts = vec![1, -1, 2];
+            // From 0, where the table has other rows before that.
+            shifts.extend((*own > 1).then_some(-own));
             shifts.extend(seen_shift(scene));
             let start = scene.first.cast_signed();
             if scene.step > 0 && scene.part.is_none() {
                 shifts.push(-start);
             }
+            shifts.dedup();
             let shifted = |by: isize| {
                 let (words, edit) = (format!("shifted by {by:+}"), Edit::Set(Field::Positions(own + by)));
                 if scene.right_until == 0 {

@@ -160,7 +160,8 @@ impl Own<'_> {
             Op::Softmax { sinks: None } => fit::softmax(self, site),
             Op::Rope(rotate) if pair.heads_known() => fit::rotation(self, site, rotate),
             Op::Scores(_) | Op::Context { .. } if !pair.heads_known() || self.forward > 0 => None,
-            Op::Rope(_) | Op::Route { .. } => None,
+            // How rows become one is not told by names.
+            Op::Rope(_) | Op::Route { .. } | Op::Pool(_) => None,
             _ if op.has_weights() => None,
             _ => {
                 let out = self.values(site)?;

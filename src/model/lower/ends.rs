@@ -55,7 +55,7 @@ impl Build<'_> {
         let spec = self.spec;
         for stage in &spec.embedding {
             let width = self.width(x);
-            let axes = vec![Axis::SEQUENCE, Axis::channels("hidden", width)];
+            let axes = vec![Axis::SEQUENCE, Axis::channels("embedding", width)];
             x = match stage {
                 Stage::Pool(how) => self.node(R::Pooled, Op::Pool(*how), [x], axes),
                 Stage::Unit { eps } => self.node(R::Unit, Op::Unit { eps: *eps }, [x], axes),
@@ -66,7 +66,7 @@ impl Build<'_> {
 
     fn dense(&mut self, dense: &Dense, x: Site) -> Site {
         let Dense { folder, width, bias, act } = dense;
-        let axes = vec![Axis::SEQUENCE, Axis::channels("hidden", *width)];
+        let axes = vec![Axis::SEQUENCE, Axis::channels("embedding", *width)];
         let own = |what: &str| format!("{folder}.linear.{what}");
         let weight = Weight::Param(self.named(own("weight"), &[*width, self.width(x)], None));
         let bias = bias.then(|| Vector::Param(self.named(own("bias"), &[*width], None)));
