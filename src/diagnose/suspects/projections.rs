@@ -167,10 +167,9 @@ fn earlier(graph: &Graph, read: Read, before: usize) -> Option<Read> {
     let alike = |site: Site| graph.twin(site, before).filter(|twin| graph.are_alike(*twin, site));
     match read {
         Read::Past(site) => alike(site).map(Read::Past),
-        // What a layer leaves behind is not kept by position.
-        Read::Whole(_) => None,
         Read::Node(site) if graph.is_stream(site) => graph.entering(graph[site].layer?).map(Read::Node),
         Read::Node(site) => alike(site).map(Read::Stale),
-        Read::Stale(_) | Read::Earlier(..) => None,
+        // What a layer leaves behind is not kept by position.
+        Read::Whole(_) | Read::Stale(_) | Read::Earlier(..) => None,
     }
 }

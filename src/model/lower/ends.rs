@@ -72,7 +72,7 @@ impl Build<'_> {
         let bias = bias.then(|| Vector::Param(self.named(own("bias"), &[*width], None)));
         let y = self.node(R::Dense, Op::Linear { weight, bias, operands: None, fine: false }, [x], axes.clone());
         // A model may have several.
-        self.nodes[y.index()].name = folder.clone();
+        self.nodes[y.index()].name.clone_from(folder);
         if *act == Activation::Identity {
             return y;
         }

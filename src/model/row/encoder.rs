@@ -4,7 +4,6 @@ use super::Switch;
 
 /// An encoder, beside what it has of a decoder.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 pub struct EncoderRow {
     /// Whether attention and the MLP are normed with what they are added to: BERT.
     pub post_norm: bool,
