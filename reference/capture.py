@@ -28,6 +28,11 @@ Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the v
                                                          of the token gives (GPT-2 adds wpe, Granite multiplies)
     logits                      [token, vocab]           what the model returns, where it is not the output of the head
                                                          (Gemma 2 caps that)
+    output.sum                  [token, hidden]          what a norm behind a sum reads (BERT; also of its embeddings)
+
+and, of an embedder, whose folder has a modules.json of sentence-transformers, behind the last layer:
+
+    pooled, 2_Dense, normalized [1, channel]             one row of all, through a matrix, of length 1
 
 and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.experts` (the weighted sum):
 
@@ -71,6 +76,7 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -79,6 +85,8 @@ from transformers import (
 )
 from transformers.integrations.moe import ExpertsInterface
 from transformers.masking_utils import eager_mask
+
+from embedder import Stages, is_encoder, is_headless, without_pooler
 
 ATTENTION = EXPERTS = "layerstep_eager"
 # What has no module and goes into one (Gemma 4).
@@ -352,6 +360,11 @@ class Recorder:
         self._newest: Tensor | None = None  # what the last module gave
         self._entering: dict[nn.Module, Tensor] = {}  # what each block was given
         self._queries: dict[str, Tensor] = {}  # what projections and norms of queries gave
+        self._key = ""  # of what was recorded last
+        self.stages = Stages(Path(model.config.name_or_path))
+        # The base of a model with a head is called as in that.
+        bare = model.get_output_embeddings() is None and not is_encoder(model.config)
+        self.base = f"{model.base_model_prefix}." if bare else ""
 
     def attach(self) -> list:
         """Hooks every leaf module and every block; returns the handles."""
@@ -371,6 +384,8 @@ class Recorder:
             inside = parent.endswith((".experts", "_layernorm.norms")) or name == "moe_statics"
             leaf = leaf or "Router" in type(module).__name__
             sums = _shared_expert(module) is not None
+            # A pooler stands beside what embedders read.
+            inside = inside or path.startswith("pooler.")
             if (leaf and "rotary" not in name and not inside) or block or _has_experts(module) or sums:
                 named = path
                 if name == "act_fn" and hasattr(self.model.get_submodule(parent), "per_layer_input_gate"):
@@ -396,6 +411,10 @@ class Recorder:
                 hook = self._embeddings_hook(f"{base}.embeddings", embedding)
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
             gated = ("gate_proj", "gate_up_proj")
+            if name == "LayerNorm":
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.sum")))
+            if name == "Wo" and parent.endswith(".mlp"):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if name == "down_proj" and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if block and (norm := _norm_before_mlp(module)):
@@ -410,6 +429,10 @@ class Recorder:
         if isinstance(cache, StaticCache):
             raise CaptureError("a static cache hides which keys are new; use the default one")
         self._batch, tokens = (given["inputs_embeds"] if ids is None else ids).shape[:2]
+        embeddings = getattr(module, "embeddings", None)
+        if positions is None and ids is not None and hasattr(embeddings, "create_position_ids_from_input_ids"):
+            positions = (ids != embeddings.padding_idx).cumsum(1) - 1  # RoBERTa counts no pads
+            positions = positions.clamp(min=0)
         if positions is None:
             past = cache.get_seq_length() if cache is not None else 0
             positions = torch.arange(past, past + tokens)[None]
@@ -424,6 +447,11 @@ class Recorder:
         logits, head = getattr(output, "logits", None), module.get_output_embeddings()
         if logits is not None and logits is not self._last.get(head):
             self.put("logits", logits)
+        rows = getattr(output, "last_hidden_state", None)
+        base, self.base = self.base, ""
+        for name, row in self.stages.of(rows, self.mask) if rows is not None else ():
+            self.put(name, row[:, None])
+        self.base = base
         self._last.clear()
         self._entering.clear()
         self._queries.clear()
@@ -433,6 +461,8 @@ class Recorder:
             output = output[0] if isinstance(output, tuple) else output
             if not isinstance(output, Tensor):
                 return
+            if output is self._newest and path.rpartition(".")[2].isdigit() and self._wants(path, path):
+                self.tensors.pop(self._key, None)  # a block that ends in its last module has the name of the block
             self._newest = output
             of_projection = path.endswith(".q_norm") and self._is_projection(path.rpartition(".")[0], args[0])
             if of_projection or path.endswith((".q_proj", ".query_layernorm")):
@@ -519,6 +549,7 @@ class Recorder:
     def put(self, name: str, value: Tensor) -> None:
         """Records a copy of `value`. A module that runs again within the same forward gets `name~2`, `name~3` ..."""
         step = f"@{len(self.steps) - 1}" if len(self.steps) > 1 else ""
+        name = self.base + name
         if not self._wants(name, name + step):
             return
         key, again = name + step, 1
@@ -526,6 +557,7 @@ class Recorder:
             again += 1
             key = f"{name}~{again}{step}"
         value = value.detach().to("cpu", self.save_as or value.dtype, copy=True, memory_format=torch.contiguous_format)
+        self._key = key
         self.tensors[key] = value[0] if value.dim() > 2 and value.shape[0] == 1 else value
 
     def _wants(self, name: str, key: str) -> bool:
@@ -574,7 +606,7 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
         return block.pre_feedforward_layernorm
     if hasattr(block, "post_feedforward_layernorm"):
         return block.mlp
-    names = ("feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm")
+    names = ("feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm", "mlp_norm")
     return next((norm for name in names if (norm := getattr(block, name, None))), None)
 
 
@@ -588,9 +620,9 @@ def key_heads(config: PreTrainedConfig) -> int:
 
 def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
     """How the columns of a module that gives several things at once are told apart, by the name of the module."""
-    if name == "gate_up_proj":
+    if name in ("gate_up_proj", "Wi"):
         return lambda output: dict(zip(("gate_proj", "up_proj"), output.chunk(2, -1)))
-    if name not in ("qkv_proj", "query_key_value"):
+    if name not in ("qkv_proj", "query_key_value", "Wqkv"):
         return None
     keys = key_heads(config)
     queries = config.num_attention_heads // keys  # of each key head
@@ -652,9 +684,13 @@ def run_steps(
     model: nn.Module, ids: Sequence[int], decode: int = 0, forced: Sequence[int] = ()
 ) -> tuple[list[int], list[Tensor]]:
     """Prefills `ids`, then makes `decode` greedy steps with the cache; before these, one step for each token of `forced`.
-    Returns all ids fed, and each forward's logits."""
+    Returns all ids fed, and each forward's logits; of a model without a head the rows of its last layer."""
     fed, new, cache, logits = list(ids), list(ids), None, []
     steps = len(forced) + decode
+    if model.get_output_embeddings() is None:
+        if steps:
+            raise CaptureError(f"{type(model).__name__} has no head that predicts a next token: it is captured without decode steps")
+        return fed, [model(input_ids=torch.tensor([new], device=model.device)).last_hidden_state[0]]
     for step in range(steps + 1):
         out = model(input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True)
         logits.append(out.logits[0])
@@ -694,8 +730,11 @@ def capture_run(
     return recorder
 
 
-def class_of(config: PreTrainedConfig) -> type:
-    """The class that loads a language model, or one of several parts whose language model is fed alone."""
+def class_of(config: PreTrainedConfig, folder: Path) -> type:
+    """The class that loads a language model, or one of several parts whose language model is fed alone; of an encoder or an
+    embedder that without a head."""
+    if is_headless(config, folder):
+        return AutoModel
     is_language_model = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForCausalLM if is_language_model else AutoModelForImageTextToText
 
@@ -705,12 +744,13 @@ def load_model(path: str, dtype: str = "auto", device: str = "cpu") -> transform
     transformers.utils.logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
-        model = class_of(config).from_pretrained(
+        model = class_of(config, Path(path)).from_pretrained(
             path,
             dtype=DTYPES.get(dtype, dtype),
             attn_implementation="eager",
             experts_implementation="eager",
             local_files_only=True,
+            **without_pooler(config, Path(path)),
         )
         return model.to(device).eval()
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -807,7 +847,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     megabytes = args.output.stat().st_size / 1e6
     print(f"{args.output}: {len(recorder.tensors)} tensors, {megabytes:.1f} MB, forwards of {recorder.steps} tokens;")
-    print("logits equal the run without hooks, bit for bit")
+    print(f"{'logits' if model.get_output_embeddings() else 'the last rows'} equal the run without hooks, bit for bit")
     return 0
 
 

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from capture import capture, capture_run, load_model
 from casebook import CLEAN, JOINED, Casebook, cut, read_dump, told, write_dump
 from demo.make_dumps import feed
-from make_tiny import MODELS, VARIANTS, TINY
+from make_tiny import ENCODERS, MODELS, TINY, VARIANTS
 
 DEMO = Path(__file__).resolve().parent / "demo" / "model"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -151,7 +151,7 @@ def folder_name(folder: Path) -> str:
 
 def tiny_folders() -> list[Path]:
     """Models that all parts of the corpus have."""
-    return [TINY / name for name in MODELS if name not in VARIANTS]
+    return [TINY / name for name in MODELS if name not in VARIANTS | ENCODERS]
 
 
 def family_folders() -> list[Path]:

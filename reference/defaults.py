@@ -11,6 +11,7 @@ from pathlib import Path
 from transformers import AutoConfig, PreTrainedConfig
 
 from capture import key_heads
+from embedder import is_encoder
 from make_tiny import MODELS
 from tiny_model import Tiny
 
@@ -35,6 +36,8 @@ def of_family(model_type: str) -> dict:
     hidden, heads = config.hidden_size, config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or hidden // heads
     window, types = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
+    if is_encoder(config) and window:
+        window += 1  # of half a window; the query itself is counted
     slides = [kind == "sliding_attention" for kind in types] if types else [True] * config.num_hidden_layers
     rope = getattr(config, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
@@ -53,7 +56,7 @@ def of_family(model_type: str) -> dict:
         "positions": getattr(config, "max_position_embeddings", None),
         "eps": first(config, EPS),
         "function": first(config, FUNCTION),
-        "tied": getattr(config, "tie_word_embeddings", False),
+        "tied": None if is_encoder(config) else getattr(config, "tie_word_embeddings", False),
         "theta": rope.get("rope_theta"),
         "rotated": dims if rope or hasattr(config, "rotary_dim") else None,
         "windows": [window if slide else None for slide in slides[:6]],

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the models and dumps that tests/big.rs compares with, in FOLDER: SmolLM2-135M-Instruct and a random model of
-# Qwen2.5-0.5B's shape. Run it in the virtual environment of requirements.txt.
+# Makes the models and dumps that tests/big.rs compares with, in FOLDER: SmolLM2-135M-Instruct, all-MiniLM-L6-v2 and a random
+# model of Qwen2.5-0.5B's shape. Run it in the virtual environment of requirements.txt.
 set -euo pipefail
 folder=${1:?usage: make_big.sh FOLDER}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,6 +15,10 @@ python "$here/greedy.py" "$folder/smollm2" -n 64 -o "$folder/smollm2-greedy.json
   --prompt "Water boils at a temperature of" \
   --prompt "def fibonacci(n):" \
   --prompt "The three primary colours are"
+
+python "$here/get_minilm.py" "$folder/minilm"
+python "$here/capture.py" "$folder/minilm" --dtype float32 -o "$folder/minilm-ref.safetensors" --prompt \
+  "The history of the steam engine begins long before James Watt: in the first century, Hero of Alexandria described a device."
 
 python "$here/make_qwen_shape.py" "$folder/qwen-shape"
 ids=$(python -c 'import numpy; print(*numpy.random.default_rng(0).integers(0, 151643, 32), sep=",")')

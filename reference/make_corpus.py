@@ -22,6 +22,7 @@ from fewer_bits import add_fewer_bits
 from capture import CaptureError
 from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, family_folders, tiny_folders
+from encoders import add_encoders
 from equivalent import add_equivalents, of_smollm2
 from founding import add_founding
 from knobs import add_knobs
@@ -103,6 +104,7 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_other_tokens(book, dumps)
     for folder in (TINY / "gemma2", *family_folders()):
         add_knobs(book, dumps, folder)
+    add_encoders(book, dumps)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:
         add_clean(book, dumps, smollm2)

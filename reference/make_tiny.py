@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from capture import capture_run, class_of, greedy, load_model, run_steps
+from tiny_encoders import ENCODERS
 from tiny_experts import EXPERTS, one_by_one
 from tiny_families import FAMILIES
 from tiny_model import Tiny, Weights
@@ -385,6 +386,7 @@ MODELS = {
         generation={"bos_token_id": 1, "eos_token_id": 2},
     ),
     **VARIANTS,
+    **ENCODERS,
 }
 
 
@@ -403,33 +405,50 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
         return 0.8 + 0.1 * noise
     if ".act_fn." in name:
         return (0.5 if name.endswith("beta") else 0) + 0.1 * noise
-    if "norm" in name or ".ln_" in name:
+    if "norm" in name.lower() or ".ln_" in name:
         return (1.5 * tiny.norm if "q_norm" in name or "k_norm" in name else tiny.norm) + 0.3 * noise
     if "embed" in name or ".wte." in name or ".wpe." in name:
         return (tiny.embedding or (0.4 if config.tie_word_embeddings else 1.0)) * noise
     inputs = shape[0] if config.model_type == "gpt2" and ".c_" in name else shape[-1]  # GPT-2's are [in, out]
     if "lm_head" in name:
         return 3.0 * noise / inputs**0.5
-    if "q_proj" in name or "k_proj" in name:
+    if any(part in name for part in ("q_proj", "k_proj", ".query.", ".key.")):
         return tiny.query_key * noise / inputs**0.5
     return (2.0 if name.endswith(ROUTERS) else 1.2) * noise / inputs**0.5
 
 
 def stored(model: PreTrainedModel) -> Weights:
-    """The tensors that a checkpoint holds; a tied head is not listed."""
+    """The tensors that a checkpoint holds; a tied head is not listed, nor a pooler, which nothing reads."""
     kept = model.state_dict()
-    return {**dict(model.named_parameters()), **{name: one for name, one in model.named_buffers() if name in kept}}
+    own = {name: weight for name, weight in model.named_parameters() if "pooler" not in name}
+    return own | {name: one for name, one in model.named_buffers() if name in kept}
 
 
 def random_weights(folder: Path, tiny: Tiny) -> Weights:
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        model = class_of(config).from_config(config)
+        model = class_of(config, folder).from_config(config)
     shapes = {name: tuple(parameter.shape) for name, parameter in stored(model).items()}
     return {
         name: torch.from_numpy(np.asarray(random_weight(name, shape, config, tiny))).to(tiny.dtype)
         for name, shape in shapes.items()
     }
+
+
+def add_dense(folder: Path, tiny: Tiny) -> None:
+    """Writes the matrices that stand behind the pooling."""
+    for path, config in tiny.files.items():
+        if not path.endswith("_Dense/config.json"):
+            continue
+        shapes = {"weight": (config["out_features"], config["in_features"]), "bias": (config["out_features"],)}
+        shapes = {name: shape for name, shape in shapes.items() if name != "bias" or config["bias"]}
+        names = {name: f"{Path(path).parent}.linear.{name}" for name in shapes}
+        noise = {name: np.random.Generator(np.random.PCG64([tiny.seed, crc32(own.encode())])) for name, own in names.items()}
+        weights = {
+            f"linear.{name}": torch.from_numpy(noise[name].standard_normal(shape) / config["in_features"] ** 0.5).to(tiny.dtype)
+            for name, shape in shapes.items()
+        }
+        save_file(weights, (folder / path).parent / "model.safetensors", {"format": "pt"})
 
 
 def save_weights(folder: Path, weights: Weights, shards: int) -> None:
@@ -450,8 +469,12 @@ def make(folder: Path, tiny: Tiny) -> str:
     """Writes one model and what PyTorch computes with it; returns a line about its greedy run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", tiny.config)
+    for path, value in tiny.files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        write_json(folder / path, value)
     if tiny.generation:
         write_json(folder / "generation_config.json", tiny.generation)
+    add_dense(folder, tiny)
     weights = random_weights(folder, tiny)
     save_weights(folder, tiny.published(weights) if tiny.published else weights, tiny.shards)
 
@@ -461,6 +484,9 @@ def make(folder: Path, tiny: Tiny) -> str:
     read = stored(model)
     if wrong := [name for name, weight in weights.items() if not torch.equal(read[name], weight.float())]:
         raise SystemExit(f"{folder.name}: {wrong[0]} is read back as another one")
+    if model.get_output_embeddings() is None:
+        recorder = capture_run(model, prompt, folder / "reference.safetensors")
+        return f"{folder.name}: no head, {len(recorder.tensors)} activations"
     fed, logits = run_steps(model, prompt, GREEDY)
     new = fed[PROMPT:]
     best = torch.stack([step[-1].topk(2).values for step in logits[:GREEDY]])
@@ -529,18 +555,19 @@ def check() -> int:
         for name, tiny in MODELS.items():
             made, kept = Path(temporary, name), TINY / name
             make(made, tiny)
-            if sorted(p.name for p in made.iterdir()) != sorted(p.name for p in kept.iterdir()):
+            files = {root: sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (made, kept)}
+            if files[made] != files[kept]:
                 wrong.append(f"{name}: not the same files")
                 continue
-            for path in sorted(made.iterdir()):
+            for path in files[made]:
                 if path.name == "reference.safetensors":
-                    error = difference(path, kept / path.name)
+                    error = difference(made / path, kept / path)
                     print(f"{name}: activations differ by {error:.1e}")
                     same = error <= 1e-6
                 else:
-                    same = path.read_bytes() == (kept / path.name).read_bytes()
+                    same = (made / path).read_bytes() == (kept / path).read_bytes()
                 if not same:
-                    wrong.append(f"{name}/{path.name} differs")
+                    wrong.append(f"{name}/{path} differs")
     print(*(wrong or ["all as committed"]), sep="\n")
     return 1 if wrong else 0
 

@@ -120,7 +120,7 @@ impl Dump {
         if options.map.is_none() {
             error::no_weights(&archive)?;
         }
-        let logits = graph.output().and_then(|site| graph[site].axes.last()).map(|axis| axis.length(1, 1));
+        let logits = graph.logits().and_then(|site| graph[site].axes.last()).map(|axis| axis.length(1, 1));
         let archive = archive.by_forwards(logits.map(|logits| Whole { layers: graph.layers(), logits }));
         let matched = matching::matching(&archive, graph, options.map.as_ref());
         if let Some(refused) = matched.refused {

@@ -17,6 +17,7 @@ pub mod op;
 pub mod recipe;
 pub mod role;
 pub mod row;
+mod sentence;
 pub mod spec;
 pub mod tensor;
 pub mod tokenizer;

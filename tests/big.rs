@@ -1,5 +1,5 @@
-//! Real sizes against PyTorch. Runs only where `LAYERSTEP_SMOLLM2` and `LAYERSTEP_QWEN_SHAPE` name the folders that
-//! `reference/make_big.sh` made; CONTRIBUTING.md says how.
+//! Real sizes against PyTorch. Runs only where `LAYERSTEP_SMOLLM2`, `LAYERSTEP_MINILM` and `LAYERSTEP_QWEN_SHAPE` name the
+//! folders that `reference/make_big.sh` made; CONTRIBUTING.md says how.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures are for people: cargo test -- --nocapture")]
 
@@ -63,6 +63,17 @@ fn smollm2_writes_the_same_greedy_tokens_as_pytorch() {
         }
         assert_eq!(run.ids()[prompt.len()..], ids("greedy")[..64], "{}", entry["prompt"]);
     }
+}
+
+#[test]
+#[ignore = "needs the folders of reference/make_big.sh: CONTRIBUTING.md says how"]
+fn minilm_agrees_with_pytorch_at_every_activation() {
+    let folder = folder("LAYERSTEP_MINILM");
+    let model = Arc::new(Model::load(&folder.join("minilm")).expect("all-MiniLM-L6-v2"));
+    let tokenizer = Tokenizer::load(&folder.join("minilm")).expect("readable").expect("tokenizer.json");
+    let ids = tokenizer.encode("A device that turned.", true).expect("tokens");
+    assert_eq!(ids, [101, 1037, 5080, 2008, 2357, 1012, 102], "with [CLS] and [SEP]");
+    assert!(largest_error(&model, &folder.join("minilm-ref.safetensors")) <= 1e-5);
 }
 
 #[test]

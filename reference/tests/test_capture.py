@@ -16,7 +16,7 @@ from capture import CaptureError, capture, capture_run, load_model, main, run_st
 from casebook import token_axis
 
 TINY = make_tiny.TINY
-NAMES = sorted(make_tiny.MODELS.keys() - make_tiny.VARIANTS.keys())
+NAMES = sorted(make_tiny.MODELS.keys() - make_tiny.VARIANTS.keys() - make_tiny.ENCODERS.keys())
 LLAMAS = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"]  # whose layers are put together like Llama's
 SPARSE = {"qwen3_moe": (0, 2), "qwen3_moe_plain": (1,), "mixtral": (0, 1)}  # the layers that have experts
 IDS = list(range(3, 13))
@@ -496,3 +496,26 @@ def test_make_tiny_gives_the_committed_files():
         [sys.executable, make_tiny.__file__, "--check"], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_encoder_is_captured_in_one_forward(tmp_path):
+    tensors, metadata = dump(tmp_path, "bert", decode=0)
+    assert json.loads(metadata["steps"]) == [len(IDS)] and "logits" not in tensors
+    layer = "encoder.layer.0"
+    names = ("attention.self.query", "attention.self.scores", "attention.output.sum", "attention.output.LayerNorm", "output.sum")
+    assert {f"{layer}.{name}" for name in names} <= tensors.keys()
+    assert layer in tensors and f"{layer}.output.LayerNorm" not in tensors  # the block is what its last module gives
+    rows = tensors["encoder.layer.1"]
+    torch.testing.assert_close(tensors["pooled"], rows.mean(0, keepdim=True))
+    torch.testing.assert_close(tensors["normalized"], tensors["pooled"] / tensors["pooled"].norm())
+    assert (tensors[f"{layer}.attention.self.probs"] > 0).all()  # nothing is hidden
+    with pytest.raises(CaptureError, match="has no head"):
+        dump(tmp_path, "bert", decode=1)
+
+
+def test_embedders_made_of_decoders_have_the_names_of_those(tmp_path):
+    for name, last in (("qwen3_embedding", "normalized"), ("gemma_embedding", "normalized")):
+        tensors, _ = dump(tmp_path, name, decode=0)
+        assert {"model.embed_tokens", "model.layers.1.self_attn.q_proj", "model.norm", "pooled", last} <= tensors.keys()
+        torch.testing.assert_close(tensors[last].norm(), torch.tensor(1.0))
+    assert {"2_Dense", "3_Dense", "3_Dense.act"} <= tensors.keys()

@@ -131,6 +131,9 @@ fn record<T: Real>(args: &Args, loaded: &Loaded, ids: &[u32], wanted: &HashSet<S
     let compute = engine::Compute::rounded(args.compute.rounding());
     let mut run: Run<T> = Run::with_compute(loaded.model.clone(), ids, LogitRows::All, compute);
     let mut kept = Vec::new();
+    if args.decode > 0 {
+        loaded.model.graph.needs_logits().map_err(|none| anyhow::anyhow!("--decode needs a next token: {none}"))?;
+    }
     for forward in 0..=args.decode {
         if forward > 0 {
             let logits = run.last_logits().context("a complete forward has logits")?;

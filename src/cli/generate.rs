@@ -56,6 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if loaded.tokenizer.is_none() && !args.stop.is_empty() {
         bail!("{} has no tokenizer.json, so no text for --stop to be found in", loaded.directory.display());
     }
+    loaded.model.graph.needs_logits().map_err(anyhow::Error::msg)?;
     let defaults = GenerationDefaults::load(&loaded.directory)?;
     let mut sampler = Sampler::new(sampling(args, &defaults));
     let mut out = std::io::stdout().lock();

@@ -45,6 +45,7 @@ enum Per {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let scheme = Scheme::parse(&args.quantise).map_err(|sentence| anyhow!("--quantise: {sentence}"))?;
     let loaded = Loaded::open(&args.model)?;
+    loaded.model.graph.needs_logits().map_err(anyhow::Error::msg)?;
     let ids = loaded.ids(&args.tokens)?.unwrap_or_else(|| own_tokens(&loaded.model));
     let per_matrix = args.per == Per::Matrix;
     let costs = with_progress("rounding", if per_matrix { "matrices" } else { "layers" }, |progress| {

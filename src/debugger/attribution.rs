@@ -47,6 +47,7 @@ pub fn attribution(
     interrupt: &AtomicBool,
 ) -> Result<Option<Attribution>, String> {
     let (model, graph) = (&**debugger.model(), debugger.graph());
+    graph.needs_logits()?;
     let (Some(head), Some(norm)) = (graph.whole(Role::LmHead), graph.whole(Role::FinalNorm)) else {
         return Err("the model does not end in a norm and a head".into());
     };

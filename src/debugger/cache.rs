@@ -13,10 +13,13 @@ use crate::metrics::{compare, middle_range, norms, pool};
 impl Request for CacheRequest {
     type Page = CachePage;
 
-    /// There is always one; before the first layer it is empty.
+    /// There is always one but of an encoder; before the first layer it is empty.
     fn page(&self, debugger: &Debugger) -> Result<CachePage, String> {
         look(debugger);
         let graph = debugger.graph();
+        if !graph.is_causal() {
+            return Err("the model has no cache: it is an encoder, and none of its tokens follows".into());
+        }
         let new = debugger.pass.run.first_position()
             ..debugger.pass.run.first_position() + debugger.pass.run.forward_ids().len();
         let cache = debugger.pass.run.cache();

@@ -43,6 +43,7 @@ impl Request for LensRequest {
 
 /// What the model would say after each block.
 fn made(debugger: &Debugger, request: &LensRequest) -> Result<LensPage, String> {
+    debugger.graph().needs_logits()?;
     let vocab = debugger.session.model.spec.vocab;
     if let Some(id) = request.chosen.filter(|id| *id as usize >= vocab) {
         return Err(format!("there is no token {id}: the vocabulary has ids 0 to {}", vocab - 1));
@@ -118,7 +119,7 @@ fn made(debugger: &Debugger, request: &LensRequest) -> Result<LensPage, String> 
 fn places(debugger: &Debugger, mid: bool) -> Vec<Site> {
     let graph = debugger.graph();
     let wanted = |site: &Site| {
-        graph.is_stream(*site) || graph.output() == Some(*site) || (mid && graph.is(*site, Role::ResidMid))
+        graph.is_stream(*site) || graph.logits() == Some(*site) || (mid && graph.is(*site, Role::ResidMid))
     };
     graph.sites().filter(wanted).collect()
 }
@@ -134,7 +135,7 @@ fn read(debugger: &Debugger, places: &[Site], token: usize, witnesses: &[Witness
             return (key, Source::Known(reading));
         }
         let source = match values(debugger, &key.0, token) {
-            Ok(logits) if Some(key.0.site) == debugger.graph().output() => {
+            Ok(logits) if Some(key.0.site) == debugger.graph().logits() => {
                 Source::Known(Arc::new(Reading { softmax: Softmax::of(&logits), logits }))
             }
             Ok(values) => Source::Residual(values),

@@ -311,6 +311,7 @@ impl Debugger {
     /// Goes on to the end of the last forward, then feeds the likeliest token and computes, so many times. A token that
     /// ends the text is not fed, nor one that stands where the model has no position.
     fn generate(&mut self, count: usize, caller: &mut Caller) -> Result<Stop, String> {
+        self.session.model.graph.needs_logits()?;
         let mut fed = Vec::new();
         for _ in 0..count {
             if self.run_on(caller, Halts::None, |_, _| false)? == Stop::Interrupted {

@@ -57,6 +57,7 @@ pub fn sweep(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Option<Sweep>, String> {
     let (graph, forward) = (debugger.graph(), debugger.pass.run.forward());
+    graph.needs_logits()?;
     let units: Vec<Vec<Unit>> = (0..graph.layers()).map(|layer| units(graph, layer, of)).collect();
     let total = units.iter().map(Vec::len).sum();
     if total == 0 {

@@ -62,7 +62,7 @@ fn one_token(case: &Case) -> Option<String> {
     let blind = [
         (case.rope().is_some(), "RoPE"),
         (spec.embed.learned.is_some(), "the positions of later tokens"),
-        (true, "the causal mask"),
+        (case.model.graph.is_causal(), "the causal mask"),
         (case.window().is_some(), "the sliding window"),
         (!case.has(A::Scores), "the softmax scale"),
         (norms, "the norms of q and k"),
@@ -112,7 +112,8 @@ fn few_tokens(case: &Case) -> Option<String> {
 }
 
 fn prefill_only(case: &Case) -> Option<String> {
-    (case.coverage.forwards() == 1).then(|| {
+    // Behind a model without a head no decode step follows.
+    (case.coverage.forwards() == 1 && case.model.graph.logits().is_some()).then(|| {
         "Prefill only: a mistake in the positions of decode steps, or in what they write to and read from the key/value \
          cache, cannot show. Decode a few steps."
             .into()

@@ -200,7 +200,7 @@ fn run(
             let (Some(error), Some(noise)) = (apart(&dumped, &ours), apart(&other, &ours)) else { continue };
             found.later += 1;
             found.agree += usize::from(error <= allowed(noise, precision));
-            if graph.output() == Some(site) {
+            if graph.logits() == Some(site) {
                 found.logits = apart(&dumped, &plain).map(|before| (before, error));
             }
         }

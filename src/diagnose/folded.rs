@@ -38,7 +38,7 @@ pub(super) fn unfolded(node: &Node, part: &Part, exact: &Value<f64>) -> Option<P
 /// mask leaves them. `exact` is what its inputs give.
 pub(super) fn unscaled(graph: &Graph, site: Site, part: &Part, exact: &Value<f64>) -> Option<Part> {
     const ALIKE: f64 = 1e-2;
-    let reads = |reader: Site, index: usize| matches!(graph[reader].reads.get(index), Some(Read::Node(read) | Read::Past(read)) if *read == site);
+    let reads = |reader: Site, index: usize| matches!(graph[reader].reads.get(index), Some(Read::Node(read) | Read::Past(read) | Read::Whole(read)) if *read == site);
     let carried = match &graph[site].op {
         Op::Scores(scoring) if scoring.cap.is_none() => vec![1.0 / scoring.scale],
         _ => graph.readers(site).find_map(|reader| match &graph[reader].op {

@@ -20,9 +20,10 @@ pub(super) struct Recent(VecDeque<(Site, Value<f64>, Vec<Value<f32>>)>);
 impl Recent {
     /// Keeps what `site`, the op computed last, gives.
     pub(super) fn remember(&mut self, site: Site, healed: &Forced) {
-        // Attention patterns and logits are large, and nothing else has their shape.
+        // Attention patterns and logits are large, and nothing else has their shape. Of one row its length tells nothing of
+        // which it is.
         let graph = healed.graph();
-        if graph[site].has_keys() || graph.is_head(site) || graph.output() == Some(site) {
+        if graph[site].is_pooled() || graph[site].has_keys() || graph.is_head(site) || graph.logits() == Some(site) {
             return;
         }
         if self.0.len() == RECENT {

@@ -40,8 +40,8 @@ impl Worst {
                     worst.channel = Some(index % width);
                 }
                 Counts::Channels(_) if place == last => worst.channel = Some(*index),
-                // Which slot an expert has tells nothing.
-                Counts::Channels(_) => {}
+                // Which slot an expert has tells nothing, nor that a sequence has one row.
+                Counts::Channels(_) | Counts::Sequence => {}
             }
         }
         worst

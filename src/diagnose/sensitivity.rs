@@ -29,7 +29,7 @@ pub fn sensitivity(
     per_matrix: bool,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Vec<Cost> {
-    let Some(output) = model.graph.output() else { return Vec::new() };
+    let Some(output) = model.graph.logits() else { return Vec::new() };
     let right = logits(Arc::clone(model), ids, output);
     let mut units: Vec<(String, Vec<usize>)> = Vec::new();
     for (index, param) in model.graph.params().iter().enumerate() {

@@ -22,6 +22,7 @@ mod norms;
 mod numbers;
 pub mod over_span;
 mod pairs;
+mod pooling;
 mod projections;
 mod residual;
 mod rope;
@@ -88,6 +89,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         attention::SUSPECTS,
         sinks::SUSPECTS,
         cache::SUSPECTS,
+        pooling::SUSPECTS,
         projections::STALE,
         numbers::SUSPECTS,
     ]

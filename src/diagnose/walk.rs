@@ -228,7 +228,7 @@ impl Walk {
             let limit = limits.fold(f64::INFINITY, f64::min);
             self.massive.look(&graph.key(site, self.forward), first, values, expected, limit);
         }
-        if graph.output() == Some(site) {
+        if graph.logits() == Some(site) {
             let span = (first, self.steps[self.forward]);
             let dumped = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.part.as_ref()));
             self.outputs.look(span, [values.as_deref(), expected.as_deref()], dumped);

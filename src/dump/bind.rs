@@ -19,6 +19,10 @@ impl Dump {
             let problem = format!("forwards of {steps:?} tokens do not add up to {} ids", ids.len());
             return Err(self.ids_error(problem));
         }
+        if steps.len() > 1 && !self.graph.is_causal() {
+            let problem = format!("has {} forwards, where an encoder has one: none of its tokens follows", steps.len());
+            return Err(self.ids_error(problem));
+        }
         let mut misfits: Vec<(Planned, Error)> = Vec::new();
         self.bind_each(steps, |planned, error| {
             let is_wrong = planned.mapped || !matches!(error, Error::Shape { .. });
@@ -142,6 +146,10 @@ impl Dump {
 
     /// The plan of one tensor in one forward.
     pub(super) fn fitted(&self, named: &Planned, frame: Frame) -> Result<Planned, Error> {
+        let pooled = self.graph[named.site].is_pooled();
+        // One row of all tokens, pads or not.
+        let (frame, pads) =
+            if pooled { (Frame { tokens: 1, first: 0, joined: None, ..frame }, None) } else { (frame, self.pads) };
         let (shape, flat) = match &named.expression {
             Some(expression) => {
                 (expression.shape(&named.stored).map_err(|p| self.tensor_error(&named.name, p))?, false)
@@ -151,13 +159,7 @@ impl Dump {
         let batch = |of: usize, remedy: String| format!("holds a batch of {of} sequences (shape {shape:?}); {remedy}");
         let problem = match readings(&shape, flat, &named.wanted, frame, self.batch) {
             Fit::Readings(readings) => {
-                return Ok(Planned {
-                    forward: frame.forward,
-                    frame: Some(frame),
-                    pads: self.pads,
-                    readings,
-                    ..named.clone()
-                });
+                return Ok(Planned { forward: frame.forward, frame: Some(frame), pads, readings, ..named.clone() });
             }
             Fit::Batch(of) if self.is_of_one(frame) => {
                 let problem = format!(

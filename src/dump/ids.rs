@@ -136,7 +136,7 @@ fn checked(dump: &Dump, ids: &[i64], what: &str) -> Result<Vec<u32>, Error> {
     if ids.is_empty() {
         return Err(dump.ids_error(format!("{what} is empty")));
     }
-    let vocab = last_axis(&dump.graph, Role::LmHead);
+    let vocab = dump.graph.vocabulary().unwrap_or(u32::MAX as usize);
     let id = |id: i64| u32::try_from(id).ok().filter(|id| (*id as usize) < vocab);
     let outside = ids.iter().find(|given| id(**given).is_none()).copied();
     outside.map_or_else(

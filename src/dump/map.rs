@@ -180,7 +180,7 @@ fn named_size(word: &str, graph: &Graph) -> usize {
         "kv_heads" => heads(Role::KProj).map(|(heads, _)| heads),
         "head_dim" => heads(Role::QProj).map(|(_, width)| width),
         "intermediate" => width(&[Role::ActFn, Role::ExpertAct]),
-        _ => width(&[Role::LmHead]),
+        _ => graph.vocabulary(),
     };
     size.unwrap_or(1)
 }

@@ -28,6 +28,7 @@ impl RowSubset {
     /// All rows of our own engine's activation. With [`crate::engine::LogitRows::Last`] only the last row is there.
     pub fn whole(values: Value, node: &Node, tokens: usize) -> Self {
         let present = values.shape()[node.row_axis()];
+        let tokens = if node.is_pooled() { 1 } else { tokens };
         Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
     }
 

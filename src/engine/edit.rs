@@ -20,7 +20,9 @@ use crate::model::Model;
 use crate::model::graph::{Graph, Read, Site};
 use crate::model::op::{Held, Op, Places, Rotate, Vector, Weight};
 use crate::model::spec::Rope;
-use crate::ops::{self, Form, Frequencies, Groups as RouterGroups, Join, Operands, Pairs, Rounding, Score, Spread};
+use crate::ops::{
+    self, Form, Frequencies, Groups as RouterGroups, Join, Operands, Pairs, Pooling, Rounding, Score, Spread,
+};
 
 /// A change to an op.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +107,7 @@ pub enum Field {
     Factor(f64),
     Factors(Vec<f64>),
     Positions(isize),
+    Pooling(Pooling),
     Eps(f32),
     Offset(f32),
     Form(Form),
@@ -161,6 +164,7 @@ impl Field {
             (Self::Factor(v), Op::Embed { factor, .. }) => *factor = *v,
             (Self::Factors(v), Op::Sum { factors }) if factors.len() == v.len() => factors.clone_from(v),
             (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
+            (Self::Pooling(v), Op::Pool(how)) => *how = *v,
             (Self::Eps(v), Op::Norm { how, .. }) => how.eps = *v,
             (Self::Offset(v), Op::Norm { how, .. }) => how.offset = *v,
             (Self::Form(v), Op::Norm { how, .. }) => how.form = *v,

@@ -40,6 +40,10 @@ impl Op {
                 let rows: Vec<u32> = (span.first..span.first + span.ids.len()).map(row).collect();
                 ops::embed(&rows, &table, rounding).into_dyn()
             }
+            Self::EmbedRow { table, row } => {
+                let rows = vec![u32::try_from(*row).unwrap_or(u32::MAX); span.ids.len()];
+                ops::embed(&rows, &model.matrix(table).matrix(), rounding).into_dyn()
+            }
             Self::Norm { weight, bias, how, head_dim } => {
                 let (weight, bias) = (model.vector(weight), bias.as_ref().map(|bias| model.vector(bias)));
                 let bias = bias.as_ref().map(|bias| bias.view());
@@ -114,6 +118,8 @@ impl Op {
                 experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
+            Self::Pool(how) => ops::pool(flat(x(0)), *how, rounding).into_dyn(),
+            Self::Unit { eps } => ops::unit(x(0), *eps, rounding),
         }
         .into_shared()
     }

@@ -143,6 +143,7 @@ impl Patch {
         let last = node.axes.len() - 1;
         let indices = node.axes.iter().zip(shape).enumerate().map(|(place, (axis, length))| match axis.counts {
             _ if elsewhere => Vec::new(),
+            Counts::Sequence => vec![0],
             Counts::Rows => {
                 // Of logits the first rows may be absent.
                 let absent = feed.tokens.saturating_sub(*length);

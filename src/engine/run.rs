@@ -6,7 +6,7 @@ mod rewind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ndarray::{ArrayViewD, Axis, Slice};
+use ndarray::{ArrayViewD, Axis, IxDyn, Slice};
 
 use super::Value;
 use super::cache::Cache;
@@ -16,7 +16,7 @@ use super::patch::Patch;
 use super::sequence::Sequence;
 use super::step::{Span, Step};
 use crate::model::Model;
-use crate::model::graph::{Graph, Read, Site};
+use crate::model::graph::{Graph, Node, Read, Site};
 use crate::ops::Real;
 
 /// For which rows logits are computed.
@@ -60,6 +60,18 @@ pub struct Run<T = f32> {
     /// One at each block's entry in the current forward, and one at the end of the last.
     checkpoints: Vec<Checkpoint<T>>,
     cache: Cache<T>,
+}
+
+/// `[position, head, channel]` of what a node with heads gives.
+fn by_position<'a, T>(node: &Node, values: ArrayViewD<'a, T>) -> Option<ArrayViewD<'a, T>> {
+    let (heads, width) = node.heads()?;
+    match values.ndim() {
+        2 => {
+            let tokens = values.len_of(Axis(0));
+            values.into_shape_with_order(IxDyn(&[tokens, heads, width])).ok()
+        }
+        _ => Some(values.permuted_axes(IxDyn(&[1, 0, 2]))),
+    }
 }
 
 impl Run {
@@ -221,6 +233,7 @@ impl<T: Real> Run<T> {
     pub fn operand(&self, read: Read) -> Option<ArrayViewD<'_, T>> {
         match read {
             Read::Past(site) => self.cache.rows(site).map(ndarray::ArrayBase::into_dyn),
+            Read::Whole(site) => by_position(&self.graph()[site], self.get(site)?.view()),
             Read::Stale(site) => self.stale.get(&site).map(|value| value.view()),
             Read::Earlier(site, from) => self.earlier(site, from),
             Read::Node(site) => self.get(site).map(|value| value.view()),
@@ -304,9 +317,9 @@ impl<T: Real> Run<T> {
         }
     }
 
-    /// The logits of the last token, once the forward is complete.
+    /// The logits of the last token, once the forward is complete; `None` of a model without a head.
     pub fn last_logits(&self) -> Option<ndarray::ArrayView1<'_, T>> {
-        let logits = self.slots.get(&self.graph().output()?)?;
+        let logits = self.slots.get(&self.graph().logits()?)?;
         let rows = logits.view().into_dimensionality::<ndarray::Ix2>().expect("logits have two axes");
         Some(rows.index_axis_move(Axis(0), logits.len_of(Axis(0)) - 1))
     }

@@ -37,7 +37,7 @@ pub enum ConfigError {
 }
 
 /// Sizes above these are typing errors or attacks; below them no product of two sizes overflows.
-const MOST_WIDE: usize = 1 << 24;
+pub(super) const MOST_WIDE: usize = 1 << 24;
 const MOST_LAYERS: usize = 1 << 12;
 const MOST_POSITIONS: usize = 1 << 40;
 

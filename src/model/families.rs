@@ -6,6 +6,7 @@
 
 mod apertus;
 mod arcee;
+mod bert;
 mod bloom;
 mod cohere;
 mod cohere2;
@@ -35,6 +36,7 @@ mod ministral;
 mod ministral3;
 mod mistral;
 mod mixtral;
+mod modernbert;
 mod nemotron;
 mod olmo;
 mod olmo2;
@@ -51,15 +53,16 @@ mod qwen2_vl_text;
 mod qwen3;
 mod qwen3_moe;
 mod qwen3_vl_text;
+mod roberta;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, NormRow, PerLayerRow,
-    QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers, Stored, Switch,
-    View, When, Windows, WiringRow, Wrapped,
+    Defaults, EncoderRow, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, NormRow,
+    PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers,
+    Stored, Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -116,6 +119,9 @@ impl Family {
         &qwen2_vl_text::QWEN2_VL,
         &qwen2_5_vl_text::QWEN2_5_VL,
         &qwen3_vl_text::QWEN3_VL,
+        &bert::BERT,
+        &roberta::ROBERTA,
+        &modernbert::MODERNBERT,
     ];
 
     /// Models of several parts whose language model is of a family.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Index;
 
-use super::op::{Op, Param, Product};
+use super::op::{Op, Param, Product, Weight};
 use super::role::Role;
 
 mod axis;
@@ -103,7 +103,7 @@ impl Graph {
             for read in &node.reads {
                 graph.readers[read.site().index()].push(Site::at(index));
                 match *read {
-                    Read::Node(site) => graph.last_reader[site.index()] = index,
+                    Read::Node(site) | Read::Whole(site) => graph.last_reader[site.index()] = index,
                     Read::Past(site) => {
                         graph.last_reader[site.index()] = graph.last_reader[site.index()].max(index);
                         graph.first_past_reader[site.index()].get_or_insert(index);
@@ -220,9 +220,37 @@ impl Graph {
         self.nodes.iter().any(|node| node.role == Some(role))
     }
 
-    /// What the model returns.
+    /// What the model returns: that of the last op.
     pub fn output(&self) -> Option<Site> {
+        self.logits().or_else(|| self.len().checked_sub(1).map(Site::at))
+    }
+
+    /// The scores of the next token, where the model has a head.
+    pub fn logits(&self) -> Option<Site> {
         self.whole(Role::Logits).or_else(|| self.whole(Role::LmHead))
+    }
+
+    /// The scores of the next token.
+    ///
+    /// # Errors
+    /// One sentence, of a model without a head.
+    pub fn needs_logits(&self) -> Result<Site, String> {
+        let gives = self.output().map_or_else(String::new, |output| format!(": it gives {}", self.short(output)));
+        self.logits().ok_or_else(|| format!("the model has no head, so it scores no next token{gives}"))
+    }
+
+    /// How many token ids there are: rows of the table that they are embedded by.
+    pub fn vocabulary(&self) -> Option<usize> {
+        let table = |node: &Node| match &node.op {
+            Op::Embed { table: Weight::Param(param), .. } => self.params[param.index()].shape.first().copied(),
+            _ => None,
+        };
+        self.nodes.iter().find_map(table)
+    }
+
+    /// Whether a token sees none behind it, so that a sequence can go on: not in encoders.
+    pub fn is_causal(&self) -> bool {
+        !self.nodes.iter().any(|node| node.reads.iter().any(|read| matches!(read, Read::Whole(_))))
     }
 
     /// Whether it is the product with the head: what it reads may be cut to the rows whose logits are wanted.
@@ -247,7 +275,7 @@ impl Graph {
     /// in.
     pub fn is_copy(&self, site: Site) -> bool {
         match (&self[site].op, &self[site].reads[..]) {
-            (Op::Embed { .. } | Op::EmbedPositions { .. }, _) => true,
+            (Op::Embed { .. } | Op::EmbedPositions { .. } | Op::EmbedRow { .. }, _) => true,
             (Op::Sum { .. }, [read]) => self.is_copy(read.site()),
             _ => false,
         }
@@ -255,9 +283,15 @@ impl Graph {
 
     /// What a layer adds to the residual stream, in order: what attention gives first, what the MLP gives last.
     pub fn added(&self, layer: usize) -> Vec<Site> {
-        let sums =
-            || [Role::ResidMid, Role::ResidMlp, Role::Block].into_iter().filter_map(|role| self.in_layer(layer, role));
-        let is_stream = |site: &Site| self.entering(layer) == Some(*site) || sums().any(|sum| sum == *site);
+        let sums = || {
+            let places =
+                [(Role::AttnSum, Role::ResidMid), (Role::ResidMlp, Role::ResidMlp), (Role::MlpSum, Role::Block)];
+            places
+                .into_iter()
+                .filter_map(|(sum, normed)| self.in_layer(layer, sum).or_else(|| self.in_layer(layer, normed)))
+        };
+        let stream = [Role::ResidMid, Role::ResidMlp].map(|role| self.in_layer(layer, role));
+        let is_stream = |site: &Site| self.entering(layer) == Some(*site) || stream.contains(&Some(*site));
         let read = sums().flat_map(|sum| self[sum].reads.iter().map(|read| read.site()));
         let mut added: Vec<Site> = read.filter(|site| !is_stream(site)).collect();
         added.sort_unstable();

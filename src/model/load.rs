@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::families::{Family, View, Wrapped};
 use super::graph::{Graph, Parameter};
 use super::lower::lower;
-use super::spec::Spec;
+use super::spec::{Spec, Stage};
 use super::tensor::Storage;
 use super::weights::{Held, Model};
 use crate::model::ConfigError;
@@ -75,7 +75,14 @@ impl Model {
         let config_file = dir.join("config.json");
         let text = read_text(&config_file)?;
         let (spec, notes) = Spec::from_json(&text, &shown(&config_file))?;
-        Self::assemble(spec, text, notes, name_of(dir), Checkpoint::open(dir)?)
+        let spec = spec.as_published(dir)?;
+        let mut checkpoint = Checkpoint::open(dir)?;
+        for stage in &spec.embedding {
+            if let Stage::Dense(dense) = stage {
+                checkpoint.add_folder(dir, &dense.folder)?;
+            }
+        }
+        Self::assemble(spec, text, notes, name_of(dir), checkpoint)
     }
 
     /// A model from the bytes of one safetensors file, for the model that is built into the program.
@@ -99,15 +106,18 @@ impl Model {
             notes.push(format!("{copied} tensor(s) of {name} are not aligned in their file and were copied to memory"));
         }
         // As transformers 5: a model of several parts has the head of its file where that is another than the table.
-        if spec.is_wrapped && spec.head.tied {
+        if let Some(head) = spec.head.as_mut().filter(|head| spec.is_wrapped && head.tied) {
             let ledger = Ledger::new(tensors.clone(), "", true);
-            spec.head.tied = !ledger.differ("lm_head.weight", &format!("{}embed_tokens.weight", Wrapped::ROOT));
+            head.tied = !ledger.differ("lm_head.weight", &format!("{}embed_tokens.weight", Wrapped::ROOT));
         }
         let graph = lower(&spec);
         let family = Family::named(spec.family).expect("a description is made from a family's row");
         let mut ledger = Ledger::new(tensors.clone(), family.base, spec.is_wrapped);
         if family.predicts_further {
             ledger.leave_layers_from(family.names.layers, graph.layers());
+        }
+        if spec.head.is_none() {
+            ledger.leave_heads();
         }
         let mut held: Vec<Held> = Vec::with_capacity(graph.params().len());
         for param in graph.params() {

@@ -12,7 +12,7 @@ use ndarray::Array1;
 
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
 use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
-use super::role::Role as R;
+use super::role::{ROLES, Role as R};
 use super::row::Wrapped;
 use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
 use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
@@ -27,14 +27,11 @@ pub fn lower(spec: &Spec) -> Graph {
         x = g.block(layer, x);
     }
     g.layer = None;
-    let h = g.norm(R::FinalNorm, x, &spec.norm);
-    let z = g.head(h);
-    if let Some(factor) = spec.head.factor {
-        g.node(R::Logits, Op::Sum { factors: vec![factor] }, [z], vocab(spec));
+    let h = g.maybe_norm(R::FinalNorm, x, spec.norm);
+    if let Some(head) = &spec.head {
+        g.head(head, h);
     }
-    if let Some(cap) = spec.head.cap {
-        g.node(R::Logits, Op::Cap(cap), [z], vocab(spec));
-    }
+    g.embedding(h);
     g.finish()
 }
 
@@ -56,19 +53,17 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// `x' = x + scale * post(attn(pre(x)))`, `x'' = x' + scale * post(mlp(pre(x')))`; of parallel blocks
-    /// `x + scale * attn(pre(x)) + scale * mlp(pre(x))`, where the MLP's norm may be attention's.
+    /// A block, by what follows what. Of parallel ones `x + scale * attn(pre(x)) + scale * mlp(pre(x))`, where the MLP's norm may
+    /// be attention's.
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
+        let terms = match layer.wiring {
+            Wiring::Sequential => return self.sequential(layer, x),
+            Wiring::PostNorm => return self.post_normed(layer, x),
+            Wiring::Parallel(terms) => terms,
+        };
         let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
         let o = self.attention(&layer.attn, h);
         let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
-        let Wiring::Parallel(terms) = layer.wiring else {
-            let mid = self.sum(R::ResidMid, x, o, layer.scale);
-            let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
-            let f = self.mlp(&layer.mlp, h);
-            let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
-            return self.end(layer, mid, f);
-        };
         let h = if layer.mlp_norms.pre.is_some() { self.maybe_norm(R::MlpNorm, x, layer.mlp_norms.pre) } else { h };
         let f = self.mlp(&layer.mlp, h);
         let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
@@ -80,6 +75,31 @@ impl Build<'_> {
         let (reads, factors) = (terms.map(|term| of(term).0), terms.map(|term| of(term).1));
         let axes = self.stream();
         self.node(R::Block, Op::Sum { factors: factors.into() }, reads, axes)
+    }
+
+    /// `x' = x + scale * post(attn(pre(x)))`, `x'' = x' + scale * post(mlp(pre(x')))`
+    fn sequential(&mut self, layer: &Layer, x: Site) -> Site {
+        let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
+        let o = self.attention(&layer.attn, h);
+        let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
+        let mid = self.sum(R::ResidMid, x, o, layer.scale);
+        let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
+        let f = self.mlp(&layer.mlp, h);
+        let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
+        self.end(layer, mid, f)
+    }
+
+    /// `x' = norm(x + scale * attn(x))`, `x'' = norm(x' + scale * mlp(x'))`. Vaswani et al., arXiv 1706.03762.
+    fn post_normed(&mut self, layer: &Layer, x: Site) -> Site {
+        let o = self.attention(&layer.attn, x);
+        let sum = self.sum(R::AttnSum, x, o, layer.scale);
+        let mid = self.maybe_norm(R::ResidMid, sum, layer.attn_norms.post);
+        let f = self.mlp(&layer.mlp, mid);
+        let sum = self.sum(R::MlpSum, mid, f, layer.scale);
+        let Some(norm) = layer.mlp_norms.post else { return sum };
+        // The block is what its last module gives; the weights are that module's.
+        let (op, axes) = (self.norm_op(R::MlpOutNorm, &norm, self.spec.hidden, None), self.stream());
+        self.node(R::Block, op, [sum], axes)
     }
 
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
@@ -104,7 +124,8 @@ impl Build<'_> {
             cap: a.cap,
             window: a.window,
             slopes: a.alibi.then(|| slopes(a.heads).into()),
-            ahead: Some(0),
+            // A window is as wide to both sides.
+            ahead: if a.both_ways { a.window.map(|window| window.cast_signed() - 1) } else { Some(0) },
             groups: groups.clone().into(),
             format: Rounding::None,
             places: Places::Own,
@@ -112,12 +133,13 @@ impl Build<'_> {
             held: Vec::new(),
         };
         let pattern = vec![Axis::heads("head", a.heads), Axis::QUERY, Axis::KEY];
-        let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), Read::Past(k)], pattern.clone());
+        let all = |site| if a.both_ways { Read::Whole(site) } else { Read::Past(site) };
+        let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), all(k)], pattern.clone());
         let sinks = a.sinks.then(|| Vector::Param(self.param(R::Probs, "sinks", &[a.heads], None)));
         let p = self.node(R::Probs, Op::Softmax { sinks }, [s], pattern);
         let joined = Axis::joined("head*head_dim", a.heads, d);
         let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
-        let c = self.push(R::Context, op, vec![Read::Node(p), Read::Past(v)], vec![Axis::TOKEN, joined]);
+        let c = self.push(R::Context, op, vec![Read::Node(p), all(v)], vec![Axis::TOKEN, joined]);
         self.linear(R::OProj, c, self.hidden(), a.o_bias)
     }
 
@@ -226,6 +248,12 @@ impl Build<'_> {
         self.node(role, Op::Sum { factors: vec![1.0, scale] }, [x, y], axes)
     }
 
+    /// The sum of several, added in this order, each sum rounded.
+    fn add(&mut self, role: R, terms: &[Site]) -> Site {
+        let (factors, axes) = (vec![1.0; terms.len()], self.stream());
+        self.push(role, Op::Sum { factors }, terms.iter().copied().map(Read::Node).collect(), axes)
+    }
+
     fn hidden(&self) -> Axis {
         Axis::channels("hidden", self.spec.hidden)
     }
@@ -294,7 +322,11 @@ impl Build<'_> {
             let Some(role) = node.role else { continue };
             let path = names.path(role);
             let Some(layer) = node.layer else {
-                node.label = path.rsplit('.').next().unwrap_or(path).to_string();
+                let last = path.rsplit('.').next().unwrap_or(path);
+                // The word of another role would be taken for that.
+                let others = || ROLES.iter().any(|row| !row.per_layer && row.short == last && row.role != role);
+                let own = if path.contains('.') && !others() { last } else { &node.name };
+                node.label = own.to_string();
                 node.short.clone_from(&node.label);
                 continue;
             };
@@ -309,7 +341,8 @@ impl Build<'_> {
             }
             let own = roles[start..].iter().take_while(|(of, _)| *of == Some(layer));
             let same = |(_, other): &&(Option<usize>, Option<R>)| {
-                other.is_some_and(|other| inner(names.path(other)) == inner(path))
+                let other = other.map(|other| names.path(other));
+                other.is_some_and(|other| inner(other) == inner(path) || other == inner(path))
             };
             let alone = own.filter(same).count() == 1;
             node.label = if alone { inner(path) } else { path }.to_string();

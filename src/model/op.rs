@@ -16,7 +16,7 @@ use std::sync::Arc;
 use ndarray::Array1;
 
 use super::tensor::Tensor;
-use crate::ops::{self, Join, Normalisation, Operands, Rounding, Router};
+use crate::ops::{self, Join, Normalisation, Operands, Pooling, Rounding, Router};
 
 /// A weight of the model: its place among the graph's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,6 +78,8 @@ pub enum Op {
     Embed { table: Weight, factor: f64, rounded: bool },
     /// Rows of a table, by position plus an offset.
     EmbedPositions { table: Weight, offset: isize },
+    /// One row of a table for every token.
+    EmbedRow { table: Weight, row: usize },
     /// A norm over the last axis; of each head where heads are `head_dim` wide.
     Norm { weight: Vector, bias: Option<Vector>, how: Normalisation, head_dim: Option<usize> },
     /// `x Wᵀ + b`; `fine`: in f32, whatever the run computes in.
@@ -123,6 +125,10 @@ pub enum Op {
     Experts { weights: Weight, biases: Option<Weight>, top_k: usize },
     /// The experts' outputs times their weights, added up by rising expert id.
     Combine,
+    /// One row of all rows of a sequence.
+    Pool(Pooling),
+    /// `x / max(|x|, eps)` over the last axis.
+    Unit { eps: f64 },
 }
 
 /// What is true of all ops of a kind. Floors, nudges, batching, peers and blind spots read it.
@@ -201,13 +207,15 @@ impl Op {
         match self {
             Self::Embed { .. }
             | Self::EmbedPositions { .. }
+            | Self::EmbedRow { .. }
+            | Self::Pool(Pooling::First | Pooling::Last)
             | Self::Columns(_)
             | Self::Multiply
             | Self::Clip(_)
             | Self::Round(_)
             | Self::Rope(_) => plain,
             Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
-            Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
+            Self::Norm { .. } | Self::Unit { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
             Self::Experts { .. } => Facts { product: Product::ExpertWeights, sums: Sums::LastAxis, ..plain },
             Self::Scores(_) => {
@@ -226,6 +234,7 @@ impl Op {
             | Self::ClampedProduct { .. }
             | Self::Cap(_)
             | Self::Combine
+            | Self::Pool(Pooling::Mean)
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
@@ -236,6 +245,7 @@ impl Op {
         match self {
             Self::Embed { .. }
             | Self::EmbedPositions { .. }
+            | Self::EmbedRow { .. }
             | Self::Norm { .. }
             | Self::Linear { .. }
             | Self::Xielu { .. }
@@ -259,7 +269,9 @@ impl Op {
             | Self::Round(_)
             | Self::NarrowSoftmax(_)
             | Self::Route { bias: None, .. }
-            | Self::Combine => false,
+            | Self::Combine
+            | Self::Pool(_)
+            | Self::Unit { .. } => false,
         }
     }
 
@@ -269,9 +281,9 @@ impl Op {
         const NONE: Param = Param(u32::MAX);
         let mut bare = self.clone();
         match &mut bare {
-            Self::Embed { table: weight, .. } | Self::EmbedPositions { table: weight, .. } => {
-                *weight = Weight::Param(NONE);
-            }
+            Self::Embed { table: weight, .. }
+            | Self::EmbedPositions { table: weight, .. }
+            | Self::EmbedRow { table: weight, .. } => *weight = Weight::Param(NONE),
             Self::Experts { weights, biases, .. } => {
                 *weights = Weight::Param(NONE);
                 *biases = biases.as_ref().map(|_| Weight::Param(NONE));

@@ -7,7 +7,7 @@ mod mlp;
 
 use super::config::ConfigError;
 use super::families::Family;
-use super::spec::{Around, Embed, Head, Layer, Norm, PerLayer, Spec, Term, Wiring};
+use super::spec::{Around, Dense, Embed, Head, Layer, Norm, PerLayer, Spec, Stage, Term, Wiring};
 use crate::ops::{Activation, Form};
 
 /// One thing to do.
@@ -46,7 +46,20 @@ const TOPICS: &[(&str, OfLayer)] = &[
 
 /// All that a model computes, in the order of the forward pass.
 pub fn steps(spec: &Spec) -> Vec<Step> {
-    let Spec { family: _, names: _, is_wrapped, hidden, vocab, positions, embed, per_layer, layers, norm, head } = spec;
+    let Spec {
+        family: _,
+        names: _,
+        is_wrapped,
+        hidden,
+        vocab,
+        positions,
+        embed,
+        per_layer,
+        layers,
+        norm,
+        head,
+        embedding,
+    } = spec;
     let mut steps = vec![whole("embeddings", embeddings(embed, [*hidden, *vocab, *positions]))];
     if *is_wrapped {
         steps.push(whole(
@@ -75,7 +88,12 @@ pub fn steps(spec: &Spec) -> Vec<Step> {
             steps.extend(norms(spec).into_iter().map(|said| whole("norms", said)));
         }
     }
-    steps.push(whole("logits", logits(norm, head)));
+    if let Some(head) = head {
+        steps.push(whole("logits", logits(norm.as_ref(), head)));
+    }
+    if head.is_none() || !embedding.is_empty() {
+        steps.push(whole("result", result(norm.as_ref(), embedding)));
+    }
     steps
 }
 
@@ -118,7 +136,7 @@ fn short(number: f64) -> String {
 }
 
 fn embeddings(embed: &Embed, [hidden, vocab, positions]: [usize; 3]) -> Said {
-    let Embed { scale, factor, norm, learned, rows_before } = embed;
+    let Embed { scale, factor, norm, types, learned, rows_before } = embed;
     let row = match rows_before {
         0 => "plus a row of a table of positions".to_string(),
         before => format!("plus a row of a table of positions, which begins with {before} other rows"),
@@ -127,11 +145,13 @@ fn embeddings(embed: &Embed, [hidden, vocab, positions]: [usize; 3]) -> Said {
         (true, "a row of the table".to_string()),
         (scale.is_some(), "times sqrt(hidden) rounded to the dtype of the weights".to_string()),
         (factor.is_some(), "times a factor".to_string()),
+        (types.is_some(), "plus the row of type 0 of a table of token types".to_string()),
         (learned.is_some(), row),
         (norm.is_some(), "then a norm before the first block".to_string()),
     ];
     let numbers = [
         (true, format!("{vocab} rows of {hidden}")),
+        (types.is_some(), format!("{} types", types.unwrap_or_default())),
         (scale.is_some(), format!("scale {}", short(scale.unwrap_or(1.0).into()))),
         (factor.is_some(), format!("factor {}", short(factor.unwrap_or(1.0)))),
         (true, format!("{} positions", learned.unwrap_or(positions))),
@@ -160,6 +180,7 @@ fn block(layer: &Layer) -> Said {
             let (attention, mlp) = (around("attention", attn_norms, "x"), around("mlp", mlp_norms, "x"));
             format!("x += {times}{attention}; x += {times}{mlp}")
         }
+        Wiring::PostNorm => format!("x = norm(x + {times}attention(x)); x = norm(x + {times}mlp(x))"),
         Wiring::Parallel(order) => {
             // Without a norm of its own, the MLP reads what attention reads.
             let shares = mlp_norms.pre.is_none() && attn_norms.pre.is_some();
@@ -184,7 +205,7 @@ fn norms(spec: &Spec) -> Vec<Said> {
     let of_layer = |layer: &Layer| [layer.attn_norms, layer.mlp_norms].map(|Around { pre, post }| [pre, post]);
     let of_layers = spec.layers.iter().flat_map(of_layer).flatten().flatten();
     let mut said: Vec<Said> = Vec::new();
-    for norm in spec.embed.norm.into_iter().chain(of_layers).chain([spec.norm]) {
+    for norm in spec.embed.norm.into_iter().chain(of_layers).chain(spec.norm) {
         let one = norm_said(&norm);
         if !said.contains(&one) {
             said.push(one);
@@ -216,18 +237,38 @@ fn norm_said(norm: &Norm) -> Said {
     (format!("{normed}{times}{plus}{cast}"), format!("eps {}", short((*eps).into())))
 }
 
-fn logits(norm: &Norm, head: &Head) -> Said {
+/// What a model without a head gives: the rows behind the last block, or one that is made of them.
+fn result(norm: Option<&Norm>, embedding: &[Stage]) -> Said {
+    let rows = if norm.is_some() { "norm(x)" } else { "x" };
+    let (mut what, mut numbers) = (vec![rows.to_string()], norm.map_or_else(Vec::new, |norm| vec![norm_said(norm).1]));
+    for stage in embedding {
+        what.push(match stage {
+            Stage::Pool(how) => format!("then {}", how.words()),
+            Stage::Unit { eps: _ } => "then x / |x|".to_string(),
+            Stage::Dense(Dense { folder: _, width, bias, act }) => {
+                numbers.push(format!("to {width} channels"));
+                let with = if *bias { "with a bias" } else { "no bias" };
+                let act = if *act == Activation::Identity { "" } else { &format!(", then {}", act.name()) };
+                format!("then a matrix, {with}{act}")
+            }
+        });
+    }
+    (what.join(", "), numbers.join(", "))
+}
+
+fn logits(norm: Option<&Norm>, head: &Head) -> Said {
     let Head { tied, bias, factor, cap } = head;
-    let table = if *tied { "head(norm(x)), the head being the table of embeddings" } else { "head(norm(x))" };
+    let read = if norm.is_some() { "norm(x)" } else { "x" };
+    let the_table = if *tied { ", the head being the table of embeddings" } else { "" };
+    let table = format!("head({read}){the_table}");
     let what = [
-        (true, table.to_string()),
+        (true, table),
         (*bias, "plus a bias".to_string()),
         (factor.is_some(), "times a factor".to_string()),
         (cap.is_some(), "then c tanh(z / c)".to_string()),
     ];
-    let (_, eps) = norm_said(norm);
     let numbers = [
-        (true, eps),
+        (norm.is_some(), norm.map_or_else(String::new, |norm| norm_said(norm).1)),
         (factor.is_some(), format!("factor {}", short(factor.unwrap_or(1.0)))),
         (cap.is_some(), format!("c = {}", short(cap.unwrap_or_default()))),
     ];

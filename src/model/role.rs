@@ -67,6 +67,14 @@ pub enum Role {
     QClip,
     KClip,
     VClip,
+    EmbedTypes,
+    EmbedSum,
+    AttnSum,
+    MlpSum,
+    Pooled,
+    Dense,
+    DenseAct,
+    Unit,
 }
 
 /// One row of [`ROLES`].
@@ -156,6 +164,14 @@ pub const ROLES: &[Row] = &[
     layer(Role::QClip, "q_clip", "queries, clipped"),
     layer(Role::KClip, "k_clip", "keys, clipped"),
     layer(Role::VClip, "v_clip", "values, clipped"),
+    whole(Role::EmbedTypes, "embed_types", "rows of the table of token types: that of type 0"),
+    whole(Role::EmbedSum, "embed_sum", "tokens, types and positions together, before the norm"),
+    layer(Role::AttnSum, "attn_sum", "the residual stream with what attention adds, before the norm"),
+    layer(Role::MlpSum, "mlp_sum", "the residual stream with what the MLP adds, before the norm"),
+    whole(Role::Pooled, "pooled", "one row of all: the embedding, before what follows"),
+    whole(Role::Dense, "dense", "the embedding, through a matrix"),
+    whole(Role::DenseAct, "dense_act", "activation function behind that matrix"),
+    whole(Role::Unit, "normalized", "the embedding, of length 1"),
 ];
 
 /// What is done to queries, and the same of keys.

@@ -1,5 +1,6 @@
 //! What a row of the table of families says: one value per family, made by struct update of another.
 
+mod encoder;
 mod experts;
 mod kinds;
 mod reads;
@@ -10,6 +11,7 @@ use super::role::Names;
 pub use super::spec::GateUp;
 use super::spec::{Over, Term};
 use crate::ops::Form;
+pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use rope::{RopeRow, Rotated};
@@ -111,6 +113,8 @@ pub struct Family {
     pub fused_mlp: GateUp,
     /// Its experts.
     pub experts: Option<ExpertsRow>,
+    /// What it has as an encoder, where it is one.
+    pub encoder: Option<EncoderRow>,
     /// Names of modules.
     pub names: &'static Names,
     /// What stands before the names of all tensors but the head's, and may be left away in a checkpoint.
@@ -273,6 +277,13 @@ pub enum Windows {
     AsListed,
     /// As `layer_types` says, else those that are not rotated, where `use_sliding_window` is true.
     NotRotated,
+    /// As `layer_types` says, else all but the first of every so many.
+    AllButFirst {
+        /// The key of how many.
+        key: &'static str,
+        /// And its default.
+        every: usize,
+    },
     /// As `layer_types` says, else all but every so many.
     AllBut {
         /// The key of how many.

@@ -7,7 +7,7 @@ mod rope;
 use crate::ops::{self, Form};
 
 use super::role::Names;
-pub use crate::ops::Router;
+pub use crate::ops::{Activation, Pooling, Router};
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
@@ -31,10 +31,39 @@ pub struct Spec {
     pub per_layer: Option<PerLayer>,
     /// The blocks, in order.
     pub layers: Vec<Layer>,
-    /// Before the head.
-    pub norm: Norm,
-    /// From the residual stream to logits.
-    pub head: Head,
+    /// Behind the last block; BERT has none, whose blocks end in one.
+    pub norm: Option<Norm>,
+    /// From the residual stream to logits; encoders and embedders have none.
+    pub head: Option<Head>,
+    /// From the rows of the last layer to an embedding, where the model is published with that.
+    pub embedding: Vec<Stage>,
+}
+
+/// A step from the rows of the last layer to an embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// One row of all.
+    Pool(Pooling),
+    /// A matrix, and a function of what it gives.
+    Dense(Dense),
+    /// To length 1, unless it is shorter than `eps`.
+    Unit {
+        /// The shortest length that is divided by.
+        eps: f64,
+    },
+}
+
+/// A matrix behind the pooling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    /// Its folder, which its weights are named by: `2_Dense`.
+    pub folder: String,
+    /// Channels of its result.
+    pub width: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// The function behind it.
+    pub act: ops::Activation,
 }
 
 /// From ids to the residual stream.
@@ -45,11 +74,13 @@ pub struct Embed {
     pub scale: Option<f32>,
     /// What enters the first block is these rows times this, as an op of its own: Granite.
     pub factor: Option<f64>,
-    /// They are normed before they enter the first block: BLOOM.
+    /// They are normed before they enter the first block, behind all sums: BLOOM, BERT.
     pub norm: Option<Norm>,
+    /// A row of a table of token types is added, that of type 0: so many types.
+    pub types: Option<usize>,
     /// Learned positions are added: so many.
     pub learned: Option<usize>,
-    /// Rows of their table before that of position 0: OPT has two.
+    /// Rows of their table before that of position 0: OPT has two, RoBERTa one more than the id of its pad.
     pub rows_before: usize,
 }
 
@@ -89,6 +120,8 @@ pub struct Layer {
 pub enum Wiring {
     /// The stream to which attention has been added.
     Sequential,
+    /// The same, and the norms behind attention and the MLP are of the sums: BERT.
+    PostNorm,
     /// What attention reads, normed by a norm of its own or, without one, by attention's. The three are added in this order,
     /// each sum rounded.
     Parallel([Term; 3]),
@@ -166,6 +199,8 @@ pub struct Attn {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
+    /// Whether it sees as far ahead: an encoder.
+    pub both_ways: bool,
     /// Whether each head has a score beside those of the keys, which takes its share of the softmax: GPT-OSS.
     pub sinks: bool,
     /// Whether the position of a key times a slope that its head has is added to scores: Press et al., arXiv 2108.12409.

@@ -94,6 +94,7 @@ impl Activation {
                 ),
                 Self::GeluBloom if rounding != Rounding::None => bloom_gelu_in_steps(words, rounding),
                 Self::GeluNew if rounding != Rounding::None => gelu_in_steps(words, rounding),
+                Self::Gelu => words.iter_mut().for_each(|word| *word = gelu(*word)),
                 other => words.iter_mut().for_each(|word| *word = T::from_f64(other.of(word.wide()))),
             }
             rounding.round(words);
@@ -102,13 +103,30 @@ impl Activation {
     }
 }
 
+/// `0.5 x (1 + erf(x / sqrt(2)))`, step by step as PyTorch's kernel has it: far below zero the sum loses most of its digits, in
+/// whatever format it is computed.
+fn gelu<T: Real>(x: T) -> T {
+    let z = x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2);
+    let is_f32 = size_of::<T>() == size_of::<f32>();
+    let erf = if is_f32 { T::of(erf(z.narrow())) } else { T::from_f64(libm::erf(z.wide())) };
+    x * T::from_f64(0.5) * (T::one() + erf)
+}
+
+/// The error function to 1.5e-7, as PyTorch's vectors have it: Abramowitz and Stegun, 7.1.26.
+fn erf(x: f32) -> f32 {
+    const FACTORS: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_8, -0.284_496_72, 0.254_829_6];
+    let t = 1.0 / x.abs().mul_add(0.327_591_1, 1.0);
+    let sum = FACTORS.into_iter().reduce(|sum, factor| sum.mul_add(t, factor)).unwrap_or_default();
+    (1.0 - (-x * x).exp() * t * sum).copysign(x)
+}
+
 impl Activation {
     /// The function of one number.
     fn of(self, x: f64) -> f64 {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         match self {
             Self::Silu => x * sigmoid(x),
-            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
+            Self::Gelu => gelu(x),
             Self::GeluTanh | Self::GeluNew | Self::GeluBloom => {
                 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
             }

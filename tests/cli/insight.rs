@@ -101,3 +101,19 @@ fn what_cannot_be_asked() {
     refused(&["lens", DEMO, "--prompt", "Emma", "--position", "last"], "give a number, or all");
     refused(&["sweep", DEMO, "experts", "--prompt", "Emma"], "experts");
 }
+
+#[test]
+fn a_model_without_a_head_says_that_it_has_none() {
+    for (name, gives) in [("bert", "normalized"), ("roberta", "pooled"), ("modernbert", "final_norm")] {
+        let model = format!("reference/tiny/{name}");
+        let says = format!("the model has no head, so it scores no next token: it gives {gives}");
+        let fed = ["--ids", "5,6,7"];
+        refused(&[&["lens", &model][..], &fed].concat(), &says);
+        refused(&[&["generate", &model][..], &fed].concat(), &says);
+        refused(&[&["sweep", &model, "heads"][..], &fed].concat(), &says);
+        refused(&[&["sensitivity", &model, "--quantise", "q8_0"][..], &fed].concat(), &says);
+        let output = std::env::temp_dir().join(format!("layerstep-{name}.safetensors"));
+        let output = output.to_str().expect("text");
+        refused(&[&["capture", &model, "--decode", "1", "-o", output][..], &fed].concat(), &says);
+    }
+}

@@ -56,7 +56,11 @@ fn missing_keys_have_the_defaults_of_transformers() {
         assert_eq!((attn.kv_heads, attn.head_dim), (kv, head_dim), "{name}");
         assert_eq!((spec.vocab, feed(&layer.mlp).width), (vocab, wide), "{name}");
         assert_eq!((spec.positions, rope(&spec).theta), (positions, 10_000.0), "{name}");
-        assert_eq!((spec.norm.eps, spec.head.tied), (1e-6, false), "{name}");
+        assert_eq!(
+            (spec.norm.map(|norm| norm.eps), spec.head.map(|head| head.tied)),
+            (Some(1e-6), Some(false)),
+            "{name}"
+        );
         assert_eq!(windows_of(&spec), [windows; 4], "{name}");
         assert_eq!(attn.qkv_bias, name == "qwen2");
         assert_eq!((attn.o_bias, feed(&layer.mlp).bias, attn.qk_norm.is_some()), (false, false, name == "qwen3"));
@@ -83,13 +87,16 @@ fn families_have_the_defaults_of_their_own_classes() {
     let gemma = bare("gemma2");
     assert_eq!(sizes(&gemma), (256_000, 2304, 26, 8, 4, 256, 8192));
     assert_eq!(windows_of(&gemma)[..3], [Some(4096), None, Some(4096)]);
-    assert_eq!((gemma.layers[0].attn.cap, gemma.head.cap, gemma.head.tied), (Some(50.0), Some(30.0), true));
+    assert_eq!(
+        (gemma.layers[0].attn.cap, gemma.head.expect("it has one").cap, gemma.head.expect("it has one").tied),
+        (Some(50.0), Some(30.0), true)
+    );
     assert_eq!((gemma.layers[0].attn.scale, gemma.embed.scale), (1.0 / 16.0, Some(48.0)));
     assert_eq!(
         *feed(&gemma.layers[0].mlp),
         Feed { width: 9216, act: Activation::GeluTanh, bias: false, fused: GateUp::Apart, clamp: None, xielu: false }
     );
-    assert_eq!((gemma.norm.offset, gemma.layers[0].mlp_norms.post.is_some()), (1.0, true));
+    assert_eq!((gemma.norm.expect("it has one").offset, gemma.layers[0].mlp_norms.post.is_some()), (1.0, true));
 
     let gpt2 = bare("gpt2");
     assert_eq!(sizes(&gpt2), (50_257, 768, 12, 12, 12, 64, 1024));
@@ -97,7 +104,10 @@ fn families_have_the_defaults_of_their_own_classes() {
         *feed(&gpt2.layers[0].mlp),
         Feed { width: 3072, act: Activation::GeluNew, bias: true, fused: GateUp::Apart, clamp: None, xielu: false }
     );
-    assert_eq!((gpt2.norm.eps, gpt2.norm.bias, gpt2.embed.learned), (1e-5, true, Some(1024)));
+    assert_eq!(
+        (gpt2.norm.expect("it has one").eps, gpt2.norm.expect("it has one").bias, gpt2.embed.learned),
+        (1e-5, true, Some(1024))
+    );
     assert!(gpt2.layers.iter().all(|layer| layer.attn.rope.is_none() && layer.attn.fused == Some(1)));
     let by_layer = json!({"model_type": "gpt2", "scale_attn_by_inverse_layer_idx": true}).to_string();
     let (by_layer, _) = Spec::from_json(&by_layer, "f").expect("a config");

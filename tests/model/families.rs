@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::support::{Reference, TINY, repository, tiny};
+use crate::support::{HEADLESS, Reference, TINY, repository, tiny};
 use layerstep::debugger::view::{
     AttentionRequest, CacheRequest, HistogramRequest, LensRequest, Page, PageRequest, Shown, TensorRequest, Witness,
 };
@@ -25,7 +25,7 @@ fn dump(name: &str, graph: &Arc<Graph>) -> Arc<Dump> {
 
 #[test]
 fn every_node_has_a_name_of_its_own_and_is_found_by_all_of_its_names() {
-    for name in TINY {
+    for name in TINY.iter().chain(HEADLESS) {
         let graph = &tiny(name).graph;
         let names: BTreeSet<&str> = graph.nodes().iter().map(|node| &node.name[..]).collect();
         let shorts: BTreeSet<&str> = graph.nodes().iter().map(|node| &node.short[..]).collect();
@@ -34,7 +34,9 @@ fn every_node_has_a_name_of_its_own_and_is_found_by_all_of_its_names() {
             let node = &graph[site];
             let role = node.role.expect("families' nodes have roles");
             let by_role = node.layer.map_or(role.short().to_string(), |layer| format!("{layer}.{}", role.short()));
-            for known in [&node.name, &node.short, &by_role] {
+            // A model may have several matrices behind the pooling.
+            let own = graph.find(node.layer, role) == Some(site);
+            for known in [&node.name, &node.short].into_iter().chain(own.then_some(&by_role)) {
                 assert_eq!(graph.parse(known), Some(site), "{name}: {known}");
                 assert_eq!(graph.matching(known), [site], "{name}: {known}");
             }
@@ -62,13 +64,15 @@ fn one_name_means_what_the_family_says() {
 /// What the graph of each family is: the nodes of no layer and of the first.
 #[test]
 fn graphs_are_as_reviewed() {
-    for name in ["llama", "gemma2", "gpt2", "qwen3_moe"] {
+    for name in ["llama", "gemma2", "gpt2", "qwen3_moe", "bert", "gemma_embedding"] {
         let graph = &tiny(name).graph;
         let mut text = String::new();
         for node in graph.nodes().iter().filter(|node| node.layer.is_none_or(|layer| layer == 0)) {
             let axes: Vec<&str> = node.axes.iter().map(|axis| axis.name).collect();
             let read = |read: &Read| match *read {
-                Read::Node(site) | Read::Stale(site) | Read::Earlier(site, _) => graph.short(site).to_string(),
+                Read::Node(site) | Read::Whole(site) | Read::Stale(site) | Read::Earlier(site, _) => {
+                    graph.short(site).to_string()
+                }
                 Read::Past(site) => format!("past {}", graph.short(site)),
             };
             let reads: Vec<String> = node.reads.iter().map(read).collect();
@@ -83,7 +87,7 @@ fn graphs_are_as_reviewed() {
 
 #[test]
 fn every_tensor_of_a_capture_is_compared_and_in_order() {
-    for name in TINY {
+    for name in TINY.iter().chain(HEADLESS) {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let dump = dump(name, &model.graph);
         assert!(dump.unmatched().is_empty() && dump.unused().is_empty(), "{name}: {}", dump.plan());
@@ -101,7 +105,7 @@ fn every_tensor_of_a_capture_is_compared_and_in_order() {
 
 #[test]
 fn every_node_is_drawn_by_every_pane_that_can() {
-    for name in TINY {
+    for name in TINY.iter().chain(HEADLESS) {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let dumps = Witnesses { reference: Some(dump(name, &model.graph)), candidate: None };
         let session = Session::new(Arc::clone(&model), reference.ids.clone(), &reference.steps, dumps);
@@ -117,7 +121,8 @@ fn every_node_is_drawn_by_every_pane_that_can() {
                     TensorRequest { row, shown, rows: all, columns: all, heatmap: (8, 8), ..TensorRequest::default() };
                 let page = debugger.page(&PageRequest::Tensor(request));
                 let Ok(Page::Tensor(page)) = page else { panic!("{name}: {}: {page:?}", node.name) };
-                assert_eq!(page.numbers.len(), 13, "{name}: {}: rows are tokens", node.name);
+                let rows = if node.is_pooled() { 1 } else { 13 };
+                assert_eq!(page.numbers.len(), rows, "{name}: {}: rows are tokens", node.name);
                 assert!(!page.heatmap.is_empty() && page.name == node.name);
                 let request = HistogramRequest { row, shown, bins: 8, channels: 4, ..HistogramRequest::default() };
                 let page = debugger.page(&PageRequest::Histogram(request));
@@ -130,10 +135,17 @@ fn every_node_is_drawn_by_every_pane_that_can() {
             let page = debugger.page(&PageRequest::Attention(request));
             assert!(page.is_ok(), "{name}: attention of layer {layer}: {page:?}");
         }
-        let Ok(Page::Lens(page)) = debugger.page(&PageRequest::Lens(LensRequest { top: 3, ..LensRequest::default() }))
-        else {
-            panic!("{name}: no lens")
-        };
+        let lens = debugger.page(&PageRequest::Lens(LensRequest { top: 3, ..LensRequest::default() }));
+        if !model.graph.is_causal() {
+            let cache = debugger.page(&PageRequest::Cache(CacheRequest { cells: (4, 4), ..CacheRequest::default() }));
+            assert!(cache.is_err_and(|error| error.starts_with("the model has no cache")), "{name}");
+        }
+        if model.graph.logits().is_none() {
+            let refused = lens.expect_err("no logits");
+            assert!(refused.starts_with("the model has no head, so it scores no next token: it gives "), "{refused}");
+            continue;
+        }
+        let Ok(Page::Lens(page)) = lens else { panic!("{name}: no lens") };
         assert_eq!(page.rows.len(), model.graph.layers() + 2, "{name}: the start, each block, the logits");
         let Ok(Page::Cache(page)) =
             debugger.page(&PageRequest::Cache(CacheRequest { cells: (4, 4), ..CacheRequest::default() }))

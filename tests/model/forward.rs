@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::support::{Reference, TINY, repository, tiny};
+use crate::support::{HEADLESS, Reference, TINY, repository, tiny};
 use layerstep::diagnose::{Part, compare_parts};
 use layerstep::engine::sampling::argmax;
 use layerstep::engine::{Compute, LogitRows, Run, Site, Span, Value, evaluate};
@@ -27,7 +27,7 @@ fn error(model: &Model, reference: &Reference, site: Site, forward: usize, ours:
 
 #[test]
 fn every_op_agrees_with_pytorch_on_its_own_inputs() {
-    for name in TINY {
+    for name in TINY.iter().chain(HEADLESS) {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let graph = &model.graph;
         let mut worst = (0.0, String::new());
@@ -51,7 +51,7 @@ fn every_op_agrees_with_pytorch_on_its_own_inputs() {
 
 #[test]
 fn every_activation_agrees_with_pytorch_chained() {
-    for name in TINY {
+    for name in TINY.iter().chain(HEADLESS) {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let mut worst = (0.0, String::new());
         let mut seen = BTreeSet::new();

@@ -23,6 +23,9 @@ pub const TINY: &[&str] = &[
     "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
 ];
 
+/// Those of them without a head: encoders and embedders. Of these PyTorch's dumps hold one forward.
+pub const HEADLESS: &[&str] = &["bert", "roberta", "modernbert", "qwen3_embedding", "gemma_embedding"];
+
 /// Of each kind of block one or two, for tests that take long.
 #[rustfmt::skip]
 pub const SOME: &[&str] = &[
@@ -106,6 +109,7 @@ impl Reference {
             }
         };
         let read = |read: &Read| match *read {
+            Read::Whole(site) => past(site),
             Read::Node(site) | Read::Stale(site) | Read::Earlier(site, _) => self.read(site, forward, graph),
             Read::Past(kept) => past(kept),
         };

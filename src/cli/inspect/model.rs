@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Args, Findings};
 use crate::cli::input::Loaded;
 use crate::engine::{Axis, Counts, Graph, Node};
-use crate::model::spec::{Experts, Feed, Mlp, Rope, Spec};
+use crate::model::spec::{Experts, Feed, Layer, Mlp, Rope, Spec};
 
 /// Numbers and tensors of all weights; a tied head counts once, and every expert has its own.
 fn parameters(graph: &Graph) -> (usize, usize) {
@@ -53,12 +53,12 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
         "dtype": model.dtype_label, "bytes": model.bytes, "parameters": parameters, "tensors": tensors,
         "layers": layers, "hidden_size": spec.hidden, "intermediate_size": dense.map(|feed| feed.width),
         "heads": attn.heads, "kv_heads": attn.kv_heads, "head_dim": attn.head_dim,
-        "vocab_size": spec.vocab, "context": spec.positions, "rms_norm_eps": spec.norm.eps,
+        "vocab_size": spec.vocab, "context": spec.positions, "rms_norm_eps": eps(spec),
         "rope": rope.map(|rope| json!({ "theta": rope.theta, "type": rope.scaling.name(), "channels": rope.dims,
             "attention_factor": rope.factor, "layers": rotated })),
         "sliding_window": windows,
         "biases": { "qkv": attn.qkv_bias, "o": attn.o_bias, "mlp": mlp_bias }, "qk_norm": attn.qk_norm.is_some(),
-        "tied": spec.head.tied, "tokenizer": loaded.tokenizer.is_some(), "notes": model.notes,
+        "tied": spec.head.is_some_and(|head| head.tied), "embedder": spec.head.is_none(), "tokenizer": loaded.tokenizer.is_some(), "notes": model.notes,
     });
     if let Some((count, top_k, width, layers)) = &sparse {
         json["experts"] = json!({ "count": count, "per_token": top_k, "width": width, "layers": layers });
@@ -80,7 +80,11 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
         line("experts", format!("{count} of {width} channels, {top_k} for each token{some}"))?;
     }
     line("heads", format!("{} of {} channels, {} for keys and values", attn.heads, attn.head_dim, attn.kv_heads))?;
-    let tied = if spec.head.tied { ", the head is the embedding table" } else { "" };
+    let tied = match spec.head {
+        Some(head) if head.tied => ", the head is the embedding table",
+        Some(_) => "",
+        None => ", no head",
+    };
     line("vocabulary", format!("{}{tied}", spec.vocab))?;
     line("positions", format!("{}, {}", spec.positions, positions(&ropes, attn.head_dim)))?;
     let seen: Vec<usize> = windows.into_iter().flatten().collect();
@@ -88,13 +92,15 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
         let some = if seen.len() == layers { "all".into() } else { seen.len().to_string() };
         line("window", format!("{window} keys in {some} layers"))?;
     }
+    let logit_cap = spec.head.and_then(|head| head.cap);
     let parts = [
+        (attn.both_ways, "every token sees those behind it".to_string()),
         (attn.qkv_bias, "bias on q, k, v".to_string()),
         (attn.o_bias, "bias on o".to_string()),
         (mlp_bias, "bias in the MLP".to_string()),
         (attn.qk_norm.is_some(), "q and k normalised".to_string()),
         (attn.cap.is_some(), format!("scores capped at {}", attn.cap.unwrap_or_default())),
-        (spec.head.cap.is_some(), format!("logits capped at {}", spec.head.cap.unwrap_or_default())),
+        (logit_cap.is_some(), format!("logits capped at {}", logit_cap.unwrap_or_default())),
     ];
     let parts: Vec<String> = parts.into_iter().filter_map(|(has, what)| has.then_some(what)).collect();
     if !parts.is_empty() {
@@ -105,6 +111,12 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
         names(&mut text, &mut json, &model.graph, args.tokens)?;
     }
     Ok(Findings { text, json })
+}
+
+/// The eps of the norms: of those around the blocks, where none stands behind them.
+fn eps(spec: &Spec) -> Option<f32> {
+    let of_layer = |layer: &Layer| layer.attn_norms.pre.or(layer.attn_norms.post);
+    spec.norm.or_else(|| spec.layers.iter().find_map(of_layer)).map(|norm| norm.eps)
 }
 
 /// How positions are told apart: each way of rotating that there is, and in how many layers where not in all.
@@ -135,6 +147,7 @@ fn positions(ropes: &[Option<&Rope>], head_dim: usize) -> String {
 fn names(text: &mut String, json: &mut Value, graph: &Graph, tokens: Option<usize>) -> std::fmt::Result {
     let length = |axis: &Axis| match axis.counts {
         Counts::Rows | Counts::Keys => tokens,
+        Counts::Sequence => Some(1),
         _ => Some(axis.length(1, 1)),
     };
     let shape = |node: &Node| -> String {

@@ -16,6 +16,7 @@ const SAID: usize = 3;
 
 /// What the patches do to the logits of the current forward's last token: see [`Debugger::effect`].
 pub(in crate::debugger) fn effect(debugger: &mut Debugger, interrupt: &AtomicBool) -> Result<Option<Effect>, String> {
+    debugger.graph().needs_logits()?;
     let Debugger { pass, patches, suspected, .. } = debugger;
     let forward = pass.run.forward();
     let unpatched = patches.unpatched.get_or_insert_with(|| {
@@ -66,9 +67,9 @@ pub(in crate::debugger) fn info(debugger: &mut Debugger, interrupt: &AtomicBool)
     Ok(lines)
 }
 
-/// `logits: "Paris" 61.2 %, ... became ...; KL 0.53 nat`; nothing without patches.
+/// `logits: "Paris" 61.2 %, ... became ...; KL 0.53 nat`; nothing without patches, and of a model without a head.
 pub(super) fn effect_line(debugger: &mut Debugger, interrupt: &AtomicBool) -> Result<Option<String>, String> {
-    if debugger.patches().is_empty() {
+    if debugger.patches().is_empty() || debugger.graph().logits().is_none() {
         return Ok(None);
     }
     let Some(effect) = effect(debugger, interrupt)? else { return Ok(None) };

@@ -42,7 +42,8 @@ fn names(case: &Case) -> String {
 }
 
 fn capture(case: &Case, tokens: &str, more: &str) -> String {
-    format!("python reference/capture.py {} {tokens} --decode {DECODED} {more}-o ref.safetensors", quoted(case.path))
+    let decode = if case.model.graph.logits().is_some() { format!("--decode {DECODED} ") } else { String::new() };
+    format!("python reference/capture.py {} {tokens} {decode}{more}-o ref.safetensors", quoted(case.path))
 }
 
 /// The prefill again, when its tokens are few enough to be pasted.

@@ -58,6 +58,10 @@ const DIALS: &[Dial] = &[
     // What config.json says of eps holds for every norm of a layer.
     Dial { ops: &[A::InputNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpNorm, A::MlpOutNorm], ..EPS },
     Dial { ops: &[A::FinalNorm], ..EPS },
+    // Of blocks that end in norms.
+    Dial { ops: &[A::ResidMid], ..EPS },
+    Dial { ops: &[A::Block], ..EPS },
+    Dial { ops: &[A::ResidMid, A::Block], ..EPS },
     Dial {
         id: "rope_theta",
         ops: &[A::QRope, A::KRope],
@@ -97,7 +101,12 @@ pub(super) fn search(scene: &Scene, gap: &Gap, states: &States, interrupt: &Atom
         let is_of =
             |site: &Site| graph[*site].layer == layer && graph[*site].role.is_some_and(|role| dial.ops.contains(&role));
         let open = |site: &Site| gap.dumped(*site).is_none();
-        let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(is_of).filter(open).collect();
+        // A sum has no eps, and a norm no factors.
+        let turns = |site: &Site| {
+            let edit = (dial.edit)(&graph[*site].op, 1.0);
+            edit.is_some_and(|edit| edit.check(&scene.model, *site).is_ok())
+        };
+        let sites: Vec<Site> = states.iter().map(|(site, _)| *site).filter(is_of).filter(open).filter(turns).collect();
         let Some(start) = states.iter().position(|(site, _)| sites.first() == Some(site)) else { continue };
         let cost = (states.len() - start) * dial.range.2 as usize;
         if left < cost || interrupt.load(Ordering::Relaxed) {

@@ -22,7 +22,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         summary: "learned positions are shifted",
         ops: &[A::EmbedPositions],
         symptom: "tokens are right, their sum with positions is not",
-        cause: "positions start at 1, or at 2 as in OPT; or they do not where the model's do",
+        cause: "positions start at 1, or at 2 as in OPT and RoBERTa; or they do not where the model's do",
         fix: "add the row of the table that the model has for position p to the token at position p",
         seen: "HF #20761, gpt-neox #650",
         variants: shifted_positions,
@@ -40,7 +40,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "position_embedding_missing",
         summary: "learned positions are not added",
-        ops: &[A::EmbedPositions, A::Embeddings],
+        ops: &[A::EmbedPositions, A::Embeddings, A::EmbedSum],
         symptom: "tokens are right, their sum with positions is not",
         cause: "the table is left out, or was not loaded",
         fix: "add the row of the token's position to the token",
@@ -96,6 +96,11 @@ fn head_untied(scene: &Scene) -> Vec<Variant> {
 
 fn positions_left_out(scene: &Scene) -> Vec<Variant> {
     match scene.op() {
+        Op::Sum { factors } if factors.len() == 3 => {
+            let added = |(words, factors): (&str, [f64; 3])| (Field::Factors(factors.into()), words.to_string());
+            let parts = [("positions not added", [1.0, 1.0, 0.0]), ("types of tokens not added", [1.0, 0.0, 1.0])];
+            knobs::others(scene, parts.map(added))
+        }
         Op::Sum { .. } => {
             let added = |(words, factors): (&str, [f64; 2])| (Field::Factors(factors.into()), words.to_string());
             knobs::others(
@@ -111,6 +116,8 @@ fn positions_left_out(scene: &Scene) -> Vec<Variant> {
 fn shifted_positions(scene: &Scene) -> Vec<Variant> {
     let Op::EmbedPositions { offset: own, .. } = scene.op() else { return Vec::new() };
     let mut shifts = vec![1, -1, 2, -2];
+    // From 0, where the table has other rows before that.
+    shifts.extend((*own > 2).then_some(-own));
     shifts.extend(seen_shift(scene));
     // Those that start again have a name of their own.
     shifts.retain(|by| scene.right_until == 0 || *by != -scene.first.cast_signed());

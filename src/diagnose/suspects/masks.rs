@@ -21,7 +21,23 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "a prefill without a causal mask; decoding needs none, so short tests pass",
         fix: "hide keys after the query",
         seen: "mlxcel #998, vmlx #185, TinyLLM #17, HF #48748",
-        variants: |scene| masks(scene, [("no causal mask".into(), Field::Ahead(None))]),
+        variants: |scene| match scoring(scene) {
+            Some(how) if how.ahead == Some(0) => masks(scene, [("no causal mask".into(), Field::Ahead(None))]),
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "causal_on_encoder",
+        summary: "tokens of an encoder see only those before them",
+        ops: MASKED,
+        symptom: "in the first layer the last row is right, and the first rows are off most",
+        cause: "the mask of a decoder: is_causal left on, or use_bidirectional_attention not read",
+        fix: "hide pads, and in layers with a window what is further than half of it to either side; nothing else",
+        seen: "sentence-transformers #3513",
+        variants: |scene| match scoring(scene) {
+            Some(how) if how.ahead != Some(0) => masks(scene, [("a causal mask".into(), Field::Ahead(Some(0)))]),
+            _ => Vec::new(),
+        },
     },
     Suspect {
         id: "mask_off_by_one",
@@ -74,6 +90,10 @@ pub(super) fn scoring(scene: &Scene) -> Option<&Scoring> {
 
 fn off_by_one(scene: &Scene) -> Vec<Variant> {
     let Some(how) = scoring(scene) else { return Vec::new() };
+    if how.ahead != Some(0) {
+        let Some(own) = how.window else { return Vec::new() };
+        return both_ways(scene, own, [own + 1, own.saturating_sub(1)]);
+    }
     let mut off = Vec::new();
     // A diagonal that is off shows from the second token on.
     if scene.right_until <= 1 {
@@ -142,7 +162,10 @@ fn aligned(scene: &Scene) -> Vec<Variant> {
 }
 
 fn window(scene: &Scene) -> Vec<Variant> {
-    let Some(own) = scoring(scene).map(|how| how.window) else { return Vec::new() };
+    let Some((own, ahead)) = scoring(scene).map(|how| (how.window, how.ahead)) else { return Vec::new() };
+    if let (Some(own), true) = (own, ahead != Some(0)) {
+        return both_ways(scene, own, [0, 2 * own - 1, 2 * own - 2, own.div_ceil(2)]);
+    }
     let have = own.map_or_else(|| "none".to_string(), |own| own.to_string());
     let mut windows = Vec::new();
     if own.is_some() {
@@ -166,6 +189,21 @@ fn window(scene: &Scene) -> Vec<Variant> {
     let other = |width: usize| (format!("a window of {width} where the model has {have}"), Field::Window(Some(width)));
     windows.extend(widths.into_iter().filter(|width| Some(*width) != own).map(other));
     masks(scene, windows)
+}
+
+/// Other windows of an encoder, by how many positions each side has, the query's own counted; 0 is none.
+fn both_ways<const N: usize>(scene: &Scene, own: usize, widths: [usize; N]) -> Vec<Variant> {
+    let of = |width: usize| {
+        let (words, window) = match width {
+            0 => (format!("no window where the model has {} to each side", own - 1), None),
+            width => (format!("{} to each side where the model has {}", width - 1, own - 1), Some(width)),
+        };
+        let fields = [Field::Window(window), Field::Ahead(window.map(|width| width.cast_signed() - 1))];
+        let both = Edit::All(fields.map(Edit::Set).into());
+        let edit = if matches!(scene.op(), Op::Softmax { .. }) { Edit::Through(Box::new(both)) } else { both };
+        Variant::new(words, edit)
+    };
+    widths.into_iter().filter(|width| *width != own).map(of).collect()
 }
 
 fn is_seen(keyed: Keyed, value: f64) -> bool {

@@ -8,10 +8,11 @@ use crate::engine::{Edit, Field, Graph, Node, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
 use crate::ops::{Form, Normalisation, Rounding, Spread};
 
+/// The last three are norms in some models only.
 #[rustfmt::skip]
 const NORMS: &[A] = &[
     A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::PerLayerNorm,
-    A::PerLayerOutNorm,
+    A::PerLayerOutNorm, A::Embeddings, A::ResidMid, A::Block,
 ];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
@@ -54,18 +55,17 @@ pub(super) const SUSPECTS: &[Suspect] = &[
             A::AttnOutNorm,
             A::MlpOutNorm,
             A::VNorm,
-            A::Embeddings,
             A::PerLayerNorm,
             A::PerLayerOutNorm,
+            A::Embeddings,
+            A::ResidMid,
+            A::Block,
         ],
         symptom: "the norm's output is its input; with norms behind attention and MLP, the stream grows from block to block",
         cause: "the port was written for an architecture without this norm, or its weight's name was not found",
         fix: "apply every norm that the model has, also those behind attention and MLP",
         seen: "no public thread is known to us",
-        variants: |scene| match scene.op() {
-            Op::Norm { .. } => vec![Variant::new("not normalised", left_out(scene.graph(), scene.node()))],
-            _ => Vec::new(),
-        },
+        variants: norm_missing,
     },
     Suspect {
         id: "qk_norm_scope",
@@ -164,6 +164,9 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         fix: "widen the row to f32 before squaring, and round only the result",
         seen: "sglang #27540, llama #1048",
         variants: |scene| {
+            if !is_norm(scene.op()) {
+                return Vec::new();
+            }
             let formats = [(Rounding::Bf16, "mean square in bf16"), (Rounding::F16, "mean square in f16")];
             let narrow =
                 [(Rounding::Bf16, "the row rounded to bf16 first"), (Rounding::F16, "the row rounded to f16 first")];
@@ -202,6 +205,15 @@ fn left_out(graph: &Graph, node: &Node) -> Edit {
         *how = Normalisation { form: Form::Identity, ..*how };
     }
     Edit::Put(vec![op])
+}
+
+fn norm_missing(scene: &Scene) -> Vec<Variant> {
+    // The norms of q and k, and the last, have suspects of their own.
+    let own = [A::QNorm, A::KNorm, A::FinalNorm];
+    if !is_norm(scene.op()) || scene.role().is_some_and(|role| own.contains(&role)) {
+        return Vec::new();
+    }
+    vec![Variant::new("not normalised", left_out(scene.graph(), scene.node()))]
 }
 
 fn is_norm(op: &Op) -> bool {
@@ -282,17 +294,19 @@ fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {
 }
 
 fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
-    const IN_LAYER: [A; 6] = [A::InputNorm, A::MlpNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
+    const IN_LAYER: [A; 8] =
+        [A::InputNorm, A::MlpNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::ResidMid, A::Block];
     let graph = scene.graph();
     let of_layer = |layer: usize| IN_LAYER.into_iter().filter_map(move |role| graph.in_layer(layer, role));
     let norms = graph.whole(A::FinalNorm).into_iter().chain((0..graph.layers()).flat_map(of_layer));
     // The norm beside it first: two that are exchanged have each other's weight, and are tried together.
-    let beside =
-        [(A::InputNorm, A::MlpNorm), (A::QNorm, A::KNorm)].into_iter().find_map(|(one, other)| match scene.role() {
+    let beside = [(A::InputNorm, A::MlpNorm), (A::QNorm, A::KNorm), (A::ResidMid, A::Block)].into_iter().find_map(
+        |(one, other)| match scene.role() {
             Some(role) if role == one => scene.beside(other),
             Some(role) if role == other => scene.beside(one),
             _ => None,
-        });
+        },
+    );
     let others = beside.into_iter().chain(norms.filter(|site| Some(*site) != beside));
     let others = others.filter(|site| *site != scene.site && width(&graph[*site]) == scene.width());
     let borrowed = |site: Site| {

@@ -169,6 +169,7 @@ fn earlier(graph: &Graph, read: Read, before: usize) -> Option<Read> {
         Read::Past(site) => alike(site).map(Read::Past),
         Read::Node(site) if graph.is_stream(site) => graph.entering(graph[site].layer?).map(Read::Node),
         Read::Node(site) => alike(site).map(Read::Stale),
-        Read::Stale(_) | Read::Earlier(..) => None,
+        // What a layer leaves behind is not kept by position.
+        Read::Whole(_) | Read::Stale(_) | Read::Earlier(..) => None,
     }
 }

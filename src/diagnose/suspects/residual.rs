@@ -4,7 +4,7 @@ use super::norms::{norm_beside, unweighted};
 use super::{Scene, Suspect, Variant, fit};
 use crate::engine::{Edit, Field, Op, Read, Role as A, Site};
 
-const ADDS: &[A] = &[A::ResidMid, A::Block];
+const ADDS: &[A] = &[A::ResidMid, A::Block, A::AttnSum, A::MlpSum];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {

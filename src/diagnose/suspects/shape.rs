@@ -81,7 +81,7 @@ fn shapes(scene: &Scene, y: &Array2<f64>, f: &Array2<f64>) -> Vec<(String, Array
     let graph = scene.graph();
     for (index, read) in scene.node().reads.iter().enumerate() {
         // The cache has positions first.
-        let rows = if let Read::Past(_) = read { 0 } else { graph[read.site()].row_axis() };
+        let rows = if let Read::Past(_) | Read::Whole(_) = read { 0 } else { graph[read.site()].row_axis() };
         let value = scene.input(index).and_then(|x| flat(x.to_owned(), rows)).filter(|x| x.dim() == y.dim());
         let name = graph.name(read.site());
         shapes.extend(value.map(|x| (format!("it is {name}, unchanged: the op is left out"), x)));

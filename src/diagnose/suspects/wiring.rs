@@ -13,7 +13,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "attention_gives_nothing",
         summary: "what attention gives is zero, or is not added to the stream",
-        ops: &[A::Context, A::OProj, A::ResidMid],
+        ops: &[A::Context, A::OProj, A::ResidMid, A::AttnSum],
         symptom: "the stream between attention and MLP is what entered the layer",
         cause: "weights of zeros, a kernel that returns an empty buffer, or a residual that is taken from the wrong place",
         fix: "load the weights of attention, and add what o_proj gives to the stream",
@@ -22,7 +22,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
             Op::Sum { factors } if factors.len() == 2 => {
                 vec![Variant::new("attention is not added", Edit::Set(Field::Factors(vec![1.0, 0.0])))]
             }
-            Op::Sum { .. } => Vec::new(),
+            Op::Sum { .. } | Op::Norm { .. } => Vec::new(),
             _ => vec![Variant::new("zeros", Edit::times(0.0))],
         },
     },

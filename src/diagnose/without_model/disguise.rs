@@ -70,7 +70,7 @@ const SORTED: f64 = 1e-3;
 pub(super) fn find_at(survey: &Survey, at: usize, limit: f64) -> Option<Disguise> {
     let graph = survey.graph();
     // Another order of the logits is no other form of them.
-    let logits = |site| graph.is_head(site) || graph.output() == Some(site);
+    let logits = |site| graph.is_head(site) || graph.logits() == Some(site);
     let site = survey.nodes[at].subject.site().filter(|site| !logits(*site))?;
     let [reference, candidate] = survey.values(at)?;
     find(&graph[site], &reference, &candidate, limit)

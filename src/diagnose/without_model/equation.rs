@@ -160,7 +160,8 @@ impl Own<'_> {
             Op::Softmax { sinks: None } => fit::softmax(self, site),
             Op::Rope(rotate) if pair.heads_known() => fit::rotation(self, site, rotate),
             Op::Scores(_) | Op::Context { .. } if !pair.heads_known() || self.forward > 0 => None,
-            Op::Rope(_) | Op::Route { .. } => None,
+            // How rows become one is not told by names.
+            Op::Rope(_) | Op::Route { .. } | Op::Pool(_) => None,
             _ if op.has_weights() => None,
             _ => {
                 let out = self.values(site)?;
@@ -202,8 +203,9 @@ impl Own<'_> {
             if value.shape() != expected || (inner.axes != node.axes && shape != node.shape(rows, rows)) {
                 return None;
             }
-            values.push(if matches!(read, Read::Past(_)) { cached(value, inner)? } else { value });
-            sizes.push(if matches!(read, Read::Past(_)) { cached(size, inner)? } else { size });
+            let by_position = matches!(read, Read::Past(_) | Read::Whole(_));
+            values.push(if by_position { cached(value, inner)? } else { value });
+            sizes.push(if by_position { cached(size, inner)? } else { size });
         }
         let apply = |op: Op, operands: &[ArrayD<f64>]| {
             let mut step = Step::of(self.survey.pair.model(), site, Span { ids: &[], first: self.first() });

@@ -178,7 +178,7 @@ impl<'a> Survey<'a> {
 
     /// The logits of all forwards that were compared.
     pub(super) fn outputs(&self, outputs: &mut Outputs) {
-        let Some(site) = self.graph().output() else { return };
+        let Some(site) = self.graph().logits() else { return };
         let forwards = self.nodes.iter().map(|node| node.row.step + 1).max().unwrap_or(0);
         let steps = self.pair.steps();
         for (forward, tokens) in steps.iter().copied().enumerate().take(forwards) {

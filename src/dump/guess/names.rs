@@ -6,11 +6,14 @@ use crate::dump::name::Absent;
 use crate::engine::{Graph, Role};
 use crate::formats::Archive;
 use crate::model::lower::lower;
-use crate::model::spec::{Mlp, Over, QkNorm};
+use crate::model::spec::{Activation, Dense, Mlp, Over, Pooling, QkNorm, Stage};
 use crate::model::{Family, Spec};
 
 /// No model has more layers than this.
 const ANY_LAYER: usize = 1 << 12;
+
+/// Nor more modules behind the last.
+const MOST_STAGES: usize = 16;
 
 /// A model that has every layer that a name mentions, of the family that knows most names: of several the first, which is
 /// the one that stands for unknown ones. Its sizes mean nothing.
@@ -25,7 +28,26 @@ pub(super) fn asked_for(archives: [&Archive; 2], map: Option<&Map>) -> Spec {
             (best, unknown) = (spec, left);
         }
     }
-    best
+    let embedding = stages(archives);
+    if embedding.is_empty() { best } else { Spec { head: None, embedding, ..best } }
+}
+
+/// What the names say that stands behind the last layer: not how rows become one.
+fn stages(archives: [&Archive; 2]) -> Vec<Stage> {
+    let find =
+        |name: &str| archives.iter().find_map(|archive| archive.entries().iter().find(|entry| entry.name == name));
+    let dense = |number: usize| {
+        let folder = format!("{number}_Dense");
+        let width = *find(&folder)?.shape.last()?;
+        let act = if find(&format!("{folder}.act")).is_some() { Activation::Tanh } else { Activation::Identity };
+        Some(Stage::Dense(Dense { folder, width, bias: true, act }))
+    };
+    let mut stages: Vec<Stage> = (1..=MOST_STAGES).filter_map(dense).collect();
+    stages.extend(find(Role::Unit.short()).map(|_| Stage::Unit { eps: 0.0 }));
+    if find(Role::Pooled.short()).is_some() || !stages.is_empty() {
+        stages.insert(0, Stage::Pool(Pooling::Mean));
+    }
+    stages
 }
 
 /// A model of a family with all layers that the names mention, and how many names it leaves unread.
@@ -65,9 +87,11 @@ fn with_layers(family: &Family, layers: usize) -> Spec {
     // The width that one class makes of its defaults cannot be rotated; names do not depend on it.
     let json = format!("{{\"model_type\": \"{}\", \"head_dim\": 128}}", family.name);
     let (mut spec, _) = Spec::from_json(&json, "no config.json").expect("every other key has a default");
-    let norm = spec.norm;
-    let mut layer = spec.layers.first().expect("no family has no layers by default").clone();
-    layer.attn.qk_norm.get_or_insert(QkNorm { norm, over: Over::Head, after_rope: false });
+    // The first block may lack a norm that the others have.
+    let mut layer = spec.layers.last().expect("no family has no layers by default").clone();
+    if let Some(norm) = spec.norm {
+        layer.attn.qk_norm.get_or_insert(QkNorm { norm, over: Over::Head, after_rope: false });
+    }
     layer.attn.qkv_bias = true;
     spec.layers = vec![layer; layers.min(ANY_LAYER)];
     spec

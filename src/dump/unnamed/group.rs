@@ -115,7 +115,7 @@ impl Group {
     /// as wide as the vocabulary.
     pub(super) fn by_shape(&self, dump: &Dump, values: &ArrayD<f32>) -> Option<(Site, usize)> {
         let graph = &dump.graph;
-        let is_output = |found: &[(f64, Site, usize)]| found.len() == 1 && graph.output() == Some(found[0].1);
+        let is_output = |found: &[(f64, Site, usize)]| found.len() == 1 && graph.logits() == Some(found[0].1);
         let probs = || self.found.iter().find(|(_, site, _)| graph.is(*site, Role::Probs));
         let (_, site, from) = *if is_output(&self.found) { self.found.first() } else { probs() }?;
         let last = Axis(values.ndim().checked_sub(1)?);

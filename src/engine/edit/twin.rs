@@ -21,6 +21,7 @@ pub(super) fn moved_read(graph: &Graph, read: Read, by: isize) -> Option<Read> {
     Some(match read {
         Read::Node(_) => Read::Node(to),
         Read::Past(_) => Read::Past(to),
+        Read::Whole(_) => Read::Whole(to),
         Read::Stale(_) => Read::Stale(to),
         Read::Earlier(_, from) => Read::Earlier(to, from),
     })
@@ -46,9 +47,9 @@ pub(super) fn moved_vector(graph: &Graph, vector: &Vector, by: isize) -> Option<
 pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
     let mut moved = op.clone();
     match &mut moved {
-        Op::Embed { table: weight, .. } | Op::EmbedPositions { table: weight, .. } => {
-            *weight = moved_weight(graph, weight, by)?;
-        }
+        Op::Embed { table: weight, .. }
+        | Op::EmbedPositions { table: weight, .. }
+        | Op::EmbedRow { table: weight, .. } => *weight = moved_weight(graph, weight, by)?,
         Op::Experts { weights, biases, .. } => {
             *weights = moved_weight(graph, weights, by)?;
             if let Some(biases) = biases {

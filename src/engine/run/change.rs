@@ -91,6 +91,13 @@ impl<T: Real> Run<T> {
             Read::Node(site) => drop(self.slots.insert(site, value)),
             Read::Stale(site) => drop(self.stale.insert(site, value)),
             Read::Past(site) => self.cache.replace(site, value.view()),
+            Read::Whole(site) => {
+                let own = self.get(site).expect("what is read is computed").shape().to_vec();
+                let values = if own.len() == 3 { value.permuted_axes([1, 0, 2].as_slice()) } else { value };
+                let values = values.as_standard_layout().into_owned().into_shape_with_order(own);
+                let values = values.expect("as many values as before").into_shared();
+                drop(self.slots.insert(site, values));
+            }
             // Of these the dump's own values are kept, as they are.
             Read::Earlier(..) => {}
         }

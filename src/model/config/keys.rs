@@ -68,7 +68,7 @@ const KEYS: &[(Rule, &str)] = &[
          torch_dtype use_bfloat16 torchscript tf_legacy_loss initializer_range attention_dropout \
          attention_probs_dropout_prob hidden_dropout hidden_dropout_prob classifier_dropout resid_pdrop \
          embd_pdrop attn_pdrop gradient_checkpointing use_cache output_attentions output_hidden_states \
-         tie_last_hidden_states return_dict use_return_dict chunk_size_feed_forward _attn_implementation \
+         tie_last_hidden_states _sliding_window_pattern return_dict use_return_dict chunk_size_feed_forward _attn_implementation \
          _attn_implementation_autoset attn_implementation _flash_attn_2_enabled use_flash_attn id2label label2id \
          num_labels problem_type finetuning_task task_specific_params prefix model_max_length max_sequence_length \
          seq_length n_ctx summary_type summary_use_proj summary_activation summary_proj_to_labels \

@@ -174,7 +174,10 @@ impl<'a> Read<'a> {
             let sizes = Sizes { head_dim, ..self.sizes };
             Self { sizes, ..*self }.rope(&inside, theta, true, truncate)
         };
-        Ok((of_type(window::FULL, scaling, theta)?, of_type(window::SLIDING, None, local)?))
+        Ok((
+            of_type(window::FULL, scaling, theta)?,
+            of_type(window::SLIDING, scaling.filter(|_| self.row.scales_all), local)?,
+        ))
     }
 }
 

@@ -19,13 +19,14 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     refuse(reader, family, hidden)?;
     let (kv_heads, head_dim) = (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?);
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
+    let (rows_before, learned) = positions_behind(reader, family, positions)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
     let kinds = Kinds::read(reader, family, &windows, (heads, kv_heads, head_dim))?;
     let sizes = Sizes { positions, head_dim, global: kinds.global.head_dim };
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
     let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
-    let norm = norm_of(family.norm, eps);
+    let norm = norm_of(NormRow { bias: norm_bias(reader, family)?, ..family.norm }, eps);
     let scale = match family.scale {
         ScaleRow::Fixed(scale) => scale,
         ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
@@ -55,22 +56,30 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         scale,
         cap: cap(reader, family.score_cap)?,
         window: None,
+        both_ways: family.encoder.is_some(),
         sinks: family.sinks,
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
     let is_parallel = reader.on(family.wiring.parallel)?;
-    let wiring = if is_parallel { Wiring::Parallel(family.wiring.order) } else { Wiring::Sequential };
-    let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
+    let wiring = if is_parallel {
+        Wiring::Parallel(family.wiring.order)
+    } else if family.encoder.is_some_and(|encoder| encoder.post_norm) {
+        Wiring::PostNorm
+    } else {
+        Wiring::Sequential
+    };
+    let shares = is_parallel && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
+        let unnormed = layer == 0 && family.encoder.is_some_and(|encoder| encoder.first_unnormed);
         Ok(Layer {
             attn: kinds.attn(layer, attn),
             mlp: kinds.mlp(layer, mlps.of(layer)),
-            attn_norms: around,
+            attn_norms: Around { pre: around.pre.filter(|_| !unnormed), ..around },
             mlp_norms,
             wiring,
             scale: residual_factor,
@@ -88,18 +97,15 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
             factor: (embed_factor != 1.0).then_some(embed_factor),
             norm: family.embed_norm.then_some(norm),
-            learned: (family.rope.is_none() && !family.alibi).then_some(positions),
-            rows_before: family.rows_before,
+            types: token_types(reader, family)?,
+            learned: (family.rope.is_none() && !family.alibi).then_some(learned),
+            rows_before,
         },
         per_layer: kinds::per_layer(reader, family)?,
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
-        norm,
-        head: Head {
-            tied: reader.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
-            bias: reader.on(family.head_bias)?,
-            factor: logit_factor(reader, family)?,
-            cap: cap(reader, family.logit_cap)?,
-        },
+        norm: family.encoder.is_none_or(|encoder| encoder.final_norm).then_some(norm),
+        head: if family.encoder.is_some() { None } else { Some(head(reader, family)?) },
+        embedding: Vec::new(),
     })
 }
 
@@ -125,6 +131,44 @@ fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigE
         ));
     }
     Ok(())
+}
+
+fn head(reader: &Reader, family: &Family) -> Result<Head, ConfigError> {
+    Ok(Head {
+        tied: reader.flag("tie_word_embeddings", family.defaults.tie_word_embeddings)?,
+        bias: reader.on(family.head_bias)?,
+        factor: logit_factor(reader, family)?,
+        cap: cap(reader, family.logit_cap)?,
+    })
+}
+
+fn norm_bias(reader: &Reader, family: &Family) -> Result<bool, ConfigError> {
+    let of_encoder = family.encoder.map_or(Ok(false), |encoder| reader.on(encoder.norm_bias))?;
+    Ok(family.norm.bias || of_encoder)
+}
+
+/// How many types of tokens there are.
+fn token_types(reader: &Reader, family: &Family) -> Result<Option<usize>, ConfigError> {
+    let Some(types) = family.encoder.and_then(|encoder| encoder.types) else { return Ok(None) };
+    if let Some(kind) = reader.get("position_embedding_type").filter(|kind| *kind != "absolute") {
+        return Err(reader.unsupported("position_embedding_type", kind, "; it has absolute"));
+    }
+    reader.size("type_vocab_size", types, MOST_WIDE).map(Some)
+}
+
+/// Rows of the table of positions that stand before that of position 0, and how many positions there are: where they are
+/// counted from behind the pad, the table has as many rows as the key says, in all.
+fn positions_behind(reader: &Reader, family: &Family, positions: usize) -> Result<(usize, usize), ConfigError> {
+    let Some(pad) = family.encoder.and_then(|encoder| encoder.behind_pad) else {
+        return Ok((family.rows_before, positions));
+    };
+    let before = reader.count("pad_token_id", pad, MOST_POSITIONS)? + 1;
+    match positions.checked_sub(before).filter(|left| *left > 0) {
+        Some(left) => Ok((before, left)),
+        None => Err(reader.contradiction(format!(
+            "positions are counted from {before}, behind pad_token_id, and the table has {positions} rows"
+        ))),
+    }
 }
 
 fn norm_of(row: NormRow, eps: f32) -> Norm {

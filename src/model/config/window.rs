@@ -41,6 +41,7 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
         | Windows::AsListed
         | Windows::NotRotated
         | Windows::AllBut { .. }
+        | Windows::AllButFirst { .. }
         | Windows::AllButLast { .. } => false,
     };
     if ambiguous {
@@ -72,6 +73,11 @@ pub(super) fn per_layer(
         Windows::AllButLast { every } => {
             let usual = |layer: usize| !(layer + 1).is_multiple_of(every) && layer + 1 < layers;
             let slides = |layer: usize| types.map_or(usual(layer), |types| types[layer]);
+            Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
+        }
+        Windows::AllButFirst { key, every } => {
+            let every = if types.is_some() { every } else { reader.size(key, every, MOST_LAYERS)? };
+            let slides = |layer: usize| types.map_or(!layer.is_multiple_of(every), |types| types[layer]);
             Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
         }
         Windows::AsListed | Windows::NotRotated => {
@@ -114,10 +120,13 @@ fn declared(reader: &Reader, family: &Family) -> Result<Option<usize>, ConfigErr
     if family.windows == Windows::None || (asked && !reader.flag("use_sliding_window", false)?) {
         return Ok(None);
     }
-    Ok(match reader.nullable_size("sliding_window", MOST_POSITIONS)? {
-        None if !reader.has("sliding_window") => family.defaults.sliding_window,
+    let key = family.encoder.map_or("sliding_window", |encoder| encoder.window);
+    let window = match reader.nullable_size(key, MOST_POSITIONS)? {
+        None if !reader.has(key) => family.defaults.sliding_window,
         window => window,
-    })
+    };
+    // Of an encoder's window each side has a half, and the query itself is counted.
+    Ok(if family.encoder.is_some() { window.map(|both| both / 2 + 1) } else { window })
 }
 
 /// The names of the attention types some layer has; nested rotary parameters are looked up by them.

@@ -3,9 +3,16 @@
 
 use super::gemma2::GEMMA2;
 use super::qwen3::QK_NORM;
-use super::{Defaults, Family, QkNormRow, RopeRow, Windows};
+use super::{Defaults, EncoderRow, Family, QkNormRow, RopeRow, When, Windows};
 
-pub(super) const GEMMA3: Family = Family {
+pub(super) const GEMMA3: Family =
+    Family { variants: &[(When::Flag("use_bidirectional_attention"), &BOTH_WAYS)], ..ONE_WAY };
+
+/// EmbeddingGemma: every token sees those behind it as well, half a window to each side in layers that have one.
+const BOTH_WAYS: Family =
+    Family { encoder: Some(EncoderRow::DECODER), reads: &["hidden_act", "use_bidirectional_attention"], ..ONE_WAY };
+
+const ONE_WAY: Family = Family {
     name: "gemma3_text",
     defaults: Defaults { vocab_size: 262_208, max_position_embeddings: 131_072, rope_theta: 1e6, ..GEMMA2.defaults },
     whole_heads: true,

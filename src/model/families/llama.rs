@@ -110,6 +110,7 @@ pub(super) const LLAMA: Family = Family {
     gated: true,
     fused_mlp: GateUp::Apart,
     experts: None,
+    encoder: None,
     names: &NAMES,
     base: "model.",
     stored: &[],

@@ -14,6 +14,8 @@ pub struct Axis {
 pub enum Counts {
     /// Rows of the current forward: tokens, or queries.
     Rows,
+    /// The sequence, as one row: what pooling gives.
+    Sequence,
     /// All positions so far, as keys.
     Keys,
     /// Heads.
@@ -36,6 +38,8 @@ impl Axis {
     pub const VOCABULARY: &str = "vocab";
     /// The rows of a pattern.
     pub const QUERY: Self = Self { name: "query", counts: Counts::Rows };
+    /// One row for all tokens.
+    pub const SEQUENCE: Self = Self { name: "sequence", counts: Counts::Sequence };
     /// The columns of a pattern.
     pub const KEY: Self = Self { name: "key", counts: Counts::Keys };
 
@@ -54,15 +58,16 @@ impl Axis {
         Self { name, counts: Counts::Joined { heads, width } }
     }
 
-    /// Whether it counts the rows of a forward.
+    /// Whether it counts the rows of a forward, or is the only one.
     pub fn is_row(self) -> bool {
-        self.counts == Counts::Rows
+        matches!(self.counts, Counts::Rows | Counts::Sequence)
     }
 
     /// Its length in a forward of `tokens` rows that sees `keys` positions.
     pub fn length(self, tokens: usize, keys: usize) -> usize {
         match self.counts {
             Counts::Rows => tokens,
+            Counts::Sequence => 1,
             Counts::Keys => keys,
             Counts::Heads(length) | Counts::Channels(length) => length,
             Counts::Joined { heads, width } => heads * width,

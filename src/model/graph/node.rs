@@ -27,6 +27,9 @@ pub enum Read {
     Node(Site),
     /// What a node has given so far, in this forward and those before: `[position, head, channel]`, from the cache.
     Past(Site),
+    /// What a node gives in the same forward, which is all there is: `[position, head, channel]`. Keys and values of an
+    /// encoder, which caches nothing.
+    Whole(Site),
     /// What a node of the layer before has left behind: no model reads it, a port that forgets to overwrite it does.
     Stale(Site),
     /// What a node has given from this position on, in an earlier forward: no model reads it, a port that reads its buffer
@@ -38,7 +41,9 @@ impl Read {
     /// The node that it is.
     pub fn site(self) -> Site {
         match self {
-            Self::Node(site) | Self::Past(site) | Self::Stale(site) | Self::Earlier(site, _) => site,
+            Self::Node(site) | Self::Past(site) | Self::Whole(site) | Self::Stale(site) | Self::Earlier(site, _) => {
+                site
+            }
         }
     }
 }
@@ -76,6 +81,11 @@ impl Node {
     /// What its planes are: `head`, `slot`.
     pub fn plane_word(&self) -> &'static str {
         self.plane_axis().map_or("", |axis| self.axes[axis].name.trim_start_matches("kv_"))
+    }
+
+    /// Whether it has one row for the whole sequence.
+    pub fn is_pooled(&self) -> bool {
+        self.axes.iter().any(|axis| axis.counts == Counts::Sequence)
     }
 
     /// Its shape in a forward of `tokens` rows that sees `keys` positions.

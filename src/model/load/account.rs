@@ -39,6 +39,8 @@ pub(super) struct Ledger {
     dtypes: [(WeightDtype, u64); 3],
     /// Tensors of layers that predict further tokens.
     left: usize,
+    /// Tensors of heads that a model without one does not have.
+    heads: usize,
 }
 
 /// The closing balance.
@@ -59,14 +61,15 @@ impl Ledger {
             vec![(base, &[""])]
         };
         let dtypes = [WeightDtype::Bf16, WeightDtype::F16, WeightDtype::F32].map(|dtype| (dtype, 0));
-        Self { base, roots, is_wrapped, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes, left: 0 }
+        Self { base, roots, is_wrapped, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes, left: 0, heads: 0 }
     }
 
     /// The name under which the tensor `name` lies in the file: some checkpoints leave the name of the base model away.
     fn key(&self, name: &str) -> Option<String> {
         let others = self.roots.iter().filter_map(|(root, others)| Some((name.strip_prefix(root)?, *others)));
         let others = others.flat_map(|(rest, others)| others.iter().map(move |other| format!("{other}{rest}")));
-        [name.to_owned()].into_iter().chain(others).find(|name| self.tensors.contains_key(name))
+        let based = format!("{}{name}", self.base);
+        [name.to_owned()].into_iter().chain(others).chain([based]).find(|name| self.tensors.contains_key(name))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -178,8 +181,19 @@ impl Ledger {
         self.left = before - self.tensors.len();
     }
 
+    /// Tensors of heads are left: what a model without one is published with.
+    pub(super) fn leave_heads(&mut self) {
+        const HEADS: [&str; 7] = ["lm_head.", "cls.", "head.", "decoder.", "classifier.", "score.", "pooler."];
+        let (base, before) = (self.base, self.tensors.len());
+        self.tensors.retain(|name, _| {
+            let own = name.strip_prefix(base).unwrap_or(name);
+            !HEADS.iter().any(|head| own.starts_with(head))
+        });
+        self.heads = before - self.tensors.len();
+    }
+
     pub(super) fn close(self) -> Account {
-        let Self { mut tensors, missing, misshapen, mut dtypes, is_wrapped, left, .. } = self;
+        let Self { mut tensors, missing, misshapen, mut dtypes, is_wrapped, left, heads, .. } = self;
         let count = tensors.len();
         let mut first_other = None;
         tensors.retain(|name, _| {
@@ -214,6 +228,11 @@ impl Ledger {
             let name = shown(&first);
             notes.push(format!(
                 "{others} tensor(s) like {name} are passed over: they are of other parts than the language model"
+            ));
+        }
+        if heads > 0 {
+            notes.push(format!(
+                "{heads} tensor(s) of a head or a pooler are not used: what is compared ends before them"
             ));
         }
         dtypes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));

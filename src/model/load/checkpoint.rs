@@ -35,7 +35,7 @@ impl Checkpoint {
     pub(super) fn open(dir: &Path) -> Result<Self, LoadError> {
         let mut checkpoint = Self::default();
         if dir.join(SINGLE).exists() {
-            checkpoint.map(&dir.join(SINGLE))?;
+            checkpoint.map(&dir.join(SINGLE), "")?;
             return Ok(checkpoint);
         }
         let index = dir.join(INDEX);
@@ -66,7 +66,7 @@ impl Checkpoint {
                     "it names the file {name}, where the plain name of a .safetensors file beside it was expected"
                 )));
             }
-            checkpoint.map(&dir.join(shard))?;
+            checkpoint.map(&dir.join(shard), "")?;
         }
         for (tensor, shard) in &weight_map {
             if !checkpoint.tensors.contains_key(tensor) {
@@ -76,8 +76,13 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Maps one file and adds its tensors.
-    fn map(&mut self, file: &Path) -> Result<(), LoadError> {
+    /// Adds the tensors of a module that has a folder of its own, whose name stands before theirs.
+    pub(super) fn add_folder(&mut self, dir: &Path, folder: &str) -> Result<(), LoadError> {
+        self.map(&dir.join(folder).join(SINGLE), &format!("{folder}."))
+    }
+
+    /// Maps one file and adds its tensors; `before` stands before their names.
+    fn map(&mut self, file: &Path, before: &str) -> Result<(), LoadError> {
         let error = |cause| LoadError::Read { file: shown(file), cause };
         // Opening a pipe would wait for ever, so the kind of the file is looked at first.
         if !std::fs::metadata(file).map_err(error)?.is_file() {
@@ -95,24 +100,30 @@ impl Checkpoint {
         let map = unsafe { Mmap::map(&handle) }.map_err(error)?;
         let length = map.len();
         self.files.push(file.to_owned());
-        self.add(&shown(file), &Arc::new(Storage::Mapped(map)), length)
+        self.add_as(&shown(file), &Arc::new(Storage::Mapped(map)), length, before)
     }
 
     /// Adds the tensors of the safetensors file that is the first `length` bytes of `storage`.
     pub(super) fn add(&mut self, file: &str, storage: &Arc<Storage>, length: usize) -> Result<(), LoadError> {
+        self.add_as(file, storage, length, "")
+    }
+
+    fn add_as(&mut self, file: &str, storage: &Arc<Storage>, length: usize, before: &str) -> Result<(), LoadError> {
         let bytes = storage.bytes().get(..length).unwrap_or_default();
         header::check(file, bytes)?;
         let wrong = |detail: String| LoadError::Header { file: file.to_owned(), detail };
         let (header, metadata) =
             SafeTensors::read_metadata(bytes).map_err(|cause| wrong(cause.to_string().escape_debug().to_string()))?;
-        for (name, info) in metadata.tensors() {
+        for (own, info) in metadata.tensors() {
+            let name = format!("{before}{own}");
             let dtype = match info.dtype {
                 Dtype::F32 => WeightDtype::F32,
                 Dtype::F16 => WeightDtype::F16,
                 Dtype::BF16 => WeightDtype::Bf16,
+                _ if header::is_numbering(&name) => continue,
                 other => {
                     let dtype = other.to_string();
-                    return Err(LoadError::Dtype { file: file.to_owned(), tensor: shown(name), dtype, count: 1 });
+                    return Err(LoadError::Dtype { file: file.to_owned(), tensor: shown(&name), dtype, count: 1 });
                 }
             };
             let range = 8 + header + info.data_offsets.0..8 + header + info.data_offsets.1;

@@ -49,7 +49,8 @@ impl<'de> Deserialize<'de> for Scan {
                     } else {
                         let entry: Entry = map.next_value()?;
                         scan.end = scan.end.max(entry.data_offsets.1);
-                        if !matches!(entry.dtype.as_str(), "F32" | "F16" | "BF16") {
+                        let is_ours = matches!(entry.dtype.as_str(), "F32" | "F16" | "BF16");
+                        if !is_ours && !is_numbering(&name) {
                             scan.foreign.push((name.clone(), entry.dtype));
                         }
                     }
@@ -62,6 +63,11 @@ impl<'de> Deserialize<'de> for Scan {
         }
         deserializer.deserialize_map(Tensors)
     }
+}
+
+/// Whether a tensor holds the integers from 0 on, which old versions of transformers saved as BERT's positions.
+pub(super) fn is_numbering(name: &str) -> bool {
+    name.ends_with("embeddings.position_ids")
 }
 
 /// Checks the header of `file`, whose bytes are `bytes`, as far as the safetensors crate does not.

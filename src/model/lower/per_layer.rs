@@ -18,7 +18,7 @@ impl Build<'_> {
             let act = self.node(R::PerLayerAct, Op::Activate(per_layer.act), [gate], narrow.clone());
             let mul = self.node(R::PerLayerMul, Op::Multiply, [act, input], narrow);
             let out = self.linear(R::PerLayerProj, mul, self.hidden(), false);
-            f = self.norm(R::PerLayerOutNorm, out, &self.spec.norm);
+            f = self.maybe_norm(R::PerLayerOutNorm, out, self.spec.norm);
         }
         if !layer.scalar {
             return self.sum(R::Block, x, f, layer.scale);
@@ -39,7 +39,8 @@ impl Build<'_> {
         let projected = self.linear(R::PerLayerModel, x, all, false);
         let factors = vec![(self.spec.hidden as f64).sqrt().recip()];
         let scaled = self.node(R::PerLayerScaled, Op::Sum { factors }, [projected], vec![Axis::TOKEN, all]);
-        let op = self.norm_op(R::PerLayerNorm, &self.spec.norm, width, Some(width));
+        let norm = self.spec.norm.expect("models with inputs of layers end in a norm");
+        let op = self.norm_op(R::PerLayerNorm, &norm, width, Some(width));
         let axes = vec![Axis::heads("layer", layers), Axis::TOKEN, Axis::channels("per_layer", width)];
         (self.node(R::PerLayerNorm, op, [scaled], axes), tokens)
     }

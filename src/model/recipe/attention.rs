@@ -44,6 +44,7 @@ pub(super) fn heads(layer: &Layer) -> Said {
         scale: _,
         cap: _,
         window: _,
+        both_ways: _,
         sinks: _,
         alibi: _,
         clip: _,
@@ -153,11 +154,15 @@ pub(super) fn scores(layer: &Layer) -> Said {
 
 /// What a query sees.
 pub(super) fn mask(layer: &Layer) -> Said {
-    match layer.attn.window {
-        None => ("causal".to_string(), String::new()),
-        Some(window) => {
-            ("causal, and no further back than a window".to_string(), format!("{window} positions, its own counted"))
-        }
+    let Attn { window, both_ways, .. } = &layer.attn;
+    let (all, some) = if *both_ways {
+        ("none: a token sees all", "no further back, nor ahead, than half a window")
+    } else {
+        ("causal", "causal, and no further back than a window")
+    };
+    match window {
+        None => (all.to_string(), String::new()),
+        Some(window) => (some.to_string(), format!("{window} positions, its own counted")),
     }
 }
 

@@ -16,10 +16,12 @@ impl Family {
         ];
         let switched = |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) if own == key);
         let of_windows: &[&str] = match self.windows {
+            _ if self.encoder.is_some() => &[],
             Windows::None => &[],
-            Windows::All | Windows::AsListed | Windows::AllBut { .. } | Windows::AllButLast { .. } => {
+            Windows::All | Windows::AsListed | Windows::AllBut { .. } | Windows::AllButFirst { .. } => {
                 &["sliding_window"]
             }
+            Windows::AllButLast { .. } => &["sliding_window"],
             Windows::AllIfUsed | Windows::NotRotated => &["sliding_window", "use_sliding_window"],
             Windows::ByLayer { .. } => &["sliding_window", "use_sliding_window", "max_window_layers"],
         };
@@ -34,6 +36,8 @@ impl Family {
             || self.rope.is_some_and(|rope| rope.reads(key))
             || of_windows.contains(&key)
             || matches!(self.windows, Windows::AllBut { key: Some(own), .. } if own == key)
+            || matches!(self.windows, Windows::AllButFirst { key: own, .. } if own == key)
+            || self.encoder.is_some_and(|encoder| encoder.reads(key))
             || { named }.any(|own| own == key)
             || [self.qkv_bias, self.o_bias, self.mlp_bias, self.head_bias, self.wiring.parallel, self.one_key_head]
                 .into_iter()

@@ -3,6 +3,7 @@
 use crate::ops::{Inside, Pairs};
 
 /// How a query and its keys are rotated, beside what `rope_scaling` or `rope_parameters` say.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Copy, Debug)]
 pub struct RopeRow {
     /// Which channels form a pair.
@@ -18,6 +19,8 @@ pub struct RopeRow {
     /// Layers whose type is `sliding_attention` have a RoPE of their own: the key of its base, if it has one, and the default.
     /// Scaling is that of the other layers only, unless `rope_parameters` has an entry for each type.
     pub sliding: Option<(Option<&'static str>, f64)>,
+    /// Whether `rope_scaling` is that of the layers with a window, too.
+    pub scales_all: bool,
     /// Which layers are rotated.
     pub layers: Rotated,
     /// What `original_max_position_embeddings` is where it does not stand beside `rope_scaling`; `None`: what is inside, else
@@ -47,6 +50,7 @@ impl RopeRow {
         share: None,
         dims: None,
         sliding: None,
+        scales_all: false,
         layers: Rotated::All,
         original: None,
         types: &[],

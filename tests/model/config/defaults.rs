@@ -25,10 +25,12 @@ fn facts(spec: &Spec, of_class: &Value) -> Value {
         // Their own width has a key of its own.
         Mlp::Experts(experts) => (Some(experts.feed.act), of_class["width"].clone()),
     };
+    let of_layer = spec.layers[0].attn_norms;
+    let eps = spec.norm.or(of_layer.pre).or(of_layer.post).map(|norm| norm.eps);
     json!({
         "vocab": spec.vocab, "hidden": spec.hidden, "width": width, "layers": spec.layers.len(), "heads": attn.heads,
         "key_heads": attn.kv_heads, "head_dim": attn.head_dim, "positions": said("positions", json!(spec.positions)),
-        "eps": said("eps", json!(spec.norm.eps)), "function": said("function", act.map_or("xielu".into(), function)), "tied": spec.head.tied,
+        "eps": said("eps", json!(eps)), "function": said("function", act.map_or("xielu".into(), function)), "tied": said("tied", json!(spec.head.is_some_and(|head| head.tied))),
         "theta": said("theta", json!(rope.map(|rope| rope.theta))), "rotated": rope.map(|rope| rope.dims),
         "windows": windows,
     })

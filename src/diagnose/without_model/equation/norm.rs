@@ -98,7 +98,7 @@ mod tests {
         let op = |family: &str| {
             let text = format!(r#"{{"model_type": "{family}", "num_hidden_layers": 1, "n_layer": 1}}"#);
             let graph = lower(&Spec::from_json(&text, "config.json").expect("a config").0);
-            graph[graph.whole(Role::FinalNorm).expect("every model has one")].op.clone()
+            graph[graph.whole(Role::FinalNorm).expect("both have one")].op.clone()
         };
         let x = numbers(&[6, 40], 1) + 0.5;
         let (weights, bias) = (numbers(&[40], 2), numbers(&[40], 3));
