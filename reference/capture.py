@@ -18,6 +18,10 @@ Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the v
     attn.q, k, v                [token, head * head_dim] queries, keys and values where one matrix gives all three: its
                                                          columns in the order of heads (GPT-2, GPT-NeoX, Falcon, Phi-3)
     mlp.gate_proj, up_proj      [token, intermediate]    the same of gate and up (Phi-3, GLM)
+    self_attn.queries, keys     [head, token, channel]   the same where only a part of each head is rotated (DeepSeek): q_rope and
+                                                         k_rope are that part, q_rope_input and k_rope_input what it was
+    self_attn.kv_latent, k_nope, v                       columns of kv_a_proj_with_mqa and of kv_b_proj, of which the rows
+                                                         of new tokens are written
     self_attn.scores            [head, query, key]       input of the softmax: scaled, capped, and masked (with
                                                          finfo.min, as eager does)
     self_attn.probs             [head, query, key]       its output
@@ -434,6 +438,8 @@ class Recorder:
             if not isinstance(output, Tensor):
                 return
             self._newest = output
+            if path.endswith(".kv_b_proj"):  # it makes the keys and values of all positions again
+                output = output.reshape(self._batch, -1, output.shape[-1])[:, -self.steps[-1] :]
             of_projection = path.endswith(".q_norm") and self._is_projection(path.rpartition(".")[0], args[0])
             if of_projection or path.endswith((".q_proj", ".query_layernorm")):
                 self._queries[path] = output
@@ -477,6 +483,7 @@ class Recorder:
     def _parts_hook(self, parent: str, split: Callable[[Tensor], dict[str, Tensor]]):
         def hook(module, args, output):
             for point, part in split(output).items():
+                part = part.reshape(self._batch, -1, part.shape[-1])[:, -self.steps[-1] :] if point in ("k_nope", "v") else part
                 self._put_stream(f"{parent}.{point}", part)
 
         return hook
@@ -484,7 +491,13 @@ class Recorder:
     def put_attention(self, name: str, query: Tensor, key: Tensor, scores: Tensor, probs: Tensor, repeats: int) -> None:
         """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, each head so many
         times."""
-        if self.rotates and not self._is_projection(name, query):
+        if _is_latent(self.model.config):
+            own, new = self.model.config.qk_nope_head_dim, key[:, :, -query.shape[2] :]
+            self.put(f"{name}.q_rope", query[..., own:])
+            self.put(f"{name}.k_rope", new[:, :1, :, own:])
+            self.put(f"{name}.queries", query)
+            self.put(f"{name}.keys", new)
+        elif self.rotates and not self._is_projection(name, query):
             self.put(f"{name}.q_rope", query)
             if not getattr(self.model.get_submodule(name), "is_kv_shared_layer", False):  # else they are another layer's
                 self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
@@ -586,8 +599,33 @@ def key_heads(config: PreTrainedConfig) -> int:
     return next((count for name in names if (count := getattr(config, name, None))), config.num_attention_heads)
 
 
+def _is_latent(config: PreTrainedConfig) -> bool:
+    """Whether keys and values of all heads are made of one narrow row."""
+    return getattr(config, "kv_lora_rank", None) is not None
+
+
+def _split_latent(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
+    """The same in latent attention: the rotated part of each head, the narrow row of keys and values, and what is made of it."""
+    own, turned = config.qk_nope_head_dim, config.qk_rope_head_dim
+
+    def parts(points: Sequence[str], sizes: Sequence[int]):
+        def split(output: Tensor) -> dict[str, Tensor]:
+            apart = output.unflatten(-1, (-1, sum(sizes))).split(list(sizes), -1)
+            return {point: part.flatten(-2) for point, part in zip(points, apart) if point}
+
+        return split
+
+    if name in ("q_proj", "q_b_proj"):
+        return parts(("", "q_rope_input"), (own, turned))
+    if name == "kv_a_proj_with_mqa":
+        return parts(("kv_latent", "k_rope_input"), (config.kv_lora_rank, turned))
+    return parts(("k_nope", "v"), (own, config.v_head_dim)) if name == "kv_b_proj" else None
+
+
 def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
     """How the columns of a module that gives several things at once are told apart, by the name of the module."""
+    if _is_latent(config) and (split := _split_latent(name, config)):
+        return split
     if name == "gate_up_proj":
         return lambda output: dict(zip(("gate_proj", "up_proj"), output.chunk(2, -1)))
     if name not in ("qkv_proj", "query_key_value"):

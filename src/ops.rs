@@ -21,7 +21,7 @@ pub use attention::{
     softmax_with_sinks,
 };
 pub use experts::{ExpertWeights, chosen, combine, expert_linear};
-pub use heads::{by_head, join_heads, split_heads};
+pub use heads::{beside, by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, normalise};
 pub use operand::{Few, Operands};

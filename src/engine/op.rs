@@ -58,6 +58,9 @@ impl Op {
                 ops::linear(flat(x(0)), &model.matrix(weight).matrix(), bias, format).into_dyn()
             }
             Self::Columns(columns) => taken(x(0), columns),
+            Self::Beside { width, own } => ops::beside(x(0), cube(x(1)), *width, *own)
+                .expect("an activation is contiguous, its features a whole number of heads")
+                .into_dyn(),
             Self::Rope(rotate) => {
                 let rotation = rotation(rotate, span, compute.nudge);
                 ops::rope(per_head(x(0), rotate.head_dim), &rotation, rounding).into_dyn()
@@ -154,6 +157,7 @@ fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
     let gains = rotate.rope.growth.map(gain);
     Rotation {
         pairs: rotate.pairs,
+        parted: rotate.rope.parted,
         factor: rotate.factor,
         inside: rotate.rope.inside,
         angles: rotate.angles,

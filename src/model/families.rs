@@ -9,6 +9,8 @@ mod arcee;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod ernie4_5;
 mod ernie4_5_moe;
 mod exaone4;
@@ -20,6 +22,7 @@ mod gemma4_text;
 mod glm;
 mod glm4;
 mod glm4_moe;
+mod glm4_moe_lite;
 mod gpt2;
 mod gpt_neox;
 mod gpt_oss;
@@ -29,6 +32,7 @@ mod granitemoe;
 mod helium;
 mod hunyuan_v1_dense;
 mod hunyuan_v1_moe;
+mod kimi_k2;
 mod llama;
 mod minimax_m2;
 mod ministral;
@@ -57,9 +61,9 @@ mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, NormRow, PerLayerRow,
-    QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers, Stored, Switch,
-    View, When, Windows, WiringRow, Wrapped,
+    Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow, LogitFactor, NormRow,
+    PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers,
+    Stored, Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -107,6 +111,10 @@ impl Family {
         &ernie4_5_moe::ERNIE4_5_MOE,
         &minimax_m2::MINIMAX_M2,
         &hunyuan_v1_moe::HUNYUAN_V1_MOE,
+        &deepseek_v2::DEEPSEEK_V2,
+        &deepseek_v3::DEEPSEEK_V3,
+        &kimi_k2::KIMI_K2,
+        &glm4_moe_lite::GLM4_MOE_LITE,
         &gemma4_text::GEMMA4,
         &ministral::MINISTRAL,
         &ministral3::MINISTRAL3,

@@ -84,6 +84,9 @@ pub enum Op {
     Linear { weight: Weight, bias: Option<Vector>, operands: Option<Operands>, fine: bool },
     /// Some channels of a row.
     Columns(Arc<[usize]>),
+    /// The first `own` channels of each head that is `width` wide, and behind them those that it has in what is read second,
+    /// or that all have there.
+    Beside { width: usize, own: usize },
     /// A rotation of each head.
     Rope(Rotate),
     /// Queries with keys.
@@ -202,6 +205,7 @@ impl Op {
             Self::Embed { .. }
             | Self::EmbedPositions { .. }
             | Self::Columns(_)
+            | Self::Beside { .. }
             | Self::Multiply
             | Self::Clip(_)
             | Self::Round(_)
@@ -244,6 +248,7 @@ impl Op {
             | Self::Softmax { sinks: Some(_) }
             | Self::Route { bias: Some(_), .. } => true,
             Self::Columns(_)
+            | Self::Beside { .. }
             | Self::Rope(_)
             | Self::Scores(_)
             | Self::Softmax { sinks: None }

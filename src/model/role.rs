@@ -67,6 +67,16 @@ pub enum Role {
     QClip,
     KClip,
     VClip,
+    QDown,
+    QDownNorm,
+    QRopeInput,
+    Queries,
+    KvDown,
+    Latent,
+    LatentNorm,
+    KvUp,
+    KRopeInput,
+    Keys,
 }
 
 /// One row of [`ROLES`].
@@ -156,11 +166,27 @@ pub const ROLES: &[Row] = &[
     layer(Role::QClip, "q_clip", "queries, clipped"),
     layer(Role::KClip, "k_clip", "keys, clipped"),
     layer(Role::VClip, "v_clip", "values, clipped"),
+    layer(Role::QDown, "q_down", "the narrow row that all queries are made of"),
+    layer(Role::QDownNorm, "q_down_norm", "the narrow row of queries, normalised"),
+    layer(Role::QRopeInput, "q_rope_input", "the part of each query that is rotated, before it is"),
+    layer(Role::Queries, "queries", "queries: their own part, then the rotated one"),
+    layer(Role::KvDown, "kv_down", "the narrow row that keys and values are made of, and the rotated part of all keys"),
+    layer(Role::Latent, "latent", "the narrow row that keys and values are made of"),
+    layer(Role::LatentNorm, "latent_norm", "the narrow row of keys and values, normalised: what may be cached in their place"),
+    layer(Role::KvUp, "kv_up", "of each head the part of its key that is not rotated, and its value"),
+    layer(Role::KRopeInput, "k_rope_input", "the part of all keys that is rotated, before it is"),
+    layer(Role::Keys, "keys", "keys: their own part, then the rotated one, which all heads share"),
 ];
 
 /// What is done to queries, and the same of keys.
-const PARTNERS: [(Role, Role); 4] =
-    [(Role::QProj, Role::KProj), (Role::QClip, Role::KClip), (Role::QNorm, Role::KNorm), (Role::QRope, Role::KRope)];
+const PARTNERS: [(Role, Role); 6] = [
+    (Role::QProj, Role::KProj),
+    (Role::QClip, Role::KClip),
+    (Role::QNorm, Role::KNorm),
+    (Role::QRope, Role::KRope),
+    (Role::QRopeInput, Role::KRopeInput),
+    (Role::Queries, Role::Keys),
+];
 
 impl Role {
     /// Its row of the table.

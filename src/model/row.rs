@@ -2,6 +2,7 @@
 
 mod experts;
 mod kinds;
+mod latent;
 mod reads;
 mod rope;
 mod wrapped;
@@ -12,6 +13,7 @@ use super::spec::{Over, Term};
 use crate::ops::Form;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
+pub use latent::LatentRow;
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 
@@ -31,6 +33,8 @@ pub struct Family {
     pub as_wide: &'static [&'static str],
     /// Keys of flags that change the mathematics in a way that is not implemented.
     pub never: &'static [&'static str],
+    /// Keys of words, and the words that may stand there: others mean mathematics that its class does not have.
+    pub words: &'static [(&'static str, &'static [&'static str])],
     /// Keys that it reads, beside those that the fields of this row name.
     pub reads: &'static [&'static str],
     /// What a missing key stands for.
@@ -61,6 +65,8 @@ pub struct Family {
     pub fused: Fused,
     /// The key of what q, k and v are clipped to; null is nothing.
     pub clip: Option<&'static str>,
+    /// Whether queries, keys and values are made of narrow rows.
+    pub latent: Option<LatentRow>,
     /// The norm of q and k.
     pub qk_norm: Option<QkNormRow>,
     /// How a query and its keys are rotated; `None`: positions are learned.
@@ -181,6 +187,8 @@ pub enum When {
     Flag(&'static str),
     /// Where this key is this number.
     Number(&'static str, u64),
+    /// Where this key is null.
+    Null(&'static str),
 }
 
 /// The norm of q and k.

@@ -2,12 +2,14 @@
 //!
 //! A family's row (`families/NAME.rs`) makes it from config.json, and [`lower`](super::lower) makes the graph of it.
 
+mod latent;
 mod rope;
 
 use crate::ops::{self, Form};
 
 use super::role::Names;
 pub use crate::ops::Router;
+pub use latent::Latent;
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
@@ -141,10 +143,12 @@ pub struct Attn {
     pub kv_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
+    /// Whether queries, keys and values are made of narrow rows, and how; then there are as many key heads as query heads.
+    pub latent: Option<Latent>,
     /// Whether q, k and v come out of one matrix: in how many groups of heads, each with its queries, then its keys, then its
     /// values. One group is three blocks side by side; as many as key heads is a weave.
     pub fused: Option<usize>,
-    /// Whether q, k and v have biases.
+    /// Whether q, k and v have biases; with narrow rows, whether these have.
     pub qkv_bias: bool,
     /// Whether the output projection has one.
     pub o_bias: bool,

@@ -86,6 +86,7 @@ impl<'a> Reader<'a> {
     fn holds(&self, when: When) -> bool {
         match when {
             When::Flag(key) => self.get(key).and_then(Value::as_bool) == Some(true),
+            When::Null(key) => self.has(key) && self.get(key).is_none(),
             When::Number(key, number) => self.get(key).and_then(Value::as_u64) == Some(number),
         }
     }
@@ -153,6 +154,16 @@ impl<'a> Reader<'a> {
             Switch::Always => Ok(true),
             Switch::Key(key) => self.flag(key, false),
             Switch::Unless(key) => self.flag(key, true),
+        }
+    }
+
+    /// Whether a key of a word has none but `words`.
+    pub(in crate::model) fn word(&self, key: &str, words: &[&str]) -> Result<(), ConfigError> {
+        match self.get(key) {
+            Some(found) if !found.as_str().is_some_and(|word| words.contains(&word)) => {
+                Err(self.unsupported(key, found, format!("; it has {}", words.join(" and "))))
+            }
+            _ => Ok(()),
         }
     }
 

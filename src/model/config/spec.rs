@@ -1,6 +1,7 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
 use super::kinds::{self, Kinds};
+use super::latent;
 use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
@@ -17,17 +18,23 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
     let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
     refuse(reader, family, hidden)?;
-    let (kv_heads, head_dim) = (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?);
+    let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
+    let norm = norm_of(family.norm, eps);
+    let latent = latent::read(reader, family, heads, norm)?;
+    let (kv_heads, head_dim) = match &latent {
+        Some(latent) => (heads, latent.own + latent.turned),
+        None => (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?),
+    };
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
     let kinds = Kinds::read(reader, family, &windows, (heads, kv_heads, head_dim))?;
-    let sizes = Sizes { positions, head_dim, global: kinds.global.head_dim };
+    let rotated = latent.map_or(head_dim, |latent| latent.turned);
+    let sizes = Sizes { positions, head_dim: rotated, global: latent.map_or(kinds.global.head_dim, |_| rotated) };
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
-    let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
-    let norm = norm_of(family.norm, eps);
     let scale = match family.scale {
         ScaleRow::Fixed(scale) => scale,
+        ScaleRow::OfWidth if latent.is_some() => (head_dim as f64).sqrt().recip() * latent::score_factor(reader)?,
         ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
         ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
         ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
@@ -39,6 +46,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         heads,
         kv_heads,
         head_dim,
+        latent,
         fused: match family.fused {
             Fused::No => None,
             Fused::Blocks => Some(1),
@@ -63,7 +71,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let wiring = if is_parallel { Wiring::Parallel(family.wiring.order) } else { Wiring::Sequential };
     let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
-    let mlps = Mlps::read(reader, family, hidden)?;
+    let mlps = Mlps::read(reader, family, hidden, layers)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
@@ -105,6 +113,9 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
 
 /// Refuses what changes the mathematics in a way that is not implemented.
 fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigError> {
+    for (key, words) in family.words {
+        reader.word(key, words)?;
+    }
     for key in family.never {
         if reader.flag(key, false)? {
             return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));

@@ -56,6 +56,7 @@ pub(super) const LLAMA: Family = Family {
     variants: &[],
     as_wide: &[],
     never: &[],
+    words: &[],
     reads: &[],
     defaults: Defaults {
         vocab_size: 32_000,
@@ -85,6 +86,7 @@ pub(super) const LLAMA: Family = Family {
     head_bias: Switch::Never,
     fused: Fused::No,
     clip: None,
+    latent: None,
     qk_norm: None,
     rope: Some(RopeRow::HALVES),
     alibi: false,

@@ -1,6 +1,6 @@
 //! Which keys of config.json a row reads.
 
-use super::{Family, ScaleRow, Switch, When, Windows};
+use super::{Family, LatentRow, ScaleRow, Switch, When, Windows};
 
 impl Family {
     /// Whether it reads a key of config.json.
@@ -50,10 +50,11 @@ impl Family {
             || self.sharing.is_some_and(|row| [row.layers, row.wide].contains(&key))
             || self.per_layer.is_some_and(|row| [row.width.0, row.vocab.0].contains(&key))
             || self.others.iter().any(|(_, other)| *other == key)
-            || self
-                .variants
-                .iter()
-                .any(|(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) if *own == key))
+            || self.variants.iter().any(
+                |(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) | When::Null(own) if *own == key),
+            )
+            || (self.latent.is_some() && LatentRow::KEYS.contains(&key))
+            || self.words.iter().any(|(own, _)| *own == key)
             || self.reads.contains(&key)
     }
 }

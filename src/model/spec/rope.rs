@@ -27,6 +27,8 @@ pub struct Rope {
     pub factor: f64,
     /// Which channels form a pair.
     pub pairs: Pairs,
+    /// Whether the turned channels of pair `i` of `n` are written to `(i, i + n)`, wherever they stood: DeepSeek-V3.
+    pub parted: bool,
     /// What is rounded inside a rotation.
     pub inside: Inside,
     /// What queries, but not keys, are multiplied by behind the rotation.
