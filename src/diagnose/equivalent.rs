@@ -6,7 +6,7 @@
 use ndarray::Axis as NdAxis;
 
 use super::part::Part;
-use crate::engine::{Graph, Keyed, Node, Role, Site};
+use crate::engine::{Graph, Keyed, Node, Op, Role, Site};
 
 /// An order of the channels of each head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +29,20 @@ impl Pairs {
         }
     }
 
-    /// Which of Hugging Face's channels each stored channel holds.
-    pub fn held(self, width: usize) -> Vec<usize> {
+    /// Which of Hugging Face's channels each stored channel of a head holds.
+    pub fn held(self, node: &Node, width: usize) -> Vec<usize> {
         let inverse = match self {
             Self::SideBySide => Self::HalfApart,
             Self::HalfApart => Self::SideBySide,
         };
-        (0..width).map(|channel| inverse.stored(channel, width)).collect()
+        (0..width).map(|channel| inverse.of_head(channel, node, width)).collect()
+    }
+
+    /// The stored channel of a head that holds Hugging Face's channel `i`: where only the last ones are rotated, the others
+    /// stay where they are.
+    fn of_head(self, i: usize, node: &Node, width: usize) -> usize {
+        let first = if let Op::Beside { own, .. } = node.op { own } else { 0 };
+        if i < first { i } else { first + self.stored(i - first, width - first) }
     }
 
     /// The stored channel that holds Hugging Face's channel `i`.
@@ -58,7 +65,7 @@ pub fn reordered(part: &Part, node: &Node, pairs: Pairs) -> Part {
     let last = NdAxis(part.values.ndim() - 1);
     let columns = part.values.len_of(last);
     let d = node.heads().map_or(columns, |(_, width)| width);
-    let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.stored(c % d, d)).collect();
+    let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.of_head(c % d, node, d)).collect();
     let values = part.values.select(last, &order).as_standard_layout().into_owned().into_shared();
     Part { values, rows: part.rows.clone(), first_key: part.first_key }
 }

@@ -121,6 +121,7 @@ pub enum Field {
     Rope(Rope),
     Frequencies(Frequencies),
     Pairs(Pairs),
+    Parted(bool),
     Places(Places),
     Angles(Rounding),
     Table(Rounding),
@@ -174,6 +175,7 @@ impl Field {
             }
             (Self::Factor(v), Op::Rope(rotate)) => rotate.factor = *v,
             (Self::Pairs(v), Op::Rope(rotate)) => rotate.pairs = *v,
+            (Self::Parted(v), Op::Rope(rotate)) => rotate.rope.parted = *v,
             (Self::Places(v), Op::Rope(rotate)) => rotate.places = *v,
             (Self::Angles(v), Op::Rope(rotate)) => rotate.angles = *v,
             (Self::Table(v), Op::Rope(rotate)) => rotate.table = *v,

@@ -33,8 +33,6 @@ pub struct Family {
     pub as_wide: &'static [&'static str],
     /// Keys of flags that change the mathematics in a way that is not implemented.
     pub never: &'static [&'static str],
-    /// Keys of words, and the words that may stand there: others mean mathematics that its class does not have.
-    pub words: &'static [(&'static str, &'static [&'static str])],
     /// Keys that it reads, beside those that the fields of this row name.
     pub reads: &'static [&'static str],
     /// What a missing key stands for.
@@ -110,7 +108,7 @@ pub struct Family {
     /// Whether what leaves a block is multiplied by a weight.
     pub layer_scalar: bool,
     /// Keys whose text changes the mathematics, but for this one.
-    pub only: &'static [(&'static str, &'static str)],
+    pub only: &'static [(&'static str, &'static [&'static str])],
     /// Whether the MLP has a gate.
     pub gated: bool,
     /// Whether gate and up come out of one matrix.

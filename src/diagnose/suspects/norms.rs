@@ -8,7 +8,17 @@ use crate::engine::{Edit, Field, Graph, Node, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
 use crate::ops::{Form, Normalisation, Rounding};
 
-const NORMS: &[A] = &[A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
+const NORMS: &[A] = &[
+    A::InputNorm,
+    A::MlpNorm,
+    A::FinalNorm,
+    A::QNorm,
+    A::KNorm,
+    A::AttnOutNorm,
+    A::MlpOutNorm,
+    A::QDownNorm,
+    A::LatentNorm,
+];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
@@ -44,7 +54,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "norm_dropped",
         summary: "a norm of the block is left out",
-        ops: &[A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm],
+        ops: &[A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm, A::QDownNorm, A::LatentNorm],
         symptom: "the norm's output is its input; with norms behind attention and MLP, the stream grows from block to block",
         cause: "the port was written for an architecture without this norm, or its weight's name was not found",
         fix: "apply every norm that the model has, also those behind attention and MLP",
@@ -207,7 +217,8 @@ fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {
 }
 
 fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
-    const IN_LAYER: [A; 6] = [A::InputNorm, A::MlpNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm];
+    const IN_LAYER: [A; 8] =
+        [A::InputNorm, A::MlpNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::QDownNorm, A::LatentNorm];
     let graph = scene.graph();
     let of_layer = |layer: usize| IN_LAYER.into_iter().filter_map(move |role| graph.in_layer(layer, role));
     let norms = graph.whole(A::FinalNorm).into_iter().chain((0..graph.layers()).flat_map(of_layer));

@@ -141,7 +141,14 @@ fn pairs(scene: &Scene) -> Vec<Variant> {
         (Pairs::Adjacent, format!("pairs (2i, 2i + 1) where the model has (i, i + {n})")),
         (Pairs::Halves, format!("pairs (i, i + {n}) where the model has (2i, 2i + 1)")),
     ];
-    knobs::others(scene, layouts.map(|(pairs, words)| (Field::Pairs(pairs), words)))
+    let mut variants = knobs::others(scene, layouts.map(|(pairs, words)| (Field::Pairs(pairs), words)));
+    let halves = rotation(scene).is_some_and(|own| own.pairs == Pairs::Halves);
+    if halves && n > 1 {
+        let words = format!("pairs (2i, 2i + 1), written to (i, i + {n}), where the model has (i, i + {n})");
+        let edits = [Field::Pairs(Pairs::Adjacent), Field::Parted(true)].map(Edit::Set);
+        variants.push(Variant::new(words, Edit::All(edits.into())));
+    }
+    variants
 }
 
 fn direction(scene: &Scene) -> Vec<Variant> {

@@ -157,16 +157,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a key of a word has none but `words`.
-    pub(in crate::model) fn word(&self, key: &str, words: &[&str]) -> Result<(), ConfigError> {
-        match self.get(key) {
-            Some(found) if !found.as_str().is_some_and(|word| words.contains(&word)) => {
-                Err(self.unsupported(key, found, format!("; it has {}", words.join(" and "))))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// A list of numbers of layers; empty when it is missing or null.
     pub(in crate::model) fn integers(&self, key: &str) -> Result<Vec<u64>, ConfigError> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };

@@ -1,5 +1,7 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
+use serde_json::Value;
+
 use super::kinds::{self, Kinds};
 use super::latent;
 use super::mlp::Mlps;
@@ -113,16 +115,14 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
 
 /// Refuses what changes the mathematics in a way that is not implemented.
 fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigError> {
-    for (key, words) in family.words {
-        reader.word(key, words)?;
-    }
     for key in family.never {
         if reader.flag(key, false)? {
             return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
         }
     }
-    for (key, text) in family.only {
-        if let Some(value) = reader.get(key).filter(|value| value.as_str() != Some(text)) {
+    for (key, texts) in family.only {
+        let is_known = |value: &Value| value.as_str().is_some_and(|text| texts.contains(&text));
+        if let Some(value) = reader.get(key).filter(|value| !is_known(value)) {
             return Err(reader.unsupported(key, value, format!(" for model_type {}", family.name)));
         }
     }

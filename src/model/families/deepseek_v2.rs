@@ -47,7 +47,7 @@ pub(super) const KEYS: Keys = Keys { head_dim: None, ..LLAMA.keys };
 const LITE: Family = Family {
     name: "deepseek_v2",
     keys: KEYS,
-    words: &[("scoring_func", &["softmax"]), ("topk_method", &["greedy", "group_limited_greedy"])],
+    only: &[("scoring_func", &["softmax"]), ("topk_method", &["greedy", "group_limited_greedy"])],
     never: &["norm_topk_prob"],
     defaults: Defaults { vocab_size: 102_400, ..LLAMA.defaults },
     latent: Some(LATENT),

@@ -11,7 +11,7 @@ use crate::ops::{Inside, Pairs};
 pub(super) const PLAIN: Family = Family {
     name: "deepseek_v3",
     keys: KEYS,
-    words: &[("scoring_func", &["sigmoid"]), ("topk_method", &["noaux_tc"])],
+    only: &[("scoring_func", &["sigmoid"]), ("topk_method", &["noaux_tc"])],
     never: &[],
     defaults: Defaults {
         vocab_size: 129_280,

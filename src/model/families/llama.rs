@@ -56,7 +56,6 @@ pub(super) const LLAMA: Family = Family {
     variants: &[],
     as_wide: &[],
     never: &[],
-    words: &[],
     reads: &[],
     defaults: Defaults {
         vocab_size: 32_000,

@@ -54,7 +54,6 @@ impl Family {
                 |(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) | When::Null(own) if *own == key),
             )
             || (self.latent.is_some() && LatentRow::KEYS.contains(&key))
-            || self.words.iter().any(|(own, _)| *own == key)
             || self.reads.contains(&key)
     }
 }
