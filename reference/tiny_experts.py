@@ -5,19 +5,9 @@ from collections.abc import Callable
 
 import torch
 
-from tiny_families import SIZES
+from tiny_families import LATENT, SIZES
 from tiny_model import Tiny, Weights
 
-
-# Keys and values of two heads out of a row of 10 channels, four of each head rotated.
-LATENT = {
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "kv_lora_rank": 10,
-    "qk_nope_head_dim": 6,
-    "qk_rope_head_dim": 4,
-    "v_head_dim": 6,
-}
 
 STRETCHED = {"type": "yarn", "factor": 4.0, "beta_fast": 4.0, "beta_slow": 1.0, "original_max_position_embeddings": 20}
 
@@ -156,6 +146,29 @@ EXPERTS = {
             "num_nextn_predict_layers": 1,
         },
         published=qwen,
+    ),
+    # A layer of chunks, rotated and normed behind that, with experts that get what they compute times a weight; one that is not
+    # rotated, whose queries grow with the position, without.
+    "llama4": small(
+        1,
+        "llama4_text",
+        {
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "intermediate_size": 12,
+            "intermediate_size_mlp": 20,
+            "moe_layers": [0],
+            "num_local_experts": 4,
+            "num_experts_per_tok": 1,
+            "no_rope_layers": [1, 0],
+            "attention_chunk_size": 6,
+            "floor_scale": 4,
+            "attn_scale": 0.5,
+            "attn_temperature_tuning": True,
+            "use_qk_norm": True,
+            "rope_theta": 500.0,
+        },
     ),
     # Latent attention, neighbouring channels, groups of experts that are as good as their best; no narrow row of queries.
     "deepseek_v2": small(

@@ -116,6 +116,9 @@ impl Op {
                 let format = ops::Format { rounding, operands: compute.operands };
                 experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
+            Self::Weigh { top_k } => ops::weigh(flat(x(0)), flat(x(1)), *top_k, rounding).into_dyn(),
+            Self::Total => ops::total(x(0), rounding).into_dyn(),
+            Self::Grow(growth) => grown(flat(x(0)), *growth, span, rounding).into_dyn(),
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
         }
         .into_shared()
@@ -203,6 +206,17 @@ fn times<T: Real>(mut values: ArrayD<T>, factor: T, rounding: Rounding) -> Array
     values.mapv_inplace(|v| v * factor);
     rounding.round(values.as_slice_mut().expect("a fresh array is contiguous"));
     values
+}
+
+/// Rows times the factor of their position.
+fn grown<T: Real>(rows: ArrayView2<T>, growth: Growth, span: Span, rounding: Rounding) -> Array2<T> {
+    let mut grown = rows.as_standard_layout().into_owned();
+    for (position, mut row) in (span.first..).zip(grown.rows_mut()) {
+        let factor = T::of(growth.of(position));
+        row.mapv_inplace(|v| v * factor);
+    }
+    rounding.round(grown.as_slice_mut().expect("a fresh array is contiguous"));
+    grown
 }
 
 fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {

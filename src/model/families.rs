@@ -34,6 +34,7 @@ mod hunyuan_v1_dense;
 mod hunyuan_v1_moe;
 mod kimi_k2;
 mod llama;
+mod llama4_text;
 mod minimax_m2;
 mod ministral;
 mod ministral3;
@@ -115,6 +116,7 @@ impl Family {
         &deepseek_v3::DEEPSEEK_V3,
         &kimi_k2::KIMI_K2,
         &glm4_moe_lite::GLM4_MOE_LITE,
+        &llama4_text::LLAMA4,
         &gemma4_text::GEMMA4,
         &ministral::MINISTRAL,
         &ministral3::MINISTRAL3,
@@ -129,6 +131,7 @@ impl Family {
     /// Models of several parts whose language model is of a family.
     pub const WRAPPED: &'static [Wrapped] = &[
         Wrapped { name: "mistral3", text: "mistral", flat: false, tied: true, without: &[] },
+        Wrapped { name: "llama4", text: "llama4_text", flat: false, tied: false, without: &[] },
         Wrapped { name: "gemma3", text: "gemma3_text", flat: false, tied: true, without: &["final_logit_softcapping"] },
         Wrapped { name: "gemma4", text: "gemma4_text", flat: false, tied: true, without: &[] },
         Wrapped { name: "qwen2_vl", text: "qwen2_vl_text", flat: true, tied: false, without: &[] },

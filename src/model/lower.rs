@@ -107,6 +107,7 @@ impl Build<'_> {
             scale: a.scale,
             cap: a.cap,
             window: a.window,
+            chunk: a.chunk,
             slopes: a.alibi.then(|| slopes(a.heads).into()),
             ahead: Some(0),
             groups: groups.clone().into(),
@@ -144,6 +145,10 @@ impl Build<'_> {
             }
         }
         norm(self, &mut q, &mut k, true);
+        if let Some(growth) = a.growth {
+            let axes = self.nodes[q.index()].axes.clone();
+            q = self.node(R::QTempered, Op::Grow(growth), [q], axes);
+        }
         (q, k)
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 
+use super::spec::Growth;
 use super::tensor::Tensor;
 use crate::ops::{self, Join, Normalisation, Operands, Rounding, Router};
 
@@ -124,6 +125,12 @@ pub enum Op {
     /// `x Wᵀ + b` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` →
     /// `[token, slot, channel]`.
     Experts { weights: Weight, biases: Option<Weight>, top_k: usize },
+    /// What each chosen expert reads: a row times its weight. `[token, channel]` → `[token, slot, channel]`.
+    Weigh { top_k: usize },
+    /// The experts' outputs, added up.
+    Total,
+    /// Each query times a factor of its position.
+    Grow(Growth),
     /// The experts' outputs times their weights, added up by rising expert id.
     Combine,
 }
@@ -208,6 +215,8 @@ impl Op {
             | Self::Beside { .. }
             | Self::Multiply
             | Self::Clip(_)
+            | Self::Weigh { .. }
+            | Self::Grow(_)
             | Self::Round(_)
             | Self::Rope(_) => plain,
             Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
@@ -230,6 +239,7 @@ impl Op {
             | Self::ClampedProduct { .. }
             | Self::Cap(_)
             | Self::Combine
+            | Self::Total
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
@@ -260,6 +270,9 @@ impl Op {
             | Self::Multiply
             | Self::ClampedProduct { .. }
             | Self::Cap(_)
+            | Self::Weigh { .. }
+            | Self::Total
+            | Self::Grow(_)
             | Self::Clip(_)
             | Self::Round(_)
             | Self::NarrowSoftmax(_)

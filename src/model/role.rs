@@ -77,6 +77,8 @@ pub enum Role {
     KvUp,
     KRopeInput,
     Keys,
+    QTempered,
+    ExpertInput,
 }
 
 /// One row of [`ROLES`].
@@ -150,7 +152,7 @@ pub const ROLES: &[Row] = &[
     layer(Role::SharedWeight, "shared_weight", "how much the shared expert counts"),
     layer(Role::Shared, "shared", "what the shared expert gives, weighted"),
     layer(Role::MlpOut, "mlp_out", "experts and shared expert together: what the MLP adds to the residual stream"),
-    layer(Role::ExpertGateUp, "expert_gate_up", "gate of each chosen expert and what it lets through, a channel of each in turn"),
+    layer(Role::ExpertGateUp, "expert_gate_up", "gate of each chosen expert and what it lets through, out of one matrix"),
     layer(Role::VNorm, "v_norm", "values, normalised per head: what the cache keeps"),
     whole(Role::PerLayerEmbed, "per_layer_embed", "rows of the table of inputs of all layers"),
     whole(Role::PerLayerModel, "per_layer_model", "the embeddings, projected to inputs of all layers"),
@@ -176,6 +178,8 @@ pub const ROLES: &[Row] = &[
     layer(Role::KvUp, "kv_up", "of each head the part of its key that is not rotated, and its value"),
     layer(Role::KRopeInput, "k_rope_input", "the part of all keys that is rotated, before it is"),
     layer(Role::Keys, "keys", "keys: their own part, then the rotated one, which all heads share"),
+    layer(Role::QTempered, "q_tempered", "queries times a factor that grows with the position"),
+    layer(Role::ExpertInput, "expert_input", "what each chosen expert reads: the token's row times its weight"),
 ];
 
 /// What is done to queries, and the same of keys.

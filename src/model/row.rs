@@ -75,6 +75,9 @@ pub struct Family {
     pub rows_before: usize,
     /// Whether embeddings are normed before the first block.
     pub embed_norm: bool,
+    /// What queries of layers that are not rotated are multiplied by: the flag that says whether, true where it is missing, and the
+    /// keys of the two constants, with their defaults.
+    pub growth: Option<(&'static str, [(&'static str, f64); 2])>,
     /// Whether each head has a score beside those of the keys.
     pub sinks: bool,
     /// Whether its files have layers behind the last, which predict further tokens; they are not read.
@@ -200,6 +203,8 @@ pub struct QkNormRow {
     pub over: Over,
     /// Whether it stands behind the rotation.
     pub after_rope: bool,
+    /// Whether layers that are not rotated have none.
+    pub rotated_only: bool,
 }
 
 /// What the MLP of a block reads.
@@ -266,6 +271,9 @@ pub enum Switch {
 pub enum Windows {
     /// None.
     None,
+    /// Chunks of `attention_chunk_size`, of which the default is given: a query sees the keys of its own. Those that are rotated,
+    /// unless `layer_types` says others.
+    Chunks(usize),
     /// All, of `sliding_window`.
     All,
     /// All, where `use_sliding_window` is true.

@@ -170,6 +170,10 @@ pub struct Attn {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
+    /// Chunks of so many positions: a query sees the keys of its own.
+    pub chunk: Option<usize>,
+    /// What queries that are not rotated are multiplied by.
+    pub growth: Option<Growth>,
     /// Whether each head has a score beside those of the keys, which takes its share of the softmax: GPT-OSS.
     pub sinks: bool,
     /// Whether the position of a key times a slope that its head has is added to scores: Press et al., arXiv 2108.12409.
@@ -226,6 +230,8 @@ pub struct Experts {
     pub fine: bool,
     /// What computes for every token as well; it is added.
     pub shared: Option<Shared>,
+    /// Whether what an expert reads is weighted, not what it gives: Llama 4.
+    pub weighs_input: bool,
 }
 
 /// An expert that every token has.

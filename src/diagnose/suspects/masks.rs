@@ -141,7 +141,22 @@ fn aligned(scene: &Scene) -> Vec<Variant> {
     masks(scene, found).into_iter().map(late).collect()
 }
 
+/// Chunks left out, of another size, or taken for a window.
+fn chunks(scene: &Scene, own: usize) -> Vec<Variant> {
+    let sizes = [2 * own, own + 1, own - 1].into_iter().filter(|size| *size > 0);
+    let other = |size: usize| (format!("chunks of {size} where the model has {own}"), Field::Chunk(Some(size)));
+    let none = (format!("no chunks where the model has them, of {own}"), Field::Chunk(None));
+    let mut variants = masks(scene, [none].into_iter().chain(sizes.map(other)));
+    let as_window = Edit::All([Field::Chunk(None), Field::Window(Some(own))].map(Edit::Set).into());
+    let edit = if matches!(scene.op(), Op::Softmax { .. }) { Edit::Through(Box::new(as_window)) } else { as_window };
+    variants.push(Variant::new(format!("a window of {own} where the model has chunks of that"), edit));
+    variants
+}
+
 fn window(scene: &Scene) -> Vec<Variant> {
+    if let Some(own) = scoring(scene).and_then(|how| how.chunk) {
+        return chunks(scene, own);
+    }
     let Some(own) = scoring(scene).map(|how| how.window) else { return Vec::new() };
     let have = own.map_or_else(|| "none".to_string(), |own| own.to_string());
     let mut windows = Vec::new();

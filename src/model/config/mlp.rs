@@ -70,6 +70,14 @@ impl Sparse {
                 Self { range: reader.count(key, default, MOST_LAYERS)?..=usize::MAX, ..Self::ALL }
             }
             SparseLayers::Listed => Self { dense: dense_of(reader, layers)?, ..Self::ALL },
+            SparseLayers::Numbered => match reader.get("moe_layers") {
+                Some(_) => {
+                    let sparse = reader.integers("moe_layers")?;
+                    let dense = (0..layers as u64).filter(|layer| !sparse.contains(layer));
+                    Self { dense: dense.collect(), ..Self::ALL }
+                }
+                None => Self { step: reader.size("interleave_moe_layer_step", 1, MOST_LAYERS)?, ..Self::ALL },
+            },
             SparseLayers::Between => {
                 let first = reader.count("moe_layer_start_index", 1, MOST_LAYERS)?;
                 let last = match reader.get("moe_layer_end_index").filter(|last| last.as_i64() != Some(-1)) {
@@ -150,9 +158,10 @@ fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, Con
         rounded: row.rounded,
         ..Router::new(top_k)
     };
-    let ExpertsRow { router_bias, choice_bias, fine, bias, .. } = *row;
-    let feed = Feed { width, bias, clamp: clamp.transpose()?, ..feed };
-    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared })
+    let ExpertsRow { router_bias, choice_bias, fine, bias, weighs_input, .. } = *row;
+    let fused = row.fused.unwrap_or(feed.fused);
+    let feed = Feed { width, bias, fused, clamp: clamp.transpose()?, ..feed };
+    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared, weighs_input })
 }
 
 /// Groups of experts; one is none.

@@ -8,8 +8,8 @@ use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
-use crate::model::families::{Family, Fused, NormRow, ScaleRow};
-use crate::model::spec::{Around, Attn, Embed, Head, Layer, Norm, QkNorm, Spec, Wiring};
+use crate::model::families::{Family, Fused, NormRow, ScaleRow, Windows};
+use crate::model::spec::{Around, Attn, Embed, Growth, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -65,6 +65,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         scale,
         cap: cap(reader, family.score_cap)?,
         window: None,
+        chunk: None,
+        growth: None,
         sinks: family.sinks,
         alibi: family.alibi,
     };
@@ -74,9 +76,14 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden, layers)?;
+    let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
-        let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
+        let rope = ropes[layer].clone();
+        let (window, chunk) = if is_chunked { (None, windows[layer]) } else { (windows[layer], None) };
+        let growth = growth.filter(|_| rope.is_none());
+        let qk_norm = attn.qk_norm.filter(|_| rope.is_some() || !family.qk_norm.is_some_and(|row| row.rotated_only));
+        let attn = Attn { window, chunk, rope, growth, qk_norm, scale, ..attn.clone() };
         Ok(Layer {
             attn: kinds.attn(layer, attn),
             mlp: kinds.mlp(layer, mlps.of(layer)),
@@ -147,6 +154,14 @@ fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>,
     let Some(row) = family.qk_norm else { return Ok(None) };
     let found = QkNorm { norm: norm_of(row.norm, eps), over: row.over, after_rope: row.after_rope };
     Ok(reader.on(row.at)?.then_some(found))
+}
+
+/// What queries of layers that are not rotated are multiplied by.
+fn growth(reader: &Reader, family: &Family) -> Result<Option<Growth>, ConfigError> {
+    let Some((flag, [by, every])) = family.growth else { return Ok(None) };
+    let number = |(key, default)| reader.number(key, default, f64::MIN_POSITIVE);
+    let found = Growth { by: number(by)?, every: number(every)?, ahead: 1 };
+    Ok(reader.flag(flag, true)?.then_some(found))
 }
 
 /// What logits are multiplied by, where that is not 1.

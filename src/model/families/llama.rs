@@ -91,6 +91,7 @@ pub(super) const LLAMA: Family = Family {
     alibi: false,
     rows_before: 0,
     embed_norm: false,
+    growth: None,
     sinks: false,
     predicts_further: false,
     scale: ScaleRow::OfWidth,

@@ -72,6 +72,8 @@ pub(super) fn heads(layer: &Layer) -> Said {
         scale: _,
         cap: _,
         window: _,
+        chunk: _,
+        growth: _,
         sinks: _,
         alibi: _,
         clip: _,
@@ -98,10 +100,13 @@ pub(super) fn norm(layer: &Layer) -> Said {
 
 /// How queries and keys are rotated.
 pub(super) fn rope(layer: &Layer) -> Said {
-    let Attn { rope, head_dim, latent, alibi, .. } = &layer.attn;
+    let Attn { rope, head_dim, latent, alibi, growth: unrotated, .. } = &layer.attn;
     let head_dim = latent.as_ref().map_or(head_dim, |latent| &latent.turned);
     let Some(Rope { theta, scaling, dims, factor, pairs, parted, inside, growth }) = rope else {
-        return (if *alibi { "none: positions are in the scores" } else { "none" }.to_string(), String::new());
+        let none = if *alibi { "none: positions are in the scores" } else { "none" };
+        let grown = "queries times 1 + b ln(1 + floor((position + 1) / n))";
+        let what = [(true, none.to_string()), (unrotated.is_some(), grown.to_string())];
+        return (listed(what), unrotated.map(growth_numbers).unwrap_or_default());
     };
     let pairs = match pairs {
         Pairs::Halves => "pairs (i, i + d/2)",
@@ -131,7 +136,7 @@ pub(super) fn rope(layer: &Layer) -> Said {
     (listed(what), listed(numbers))
 }
 
-fn growth_numbers(Growth { by, every }: Growth) -> String {
+fn growth_numbers(Growth { by, every, ahead: _ }: Growth) -> String {
     format!("b = {}, n = {}", short(by), short(every))
 }
 
@@ -183,6 +188,9 @@ pub(super) fn scores(layer: &Layer) -> Said {
 
 /// What a query sees.
 pub(super) fn mask(layer: &Layer) -> Said {
+    if let Some(chunk) = layer.attn.chunk {
+        return ("causal, and only within its own chunk".to_string(), format!("chunks of {chunk} positions"));
+    }
     match layer.attn.window {
         None => ("causal".to_string(), String::new()),
         Some(window) => {

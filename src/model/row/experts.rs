@@ -1,6 +1,6 @@
 //! A mixture of experts, as a family has it.
 
-use super::Switch;
+use super::{GateUp, Switch};
 
 /// A mixture of experts.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
@@ -38,6 +38,10 @@ pub struct ExpertsRow {
     pub clamp: Option<[(&'static str, f64); 2]>,
     /// The expert that every token has.
     pub shared: Option<SharedRow>,
+    /// Whether what an expert reads is weighted, not what it gives.
+    pub weighs_input: bool,
+    /// Where gate and up of an expert come from, where that is not as in other MLPs.
+    pub fused: Option<GateUp>,
 }
 
 /// Groups of experts.
@@ -78,6 +82,8 @@ impl ExpertsRow {
         bias: false,
         clamp: None,
         shared: None,
+        weighs_input: false,
+        fused: None,
     };
 }
 
@@ -95,6 +101,8 @@ pub enum SparseLayers {
         /// And its default.
         default: usize,
     },
+    /// Those that `moe_layers` lists; without it every `interleave_moe_layer_step`-th.
+    Numbered,
     /// Those that `mlp_layer_types` calls sparse; without it all but the first.
     Listed,
     /// Every `moe_layer_interval`-th from `moe_layer_start_index` through `moe_layer_end_index`.
@@ -135,6 +143,7 @@ impl ExpertsRow {
         let of_layers: &[&str] = match self.layers {
             SparseLayers::All => &[],
             SparseLayers::Stepped => &["decoder_sparse_step", "mlp_only_layers"],
+            SparseLayers::Numbered => &["moe_layers", "interleave_moe_layer_step"],
             SparseLayers::Listed => &["mlp_layer_types"],
             SparseLayers::From { key: own, .. } => return own == key || self.reads_beside(key),
             SparseLayers::Between => &["moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"],

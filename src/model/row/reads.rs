@@ -17,6 +17,7 @@ impl Family {
         let switched = |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) if own == key);
         let of_windows: &[&str] = match self.windows {
             Windows::None => &[],
+            Windows::Chunks(_) => &["attention_chunk_size"],
             Windows::All | Windows::AsListed | Windows::AllBut { .. } | Windows::AllButLast { .. } => {
                 &["sliding_window"]
             }
@@ -54,6 +55,7 @@ impl Family {
                 |(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) | When::Null(own) if *own == key),
             )
             || (self.latent.is_some() && LatentRow::KEYS.contains(&key))
+            || self.growth.is_some_and(|(flag, [by, every])| [flag, by.0, every.0].contains(&key))
             || self.reads.contains(&key)
     }
 }

@@ -103,7 +103,7 @@ impl Source<'_> {
         let (pairs, parted) = if own { (pairs, parted) } else { (Pairs::Halves, false) };
         let growth = match self.row.growth {
             None => None,
-            Some(key) => Some(Growth { by: required(self.inside, key)?, every: self.original()? }),
+            Some(key) => Some(Growth { by: required(self.inside, key)?, every: self.original()?, ahead: 0 }),
         };
         Ok(Rope { theta, scaling, dims, factor, pairs, parted, inside, growth })
     }
