@@ -250,6 +250,8 @@ FAMILIES = {
             "sliding_window": 6,
         },
     ),
+    # Latent attention before an MLP.
+    "youtu": small(1, "youtu", {**LATENT, "hidden_size": 16, "intermediate_size": 24, "q_lora_rank": 12, "rope_theta": 500.0, "tie_word_embeddings": False, "pad_token_id": None}),
     # Two layers with a window and a RoPE of their own, one without.
     "gemma3": small(
         5,

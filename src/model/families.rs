@@ -60,6 +60,7 @@ mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
+mod youtu;
 
 pub use super::row::{
     Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow, LogitFactor, NormRow,
@@ -115,6 +116,7 @@ impl Family {
         &deepseek_v2::DEEPSEEK_V2,
         &deepseek_v3::DEEPSEEK_V3,
         &kimi_k2::KIMI_K2,
+        &youtu::YOUTU,
         &glm4_moe_lite::GLM4_MOE_LITE,
         &llama4_text::LLAMA4,
         &gemma4_text::GEMMA4,
