@@ -214,6 +214,7 @@ pub enum Mlp {
 }
 
 /// A mixture of experts.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experts {
     /// How each computes.

@@ -34,13 +34,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let rotated = latent.map_or(head_dim, |latent| latent.turned);
     let sizes = Sizes { positions, head_dim: rotated, global: latent.map_or(kinds.global.head_dim, |_| rotated) };
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
-    let scale = match family.scale {
-        ScaleRow::Fixed(scale) => scale,
-        ScaleRow::OfWidth if latent.is_some() => (head_dim as f64).sqrt().recip() * latent::score_factor(reader)?,
-        ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
-        ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
-        ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
-    };
+    let scale = scale(reader, family, head_dim, latent.is_some())?;
     let factor = |key: Option<&str>| key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE));
     let (embed_factor, residual_factor) = (factor(family.embed_factor)?, factor(family.residual_factor)?);
     let by_layer = family.scale_by_layer.map_or(Ok(false), |key| reader.flag(key, false))?;
@@ -83,7 +77,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         let (window, chunk) = if is_chunked { (None, windows[layer]) } else { (windows[layer], None) };
         let growth = growth.filter(|_| rope.is_none());
         let qk_norm = attn.qk_norm.filter(|_| rope.is_some() || !family.qk_norm.is_some_and(|row| row.rotated_only));
-        let attn = Attn { window, chunk, rope, growth, qk_norm, scale, ..attn.clone() };
+        let attn = Attn { qk_norm, rope, scale, window, chunk, growth, ..attn.clone() };
         Ok(Layer {
             attn: kinds.attn(layer, attn),
             mlp: kinds.mlp(layer, mlps.of(layer)),
@@ -154,6 +148,17 @@ fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>,
     let Some(row) = family.qk_norm else { return Ok(None) };
     let found = QkNorm { norm: norm_of(row.norm, eps), over: row.over, after_rope: row.after_rope };
     Ok(reader.on(row.at)?.then_some(found))
+}
+
+/// What products of queries and keys are multiplied by.
+fn scale(reader: &Reader, family: &Family, head_dim: usize, is_latent: bool) -> Result<f64, ConfigError> {
+    Ok(match family.scale {
+        ScaleRow::Fixed(scale) => scale,
+        ScaleRow::OfWidth if is_latent => (head_dim as f64).sqrt().recip() * latent::score_factor(reader)?,
+        ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
+        ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
+        ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
+    })
 }
 
 /// What queries of layers that are not rotated are multiplied by.

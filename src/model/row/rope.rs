@@ -3,6 +3,7 @@
 use crate::ops::{Inside, Pairs};
 
 /// How a query and its keys are rotated, beside what `rope_scaling` or `rope_parameters` say.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Copy, Debug)]
 pub struct RopeRow {
     /// Which channels form a pair.
