@@ -18,6 +18,10 @@ Names are Hugging Face module paths (`model.layers.3.mlp.down_proj`), plus the v
     attn.q, k, v                [token, head * head_dim] queries, keys and values where one matrix gives all three: its
                                                          columns in the order of heads (GPT-2, GPT-NeoX, Falcon, Phi-3)
     mlp.gate_proj, up_proj      [token, intermediate]    the same of gate and up (Phi-3, GLM)
+    self_attn.queries, keys     [head, token, channel]   the same where only a part of each head is rotated (DeepSeek): q_rope and
+                                                         k_rope are that part, q_rope_input and k_rope_input what it was
+    self_attn.kv_latent, k_nope, v                       columns of kv_a_proj_with_mqa and of kv_b_proj, of which the rows
+                                                         of new tokens are written
     self_attn.scores            [head, query, key]       input of the softmax: scaled, capped, and masked (with
                                                          finfo.min, as eager does)
     self_attn.probs             [head, query, key]       its output
@@ -276,6 +280,44 @@ class _SharedWeight(TorchFunctionMode):
         return _hooks_under(lambda: cls(recorder, name), module)
 
 
+class _WeighedInput(TorchFunctionMode):
+    """Experts that compute all tokens, each times its weight, which is 0 where they are not chosen (Llama 4). What the chosen
+    ones give is kept."""
+
+    def __init__(self, recorder: "Recorder", name: str, chosen: int):
+        super().__init__()
+        self.recorder, self.name, self.chosen, self.summed = recorder, name, chosen, False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in _OwnAttention.PRODUCTS and output.dim() == 3:
+            if "gate_up" in self.recorder.of_experts:
+                self.recorder.of_experts |= {"act_mul": args[0], "down": output}
+            else:
+                gate, up = output.chunk(2, dim=-1)
+                self.recorder.of_experts |= {"input": args[0], "gate_up": output, "gate": gate, "up": up}
+        elif func is nn.functional.silu and "gate_up" in self.recorder.of_experts and output.dim() == 3:
+            self.recorder.of_experts["act"] = output
+        elif func is Tensor.sum and "down" in self.recorder.of_experts:
+            self.put(output)
+        return output
+
+    def put(self, total: Tensor) -> None:
+        """Everything, by token and slot, once all of it is there."""
+        values = self.recorder.of_experts
+        slots = values.pop("routing").topk(self.chosen).indices.sort(-1).values
+        for point, every in values.items():
+            rows = every.transpose(0, 1).gather(1, slots[..., None].expand(-1, -1, every.shape[-1]))
+            self.recorder.put_rows(f"{self.name}.experts.{point}", rows)
+        self.recorder.put_rows(f"{self.name}.experts", total)
+        values.clear()
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name, module.top_k), module)
+
+
 def _hooks_under(mode: Callable[[], TorchFunctionMode], module: nn.Module) -> list:
     """Hooks that run `module` under a mode of its own each time."""
     running = []
@@ -359,6 +401,7 @@ class Recorder:
         self._last: dict[nn.Module, Tensor] = {}  # what the token embedding and the head gave in this forward
         self._newest: Tensor | None = None  # what the last module gave
         self._entering: dict[nn.Module, Tensor] = {}  # what each block was given
+        self.of_experts: dict[str, Tensor] = {}  # what goes on in experts that compute all tokens
         self._queries: dict[str, Tensor] = {}  # what projections and norms of queries gave
         self._key = ""  # of what was recorded last
         self.stages = Stages(Path(model.config.name_or_path))
@@ -399,12 +442,16 @@ class Recorder:
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
             if name in BEHIND_ROPE:
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.{BEHIND_ROPE[name]}")))
+            if name == "qk_norm":
+                handles.append(module.register_forward_pre_hook(self._qk_norm_hook(parent)))
             if split := _split(name, self.config):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
             if name == "self_attn" and getattr(self.config, "clip_qkv", None) is not None:
                 handles += _Clipped.attach(self, module, path)
             if _has_own_attention(module):
                 handles += _OwnAttention.attach(self, module, path)
+            if type(module).__name__ == "Llama4TextMoe":
+                handles += _WeighedInput.attach(self, module, path)
             if sums and hasattr(module, "shared_expert_gate"):
                 handles += _SharedWeight.attach(self, module, path)
             if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
@@ -458,19 +505,29 @@ class Recorder:
 
     def _output_hook(self, path: str):
         def hook(module, args, output):
+            if type(module).__name__ == "Llama4Router":  # it gives weights first, then logits
+                self.of_experts = {"routing": output[0]}
+                self.put_rows(f"{path.rpartition('.')[0]}.routing", output[0])
+                output = output[1]
             output = output[0] if isinstance(output, tuple) else output
             if not isinstance(output, Tensor):
                 return
             if output is self._newest and path.rpartition(".")[2].isdigit() and self._wants(path, path):
                 self.tensors.pop(self._key, None)  # a block that ends in its last module has the name of the block
             self._newest = output
+            own_path = path
+            if path.endswith(".qk_norm"):  # one module for both
+                own_path = f"{path[:-7]}{'k' if f'{path[:-7]}q_norm' in self._queries else 'q'}_norm"
+                self._queries.setdefault(own_path, output)
+            if path.endswith(".kv_b_proj"):  # it makes the keys and values of all positions again
+                output = output.reshape(self._batch, -1, output.shape[-1])[:, -self.steps[-1] :]
             of_projection = path.endswith(".q_norm") and self._is_projection(path.rpartition(".")[0], args[0])
             if of_projection or path.endswith((".q_proj", ".query_layernorm")):
                 self._queries[path] = output
             if module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
                 self._last[module] = output
             behind = path.rpartition(".")[2] in BEHIND_ROPE
-            self._put_stream(path, self._heads_first(output) if output.dim() == 4 and not behind else output)
+            self._put_stream(own_path, self._heads_first(output) if output.dim() == 4 and not behind else output)
 
         return hook
 
@@ -504,9 +561,16 @@ class Recorder:
         """What the MLP's half of a block reads, where that is not what the block was given: not in parallel ones."""
         return lambda module, args: None if args[0] is self._entering[block] else self._put_stream(path, args[0])
 
+    def _qk_norm_hook(self, parent: str):
+        """What one norm of queries and of keys is given, queries first: both rotated."""
+        return lambda module, args: self.put(
+            f"{parent}.{'k' if f'{parent}.q_norm' in self._queries else 'q'}_rope", self._heads_first(args[0])
+        )
+
     def _parts_hook(self, parent: str, split: Callable[[Tensor], dict[str, Tensor]]):
         def hook(module, args, output):
             for point, part in split(output).items():
+                part = part.reshape(self._batch, -1, part.shape[-1])[:, -self.steps[-1] :] if point in ("k_nope", "v") else part
                 self._put_stream(f"{parent}.{point}", part)
 
         return hook
@@ -514,7 +578,16 @@ class Recorder:
     def put_attention(self, name: str, query: Tensor, key: Tensor, scores: Tensor, probs: Tensor, repeats: int) -> None:
         """Records what attention computes of [batch, head, token, dim]; keys are those of all positions, each head so many
         times."""
-        if self.rotates and not self._is_projection(name, query):
+        if _is_latent(self.model.config):
+            own, new = self.model.config.qk_nope_head_dim, key[:, :, -query.shape[2] :]
+            self.put(f"{name}.q_rope", query[..., own:])
+            self.put(f"{name}.k_rope", new[:, :1, :, own:])
+            self.put(f"{name}.queries", query)
+            self.put(f"{name}.keys", new)
+        elif not getattr(self.model.get_submodule(name), "use_rope", True):
+            if not self._is_projection(name, query):
+                self.put(f"{name}.q_tempered", query.transpose(1, 2).flatten(2))
+        elif self.rotates and not self._is_projection(name, query):
             self.put(f"{name}.q_rope", query)
             if not getattr(self.model.get_submodule(name), "is_kv_shared_layer", False):  # else they are another layer's
                 self.put(f"{name}.k_rope", key[:, ::repeats, -query.shape[2] :])
@@ -618,8 +691,33 @@ def key_heads(config: PreTrainedConfig) -> int:
     return next((count for name in names if (count := getattr(config, name, None))), config.num_attention_heads)
 
 
+def _is_latent(config: PreTrainedConfig) -> bool:
+    """Whether keys and values of all heads are made of one narrow row."""
+    return getattr(config, "kv_lora_rank", None) is not None
+
+
+def _split_latent(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
+    """The same in latent attention: the rotated part of each head, the narrow row of keys and values, and what is made of it."""
+    own, turned = config.qk_nope_head_dim, config.qk_rope_head_dim
+
+    def parts(points: Sequence[str], sizes: Sequence[int]):
+        def split(output: Tensor) -> dict[str, Tensor]:
+            apart = output.unflatten(-1, (-1, sum(sizes))).split(list(sizes), -1)
+            return {point: part.flatten(-2) for point, part in zip(points, apart) if point}
+
+        return split
+
+    if name in ("q_proj", "q_b_proj"):
+        return parts(("", "q_rope_input"), (own, turned))
+    if name == "kv_a_proj_with_mqa":
+        return parts(("kv_latent", "k_rope_input"), (config.kv_lora_rank, turned))
+    return parts(("k_nope", "v"), (own, config.v_head_dim)) if name == "kv_b_proj" else None
+
+
 def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
     """How the columns of a module that gives several things at once are told apart, by the name of the module."""
+    if _is_latent(config) and (split := _split_latent(name, config)):
+        return split
     if name in ("gate_up_proj", "Wi"):
         return lambda output: dict(zip(("gate_proj", "up_proj"), output.chunk(2, -1)))
     if name not in ("qkv_proj", "query_key_value", "Wqkv"):
@@ -639,7 +737,8 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
 def _has_experts(module: nn.Module) -> bool:
     """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
     stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
-    return stacks and (isinstance(getattr(module, "act_fn", None), nn.Module) or hasattr(module, "_apply_gate"))
+    has_function = isinstance(getattr(module, "act_fn", None), nn.Module) or hasattr(module, "_apply_gate")
+    return stacks and has_function and not type(module).__name__.startswith("Llama4")  # see _WeighedInput
 
 
 @contextmanager

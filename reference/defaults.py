@@ -34,14 +34,15 @@ def of_family(model_type: str) -> dict:
     config = AutoConfig.for_model(model_type, **GIVEN.get(model_type, {}))
     config.allow_global_per_layer_attribute_access = True  # what it says is of layers with a window in Gemma 4
     hidden, heads = config.hidden_size, config.num_attention_heads
-    head_dim = getattr(config, "head_dim", None) or hidden // heads
+    turned = getattr(config, "qk_rope_head_dim", None) or getattr(config, "head_dim", None) or hidden // heads
+    head_dim = getattr(config, "qk_head_dim", None) or turned
     window, types = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
     if is_encoder(config) and window:
         window += 1  # of half a window; the query itself is counted
     slides = [kind == "sliding_attention" for kind in types] if types else [True] * config.num_hidden_layers
     rope = getattr(config, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
-    dims = getattr(config, "rotary_dim", None) or int(head_dim * rope.get("partial_rotary_factor", 1.0))
+    dims = getattr(config, "rotary_dim", None) or int(turned * rope.get("partial_rotary_factor", 1.0))
     if rope.get("rope_type") == "proportional":  # some pairs of a whole head stand still
         dims = config.per_layer_config["full_attention"].head_dim
     given = {"given": GIVEN[model_type]} if model_type in GIVEN else {}
@@ -70,8 +71,13 @@ def text_type(tiny: Tiny) -> str:
     return text.get("model_type") or AutoConfig.for_model(whole).get_text_config().model_type
 
 
+# Published under names that transformers does not have: the class that reads them.
+ALSO = {"kimi_k2": "deepseek_v3"}
+
+
 def of_all() -> dict[str, dict]:
-    return {model_type: of_family(model_type) for model_type in sorted(map(text_type, MODELS.values()))}
+    classes = {model_type: model_type for model_type in map(text_type, MODELS.values())} | ALSO
+    return {model_type: of_family(classes[model_type]) for model_type in sorted(classes)}
 
 
 if __name__ == "__main__":

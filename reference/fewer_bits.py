@@ -103,7 +103,7 @@ def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedM
             done.add(id(parameter))
             experts = parameter.ndim > 2
             # Gate and up of an expert lie in one tensor here; elsewhere they are two.
-            turned = isinstance(module, Conv1D) or experts and model.config.model_type == "gpt_oss"
+            turned = isinstance(module, Conv1D) or experts and model.config.model_type in ("gpt_oss", "llama4_text")
             halves = 2 if experts and not turned and parameter is getattr(module, "gate_up_proj", None) else 1
             parts = [half for part in (parameter.data if experts else [parameter.data]) for half in part.chunk(halves)]
             again = torch.cat([rounded(part, form, turned) for part in parts])

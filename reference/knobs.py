@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+import planting_families as families
 from capture import capture, class_of
 from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
 from demo.make_dumps import feed
 from knob_parts import PARTS, Part
 from oracle import relative_error
+from planting_norms import skip_norm
 
 EFFECT = 1e-4  # of the logits, relative: a smaller one need not be told from rounding
 
@@ -72,6 +74,7 @@ KNOBS = (
     Knob("norm_eps", ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon"), lambda eps: 1e-2),
     Knob("rope_theta", ("rope_theta",), times(4.0), fair=("rope_scaling_missing",)),
     Knob("rope_partial", ("partial_rotary_factor",), lambda part: 1.0, models=PARTLY_ROTATED),
+    Knob("rope_interleaved", ("rope_interleave",), negated),
     Knob("rope_attention_factor", ("attention_factor",), lambda factor: 1.0),
     Knob("sliding_window", ("sliding_window",), lambda window: window and window - 2),
     Knob("softmax_scale", ("query_pre_attn_scalar", "attention_multiplier"), lambda scale: type(scale)(1)),
@@ -94,6 +97,28 @@ KNOBS = (
     Knob("clip_missing", ("clip_qkv",), lambda limit: None),
     Knob("query_scale_by_position", ("llama_4_scaling_beta",), lambda beta: 0.0),
     Knob("bias_missing", ("attention_bias", "use_qkv_bias", "qkv_bias"), lambda used: False),
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A mistake that no key makes, in the second layer of models that the oracle does not know."""
+
+    id: str
+    suspect: str
+    plant: Callable[[PreTrainedModel, int], None]
+    models: tuple[str, ...]
+    fair: tuple[str, ...] = ()
+
+
+LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
+
+TURNS = (
+    Turn("mscale_missing", "mla_scale", families.scale_of_width, LATENT[:2], fair=("softmax_scale",)),
+    Turn("scale_of_part", "mla_scale", families.scale_of_part, LATENT, fair=("softmax_scale",)),
+    Turn("latent_norm_missing", "norm_missing", skip_norm("self_attn.kv_a_layernorm"), LATENT),
+    Turn("query_latent_norm_missing", "norm_missing", skip_norm("self_attn.q_a_layernorm"), LATENT[1:]),
+    Turn("latent_norm_eps", "norm_eps", families.latent_eps("self_attn.kv_a_layernorm", 1e-2), LATENT),
 )
 
 
@@ -127,6 +152,13 @@ def turned(folder: Path, precision: str, knob: Knob | Part) -> PreTrainedModel |
     return model
 
 
+def with_mistake(folder: Path, precision: str, turn: Turn) -> PreTrainedModel:
+    """The model with a mistake in it."""
+    model = copy.deepcopy(model_of(folder, precision))
+    turn.plant(model, 1)
+    return model
+
+
 def in_order(model: PreTrainedModel, like: Dump) -> Dump:
     """What a model computes for these tokens, in the order in which it does."""
     with TemporaryDirectory() as temporary:
@@ -137,11 +169,13 @@ def in_order(model: PreTrainedModel, like: Dump) -> Dump:
 
 def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
     """Adds every knob that a model has: all of a run, and its blocks, beside the right one and alone."""
-    for knob in (*KNOBS, *PARTS):
+    for knob in (*KNOBS, *PARTS, *TURNS):
         root = f"planted/{folder_name(folder)}/float32/knob-{knob.id}"
         if not any(book.wants(f"{root}/{kind}/{role}") for kind in ("all", "blocks") for role in ("alone", "pair")):
             continue
-        model = turned(folder, "float32", knob)
+        if isinstance(knob, Turn) and folder.name not in knob.models:
+            continue
+        model = (with_mistake if isinstance(knob, Turn) else turned)(folder, "float32", knob)
         if model is None:
             continue
         clean = dumps.dump(folder, "float32", DECODED)

@@ -524,7 +524,7 @@ def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]
             keys = scores + bias.detach().flatten()
         if (groups := getattr(config, "n_group", None) or 1) > 1:
             apart = keys.unflatten(-1, (groups, -1))
-            best, kept = apart.topk(2).values.sum(-1).topk(config.topk_group + 1)
+            best, kept = apart.topk(1 if config.model_type == "deepseek_v2" else 2).values.sum(-1).topk(config.topk_group + 1)
             leads.append(float((best[:, -2] - best[:, -1]).min()))
             out = torch.ones_like(apart, dtype=torch.bool).scatter(1, kept[:, :-1, None].expand(-1, -1, apart.shape[-1]), False)
             keys = apart.masked_fill(out, -torch.inf).flatten(1)

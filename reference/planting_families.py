@@ -140,6 +140,27 @@ def transpose_projection(model, layer):
     edit(weight, weight.data.T)
 
 
+# --- latent attention -----------------------------------------------------------------------------------------------
+
+
+def scale_of_width(model, layer):
+    """The scale of heads without the square of mscale."""
+    attention_of(model, layer).scaling = model.config.qk_head_dim**-0.5
+
+
+def scale_of_part(model, layer):
+    """The scale of the part of a head that is not rotated."""
+    module = attention_of(model, layer)
+    module.scaling *= (model.config.qk_head_dim / model.config.qk_nope_head_dim) ** 0.5
+
+
+def latent_eps(path: str, eps: float) -> Callable:
+    def plant(model, layer):
+        module_of(model, layer, path).variance_epsilon = eps
+
+    return plant
+
+
 # --- experts --------------------------------------------------------------------------------------------------------
 
 

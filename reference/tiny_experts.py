@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import torch
 
-from tiny_families import SIZES
+from tiny_families import LATENT, SIZES
 from tiny_model import Tiny, Weights
+
+
+STRETCHED = {"type": "yarn", "factor": 4.0, "beta_fast": 4.0, "beta_slow": 1.0, "original_max_position_embeddings": 20}
 
 
 def one_by_one(block: str, gate: str, up: str, down: str) -> Callable[[Weights], Weights]:
@@ -141,6 +144,97 @@ EXPERTS = {
             "attention_bias": True,
             "head_dim": 8,
             "num_nextn_predict_layers": 1,
+        },
+        published=qwen,
+    ),
+    # A layer of chunks, rotated and normed behind that, with experts that get what they compute times a weight; one that is not
+    # rotated, whose queries grow with the position, without.
+    "llama4": small(
+        1,
+        "llama4_text",
+        {
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "intermediate_size": 12,
+            "intermediate_size_mlp": 20,
+            "moe_layers": [0],
+            "num_local_experts": 4,
+            "num_experts_per_tok": 1,
+            "no_rope_layers": [1, 0],
+            "attention_chunk_size": 6,
+            "floor_scale": 4,
+            "attn_scale": 0.5,
+            "attn_temperature_tuning": True,
+            "use_qk_norm": True,
+            "rope_theta": 500.0,
+        },
+    ),
+    # Latent attention, neighbouring channels, groups of experts that are as good as their best; no narrow row of queries.
+    "deepseek_v2": small(
+        1,
+        "deepseek_v2",
+        {
+            **LATENT,
+            "q_lora_rank": None,
+            "n_routed_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 12,
+            "n_shared_experts": 2,
+            "first_k_dense_replace": 1,
+            "topk_method": "group_limited_greedy",
+            "scoring_func": "softmax",
+            "n_group": 3,
+            "topk_group": 2,
+            "routed_scaling_factor": 1.7,
+            "norm_topk_prob": False,
+            "rope_theta": 500.0,
+            "rope_scaling": {**STRETCHED, "mscale": 0.707, "mscale_all_dim": 0.707},
+        },
+        published=qwen,
+    ),
+    # A narrow row of queries, too, what is rotated written in halves, a bias that chooses; cosines have a factor of their own.
+    "deepseek_v3": small(
+        34,
+        "deepseek_v3",
+        {
+            **LATENT,
+            "q_lora_rank": 12,
+            "attention_bias": True,
+            "n_routed_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 12,
+            "n_shared_experts": 1,
+            "first_k_dense_replace": 1,
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "n_group": 3,
+            "topk_group": 2,
+            "routed_scaling_factor": 1.7,
+            "norm_topk_prob": True,
+            "num_nextn_predict_layers": 1,
+            "rope_theta": 500.0,
+            "rope_scaling": {**STRETCHED, "mscale": 1.2, "mscale_all_dim": 0.8},
+        },
+        published=qwen,
+    ),
+    # The layers that have experts are listed; pairs of halves, values wider than keys.
+    "glm4_moe_lite": small(
+        25,
+        "glm4_moe_lite",
+        {
+            **LATENT,
+            "q_lora_rank": 12,
+            "v_head_dim": 10,
+            "n_routed_experts": 5,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 12,
+            "n_shared_experts": 1,
+            "mlp_layer_types": ["sparse", "dense"],
+            "routed_scaling_factor": 1.7,
+            "norm_topk_prob": True,
+            "rope_interleave": False,
+            "rope_parameters": {"rope_theta": 500.0, "rope_type": "default"},
         },
         published=qwen,
     ),

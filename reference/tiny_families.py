@@ -81,6 +81,17 @@ VISUAL = {"depth": 1, "hidden_size": 8, "intermediate_size": 8, "num_heads": 2, 
 MROPE = {"mrope_section": [1, 1, 1]}
 IMAGE = {"image_token_id": 2, "video_token_id": 2, "vision_start_token_id": 2, "vision_end_token_id": 2}
 
+# Keys and values of two heads out of a row of 10 channels, four of each head rotated.
+LATENT = {
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "kv_lora_rank": 10,
+    "qk_nope_head_dim": 6,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 6,
+}
+
+
 FAMILIES = {
     # Norms of 1 + w, scaled embeddings, a tied head; the older name of gelu by tanh, which stands in published files.
     "gemma": small(
@@ -239,6 +250,8 @@ FAMILIES = {
             "sliding_window": 6,
         },
     ),
+    # Latent attention before an MLP.
+    "youtu": small(1, "youtu", {**LATENT, "hidden_size": 16, "intermediate_size": 24, "q_lora_rank": 12, "rope_theta": 500.0, "tie_word_embeddings": False, "pad_token_id": None}),
     # Two layers with a window and a RoPE of their own, one without.
     "gemma3": small(
         5,

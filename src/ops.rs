@@ -21,8 +21,8 @@ pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
     softmax_with_sinks,
 };
-pub use experts::{ExpertWeights, chosen, combine, expert_linear};
-pub use heads::{by_head, join_heads, split_heads};
+pub use experts::{ExpertWeights, chosen, combine, expert_linear, total, weigh};
+pub use heads::{beside, by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
 pub use norm::{Form, Normalisation, Spread, normalise};
 pub use operand::{Few, Operands};

@@ -6,7 +6,7 @@
 use ndarray::Axis as NdAxis;
 
 use super::part::Part;
-use crate::engine::{Graph, Keyed, Node, Role, Site};
+use crate::engine::{Graph, Keyed, Node, Op, Role, Site};
 
 /// An order of the channels of each head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,27 +15,53 @@ pub enum Pairs {
     SideBySide,
     /// The other way round: permuted from half to interleaved twice the wrong way.
     HalfApart,
+    /// The channels that are rotated before the others, where the model has them behind.
+    TurnedFirst,
+    /// The same, and those side by side, where the model has them half a part apart.
+    TurnedFirstSideBySide,
 }
 
 impl Pairs {
-    /// All of them.
+    /// Those of heads of which nothing is known.
     pub const ALL: [Self; 2] = [Self::SideBySide, Self::HalfApart];
+
+    /// All that a node's heads may have.
+    fn of(node: &Node) -> impl Iterator<Item = Self> {
+        let apart = matches!(node.op, Op::Beside { .. });
+        let first = [Self::TurnedFirst, Self::TurnedFirstSideBySide].into_iter().filter(move |_| apart);
+        Self::ALL.into_iter().chain(first)
+    }
 
     /// For people.
     pub fn describe(self) -> &'static str {
         match self {
             Self::SideBySide => "channels 2i and 2i+1 of each head are Hugging Face's i and i+d/2",
             Self::HalfApart => "channels i and i+d/2 of each head are Hugging Face's 2i and 2i+1",
+            Self::TurnedFirst => "the rotated channels of each head stand before the others",
+            Self::TurnedFirstSideBySide => {
+                "the rotated channels of each head stand before the others, 2i and 2i+1 being Hugging Face's i and i+d/2"
+            }
         }
     }
 
-    /// Which of Hugging Face's channels each stored channel holds.
-    pub fn held(self, width: usize) -> Vec<usize> {
-        let inverse = match self {
-            Self::SideBySide => Self::HalfApart,
-            Self::HalfApart => Self::SideBySide,
-        };
-        (0..width).map(|channel| inverse.stored(channel, width)).collect()
+    /// Which of Hugging Face's channels each stored channel of a head holds.
+    pub fn held(self, node: &Node, width: usize) -> Vec<usize> {
+        let mut held = vec![0; width];
+        (0..width).for_each(|channel| held[self.of_head(channel, node, width)] = channel);
+        held
+    }
+
+    /// The stored channel of a head that holds Hugging Face's channel `i`: where only the last ones are rotated, the others
+    /// stay where they are.
+    fn of_head(self, i: usize, node: &Node, width: usize) -> usize {
+        let own = if let Op::Beside { own, .. } = node.op { own } else { 0 };
+        match self {
+            Self::TurnedFirst | Self::TurnedFirstSideBySide if i < own => width - own + i,
+            Self::TurnedFirst => i - own,
+            Self::TurnedFirstSideBySide => Self::SideBySide.stored(i - own, width - own),
+            _ if i < own => i,
+            _ => own + self.stored(i - own, width - own),
+        }
     }
 
     /// The stored channel that holds Hugging Face's channel `i`.
@@ -44,6 +70,7 @@ impl Pairs {
         match self {
             Self::SideBySide => 2 * (i % half) + i / half,
             Self::HalfApart => i / 2 + (i % 2) * half,
+            Self::TurnedFirst | Self::TurnedFirstSideBySide => i,
         }
     }
 }
@@ -58,7 +85,7 @@ pub fn reordered(part: &Part, node: &Node, pairs: Pairs) -> Part {
     let last = NdAxis(part.values.ndim() - 1);
     let columns = part.values.len_of(last);
     let d = node.heads().map_or(columns, |(_, width)| width);
-    let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.stored(c % d, d)).collect();
+    let order: Vec<usize> = (0..columns).map(|c| c / d * d + pairs.of_head(c % d, node, d)).collect();
     let values = part.values.select(last, &order).as_standard_layout().into_owned().into_shared();
     Part { values, rows: part.rows.clone(), first_key: part.first_key }
 }
@@ -70,7 +97,7 @@ pub(super) fn in_other_order<T>(
     part: &Part,
     mut found: impl FnMut(&Part) -> Option<T>,
 ) -> Option<(Pairs, T)> {
-    let mut orders = Pairs::ALL.into_iter().filter(|_| is_query_or_key(site, graph));
+    let mut orders = Pairs::of(&graph[site]).filter(|_| is_query_or_key(site, graph));
     orders.find_map(|pairs| Some((pairs, found(&reordered(part, &graph[site], pairs))?)))
 }
 

@@ -301,7 +301,7 @@ impl Trail {
             && let Some((_, width)) = self.model.graph[kept].heads()
         {
             // Its keys of the forwards before are in its order, too: the first token's tell nothing, as it is not rotated.
-            followed.reorder_cached(kept, &pairs.held(width));
+            followed.reorder_cached(kept, &pairs.held(&self.model.graph[kept], width));
         }
         match harmless {
             Some(Harmless::Unmasked) => followed.force_unmasked(site, &part),

@@ -62,6 +62,9 @@ impl Op {
                 ops::linear(flat(x(0)), &model.matrix(weight).matrix(), bias, format).into_dyn()
             }
             Self::Columns(columns) => taken(x(0), columns),
+            Self::Beside { width, own } => ops::beside(x(0), cube(x(1)), *width, *own)
+                .expect("an activation is contiguous, its features a whole number of heads")
+                .into_dyn(),
             Self::Rope(rotate) => {
                 let rotation = rotation(rotate, span, compute.nudge);
                 ops::rope(per_head(x(0), rotate.head_dim), &rotation, rounding).into_dyn()
@@ -117,6 +120,9 @@ impl Op {
                 let format = ops::Format { rounding, operands: compute.operands };
                 experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
+            Self::Weigh { top_k } => ops::weigh(flat(x(0)), flat(x(1)), *top_k, rounding).into_dyn(),
+            Self::Total => ops::total(x(0), rounding).into_dyn(),
+            Self::Grow(growth) => grown(flat(x(0)), *growth, span, rounding).into_dyn(),
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
             Self::Pool(how) => ops::pool(flat(x(0)), *how, rounding).into_dyn(),
             Self::Unit { eps } => ops::unit(x(0), *eps, rounding),
@@ -160,6 +166,7 @@ fn rotation(rotate: &Rotate, span: Span, nudge: Option<u64>) -> Rotation {
     let gains = rotate.rope.growth.map(gain);
     Rotation {
         pairs: rotate.pairs,
+        parted: rotate.rope.parted,
         factor: rotate.factor,
         inside: rotate.rope.inside,
         angles: rotate.angles,
@@ -205,6 +212,17 @@ fn times<T: Real>(mut values: ArrayD<T>, factor: T, rounding: Rounding) -> Array
     values.mapv_inplace(|v| v * factor);
     rounding.round(values.as_slice_mut().expect("a fresh array is contiguous"));
     values
+}
+
+/// Rows times the factor of their position.
+fn grown<T: Real>(rows: ArrayView2<T>, growth: Growth, span: Span, rounding: Rounding) -> Array2<T> {
+    let mut grown = rows.as_standard_layout().into_owned();
+    for (position, mut row) in (span.first..).zip(grown.rows_mut()) {
+        let factor = T::of(growth.of(position));
+        row.mapv_inplace(|v| v * factor);
+    }
+    rounding.round(grown.as_slice_mut().expect("a fresh array is contiguous"));
+    grown
 }
 
 fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {

@@ -6,6 +6,7 @@
 
 mod keys;
 mod kinds;
+mod latent;
 mod listed;
 mod mlp;
 pub(super) mod read;

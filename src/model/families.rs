@@ -10,6 +10,8 @@ mod bert;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod ernie4_5;
 mod ernie4_5_moe;
 mod exaone4;
@@ -21,6 +23,7 @@ mod gemma4_text;
 mod glm;
 mod glm4;
 mod glm4_moe;
+mod glm4_moe_lite;
 mod gpt2;
 mod gpt_neox;
 mod gpt_oss;
@@ -30,7 +33,9 @@ mod granitemoe;
 mod helium;
 mod hunyuan_v1_dense;
 mod hunyuan_v1_moe;
+mod kimi_k2;
 mod llama;
+mod llama4_text;
 mod minimax_m2;
 mod ministral;
 mod ministral3;
@@ -58,11 +63,12 @@ mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
+mod youtu;
 
 pub use super::row::{
-    Defaults, EncoderRow, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, NormRow,
-    PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers,
-    Stored, Switch, View, When, Windows, WiringRow, Wrapped,
+    Defaults, EncoderRow, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow, LogitFactor,
+    NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow,
+    SparseLayers, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -110,6 +116,12 @@ impl Family {
         &ernie4_5_moe::ERNIE4_5_MOE,
         &minimax_m2::MINIMAX_M2,
         &hunyuan_v1_moe::HUNYUAN_V1_MOE,
+        &deepseek_v2::DEEPSEEK_V2,
+        &deepseek_v3::DEEPSEEK_V3,
+        &kimi_k2::KIMI_K2,
+        &youtu::YOUTU,
+        &glm4_moe_lite::GLM4_MOE_LITE,
+        &llama4_text::LLAMA4,
         &gemma4_text::GEMMA4,
         &ministral::MINISTRAL,
         &ministral3::MINISTRAL3,
@@ -127,6 +139,7 @@ impl Family {
     /// Models of several parts whose language model is of a family.
     pub const WRAPPED: &'static [Wrapped] = &[
         Wrapped { name: "mistral3", text: "mistral", flat: false, tied: true, without: &[] },
+        Wrapped { name: "llama4", text: "llama4_text", flat: false, tied: false, without: &[] },
         Wrapped { name: "gemma3", text: "gemma3_text", flat: false, tied: true, without: &["final_logit_softcapping"] },
         Wrapped { name: "gemma4", text: "gemma4_text", flat: false, tied: true, without: &[] },
         Wrapped { name: "qwen2_vl", text: "qwen2_vl_text", flat: true, tied: false, without: &[] },

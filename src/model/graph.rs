@@ -364,6 +364,6 @@ impl Graph {
                 _ => break,
             }
         }
-        crate::ops::Mask { first, window: None, ahead: None, length: None }
+        crate::ops::Mask { first, window: None, ahead: None, length: None, chunk: None }
     }
 }

@@ -3,6 +3,7 @@
 //! Equations are those of `modeling_*.py` of transformers; a family's row says which of them apply.
 
 mod ends;
+mod latent;
 mod mlp;
 mod per_layer;
 
@@ -104,25 +105,29 @@ impl Build<'_> {
 
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
-        let (d, groups) = (a.head_dim, grouped(a.heads, a.kv_heads));
-        let (q, k, v) = match a.from {
-            None => {
+        let groups = grouped(a.heads, a.kv_heads);
+        let (q, k, v) = match (&a.latent, a.from) {
+            (Some(rows), _) => latent::of_narrow_rows(self, a, rows, h),
+            (None, None) => {
                 let (q, k, v) = self.queries_keys_values(a, h);
                 let (q, k, v) = self.clipped(a, q, k, v);
+                let (q, k) = self.placed(a, q, k);
                 (q, k, self.v_norm(a, v))
             }
-            Some(other) => {
-                let query = Axis::joined("head*head_dim", a.heads, d);
+            (None, Some(other)) => {
+                let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
                 let (k, v) = self.kept[other];
-                (self.linear(R::QProj, h, query, a.qkv_bias), k, v)
+                let q = self.linear(R::QProj, h, query, a.qkv_bias);
+                let (q, k) = self.placed(a, q, k);
+                (q, k, v)
             }
         };
-        let (q, k) = self.placed(a, q, k);
         self.kept.push((k, v));
         let scoring = Scoring {
             scale: a.scale,
             cap: a.cap,
             window: a.window,
+            chunk: a.chunk,
             slopes: a.alibi.then(|| slopes(a.heads).into()),
             // A window is as wide to both sides.
             ahead: if a.both_ways { a.window.map(|window| window.cast_signed() - 1) } else { Some(0) },
@@ -137,7 +142,7 @@ impl Build<'_> {
         let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), all(k)], pattern.clone());
         let sinks = a.sinks.then(|| Vector::Param(self.param(R::Probs, "sinks", &[a.heads], None)));
         let p = self.node(R::Probs, Op::Softmax { sinks }, [s], pattern);
-        let joined = Axis::joined("head*head_dim", a.heads, d);
+        let joined = Axis::joined("head*head_dim", a.heads, a.latent.map_or(a.head_dim, |latent| latent.value));
         let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
         let c = self.push(R::Context, op, vec![Read::Node(p), all(v)], vec![Axis::TOKEN, joined]);
         self.linear(R::OProj, c, self.hidden(), a.o_bias)
@@ -162,6 +167,10 @@ impl Build<'_> {
             }
         }
         norm(self, &mut q, &mut k, true);
+        if let Some(growth) = a.growth {
+            let axes = self.nodes[q.index()].axes.clone();
+            q = self.node(R::QTempered, Op::Grow(growth), [q], axes);
+        }
         (q, k)
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 
+use super::spec::Growth;
 use super::tensor::Tensor;
 use crate::ops::{self, Join, Normalisation, Operands, Pooling, Rounding, Router};
 
@@ -86,6 +87,9 @@ pub enum Op {
     Linear { weight: Weight, bias: Option<Vector>, operands: Option<Operands>, fine: bool },
     /// Some channels of a row.
     Columns(Arc<[usize]>),
+    /// The first `own` channels of each head that is `width` wide, and behind them those that it has in what is read second,
+    /// or that all have there.
+    Beside { width: usize, own: usize },
     /// A rotation of each head.
     Rope(Rotate),
     /// Queries with keys.
@@ -123,6 +127,12 @@ pub enum Op {
     /// `x Wᵀ + b` with the matrix of each chosen expert: `[token, channel]` or `[token, slot, channel]` →
     /// `[token, slot, channel]`.
     Experts { weights: Weight, biases: Option<Weight>, top_k: usize },
+    /// What each chosen expert reads: a row times its weight. `[token, channel]` → `[token, slot, channel]`.
+    Weigh { top_k: usize },
+    /// The experts' outputs, added up.
+    Total,
+    /// Each query times a factor of its position.
+    Grow(Growth),
     /// The experts' outputs times their weights, added up by rising expert id.
     Combine,
     /// One row of all rows of a sequence.
@@ -210,8 +220,11 @@ impl Op {
             | Self::EmbedRow { .. }
             | Self::Pool(Pooling::First | Pooling::Last)
             | Self::Columns(_)
+            | Self::Beside { .. }
             | Self::Multiply
             | Self::Clip(_)
+            | Self::Weigh { .. }
+            | Self::Grow(_)
             | Self::Round(_)
             | Self::Rope(_) => plain,
             Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
@@ -235,6 +248,7 @@ impl Op {
             | Self::Cap(_)
             | Self::Combine
             | Self::Pool(Pooling::Mean)
+            | Self::Total
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
@@ -254,6 +268,7 @@ impl Op {
             | Self::Softmax { sinks: Some(_) }
             | Self::Route { bias: Some(_), .. } => true,
             Self::Columns(_)
+            | Self::Beside { .. }
             | Self::Rope(_)
             | Self::Scores(_)
             | Self::Softmax { sinks: None }
@@ -265,6 +280,9 @@ impl Op {
             | Self::Multiply
             | Self::ClampedProduct { .. }
             | Self::Cap(_)
+            | Self::Weigh { .. }
+            | Self::Total
+            | Self::Grow(_)
             | Self::Clip(_)
             | Self::Round(_)
             | Self::NarrowSoftmax(_)

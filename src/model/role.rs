@@ -75,6 +75,18 @@ pub enum Role {
     Dense,
     DenseAct,
     Unit,
+    QDown,
+    QDownNorm,
+    QRopeInput,
+    Queries,
+    KvDown,
+    Latent,
+    LatentNorm,
+    KvUp,
+    KRopeInput,
+    Keys,
+    QTempered,
+    ExpertInput,
 }
 
 /// One row of [`ROLES`].
@@ -148,7 +160,7 @@ pub const ROLES: &[Row] = &[
     layer(Role::SharedWeight, "shared_weight", "how much the shared expert counts"),
     layer(Role::Shared, "shared", "what the shared expert gives, weighted"),
     layer(Role::MlpOut, "mlp_out", "experts and shared expert together: what the MLP adds to the residual stream"),
-    layer(Role::ExpertGateUp, "expert_gate_up", "gate of each chosen expert and what it lets through, a channel of each in turn"),
+    layer(Role::ExpertGateUp, "expert_gate_up", "gate of each chosen expert and what it lets through, out of one matrix"),
     layer(Role::VNorm, "v_norm", "values, normalised per head: what the cache keeps"),
     whole(Role::PerLayerEmbed, "per_layer_embed", "rows of the table of inputs of all layers"),
     whole(Role::PerLayerModel, "per_layer_model", "the embeddings, projected to inputs of all layers"),
@@ -172,11 +184,29 @@ pub const ROLES: &[Row] = &[
     whole(Role::Dense, "dense", "the embedding, through a matrix"),
     whole(Role::DenseAct, "dense_act", "activation function behind that matrix"),
     whole(Role::Unit, "normalized", "the embedding, of length 1"),
+    layer(Role::QDown, "q_down", "the narrow row that all queries are made of"),
+    layer(Role::QDownNorm, "q_down_norm", "the narrow row of queries, normalised"),
+    layer(Role::QRopeInput, "q_rope_input", "the part of each query that is rotated, before it is"),
+    layer(Role::Queries, "queries", "queries: their own part, then the rotated one"),
+    layer(Role::KvDown, "kv_down", "the narrow row that keys and values are made of, and the rotated part of all keys"),
+    layer(Role::Latent, "latent", "the narrow row that keys and values are made of"),
+    layer(Role::LatentNorm, "latent_norm", "the narrow row of keys and values, normalised: what may be cached in their place"),
+    layer(Role::KvUp, "kv_up", "of each head the part of its key that is not rotated, and its value"),
+    layer(Role::KRopeInput, "k_rope_input", "the part of all keys that is rotated, before it is"),
+    layer(Role::Keys, "keys", "keys: their own part, then the rotated one, which all heads share"),
+    layer(Role::QTempered, "q_tempered", "queries times a factor that grows with the position"),
+    layer(Role::ExpertInput, "expert_input", "what each chosen expert reads: the token's row times its weight"),
 ];
 
 /// What is done to queries, and the same of keys.
-const PARTNERS: [(Role, Role); 4] =
-    [(Role::QProj, Role::KProj), (Role::QClip, Role::KClip), (Role::QNorm, Role::KNorm), (Role::QRope, Role::KRope)];
+const PARTNERS: [(Role, Role); 6] = [
+    (Role::QProj, Role::KProj),
+    (Role::QClip, Role::KClip),
+    (Role::QNorm, Role::KNorm),
+    (Role::QRope, Role::KRope),
+    (Role::QRopeInput, Role::KRopeInput),
+    (Role::Queries, Role::Keys),
+];
 
 impl Role {
     /// Its row of the table.

@@ -3,6 +3,7 @@
 mod encoder;
 mod experts;
 mod kinds;
+mod latent;
 mod reads;
 mod rope;
 mod wrapped;
@@ -14,6 +15,7 @@ use crate::ops::Form;
 pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
+pub use latent::LatentRow;
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 
@@ -63,6 +65,8 @@ pub struct Family {
     pub fused: Fused,
     /// The key of what q, k and v are clipped to; null is nothing.
     pub clip: Option<&'static str>,
+    /// Whether queries, keys and values are made of narrow rows.
+    pub latent: Option<LatentRow>,
     /// The norm of q and k.
     pub qk_norm: Option<QkNormRow>,
     /// How a query and its keys are rotated; `None`: positions are learned.
@@ -73,6 +77,9 @@ pub struct Family {
     pub rows_before: usize,
     /// Whether embeddings are normed before the first block.
     pub embed_norm: bool,
+    /// What queries of layers that are not rotated are multiplied by: the flag that says whether, true where it is missing, and the
+    /// keys of the two constants, with their defaults.
+    pub growth: Option<(&'static str, [(&'static str, f64); 2])>,
     /// Whether each head has a score beside those of the keys.
     pub sinks: bool,
     /// Whether its files have layers behind the last, which predict further tokens; they are not read.
@@ -106,7 +113,7 @@ pub struct Family {
     /// Whether what leaves a block is multiplied by a weight.
     pub layer_scalar: bool,
     /// Keys whose text changes the mathematics, but for this one.
-    pub only: &'static [(&'static str, &'static str)],
+    pub only: &'static [(&'static str, &'static [&'static str])],
     /// Whether the MLP has a gate.
     pub gated: bool,
     /// Whether gate and up come out of one matrix.
@@ -185,6 +192,8 @@ pub enum When {
     Flag(&'static str),
     /// Where this key is this number.
     Number(&'static str, u64),
+    /// Where this key is null.
+    Null(&'static str),
 }
 
 /// The norm of q and k.
@@ -198,6 +207,8 @@ pub struct QkNormRow {
     pub over: Over,
     /// Whether it stands behind the rotation.
     pub after_rope: bool,
+    /// Whether layers that are not rotated have none.
+    pub rotated_only: bool,
 }
 
 /// What the MLP of a block reads.
@@ -264,6 +275,9 @@ pub enum Switch {
 pub enum Windows {
     /// None.
     None,
+    /// Chunks of `attention_chunk_size`, of which the default is given: a query sees the keys of its own. Those that are rotated,
+    /// unless `layer_types` says others.
+    Chunks(usize),
     /// All, of `sliding_window`.
     All,
     /// All, where `use_sliding_window` is true.

@@ -2,12 +2,14 @@
 //!
 //! A family's row (`families/NAME.rs`) makes it from config.json, and [`lower`](super::lower) makes the graph of it.
 
+mod latent;
 mod rope;
 
 use crate::ops::{self, Form};
 
 use super::role::Names;
 pub use crate::ops::{Activation, Pooling, Router};
+pub use latent::Latent;
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
@@ -174,10 +176,12 @@ pub struct Attn {
     pub kv_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
+    /// Whether queries, keys and values are made of narrow rows, and how; then there are as many key heads as query heads.
+    pub latent: Option<Latent>,
     /// Whether q, k and v come out of one matrix: in how many groups of heads, each with its queries, then its keys, then its
     /// values. One group is three blocks side by side; as many as key heads is a weave.
     pub fused: Option<usize>,
-    /// Whether q, k and v have biases.
+    /// Whether q, k and v have biases; with narrow rows, whether these have.
     pub qkv_bias: bool,
     /// Whether the output projection has one.
     pub o_bias: bool,
@@ -201,6 +205,10 @@ pub struct Attn {
     pub window: Option<usize>,
     /// Whether it sees as far ahead: an encoder.
     pub both_ways: bool,
+    /// Chunks of so many positions: a query sees the keys of its own.
+    pub chunk: Option<usize>,
+    /// What queries that are not rotated are multiplied by.
+    pub growth: Option<Growth>,
     /// Whether each head has a score beside those of the keys, which takes its share of the softmax: GPT-OSS.
     pub sinks: bool,
     /// Whether the position of a key times a slope that its head has is added to scores: Press et al., arXiv 2108.12409.
@@ -241,6 +249,7 @@ pub enum Mlp {
 }
 
 /// A mixture of experts.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experts {
     /// How each computes.
@@ -257,6 +266,8 @@ pub struct Experts {
     pub fine: bool,
     /// What computes for every token as well; it is added.
     pub shared: Option<Shared>,
+    /// Whether what an expert reads is weighted, not what it gives: Llama 4.
+    pub weighs_input: bool,
 }
 
 /// An expert that every token has.

@@ -24,12 +24,14 @@ pub struct Mask {
     pub ahead: Option<isize>,
     /// Keys behind the first so many are hidden: models have no such length.
     pub length: Option<usize>,
+    /// Keys of earlier chunks of so many positions are hidden.
+    pub chunk: Option<usize>,
 }
 
 impl Mask {
     /// A causal mask, as models have it.
     pub fn causal(first: usize, window: Option<usize>) -> Self {
-        Self { first, window, ahead: Some(0), length: None }
+        Self { first, window, ahead: Some(0), length: None, chunk: None }
     }
 
     /// Whether the query in row `query` may see the key at position `key`.
@@ -38,6 +40,7 @@ impl Mask {
         self.ahead.is_none_or(|most| ahead <= most)
             && self.window.is_none_or(|window| -ahead < window.cast_signed())
             && self.length.is_none_or(|length| key < length)
+            && key >= self.chunk_start(query)
     }
 
     /// The keys, of so many, that the query in row `query` may see: they stand side by side.
@@ -46,7 +49,13 @@ impl Mask {
         let keys = self.length.map_or(keys, |length| length.min(keys));
         let end = self.ahead.map_or(keys, |most| (position + 1).saturating_add_signed(most).min(keys));
         let start = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
-        start.min(end)..end
+        start.max(self.chunk_start(query)).min(end)..end
+    }
+
+    /// The first position of the chunk of the query in row `query`.
+    fn chunk_start(&self, query: usize) -> usize {
+        let position = self.first + query;
+        self.chunk.map_or(0, |chunk| position - position % chunk.max(1))
     }
 }
 
@@ -269,6 +278,7 @@ mod tests {
             Mask { ahead: Some(-2), ..mask },
             Mask { ahead: None, ..mask },
             Mask { length: Some(4), ..mask },
+            Mask { chunk: Some(2), window: None, ..mask },
         ];
         for (mask, query, keys) in masks.iter().flat_map(|m| (0..5).flat_map(move |q| (0..7).map(move |k| (m, q, k)))) {
             let seen: Vec<usize> = (0..keys).filter(|key| mask.allows(query, *key)).collect();

@@ -67,6 +67,26 @@ pub fn expert_linear<T: Real>(
     y
 }
 
+/// `x` `[token, channel]` times the weight of each chosen expert, rounded: `[token, slot, channel]`, 0 in slots that no expert has.
+pub fn weigh<T: Real>(x: ArrayView2<T>, routing: ArrayView2<T>, top_k: usize, rounding: Rounding) -> Array3<T> {
+    let mut y = Array3::zeros((x.nrows(), top_k, x.ncols()));
+    for ((x, weights), mut slots) in x.rows().into_iter().zip(routing.rows()).zip(y.outer_iter_mut()) {
+        for (expert, mut slot) in chosen(weights, top_k).into_iter().zip(slots.rows_mut()) {
+            slot.assign(&x.mapv(|x| x * weights[expert]));
+        }
+    }
+    rounding.round(y.as_slice_mut().expect("a fresh array is contiguous"));
+    y
+}
+
+/// The experts' outputs `[token, slot, channel]` added up, rounded once → `[token, channel]`.
+pub fn total<T: Real>(outputs: ArrayViewD<T>, rounding: Rounding) -> Array2<T> {
+    let outputs = outputs.into_dimensionality::<Ix3>().expect("outputs have three axes");
+    let mut y = outputs.sum_axis(Axis(1));
+    rounding.round(y.as_slice_mut().expect("a fresh array is contiguous"));
+    y
+}
+
 /// The experts' outputs `[token, slot, channel]` times their weights `[token, expert]`, added up by rising number, each
 /// product and each sum rounded → `[token, channel]`.
 pub fn combine<T: Real>(outputs: ArrayViewD<T>, routing: ArrayViewD<T>, rounding: Rounding) -> Array2<T> {

@@ -51,6 +51,8 @@ pub struct Rotation {
     pub positions: Vec<f32>,
     /// Which channels form a pair.
     pub pairs: Pairs,
+    /// Whether the channels of pair `i` of `n` are written to `(i, i + n)`, wherever they are read.
+    pub parted: bool,
     /// What cosines and sines are multiplied by: the attention factor of YaRN and LongRoPE.
     pub factor: f64,
     /// What is rounded inside.
@@ -70,6 +72,7 @@ impl Rotation {
             frequencies,
             positions: positions.into_iter().collect(),
             pairs: Pairs::Halves,
+            parted: false,
             factor: 1.0,
             inside: Inside::Products,
             angles: Rounding::None,
@@ -130,8 +133,9 @@ pub fn rope<T: Real>(x: ArrayView3<T>, rotation: &Rotation, rounding: Rounding) 
                 *turned += *added;
             }
             rounding.round(turned);
+            let written = if rotation.parted { Pairs::Halves } else { rotation.pairs };
             for i in 0..pairs {
-                let (first, second) = rotation.pairs.channels(i, pairs);
+                let (first, second) = written.channels(i, pairs);
                 (y[first], y[second]) = (turned[i], turned[pairs + i]);
             }
             if let Some(gain) = gains.as_ref().map(|gains| gains[t]) {

@@ -126,6 +126,7 @@ fn families_have_the_defaults_of_their_own_classes() {
             router_bias: false,
             choice_bias: false,
             fine: false,
+            weighs_input: false,
             shared: None
         })
     );

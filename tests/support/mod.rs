@@ -21,6 +21,7 @@ pub const TINY: &[&str] = &[
     "smollm3", "olmo3", "exaone4", "gemma3", "olmoe", "qwen2_moe", "granitemoe", "phimoe",
     "gpt_oss", "glm4_moe", "ernie4_5_moe", "minimax_m2", "hunyuan_v1_moe", "ministral", "ministral3", "hunyuan", "ernie4_5",
     "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
+    "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "llama4", "youtu",
 ];
 
 /// Those of them without a head: encoders and embedders. Of these PyTorch's dumps hold one forward.

@@ -17,6 +17,16 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: gqa,
     },
     Suspect {
+        id: "mla_scale",
+        summary: "the scale of latent attention lacks the square of mscale, has it twice, or is that of a part of a head",
+        ops: &[A::Scores],
+        symptom: "token 0 is right; scores are off by one factor, and attention is too flat or too sharp",
+        cause: "mscale_all_dim of rope_scaling is not read, or only for cosines and sines; or the width of a head is taken for that of a part",
+        fix: "multiply by (0.1 mscale_all_dim ln(factor) + 1)² / sqrt(qk_nope_head_dim + qk_rope_head_dim), the square only with mscale_all_dim",
+        seen: "mobius #548, HF #47435, optimum-intel #1877",
+        variants: knobs::latent_scale,
+    },
+    Suspect {
         id: "softmax_scale",
         summary: "scores are multiplied by another constant",
         ops: &[A::Scores],

@@ -2,7 +2,7 @@
 
 use super::{Scene, knobs, layouts, residual, rope};
 use crate::engine::Op;
-use crate::ops::{Activation, Form};
+use crate::ops::{Activation, Form, Pairs};
 
 /// What is said of models that have a constant the other way round than most.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ pub(super) const BACK: &[Back] = &[
         of: |scene| matches!(scene.op(), Op::Sum { factors } if factors.iter().any(|factor| *factor != 1.0)),
         summary: "what attention or the MLP give is multiplied by another constant than the model's, or by none",
         fix: "multiply what attention gives, and what the MLP gives, by residual_multiplier of config.json before it is added",
+    },
+    Back {
+        id: "rope_interleaved",
+        of: |scene| matches!(scene.op(), Op::Rope(rotate) if rotate.pairs == Pairs::Adjacent),
+        summary: "channels (i, i + d/2) are rotated together where the model pairs (2i, 2i + 1)",
+        fix: "rotate channel 2i with channel 2i + 1",
     },
     Back {
         id: "parallel_residual",

@@ -48,6 +48,16 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: positions_left_out,
     },
     Suspect {
+        id: "token_types_missing",
+        summary: "rows of the types of tokens are not added",
+        ops: &[A::EmbedTypes, A::Embeddings, A::EmbedSum],
+        symptom: "every token is off by the same vector before the first norm",
+        cause: "token_type_embeddings are taken to matter for pairs of sentences only",
+        fix: "add the row of type 0 to every token",
+        seen: "no public thread is known to us",
+        variants: types_left_out,
+    },
+    Suspect {
         id: "head_untied",
         summary: "the head uses the wrong one of embedding table and lm_head, or zeros",
         ops: &[A::LmHead],
@@ -94,22 +104,31 @@ fn head_untied(scene: &Scene) -> Vec<Variant> {
     variants
 }
 
+/// A term of the sum that embeds, in which it counts otherwise.
+fn term(scene: &Scene, of: A, ways: &[(f64, &str)]) -> Vec<Variant> {
+    let Op::Sum { factors } = scene.op() else { return Vec::new() };
+    let Some(index) = scene.node().reads.iter().position(|read| scene.graph().is(read.site(), of)) else {
+        return Vec::new();
+    };
+    let way = |(factor, words): &(f64, &str)| {
+        let mut factors = factors.clone();
+        factors[index] = *factor;
+        (Field::Factors(factors), (*words).to_string())
+    };
+    knobs::others(scene, ways.iter().map(way))
+}
+
 fn positions_left_out(scene: &Scene) -> Vec<Variant> {
     match scene.op() {
-        Op::Sum { factors } if factors.len() == 3 => {
-            let added = |(words, factors): (&str, [f64; 3])| (Field::Factors(factors.into()), words.to_string());
-            let parts = [("positions not added", [1.0, 1.0, 0.0]), ("types of tokens not added", [1.0, 0.0, 1.0])];
-            knobs::others(scene, parts.map(added))
-        }
-        Op::Sum { .. } => {
-            let added = |(words, factors): (&str, [f64; 2])| (Field::Factors(factors.into()), words.to_string());
-            knobs::others(
-                scene,
-                [("positions not added", [1.0, 0.0]), ("positions added twice", [1.0, 2.0])].map(added),
-            )
-        }
         Op::EmbedPositions { .. } => vec![Variant::new("zeros in the place of positions", Edit::times(0.0))],
-        _ => Vec::new(),
+        _ => term(scene, A::EmbedPositions, &[(0.0, "positions not added"), (2.0, "positions added twice")]),
+    }
+}
+
+fn types_left_out(scene: &Scene) -> Vec<Variant> {
+    match scene.op() {
+        Op::EmbedRow { .. } => vec![Variant::new("zeros in the place of types", Edit::times(0.0))],
+        _ => term(scene, A::EmbedTypes, &[(0.0, "types not added")]),
     }
 }
 

@@ -8,7 +8,8 @@ use super::scene::width;
 use super::{Scene, Variant, fit};
 use crate::engine::{Edit, Field, Op, Role};
 use crate::model::op::{Scoring, Vector};
-use crate::ops::{Activation, Form};
+use crate::model::spec::{Latent, Scaling};
+use crate::ops::{Activation, Form, Yarn};
 
 /// What an op would compute with each of these constants, where that is another one than its own.
 pub(super) fn others<W: Into<String>>(scene: &Scene, values: impl IntoIterator<Item = (Field, W)>) -> Vec<Variant> {
@@ -232,6 +233,43 @@ pub(super) fn score_scale(scene: &Scene) -> Vec<Variant> {
     candidates.extend(scales_of_yarn(scene, own, &name));
     candidates.retain(|(scale, _)| !is_same(*scale, own));
     others(scene, candidates.into_iter().map(|(scale, words)| (Field::Scale(scale), words)))
+}
+
+/// The scale of scores of latent attention.
+pub(super) fn latent_scale(scene: &Scene) -> Vec<Variant> {
+    let layer = scene.node().layer.and_then(|layer| scene.model.spec.layers.get(layer));
+    let Some(latent) = layer.and_then(|layer| layer.attn.latent) else { return Vec::new() };
+    let Some((own, of_width, _)) = scale_of(scene) else { return Vec::new() };
+    let square = own / of_width;
+    let mut candidates = if is_same(square, 1.0) {
+        let yarn = layer.and_then(|layer| layer.attn.rope.as_ref()).map(|rope| &rope.scaling);
+        let Some(Scaling::Yarn(Yarn { factor, .. })) = yarn else { return of_parts(scene, &latent, square) };
+        let mscale = 0.1 * factor.ln() + 1.0;
+        vec![(own * mscale * mscale, format!("times {mscale:.4} squared, which the model has not"))]
+    } else {
+        let mscale = square.sqrt();
+        vec![
+            (of_width, format!("without {mscale:.4} squared, mscale of all channels")),
+            (of_width * mscale, format!("times {mscale:.4}, mscale of all channels, where the model has its square")),
+            (own * square, format!("times {mscale:.4} squared, mscale of all channels, twice")),
+        ]
+    };
+    candidates.retain(|(scale, _)| !is_same(*scale, own));
+    let mut variants = others(scene, candidates.into_iter().map(|(scale, words)| (Field::Scale(scale), words)));
+    variants.extend(of_parts(scene, &latent, square));
+    variants
+}
+
+/// The scale of heads that are as wide as one of their parts.
+fn of_parts(scene: &Scene, latent: &Latent, square: f64) -> Vec<Variant> {
+    let parts = [
+        (latent.own, "1 / sqrt(qk_nope_head_dim)"),
+        (latent.turned, "1 / sqrt(qk_rope_head_dim)"),
+        (latent.value, "1 / sqrt(v_head_dim)"),
+    ];
+    let scale = |width: usize| square / (width as f64).sqrt();
+    let parts = parts.into_iter().filter(|(width, _)| *width != latent.own + latent.turned);
+    others(scene, parts.map(|(width, words)| (Field::Scale(scale(width)), words)))
 }
 
 /// The scale times what scaled RoPE multiplies cosines and sines by, which multiplies scores by its square.

@@ -97,14 +97,19 @@ impl Fused {
     fn of(scene: &Scene) -> Option<Self> {
         const ATTENTION: [A; 3] = [A::QProj, A::KProj, A::VProj];
         const MLP: [A; 2] = [A::GateProj, A::UpProj];
+        const OF_NARROW_ROWS: [A; 2] = [A::KProj, A::VProj];
         let role = scene.role()?;
         let in_mlp = MLP.contains(&role);
-        let (roles, names): (&[A], &'static [&'static str]) =
-            if in_mlp { (&MLP, &["gate", "up"]) } else { (&ATTENTION, &["q", "k", "v"]) };
+        let (roles, names): (&[A], &'static [&'static str]) = match scene.beside(A::KvUp) {
+            _ if in_mlp => (&MLP, &["gate", "up"]),
+            Some(_) if !OF_NARROW_ROWS.contains(&role) => return None,
+            Some(_) => (&OF_NARROW_ROWS, &["k", "v"]),
+            None => (&ATTENTION, &["q", "k", "v"]),
+        };
         let parts = roles.iter().map(|role| scene.beside(*role)).collect::<Option<Vec<Site>>>()?;
         let graph = scene.graph();
         let sizes: Vec<usize> = parts.iter().map(|part| width(&graph[*part])).collect();
-        let groups = if in_mlp { sizes[0] } else { graph[parts[1]].heads()?.0 };
+        let groups = if in_mlp { sizes[0] } else { graph[*parts.last()?].heads()?.0 };
         let channels = |at: usize| {
             if let Op::Columns(columns) = &graph[parts[at]].op {
                 return columns.to_vec();
@@ -187,7 +192,10 @@ fn fused(scene: &Scene) -> Vec<Variant> {
     };
     // Over a span, gate and up in the other order are exchanged, which has a name of its own.
     let is_exchange = |parts: &[Vec<usize>]| {
-        scene.part.is_none() && parts.len() == 2 && parts[1].iter().copied().eq(0..parts[1].len())
+        scene.part.is_none()
+            && fused.names[0] == "gate"
+            && parts.len() == 2
+            && parts[1].iter().copied().eq(0..parts[1].len())
     };
     let ways = fused.ways().into_iter().filter(|(_, parts)| !is_exchange(parts) && *parts != fused.own);
     ways.filter_map(way).collect()
@@ -197,7 +205,7 @@ fn fused(scene: &Scene) -> Vec<Variant> {
 pub(super) fn is_woven(scene: &Scene) -> bool {
     let columns = scene.beside(A::KProj).map(|site| &scene.graph()[site].op);
     let Some(Op::Columns(columns)) = columns else { return false };
-    columns.windows(2).any(|pair| pair[1] != pair[0] + 1)
+    scene.beside(A::KvUp).is_none() && columns.windows(2).any(|pair| pair[1] != pair[0] + 1)
 }
 
 /// Every order of two or three parts.

@@ -161,8 +161,25 @@ fn aligned(scene: &Scene) -> Vec<Variant> {
     masks(scene, found).into_iter().map(late).collect()
 }
 
+/// Chunks left out, of another size, or taken for a window.
+fn chunks(scene: &Scene, own: usize) -> Vec<Variant> {
+    let sizes = [2 * own, own + 1, own - 1].into_iter().filter(|size| *size > 0);
+    let other = |size: usize| (format!("chunks of {size} where the model has {own}"), Field::Chunk(Some(size)));
+    let none = (format!("no chunks where the model has them, of {own}"), Field::Chunk(None));
+    let mut variants = masks(scene, [none].into_iter().chain(sizes.map(other)));
+    let as_window = Edit::All([Field::Chunk(None), Field::Window(Some(own))].map(Edit::Set).into());
+    let edit = if matches!(scene.op(), Op::Softmax { .. }) { Edit::Through(Box::new(as_window)) } else { as_window };
+    variants.push(Variant::new(format!("a window of {own} where the model has chunks of that"), edit));
+    variants
+}
+
 fn window(scene: &Scene) -> Vec<Variant> {
-    let Some((own, ahead)) = scoring(scene).map(|how| (how.window, how.ahead)) else { return Vec::new() };
+    let Some((own, ahead, chunk)) = scoring(scene).map(|how| (how.window, how.ahead, how.chunk)) else {
+        return Vec::new();
+    };
+    if let Some(chunk) = chunk {
+        return chunks(scene, chunk);
+    }
     if let (Some(own), true) = (own, ahead != Some(0)) {
         return both_ways(scene, own, [0, 2 * own - 1, 2 * own - 2, own.div_ceil(2)]);
     }

@@ -12,7 +12,14 @@ use crate::ops::{Form, Normalisation, Rounding, Spread};
 #[rustfmt::skip]
 const NORMS: &[A] = &[
     A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::PerLayerNorm,
-    A::PerLayerOutNorm, A::Embeddings, A::ResidMid, A::Block,
+    A::PerLayerOutNorm, A::QDownNorm, A::LatentNorm, A::Embeddings, A::ResidMid, A::Block,
+];
+
+/// Those that no other suspect stands for.
+#[rustfmt::skip]
+const MISSED: &[A] = &[
+    A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm, A::VNorm, A::PerLayerNorm, A::PerLayerOutNorm, A::QDownNorm,
+    A::LatentNorm, A::Embeddings, A::ResidMid, A::Block,
 ];
 
 pub(super) const SUSPECTS: &[Suspect] = &[
@@ -49,18 +56,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "norm_missing",
         summary: "a norm is left out",
-        ops: &[
-            A::InputNorm,
-            A::MlpNorm,
-            A::AttnOutNorm,
-            A::MlpOutNorm,
-            A::VNorm,
-            A::PerLayerNorm,
-            A::PerLayerOutNorm,
-            A::Embeddings,
-            A::ResidMid,
-            A::Block,
-        ],
+        ops: MISSED,
         symptom: "the norm's output is its input; with norms behind attention and MLP, the stream grows from block to block",
         cause: "the port was written for an architecture without this norm, or its weight's name was not found",
         fix: "apply every norm that the model has, also those behind attention and MLP",
@@ -240,8 +236,13 @@ fn norm_and_rotation(scene: &Scene) -> Option<(&Node, &Node)> {
 }
 
 fn qk_norm_missing(scene: &Scene) -> Vec<Variant> {
-    let Some((norm, _)) = norm_and_rotation(scene) else { return Vec::new() };
-    let edit = if is_norm(scene.op()) { left_out(scene.graph(), norm) } else { Edit::Reads(norm.reads.clone()) };
+    let edit = match scene.op() {
+        Op::Norm { .. } => left_out(scene.graph(), scene.node()),
+        _ => match norm_and_rotation(scene) {
+            Some((norm, _)) => Edit::Reads(norm.reads.clone()),
+            None => return Vec::new(),
+        },
+    };
     vec![Variant::new("not normalised", edit)]
 }
 
@@ -294,8 +295,18 @@ fn qk_norm_after_rope(scene: &Scene) -> Vec<Variant> {
 }
 
 fn norm_wrong_weight(scene: &Scene) -> Vec<Variant> {
-    const IN_LAYER: [A; 8] =
-        [A::InputNorm, A::MlpNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::ResidMid, A::Block];
+    const IN_LAYER: [A; 10] = [
+        A::InputNorm,
+        A::MlpNorm,
+        A::QNorm,
+        A::KNorm,
+        A::AttnOutNorm,
+        A::MlpOutNorm,
+        A::QDownNorm,
+        A::LatentNorm,
+        A::ResidMid,
+        A::Block,
+    ];
     let graph = scene.graph();
     let of_layer = |layer: usize| IN_LAYER.into_iter().filter_map(move |role| graph.in_layer(layer, role));
     let norms = graph.whole(A::FinalNorm).into_iter().chain((0..graph.layers()).flat_map(of_layer));

@@ -8,8 +8,11 @@ use crate::engine::{Edit, Field, Graph, Op, Read, Role as A, Site};
 use crate::model::op::Vector;
 use crate::ops::Operands;
 
-pub(super) const LINEAR: &[A] =
-    &[A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits];
+#[rustfmt::skip]
+pub(super) const LINEAR: &[A] = &[
+    A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits,
+    A::QDown, A::KvDown, A::KvUp,
+];
 
 /// Ops of a layer that have weights.
 #[rustfmt::skip]
@@ -17,12 +20,14 @@ const WEIGHTS: &[A] = &[
     A::InputNorm, A::QProj, A::KProj, A::VProj, A::QNorm, A::KNorm, A::OProj,
     A::MlpNorm, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::AttnOutNorm, A::MlpOutNorm,
     A::RouterLogits, A::ExpertGate, A::ExpertUp, A::ExpertDown,
+    A::QDown, A::QDownNorm, A::KvDown, A::LatentNorm, A::KvUp,
 ];
 
 /// Products of rows with one matrix.
 #[rustfmt::skip]
 const PRODUCTS: &[A] = &[
     A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::LmHead, A::QkvProj, A::RouterLogits,
+    A::QDown, A::KvDown, A::KvUp,
 ];
 
 /// Ops of a layer that may read what the one before it left behind.
@@ -31,7 +36,7 @@ const LAYER: &[A] = &[
     A::InputNorm, A::QProj, A::KProj, A::VProj, A::QRope, A::KRope, A::Scores, A::Probs, A::Context, A::OProj,
     A::ResidMid, A::MlpNorm, A::GateProj, A::UpProj, A::ActFn, A::ActMul, A::DownProj, A::Block, A::QkvProj,
     A::AttnOutNorm, A::MlpOutNorm, A::RouterLogits, A::Routing, A::ExpertGate, A::ExpertUp, A::ExpertAct,
-    A::ExpertActMul, A::ExpertDown, A::Experts,
+    A::ExpertActMul, A::ExpertDown, A::Experts, A::QDown, A::QDownNorm, A::KvDown, A::LatentNorm, A::KvUp, A::Keys,
 ];
 
 pub(super) const SUSPECTS: &[Suspect] = &[

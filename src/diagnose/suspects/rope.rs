@@ -67,7 +67,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "query_scale_by_position",
         summary: "queries do not grow with their position",
-        ops: &[A::QRope],
+        ops: &[A::QRope, A::QTempered],
         symptom: "tokens up to the trained length are right, later queries are too short by one factor each",
         cause: "llama_4_scaling_beta of rope_parameters is not read",
         fix: "multiply queries by 1 + beta ln(1 + floor(position / original_max_position_embeddings))",
@@ -77,6 +77,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
                 let other = Rope { growth: None, ..rope.clone() };
                 knobs::others(scene, [(Field::Rope(other), "not multiplied by their growth")])
             }
+            crate::engine::Op::Grow(_) => vec![Variant::new("not multiplied by their growth", Edit::identity())],
             _ => Vec::new(),
         },
     },
@@ -157,7 +158,14 @@ fn pairs(scene: &Scene) -> Vec<Variant> {
         (Pairs::Adjacent, format!("pairs (2i, 2i + 1) where the model has (i, i + {n})")),
         (Pairs::Halves, format!("pairs (i, i + {n}) where the model has (2i, 2i + 1)")),
     ];
-    knobs::others(scene, layouts.map(|(pairs, words)| (Field::Pairs(pairs), words)))
+    let mut variants = knobs::others(scene, layouts.map(|(pairs, words)| (Field::Pairs(pairs), words)));
+    let halves = rotation(scene).is_some_and(|own| own.pairs == Pairs::Halves);
+    if halves && n > 1 {
+        let words = format!("pairs (2i, 2i + 1), written to (i, i + {n}), where the model has (i, i + {n})");
+        let edits = [Field::Pairs(Pairs::Adjacent), Field::Parted(true)].map(Edit::Set);
+        variants.push(Variant::new(words, Edit::All(edits.into())));
+    }
+    variants
 }
 
 fn direction(scene: &Scene) -> Vec<Variant> {

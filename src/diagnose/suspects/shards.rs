@@ -12,6 +12,7 @@ use crate::model::op::{Vector, Weight};
 #[rustfmt::skip]
 const MATRICES: &[A] = &[
     A::EmbedTokens, A::QProj, A::KProj, A::VProj, A::QkvProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::LmHead,
+    A::QDown, A::KvDown, A::KvUp,
 ];
 
 pub(super) const SUSPECTS: &[Suspect] = &[

@@ -9,7 +9,7 @@ use super::Scene;
 use crate::engine::Op;
 use crate::metrics;
 use crate::model::op::Rotate;
-use crate::ops::{Frequencies, split_heads};
+use crate::ops::{Frequencies, Pairs, split_heads};
 
 /// The rotation that an op is.
 pub(super) fn rotation(scene: &Scene) -> Option<&Rotate> {
@@ -34,8 +34,9 @@ fn correlations(scene: &Scene) -> Option<Vec<Vec<Complex>>> {
     let half = own_speeds(scene)?.speeds().len();
     let of_pair = |row: usize, i: usize| {
         let (a, b) = own.pairs.channels(i, half);
+        let (to_a, to_b) = if own.rope.parted { Pairs::Halves.channels(i, half) } else { (a, b) };
         (0..heads).fold((0.0, 0.0), |sum, head| {
-            let (ya, yb) = (y[[head, row, a]], y[[head, row, b]]);
+            let (ya, yb) = (y[[head, row, to_a]], y[[head, row, to_b]]);
             let (qa, qb) = (x[[head, row, a]], x[[head, row, b]]);
             (sum.0 + ya * qa + yb * qb, sum.1 + yb * qa - ya * qb)
         })

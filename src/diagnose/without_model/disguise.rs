@@ -52,6 +52,7 @@ impl fmt::Display for Disguise {
             Self::Pairs(Pairs::HalfApart) => f.write_str(
                 "the candidate keeps half a head apart the channels that the reference keeps side by side (2i, 2i+1)",
             ),
+            Self::Pairs(pairs @ (Pairs::TurnedFirst | Pairs::TurnedFirstSideBySide)) => f.write_str(pairs.describe()),
             Self::Heads(order) => write!(f, "the reference's heads are the candidate's heads {order:?}"),
             Self::HeadsBeforeTokens => f.write_str("heads and tokens have changed places"),
             Self::Order => f.write_str("every row holds the same values in another order"),

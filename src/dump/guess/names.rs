@@ -85,8 +85,11 @@ fn grown(family: &Family, archives: [&Archive; 2], map: Option<&Map>) -> (Spec, 
 
 fn with_layers(family: &Family, layers: usize) -> Spec {
     // The width that one class makes of its defaults cannot be rotated; names do not depend on it.
-    let json = format!("{{\"model_type\": \"{}\", \"head_dim\": 128}}", family.name);
-    let (mut spec, _) = Spec::from_json(&json, "no config.json").expect("every other key has a default");
+    let mut keys = serde_json::json!({ "model_type": family.name });
+    if let Some(key) = family.keys.head_dim {
+        keys[key] = 128.into();
+    }
+    let (mut spec, _) = Spec::from_json(&keys.to_string(), "no config.json").expect("every other key has a default");
     // The first block may lack a norm that the others have.
     let mut layer = spec.layers.last().expect("no family has no layers by default").clone();
     if let Some(norm) = spec.norm {

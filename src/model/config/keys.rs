@@ -75,7 +75,8 @@ const KEYS: &[(Rule, &str)] = &[
          summary_first_dropout output_router_logits router_aux_loss_coef router_jitter_noise input_jitter_noise cache_implementation \
          dropout activation_dropout residual_dropout embedding_dropout layerdrop init_std offset_alibi skip_bias_add \
          skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
-         scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args",
+         scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args \
+         aux_loss_alpha seq_aux ep_size",
     ),
     (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.
@@ -113,7 +114,7 @@ const KEYS: &[(Rule, &str)] = &[
         "attention_multiplier scale_depth dim_model_base mup_width_scale mlp_multipliers hidden_activation",
     ),
     // Sums of another order, and experts.
-    (Rule::Only(ONE), "pretraining_tp"),
+    (Rule::Only(ONE), "pretraining_tp moe_layer_freq"),
     (
         Rule::Only(FEW),
         "num_experts num_local_experts n_routed_experts n_shared_experts num_experts_per_tok \

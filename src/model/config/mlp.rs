@@ -25,7 +25,7 @@ struct Sparse {
 }
 
 impl Mlps {
-    pub(super) fn read(reader: &Reader, family: &Family, hidden: usize) -> Result<Self, ConfigError> {
+    pub(super) fn read(reader: &Reader, family: &Family, hidden: usize, layers: usize) -> Result<Self, ConfigError> {
         let (keys, defaults) = (family.keys, family.defaults);
         let width = match defaults.intermediate_size {
             Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
@@ -45,7 +45,7 @@ impl Mlps {
         let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
         let (sparse, layers) = match &family.experts {
             None => (None, Sparse::ALL),
-            Some(row) => (Some(Mlp::Experts(experts(reader, row, feed)?)), Sparse::read(reader, row.layers)?),
+            Some(row) => (Some(Mlp::Experts(experts(reader, row, feed)?)), Sparse::read(reader, row.layers, layers)?),
         };
         Ok(Self { dense, sparse, layers })
     }
@@ -58,8 +58,8 @@ impl Mlps {
 impl Sparse {
     const ALL: Self = Self { step: 1, range: 0..=usize::MAX, dense: Vec::new() };
 
-    fn read(reader: &Reader, layers: SparseLayers) -> Result<Self, ConfigError> {
-        Ok(match layers {
+    fn read(reader: &Reader, which: SparseLayers, layers: usize) -> Result<Self, ConfigError> {
+        Ok(match which {
             SparseLayers::All => Self::ALL,
             SparseLayers::Stepped => Self {
                 step: reader.size("decoder_sparse_step", 1, MOST_LAYERS)?,
@@ -69,6 +69,15 @@ impl Sparse {
             SparseLayers::From { key, default } => {
                 Self { range: reader.count(key, default, MOST_LAYERS)?..=usize::MAX, ..Self::ALL }
             }
+            SparseLayers::Listed => Self { dense: dense_of(reader, layers)?, ..Self::ALL },
+            SparseLayers::Numbered => match reader.get("moe_layers") {
+                Some(_) => {
+                    let sparse = reader.integers("moe_layers")?;
+                    let dense = (0..layers as u64).filter(|layer| !sparse.contains(layer));
+                    Self { dense: dense.collect(), ..Self::ALL }
+                }
+                None => Self { step: reader.size("interleave_moe_layer_step", 1, MOST_LAYERS)?, ..Self::ALL },
+            },
             SparseLayers::Between => {
                 let first = reader.count("moe_layer_start_index", 1, MOST_LAYERS)?;
                 let last = match reader.get("moe_layer_end_index").filter(|last| last.as_i64() != Some(-1)) {
@@ -84,6 +93,23 @@ impl Sparse {
     fn has(&self, layer: usize) -> bool {
         self.range.contains(&layer) && (layer + 1).is_multiple_of(self.step) && !self.dense.contains(&(layer as u64))
     }
+}
+
+/// The layers that `mlp_layer_types` calls dense.
+fn dense_of(reader: &Reader, layers: usize) -> Result<Vec<u64>, ConfigError> {
+    const KEY: &str = "mlp_layer_types";
+    let Some(value) = reader.get(KEY) else { return Ok(vec![0]) };
+    let wrong = || reader.wrong(KEY, value, format!("a list of {layers} words, dense or sparse"));
+    let words = value.as_array().filter(|words| words.len() == layers).ok_or_else(wrong)?;
+    let mut dense = Vec::new();
+    for (layer, word) in (0..).zip(words) {
+        match word.as_str() {
+            Some("dense") => dense.push(layer),
+            Some("sparse") => {}
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(dense)
 }
 
 /// The key that a number stands under: the first that is there.
@@ -128,20 +154,22 @@ fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, Con
         softmax_after: row.softmax_after,
         groups: row.groups.map(|groups| of_groups(reader, groups, count, top_k)).transpose()?.flatten(),
         renormalise: reader.on(row.renormalise)?,
-        factor: row.factor.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE))?,
+        factor: row.factor.map_or(Ok(1.0), |(key, default)| reader.number(key, default, f64::MIN_POSITIVE))?,
         rounded: row.rounded,
         ..Router::new(top_k)
     };
-    let ExpertsRow { router_bias, choice_bias, fine, bias, .. } = *row;
-    let feed = Feed { width, bias, clamp: clamp.transpose()?, ..feed };
-    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared })
+    let ExpertsRow { router_bias, choice_bias, fine, bias, weighs_input, .. } = *row;
+    let fused = row.fused.unwrap_or(feed.fused);
+    let feed = Feed { width, bias, fused, clamp: clamp.transpose()?, ..feed };
+    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared, weighs_input })
 }
 
 /// Groups of experts; one is none.
 fn of_groups(reader: &Reader, row: GroupsRow, experts: usize, top_k: usize) -> Result<Option<Groups>, ConfigError> {
-    let count = reader.size(row.count, 1, MOST_LAYERS)?;
-    let kept = reader.size(row.kept, 1, MOST_LAYERS)?;
-    if count == 1 {
+    let there = row.only.is_none_or(|(key, word)| reader.get(key).and_then(|value| value.as_str()) == Some(word));
+    let number = |(key, default)| reader.nullable_size(key, MOST_LAYERS).map(|found| found.unwrap_or(default));
+    let (count, kept) = (number(row.count)?, number(row.kept)?);
+    if count == 1 || !there {
         return Ok(None);
     }
     let size = experts / count;
@@ -149,7 +177,7 @@ fn of_groups(reader: &Reader, row: GroupsRow, experts: usize, top_k: usize) -> R
         return Err(reader.contradiction(format!(
             "{experts} experts do not fall into {count} groups ({}) of which {kept} are kept ({}), of at least {} each, \
              so that a token can choose {top_k}",
-            row.count, row.kept, row.best
+            row.count.0, row.kept.0, row.best
         )));
     }
     Ok(Some(Groups { count, kept, best: row.best }))

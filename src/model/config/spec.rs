@@ -1,12 +1,15 @@
 //! From the keys of config.json and a family's row to what the model computes.
 
+use serde_json::Value;
+
 use super::kinds::{self, Kinds};
+use super::latent;
 use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
 use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
-use crate::model::families::{Family, Fused, NormRow, ScaleRow};
-use crate::model::spec::{Around, Attn, Embed, Head, Layer, Norm, QkNorm, Spec, Wiring};
+use crate::model::families::{Family, Fused, NormRow, ScaleRow, Windows};
+use crate::model::spec::{Around, Attn, Embed, Growth, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -17,22 +20,22 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
     let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
     refuse(reader, family, hidden)?;
-    let (kv_heads, head_dim) = (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?);
+    let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
+    let norm = norm_of(NormRow { bias: norm_bias(reader, family)?, ..family.norm }, eps);
+    let latent = latent::read(reader, family, heads, norm)?;
+    let (kv_heads, head_dim) = match &latent {
+        Some(latent) => (heads, latent.own + latent.turned),
+        None => (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?),
+    };
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
     let (rows_before, learned) = positions_behind(reader, family, positions)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
     let kinds = Kinds::read(reader, family, &windows, (heads, kv_heads, head_dim))?;
-    let sizes = Sizes { positions, head_dim, global: kinds.global.head_dim };
+    let rotated = latent.map_or(head_dim, |latent| latent.turned);
+    let sizes = Sizes { positions, head_dim: rotated, global: latent.map_or(kinds.global.head_dim, |_| rotated) };
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
-    let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
-    let norm = norm_of(NormRow { bias: norm_bias(reader, family)?, ..family.norm }, eps);
-    let scale = match family.scale {
-        ScaleRow::Fixed(scale) => scale,
-        ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
-        ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
-        ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
-    };
+    let scale = scale(reader, family, head_dim, latent.is_some())?;
     let factor = |key: Option<&str>| key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE));
     let (embed_factor, residual_factor) = (factor(family.embed_factor)?, factor(family.residual_factor)?);
     let by_layer = family.scale_by_layer.map_or(Ok(false), |key| reader.flag(key, false))?;
@@ -40,6 +43,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         heads,
         kv_heads,
         head_dim,
+        latent,
         fused: match family.fused {
             Fused::No => None,
             Fused::Blocks => Some(1),
@@ -57,6 +61,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         cap: cap(reader, family.score_cap)?,
         window: None,
         both_ways: family.encoder.is_some(),
+        chunk: None,
+        growth: None,
         sinks: family.sinks,
         alibi: family.alibi,
     };
@@ -71,11 +77,16 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     };
     let shares = is_parallel && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
-    let mlps = Mlps::read(reader, family, hidden)?;
+    let mlps = Mlps::read(reader, family, hidden, layers)?;
+    let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
-        let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
         let unnormed = layer == 0 && family.encoder.is_some_and(|encoder| encoder.first_unnormed);
+        let rope = ropes[layer].clone();
+        let (window, chunk) = if is_chunked { (None, windows[layer]) } else { (windows[layer], None) };
+        let growth = growth.filter(|_| rope.is_none());
+        let qk_norm = attn.qk_norm.filter(|_| rope.is_some() || !family.qk_norm.is_some_and(|row| row.rotated_only));
+        let attn = Attn { qk_norm, rope, scale, window, chunk, growth, ..attn.clone() };
         Ok(Layer {
             attn: kinds.attn(layer, attn),
             mlp: kinds.mlp(layer, mlps.of(layer)),
@@ -116,8 +127,9 @@ fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigE
             return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
         }
     }
-    for (key, text) in family.only {
-        if let Some(value) = reader.get(key).filter(|value| value.as_str() != Some(text)) {
+    for (key, texts) in family.only {
+        let is_known = |value: &Value| value.as_str().is_some_and(|text| texts.contains(&text));
+        if let Some(value) = reader.get(key).filter(|value| !is_known(value)) {
             return Err(reader.unsupported(key, value, format!(" for model_type {}", family.name)));
         }
     }
@@ -180,6 +192,25 @@ fn qk_norm(reader: &Reader, family: &Family, eps: f32) -> Result<Option<QkNorm>,
     let Some(row) = family.qk_norm else { return Ok(None) };
     let found = QkNorm { norm: norm_of(row.norm, eps), over: row.over, after_rope: row.after_rope };
     Ok(reader.on(row.at)?.then_some(found))
+}
+
+/// What products of queries and keys are multiplied by.
+fn scale(reader: &Reader, family: &Family, head_dim: usize, is_latent: bool) -> Result<f64, ConfigError> {
+    Ok(match family.scale {
+        ScaleRow::Fixed(scale) => scale,
+        ScaleRow::OfWidth if is_latent => (head_dim as f64).sqrt().recip() * latent::score_factor(reader)?,
+        ScaleRow::OfWidth => (head_dim as f64).sqrt().recip(),
+        ScaleRow::InverseRoot(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?.sqrt().recip(),
+        ScaleRow::Own(key, default) => reader.number(key, default, f64::MIN_POSITIVE)?,
+    })
+}
+
+/// What queries of layers that are not rotated are multiplied by.
+fn growth(reader: &Reader, family: &Family) -> Result<Option<Growth>, ConfigError> {
+    let Some((flag, [by, every])) = family.growth else { return Ok(None) };
+    let number = |(key, default)| reader.number(key, default, f64::MIN_POSITIVE);
+    let found = Growth { by: number(by)?, every: number(every)?, ahead: 1 };
+    Ok(reader.flag(flag, true)?.then_some(found))
 }
 
 /// What logits are multiplied by, where that is not 1.

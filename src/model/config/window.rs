@@ -8,6 +8,7 @@ use crate::model::families::{Family, Windows};
 
 pub(super) const FULL: &str = "full_attention";
 pub(super) const SLIDING: &str = "sliding_attention";
+const CHUNKED: &str = "chunked_attention";
 
 /// What `layer_types` says of each layer: whether it has a window. `None` when the file does not say.
 pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Result<Option<Vec<bool>>, ConfigError> {
@@ -17,13 +18,14 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
         return Err(reader
             .contradiction(format!("layer_types lists {} layers, but num_hidden_layers is {layers}", names.len())));
     }
+    let other = if matches!(family.windows, Windows::Chunks(_)) { CHUNKED } else { SLIDING };
     let mut sliding = Vec::with_capacity(layers);
     for name in names {
         sliding.push(match name.as_str() {
             // "attention" is the older spelling, mapped by `remap_legacy_layer_types`.
             Some(FULL | "attention") => false,
-            Some(SLIDING) => true,
-            _ => return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {SLIDING}"))),
+            Some(name) if name == other => true,
+            _ => return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {other}"))),
         });
     }
     // Whatever the list says.
@@ -39,6 +41,7 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
         }
         Windows::ByLayer { .. }
         | Windows::AsListed
+        | Windows::Chunks(_)
         | Windows::NotRotated
         | Windows::AllBut { .. }
         | Windows::AllButFirst { .. }
@@ -62,6 +65,14 @@ pub(super) fn per_layer(
     match family.windows {
         Windows::None => Ok(vec![None; layers]),
         Windows::All | Windows::AllIfUsed => Ok(vec![window; layers]),
+        Windows::Chunks(_) => {
+            let rotated = match family.rope {
+                Some(row) => listed(reader, row.layers, layers)?,
+                None => vec![true; layers],
+            };
+            let is_chunked = |layer: usize| types.map_or(rotated[layer], |types| types[layer]);
+            Ok((0..layers).map(|layer| window.filter(|_| is_chunked(layer))).collect())
+        }
         Windows::AllBut { key, every } => {
             let every = match key.filter(|_| types.is_none()) {
                 Some(key) => reader.size(key, every, MOST_LAYERS)?,
@@ -119,6 +130,10 @@ fn declared(reader: &Reader, family: &Family) -> Result<Option<usize>, ConfigErr
     let asked = matches!(family.windows, Windows::ByLayer { .. } | Windows::AllIfUsed | Windows::NotRotated);
     if family.windows == Windows::None || (asked && !reader.flag("use_sliding_window", false)?) {
         return Ok(None);
+    }
+    if let Windows::Chunks(default) = family.windows {
+        let found = reader.nullable_size("attention_chunk_size", MOST_POSITIONS)?;
+        return Ok(found.or((!reader.has("attention_chunk_size")).then_some(default)));
     }
     let key = family.encoder.map_or("sliding_window", |encoder| encoder.window);
     let window = match reader.nullable_size(key, MOST_POSITIONS)? {

@@ -30,7 +30,7 @@ const NORM: NormRow = NormRow { rounded_once: true, ..LLAMA.norm };
 pub(super) const GEMMA4: Family = Family {
     name: "gemma4_text",
     never: &["enable_moe_block"],
-    only: &[("use_bidirectional_attention", "vision")],
+    only: &[("use_bidirectional_attention", &["vision"])],
     reads: &["num_experts", "top_k_experts", "moe_intermediate_size"],
     defaults: Defaults {
         vocab_size: 262_144,

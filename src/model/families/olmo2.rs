@@ -21,7 +21,13 @@ pub(super) const OLMO2: Family = Family {
     norm: NORM,
     around: (false, true),
     clip: None,
-    qk_norm: Some(QkNormRow { at: Switch::Always, norm: NORM, over: Over::Row, after_rope: false }),
+    qk_norm: Some(QkNormRow {
+        at: Switch::Always,
+        norm: NORM,
+        over: Over::Row,
+        after_rope: false,
+        rotated_only: false,
+    }),
     names: &NAMES,
     ..OLMO
 };

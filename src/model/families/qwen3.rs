@@ -6,7 +6,7 @@ use super::{Defaults, Family, QkNormRow, Switch};
 use crate::model::spec::Over;
 
 pub(super) const QK_NORM: QkNormRow =
-    QkNormRow { at: Switch::Always, norm: LLAMA.norm, over: Over::Head, after_rope: false };
+    QkNormRow { at: Switch::Always, norm: LLAMA.norm, over: Over::Head, after_rope: false, rotated_only: false };
 
 pub(super) const QWEN3: Family = Family {
     name: "qwen3",

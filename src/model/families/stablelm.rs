@@ -37,6 +37,7 @@ pub(super) const STABLELM: Family = Family {
         norm: NormRow { bias: false, ..LAYER_NORM },
         over: Over::OwnHead,
         after_rope: false,
+        rotated_only: false,
     }),
     rope: Some(RopeRow { share: Some(("partial_rotary_factor", 0.25)), ..RopeRow::HALVES }),
     names: &NAMES,

@@ -78,7 +78,7 @@ impl Build<'_> {
 
     /// What the experts give that a router chooses, weighted and added. Shazeer et al., arXiv 1701.06538.
     fn routed(&mut self, experts: &Experts, h: Site) -> Site {
-        let Experts { feed, count, router, router_bias, choice_bias, fine, .. } = *experts;
+        let Experts { feed, count, router, router_bias, choice_bias, fine, weighs_input, .. } = *experts;
         let every = Axis::channels("expert", count);
         let logits = self.linear(R::RouterLogits, h, every, router_bias);
         if let Op::Linear { fine: own, .. } = &mut self.nodes[logits.index()].op {
@@ -89,6 +89,12 @@ impl Build<'_> {
         let routing = self.node(R::Routing, op, [logits], vec![Axis::TOKEN, every]);
         let all = Chosen { routing, count, top_k: router.top_k, bias: feed.bias };
         let wide = all.axes(Axis::channels("intermediate", feed.width));
+        let h = if weighs_input {
+            let axes = all.axes(self.hidden());
+            self.node(R::ExpertInput, Op::Weigh { top_k: router.top_k }, [h, routing], axes)
+        } else {
+            h
+        };
         let (gate, up) = match columns(feed) {
             Some([gate, up]) => {
                 let both = self.chosen(R::ExpertGateUp, h, &all, Axis::channels("gate+up", 2 * feed.width));
@@ -105,6 +111,9 @@ impl Build<'_> {
         let mul = self.node(R::ExpertActMul, product, [act, up], wide);
         let hidden = self.hidden();
         let down = self.chosen(R::ExpertDown, mul, &all, hidden);
+        if weighs_input {
+            return self.node(R::Experts, Op::Total, [down], self.stream());
+        }
         self.node(R::Experts, Op::Combine, [down, routing], self.stream())
     }
 

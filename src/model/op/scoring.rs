@@ -14,6 +14,8 @@ pub struct Scoring {
     pub cap: Option<f64>,
     /// How many positions a query sees, itself counted; `None` sees all.
     pub window: Option<usize>,
+    /// Chunks of so many positions: a query sees the keys of its own; `None`: there are none.
+    pub chunk: Option<usize>,
     /// Keys further ahead than this many positions are hidden: 0 in models; `None` hides none.
     pub ahead: Option<isize>,
     /// Where the mask takes queries to stand.
@@ -40,6 +42,7 @@ impl Scoring {
             window: self.window.map(|window| window.saturating_add_signed(-by)),
             ahead: self.ahead.map(|ahead| ahead + by),
             length: self.length,
+            chunk: self.chunk,
         }
     }
 }
@@ -54,6 +57,7 @@ mod tests {
             scale: 1.0,
             cap: None,
             window: None,
+            chunk: None,
             ahead: Some(0),
             places: Places::Own,
             length: None,

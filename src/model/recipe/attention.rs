@@ -1,12 +1,15 @@
 //! What attention does.
 
 use super::{Said, listed, norm_said, short};
-use crate::model::spec::{Attn, Growth, Layer, Over, QkNorm, Rope, Scaling};
+use crate::model::spec::{Attn, Growth, Latent, Layer, Over, QkNorm, Rope, Scaling};
 use crate::ops::{Inside, Pairs, Yarn};
 
 /// The matrices of queries, keys and values.
 pub(super) fn projections(layer: &Layer) -> Said {
-    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, .. } = &layer.attn;
+    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, latent, .. } = &layer.attn;
+    if let Some(latent) = latent {
+        return narrow(latent, *qkv_bias);
+    }
     let matrices = match fused {
         _ if from.is_some() => "one matrix of queries; keys and values are those of an earlier layer",
         None if *values_are_keys => "two matrices: values are keys before their norm",
@@ -29,6 +32,30 @@ pub(super) fn projections(layer: &Layer) -> Said {
     (listed(what), listed(numbers))
 }
 
+/// The matrices around narrow rows.
+fn narrow(latent: &Latent, biases: bool) -> Said {
+    let Latent { query, width, own, turned, value, norm } = latent;
+    let (how, eps) = norm_said(norm);
+    let queries = if query.is_some() { "q = up(norm(down(x)))" } else { "q = matrix(x)" };
+    let what = [
+        (true, queries.to_string()),
+        (true, "k and v = up(norm(row)), the row and what all keys have rotated out of one matrix".to_string()),
+        (true, "of each head in a row [own | rotated], and [k | v]".to_string()),
+        (true, format!("the norms {how}")),
+        (biases, "matrices to narrow rows with biases".to_string()),
+    ];
+    let numbers = [
+        (query.is_some(), format!("rows of {} for q", query.unwrap_or_default())),
+        (
+            true,
+            format!(
+                "rows of {width} for k and v, heads of {own} own and {turned} rotated channels, values of {value}, {eps}"
+            ),
+        ),
+    ];
+    (listed(what), listed(numbers))
+}
+
 /// Which query head reads which key head.
 pub(super) fn heads(layer: &Layer) -> Said {
     // All fields by name: one that is added has to be told by a function of this file.
@@ -36,6 +63,7 @@ pub(super) fn heads(layer: &Layer) -> Said {
         heads,
         kv_heads,
         head_dim,
+        latent: _,
         fused: _,
         qkv_bias: _,
         o_bias: _,
@@ -45,6 +73,8 @@ pub(super) fn heads(layer: &Layer) -> Said {
         cap: _,
         window: _,
         both_ways: _,
+        chunk: _,
+        growth: _,
         sinks: _,
         alibi: _,
         clip: _,
@@ -71,9 +101,13 @@ pub(super) fn norm(layer: &Layer) -> Said {
 
 /// How queries and keys are rotated.
 pub(super) fn rope(layer: &Layer) -> Said {
-    let Attn { rope, head_dim, alibi, .. } = &layer.attn;
-    let Some(Rope { theta, scaling, dims, factor, pairs, inside, growth }) = rope else {
-        return (if *alibi { "none: positions are in the scores" } else { "none" }.to_string(), String::new());
+    let Attn { rope, head_dim, latent, alibi, growth: unrotated, .. } = &layer.attn;
+    let head_dim = latent.as_ref().map_or(head_dim, |latent| &latent.turned);
+    let Some(Rope { theta, scaling, dims, factor, pairs, parted, inside, growth }) = rope else {
+        let none = if *alibi { "none: positions are in the scores" } else { "none" };
+        let grown = "queries times 1 + b ln(1 + floor((position + 1) / n))";
+        let what = [(true, none.to_string()), (unrotated.is_some(), grown.to_string())];
+        return (listed(what), unrotated.map(growth_numbers).unwrap_or_default());
     };
     let pairs = match pairs {
         Pairs::Halves => "pairs (i, i + d/2)",
@@ -86,6 +120,7 @@ pub(super) fn rope(layer: &Layer) -> Said {
     };
     let what = [
         (true, pairs.to_string()),
+        (*parted, "written to (i, i + d/2)".to_string()),
         (dims < head_dim, "of the first d channels of each head only".to_string()),
         (*scaling != Scaling::Default, format!("speeds of {}", scaling.name())),
         (*factor != 1.0, "cosines and sines times a factor".to_string()),
@@ -102,7 +137,7 @@ pub(super) fn rope(layer: &Layer) -> Said {
     (listed(what), listed(numbers))
 }
 
-fn growth_numbers(Growth { by, every }: Growth) -> String {
+fn growth_numbers(Growth { by, every, ahead: _ }: Growth) -> String {
     format!("b = {}, n = {}", short(by), short(every))
 }
 
@@ -154,7 +189,10 @@ pub(super) fn scores(layer: &Layer) -> Said {
 
 /// What a query sees.
 pub(super) fn mask(layer: &Layer) -> Said {
-    let Attn { window, both_ways, .. } = &layer.attn;
+    let Attn { window, chunk, both_ways, .. } = &layer.attn;
+    if let Some(chunk) = chunk {
+        return ("causal, and only within its own chunk".to_string(), format!("chunks of {chunk} positions"));
+    }
     let (all, some) = if *both_ways {
         ("none: a token sees all", "no further back, nor ahead, than half a window")
     } else {

@@ -51,7 +51,7 @@ pub(super) fn shared(layer: &Layer) -> Said {
 /// Who chooses the experts.
 pub(super) fn router(layer: &Layer) -> Said {
     let Mlp::Experts(experts) = &layer.mlp else { return Said::default() };
-    let Experts { feed: _, count: _, router, router_bias, choice_bias, fine, shared: _ } = experts;
+    let Experts { feed: _, count: _, router, router_bias, choice_bias, fine, shared: _, weighs_input } = experts;
     let Router { top_k, score, softmax_after, groups, renormalise, factor, rounded, weighs_bias } = router;
     let score = match score {
         Score::Softmax if *softmax_after => "the k largest logits, then softmax over those",
@@ -69,6 +69,7 @@ pub(super) fn router(layer: &Layer) -> Said {
         (*factor != 1.0, "times a factor".to_string()),
         (*fine, "logits in f32".to_string()),
         (*rounded, "cast at the end".to_string()),
+        (*weighs_input, "weights are on what experts read".to_string()),
     ];
     let of_groups = groups
         .map(|Groups { count, kept, best }| format!("{kept} of {count} groups, by the sum of the best {best} of each"));

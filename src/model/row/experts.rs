@@ -1,6 +1,6 @@
 //! A mixture of experts, as a family has it.
 
-use super::Switch;
+use super::{GateUp, Switch};
 
 /// A mixture of experts.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
@@ -24,8 +24,8 @@ pub struct ExpertsRow {
     pub softmax_after: bool,
     /// The keys of how many groups there are, and of how many are kept; and how many of its best a group is judged by.
     pub groups: Option<GroupsRow>,
-    /// The key of a factor of the weights.
-    pub factor: Option<&'static str>,
+    /// The key of a factor of the weights, and its default.
+    pub factor: Option<(&'static str, f64)>,
     /// Whether the router's logits have a bias.
     pub router_bias: bool,
     /// Whether a bias is added to what experts are compared by.
@@ -38,17 +38,29 @@ pub struct ExpertsRow {
     pub clamp: Option<[(&'static str, f64); 2]>,
     /// The expert that every token has.
     pub shared: Option<SharedRow>,
+    /// Whether what an expert reads is weighted, not what it gives.
+    pub weighs_input: bool,
+    /// Where gate and up of an expert come from, where that is not as in other MLPs.
+    pub fused: Option<GateUp>,
 }
 
 /// Groups of experts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupsRow {
-    /// The key of how many there are.
-    pub count: &'static str,
-    /// The key of how many are kept.
-    pub kept: &'static str,
+    /// The key of how many there are, and its default.
+    pub count: (&'static str, usize),
+    /// The key of how many are kept, and its default.
+    pub kept: (&'static str, usize),
+    /// A key, and the word under it without which there are none.
+    pub only: Option<(&'static str, &'static str)>,
     /// A group is as good as so many of its best experts together.
     pub best: usize,
+}
+
+impl GroupsRow {
+    fn reads(&self, key: &str) -> bool {
+        [self.count.0, self.kept.0].contains(&key) || self.only.is_some_and(|(own, _)| own == key)
+    }
 }
 
 impl ExpertsRow {
@@ -70,6 +82,8 @@ impl ExpertsRow {
         bias: false,
         clamp: None,
         shared: None,
+        weighs_input: false,
+        fused: None,
     };
 }
 
@@ -87,6 +101,10 @@ pub enum SparseLayers {
         /// And its default.
         default: usize,
     },
+    /// Those that `moe_layers` lists; without it every `interleave_moe_layer_step`-th.
+    Numbered,
+    /// Those that `mlp_layer_types` calls sparse; without it all but the first.
+    Listed,
     /// Every `moe_layer_interval`-th from `moe_layer_start_index` through `moe_layer_end_index`.
     Between,
 }
@@ -125,6 +143,8 @@ impl ExpertsRow {
         let of_layers: &[&str] = match self.layers {
             SparseLayers::All => &[],
             SparseLayers::Stepped => &["decoder_sparse_step", "mlp_only_layers"],
+            SparseLayers::Numbered => &["moe_layers", "interleave_moe_layer_step"],
+            SparseLayers::Listed => &["mlp_layer_types"],
             SparseLayers::From { key: own, .. } => return own == key || self.reads_beside(key),
             SparseLayers::Between => &["moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"],
         };
@@ -135,8 +155,8 @@ impl ExpertsRow {
         self.count.0.contains(&key)
             || self.top_k.0.contains(&key)
             || self.width.0 == key
-            || self.factor == Some(key)
-            || self.groups.is_some_and(|groups| [groups.count, groups.kept].contains(&key))
+            || self.factor.is_some_and(|(own, _)| own == key)
+            || self.groups.is_some_and(|groups| groups.reads(key))
             || self.clamp.is_some_and(|clamp| clamp.iter().any(|(own, _)| *own == key))
             || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) if own == key)
             || matches!(self.score, ScoreRow::Mixer(own, _) if own == key)

@@ -1,6 +1,6 @@
 //! Which keys of config.json a row reads.
 
-use super::{Family, ScaleRow, Switch, When, Windows};
+use super::{Family, LatentRow, ScaleRow, Switch, When, Windows};
 
 impl Family {
     /// Whether it reads a key of config.json.
@@ -18,6 +18,7 @@ impl Family {
         let of_windows: &[&str] = match self.windows {
             _ if self.encoder.is_some() => &[],
             Windows::None => &[],
+            Windows::Chunks(_) => &["attention_chunk_size"],
             Windows::All | Windows::AsListed | Windows::AllBut { .. } | Windows::AllButFirst { .. } => {
                 &["sliding_window"]
             }
@@ -54,10 +55,11 @@ impl Family {
             || self.sharing.is_some_and(|row| [row.layers, row.wide].contains(&key))
             || self.per_layer.is_some_and(|row| [row.width.0, row.vocab.0].contains(&key))
             || self.others.iter().any(|(_, other)| *other == key)
-            || self
-                .variants
-                .iter()
-                .any(|(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) if *own == key))
+            || self.variants.iter().any(
+                |(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) | When::Null(own) if *own == key),
+            )
+            || (self.latent.is_some() && LatentRow::KEYS.contains(&key))
+            || self.growth.is_some_and(|(flag, [by, every])| [flag, by.0, every.0].contains(&key))
             || self.reads.contains(&key)
     }
 }

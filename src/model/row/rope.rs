@@ -8,6 +8,10 @@ use crate::ops::{Inside, Pairs};
 pub struct RopeRow {
     /// Which channels form a pair.
     pub pairs: Pairs,
+    /// A flag that is true where it is missing, and where it is false the pairs are those of two halves.
+    pub unless: Option<&'static str>,
+    /// Whether what is turned is written in two halves, wherever it stood.
+    pub parted: bool,
     /// What is rounded inside a rotation.
     pub inside: Inside,
     /// The key of the base; its default is one of [`Defaults`].
@@ -45,6 +49,8 @@ impl RopeRow {
     /// Llama's.
     pub const HALVES: Self = Self {
         pairs: Pairs::Halves,
+        unless: None,
+        parted: false,
         inside: Inside::Products,
         theta: "rope_theta",
         share: None,
@@ -67,6 +73,7 @@ impl RopeRow {
         let listed = ["no_rope_layers", "no_rope_layer_interval"];
         ALL.contains(&key)
             || key == self.theta
+            || self.unless == Some(key)
             || [self.share.map(|(own, _)| own), self.dims.map(|(own, _)| own), sliding].contains(&Some(key))
             || (matches!(self.layers, Rotated::Listed { .. }) && listed.contains(&key))
     }

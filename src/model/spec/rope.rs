@@ -27,24 +27,27 @@ pub struct Rope {
     pub factor: f64,
     /// Which channels form a pair.
     pub pairs: Pairs,
+    /// Whether the turned channels of pair `i` of `n` are written to `(i, i + n)`, wherever they stood: DeepSeek-V3.
+    pub parted: bool,
     /// What is rounded inside a rotation.
     pub inside: Inside,
     /// What queries, but not keys, are multiplied by behind the rotation.
     pub growth: Option<Growth>,
 }
 
-/// A factor that grows with the position: `1 + by ln(1 + floor(position / every))`, in f32. Ministral 3.
+/// A factor that grows with the position: `1 + by ln(1 + floor((position + ahead) / every))`, in f32. Ministral 3, Llama 4.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the formula says what the fields are")]
 pub struct Growth {
     pub by: f64,
     pub every: f64,
+    pub ahead: usize,
 }
 
 impl Growth {
     /// The factor of a query at a position.
     pub fn of(self, position: usize) -> f32 {
-        let steps = (position as f32 / self.every as f32).floor();
+        let steps = ((position + self.ahead) as f32 / self.every as f32).floor();
         1.0 + self.by as f32 * (1.0 + steps).ln()
     }
 }

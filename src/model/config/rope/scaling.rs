@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{ConfigError, Reader, Sizes};
 use crate::model::families::RopeRow;
 use crate::model::spec::{Growth, Rope, Scaling};
-use crate::ops::Yarn;
+use crate::ops::{Pairs, Yarn};
 
 /// Every type, and those of [`ONE_TYPE`]'s keys that it reads.
 const TYPES: [(&str, &[&str]); 8] = [
@@ -92,15 +92,22 @@ pub(super) fn read(source: &Source) -> Result<Rope, ConfigError> {
     }
     let theta = theta(inside, "rope_theta", source.theta)?;
     let dims = source.dims(name)?;
-    let (scaling, factor) = source.scaling(name, dims)?;
-    let growth = match row.growth {
-        None => None,
-        Some(key) => Some(Growth { by: required(inside, key)?, every: source.original()? }),
-    };
-    Ok(Rope { theta, scaling, dims, factor, pairs: row.pairs, inside: row.inside, growth })
+    source.rope(theta, source.scaling(name, dims)?, dims)
 }
 
 impl Source<'_> {
+    /// The rotation, with what the family's row says of it.
+    fn rope(&self, theta: f64, (scaling, factor): (Scaling, f64), dims: usize) -> Result<Rope, ConfigError> {
+        let RopeRow { pairs, unless, parted, inside, .. } = *self.row;
+        let own = unless.map_or(Ok(true), |key| self.outer.flag(key, true))?;
+        let (pairs, parted) = if own { (pairs, parted) } else { (Pairs::Halves, false) };
+        let growth = match self.row.growth {
+            None => None,
+            Some(key) => Some(Growth { by: required(self.inside, key)?, every: self.original()?, ahead: 0 }),
+        };
+        Ok(Rope { theta, scaling, dims, factor, pairs, parted, inside, growth })
+    }
+
     /// The type, as it is computed.
     fn name(&self) -> Result<&'static str, ConfigError> {
         let inside = self.inside;
