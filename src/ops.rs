@@ -9,13 +9,16 @@ mod exp;
 pub mod experts;
 pub mod heads;
 pub mod linear;
+pub mod mixers;
 pub mod norm;
 pub mod operand;
 pub mod real;
 pub mod rope;
 pub mod router;
 
-pub use activation::{Activation, Xielu, add, cap, clamped_product, clamped_swish, multiply, weighted_sum, xielu};
+pub use activation::{
+    Activation, Xielu, add, cap, clamped_product, clamped_swish, gated, multiply, weighted_sum, xielu,
+};
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
     softmax_with_sinks,
@@ -23,6 +26,7 @@ pub use attention::{
 pub use experts::{ExpertWeights, chosen, combine, expert_linear};
 pub use heads::{by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
+pub use mixers::{Delta, causal_convolution, decay, delta_rule, unit_length};
 pub use norm::{Form, Normalisation, normalise};
 pub use operand::{Few, Operands};
 pub use real::{Real, Rounding};

@@ -1,5 +1,7 @@
 //! What each kind of op computes: one arm of the match for each.
 
+mod mixers;
+
 use std::ops::Range;
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
@@ -114,6 +116,17 @@ impl Op {
                 experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
+            Self::Gate(function) => mixers::gate(values, *function, rounding),
+            Self::Convolve { weight, bias, held: others } => {
+                mixers::convolve(model, (weight, bias.as_ref()), (x(0), others), span.first, rounding)
+            }
+            Self::UnitLength { width, eps } => ops::unit_length(flat(x(0)), *width, *eps).into_dyn(),
+            Self::Decay { rate, bias } => {
+                ops::decay(flat(x(0)), model.vector(rate).view(), model.vector(bias).view()).into_dyn()
+            }
+            Self::DeltaRule { groups, scale, held: others } => {
+                mixers::delta_rule(values, (groups, *scale), others, span.first, rounding)
+            }
         }
         .into_shared()
     }

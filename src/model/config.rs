@@ -7,6 +7,7 @@
 mod keys;
 mod kinds;
 mod listed;
+mod mixer;
 mod mlp;
 pub(super) mod read;
 mod rope;

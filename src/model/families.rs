@@ -29,6 +29,8 @@ mod granitemoe;
 mod helium;
 mod hunyuan_v1_dense;
 mod hunyuan_v1_moe;
+mod lfm2;
+mod lfm2_moe;
 mod llama;
 mod minimax_m2;
 mod ministral;
@@ -49,7 +51,10 @@ mod qwen2_5_vl_text;
 mod qwen2_moe;
 mod qwen2_vl_text;
 mod qwen3;
+mod qwen3_5_moe_text;
+mod qwen3_5_text;
 mod qwen3_moe;
+mod qwen3_next;
 mod qwen3_vl_text;
 mod seed_oss;
 mod smollm3;
@@ -57,9 +62,9 @@ mod stablelm;
 mod starcoder2;
 
 pub use super::row::{
-    Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, NormRow, PerLayerRow,
-    QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers, Stored, Switch,
-    View, When, Windows, WiringRow, Wrapped,
+    Defaults, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LogitFactor, MixerKind, MixerLayers,
+    MixerRow, NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth,
+    SharingRow, SparseLayers, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -116,6 +121,11 @@ impl Family {
         &qwen2_vl_text::QWEN2_VL,
         &qwen2_5_vl_text::QWEN2_5_VL,
         &qwen3_vl_text::QWEN3_VL,
+        &lfm2::LFM2,
+        &lfm2_moe::LFM2_MOE,
+        &qwen3_next::QWEN3_NEXT,
+        &qwen3_5_text::QWEN3_5_TEXT,
+        &qwen3_5_moe_text::QWEN3_5_MOE_TEXT,
     ];
 
     /// Models of several parts whose language model is of a family.
@@ -126,6 +136,8 @@ impl Family {
         Wrapped { name: "qwen2_vl", text: "qwen2_vl_text", flat: true, tied: false, without: &[] },
         Wrapped { name: "qwen2_5_vl", text: "qwen2_5_vl_text", flat: true, tied: false, without: &[] },
         Wrapped { name: "qwen3_vl", text: "qwen3_vl_text", flat: false, tied: false, without: &[] },
+        Wrapped { name: "qwen3_5", text: "qwen3_5_text", flat: false, tied: false, without: &[] },
+        Wrapped { name: "qwen3_5_moe", text: "qwen3_5_moe_text", flat: false, tied: false, without: &[] },
     ];
 
     /// The family whose `model_type` is `name`.

@@ -3,6 +3,7 @@
 //! Equations are those of `modeling_*.py` of transformers; a family's row says which of them apply.
 
 mod ends;
+mod mixer;
 mod mlp;
 mod per_layer;
 
@@ -15,7 +16,7 @@ use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::Role as R;
 use super::row::Wrapped;
 use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
-use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
+use crate::ops::{Activation, Join, Normalisation, Rounding, grouped, slopes};
 
 /// The graph of a model.
 pub fn lower(spec: &Spec) -> Graph {
@@ -60,7 +61,7 @@ impl Build<'_> {
     /// `x + scale * attn(pre(x)) + scale * mlp(pre(x))`, where the MLP's norm may be attention's.
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
         let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
-        let o = self.attention(&layer.attn, h);
+        let o = self.mixed(layer, h);
         let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
         let Wiring::Parallel(terms) = layer.wiring else {
             let mid = self.sum(R::ResidMid, x, o, layer.scale);
@@ -85,16 +86,16 @@ impl Build<'_> {
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let (d, groups) = (a.head_dim, grouped(a.heads, a.kv_heads));
-        let (q, k, v) = match a.from {
+        let (q, k, v, gate) = match a.from {
             None => {
-                let (q, k, v) = self.queries_keys_values(a, h);
+                let (q, k, v, gate) = self.queries_keys_values(a, h);
                 let (q, k, v) = self.clipped(a, q, k, v);
-                (q, k, self.v_norm(a, v))
+                (q, k, self.v_norm(a, v), gate)
             }
             Some(other) => {
                 let query = Axis::joined("head*head_dim", a.heads, d);
                 let (k, v) = self.kept[other];
-                (self.linear(R::QProj, h, query, a.qkv_bias), k, v)
+                (self.linear(R::QProj, h, query, a.qkv_bias), k, v, None)
             }
         };
         let (q, k) = self.placed(a, q, k);
@@ -118,6 +119,11 @@ impl Build<'_> {
         let joined = Axis::joined("head*head_dim", a.heads, d);
         let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
         let c = self.push(R::Context, op, vec![Read::Node(p), Read::Past(v)], vec![Axis::TOKEN, joined]);
+        let c = gate.map_or(c, |gate| {
+            let weight = Op::Activate(Activation::Sigmoid);
+            let weight = self.node(R::AttnGateWeight, weight, [gate], vec![Axis::TOKEN, joined]);
+            self.node(R::AttnGated, Op::Multiply, [c, weight], vec![Axis::TOKEN, joined])
+        });
         self.linear(R::OProj, c, self.hidden(), a.o_bias)
     }
 
@@ -158,14 +164,25 @@ impl Build<'_> {
         self.one_of_qk(R::VNorm, v, norm, a.kv_heads, a.head_dim)
     }
 
-    fn queries_keys_values(&mut self, a: &Attn, h: Site) -> (Site, Site, Site) {
+    /// Queries, keys, values, and the gate of what attention gives.
+    fn queries_keys_values(&mut self, a: &Attn, h: Site) -> (Site, Site, Site, Option<Site>) {
         let (q, kv) = (a.heads * a.head_dim, a.kv_heads * a.head_dim);
         let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
         let key = Axis::joined("kv_head*head_dim", a.kv_heads, a.head_dim);
         let Some(groups) = a.fused else {
-            let mut linear = |role, axis| self.linear(role, h, axis, a.qkv_bias);
-            let (q, k) = (linear(R::QProj, query), linear(R::KProj, key));
-            return (q, k, if a.values_are_keys { k } else { linear(R::VProj, key) });
+            let (q, gate) = if a.gate {
+                let all = self.linear(R::QGateProj, h, Axis::channels("q+gate", 2 * q), a.qkv_bias);
+                let (heads, width) = (a.heads, a.head_dim);
+                let half = |start: usize| {
+                    (0..heads).flat_map(move |head| (0..width).map(move |channel| (2 * head + start) * width + channel))
+                };
+                (self.columns(R::QProj, all, half(0), query), Some(self.columns(R::AttnGate, all, half(1), query)))
+            } else {
+                (self.linear(R::QProj, h, query, a.qkv_bias), None)
+            };
+            let mut linear = |role| self.linear(role, h, key, a.qkv_bias);
+            let k = linear(R::KProj);
+            return (q, k, if a.values_are_keys { k } else { linear(R::VProj) }, gate);
         };
         let all = self.linear(R::QkvProj, h, Axis::channels("q+k+v", q + 2 * kv), a.qkv_bias);
         let (own, shared) = (q / groups, kv / groups);
@@ -177,7 +194,7 @@ impl Build<'_> {
             self.node(role, Op::Columns(columns.collect()), [all], vec![Axis::TOKEN, axis])
         };
         let q = part(R::QProj, 0, own, query);
-        (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key))
+        (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key), None)
     }
 
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
@@ -311,7 +328,11 @@ impl Build<'_> {
             let same = |(_, other): &&(Option<usize>, Option<R>)| {
                 other.is_some_and(|other| inner(names.path(other)) == inner(path))
             };
-            let alone = own.filter(same).count() == 1;
+            // Nor is a name that is the word of another role here.
+            let taken = own
+                .clone()
+                .any(|(_, other)| *other != Some(role) && other.is_some_and(|other| other.short() == inner(path)));
+            let alone = !taken && own.filter(same).count() == 1;
             node.label = if alone { inner(path) } else { path }.to_string();
             node.short = format!("{layer}.{}", node.label);
         }

@@ -2,6 +2,7 @@
 
 mod experts;
 mod kinds;
+mod mixer;
 mod reads;
 mod rope;
 mod wrapped;
@@ -12,6 +13,8 @@ use super::spec::{Over, Term};
 use crate::ops::Form;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
+pub(in crate::model) use mixer::DELTA;
+pub use mixer::{MixerKind, MixerLayers, MixerRow};
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 
@@ -71,6 +74,10 @@ pub struct Family {
     pub rows_before: usize,
     /// Whether embeddings are normed before the first block.
     pub embed_norm: bool,
+    /// What stands in the place of attention in some layers.
+    pub mixer: Option<MixerRow>,
+    /// Whether what attention gives is gated by what the matrix of queries gives beside these.
+    pub attn_gate: bool,
     /// Whether each head has a score beside those of the keys.
     pub sinks: bool,
     /// Whether its files have layers behind the last, which predict further tokens; they are not read.
@@ -107,6 +114,8 @@ pub struct Family {
     pub only: &'static [(&'static str, &'static str)],
     /// Whether the MLP has a gate.
     pub gated: bool,
+    /// Whether the width of the MLP is made of the key's, unless a key says otherwise: LFM2.
+    pub adjusts_width: bool,
     /// Whether gate and up come out of one matrix.
     pub fused_mlp: GateUp,
     /// Its experts.
@@ -307,6 +316,8 @@ pub enum View {
     Transposed,
     /// All of it, read as one vector: a row for each head.
     Flat,
+    /// All of it, a filter for each channel: `[channel, 1, tap]`.
+    Filters,
     /// Several vectors one after the other, `{}` being their numbers.
     Joined,
     /// Of every expert, a matrix that is stored as `[in, out]`: `[expert, in, out]`.

@@ -2,12 +2,14 @@
 //!
 //! A family's row (`families/NAME.rs`) makes it from config.json, and [`lower`](super::lower) makes the graph of it.
 
+mod mixer;
 mod rope;
 
 use crate::ops::{self, Form};
 
 use super::role::Names;
 pub use crate::ops::Router;
+pub use mixer::{Delta, Mixer, ShortConvolution};
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
@@ -68,8 +70,10 @@ pub struct PerLayer {
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Attention.
+    /// Attention, as the model has it in the layers that have it.
     pub attn: Attn,
+    /// What stands in the place of attention, if something does.
+    pub mixer: Option<Mixer>,
     /// What follows it.
     pub mlp: Mlp,
     /// The norms around attention.
@@ -144,6 +148,9 @@ pub struct Attn {
     /// Whether q, k and v come out of one matrix: in how many groups of heads, each with its queries, then its keys, then its
     /// values. One group is three blocks side by side; as many as key heads is a weave.
     pub fused: Option<usize>,
+    /// Whether each head's context is multiplied by `σ` of as many channels as it has, which the matrix of its queries gives
+    /// beside these: Qwen3-Next.
+    pub gate: bool,
     /// Whether q, k and v have biases.
     pub qkv_bias: bool,
     /// Whether the output projection has one.

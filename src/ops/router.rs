@@ -20,6 +20,8 @@ pub struct Router {
     pub groups: Option<Groups>,
     /// Whether the weights of the chosen ones are divided by their sum.
     pub renormalise: bool,
+    /// Added to that sum.
+    pub eps: f64,
     /// What weights are multiplied by at last.
     pub factor: f64,
     /// Whether weights are rounded to the dtype of the logits.
@@ -63,7 +65,7 @@ impl Router {
     /// As most models have it.
     pub fn new(top_k: usize) -> Self {
         let (score, softmax_after, groups) = (Score::Softmax, false, None);
-        Self { top_k, score, softmax_after, groups, renormalise: false, factor: 1.0, rounded: true }
+        Self { top_k, score, softmax_after, groups, renormalise: false, eps: 0.0, factor: 1.0, rounded: true }
     }
 
     /// What experts are compared by: logits, unless a bias or a sum over a group is of their scores.
@@ -113,8 +115,11 @@ impl Router {
             mix(logits, chosen, jitter, rounding, &mut weights);
         } else {
             let scores = if self.softmax_after { softmax(logits, chosen) } else { self.scores(logits) };
-            let share: f64 =
-                if self.renormalise { chosen.iter().map(|expert| scores[*expert].wide()).sum() } else { 1.0 };
+            let share: f64 = if self.renormalise {
+                chosen.iter().map(|expert| scores[*expert].wide()).sum::<f64>() + self.eps
+            } else {
+                1.0
+            };
             for expert in chosen {
                 weights[*expert] = scores[*expert] / T::from_f64(share);
             }

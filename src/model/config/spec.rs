@@ -4,9 +4,11 @@ use super::kinds::{self, Kinds};
 use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
-use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, mixer, rope, window};
 use crate::model::families::{Family, Fused, NormRow, ScaleRow};
 use crate::model::spec::{Around, Attn, Embed, Head, Layer, Norm, QkNorm, Spec, Wiring};
+
+const TIED: &str = "tie_word_embeddings";
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -56,6 +58,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         cap: cap(reader, family.score_cap)?,
         window: None,
         sinks: family.sinks,
+        gate: family.attn_gate,
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
@@ -64,11 +67,13 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let shares = wiring != Wiring::Sequential && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden)?;
+    let mixers = mixer::per_layer(reader, family, layers, norm)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let attn = Attn { window: windows[layer], rope: ropes[layer].clone(), scale, ..attn.clone() };
         Ok(Layer {
             attn: kinds.attn(layer, attn),
+            mixer: mixers[layer],
             mlp: kinds.mlp(layer, mlps.of(layer)),
             attn_norms: around,
             mlp_norms,
@@ -95,7 +100,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
         norm,
         head: Head {
-            tied: reader.flag("tie_word_embeddings", defaults.tie_word_embeddings)?,
+            tied: reader.flag(other(TIED).map_or(TIED, |(_, other)| *other), defaults.tie_word_embeddings)?,
             bias: reader.on(family.head_bias)?,
             factor: logit_factor(reader, family)?,
             cap: cap(reader, family.logit_cap)?,

@@ -6,7 +6,7 @@ use crate::ops::{Inside, Pairs, Yarn};
 
 /// The matrices of queries, keys and values.
 pub(super) fn projections(layer: &Layer) -> Said {
-    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, .. } = &layer.attn;
+    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, gate, .. } = &layer.attn;
     let matrices = match fused {
         _ if from.is_some() => "one matrix of queries; keys and values are those of an earlier layer",
         None if *values_are_keys => "two matrices: values are keys before their norm",
@@ -18,6 +18,7 @@ pub(super) fn projections(layer: &Layer) -> Said {
     let what = [
         (true, matrices.to_string()),
         (true, if *qkv_bias { "with biases" } else { "no biases" }.to_string()),
+        (*gate, "that of queries gives a gate beside each head, σ of which multiplies its context".to_string()),
         (clip.is_some(), "clipped to within a limit".to_string()),
         (!how.is_empty(), format!("values normed over each head: {how}")),
     ];
@@ -37,6 +38,7 @@ pub(super) fn heads(layer: &Layer) -> Said {
         kv_heads,
         head_dim,
         fused: _,
+        gate: _,
         qkv_bias: _,
         o_bias: _,
         qk_norm: _,
