@@ -346,6 +346,7 @@ class _AttentionGate(TorchFunctionMode):
 class _DeltaNet(TorchFunctionMode):
     """What a gated delta net computes between its modules (Qwen3-Next, Qwen3.5), in the order in which its class does."""
 
+    FUNCTIONS = (nn.functional.silu, nn.functional.gelu, nn.functional.relu, torch.sigmoid, torch.tanh)
     PRODUCTS = (torch.mul, Tensor.mul, Tensor.__mul__)
 
     def __init__(self, recorder: "Recorder", name: str, module: nn.Module):
@@ -353,7 +354,7 @@ class _DeltaNet(TorchFunctionMode):
         self.recorder, self.name, self.module = recorder, name, module
         self.is_woven = hasattr(module, "in_proj_qkvz")
         self.lengths: list[Tensor] = []  # inverse ones, of queries, keys, and what the norm is given
-        self.decays = self.filtered = None
+        self.decays, self.filters = None, False  # the convolution waits for its function
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
@@ -367,8 +368,10 @@ class _DeltaNet(TorchFunctionMode):
                     self.put(point, part.flatten(2))
         elif func is torch.cat and len(args[0]) == 3:
             self.put("mixed_qkv", output)
-        elif func is nn.functional.silu and self.filtered is None:
-            self.filtered = output
+        elif func is nn.functional.conv1d:
+            self.filters = True
+        elif func in self.FUNCTIONS and self.filters:
+            self.filters = False
             tokens = self.recorder.steps[-1]
             self.put("conv1d", args[0][..., -tokens:].transpose(1, 2))
             self.put("conv_act", output[..., -tokens:].transpose(1, 2))

@@ -5,6 +5,7 @@ that reads another key, or none. PyTorch computes both; what differs first is wh
 turned in every family that has it, and only where that changes the logits.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+import planting_mixers as mixers
 from capture import capture
 from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
@@ -72,6 +74,31 @@ KNOBS = (
 )
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A mistake that no key makes, in one layer of models that the oracle does not know."""
+
+    id: str
+    suspect: str
+    plant: Callable[[PreTrainedModel, int], None]
+    models: tuple[str, ...]
+    fair: tuple[str, ...] = ()
+    layer: int = 1
+
+
+STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
+
+TURNS = (
+    Turn("attention_gate_open", "output_gate_missing", mixers.open_gate, STATES),
+    Turn("lengths_kept", "l2norm_missing", mixers.keep_lengths, STATES, layer=0),
+    Turn("lengths_by_mean", "l2norm_missing", mixers.divide_by_mean, STATES, layer=0),
+    Turn("decay_grows", "decay_sign", mixers.grow, STATES, layer=0),
+    Turn("window_forgotten", "conv_state_stale", mixers.forget_window("linear_attn"), STATES, layer=0),
+    Turn("short_window_forgotten", "conv_state_stale", mixers.forget_window("conv"), CONVOLUTIONS, layer=0),
+    Turn("state_forgotten", "delta_state_stale", mixers.forget_state, STATES, layer=0),
+)
+
+
 def change(config: dict, knob: Knob) -> bool:
     """Turns a knob wherever its key stands, also inside `rope_parameters`; whether it stood anywhere."""
     found = False
@@ -97,6 +124,13 @@ def turned(folder: Path, precision: str, knob: Knob) -> PreTrainedModel | None:
     return model
 
 
+def with_mistake(folder: Path, precision: str, turn: Turn) -> PreTrainedModel:
+    """The model with a mistake in it."""
+    model = copy.deepcopy(model_of(folder, precision))
+    turn.plant(model, turn.layer)
+    return model
+
+
 def in_order(model: PreTrainedModel, like: Dump) -> Dump:
     """What a model computes for these tokens, in the order in which it does."""
     with TemporaryDirectory() as temporary:
@@ -107,13 +141,13 @@ def in_order(model: PreTrainedModel, like: Dump) -> Dump:
 
 def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
     """Adds every knob that a model has: all of a run, and its blocks, beside the right one and alone."""
-    for knob in KNOBS:
+    for knob in (*KNOBS, *TURNS):
         root = f"planted/{folder_name(folder)}/float32/knob-{knob.id}"
         if not any(book.wants(f"{root}/{kind}/{role}") for kind in ("all", "blocks") for role in ("alone", "pair")):
             continue
         if knob.models is not None and folder.name not in knob.models:
             continue
-        model = turned(folder, "float32", knob)
+        model = (with_mistake if isinstance(knob, Turn) else turned)(folder, "float32", knob)
         if model is None:
             continue
         clean = dumps.dump(folder, "float32", DECODED)

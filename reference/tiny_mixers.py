@@ -15,7 +15,7 @@ DELTA = {
     "linear_value_head_dim": 5,
     "linear_conv_kernel_dim": 4,
 }
-SMALL = {"vocab_size": 48, "hidden_size": 16, "intermediate_size": 12}
+SMALL = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 12}
 MROPE = {
     "rope_type": "default",
     "rope_theta": 5000.0,
@@ -26,7 +26,7 @@ MROPE = {
 DELTA_EXPERTS = {
     "num_experts": 5,
     "num_experts_per_tok": 2,
-    "moe_intermediate_size": 10,
+    "moe_intermediate_size": 8,
     "shared_expert_intermediate_size": 8,
 }
 
@@ -80,5 +80,5 @@ MIXERS = {
         {},
         norm=0.0,
     ),
-    "qwen3_5_moe": small(2, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, "rope_theta": 5000.0}, norm=0.0),
+    "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, "rope_theta": 5000.0}, norm=0.0),
 }

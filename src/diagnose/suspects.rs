@@ -16,6 +16,7 @@ mod knobs;
 mod labels;
 mod layouts;
 mod masks;
+mod mixers;
 mod mlp;
 mod norms;
 mod numbers;
@@ -75,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         wiring::SUSPECTS,
         mlp::SUSPECTS,
         experts::SUSPECTS,
+        mixers::SUSPECTS,
         layouts::SUSPECTS,
         projections::SUSPECTS,
         shards::SUSPECTS,

@@ -150,6 +150,7 @@ impl Field {
             (Self::Factors(v), Op::Sum { factors }) if factors.len() == v.len() => factors.clone_from(v),
             (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
             (Self::Eps(v), Op::Norm { how, .. }) => how.eps = *v,
+            (Self::Eps(v), Op::UnitLength { eps, .. }) => *eps = f64::from(*v),
             (Self::Offset(v), Op::Norm { how, .. }) => how.offset = *v,
             (Self::Form(v), Op::Norm { how, .. }) => how.form = *v,
             (Self::Variance(v), Op::Norm { how, .. }) => how.variance = *v,

@@ -242,6 +242,7 @@ fn held<'a, T: Real>(cached: ArrayView3<'a, T>, others: &[Held], first: usize) -
             Slots::Of(slots) => slots.iter().copied().filter(|slot| *slot < count).collect(),
             Slots::From(slot) => (*slot..count).collect(),
             Slots::Before => (0..first.min(count)).collect(),
+            Slots::Since(slot) => (*slot..first.min(count)).collect(),
             Slots::All => (0..count).collect(),
         };
         for (slot, head) in slots.into_iter().flat_map(|slot| of_heads.clone().map(move |head| (slot, head))) {

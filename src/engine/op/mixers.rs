@@ -45,5 +45,7 @@ pub(super) fn delta_rule<T: Real>(
 pub(super) fn gate<T: Real>(values: &[ArrayViewD<T>], function: ops::Activation, rounding: Rounding) -> ArrayD<T> {
     let joined = ops::join_heads(values[0].view());
     let first = joined.as_ref().map_or(values[0].view(), |joined| joined.view().into_dyn());
-    ops::gated(first, values[1].view(), function, rounding)
+    // Without a gate, it is as it is.
+    let Some(second) = values.get(1) else { return first.to_owned() };
+    ops::gated(first, second.view(), function, rounding)
 }

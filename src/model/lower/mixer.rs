@@ -36,7 +36,7 @@ impl Build<'_> {
         self.push(R::ConvOut, Op::Convolve { weight, bias, held: Vec::new() }, vec![Read::Past(x)], axes)
     }
 
-    /// `out(norm(o) * act(z))`, where `o` is what the gated delta rule gives on queries and keys of length 1 and values, which
+    /// `out(norm(o) * silu(z))`, where `o` is what the gated delta rule gives on queries and keys of length 1 and values, which
     /// a convolution was over.
     fn delta(&mut self, d: &Delta, h: Site) -> Site {
         let [query, key, value] = [
@@ -70,7 +70,7 @@ impl Build<'_> {
         let o = self.push(R::StateOut, op, [&[Read::Node(q)][..], &past].concat(), vec![Axis::TOKEN, value]);
         let norm = self.norm_op(R::StateNorm, &d.norm, d.head_dim, Some(d.head_dim));
         let o = self.node(R::StateNorm, norm, [o], super::per_head("head", d.heads, d.head_dim));
-        let z = self.node(R::Mixed, Op::Gate(d.act), [o, z], vec![Axis::TOKEN, value]);
+        let z = self.node(R::Mixed, Op::Gate(Activation::Silu), [o, z], vec![Axis::TOKEN, value]);
         self.linear(R::MixOut, z, self.hidden(), false)
     }
 

@@ -34,7 +34,7 @@ fn of_delta(delta: &Delta) -> Said {
         (true, "q and k of length 1, q / sqrt(channels)".to_string()),
         (true, "β = σ(b), g = -exp(A) softplus(a + bias) in f32".to_string()),
         (true, "S = exp(g) S, S += k (β (v - Sᵀ k))ᵀ, o = Sᵀ q in f32".to_string()),
-        (true, format!("out(norm(o) * {act}(z)), norm of each head: {normed}")),
+        (true, format!("out(norm(o) * silu(z)), norm of each head: {normed}")),
     ];
     let sizes = [
         (true, format!("key heads: {key_heads} of {key_dim}, heads: {heads} of {head_dim}")),

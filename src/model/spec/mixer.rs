@@ -34,7 +34,7 @@ pub struct Delta {
     pub head_dim: usize,
     /// How many positions the convolution over queries, keys and values sees.
     pub taps: usize,
-    /// Its activation function, and that of the gate of what the state gives.
+    /// Its activation function; that of the gate of what the state gives is always silu.
     pub act: ops::Activation,
     /// Added to the square of the length of queries and keys.
     pub eps: f64,
