@@ -40,6 +40,23 @@ and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.ex
     mlp.shared                  [token, hidden]          what the shared expert gives times that
     mlp                         [token, hidden]          experts and shared expert together
 
+in layers in which something else stands in the place of attention:
+
+    conv.B, C, x, Bx, conv_out, y
+                                [token, hidden]          LFM2: the gates and what they gate, B * x, the convolution, C times that
+    linear_attn.mixed_qkv       [token, channel]         Qwen3-Next: what the convolution is over, its columns in order
+    linear_attn.conv1d, conv_act
+                                [token, channel]         the convolution, and its activation function
+    linear_attn.query, key, value, z, b, a
+                                [token, head * channel]  its parts, and what stands beside them
+    linear_attn.query_norm, key_norm
+                                [token, head * key_dim]  of length 1, in f32; once for each key head
+    linear_attn.beta, g         [token, head]            how much is written, and the logarithm of what is left, in f32
+    linear_attn.core_attn_out   [token, head * head_dim] what the state gives
+    linear_attn.normed          [head, token, head_dim]  normed; linear_attn.norm [token, head * head_dim] is that times silu(z)
+    self_attn.q, gate, gate_weight, gated
+                                [token, head * head_dim] queries and gate out of q_proj, σ of the gate, the context times that
+
 Forwards after the first carry the suffix @1, @2 ... and hold only their new tokens. Their key axis is right-aligned:
 its last column is the newest token, and a sliding-window cache has already dropped the oldest. A batch of one is
 dropped from the shapes. Values keep the dtype they were computed in. Nothing is patched: the attention function, its

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 import planting_mixers as mixers
-from capture import capture
+from capture import capture, class_of
 from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
 from demo.make_dumps import feed
@@ -86,7 +86,7 @@ class Turn:
     layer: int = 1
 
 
-STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
+STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
 
 TURNS = (
     Turn("attention_gate_open", "output_gate_missing", mixers.open_gate, STATES),
@@ -118,7 +118,7 @@ def turned(folder: Path, precision: str, knob: Knob) -> PreTrainedModel | None:
     if not change(keys, knob):
         return None
     config: PreTrainedConfig = type(clean.config).from_dict(keys)
-    model = AutoModelForCausalLM.from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
+    model = class_of(config).from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
     missing = model.load_state_dict(clean.state_dict(), strict=False).missing_keys
     assert not missing, f"{folder.name} under another {knob.id} lacks {missing}"
     return model

@@ -16,12 +16,13 @@ DELTA = {
     "linear_conv_kernel_dim": 4,
 }
 SMALL = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 12}
+ROPE = {"rope_theta": 5000.0, "partial_rotary_factor": 0.5}
 MROPE = {
     "rope_type": "default",
     "rope_theta": 5000.0,
-    "partial_rotary_factor": 0.25,
+    "partial_rotary_factor": 0.5,
     "mrope_interleaved": True,
-    "mrope_section": [1, 0, 0],
+    "mrope_section": [1, 1, 0],
 }
 DELTA_EXPERTS = {
     "num_experts": 5,
@@ -69,7 +70,7 @@ MIXERS = {
         published=lfm2_experts,
     ),
     # A gated delta rule of two states for each key head, then gated attention of which a quarter is rotated; experts in both.
-    "qwen3_next": small(2, "qwen3_next", {**SMALL, **DELTA, **DELTA_EXPERTS, "norm_topk_prob": True, "rope_theta": 5000.0}, norm=0.0, published=qwen),
+    "qwen3_next": small(1, "qwen3_next", {**SMALL, **DELTA, **DELTA_EXPERTS, "norm_topk_prob": True, **ROPE}, norm=0.0, published=qwen),
     # The same with an MLP, and matrices of their own.
     "qwen3_5": wrapped(
         1,
@@ -80,5 +81,5 @@ MIXERS = {
         {},
         norm=0.0,
     ),
-    "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, "rope_theta": 5000.0}, norm=0.0),
+    "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
 }

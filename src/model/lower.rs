@@ -61,7 +61,7 @@ impl Build<'_> {
     /// `x + scale * attn(pre(x)) + scale * mlp(pre(x))`, where the MLP's norm may be attention's.
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
         let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
-        let o = self.mixed(layer, h);
+        let o = mixer::mixed(self, layer, h);
         let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
         let Wiring::Parallel(terms) = layer.wiring else {
             let mid = self.sum(R::ResidMid, x, o, layer.scale);
@@ -202,6 +202,11 @@ impl Build<'_> {
         let weight = Weight::Param(self.weight(role, &[width, inner]));
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));
         self.node(role, Op::Linear { weight, bias, operands: None, fine: false }, [x], vec![Axis::TOKEN, out])
+    }
+
+    /// Some columns of a row.
+    fn columns(&mut self, role: R, x: Site, columns: impl IntoIterator<Item = usize>, axis: Axis) -> Site {
+        self.node(role, Op::Columns(columns.into_iter().collect()), [x], vec![Axis::TOKEN, axis])
     }
 
     fn maybe_norm(&mut self, role: R, x: Site, norm: Option<Norm>) -> Site {

@@ -29,7 +29,7 @@ pub const TINY: &[&str] = &[
 pub const SOME: &[&str] = &[
     "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
     "llama_yarn", "granite", "olmo2", "cohere", "gpt_neox", "opt", "bloom", "falcon_groups", "phi3",
-    "hunyuan", "apertus", "gemma4", "qwen2_vl", "lfm2", "qwen3_next",
+    "hunyuan", "apertus", "gemma4", "qwen2_vl",
 ];
 
 /// A file of the repository.

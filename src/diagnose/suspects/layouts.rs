@@ -103,6 +103,11 @@ impl Fused {
             if in_mlp { (&MLP, &["gate", "up"]) } else { (&ATTENTION, &["q", "k", "v"]) };
         let parts = roles.iter().map(|role| scene.beside(*role)).collect::<Option<Vec<Site>>>()?;
         let graph = scene.graph();
+        // Queries that come out of one matrix with a gate are fused with that, not with keys and values.
+        let fused = parts.iter().filter(|part| matches!(graph[**part].op, Op::Columns(_))).count();
+        if fused > 0 && fused < parts.len() {
+            return None;
+        }
         let sizes: Vec<usize> = parts.iter().map(|part| width(&graph[*part])).collect();
         let groups = if in_mlp { sizes[0] } else { graph[parts[1]].heads()?.0 };
         let channels = |at: usize| {
