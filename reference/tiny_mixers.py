@@ -70,7 +70,7 @@ MIXERS = {
         published=lfm2_experts,
     ),
     # A gated delta rule of two states for each key head, then gated attention of which a quarter is rotated; experts in both.
-    "qwen3_next": small(1, "qwen3_next", {**SMALL, **DELTA, **DELTA_EXPERTS, "norm_topk_prob": True, **ROPE}, norm=0.0, published=qwen),
+    "qwen3_next": small(5, "qwen3_next", {**SMALL, **DELTA, **DELTA_EXPERTS, "norm_topk_prob": True, **ROPE}, norm=0.0, published=qwen),
     # The same with an MLP, and matrices of their own.
     "qwen3_5": wrapped(
         1,

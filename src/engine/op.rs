@@ -100,11 +100,7 @@ impl Op {
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Clip(limit) => clipped(x(0), *limit, rounding),
-            Self::Round(format) => {
-                let mut rounded = x(0).as_standard_layout().into_owned();
-                format.round(rounded.as_slice_mut().expect("standard layout"));
-                rounded
-            }
+            Self::Round(format) => rounded(x(0), *format),
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
             Self::Route { router, bias } => {
                 let bias = bias.as_ref().map(|bias| model.vector(bias));
@@ -121,9 +117,7 @@ impl Op {
                 mixers::convolve(model, (weight, bias.as_ref()), (x(0), others), span.first, rounding)
             }
             Self::UnitLength { width, eps } => ops::unit_length(flat(x(0)), *width, *eps).into_dyn(),
-            Self::Decay { rate, bias } => {
-                ops::decay(flat(x(0)), model.vector(rate).view(), model.vector(bias).view()).into_dyn()
-            }
+            Self::Decay { rate, bias } => mixers::decay(model, x(0), [rate, bias]),
             Self::DeltaRule { groups, scale, held: others } => {
                 mixers::delta_rule(values, (groups, *scale), others, span.first, rounding)
             }
@@ -212,6 +206,12 @@ fn times<T: Real>(mut values: ArrayD<T>, factor: T, rounding: Rounding) -> Array
     values.mapv_inplace(|v| v * factor);
     rounding.round(values.as_slice_mut().expect("a fresh array is contiguous"));
     values
+}
+
+fn rounded<T: Real>(x: ArrayViewD<T>, format: Rounding) -> ArrayD<T> {
+    let mut rounded = x.as_standard_layout().into_owned();
+    format.round(rounded.as_slice_mut().expect("standard layout"));
+    rounded
 }
 
 fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {

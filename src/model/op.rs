@@ -221,7 +221,9 @@ impl Op {
             | Self::Round(_)
             | Self::Rope(_) => plain,
             Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
-            Self::Norm { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
+            Self::Norm { .. } | Self::UnitLength { .. } => {
+                Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain }
+            }
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
             Self::Experts { .. } => Facts { product: Product::ExpertWeights, sums: Sums::LastAxis, ..plain },
             Self::Scores(_) => {
@@ -244,7 +246,6 @@ impl Op {
             | Self::Convolve { .. }
             | Self::Decay { .. }
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
-            Self::UnitLength { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
             Self::DeltaRule { .. } => Facts { product: Product::Activations, sums: Sums::EveryLastAxis, ..plain },
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }

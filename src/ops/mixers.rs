@@ -43,7 +43,9 @@ pub fn unit_length<T: Real>(x: ArrayView2<T>, width: usize, eps: f64) -> Array2<
     for head in y.as_slice_mut().expect("standard layout").chunks_exact_mut(width) {
         let square: f64 = head.iter().map(|x| x.wide() * x.wide()).sum();
         let factor = T::from_f64((square + eps).sqrt().recip());
-        head.iter_mut().for_each(|x| *x *= factor);
+        for x in head {
+            *x *= factor;
+        }
     }
     y
 }

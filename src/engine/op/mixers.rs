@@ -21,6 +21,11 @@ pub(super) fn convolve<T: Real>(
     ops::causal_convolution(past.view(), model.matrix(weight).rows().view(), bias, first, rounding).into_dyn()
 }
 
+/// The logarithm of what is left of a state.
+pub(super) fn decay<T: Real>(model: &Model, x: ArrayViewD<T>, [rate, bias]: [&Vector; 2]) -> ArrayD<T> {
+    ops::decay(flat(x), model.vector(rate).view(), model.vector(bias).view()).into_dyn()
+}
+
 /// Queries, keys, values, decays, and how much is written.
 pub(super) fn delta_rule<T: Real>(
     values: &[ArrayViewD<T>],
