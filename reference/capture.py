@@ -49,6 +49,23 @@ and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.ex
     mlp.shared                  [token, hidden]          what the shared expert gives times that
     mlp                         [token, hidden]          experts and shared expert together
 
+in layers in which something else stands in the place of attention:
+
+    conv.B, C, x, Bx, conv_out, y
+                                [token, hidden]          LFM2: the gates and what they gate, B * x, the convolution, C times that
+    linear_attn.mixed_qkv       [token, channel]         Qwen3-Next: what the convolution is over, its columns in order
+    linear_attn.conv1d, conv_act
+                                [token, channel]         the convolution, and its activation function
+    linear_attn.query, key, value, z, b, a
+                                [token, head * channel]  its parts, and what stands beside them
+    linear_attn.query_norm, key_norm
+                                [token, head * key_dim]  of length 1, in f32; once for each key head
+    linear_attn.beta, g         [token, head]            how much is written, and the logarithm of what is left, in f32
+    linear_attn.core_attn_out   [token, head * head_dim] what the state gives
+    linear_attn.normed          [head, token, head_dim]  normed; linear_attn.norm [token, head * head_dim] is that times silu(z)
+    self_attn.q, gate, gate_weight, gated
+                                [token, head * head_dim] queries and gate out of q_proj, σ of the gate, the context times that
+
 Forwards after the first carry the suffix @1, @2 ... and hold only their new tokens. Their key axis is right-aligned:
 its last column is the newest token, and a sliding-window cache has already dropped the oldest. A batch of one is
 dropped from the shapes. Values keep the dtype they were computed in. Nothing is patched: the attention function, its
@@ -236,6 +253,8 @@ class _ExpertValues(TorchFunctionMode):
         elif self.product is not None and any(value is self.product[0] for value in args):
             point, self.product = self.product[1], None
             self.put(point, output)
+        elif func is nn.functional.silu:
+            self.put("act", output)
         elif func in (torch.sigmoid, nn.functional.sigmoid, Tensor.sigmoid):
             self.sigmoid = output
         elif self.sigmoid is not None and any(value is self.sigmoid for value in args):
@@ -318,6 +337,152 @@ class _WeighedInput(TorchFunctionMode):
         return _hooks_under(lambda: cls(recorder, name, module.top_k), module)
 
 
+class _Activated(TorchFunctionMode):
+    """The activation function of an MLP that has no module for it (LFM2)."""
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name = recorder, name
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func is nn.functional.silu:
+            self.recorder.put(f"{self.name}.act_fn", output)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name), module)
+
+
+class _ShortConvolution(TorchFunctionMode):
+    """What LFM2's convolution is over, what it gives, and that times the gate behind it."""
+
+    PRODUCTS = (torch.mul, Tensor.mul, Tensor.__mul__)
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name, self.parts = recorder, name, ()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.chunk, Tensor.chunk) and not self.parts:
+            self.parts = output
+            for point, part in zip("BCx", output):
+                self.put(point, part)
+        elif func in self.PRODUCTS and self.parts and args[0] is self.parts[0]:
+            self.put("Bx", output)
+        elif func in self.PRODUCTS and self.parts and args[0] is self.parts[1]:
+            self.put("conv_out", args[1])
+            self.put("y", output)
+        return output
+
+    def put(self, point: str, value: Tensor) -> None:
+        """[batch, channel, token]."""
+        self.recorder.put(f"{self.name}.{point}", value.transpose(1, 2))
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name), module)
+
+
+class _AttentionGate(TorchFunctionMode):
+    """The weight of a gate of attention, a sigmoid (Qwen3-Next)."""
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name = recorder, name
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.sigmoid, nn.functional.sigmoid, Tensor.sigmoid):
+            self.recorder.put(f"{self.name}.gate_weight", output)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return [
+            *_hooks_under(lambda: cls(recorder, name), module),
+            module.o_proj.register_forward_pre_hook(recorder.input_hook(f"{name}.gated")),
+        ]
+
+
+class _DeltaNet(TorchFunctionMode):
+    """What a gated delta net computes between its modules (Qwen3-Next, Qwen3.5), in the order in which its class does."""
+
+    FUNCTIONS = (nn.functional.silu, nn.functional.gelu, nn.functional.relu, torch.sigmoid, torch.tanh)
+    PRODUCTS = (torch.mul, Tensor.mul, Tensor.__mul__)
+
+    def __init__(self, recorder: "Recorder", name: str, module: nn.Module):
+        super().__init__()
+        self.recorder, self.name, self.module = recorder, name, module
+        self.is_woven = hasattr(module, "in_proj_qkvz")
+        self.lengths: list[Tensor] = []  # inverse ones, of queries, keys, and what the norm is given
+        self.decays, self.filters = None, False  # the convolution waits for its function
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func is torch.split and len(output) == 3:
+            for point, part in zip(("query", "key", "value"), output):
+                self.put(point, part)
+        elif func is torch.split and self.is_woven:
+            points = ("b", "a") if len(output) == 2 else ("", "", "", "z")
+            for point, part in zip(points, output):
+                if point:
+                    self.put(point, part.flatten(2))
+        elif func is torch.cat and len(args[0]) == 3:
+            self.put("mixed_qkv", output)
+        elif func is nn.functional.conv1d:
+            self.filters = True
+        elif func in self.FUNCTIONS and self.filters:
+            self.filters = False
+            tokens = self.recorder.steps[-1]
+            self.put("conv1d", args[0][..., -tokens:].transpose(1, 2))
+            self.put("conv_act", output[..., -tokens:].transpose(1, 2))
+        elif func is Tensor.sigmoid:
+            self.put("beta", output)
+        elif func is nn.functional.softplus:
+            self.decays = output
+        elif func is torch.rsqrt:
+            self.lengths.append(output)
+        elif func in self.PRODUCTS:
+            self.product(args, output)
+        return output
+
+    def product(self, args: tuple, output: Tensor) -> None:
+        if args[1] is self.decays:
+            self.put("g", output)
+        elif len(self.lengths) in (1, 2) and args[1] is self.lengths[-1]:
+            repeats = self.module.num_v_heads // self.module.num_k_heads
+            self.put(("query_norm", "key_norm")[len(self.lengths) - 1], output[:, ::repeats].transpose(1, 2).flatten(2))
+        elif args[0] is self.module.norm.weight:
+            self.put("normed", self.by_head(output).transpose(1, 2))
+
+    def put(self, point: str, value: Tensor) -> None:
+        self.recorder.put(f"{self.name}.{point}", value)
+
+    def by_head(self, value: Tensor) -> Tensor:
+        """[batch * token * head, channel] as [batch, token, head, channel]."""
+        return value.reshape(-1, self.recorder.steps[-1], self.module.num_v_heads, value.shape[-1])
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+
+        def given(norm: nn.Module, args: tuple) -> None:
+            rows = args[0].reshape(-1, recorder.steps[-1], module.num_v_heads * args[0].shape[-1])
+            recorder.put(f"{name}.core_attn_out", rows)
+
+        return [
+            *_hooks_under(lambda: cls(recorder, name, module), module),
+            module.norm.register_forward_pre_hook(given),
+            module.out_proj.register_forward_pre_hook(recorder.input_hook(f"{name}.norm")),
+        ]
+
+
 def _hooks_under(mode: Callable[[], TorchFunctionMode], module: nn.Module) -> list:
     """Hooks that run `module` under a mode of its own each time."""
     running = []
@@ -354,7 +519,8 @@ def _experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_
         return loop(module, hidden_states, top_k_index, top_k_weights)
     values = _ExpertValues(module)
     function = getattr(module, "act_fn", None)
-    with function.register_forward_hook(values.activated) if function is not None else nullcontext(), values:
+    is_module = isinstance(function, nn.Module)
+    with function.register_forward_hook(values.activated) if is_module else nullcontext(), values:
         output = loop(module, hidden_states, top_k_index, top_k_weights)
     recorder, name = _recorders[module]
     none = top_k_weights.new_zeros(len(top_k_weights), len(module.gate_up_proj))
@@ -390,7 +556,7 @@ class Recorder:
         self.only, self.layers = list(only), None if layers is None else set(layers)
         self.unmatched = {f"pattern {glob}" for glob in self.only} | {f"layer {n}" for n in self.layers or ()}
         # GPT-J's table of angles is a buffer.
-        is_rotary = any("rotary" in path for path, _ in model.named_modules())
+        is_rotary = any(map(_is_rotary, model.modules()))
         self.rotates = is_rotary or getattr(self.config, "rotary_dim", None) is not None
         self.tensors: dict[str, Tensor] = {}
         self.ids: list[Tensor] = []
@@ -426,10 +592,12 @@ class Recorder:
             # What runs once per expert, which `_experts` records, or once per head.
             inside = parent.endswith((".experts", "_layernorm.norms")) or name == "moe_statics"
             leaf = leaf or "Router" in type(module).__name__
+            # Its rows are heads of tokens; what reads it has them as tokens.
+            leaf = leaf and not type(module).__name__.endswith("RMSNormGated")
             sums = _shared_expert(module) is not None
             # A pooler stands beside what embedders read.
             inside = inside or path.startswith("pooler.")
-            if (leaf and "rotary" not in name and not inside) or block or _has_experts(module) or sums:
+            if (leaf and not _is_rotary(module) and not inside) or block or _has_experts(module) or sums:
                 named = path
                 if name == "act_fn" and hasattr(self.model.get_submodule(parent), "per_layer_input_gate"):
                     named = f"{parent}.per_layer_act"  # not that of the MLP
@@ -452,17 +620,26 @@ class Recorder:
                 handles += _OwnAttention.attach(self, module, path)
             if type(module).__name__ == "Llama4TextMoe":
                 handles += _WeighedInput.attach(self, module, path)
+            if name == "q_proj" and (gate := _split_gate(module, self.config)):
+                handles.append(module.register_forward_hook(self._parts_hook(parent, gate)))
+                handles += _AttentionGate.attach(self, self.model.get_submodule(parent), parent)
+            if hasattr(module, "A_log") and hasattr(module, "num_v_heads"):
+                handles += _DeltaNet.attach(self, module, path)
+            if isinstance(getattr(module, "conv", None), nn.Conv1d):
+                handles += _ShortConvolution.attach(self, module, path)
             if sums and hasattr(module, "shared_expert_gate"):
                 handles += _SharedWeight.attach(self, module, path)
             if block and re.fullmatch(rf"{re.escape(base)}\.\w+\.0", path):
                 hook = self._embeddings_hook(f"{base}.embeddings", embedding)
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
-            gated = ("gate_proj", "gate_up_proj")
+            if all(hasattr(module, matrix) for matrix in ("w1", "w2", "w3")):
+                handles += _Activated.attach(self, module, path)
+            gated = ("gate_proj", "gate_up_proj", "w1")
             if name == "LayerNorm":
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.sum")))
             if name == "Wo" and parent.endswith(".mlp"):
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
-            if name == "down_proj" and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
+            if name in ("down_proj", "w2") and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if block and (norm := _norm_before_mlp(module)):
                 handles.append(module.register_forward_pre_hook(self._entering_hook, with_kwargs=True))
@@ -672,6 +849,11 @@ class Recorder:
             part.unlink(missing_ok=True)
 
 
+def _is_rotary(module: nn.Module) -> bool:
+    """Whether this is a table of angles, whatever it is called."""
+    return "RotaryEmbedding" in type(module).__name__
+
+
 def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
     """Its input is resid_mid: the MLP's own where nothing is normed before it. In models that norm after each half,
     post_attention_layernorm is another thing."""
@@ -679,7 +861,7 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
         return block.pre_feedforward_layernorm
     if hasattr(block, "post_feedforward_layernorm"):
         return block.mlp
-    names = ("feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm", "mlp_norm")
+    names = ("feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm", "mlp_norm", "ffn_norm")
     return next((norm for name in names if (norm := getattr(block, name, None))), None)
 
 
@@ -734,10 +916,23 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
     return split
 
 
+def _split_gate(projection: nn.Module, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
+    """How queries are told from the gate that the same module gives beside those of each head."""
+    heads, width = config.num_attention_heads, getattr(config, "head_dim", None)
+    if width is None or getattr(projection, "out_features", None) != 2 * heads * width:
+        return None
+
+    def split(output: Tensor) -> dict[str, Tensor]:
+        parts = output.unflatten(-1, (heads, 2 * width)).chunk(2, dim=-1)
+        return {point: part.flatten(-2) for point, part in zip(("q", "gate"), parts)}
+
+    return split
+
+
 def _has_experts(module: nn.Module) -> bool:
     """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
     stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
-    has_function = isinstance(getattr(module, "act_fn", None), nn.Module) or hasattr(module, "_apply_gate")
+    has_function = callable(getattr(module, "act_fn", None)) or hasattr(module, "_apply_gate")
     return stacks and has_function and not type(module).__name__.startswith("Llama4")  # see _WeighedInput
 
 
@@ -834,7 +1029,8 @@ def class_of(config: PreTrainedConfig, folder: Path) -> type:
     embedder that without a head."""
     if is_headless(config, folder):
         return AutoModel
-    is_language_model = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    # Of Qwen3.5 there is a class for the language model alone as well, which reads the same files under other names.
+    is_language_model = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "vision_config")
     return AutoModelForCausalLM if is_language_model else AutoModelForImageTextToText
 
 

@@ -29,6 +29,15 @@ def first(config: PreTrainedConfig, names: tuple[str, ...]):
 GIVEN = {"glm4_moe": {"head_dim": 128}}
 
 
+def width(config: PreTrainedConfig) -> int:
+    """Of the MLP. LFM2's class makes it of the key's: `Lfm2MLP`."""
+    found = first(config, WIDTH) or 4 * config.hidden_size
+    if not getattr(config, "block_auto_adjust_ff_dim", False):
+        return found
+    factor, multiple = config.block_ffn_dim_multiplier, config.block_multiple_of
+    return -(int(factor * int(2 * found / 3)) // -multiple) * multiple
+
+
 def of_family(model_type: str) -> dict:
     """Sizes and constants, and the windows of the first layers; what no key of the class says is None."""
     config = AutoConfig.for_model(model_type, **GIVEN.get(model_type, {}))
@@ -49,7 +58,7 @@ def of_family(model_type: str) -> dict:
     return given | {
         "vocab": config.vocab_size,
         "hidden": hidden,
-        "width": first(config, WIDTH) or 4 * hidden,
+        "width": width(config),
         "layers": config.num_hidden_layers,
         "heads": heads,
         "key_heads": key_heads(config),

@@ -97,8 +97,10 @@ def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedM
         inside = ".layers." in name or ".h." in name
         if not inside and not (every and isinstance(module, (nn.Linear, nn.Embedding))):
             continue
-        if name.endswith(("mlp.gate", "gate.wg")) or any(kept in name for kept in ("router", "wpe", "embed_positions", "norm")):
+        if name.endswith(("mlp.gate", "feed_forward.gate", "gate.wg")) or any(kept in name for kept in ("router", "wpe", "embed_positions", "norm")):
             continue
+        if isinstance(module, nn.Conv1d):
+            continue  # engines keep a filter for each channel as it is
         for parameter in (p for p in module.parameters(recurse=False) if p.ndim > 1 and id(p) not in done):
             done.add(id(parameter))
             experts = parameter.ndim > 2

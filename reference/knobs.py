@@ -16,6 +16,7 @@ import torch
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 import planting_families as families
+import planting_mixers as mixers
 from capture import capture, class_of
 from casebook import Casebook, cut, named, told, write_dump
 from clean import DECODED, CleanDumps, Dump, folder_name, layers_of, model_of
@@ -102,16 +103,18 @@ KNOBS = (
 
 @dataclass(frozen=True)
 class Turn:
-    """A mistake that no key makes, in the second layer of models that the oracle does not know."""
+    """A mistake that no key makes, in one layer of models that the oracle does not know."""
 
     id: str
     suspect: str
     plant: Callable[[PreTrainedModel, int], None]
     models: tuple[str, ...]
     fair: tuple[str, ...] = ()
+    layer: int = 1
 
 
 LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
+STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
 
 TURNS = (
     Turn("mscale_missing", "mla_scale", families.scale_of_width, LATENT[:2], fair=("softmax_scale",)),
@@ -119,6 +122,13 @@ TURNS = (
     Turn("latent_norm_missing", "norm_missing", skip_norm("self_attn.kv_a_layernorm"), LATENT),
     Turn("query_latent_norm_missing", "norm_missing", skip_norm("self_attn.q_a_layernorm"), LATENT[1:]),
     Turn("latent_norm_eps", "norm_eps", families.latent_eps("self_attn.kv_a_layernorm", 1e-2), LATENT),
+    Turn("attention_gate_open", "output_gate_missing", mixers.open_gate, STATES),
+    Turn("lengths_kept", "l2norm_missing", mixers.keep_lengths, STATES, layer=0),
+    Turn("lengths_by_mean", "l2norm_missing", mixers.divide_by_mean, STATES, layer=0),
+    Turn("decay_grows", "decay_sign", mixers.grow, STATES, layer=0),
+    Turn("window_forgotten", "conv_state_stale", mixers.forget_window("linear_attn"), STATES, layer=0),
+    Turn("short_window_forgotten", "conv_state_stale", mixers.forget_window("conv"), CONVOLUTIONS, layer=0),
+    Turn("state_forgotten", "delta_state_stale", mixers.forget_state, STATES, layer=0),
 )
 
 
@@ -146,7 +156,7 @@ def turned(folder: Path, precision: str, knob: Knob | Part) -> PreTrainedModel |
     if not change(keys.get("text_config", keys), knob):
         return None
     config: PreTrainedConfig = type(clean.config).from_dict(keys)
-    model = class_of(config).from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
+    model = class_of(config, folder).from_config(config, dtype=clean.dtype, attn_implementation="eager").eval()
     missing = model.load_state_dict(clean.state_dict(), strict=False).missing_keys
     assert not missing, f"{folder.name} under another {knob.id} lacks {missing}"
     return model
@@ -155,7 +165,7 @@ def turned(folder: Path, precision: str, knob: Knob | Part) -> PreTrainedModel |
 def with_mistake(folder: Path, precision: str, turn: Turn) -> PreTrainedModel:
     """The model with a mistake in it."""
     model = copy.deepcopy(model_of(folder, precision))
-    turn.plant(model, 1)
+    turn.plant(model, turn.layer)
     return model
 
 

@@ -27,12 +27,13 @@ from capture import capture_run, class_of, greedy, load_model, run_steps
 from tiny_encoders import ENCODERS
 from tiny_experts import EXPERTS, one_by_one
 from tiny_families import FAMILIES
+from tiny_mixers import MIXERS
 from tiny_model import Tiny, Weights
 
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
-ROUTERS = (".mlp.gate.weight", ".router.weight", ".gate.wg.weight")
+ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".gate.wg.weight")
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
@@ -89,7 +90,7 @@ def without_prefix(weights: Weights) -> Weights:
     return {name.removeprefix("transformer."): weight for name, weight in weights.items()}
 
 
-VARIANTS = FAMILIES | EXPERTS  # models that differ from the others in a part of their block
+VARIANTS = FAMILIES | EXPERTS | MIXERS  # models that differ from the others in a part of their block
 
 MODELS = {
     # Llama 3: RoPE scaling in the style of transformers 4. Of its 8 wavelengths one is kept, two blend, five are divided.
@@ -405,8 +406,12 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
         return 0.8 + 0.1 * noise
     if ".act_fn." in name:
         return (0.5 if name.endswith("beta") else 0) + 0.1 * noise
+    if name.endswith("linear_attn.norm.weight"):  # nothing is added to it, whatever is to the others'
+        return 1.0 + 0.3 * noise
     if "norm" in name.lower() or ".ln_" in name:
         return (1.5 * tiny.norm if "q_norm" in name or "k_norm" in name else tiny.norm) + 0.3 * noise
+    if name.endswith("A_log"):  # of the decays of states: most of it is left
+        return 0.5 * noise - 1.5
     if "embed" in name or ".wte." in name or ".wpe." in name:
         return (tiny.embedding or (0.4 if config.tie_word_embeddings else 1.0)) * noise
     inputs = shape[0] if config.model_type == "gpt2" and ".c_" in name else shape[-1]  # GPT-2's are [in, out]
@@ -513,12 +518,14 @@ def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]
     routers = [name.removesuffix(".weight") for name, _ in model.named_parameters() if name.endswith(ROUTERS)]
     with tempfile.TemporaryDirectory() as temporary:
         recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=routers)
-    biases = {name.rpartition("mlp.")[0]: bias for name, bias in stored(model).items() if name.endswith("correction_bias")}
+    block = re.compile(r"\.(mlp|feed_forward)\..*")
+    ends = ("correction_bias", "expert_bias")
+    biases = {block.sub("", name): bias for name, bias in stored(model).items() if name.endswith(ends)}
     leads, used = [], set()
     chosen = config.num_experts_per_tok
     chosen = chosen[0] if isinstance(chosen, list) else chosen
     for name, keys in recorder.tensors.items():
-        bias = biases.get(name.rpartition("mlp.")[0])
+        bias = biases.get(block.sub("", name))
         if bias is not None:
             scores = keys.softmax(-1) if config.model_type == "ernie4_5_moe" else keys.sigmoid()
             keys = scores + bias.detach().flatten()

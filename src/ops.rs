@@ -9,6 +9,7 @@ mod exp;
 pub mod experts;
 pub mod heads;
 pub mod linear;
+pub mod mixers;
 pub mod norm;
 pub mod operand;
 pub mod pool;
@@ -16,7 +17,9 @@ pub mod real;
 pub mod rope;
 pub mod router;
 
-pub use activation::{Activation, Xielu, add, cap, clamped_product, clamped_swish, multiply, weighted_sum, xielu};
+pub use activation::{
+    Activation, Xielu, add, cap, clamped_product, clamped_swish, gated, multiply, weighted_sum, xielu,
+};
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
     softmax_with_sinks,
@@ -24,6 +27,7 @@ pub use attention::{
 pub use experts::{ExpertWeights, chosen, combine, expert_linear, total, weigh};
 pub use heads::{beside, by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
+pub use mixers::{Delta, causal_convolution, decay, delta_rule, unit_length};
 pub use norm::{Form, Normalisation, Spread, normalise};
 pub use operand::{Few, Operands};
 pub use pool::{Pooling, pool, unit};

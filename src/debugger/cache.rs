@@ -7,8 +7,9 @@ use super::attention::{others, scoring};
 use super::page::Request;
 use super::state::Debugger;
 use super::view::{CacheHead, CacheLayer, CachePage, CacheRequest, Half, Witness};
-use crate::engine::{Graph, Read, Role, Site};
+use crate::engine::{Graph, Op, Read, Role, Site};
 use crate::metrics::{compare, middle_range, norms, pool};
+use crate::model::op::{Scoring, Weight};
 
 impl Request for CacheRequest {
     type Page = CachePage;
@@ -43,7 +44,7 @@ impl Request for CacheRequest {
         let against = dumps.into_iter().find(|witness| debugger.has(*witness));
         let layer = |(layer, held): (usize, &ArrayView3<f32>)| CacheLayer {
             positions: held.len_of(Axis(0)),
-            window: scoring(graph, layer).and_then(|scoring| scoring.window),
+            window: window(graph, layer),
             error: against
                 .filter(|_| layer < filled)
                 .zip(sites[layer])
@@ -63,16 +64,30 @@ impl Request for CacheRequest {
             layers: held.iter().enumerate().map(layer).collect(),
             against,
             head: self.head.and_then(|(layer, head)| {
-                let (held, groups) = (held.get(layer)?, &scoring(graph, layer)?.groups);
+                let held = held.get(layer)?;
                 let kv_head = head.min(held.len_of(Axis(1)).checked_sub(1)?);
                 let plane = held.index_axis(Axis(1), kv_head);
                 let (pooled, grid) = pool(plane, self.head_cells);
-                let read = |group: &usize| *group == kv_head;
-                let readers = groups.iter().position(read)?..groups.iter().rposition(read)? + 1;
+                let readers = match scoring(graph, layer) {
+                    Some(Scoring { groups, .. }) => {
+                        let read = |group: &usize| *group == kv_head;
+                        groups.iter().position(read)?..groups.iter().rposition(read)? + 1
+                    }
+                    None => kv_head..kv_head + 1,
+                };
                 Some(CacheHead { layer, kv_head, readers, grid, pooled, range: middle_range(plane.iter()) })
             }),
             new,
         })
+    }
+}
+
+/// How many positions back a layer sees.
+fn window(graph: &Graph, layer: usize) -> Option<usize> {
+    let filters = graph.in_layer(layer, Role::ConvOut).filter(|_| graph.in_layer(layer, Role::StateOut).is_none());
+    match filters.map(|site| &graph[site].op) {
+        Some(Op::Convolve { weight: Weight::Param(taps), .. }) => graph.params()[taps.index()].shape.last().copied(),
+        _ => scoring(graph, layer)?.window,
     }
 }
 
@@ -109,10 +124,21 @@ fn error_of_new(debugger: &Debugger, site: Site, held: ArrayView3<f32>, against:
 }
 
 /// What the cache keeps of a layer's keys: what its scores read from there; of its values, what their sums by the pattern do.
+/// Where something else stands in the place of attention, it is what the convolution is over, and what is written to the state.
 fn kept(graph: &Graph, layer: usize, half: Half) -> Option<Site> {
-    let reader = graph.in_layer(layer, if half == Half::Keys { Role::Scores } else { Role::Context })?;
-    graph[reader].reads.iter().find_map(|read| match read {
-        Read::Past(kept) => Some(*kept),
-        _ => None,
-    })
+    // A convolution alone has one thing that is kept.
+    let (roles, place): (&[Role], _) = match half {
+        Half::Keys => (&[Role::Scores, Role::ConvOut], 0),
+        Half::Values => (&[Role::Context, Role::StateOut, Role::ConvOut], 1),
+    };
+    let reader = roles.iter().find_map(|role| graph.in_layer(layer, *role))?;
+    let kept: Vec<Site> = graph[reader]
+        .reads
+        .iter()
+        .filter_map(|read| match read {
+            Read::Past(kept) => Some(*kept),
+            _ => None,
+        })
+        .collect();
+    kept.get(place).or(kept.first()).copied()
 }

@@ -17,6 +17,7 @@ mod knobs;
 mod labels;
 mod layouts;
 mod masks;
+mod mixers;
 mod mlp;
 mod norms;
 mod numbers;
@@ -80,6 +81,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         mlp::SUSPECTS,
         experts::SUSPECTS,
         router::SUSPECTS,
+        mixers::SUSPECTS,
         layouts::SUSPECTS,
         projections::SUSPECTS,
         shards::SUSPECTS,

@@ -53,6 +53,7 @@ impl Compute {
         let Some(seed) = self.nudge else { return x };
         let terms = match facts.sums {
             Sums::LastAxis if index == 0 => x.shape()[x.ndim() - 1],
+            Sums::EveryLastAxis => x.shape()[x.ndim() - 1],
             Sums::Elements if index == 0 => 1,
             _ => return x,
         };

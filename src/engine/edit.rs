@@ -168,6 +168,7 @@ impl Field {
             (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
             (Self::Pooling(v), Op::Pool(how)) => *how = *v,
             (Self::Eps(v), Op::Norm { how, .. }) => how.eps = *v,
+            (Self::Eps(v), Op::UnitLength { eps, .. }) => *eps = f64::from(*v),
             (Self::Offset(v), Op::Norm { how, .. }) => how.offset = *v,
             (Self::Form(v), Op::Norm { how, .. }) => how.form = *v,
             (Self::Variance(v), Op::Norm { how, .. }) => how.variance = *v,
@@ -181,7 +182,9 @@ impl Field {
             (Self::Groups(v), Op::Context { groups, .. }) => *groups = Arc::clone(v),
             (Self::ScoreFormat(v), Op::Scores(how)) => how.format = *v,
             (Self::Held(v), Op::Scores(how)) => how.held.push(v.clone()),
-            (Self::Held(v), Op::Context { held, .. }) => held.push(v.clone()),
+            (Self::Held(v), Op::Context { held, .. } | Op::Convolve { held, .. } | Op::DeltaRule { held, .. }) => {
+                held.push(v.clone());
+            }
             (Self::Length(v), Op::Scores(how)) => how.length = *v,
             (Self::Places(v), Op::Scores(how)) => how.places = *v,
             (Self::Rope(v), Op::Rope(rotate)) if v.dims <= rotate.head_dim => {

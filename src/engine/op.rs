@@ -1,5 +1,7 @@
 //! What each kind of op computes: one arm of the match for each.
 
+mod mixers;
+
 use std::ops::Range;
 
 use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
@@ -105,11 +107,7 @@ impl Op {
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Clip(limit) => clipped(x(0), *limit, rounding),
-            Self::Round(format) => {
-                let mut rounded = x(0).as_standard_layout().into_owned();
-                format.round(rounded.as_slice_mut().expect("standard layout"));
-                rounded
-            }
+            Self::Round(format) => rounded(x(0), *format),
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
             Self::Route { router, bias } => {
                 let bias = bias.as_ref().map(|bias| model.vector(bias));
@@ -126,6 +124,15 @@ impl Op {
             Self::Combine => ops::combine(x(0), x(1), rounding).into_dyn(),
             Self::Pool(how) => ops::pool(flat(x(0)), *how, rounding).into_dyn(),
             Self::Unit { eps } => ops::unit(x(0), *eps, rounding),
+            Self::Gate(function) => mixers::gate(values, *function, rounding),
+            Self::Convolve { weight, bias, held: others } => {
+                mixers::convolve(model, (weight, bias.as_ref()), (x(0), others), span.first, rounding)
+            }
+            Self::UnitLength { width, eps } => ops::unit_length(flat(x(0)), *width, *eps).into_dyn(),
+            Self::Decay { rate, bias } => mixers::decay(model, x(0), [rate, bias]),
+            Self::DeltaRule { groups, scale, held: others } => {
+                mixers::delta_rule(values, (groups, *scale), others, span.first, rounding)
+            }
         }
         .into_shared()
     }
@@ -225,6 +232,12 @@ fn grown<T: Real>(rows: ArrayView2<T>, growth: Growth, span: Span, rounding: Rou
     grown
 }
 
+fn rounded<T: Real>(x: ArrayViewD<T>, format: Rounding) -> ArrayD<T> {
+    let mut rounded = x.as_standard_layout().into_owned();
+    format.round(rounded.as_slice_mut().expect("standard layout"));
+    rounded
+}
+
 fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {
     if factor != T::one() {
         rows.mapv_inplace(|v| v * factor);
@@ -253,6 +266,7 @@ fn held<'a, T: Real>(cached: ArrayView3<'a, T>, others: &[Held], first: usize) -
             Slots::Of(slots) => slots.iter().copied().filter(|slot| *slot < count).collect(),
             Slots::From(slot) => (*slot..count).collect(),
             Slots::Before => (0..first.min(count)).collect(),
+            Slots::Since(slot) => (*slot..first.min(count)).collect(),
             Slots::All => (0..count).collect(),
         };
         for (slot, head) in slots.into_iter().flat_map(|slot| of_heads.clone().map(move |head| (slot, head))) {

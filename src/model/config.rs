@@ -8,6 +8,7 @@ mod keys;
 mod kinds;
 mod latent;
 mod listed;
+mod mixer;
 mod mlp;
 pub(super) mod read;
 mod rope;

@@ -34,6 +34,8 @@ mod helium;
 mod hunyuan_v1_dense;
 mod hunyuan_v1_moe;
 mod kimi_k2;
+mod lfm2;
+mod lfm2_moe;
 mod llama;
 mod llama4_text;
 mod minimax_m2;
@@ -56,7 +58,10 @@ mod qwen2_5_vl_text;
 mod qwen2_moe;
 mod qwen2_vl_text;
 mod qwen3;
+mod qwen3_5_moe_text;
+mod qwen3_5_text;
 mod qwen3_moe;
+mod qwen3_next;
 mod qwen3_vl_text;
 mod roberta;
 mod seed_oss;
@@ -67,8 +72,8 @@ mod youtu;
 
 pub use super::row::{
     Defaults, EncoderRow, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow, LogitFactor,
-    NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow,
-    SparseLayers, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
+    MixerKind, MixerLayers, MixerRow, NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow,
+    SharedWidth, SharingRow, SparseLayers, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -134,6 +139,11 @@ impl Family {
         &bert::BERT,
         &roberta::ROBERTA,
         &modernbert::MODERNBERT,
+        &lfm2::LFM2,
+        &lfm2_moe::LFM2_MOE,
+        &qwen3_next::QWEN3_NEXT,
+        &qwen3_5_text::QWEN3_5_TEXT,
+        &qwen3_5_moe_text::QWEN3_5_MOE_TEXT,
     ];
 
     /// Models of several parts whose language model is of a family.
@@ -145,6 +155,8 @@ impl Family {
         Wrapped { name: "qwen2_vl", text: "qwen2_vl_text", flat: true, tied: false, without: &[] },
         Wrapped { name: "qwen2_5_vl", text: "qwen2_5_vl_text", flat: true, tied: false, without: &[] },
         Wrapped { name: "qwen3_vl", text: "qwen3_vl_text", flat: false, tied: false, without: &[] },
+        Wrapped { name: "qwen3_5", text: "qwen3_5_text", flat: false, tied: false, without: &[] },
+        Wrapped { name: "qwen3_5_moe", text: "qwen3_5_moe_text", flat: false, tied: false, without: &[] },
     ];
 
     /// The family whose `model_type` is `name`.

@@ -182,6 +182,7 @@ fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&s
                 View::Transposed => ledger.transposed(&name, &param.shape),
                 View::Flat => ledger.flat(&name, &param.shape),
                 View::Joined => ledger.joined(&name, &param.shape),
+                View::Filters => ledger.filters(&name, &param.shape),
                 View::Whole | View::Stacked { .. } | View::StackedTransposed => ledger.take(&name, &param.shape),
             }]
         }

@@ -4,6 +4,7 @@
 
 mod ends;
 mod latent;
+mod mixer;
 mod mlp;
 mod per_layer;
 
@@ -16,7 +17,7 @@ use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
 use super::role::{ROLES, Role as R};
 use super::row::Wrapped;
 use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
-use crate::ops::{Join, Normalisation, Rounding, grouped, slopes};
+use crate::ops::{Activation, Join, Normalisation, Rounding, grouped, slopes};
 
 /// The graph of a model.
 pub fn lower(spec: &Spec) -> Graph {
@@ -63,7 +64,7 @@ impl Build<'_> {
             Wiring::Parallel(terms) => terms,
         };
         let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
-        let o = self.attention(&layer.attn, h);
+        let o = mixer::mixed(self, layer, h);
         let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
         let h = if layer.mlp_norms.pre.is_some() { self.maybe_norm(R::MlpNorm, x, layer.mlp_norms.pre) } else { h };
         let f = self.mlp(&layer.mlp, h);
@@ -106,20 +107,23 @@ impl Build<'_> {
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let groups = grouped(a.heads, a.kv_heads);
-        let (q, k, v) = match (&a.latent, a.from) {
-            (Some(rows), _) => latent::of_narrow_rows(self, a, rows, h),
+        let (q, k, v, gate) = match (&a.latent, a.from) {
+            (Some(rows), _) => {
+                let (q, k, v) = latent::of_narrow_rows(self, a, rows, h);
+                (q, k, v, None)
+            }
             (None, None) => {
-                let (q, k, v) = self.queries_keys_values(a, h);
+                let (q, k, v, gate) = self.queries_keys_values(a, h);
                 let (q, k, v) = self.clipped(a, q, k, v);
                 let (q, k) = self.placed(a, q, k);
-                (q, k, self.v_norm(a, v))
+                (q, k, self.v_norm(a, v), gate)
             }
             (None, Some(other)) => {
                 let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
                 let (k, v) = self.kept[other];
                 let q = self.linear(R::QProj, h, query, a.qkv_bias);
                 let (q, k) = self.placed(a, q, k);
-                (q, k, v)
+                (q, k, v, None)
             }
         };
         self.kept.push((k, v));
@@ -145,6 +149,11 @@ impl Build<'_> {
         let joined = Axis::joined("head*head_dim", a.heads, a.latent.map_or(a.head_dim, |latent| latent.value));
         let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
         let c = self.push(R::Context, op, vec![Read::Node(p), all(v)], vec![Axis::TOKEN, joined]);
+        let c = gate.map_or(c, |gate| {
+            let weight = Op::Activate(Activation::Sigmoid);
+            let weight = self.node(R::AttnGateWeight, weight, [gate], vec![Axis::TOKEN, joined]);
+            self.node(R::AttnGated, Op::Multiply, [c, weight], vec![Axis::TOKEN, joined])
+        });
         self.linear(R::OProj, c, self.hidden(), a.o_bias)
     }
 
@@ -189,14 +198,25 @@ impl Build<'_> {
         self.one_of_qk(R::VNorm, v, norm, a.kv_heads, a.head_dim)
     }
 
-    fn queries_keys_values(&mut self, a: &Attn, h: Site) -> (Site, Site, Site) {
+    /// Queries, keys, values, and the gate of what attention gives.
+    fn queries_keys_values(&mut self, a: &Attn, h: Site) -> (Site, Site, Site, Option<Site>) {
         let (q, kv) = (a.heads * a.head_dim, a.kv_heads * a.head_dim);
         let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
         let key = Axis::joined("kv_head*head_dim", a.kv_heads, a.head_dim);
         let Some(groups) = a.fused else {
-            let mut linear = |role, axis| self.linear(role, h, axis, a.qkv_bias);
-            let (q, k) = (linear(R::QProj, query), linear(R::KProj, key));
-            return (q, k, if a.values_are_keys { k } else { linear(R::VProj, key) });
+            let (q, gate) = if a.gate {
+                let all = self.linear(R::QGateProj, h, Axis::channels("q+gate", 2 * q), a.qkv_bias);
+                let (heads, width) = (a.heads, a.head_dim);
+                let half = |start: usize| {
+                    (0..heads).flat_map(move |head| (0..width).map(move |channel| (2 * head + start) * width + channel))
+                };
+                (self.columns(R::QProj, all, half(0), query), Some(self.columns(R::AttnGate, all, half(1), query)))
+            } else {
+                (self.linear(R::QProj, h, query, a.qkv_bias), None)
+            };
+            let mut linear = |role| self.linear(role, h, key, a.qkv_bias);
+            let k = linear(R::KProj);
+            return (q, k, if a.values_are_keys { k } else { linear(R::VProj) }, gate);
         };
         let all = self.linear(R::QkvProj, h, Axis::channels("q+k+v", q + 2 * kv), a.qkv_bias);
         let (own, shared) = (q / groups, kv / groups);
@@ -208,7 +228,7 @@ impl Build<'_> {
             self.node(role, Op::Columns(columns.collect()), [all], vec![Axis::TOKEN, axis])
         };
         let q = part(R::QProj, 0, own, query);
-        (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key))
+        (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key), None)
     }
 
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
@@ -216,6 +236,11 @@ impl Build<'_> {
         let weight = Weight::Param(self.weight(role, &[width, inner]));
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));
         self.node(role, Op::Linear { weight, bias, operands: None, fine: false }, [x], vec![Axis::TOKEN, out])
+    }
+
+    /// Some columns of a row.
+    fn columns(&mut self, role: R, x: Site, columns: impl IntoIterator<Item = usize>, axis: Axis) -> Site {
+        self.node(role, Op::Columns(columns.into_iter().collect()), [x], vec![Axis::TOKEN, axis])
     }
 
     fn maybe_norm(&mut self, role: R, x: Site, norm: Option<Norm>) -> Site {
@@ -353,7 +378,11 @@ impl Build<'_> {
                 let other = other.map(|other| names.path(other));
                 other.is_some_and(|other| inner(other) == inner(path) || other == inner(path))
             };
-            let alone = own.filter(same).count() == 1;
+            // Nor is a name that is the word of another role here.
+            let taken = own
+                .clone()
+                .any(|(_, other)| *other != Some(role) && other.is_some_and(|other| other.short() == inner(path)));
+            let alone = !taken && own.filter(same).count() == 1;
             node.label = if alone { inner(path) } else { path }.to_string();
             node.short = format!("{layer}.{}", node.label);
         }

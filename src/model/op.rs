@@ -139,6 +139,17 @@ pub enum Op {
     Pool(Pooling),
     /// `x / max(|x|, eps)` over the last axis.
     Unit { eps: f64 },
+    /// The first times a function of the second.
+    Gate(ops::Activation),
+    /// A filter over the last positions, for each channel: `[channel, tap]`.
+    Convolve { weight: Weight, bias: Option<Vector>, held: Vec<Held> },
+    /// Each head of `width` channels, of length 1.
+    UnitLength { width: usize, eps: f64 },
+    /// `-exp(rate) softplus(x + bias)`
+    Decay { rate: Vector, bias: Vector },
+    /// A state that every token decays and writes to, as the second to fifth of what it reads say, asked by the first:
+    /// queries, keys, values, decays, and how much is written.
+    DeltaRule { groups: Arc<[usize]>, scale: f64, held: Vec<Held> },
 }
 
 /// What is true of all ops of a kind. Floors, nudges, batching, peers and blind spots read it.
@@ -180,6 +191,9 @@ pub enum Sums {
     Elements,
     /// The first of what it reads, by the roundings of a sum over its last axis.
     LastAxis,
+    /// All that it reads, by the roundings of a sum over the last axis of each: a state that is computed in chunks of tokens
+    /// is other sums, of products with all of them.
+    EveryLastAxis,
 }
 
 /// A sum of numbers of one sign.
@@ -228,7 +242,9 @@ impl Op {
             | Self::Round(_)
             | Self::Rope(_) => plain,
             Self::Sum { factors } if factors.iter().all(|factor| *factor == 1.0) => plain,
-            Self::Norm { .. } | Self::Unit { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain },
+            Self::Norm { .. } | Self::Unit { .. } | Self::UnitLength { .. } => {
+                Facts { sums: Sums::Elements, one_sign: OneSign::Root, ..plain }
+            }
             Self::Linear { .. } => Facts { product: Product::Weights, sums: Sums::LastAxis, ..plain },
             Self::Experts { .. } => Facts { product: Product::ExpertWeights, sums: Sums::LastAxis, ..plain },
             Self::Scores(_) => {
@@ -249,7 +265,11 @@ impl Op {
             | Self::Combine
             | Self::Pool(Pooling::Mean)
             | Self::Total
+            | Self::Gate(_)
+            | Self::Convolve { .. }
+            | Self::Decay { .. }
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
+            Self::DeltaRule { .. } => Facts { product: Product::Activations, sums: Sums::EveryLastAxis, ..plain },
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
     }
@@ -266,6 +286,8 @@ impl Op {
             | Self::ScaledSum { .. }
             | Self::Experts { .. }
             | Self::Softmax { sinks: Some(_) }
+            | Self::Convolve { .. }
+            | Self::Decay { .. }
             | Self::Route { bias: Some(_), .. } => true,
             Self::Columns(_)
             | Self::Beside { .. }
@@ -288,6 +310,9 @@ impl Op {
             | Self::NarrowSoftmax(_)
             | Self::Route { bias: None, .. }
             | Self::Combine
+            | Self::Gate(_)
+            | Self::UnitLength { .. }
+            | Self::DeltaRule { .. }
             | Self::Pool(_)
             | Self::Unit { .. } => false,
         }
@@ -306,7 +331,7 @@ impl Op {
                 *weights = Weight::Param(NONE);
                 *biases = biases.as_ref().map(|_| Weight::Param(NONE));
             }
-            Self::Linear { weight, bias, .. } => {
+            Self::Linear { weight, bias, .. } | Self::Convolve { weight, bias, .. } => {
                 *weight = Weight::Param(NONE);
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
@@ -316,6 +341,7 @@ impl Op {
             }
             Self::ScaledSum { scalar } => *scalar = Vector::Param(NONE),
             Self::Xielu { constants } => constants.fill(Vector::Param(NONE)),
+            Self::Decay { rate, bias } => (*rate, *bias) = (Vector::Param(NONE), Vector::Param(NONE)),
             Self::Route { bias, .. } | Self::Softmax { sinks: bias } => {
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }

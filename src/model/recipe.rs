@@ -3,6 +3,7 @@
 //! Every field of a [`Spec`] is taken apart here by name, so that one that is added has to be told, too.
 
 mod attention;
+mod mixer;
 mod mlp;
 
 use super::config::ConfigError;
@@ -32,6 +33,7 @@ type OfLayer = fn(&Layer) -> Said;
 /// The topics that layers have, in the order in which a block computes them.
 const TOPICS: &[(&str, OfLayer)] = &[
     ("block", block),
+    ("mixer", mixer::mixer),
     ("q, k and v", attention::projections),
     ("heads", attention::heads),
     ("q and k", attention::norm),
@@ -43,6 +45,9 @@ const TOPICS: &[(&str, OfLayer)] = &[
     ("router", mlp::router),
     ("shared", mlp::shared),
 ];
+
+/// Topics of attention, which some layers do not have.
+const OF_ATTENTION: [&str; 7] = ["q, k and v", "heads", "q and k", "RoPE", "scores", "mask", "o"];
 
 /// All that a model computes, in the order of the forward pass.
 pub fn steps(spec: &Spec) -> Vec<Step> {
@@ -70,7 +75,10 @@ pub fn steps(spec: &Spec) -> Vec<Step> {
     steps.extend(per_layer.map(|inputs| whole("layer inputs", layer_inputs(inputs))));
     for (topic, of) in TOPICS {
         let mut kinds: Vec<(Said, Vec<usize>)> = Vec::new();
-        for (index, said) in layers.iter().map(of).enumerate() {
+        // What stands in the place of attention is told by itself.
+        let is_told = |layer: &Layer| layer.mixer.is_none() || !OF_ATTENTION.contains(topic);
+        let said = |layer: &Layer| if is_told(layer) { of(layer) } else { Said::default() };
+        for (index, said) in layers.iter().map(said).enumerate() {
             match kinds.iter_mut().find(|(kind, _)| *kind == said) {
                 Some((_, same)) => same.push(index),
                 None => kinds.push((said, vec![index])),
@@ -169,15 +177,16 @@ fn layer_inputs(PerLayer { width, vocab, act }: PerLayer) -> Said {
 
 /// What follows what in a block: `x += attention(norm(x))`.
 fn block(layer: &Layer) -> Said {
-    let Layer { attn: _, mlp: _, attn_norms, mlp_norms, wiring, scale, scalar } = layer;
+    let Layer { attn: _, mixer, mlp: _, attn_norms, mlp_norms, wiring, scale, scalar } = layer;
     let around = |part: &str, Around { pre, post }: &Around, input: &str| {
         let inner = if pre.is_some() { format!("norm({input})") } else { input.to_string() };
         if post.is_some() { format!("norm({part}({inner}))") } else { format!("{part}({inner})") }
     };
+    let first = if mixer.is_some() { "mixer" } else { "attention" };
     let times = if *scale == 1.0 { "" } else { "s * " };
     let what = match wiring {
         Wiring::Sequential => {
-            let (attention, mlp) = (around("attention", attn_norms, "x"), around("mlp", mlp_norms, "x"));
+            let (attention, mlp) = (around(first, attn_norms, "x"), around("mlp", mlp_norms, "x"));
             format!("x += {times}{attention}; x += {times}{mlp}")
         }
         Wiring::PostNorm => format!("x = norm(x + {times}attention(x)); x = norm(x + {times}mlp(x))"),
@@ -186,7 +195,7 @@ fn block(layer: &Layer) -> Said {
             let shares = mlp_norms.pre.is_none() && attn_norms.pre.is_some();
             let input = if shares { "n" } else { "x" };
             let of_attention = Around { pre: attn_norms.pre.filter(|_| !shares), ..*attn_norms };
-            let (attention, mlp) = (around("attention", &of_attention, input), around("mlp", mlp_norms, input));
+            let (attention, mlp) = (around(first, &of_attention, input), around("mlp", mlp_norms, input));
             let term = |term: &Term| match term {
                 Term::Stream => "x".to_string(),
                 Term::Attention => format!("{times}{attention}"),

@@ -4,6 +4,7 @@ mod encoder;
 mod experts;
 mod kinds;
 mod latent;
+mod mixer;
 mod reads;
 mod rope;
 mod wrapped;
@@ -16,6 +17,8 @@ pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use latent::LatentRow;
+pub(in crate::model) use mixer::DELTA;
+pub use mixer::{MixerKind, MixerLayers, MixerRow};
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 
@@ -80,6 +83,10 @@ pub struct Family {
     /// What queries of layers that are not rotated are multiplied by: the flag that says whether, true where it is missing, and the
     /// keys of the two constants, with their defaults.
     pub growth: Option<(&'static str, [(&'static str, f64); 2])>,
+    /// What stands in the place of attention in some layers.
+    pub mixer: Option<MixerRow>,
+    /// Whether what attention gives is gated by what the matrix of queries gives beside these.
+    pub attn_gate: bool,
     /// Whether each head has a score beside those of the keys.
     pub sinks: bool,
     /// Whether its files have layers behind the last, which predict further tokens; they are not read.
@@ -116,6 +123,8 @@ pub struct Family {
     pub only: &'static [(&'static str, &'static [&'static str])],
     /// Whether the MLP has a gate.
     pub gated: bool,
+    /// Whether the width of the MLP is made of the key's, unless a key says otherwise: LFM2.
+    pub adjusts_width: bool,
     /// Whether gate and up come out of one matrix.
     pub fused_mlp: GateUp,
     /// Its experts.
@@ -332,6 +341,8 @@ pub enum View {
     Transposed,
     /// All of it, read as one vector: a row for each head.
     Flat,
+    /// All of it, a filter for each channel: `[channel, 1, tap]`.
+    Filters,
     /// Several vectors one after the other, `{}` being their numbers.
     Joined,
     /// Of every expert, a matrix that is stored as `[in, out]`: `[expert, in, out]`.

@@ -3,6 +3,7 @@
 //! A family's row (`families/NAME.rs`) makes it from config.json, and [`lower`](super::lower) makes the graph of it.
 
 mod latent;
+mod mixer;
 mod rope;
 
 use crate::ops::{self, Form};
@@ -10,6 +11,7 @@ use crate::ops::{self, Form};
 use super::role::Names;
 pub use crate::ops::{Activation, Pooling, Router};
 pub use latent::Latent;
+pub use mixer::{Delta, Mixer, ShortConvolution};
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.
@@ -101,8 +103,10 @@ pub struct PerLayer {
 /// One block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Attention.
+    /// Attention, as the model has it in the layers that have it.
     pub attn: Attn,
+    /// What stands in the place of attention, if something does.
+    pub mixer: Option<Mixer>,
     /// What follows it.
     pub mlp: Mlp,
     /// The norms around attention.
@@ -181,6 +185,9 @@ pub struct Attn {
     /// Whether q, k and v come out of one matrix: in how many groups of heads, each with its queries, then its keys, then its
     /// values. One group is three blocks side by side; as many as key heads is a weave.
     pub fused: Option<usize>,
+    /// Whether each head's context is multiplied by `σ` of as many channels as it has, which the matrix of its queries gives
+    /// beside these: Qwen3-Next.
+    pub gate: bool,
     /// Whether q, k and v have biases; with narrow rows, whether these have.
     pub qkv_bias: bool,
     /// Whether the output projection has one.

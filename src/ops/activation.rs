@@ -240,6 +240,19 @@ pub fn multiply<T: Real, D: Dimension>(a: ArrayView<T, D>, b: ArrayView<T, D>, r
     y
 }
 
+/// `a f(b)`, rounded once: the function is in f32.
+pub fn gated<T: Real, D: Dimension>(
+    a: ArrayView<T, D>,
+    b: ArrayView<T, D>,
+    function: Activation,
+    rounding: Rounding,
+) -> Array<T, D> {
+    let mut y = function.apply(b, Rounding::None);
+    y *= &a;
+    rounding.round(y.as_slice_mut().expect("standard layout"));
+    y
+}
+
 /// `x σ(alpha x)` of `x` that is at most `limit`, rounded after every torch op: `_apply_gate` of `modeling_gpt_oss.py`.
 pub fn clamped_swish<T: Real, D: Dimension>(
     x: ArrayView<T, D>,

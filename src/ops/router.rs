@@ -20,6 +20,8 @@ pub struct Router {
     pub groups: Option<Groups>,
     /// Whether the weights of the chosen ones are divided by their sum.
     pub renormalise: bool,
+    /// Added to that sum.
+    pub eps: f64,
     /// What weights are multiplied by at last.
     pub factor: f64,
     /// Whether weights are rounded to the dtype of the logits.
@@ -65,7 +67,17 @@ impl Router {
     /// As most models have it.
     pub fn new(top_k: usize) -> Self {
         let (score, softmax_after, groups) = (Score::Softmax, false, None);
-        Self { top_k, score, softmax_after, groups, renormalise: false, factor: 1.0, rounded: true, weighs_bias: false }
+        Self {
+            top_k,
+            score,
+            softmax_after,
+            groups,
+            renormalise: false,
+            eps: 0.0,
+            factor: 1.0,
+            rounded: true,
+            weighs_bias: false,
+        }
     }
 
     /// What experts are compared by: logits, unless a bias or a sum over a group is of their scores.
@@ -128,8 +140,11 @@ impl Router {
             for (score, bias) in scores.iter_mut().zip(bias.into_iter().flatten()) {
                 *score += T::of(*bias);
             }
-            let share: f64 =
-                if self.renormalise { chosen.iter().map(|expert| scores[*expert].wide()).sum() } else { 1.0 };
+            let share: f64 = if self.renormalise {
+                chosen.iter().map(|expert| scores[*expert].wide()).sum::<f64>() + self.eps
+            } else {
+                1.0
+            };
             for expert in chosen {
                 weights[*expert] = scores[*expert] / T::from_f64(share);
             }

@@ -141,8 +141,10 @@ fn a_suspect_of_the_command_line_is_on_from_the_first_op() {
 fn every_suspect_can_be_made() {
     /// On these models: too small a change for f32, or one that needs decode steps to show.
     const MAY_BE_NOTHING: &[&str] = &["rope_low_precision", "ref_inv_freq_low_precision", "sliding_window"];
+    /// What only earlier rows of the last layer show, where no other has attention.
+    const NOT_SEEN: &[&str] = &["causal_mask_missing", "mask_off_by_one", "head_merge_order"];
     let mut nothing = Vec::new();
-    for name in SOME {
+    for name in SOME.iter().chain(&["lfm2", "qwen3_next"]) {
         let (model, reference) = (tiny(name), Reference::tiny(name));
         let layers: Vec<usize> = (0..model.graph.layers()).collect();
         let logits = |altered: Vec<layerstep::engine::Alteration>| {
@@ -159,7 +161,9 @@ fn every_suspect_can_be_made() {
             for way in 1.. {
                 let Ok((words, altered)) = alterations(&model, suspect, &layers, Some(way)) else { break };
                 let wrong = logits(altered.clone());
-                if wrong == right && !MAY_BE_NOTHING.contains(&suspect.id) {
+                let may =
+                    MAY_BE_NOTHING.contains(&suspect.id) || (*name == "qwen3_next" && NOT_SEEN.contains(&suspect.id));
+                if wrong == right && !may {
                     nothing.push(format!("{name}: {} in {}: {words}", suspect.id, place(&altered, &model.graph)));
                 }
                 made += 1;

@@ -2,6 +2,7 @@
 
 mod defaults;
 mod kinds;
+mod mixers;
 mod rope;
 mod wrapped;
 

@@ -129,7 +129,8 @@ fn every_node_is_drawn_by_every_pane_that_can() {
                 assert!(page.is_ok(), "{name}: {}: {page:?}", node.name);
             }
         }
-        for layer in 0..model.graph.layers() {
+        let has_attention = |layer: &usize| model.graph.in_layer(*layer, Role::Scores).is_some();
+        for layer in (0..model.graph.layers()).filter(has_attention) {
             let request =
                 AttentionRequest { layer, heatmap: (4, 4), small: (2, 2), top: 3, ..AttentionRequest::default() };
             let page = debugger.page(&PageRequest::Attention(request));

@@ -22,6 +22,7 @@ pub const TINY: &[&str] = &[
     "gpt_oss", "glm4_moe", "ernie4_5_moe", "minimax_m2", "hunyuan_v1_moe", "ministral", "ministral3", "hunyuan", "ernie4_5",
     "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
     "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "llama4", "youtu",
+    "lfm2", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe",
 ];
 
 /// Those of them without a head: encoders and embedders. Of these PyTorch's dumps hold one forward.
@@ -103,7 +104,7 @@ impl Reference {
             let views: Vec<_> = all.iter().map(|part| part.view()).collect();
             let rows = ndarray::concatenate(Axis(axis), &views).expect("parts differ only along the token axis");
             let positions = rows.shape()[axis];
-            let (heads, width) = graph[kept].heads().expect("the cache keeps heads");
+            let (heads, width) = graph[kept].heads().unwrap_or((1, rows.len() / positions));
             match axis {
                 0 => rows.into_shape_with_order(IxDyn(&[positions, heads, width])).expect("a whole number of heads"),
                 _ => rows.permuted_axes(IxDyn(&[1, 0, 2])),

@@ -108,6 +108,11 @@ impl Fused {
         };
         let parts = roles.iter().map(|role| scene.beside(*role)).collect::<Option<Vec<Site>>>()?;
         let graph = scene.graph();
+        // Queries that come out of one matrix with a gate are fused with that, not with keys and values.
+        let fused = parts.iter().filter(|part| matches!(graph[**part].op, Op::Columns(_))).count();
+        if fused > 0 && fused < parts.len() {
+            return None;
+        }
         let sizes: Vec<usize> = parts.iter().map(|part| width(&graph[*part])).collect();
         let groups = if in_mlp { sizes[0] } else { graph[*parts.last()?].heads()?.0 };
         let channels = |at: usize| {

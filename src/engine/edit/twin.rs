@@ -56,7 +56,11 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
                 *biases = moved_weight(graph, biases, by)?;
             }
         }
-        Op::Linear { weight, bias, .. } => {
+        Op::Decay { rate, bias } => {
+            *rate = moved_vector(graph, rate, by)?;
+            *bias = moved_vector(graph, bias, by)?;
+        }
+        Op::Linear { weight, bias, .. } | Op::Convolve { weight, bias, .. } => {
             *weight = moved_weight(graph, weight, by)?;
             if let Some(bias) = bias {
                 *bias = moved_vector(graph, bias, by)?;

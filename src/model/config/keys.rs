@@ -49,6 +49,8 @@ const FEW: &[Neutral] = &[Neutral::Number(0.0), Neutral::Number(1.0), Neutral::E
 /// Every key layerstep knows that no family reads, and what those mean that some do; spaces stand between them. A key that is
 /// not here, that no family reads, and that is neither text nor null, gets a note.
 const KEYS: &[(Rule, &str)] = &[
+    (Rule::Only(ON), "use_expert_bias attn_output_gate"),
+    (Rule::Harmless, "mtp_num_hidden_layers mtp_use_dedicated_embeddings"),
     (Rule::Only(NONE), "sliding_window"),
     (Rule::Only(OFF), "attention_bias mlp_bias"),
     // Read elsewhere in layerstep: by the tokenizer, the chat template and the sampler.

@@ -28,7 +28,7 @@ impl Mlps {
     pub(super) fn read(reader: &Reader, family: &Family, hidden: usize, layers: usize) -> Result<Self, ConfigError> {
         let (keys, defaults) = (family.keys, family.defaults);
         let width = match defaults.intermediate_size {
-            Some(default) => reader.size(keys.intermediate_size, default, MOST_WIDE)?,
+            Some(default) => adjusted(reader, family, reader.size(width_key(reader, family), default, MOST_WIDE)?)?,
             None => reader.nullable_size(keys.intermediate_size, MOST_WIDE)?.unwrap_or(4 * hidden),
         };
         let (key, usual) = (keys.act.unwrap_or_default(), defaults.act);
@@ -53,6 +53,26 @@ impl Mlps {
     pub(super) fn of(&self, layer: usize) -> Mlp {
         self.sparse.as_ref().filter(|_| self.layers.has(layer)).unwrap_or(&self.dense).clone()
     }
+}
+
+/// The key of the width: another name wins where it is there.
+fn width_key(reader: &Reader, family: &Family) -> &'static str {
+    let own = family.keys.intermediate_size;
+    family.others.iter().find(|(key, other)| *key == own && reader.has(other)).map_or(own, |(_, other)| other)
+}
+
+/// The width that is made of the key's: two thirds of it, times a factor, up to a multiple. `Lfm2MLP` of transformers.
+fn adjusted(reader: &Reader, family: &Family, width: usize) -> Result<usize, ConfigError> {
+    if !family.adjusts_width || !reader.flag("block_auto_adjust_ff_dim", true)? {
+        return Ok(width);
+    }
+    let width = 2 * width / 3;
+    let factor = match reader.get("block_ffn_dim_multiplier") {
+        None if reader.has("block_ffn_dim_multiplier") => return Ok(width),
+        _ => reader.number("block_ffn_dim_multiplier", 1.0, f64::MIN_POSITIVE)?,
+    };
+    let of = reader.size("block_multiple_of", 256, MOST_WIDE)?;
+    Ok(((factor * width as f64) as usize).clamp(1, MOST_WIDE).div_ceil(of) * of)
 }
 
 impl Sparse {
@@ -154,6 +174,7 @@ fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, Con
         softmax_after: row.softmax_after,
         groups: row.groups.map(|groups| of_groups(reader, groups, count, top_k)).transpose()?.flatten(),
         renormalise: reader.on(row.renormalise)?,
+        eps: row.renormalise_eps,
         factor: row.factor.map_or(Ok(1.0), |(key, default)| reader.number(key, default, f64::MIN_POSITIVE))?,
         rounded: row.rounded,
         ..Router::new(top_k)

@@ -7,9 +7,11 @@ use super::latent;
 use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
-use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, rope, window};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, mixer, rope, window};
 use crate::model::families::{Family, Fused, NormRow, ScaleRow, Windows};
 use crate::model::spec::{Around, Attn, Embed, Growth, Head, Layer, Norm, QkNorm, Spec, Wiring};
+
+const TIED: &str = "tie_word_embeddings";
 
 /// What the model computes whose config.json this is.
 pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError> {
@@ -64,6 +66,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         chunk: None,
         growth: None,
         sinks: family.sinks,
+        gate: family.attn_gate,
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
@@ -79,6 +82,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden, layers)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
+    let mixers = mixer::per_layer(reader, family, layers, norm)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let unnormed = layer == 0 && family.encoder.is_some_and(|encoder| encoder.first_unnormed);
@@ -89,6 +93,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         let attn = Attn { qk_norm, rope, scale, window, chunk, growth, ..attn.clone() };
         Ok(Layer {
             attn: kinds.attn(layer, attn),
+            mixer: mixers[layer],
             mlp: kinds.mlp(layer, mlps.of(layer)),
             attn_norms: Around { pre: around.pre.filter(|_| !unnormed), ..around },
             mlp_norms,
@@ -146,8 +151,9 @@ fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigE
 }
 
 fn head(reader: &Reader, family: &Family) -> Result<Head, ConfigError> {
+    let other = family.others.iter().find(|(own, other)| *own == TIED && reader.has(other));
     Ok(Head {
-        tied: reader.flag("tie_word_embeddings", family.defaults.tie_word_embeddings)?,
+        tied: reader.flag(other.map_or(TIED, |(_, other)| *other), family.defaults.tie_word_embeddings)?,
         bias: reader.on(family.head_bias)?,
         factor: logit_factor(reader, family)?,
         cap: cap(reader, family.logit_cap)?,

@@ -25,7 +25,12 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             // "attention" is the older spelling, mapped by `remap_legacy_layer_types`.
             Some(FULL | "attention") => false,
             Some(name) if name == other => true,
-            _ => return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {other}"))),
+            // What stands in the place of attention has no window.
+            Some(word) if family.mixer.is_some_and(|mixer| mixer.word == word) => false,
+            _ => {
+                let known = family.mixer.map_or(other, |mixer| mixer.word);
+                return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {known}")));
+            }
         });
     }
     // Whatever the list says.

@@ -7,7 +7,7 @@ use super::qwen3_moe::{EXPERTS, MODULES, QWEN3_MOE};
 use super::{Defaults, ExpertsRow, Family, SharedRow, SharedWidth, SparseLayers, Switch, Windows};
 use crate::model::role::{Names, Role};
 
-const SHARED: &[(Role, &str)] = &[
+pub(super) const SHARED: &[(Role, &str)] = &[
     (Role::SharedGateProj, "mlp.shared_expert.gate_proj"),
     (Role::SharedUpProj, "mlp.shared_expert.up_proj"),
     (Role::SharedActFn, "mlp.shared_expert.act_fn"),

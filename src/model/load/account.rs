@@ -120,6 +120,12 @@ impl Ledger {
         Tensor { shape, transposed: true, ..tensor }
     }
 
+    /// The matrix `name` of this shape, `[channel, tap]`, which is stored as `[channel, 1, tap]`.
+    pub(super) fn filters(&mut self, name: &str, shape: &[usize]) -> Tensor {
+        let tensor = self.take(name, &[shape[0], 1, shape[1]]);
+        Tensor { shape: vec![tensor.shape[0], tensor.shape[2]], ..tensor }
+    }
+
     /// The vector `name` of this shape, which is stored as a matrix.
     pub(super) fn flat(&mut self, name: &str, shape: &[usize]) -> Tensor {
         let stored = self.key(name).and_then(|key| self.tensors.get(&key)).map(|tensor| tensor.shape.clone());
@@ -170,13 +176,14 @@ impl Ledger {
         (0..count).map(one).collect()
     }
 
-    /// Tensors of layers from one on are left: `layers` stands before their number.
+    /// Tensors of layers from one on are left, `layers` standing before their number, and those of a module that is called
+    /// `mtp`.
     pub(super) fn leave_layers_from(&mut self, layers: &str, first: usize) {
         let (bare, before) = (layers.trim_start_matches(self.base), self.tensors.len());
         self.tensors.retain(|name, _| {
             let rest = [layers, bare].into_iter().find_map(|layers| name.strip_prefix(layers)?.strip_prefix('.'));
             let number = rest.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-            number.is_none_or(|number| number < first)
+            number.is_none_or(|number| number < first) && !name.starts_with("mtp.")
         });
         self.left = before - self.tensors.len();
     }

@@ -24,6 +24,8 @@ pub enum Slots {
     From(usize),
     /// Those of the forwards before.
     Before,
+    /// Those of the forwards before, from a token on.
+    Since(usize),
     /// All.
     All,
 }

@@ -6,7 +6,7 @@ use crate::ops::{Inside, Pairs, Yarn};
 
 /// The matrices of queries, keys and values.
 pub(super) fn projections(layer: &Layer) -> Said {
-    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, latent, .. } = &layer.attn;
+    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, latent, gate, .. } = &layer.attn;
     if let Some(latent) = latent {
         return narrow(latent, *qkv_bias);
     }
@@ -21,6 +21,7 @@ pub(super) fn projections(layer: &Layer) -> Said {
     let what = [
         (true, matrices.to_string()),
         (true, if *qkv_bias { "with biases" } else { "no biases" }.to_string()),
+        (*gate, "that of queries gives a gate beside each head, σ of which multiplies its context".to_string()),
         (clip.is_some(), "clipped to within a limit".to_string()),
         (!how.is_empty(), format!("values normed over each head: {how}")),
     ];
@@ -65,6 +66,7 @@ pub(super) fn heads(layer: &Layer) -> Said {
         head_dim,
         latent: _,
         fused: _,
+        gate: _,
         qkv_bias: _,
         o_bias: _,
         qk_norm: _,

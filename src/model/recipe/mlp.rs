@@ -52,7 +52,7 @@ pub(super) fn shared(layer: &Layer) -> Said {
 pub(super) fn router(layer: &Layer) -> Said {
     let Mlp::Experts(experts) = &layer.mlp else { return Said::default() };
     let Experts { feed: _, count: _, router, router_bias, choice_bias, fine, shared: _, weighs_input } = experts;
-    let Router { top_k, score, softmax_after, groups, renormalise, factor, rounded, weighs_bias } = router;
+    let Router { top_k, score, softmax_after, groups, renormalise, eps, factor, rounded, weighs_bias } = router;
     let score = match score {
         Score::Softmax if *softmax_after => "the k largest logits, then softmax over those",
         Score::Softmax => "softmax over all, then the k largest",
@@ -65,7 +65,7 @@ pub(super) fn router(layer: &Layer) -> Said {
         (*choice_bias && !weighs_bias, "a bias is added to what is compared, and not to what weighs".to_string()),
         (*choice_bias && *weighs_bias, "a bias is added to what is compared and weighs".to_string()),
         (groups.is_some(), "of the best groups only".to_string()),
-        (*renormalise, "divided by their sum".to_string()),
+        (*renormalise, if *eps > 0.0 { "divided by their sum plus eps" } else { "divided by their sum" }.to_string()),
         (*factor != 1.0, "times a factor".to_string()),
         (*fine, "logits in f32".to_string()),
         (*rounded, "cast at the end".to_string()),
@@ -80,6 +80,7 @@ pub(super) fn router(layer: &Layer) -> Said {
     let numbers = [
         (true, format!("k = {top_k}")),
         (groups.is_some(), of_groups.unwrap_or_default()),
+        (*renormalise && *eps > 0.0, format!("eps {}", short(*eps))),
         (*factor != 1.0, format!("factor {}", short(*factor))),
         (jitter.is_some(), jitter.unwrap_or_default()),
     ];

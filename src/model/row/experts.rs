@@ -14,6 +14,8 @@ pub struct ExpertsRow {
     pub width: (&'static str, usize),
     /// Whether the weights of the chosen ones are divided by their sum.
     pub renormalise: Switch,
+    /// Added to that sum.
+    pub renormalise_eps: f64,
     /// Whether weights are rounded to the dtype of the logits.
     pub rounded: bool,
     /// Which layers have them.
@@ -70,6 +72,7 @@ impl ExpertsRow {
         top_k: (&["num_experts_per_tok"], 2),
         width: ("intermediate_size", 14_336),
         renormalise: Switch::Always,
+        renormalise_eps: 0.0,
         rounded: false,
         layers: SparseLayers::All,
         score: ScoreRow::Softmax,

@@ -2,6 +2,9 @@
 
 use super::{Family, LatentRow, ScaleRow, Switch, When, Windows};
 
+/// Keys that say how the width of the MLP is made of the key's.
+const WIDTH: [&str; 3] = ["block_auto_adjust_ff_dim", "block_ffn_dim_multiplier", "block_multiple_of"];
+
 impl Family {
     /// Whether it reads a key of config.json.
     pub fn reads(&self, key: &str) -> bool {
@@ -45,6 +48,8 @@ impl Family {
                 .any(switched)
             || self.qk_norm.is_some_and(|norm| switched(norm.at))
             || self.experts.is_some_and(|experts| experts.reads(key))
+            || self.mixer.is_some_and(|mixer| mixer.reads(key))
+            || (self.adjusts_width && WIDTH.contains(&key))
             || (self.predicts_further && ["num_nextn_predict_layers", "num_mtp_layers"].contains(&key))
             || self.as_wide.contains(&key)
             || self.never.contains(&key)

@@ -51,7 +51,7 @@ fn stacked(tensors: Tensors) -> Tensors {
 #[test]
 fn experts_are_read_one_by_one_and_stacked() {
     let mixtral: &[(&str, &str)] = &[("block_sparse_moe", "mlp")];
-    let cases: [(&str, &[(&str, &str)]); 10] = [
+    let cases: [(&str, &[(&str, &str)]); 12] = [
         ("mixtral", mixtral),
         ("qwen3_moe", &[]),
         ("olmoe", &[]),
@@ -69,6 +69,8 @@ fn experts_are_read_one_by_one_and_stacked() {
         ("ernie4_5_moe", &[("mlp.moe_statics", "mlp.gate.moe_statics")]),
         ("minimax_m2", mixtral),
         ("hunyuan_v1_moe", &[]),
+        ("lfm2_moe", &[]),
+        ("qwen3_next", &[]),
     ];
     for (name, renamed) in cases {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/tiny").join(name);

@@ -1,0 +1,85 @@
+"""Tiny models of families in which something else stands in the place of attention in some layers."""
+
+from tiny_experts import one_by_one, qwen, small
+from tiny_families import IMAGE, VISUAL, wrapped
+from tiny_model import Weights
+
+DELTA = {
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "full_attention_interval": 2,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 4,
+    "linear_value_head_dim": 5,
+    "linear_conv_kernel_dim": 4,
+}
+SMALL = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 12}
+ROPE = {"rope_theta": 5000.0, "partial_rotary_factor": 0.5}
+MROPE = {
+    "rope_type": "default",
+    "rope_theta": 5000.0,
+    "partial_rotary_factor": 0.5,
+    "mrope_interleaved": True,
+    "mrope_section": [1, 1, 0],
+}
+DELTA_EXPERTS = {
+    "num_experts": 5,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 8,
+    "shared_expert_intermediate_size": 8,
+}
+
+
+def lfm2_experts(weights: Weights) -> Weights:
+    """A matrix each for gate, up and down of each expert, under the names of the dense MLP."""
+    return one_by_one("feed_forward", "w1", "w3", "w2")(weights)
+
+
+MIXERS = {
+    # A convolution over four positions with biases, attention, a convolution; a width that is made of the key's.
+    "lfm2": small(
+        1,
+        "lfm2",
+        {
+            "num_hidden_layers": 3,
+            "full_attn_idxs": [1],
+            "conv_L_cache": 4,
+            "conv_bias": True,
+            "block_ff_dim": 24,
+            "block_multiple_of": 6,
+            "rope_theta": 5000.0,
+        },
+        embedding=0.15,
+    ),
+    # A dense layer, then experts that a bias chooses.
+    "lfm2_moe": small(
+        6,
+        "lfm2_moe",
+        {
+            "layer_types": ["conv", "full_attention"],
+            "num_dense_layers": 1,
+            "num_experts": 5,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 12,
+            "routed_scaling_factor": 1.5,
+            "rope_theta": 5000.0,
+        },
+        embedding=0.15,
+        published=lfm2_experts,
+    ),
+    # A gated delta rule of two states for each key head, then gated attention of which a quarter is rotated; experts in both.
+    "qwen3_next": small(5, "qwen3_next", {**SMALL, **DELTA, **DELTA_EXPERTS, "norm_topk_prob": True, **ROPE}, norm=0.0, published=qwen),
+    # The same with an MLP, and matrices of their own.
+    "qwen3_5": wrapped(
+        1,
+        "qwen3_5",
+        {**SMALL, **DELTA, "model_type": "qwen3_5_text", "rope_parameters": MROPE},
+        {**VISUAL, "num_position_embeddings": 4},
+        IMAGE,
+        {},
+        norm=0.0,
+    ),
+    "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
+}

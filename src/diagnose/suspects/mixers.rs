@@ -1,0 +1,111 @@
+//! Mistakes in what stands in the place of attention: convolutions, states and their gates.
+
+use super::{Scene, Suspect, Variant};
+use crate::engine::{Edit, Field, Op, Role as A};
+use crate::model::op::{Content, Held, Slots};
+
+pub(super) const SUSPECTS: &[Suspect] = &[
+    Suspect {
+        id: "output_gate_missing",
+        summary: "what attention, a state or a convolution gives is not gated",
+        ops: &[A::AttnGated, A::Mixed],
+        symptom: "what enters the last matrix of the layer is what the gate was to multiply",
+        cause: "the gate that comes out of the projection of queries, or beside what is mixed, is dropped",
+        fix: "multiply by the gate before the last matrix of the layer",
+        seen: "no public thread is known to us",
+        variants: without_gate,
+    },
+    Suspect {
+        id: "l2norm_missing",
+        summary: "queries or keys of a state, or an embedding, are not of length 1; or an embedding is that must not be",
+        ops: &[A::StateQueryNorm, A::StateKeyNorm, A::Unit, A::Pooled],
+        symptom: "rows point the right way and have the wrong length; what a state gives grows with the sequence",
+        cause: "a kernel that does not normalise, or divides by the root of the mean square; the Normalize of modules.json left out, or added",
+        fix: "divide by the root of the sum of squares: each head of q and k of a state, and embeddings where modules.json lists Normalize",
+        seen: "1bit-MONSTER #2134, HF #40842, Qwen3-Embedding #91",
+        variants: |scene| match scene.role() {
+            Some(A::Unit | A::Pooled) => super::pooling::length(scene),
+            _ => not_of_length_one(scene),
+        },
+    },
+    Suspect {
+        id: "decay_sign",
+        summary: "the logarithm of what is left of a state has the other sign",
+        ops: &[A::StateDecay],
+        symptom: "the state grows where it should fade: errors become larger with every token",
+        cause: "-exp(A_log) is read as exp(A_log)",
+        fix: "g = -exp(A_log) * softplus(a + dt_bias), which is never above 0",
+        seen: "no public thread is known to us",
+        variants: |_| {
+            vec![Variant::new("exp(A) softplus(a + bias) where the model has it negative", Edit::times(-1.0))]
+        },
+    },
+    Suspect {
+        id: "conv_state_stale",
+        summary: "a decode step's convolution does not see the tokens before",
+        ops: &[A::ConvOut],
+        symptom: "the prefill is right, decode steps are off from the convolution on",
+        cause: "the last positions are not kept between forwards, or are those of a token earlier",
+        fix: "keep the last positions that the convolution is over, the newest among them",
+        seen: "no public thread is known to us",
+        variants: |scene| stale(scene, &[(Content::Zeros, "zeros"), (Content::Moved(-1), "those of a token earlier")]),
+    },
+    Suspect {
+        id: "delta_state_stale",
+        summary: "a decode step's state is not that of the tokens before",
+        ops: &[A::StateOut],
+        symptom: "the prefill is right, decode steps are off from what the state gives on",
+        cause: "the state is not kept between forwards, or what decode steps write to it is not",
+        fix: "keep the state of the last token, and write it back after every forward",
+        seen: "HF #46190",
+        variants: stale_state,
+    },
+];
+
+/// The value that is gated is the first that a product reads, or the second, where the first is the gate.
+fn without_gate(scene: &Scene) -> Vec<Variant> {
+    let reads = &scene.node().reads;
+    let gated = match scene.op() {
+        Op::Gate(_) => 0,
+        Op::Multiply => usize::from(scene.beside(A::ConvC).is_some()),
+        _ => return Vec::new(),
+    };
+    let Some(read) = reads.get(gated) else { return Vec::new() };
+    let alone = Edit::Reads(vec![*read]);
+    let edit = if let Op::Gate(_) = scene.op() { alone } else { Edit::All(vec![alone, Edit::identity()]) };
+    vec![Variant::new("no gate", edit)]
+}
+
+fn not_of_length_one(scene: &Scene) -> Vec<Variant> {
+    let Op::UnitLength { width, eps } = *scene.op() else { return Vec::new() };
+    let of_mean = [Edit::Set(Field::Eps((eps * width as f64) as f32)), Edit::times((width as f64).sqrt())];
+    vec![
+        Variant::new("as they are", Edit::identity()),
+        Variant::new("divided by the root of the mean square", Edit::All(of_mean.into())),
+    ]
+}
+
+/// What is kept of the forwards before is something else.
+fn stale(scene: &Scene, contents: &[(Content, &str)]) -> Vec<Variant> {
+    if scene.step == 0 && scene.tokens > 0 {
+        return Vec::new();
+    }
+    let of = |(content, words): &(Content, &str)| {
+        let held = Held { slots: Slots::Before, head: None, content: content.clone() };
+        Variant::new(format!("what is kept of the tokens before is {words}"), Edit::Set(Field::Held(held)))
+    };
+    contents.iter().map(of).collect()
+}
+
+fn stale_state(scene: &Scene) -> Vec<Variant> {
+    let mut variants = stale(scene, &[(Content::Zeros, "nothing: the state starts anew")]);
+    // Decode steps of one token each, as nearly all are.
+    let prefill =
+        (scene.first + 1).checked_sub(scene.step * scene.tokens).filter(|_| scene.step > 1 && scene.tokens == 1);
+    if let Some(prefill) = prefill {
+        let held = Held { slots: Slots::Since(prefill), head: None, content: Content::Zeros };
+        let words = format!("the state is that of token {}: decode steps do not change it", prefill.saturating_sub(1));
+        variants.push(Variant::new(words, Edit::Set(Field::Held(held))));
+    }
+    variants
+}

@@ -1,0 +1,56 @@
+//! What stands in the place of attention.
+
+use ndarray::{ArrayD, ArrayViewD};
+
+use super::{cube, flat, held};
+use crate::model::Model;
+use crate::model::op::{Held, Vector, Weight};
+use crate::ops::{self, Real, Rounding};
+
+/// A filter over the last positions.
+pub(super) fn convolve<T: Real>(
+    model: &Model,
+    (weight, bias): (&Weight, Option<&Vector>),
+    (past, others): (ArrayViewD<T>, &[Held]),
+    first: usize,
+    rounding: Rounding,
+) -> ArrayD<T> {
+    let bias = bias.map(|bias| model.vector(bias));
+    let bias = bias.as_ref().map(|bias| bias.view());
+    let past = held(cube(past), others, first);
+    ops::causal_convolution(past.view(), model.matrix(weight).rows().view(), bias, first, rounding).into_dyn()
+}
+
+/// The logarithm of what is left of a state.
+pub(super) fn decay<T: Real>(model: &Model, x: ArrayViewD<T>, [rate, bias]: [&Vector; 2]) -> ArrayD<T> {
+    ops::decay(flat(x), model.vector(rate).view(), model.vector(bias).view()).into_dyn()
+}
+
+/// Queries, keys, values, decays, and how much is written.
+pub(super) fn delta_rule<T: Real>(
+    values: &[ArrayViewD<T>],
+    (groups, scale): (&[usize], f64),
+    others: &[Held],
+    first: usize,
+    rounding: Rounding,
+) -> ArrayD<T> {
+    let past = |index: usize| held(cube(values[index].view()), others, first);
+    let (keys, written, decay, write) = (past(1), past(2), past(3), past(4));
+    let delta = ops::Delta {
+        queries: flat(values[0].view()),
+        keys: keys.view(),
+        values: written.view(),
+        decay: decay.view(),
+        write: write.view(),
+    };
+    ops::delta_rule(&delta, groups, scale, rounding).into_dyn()
+}
+
+/// The first times a function of the second, which has heads side by side.
+pub(super) fn gate<T: Real>(values: &[ArrayViewD<T>], function: ops::Activation, rounding: Rounding) -> ArrayD<T> {
+    let joined = ops::join_heads(values[0].view());
+    let first = joined.as_ref().map_or(values[0].view(), |joined| joined.view().into_dyn());
+    // Without a gate, it is as it is.
+    let Some(second) = values.get(1) else { return first.to_owned() };
+    ops::gated(first, second.view(), function, rounding)
+}

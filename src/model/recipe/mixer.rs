@@ -1,0 +1,44 @@
+//! What stands in the place of attention.
+
+use super::{Said, listed, norm_said, short};
+use crate::model::spec::{Delta, Layer, Mixer, ShortConvolution};
+use crate::ops::Activation;
+
+pub(super) fn mixer(layer: &Layer) -> Said {
+    match &layer.mixer {
+        None => Said::default(),
+        Some(Mixer::ShortConvolution(ShortConvolution { taps, bias })) => {
+            let what = [
+                (true, "no attention: out(C * conv(B * x)), [B | C | x] out of one matrix".to_string()),
+                (true, "conv a filter for each channel over the last positions".to_string()),
+                (*bias, "with biases".to_string()),
+            ];
+            (listed(what), format!("{taps} positions"))
+        }
+        Some(Mixer::Delta(delta)) => of_delta(delta),
+    }
+}
+
+fn of_delta(delta: &Delta) -> Said {
+    let Delta { key_heads, heads, key_dim, head_dim, taps, act, eps, norm, woven } = delta;
+    let act = Activation::NAMES.iter().find(|(_, known)| known == act).map_or("its activation", |(name, _)| name);
+    let matrices = if *woven {
+        "q, k, v and z out of one matrix and b, a out of another, each by key head"
+    } else {
+        "q, k and v out of one matrix, z, b and a out of one each"
+    };
+    let (normed, numbers) = norm_said(norm);
+    let what = [
+        (true, format!("no attention: {matrices}")),
+        (true, format!("{act}(conv) of q, k and v, a filter for each channel over the last positions")),
+        (true, "q and k of length 1, q / sqrt(channels)".to_string()),
+        (true, "β = σ(b), g = -exp(A) softplus(a + bias) in f32".to_string()),
+        (true, "S = exp(g) S, S += k (β (v - Sᵀ k))ᵀ, o = Sᵀ q in f32".to_string()),
+        (true, format!("out(norm(o) * silu(z)), norm of each head: {normed}")),
+    ];
+    let sizes = [
+        (true, format!("key heads: {key_heads} of {key_dim}, heads: {heads} of {head_dim}")),
+        (true, format!("{taps} positions, eps of lengths {}, {numbers}", short(*eps))),
+    ];
+    (listed(what), listed(sizes))
+}

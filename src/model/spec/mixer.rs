@@ -1,0 +1,46 @@
+//! What mixes tokens in the place of attention.
+
+use super::Norm;
+use crate::ops;
+
+/// What mixes tokens in the place of attention.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mixer {
+    /// `C * conv(B * x)`: LFM2.
+    ShortConvolution(ShortConvolution),
+    /// A gated delta rule: Qwen3-Next.
+    Delta(Delta),
+}
+
+/// A convolution over the last positions between two gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortConvolution {
+    /// How many positions it sees, the token itself counted.
+    pub taps: usize,
+    /// Whether it and the matrices around it have biases.
+    pub bias: bool,
+}
+
+/// A state that every token decays and writes to, asked by queries: Yang et al., arXiv 2412.06464.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Delta {
+    /// Heads of queries and keys; a divisor of those of values.
+    pub key_heads: usize,
+    /// Heads of values: as many states.
+    pub heads: usize,
+    /// Channels of a query and of a key.
+    pub key_dim: usize,
+    /// Channels of a value.
+    pub head_dim: usize,
+    /// How many positions the convolution over queries, keys and values sees.
+    pub taps: usize,
+    /// Its activation function; that of the gate of what the state gives is always silu.
+    pub act: ops::Activation,
+    /// Added to the square of the length of queries and keys.
+    pub eps: f64,
+    /// The norm of each head of what the state gives, before its gate.
+    pub norm: Norm,
+    /// Whether queries, keys, values and gates come out of one matrix and the rest out of another, by key head, and not out of
+    /// one matrix for each of four.
+    pub woven: bool,
+}
