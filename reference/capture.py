@@ -620,7 +620,7 @@ class Recorder:
                 handles += _OwnAttention.attach(self, module, path)
             if type(module).__name__ == "Llama4TextMoe":
                 handles += _WeighedInput.attach(self, module, path)
-            if name == "q_proj" and (gate := _split_gate(module, self.config)):
+            if name == "q_proj" and (gate := _split_gate(self.model.get_submodule(parent), self.config)):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, gate)))
                 handles += _AttentionGate.attach(self, self.model.get_submodule(parent), parent)
             if hasattr(module, "A_log") and hasattr(module, "num_v_heads"):
@@ -916,11 +916,13 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
     return split
 
 
-def _split_gate(projection: nn.Module, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
-    """How queries are told from the gate that the same module gives beside those of each head."""
-    heads, width = config.num_attention_heads, getattr(config, "head_dim", None)
-    if width is None or getattr(projection, "out_features", None) != 2 * heads * width:
+def _split_gate(attention: nn.Module, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, Tensor]] | None:
+    """How queries are told from the gate that q_proj gives beside those of each head."""
+    given, taken = (getattr(getattr(attention, name, None), size, 0) for name, size in (("q_proj", "out_features"), ("o_proj", "in_features")))
+    if not taken or given != 2 * taken:
         return None
+    heads = config.num_attention_heads
+    width = taken // heads
 
     def split(output: Tensor) -> dict[str, Tensor]:
         parts = output.unflatten(-1, (heads, 2 * width)).chunk(2, dim=-1)

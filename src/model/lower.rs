@@ -82,7 +82,7 @@ impl Build<'_> {
     /// `x' = x + scale * post(attn(pre(x)))`, `x'' = x' + scale * post(mlp(pre(x')))`
     fn sequential(&mut self, layer: &Layer, x: Site) -> Site {
         let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
-        let o = self.attention(&layer.attn, h);
+        let o = mixer::mixed(self, layer, h);
         let o = self.maybe_norm(R::AttnOutNorm, o, layer.attn_norms.post);
         let mid = self.sum(R::ResidMid, x, o, layer.scale);
         let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
@@ -93,7 +93,7 @@ impl Build<'_> {
 
     /// `x' = norm(x + scale * attn(x))`, `x'' = norm(x' + scale * mlp(x'))`. Vaswani et al., arXiv 1706.03762.
     fn post_normed(&mut self, layer: &Layer, x: Site) -> Site {
-        let o = self.attention(&layer.attn, x);
+        let o = mixer::mixed(self, layer, x);
         let sum = self.sum(R::AttnSum, x, o, layer.scale);
         let mid = self.maybe_norm(R::ResidMid, sum, layer.attn_norms.post);
         let f = self.mlp(&layer.mlp, mid);
