@@ -174,7 +174,8 @@ impl Field {
             (Self::Variance(v), Op::Norm { how, .. }) => how.variance = *v,
             (Self::Scale(v), Op::Scores(how)) => how.scale = *v,
             (Self::Cap(v), Op::Scores(how)) => how.cap = *v,
-            (Self::Cap(Some(v)), Op::Cap(limit)) => *limit = *v,
+            (Self::Cap(Some(v)), Op::Cap(limit))
+            | (Self::Limit(v), Op::ClampedSwish { limit, .. } | Op::ClampedProduct { limit }) => *limit = *v,
             (Self::Window(v), Op::Scores(how)) => how.window = *v,
             (Self::Chunk(v), Op::Scores(how)) => how.chunk = *v,
             (Self::Ahead(v), Op::Scores(how)) => how.ahead = *v,
@@ -208,7 +209,6 @@ impl Field {
             (Self::RouterGroups(v), Op::Route { router, .. }) => router.groups = *v,
             (Self::RouterFactor(v), Op::Route { router, .. }) => router.factor = *v,
             (Self::WeighsBias(v), Op::Route { router, bias: Some(_) }) => router.weighs_bias = *v,
-            (Self::Limit(v), Op::ClampedSwish { limit, .. } | Op::ClampedProduct { limit }) => *limit = *v,
             (Self::Alpha(v), Op::ClampedSwish { alpha, .. }) => *alpha = *v,
             (Self::Slopes(v), Op::Scores(how)) => how.slopes.clone_from(v),
             (Self::Spread(v), Op::Norm { how, .. }) => how.spread = *v,

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, 
 use super::Value;
 use super::compute::Compute;
 use super::step::Span;
-use crate::model::op::{Content, Held, Op, Rotate, Slots, Vector, Weight};
+use crate::model::op::{Content, Held, Op, Rotate, Scoring, Slots, Vector, Weight};
 use crate::model::spec::Growth;
 use crate::model::{Model, Tensor};
 use crate::ops::{self, Operands, Real, Rotation, Rounding};
@@ -28,11 +28,7 @@ impl Op {
         match self {
             Self::Embed { table, factor, rounded } => {
                 let mut rows = ops::embed(span.ids, &model.matrix(table).matrix(), rounding);
-                let mut factor = [T::from_f64(*factor)];
-                if *rounded {
-                    rounding.round(&mut factor);
-                }
-                scale(&mut rows, factor[0], rounding);
+                scale(&mut rows, *factor, *rounded, rounding);
                 rows.into_dyn()
             }
             Self::EmbedPositions { table, offset } => {
@@ -72,18 +68,7 @@ impl Op {
                 ops::rope(per_head(x(0), rotate.head_dim), &rotation, rounding).into_dyn()
             }
             Self::Scores(how) => {
-                let keys = held(cube(x(1)), &how.held, span.first);
-                let scoring = ops::Scoring {
-                    scale: how.scale,
-                    cap: how.cap,
-                    slopes: how.slopes.clone(),
-                    mask: how.mask(span.first),
-                    groups: how.groups.clone(),
-                    format: how.format,
-                };
-                let (kv_heads, width) = (keys.len_of(Axis(1)), keys.len_of(Axis(2)));
-                debug_assert!(scoring.groups.iter().all(|group| *group < kv_heads), "groups are key heads");
-                ops::scores(per_head(x(0), width), keys.view(), &scoring, rounding).into_dyn()
+                scored(x(0), held(cube(x(1)), &how.held, span.first), how, span.first, rounding).into_dyn()
             }
             Self::Softmax { sinks: None } => ops::softmax(cube(x(0)), rounding).into_dyn(),
             Self::Softmax { sinks: Some(sinks) } => {
@@ -136,6 +121,27 @@ impl Op {
         }
         .into_shared()
     }
+}
+
+/// Queries with the keys of all positions.
+fn scored<T: Real>(
+    queries: ArrayViewD<T>,
+    keys: CowArray<T, Ix3>,
+    how: &Scoring,
+    first: usize,
+    rounding: Rounding,
+) -> Array3<T> {
+    let scoring = ops::Scoring {
+        scale: how.scale,
+        cap: how.cap,
+        slopes: how.slopes.clone(),
+        mask: how.mask(first),
+        groups: how.groups.clone(),
+        format: how.format,
+    };
+    let (kv_heads, width) = (keys.len_of(Axis(1)), keys.len_of(Axis(2)));
+    debug_assert!(scoring.groups.iter().all(|group| *group < kv_heads), "groups are key heads");
+    ops::scores(per_head(queries, width), keys.view(), &scoring, rounding)
 }
 
 /// Some channels.
@@ -238,7 +244,13 @@ fn rounded<T: Real>(x: ArrayViewD<T>, format: Rounding) -> ArrayD<T> {
     rounded
 }
 
-fn scale<T: Real>(rows: &mut Array2<T>, factor: T, rounding: Rounding) {
+/// Times a factor, which may be rounded first.
+fn scale<T: Real>(rows: &mut Array2<T>, factor: f64, rounded: bool, rounding: Rounding) {
+    let mut factor = [T::from_f64(factor)];
+    if rounded {
+        rounding.round(&mut factor);
+    }
+    let [factor] = factor;
     if factor != T::one() {
         rows.mapv_inplace(|v| v * factor);
         rounding.round(rows.as_slice_mut().expect("a fresh array is contiguous"));

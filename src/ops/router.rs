@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 use super::real::{Real, Rounding};
 
 /// How experts are chosen and weighted, from a router's logits.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Router {
     /// How many are chosen.

@@ -54,7 +54,7 @@ fn pattern(scene: &Scene) -> Vec<Variant> {
 }
 
 /// The rotations of the model's other layers, each once.
-fn rotations<'a>(scene: &'a Scene, role: A) -> Vec<(usize, &'a Rotate)> {
+fn rotations(scene: &Scene, role: A) -> Vec<(usize, &Rotate)> {
     let graph = scene.graph();
     let mut found: Vec<(usize, &Rotate)> = Vec::new();
     for layer in 0..graph.layers() {

@@ -46,11 +46,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         kv_heads,
         head_dim,
         latent,
-        fused: match family.fused {
-            Fused::No => None,
-            Fused::Blocks => Some(1),
-            Fused::ByKeyHead => Some(kv_heads),
-        },
+        fused: groups_of(family.fused, kv_heads),
         qkv_bias: reader.on(family.qkv_bias)?,
         o_bias: reader.on(family.o_bias)?,
         clip: cap(reader, family.clip.map(|key| (key, None)))?,
@@ -70,15 +66,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         alibi: family.alibi,
     };
     let around = Around { pre: family.around.0.then_some(norm), post: family.around.1.then_some(norm) };
-    let is_parallel = reader.on(family.wiring.parallel)?;
-    let wiring = if is_parallel {
-        Wiring::Parallel(family.wiring.order)
-    } else if family.encoder.is_some_and(|encoder| encoder.post_norm) {
-        Wiring::PostNorm
-    } else {
-        Wiring::Sequential
-    };
-    let shares = is_parallel && !family.wiring.two_norms;
+    let wiring = wiring(reader, family)?;
+    let shares = matches!(wiring, Wiring::Parallel(_)) && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden, layers)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
@@ -122,6 +111,25 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         norm: family.encoder.is_none_or(|encoder| encoder.final_norm).then_some(norm),
         head: if family.encoder.is_some() { None } else { Some(head(reader, family)?) },
         embedding: Vec::new(),
+    })
+}
+
+/// In how many groups q, k and v stand in one matrix.
+fn groups_of(fused: Fused, kv_heads: usize) -> Option<usize> {
+    match fused {
+        Fused::No => None,
+        Fused::Blocks => Some(1),
+        Fused::ByKeyHead => Some(kv_heads),
+    }
+}
+
+fn wiring(reader: &Reader, family: &Family) -> Result<Wiring, ConfigError> {
+    Ok(if reader.on(family.wiring.parallel)? {
+        Wiring::Parallel(family.wiring.order)
+    } else if family.encoder.is_some_and(|encoder| encoder.post_norm) {
+        Wiring::PostNorm
+    } else {
+        Wiring::Sequential
     })
 }
 
