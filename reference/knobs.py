@@ -63,7 +63,7 @@ def fewer(chosen: Any) -> Any:
 def other_kind(types: list[str]) -> list[str]:
     """The last of the layers that have no window with one."""
     full = [index for index, kind in enumerate(types) if kind == "full_attention"]
-    if len({*types}) < 2 or not full:
+    if "sliding_attention" not in types or not full:
         return types
     return ["sliding_attention" if index == full[-1] else kind for index, kind in enumerate(types)]
 
