@@ -208,7 +208,7 @@ def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
                 "fair": list(knob.fair),
                 "name": named(first, kind),
                 # The experts that are chosen and the one of every token compute side by side.
-                "or": [first.replace("shared_mlp.act_fn", "experts.act")],
+                "or": [first.replace("shared_mlp.act_fn", "experts.act").replace("shared_expert.activation_fn", "experts.act_mul")],
                 "culprit": "candidate",
                 "precision": "float32",
                 "coverage": kind,

@@ -190,7 +190,7 @@ def _table() -> list[Bug]:
         Bug("window_short", "mask_off_by_one", "a window of one token less", SCORES, ("mistral",), a.window, amount=5, instead=PROBS),
         Bug("window_ignored", "sliding_window", "no window", SCORES, ("mistral",), a.window, amount=10**6, instead=PROBS),
         Bug("window_invented", "sliding_window", "a window where there is none", SCORES, FULL, a.window, amount=4, instead=PROBS),
-        Bug("softmax_plus_one", "unknown", "1 added to the denominator of the softmax", ("self_attn.probs",), EVERY, a.softmax_plus_one),
+        Bug("softmax_plus_one", "sinks_missing", "1 added to the denominator of the softmax", ("self_attn.probs",), EVERY, a.softmax_plus_one),
         Bug("gqa_tile", "gqa_tile", "query head h reads key head h % G", (*SCORES, *CONTEXT), GROUPED, a.tile_both),
         Bug("gqa_tile_v", "gqa_tile", "the same, of v only", CONTEXT, GROUPED, a.tile_values),
         Bug("head_merge_order", "head_merge_order", "heads joined without transposing back", CONTEXT, EVERY, a.join_untransposed),

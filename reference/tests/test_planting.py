@@ -29,7 +29,7 @@ SUSPECTS = {
     "low_precision_norm", "low_precision_scores", "low_precision_matmul", "stale_layer_state", "attn_softcap",
     "norm_missing", "position_embedding_offset", "position_embedding_missing", "position_embedding_stuck", "norm_bias", "router_renorm", "router_order", "router_top_k", "experts_permuted",
     "mask_alignment", "keys_not_rotated", "keys_rotated_twice", "block_input", "block_missing", "attention_gives_nothing",
-    "shards_joined_wrong", "weights_zero_from", "low_precision_softmax", "layer_pattern", "qk_norm_scope",
+    "shards_joined_wrong", "weights_zero_from", "low_precision_softmax", "layer_pattern", "qk_norm_scope", "sinks_missing",
 }  # fmt: skip
 
 OF_LABELS = {"ref_post_final_norm", "ref_layer_off_by_one", "ref_wrong_point", "ref_token_rows", "duplicate_tensor"}
