@@ -153,9 +153,12 @@ impl Answer {
             return first["name"] == name || or.iter().any(|or| first["name"] == *or);
         }
         let position = |name: &Value| self.rows().position(|row| row["name"] == *name);
-        let (planted, last) = (position(&name.into()), position(&first["name"]));
-        let before = position(&first["bracket"][0]);
-        planted.is_some() && planted > before && planted <= last
+        let (before, last) = (position(&first["bracket"][0]), position(&first["name"]));
+        let is_within = |name: &str| {
+            let place = position(&name.into());
+            place.is_some() && place > before && place <= last
+        };
+        is_within(name) || or.iter().any(|or| is_within(or))
     }
 
     /// The name of the first divergence, or its bracket.

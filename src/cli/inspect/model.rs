@@ -94,7 +94,7 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
     }
     let logit_cap = spec.head.and_then(|head| head.cap);
     let parts = [
-        (attn.both_ways, "every token sees those behind it".to_string()),
+        (attn.both_ways, "every token sees all".to_string()),
         (attn.qkv_bias, "bias on q, k, v".to_string()),
         (attn.o_bias, "bias on o".to_string()),
         (mlp_bias, "bias in the MLP".to_string()),
