@@ -19,7 +19,7 @@ impl Request for CacheRequest {
         look(debugger);
         let graph = debugger.graph();
         if !graph.is_causal() {
-            return Err("the model has no cache: it is an encoder, and none of its tokens follows".into());
+            return Err("the model has no cache: it is an encoder, which has one forward".into());
         }
         let new = debugger.pass.run.first_position()
             ..debugger.pass.run.first_position() + debugger.pass.run.forward_ids().len();

@@ -20,7 +20,7 @@ impl Dump {
             return Err(self.ids_error(problem));
         }
         if steps.len() > 1 && !self.graph.is_causal() {
-            let problem = format!("has {} forwards, where an encoder has one: none of its tokens follows", steps.len());
+            let problem = format!("has {} forwards, where an encoder has one", steps.len());
             return Err(self.ids_error(problem));
         }
         let mut misfits: Vec<(Planned, Error)> = Vec::new();

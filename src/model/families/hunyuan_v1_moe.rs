@@ -1,10 +1,10 @@
-//! Hunyuan with experts: q and k are normalised per head once they are rotated; experts beside one that every token has.
+//! Hunyuan with experts: the dense one's attention, and experts beside one that every token has.
 //! `HunYuanMoEV1Config` and `modeling_hunyuan_v1_moe.py`.
 
-use super::llama::{LLAMA, PATHS};
-use super::qwen3::QK_NORM;
+use super::hunyuan_v1_dense::HUNYUAN_DENSE;
+use super::llama::PATHS;
 use super::qwen3_moe::{EXPERTS, MODULES, STORED};
-use super::{Defaults, ExpertsRow, Family, QkNormRow, RopeRow, SharedRow, SharedWidth, Switch};
+use super::{ExpertsRow, Family, SharedRow, SharedWidth};
 use crate::model::role::{Names, Role};
 
 const OWN: &[(Role, &str)] = &[
@@ -23,12 +23,6 @@ const NAMES: Names = Names { layers: "model.layers", paths: &[OWN, EXPERTS, PATH
 
 pub(super) const HUNYUAN_V1_MOE: Family = Family {
     name: "hunyuan_v1_moe",
-    reads: &["use_qk_norm"],
-    defaults: Defaults { vocab_size: 290_943, eps: 1e-5, ..LLAMA.defaults },
-    whole_heads: false,
-    mlp_bias: Switch::Never,
-    qk_norm: Some(QkNormRow { after_rope: true, ..QK_NORM }),
-    rope: Some(RopeRow { alpha: true, ..RopeRow::HALVES }),
     experts: Some(ExpertsRow {
         count: (&["num_experts", "num_local_experts"], 1),
         top_k: (&["moe_topk", "num_experts_per_tok"], 1),
@@ -39,5 +33,5 @@ pub(super) const HUNYUAN_V1_MOE: Family = Family {
     }),
     names: &NAMES,
     stored: &STORED,
-    ..LLAMA
+    ..HUNYUAN_DENSE
 };
