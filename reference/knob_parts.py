@@ -118,16 +118,29 @@ def heads_normed_apart(model: PreTrainedModel) -> bool:
 
 
 def slopes(change: Callable[[Tensor], Tensor]) -> Callable[[PreTrainedModel], bool]:
-    """BLOOM's slopes, of all layers."""
+    """BLOOM's slopes, of all layers: `alibi` [batch and head, 1, key] as its attention reads it."""
+
+    def given(_, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return args, kwargs | {"alibi": change(kwargs["alibi"])}
 
     def plant(model: PreTrainedModel) -> bool:
-        for module, name in owners(model, "build_alibi_tensor"):
-            usual = getattr(module, name)
-            module.build_alibi_tensor = lambda *args, **kwargs: change(usual(*args, **kwargs))
-            return True
-        return False
+        found = [module for module in model.modules() if type(module).__name__ == "BloomAttention"]
+        for module in found:
+            module.register_forward_pre_hook(given, with_kwargs=True)
+        return bool(found)
 
     return plant
+
+
+def one_rope(model: PreTrainedModel) -> bool:
+    """Layers with a window are rotated as those without one are."""
+    for module, own in owners(model, "sliding_attention_inv_freq"):
+        speeds, others = getattr(module, own), getattr(module, "full_attention_inv_freq", None)
+        if others is not None and speeds.shape == others.shape and not torch.equal(speeds, others):
+            speeds.copy_(others)
+            module.sliding_attention_attention_scaling = module.full_attention_attention_scaling
+            return True
+    return False
 
 
 def rows_from_the_first(model: PreTrainedModel) -> bool:
@@ -155,6 +168,7 @@ PARTS = (
     Part("heads_apart", "qk_norm_scope", heads_normed_apart),
     Part("slopes_reversed", "alibi_slopes", slopes(lambda alibi: alibi.flip(0))),
     Part("slopes_none", "alibi_missing", slopes(torch.zeros_like)),
+    Part("one_rope", "rope_layer_type", one_rope, fair=("rope_theta", "rope_scaling_missing", "layer_pattern")),
     Part("positions_from_zero", "position_embedding_offset", rows_from_the_first),
     Part("scalar_one", "residual_scale", weight("layer_scalar", torch.ones_like)),
 )

@@ -83,7 +83,7 @@ KNOBS = (
     Knob("residual_scale", ("residual_multiplier",), lambda factor: 1.0),
     Knob("logit_scale", ("logits_scaling", "logit_scale"), lambda factor: 1.0),
     Knob("attn_softcap", ("attn_logit_softcapping",), lambda cap: None),
-    Knob("logit_softcap", ("final_logit_softcapping",), lambda cap: None),
+    Knob("logit_softcap", ("final_logit_softcapping",), times(0.5)),
     Knob("activation_function", ("hidden_activation", "hidden_act", "activation_function"), other_act),
     Knob("parallel_residual", ("use_parallel_residual",), negated, models=("gpt_neox", "gpt_neox_sequential")),
     Knob("qk_norm_missing", ("use_qk_norm", "qk_layernorm"), lambda used: False),
@@ -216,3 +216,9 @@ def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
             book.add(f"{root}/{kind}/alone", folder, expect, candidate=planted)
             book.add(f"{root}/{kind}/pair", folder, expect, candidate=planted, reference=right)
     dumps.forget()
+
+
+def idle_knobs(book: Casebook) -> list[str]:
+    """Those that no case turns: a model that shows them is missing."""
+    turned = {part for case in book.cases for part in case["name"].split("/") if part.startswith("knob-")}
+    return [knob.id for knob in (*KNOBS, *PARTS, *TURNS) if f"knob-{knob.id}" not in turned]
