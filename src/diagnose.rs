@@ -14,6 +14,7 @@ mod exchange;
 pub mod fed;
 mod fewer;
 pub mod finding;
+mod flips;
 mod folded;
 pub mod forced;
 pub mod fork;

@@ -60,19 +60,29 @@ pub(super) fn merged<F, K: PartialEq>(
     merged
 }
 
+/// What is known of a comparison beside its findings.
+pub(super) struct Beside<'a> {
+    /// What most tensors of each dump were computed in.
+    pub(super) precisions: [Option<Precision>; 2],
+    /// What was recognised of weights and products, in words.
+    pub(super) hidden: Option<&'a str>,
+    /// Tokens that the two sides give other experts, each as its own logits say.
+    pub(super) flips: usize,
+}
+
 /// The verdict, its sentence, and every independent divergence in program order.
 pub(super) fn conclude(
     found: &[Vec<Finding>; 2],
     shared: &[[usize; 2]],
-    precisions: [Option<Precision>; 2],
-    hidden: Option<&str>,
+    beside: &Beside,
     compared: usize,
     rows: &[ActivationRow],
     graph: &Graph,
 ) -> (Verdict, String, Vec<Divergence>) {
+    let Beside { precisions, hidden, flips } = *beside;
     let both = precisions.iter().flatten().count() == 2;
     let ours = |role: usize, index: usize| both && shared.iter().any(|pair| pair[role] == index);
-    let ties: usize = found.iter().flatten().map(|finding| ties(&[finding]).len()).sum();
+    let ties: usize = found.iter().flatten().map(|finding| ties(&[finding]).len()).sum::<usize>() + flips;
     let mut found: Vec<(usize, &Finding)> = [REFERENCE, CANDIDATE]
         .into_iter()
         .flat_map(|role| found[role].iter().enumerate().map(move |(index, finding)| (role, index, finding)))

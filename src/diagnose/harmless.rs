@@ -1,7 +1,8 @@
 //! What was found and is not wrong, in words.
 
 use super::finding::{Finding, Harmless, Kind};
-use crate::engine::{Graph, Op};
+use super::tie::Tie;
+use crate::engine::{Graph, Op, Site};
 
 /// What is harmless, one line for each kind.
 pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
@@ -38,22 +39,24 @@ pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
             Harmless::CoarseWeights => format!("{which}: as far off as weights of fewer bits make it"),
             Harmless::LowPrecision => format!("{which}: as far off as the products' rounding makes it"),
             Harmless::Tie(tie) => {
-                let [taken, lost] = tie.experts;
-                let layer =
-                    graph[findings[0].site].layer.map_or_else(String::new, |layer| format!(" in layer {layer}"));
-                let more = match ties(&findings).len() {
-                    0 | 1 => String::new(),
-                    more => format!(", and {} more", more - 1),
-                };
-                format!(
-                    "{} of token {}{layer} is a tie: experts {taken} and {lost} lie {:.1e} apart, within the noise \
-                     {:.1e}{more}",
-                    graph[findings[0].site].label, tie.token, tie.apart, tie.noise
-                )
+                let more = ties(&findings).len().saturating_sub(1);
+                format!("{}, within the noise {:.1e}{}", tied(graph, findings[0].site, &tie), tie.noise, and_more(more))
             }
         }
     };
     kinds.into_iter().map(line).collect()
+}
+
+/// `routing of token 9 in layer 1 is a tie: experts 3 and 7 lie 2.0e-4 apart`
+pub(super) fn tied(graph: &Graph, site: Site, tie: &Tie) -> String {
+    let [taken, lost] = tie.experts;
+    let layer = graph[site].layer.map_or_else(String::new, |layer| format!(" in layer {layer}"));
+    let (label, token, apart) = (&graph[site].label, tie.token, tie.apart);
+    format!("{label} of token {token}{layer} is a tie: experts {taken} and {lost} lie {apart:.1e} apart")
+}
+
+pub(super) fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(", and {more} more") }
 }
 
 /// Every tie of these findings, by its token.

@@ -60,7 +60,7 @@ impl Choices {
 }
 
 /// Experts whose weight is not 0.
-fn experts<T: Real>(row: ArrayView1<T>) -> Vec<usize> {
+pub(super) fn experts<T: Real>(row: ArrayView1<T>) -> Vec<usize> {
     ops::chosen(row, row.len())
 }
 
@@ -92,7 +92,7 @@ fn least(router: Router, keys: ArrayView1<f64>, wanted: &[usize], most: f64) -> 
     Some(enough)
 }
 
-fn rows<T: Real>(value: &Value<T>) -> Option<ArrayView2<'_, T>> {
+pub(super) fn rows<T: Real>(value: &Value<T>) -> Option<ArrayView2<'_, T>> {
     value.view().into_dimensionality::<Ix2>().ok()
 }
 
@@ -125,6 +125,18 @@ pub(super) fn agree<T: Real>(run: &mut Run<T>, site: Site, exact: &Value<f64>, f
         let rounding = run.compute().rounding;
         choose(run, site, &choices, rounding);
     }
+}
+
+/// What an op compares experts by, `[token, expert]`.
+pub(super) fn keys<T: Real>(run: &Run<T>, site: Site) -> Option<Array2<f64>> {
+    let (router, bias) = router(run.model(), site)?;
+    let bias = bias.as_ref().map(|bias| bias.view());
+    let logits = run.operand(*run.graph()[site].reads.first()?)?.into_dimensionality::<Ix2>().ok()?;
+    let mut keys = Array2::zeros(logits.dim());
+    for (logits, mut keys) in logits.rows().into_iter().zip(keys.rows_mut()) {
+        keys.iter_mut().zip(router.keys(logits, bias)).for_each(|(key, own)| *key = own.wide());
+    }
+    Some(keys)
 }
 
 /// A run takes the dump's rows of a choice, for the tokens at some positions.
@@ -171,19 +183,14 @@ impl Forced {
     /// What the op computed last compares experts by, and how far off that of a correct program may be in each row.
     fn keys(&self, site: Site, limit: f64, precision: Precision) -> Option<(Router, Array2<f64>, Vec<f64>)> {
         let (router, bias) = router(self.exact.model(), site)?;
-        let bias = bias.as_ref().map(|bias| bias.view());
         let read = *self.exact.graph()[site].reads.first()?;
         let logits = self.exact.operand(read)?.into_dimensionality::<Ix2>().ok()?;
-        let mut exact = Array2::zeros(logits.dim());
-        for (logits, mut keys) in logits.rows().into_iter().zip(exact.rows_mut()) {
-            keys.assign(&Array1::from(router.keys(logits, bias)));
-        }
+        let exact = keys(&self.exact, site)?;
         let mut noise = vec![0.0f64; exact.nrows()];
         for draw in &self.draws {
-            let drawn = draw.operand(read)?.into_dimensionality::<Ix2>().ok()?;
+            let drawn = keys(draw, site)?;
             for ((noise, drawn), exact) in noise.iter_mut().zip(drawn.rows()).zip(exact.rows()) {
-                let drawn = router.keys(drawn, bias);
-                let apart = drawn.iter().zip(exact).map(|(drawn, exact)| (drawn.wide() - exact).abs());
+                let apart = drawn.iter().zip(exact).map(|(drawn, exact)| (drawn - exact).abs());
                 *noise = apart.fold(*noise, f64::max);
             }
         }

@@ -1,28 +1,27 @@
 //! The walk: every dump is followed op by op on its own inputs, and compared with the other witness.
 
+mod report;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::blind_spots::{Coverage, blind_spots};
-use super::conclude::{conclude, refuted, suspects};
-use super::confirm::{explained, prove};
+use super::conclude::suspects;
 use super::curve::Curve;
 use super::fed::Apart;
 use super::finding::{Finding, Harmless, Kind};
+use super::flips::Flips;
 use super::massive::Massive;
 use super::outputs::Outputs;
 use super::part::{Part, compare_parts, distance};
 use super::precision::Precision;
-use super::recognised::{has_fewer_bits, hidden, unsettle, with_fewer_bits};
-use super::relabel::describe;
+use super::recognised::{has_fewer_bits, with_fewer_bits};
 use super::report::{ActivationRow, Local, Report, Status};
 use super::shared::same_error;
 use super::suspects::search::Accused;
-use super::tie::follow;
+use super::tie::{follow, keys};
 use super::trail::{Look, Trail};
-use super::whole::of_whole;
-use super::witnesses::{CANDIDATE, REFERENCE, Witnesses, notes, sources};
+use super::witnesses::{CANDIDATE, REFERENCE, Witnesses};
 use crate::dump::{self, Dump};
 use crate::engine::{LogitRows, Role, Run, Site};
 use crate::model::Model;
@@ -46,6 +45,8 @@ pub struct Walk {
     rows: Vec<ActivationRow>,
     /// The rows that are findings of a trail, and which: the others need no second look.
     found: Vec<(usize, [Option<usize>; 2])>,
+    /// Choices of the two sides that differ though nothing is wrong.
+    flips: Flips,
     /// Findings of both trails at one op that are the same error.
     shared: Vec<[usize; 2]>,
     compared: usize,
@@ -79,6 +80,7 @@ impl Walk {
             fed: steps[0],
             rows: Vec::new(),
             found: Vec::new(),
+            flips: Flips::default(),
             shared: Vec::new(),
             compared: 0,
             massive: Massive::default(),
@@ -99,6 +101,7 @@ impl Walk {
             looked = self.look()?;
         }
         let Some((site, looks)) = looked else { return Ok(None) };
+        self.note_flips(site, &looks);
         let row = self.row(site, &looks);
         let found = findings_of(&looks);
         if found != [None, None] {
@@ -252,10 +255,30 @@ impl Walk {
         ActivationRow::of((graph.key(site, self.forward), graph[site].layer, self.forward), compared, status, local)
     }
 
+    /// Where the two sides choose other experts, and each as its own logits say. Our own pass goes on with the dump's choice.
+    fn note_flips(&mut self, site: Site, looks: &Looks) {
+        if !self.model.graph[site].op.facts().discrete || findings_of(looks) != [None, None] || self.is_wrong_before() {
+            return;
+        }
+        let [Some(values), Some(expected)] = self.sides(site, looks) else { return };
+        let ours = || self.engine.as_ref().and_then(|engine| keys(engine, site));
+        let of = |role: usize| self.trails[role].as_ref().map_or_else(ours, |trail| keys(&trail.healed.exact, site));
+        let (Some(own), Some(other)) = (of(CANDIDATE), of(REFERENCE)) else { return };
+        let mut flips = std::mem::take(&mut self.flips);
+        let first = self.steps[..self.forward].iter().sum();
+        let tokens = flips.look(site, first, [&values, &expected], [&own, &other]);
+        self.flips = flips;
+        for part in looks.iter().flatten().filter_map(|look| look.part.as_ref()) {
+            self.engine.iter_mut().for_each(|engine| follow(engine, site, part, &tokens));
+        }
+    }
+
+    fn is_wrong_before(&self) -> bool {
+        let mut findings = self.trails.iter().flatten().flat_map(Trail::findings);
+        findings.any(|finding| finding.kind != Kind::Equivalent)
+    }
+
     fn status(&self, looks: &Looks, in_line: Option<bool>, precision: Option<Precision>) -> Status {
-        let harmless = |kind: Kind| kind == Kind::Equivalent;
-        let wrong_before =
-            self.trails.iter().flatten().flat_map(Trail::findings).any(|finding| !harmless(finding.kind));
         match findings_of(looks) {
             [Some(a), Some(b)] if self.shared.contains(&[a, b]) => return Status::Rounding,
             [None, None] => {}
@@ -263,9 +286,9 @@ impl Walk {
         }
         match in_line {
             None => Status::Missing,
-            Some(false) if wrong_before => Status::Propagated,
+            Some(false) if self.is_wrong_before() => Status::Propagated,
             // The two sides went on with different choices.
-            Some(false) if self.has_ties(|_| true) => Status::Rounding,
+            Some(false) if self.has_ties(|_| true) || self.flips.count() > 0 => Status::Rounding,
             Some(_) if precision.is_some_and(|precision| precision != Precision::F32) => Status::Rounding,
             Some(_) if self.curve.coarsest() != Precision::F32 => Status::Rounding,
             Some(_) if self.trails.iter().flatten().any(has_fewer_bits) => Status::Rounding,
@@ -304,76 +327,6 @@ impl Walk {
         let findings = self.trails.iter().flatten().flat_map(Trail::findings);
         let of_row = findings.filter(|finding| self.model.graph.key(finding.site, finding.step) == name);
         of_row.flat_map(|finding| suspects(finding, interrupt)).collect()
-    }
-
-    /// The report of what has been compared so far. What is still open is decided by what is known: ask at the end.
-    pub fn report(&mut self) -> Report {
-        for trail in self.trails.iter_mut().flatten() {
-            trail.finish();
-        }
-        self.update();
-        let mut found = [REFERENCE, CANDIDATE].map(|role| {
-            let described = self.trails[role].as_ref().map(|trail| {
-                let mut findings = describe(trail, &self.ids, &self.steps);
-                of_whole(trail, &self.ids, &self.steps, &mut findings);
-                findings
-            });
-            described.unwrap_or_default()
-        });
-        for (trail, findings) in self.trails.iter_mut().zip(&mut found) {
-            if let Some(trail) = trail {
-                unsettle(trail, findings, &self.ids[..self.steps[0]], &self.rows);
-            }
-        }
-        self.update();
-        let precisions = [REFERENCE, CANDIDATE].map(|role| self.trails[role].as_ref().map(Trail::precision));
-        let tokens = (&self.ids[..], &self.steps[..]);
-        let (mut proofs, mut failed) = (Vec::new(), Vec::new());
-        for (((role, dump), trail), findings) in self.witnesses.named().into_iter().zip(&self.trails).zip(&mut found) {
-            let Some((dump, trail)) = dump.zip(trail.as_ref()) else { continue };
-            let computes = (trail.precision(), trail.arithmetic());
-            // What could be read before can be read again; if not, there is no proof.
-            let Some(proof) = prove(&trail.model, dump, tokens, findings, computes).ok().flatten() else { continue };
-            for row in explained(findings, &proof) {
-                let name = self.model.graph.key(row.1, row.0);
-                self.rows.iter_mut().filter(|row| row.name == name).for_each(|row| row.status = Status::Propagated);
-            }
-            failed.extend(proof.fails.then_some(role));
-            proofs.push(format!("{role}: {}", proof.sentence));
-        }
-        let folder = self.model.files.first().and_then(|file| file.parent());
-        let path = folder.map_or_else(|| self.model.name.clone(), |folder| folder.display().to_string());
-        let mut coverage = Coverage::between(self.witnesses.reference.as_deref(), self.witnesses.candidate.as_deref());
-        coverage.coarse |= precisions.into_iter().flatten().any(|precision| precision != Precision::F32);
-        let hidden = self.trails.iter().flatten().find_map(hidden);
-        let (verdict, sentence, mut divergences) =
-            conclude(&found, &self.shared, precisions, hidden.as_deref(), self.compared, &self.rows, &self.model.graph);
-        let sentence = refuted(sentence, &mut divergences, &failed);
-        let unknown = self.shared.first().and_then(|[index, _]| found[REFERENCE].get(*index)).map(|finding| {
-            let name = self.model.graph.key(finding.site, finding.step);
-            format!(
-                "both dumps are off in the same way at {name}, and {} tensors in all: the model has something that our \
-                 engine does not know",
-                self.shared.len()
-            )
-        });
-        let mut report = Report {
-            verdict,
-            sentence,
-            divergences,
-            blind_spots: blind_spots(&self.model, &path, &self.ids, &self.steps, &coverage),
-            proofs,
-            notes: notes(&self.witnesses, &self.trails, &self.rows, &self.model.graph)
-                .into_iter()
-                .chain(unknown)
-                .chain(self.massive.describe())
-                .collect(),
-            sources: sources(&self.model, &self.ids, &self.witnesses, precisions),
-            activations: self.rows.clone(),
-            ..Report::default()
-        };
-        self.outputs.tell(&mut report);
-        report.with_coverage()
     }
 }
 
