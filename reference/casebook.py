@@ -10,7 +10,8 @@ A case is one run of `layerstep diff` and what it has to say. `corpus.json` is t
     batch       the sequence that is read, of a batch
     control     true where something was changed that is no mistake
     expect      verdicts, and what planted.py, mislabelled.py and founding.py say about the mistake; of a clean run
-                also flips, if there are any: rows that rounding sends to other experts than float32 does
+                also flips, if there are any: rows that rounding sends to other experts than float32 does; and note: what
+                one of the notes has to say
 
 Paths are relative to the manifest inside the repository, absolute outside of it.
 """

@@ -24,8 +24,9 @@ from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, family_folders, tiny_folders
 from encoders import add_encoders
 from equivalent import add_equivalents, of_smollm2
+from flips import add_flips
 from founding import add_founding
-from knobs import add_knobs
+from knobs import add_knobs, idle_knobs
 from make_tiny import TINY
 from mislabelled import add_labels, add_other_tokens
 from packed import add_as_packed
@@ -104,6 +105,7 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     add_other_tokens(book, dumps)
     for folder in (TINY / "gemma2", *family_folders()):
         add_knobs(book, dumps, folder)
+    add_flips(book, dumps)
     add_encoders(book, dumps)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:
@@ -141,6 +143,9 @@ def main() -> int:
         return 2
     if not book.cases:
         print(f"make_corpus.py: no case matches {' or '.join(book.only)}", file=sys.stderr)
+        return 2
+    if not (args.only or args.brief) and (idle := idle_knobs(book)):
+        print(f"make_corpus.py: no tiny model shows {', '.join(idle)}", file=sys.stderr)
         return 2
     print(f"{book.save()}: {len(book.cases)} cases, {book.size() / 1e6:.0f} MB, {time.monotonic() - begun:.0f} s")
     return 0

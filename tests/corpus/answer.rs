@@ -58,6 +58,7 @@ impl Answer {
             wrong.push(format!("{}, not {}: {}", self.verdict(), case.expect.verdicts.join(" or "), self.located()));
         } else if self.agrees() {
             wrong.extend(self.accuses());
+            wrong.extend(case.expect.note.as_ref().and_then(|note| self.lacks(note)));
         } else if let Some(name) = &case.expect.name {
             if !self.names(name, &case.expect.or) {
                 wrong.push(format!("{}, not {name}", self.located()));
@@ -144,6 +145,13 @@ impl Answer {
         let divergences = self.document["divergences"].as_array().is_some_and(|found| !found.is_empty());
         (divergences || !self.first().is_null() || accused.is_some())
             .then(|| format!("{}, but {} is accused", self.verdict(), accused.map_or(&Value::Null, |row| &row["name"])))
+    }
+
+    /// No note says this.
+    fn lacks(&self, note: &str) -> Option<String> {
+        let notes = self.document["notes"].as_array().into_iter().flatten();
+        let says = notes.filter_map(Value::as_str).any(|line| line.contains(note));
+        (!says).then(|| format!("no note says {note:?}: {}", self.document["notes"]))
     }
 
     /// Whether the planted activation is named: itself where all its inputs were dumped, else by the bracket.

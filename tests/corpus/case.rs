@@ -32,6 +32,8 @@ pub(crate) struct Expect {
     /// Suspects that compute the same numbers.
     #[serde(default)]
     pub(crate) fair: Vec<String>,
+    /// What one of the notes has to say.
+    pub(crate) note: Option<String>,
     /// Its error over the largest clean error of that op.
     pub(crate) ratio: Option<f64>,
     #[serde(default)]
