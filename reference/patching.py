@@ -28,19 +28,23 @@ from capture import load_model
 from make_tiny import PROMPT, TINY
 
 PATCHED = Path(__file__).resolve().parent / "patched"
-MODELS = ("llama", "llama_bias", "mistral", "qwen2", "qwen3")  # whose layers have the same parts
+DENSE = ("llama", "llama_bias", "mistral", "qwen2", "qwen3")  # whose layers have the same parts
+SPARSE = ("qwen3_moe",)
+MODELS = (*DENSE, *SPARSE)
 ATTENTION = "layerstep_patched"
 INSIDE = ("q_rope", "scores", "probs")  # what attention has no module for
 
 Change = Callable[[Tensor], object]  # in place: [token, channel], or with heads as PyTorch has them there
+Choice = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # logits, weights and experts of each token, to the latter
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A change to what a module gives; `:in` changes what it is given. In every forward, or in one."""
+    """A change to what a module gives; `:in` changes what it is given, `:choice` the weights and experts of a router, from
+    its logits. In every forward, or in one."""
 
     where: str
-    change: Change
+    change: Change | Choice
     forward: int | None = None
 
 
@@ -48,7 +52,7 @@ class Edit:
 class Case:
     edits: list[Edit]
     forwards: int = 1
-    models: tuple[str, ...] = MODELS
+    models: tuple[str, ...] = DENSE
     token: int | None = None  # fed in the place of token 8
 
 
@@ -63,6 +67,19 @@ def cases(model: PreTrainedModel, clean: dict[str, Tensor]) -> dict[str, Case]:
 
     def mean(x: Tensor) -> None:
         x[:] = x.mean(0)
+
+    def without(expert: int) -> Choice:
+        return lambda logits, weights, chosen: (weights * (chosen != expert), chosen)
+
+    def forced(expert: int, tokens: slice) -> Choice:
+        def choice(logits: Tensor, weights: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+            chosen = chosen.clone()  # by falling weight
+            here = chosen[tokens]
+            here[:, -1] = torch.where((here == expert).any(-1), here[:, -1], expert)
+            shares = logits.float().softmax(-1).gather(-1, chosen)
+            return shares / shares.sum(-1, keepdim=True) if config.norm_topk_prob else shares, chosen
+
+        return choice
 
     return {
         "head": Case([Edit(f"{block(1)}.self_attn.o_proj:in", lambda x: x[:, 2 * d : 3 * d].zero_())], forwards=2),
@@ -98,6 +115,8 @@ def cases(model: PreTrainedModel, clean: dict[str, Tensor]) -> dict[str, Case]:
         "other_token": Case([], token=7),
         "put": Case([Edit(block(1), put)], token=7),
         "q_norm": Case([Edit(f"{block(1)}.self_attn.q_norm", lambda x: x[5:, 1].zero_())], models=("qwen3",)),
+        "expert": Case([Edit(f"{block(0)}.mlp.gate:choice", without(3))], forwards=2, models=SPARSE),
+        "forced": Case([Edit(f"{block(0)}.mlp.gate:choice", forced(1, slice(5, 13)), 0)], forwards=2, models=SPARSE),
         "k_norm": Case([Edit(f"{block(0)}.self_attn.k_norm", lambda x: x[2, :, 4:6].mul_(3.0))], models=("qwen3",)),
     }
 
@@ -160,6 +179,13 @@ def edited(model: PreTrainedModel, edits: list[Edit]) -> Iterator[None]:
 
         return hook
 
+    def hook_choice(edit: Edit):
+        def hook(module, args, output):
+            if edit.forward in (None, len(forwards) - 1):
+                return output[0], *edit.change(*output)
+
+        return hook
+
     def of_attention(edit: Edit):
         return lambda value: changed(edit, value)
 
@@ -168,6 +194,8 @@ def edited(model: PreTrainedModel, edits: list[Edit]) -> Iterator[None]:
         module = modules[path]
         if point in INSIDE:
             _editing.setdefault(module, dict.fromkeys(INSIDE, lambda value: value))[point] = of_attention(edit)
+        elif point == "choice":
+            handles.append(module.register_forward_hook(hook_choice(edit)))
         elif point == "in":
             handles.append(module.register_forward_pre_hook(hook_input(edit)))
         else:

@@ -17,6 +17,7 @@ mod captured;
 pub mod command;
 mod comparison;
 pub mod completion;
+mod experts;
 pub mod export;
 pub mod expression;
 mod full;

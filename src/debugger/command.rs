@@ -138,6 +138,8 @@ pub enum Topic {
     Model,
     /// What diverges by itself so far.
     Divergences,
+    /// Who is given which experts.
+    Experts,
     /// Patches, and what they do to the logits.
     Patches,
     /// What the comparison has found, once it has reached the end.

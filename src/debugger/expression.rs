@@ -74,6 +74,10 @@ pub trait Source {
     fn everywhere(&self, site: Site) -> Result<Vec<Tensor>, String> {
         self.activation(Witness::Engine, site, None).map(|ours| vec![ours])
     }
+    /// How many tokens a dump gives other experts than our engine, by the op here. The error says why that is not known.
+    fn rerouted(&self) -> Result<usize, String> {
+        Err("no experts are chosen here".into())
+    }
     /// What the comparison says of the op here. The error says why it says nothing.
     fn errors(&self) -> Result<LayerErrors, String>;
     /// Whether activations of a witness can be there at all.

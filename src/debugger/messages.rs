@@ -145,7 +145,7 @@ pub(super) fn info(debugger: &Debugger, topic: Topic) -> Vec<String> {
             let lines = debugger.stops.lines();
             if lines.is_empty() { vec!["no breakpoints and no watches".into()] } else { lines }
         }
-        Topic::Patches | Topic::Verdict => Vec::new(),
+        Topic::Experts | Topic::Patches | Topic::Verdict => Vec::new(),
         Topic::Tokens => {
             let mut lines = Vec::new();
             for feed in debugger.pass.fed.feeds() {

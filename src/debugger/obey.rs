@@ -9,7 +9,7 @@ use super::comparison::verdict;
 use super::messages::{help, info};
 use super::state::{Caller, Debugger, OPS_PER_REPORT};
 use super::view::{Listing, Stop};
-use super::{attribution, export, patch, reload, sweep, why};
+use super::{attribution, experts, export, patch, reload, sweep, why};
 use crate::diagnose::Status;
 use crate::engine::{Role, Site};
 
@@ -89,6 +89,7 @@ impl Debugger {
                 let report = self.report().ok_or("the comparison has not reached the end yet: run goes there")?;
                 Ok(Stop::Said(verdict(&report)))
             }
+            Command::Info(Topic::Experts) => experts::info(self).map(Stop::Said),
             Command::Info(topic) => Ok(Stop::Said(info(self, *topic))),
             Command::Help(name) => help(name.as_deref()).map(Stop::Said),
             Command::Reload => reload::reload(self, caller),

@@ -34,6 +34,7 @@ impl Request for PageRequest {
             Self::Attention(request) => request.page(debugger).map(Page::Attention),
             Self::Lens(request) => request.page(debugger).map(Page::Lens),
             Self::Cache(request) => request.page(debugger).map(Page::Cache),
+            Self::Experts(request) => request.page(debugger).map(Page::Experts),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(super) use effect::{effect, info};
 pub(super) use follow::{follow_patches, take_patches};
 pub(super) use list::{Patches, last_logits};
-pub use request::{Amount, Change, Half, PatchRequest, Place, Source, Unpatch};
+pub use request::{Amount, Change, Half, PatchRequest, Place, Source, Unit, Unpatch};
 
 use effect::effect_line;
 use list::{Entry, List, activations};

@@ -166,6 +166,7 @@ impl TwoDumps {
             PageRequest::Attention(_) => "the attention of heads, beside the tensors of scores and probs,",
             PageRequest::Lens(_) => "the logit lens",
             PageRequest::Cache(_) => "the KV cache",
+            PageRequest::Experts(_) => "who is given which expert",
         };
         Err(format!("{what} {NEEDS_MODEL}"))
     }
@@ -270,6 +271,7 @@ impl TwoDumps {
             }
             Topic::Verdict => Ok(verdict(&self.report)),
             Topic::Breakpoints | Topic::Patches => Err(format!("what stops or changes a run {NEEDS_MODEL}")),
+            Topic::Experts => Err(format!("who is given which expert {NEEDS_MODEL}")),
         }
     }
 

@@ -3,16 +3,20 @@
 mod attention;
 mod attribution;
 mod cache;
+mod experts;
 mod histogram;
 mod lens;
+mod page;
 mod patch;
 mod sweep;
 
 pub use attention::{AttentionPage, AttentionRequest, HeadLine, KeyLine, Quantity};
 pub use attribution::{Attribution, Contribution, LayerParts};
 pub use cache::{CacheHead, CacheLayer, CachePage, CacheRequest, Half};
+pub use experts::{ExpertsPage, ExpertsRequest, Nearest, Other, Routed};
 pub use histogram::{HistogramPage, HistogramRequest};
 pub use lens::{LensBeside, LensPage, LensRequest, LensRow, TokenLine};
+pub use page::{Page, PageRequest};
 pub use patch::{Chance, Effect, PatchLine};
 pub use sweep::{Sweep, Swept, SweptPart};
 
@@ -136,36 +140,6 @@ pub enum Status {
     Diverges,
     /// It is what its inputs give, and those were wrong.
     Follows,
-}
-
-/// A page that a pane wants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PageRequest {
-    /// Of an activation.
-    Tensor(TensorRequest),
-    /// How an activation is distributed.
-    Histogram(HistogramRequest),
-    /// Of a layer's attention.
-    Attention(AttentionRequest),
-    /// Of the logit lens.
-    Lens(LensRequest),
-    /// Of the KV cache.
-    Cache(CacheRequest),
-}
-
-/// A page.
-#[derive(Clone, Debug)]
-pub enum Page {
-    /// Of an activation.
-    Tensor(TensorPage),
-    /// How an activation is distributed.
-    Histogram(HistogramPage),
-    /// Of a layer's attention.
-    Attention(AttentionPage),
-    /// Of the logit lens.
-    Lens(LensPage),
-    /// Of the KV cache.
-    Cache(CachePage),
 }
 
 /// Which part of an activation a pane wants.

@@ -5,13 +5,14 @@ mod picked;
 
 use std::ops::RangeInclusive;
 
-use ndarray::Axis as NdAxis;
+use ndarray::{ArrayViewD, Axis as NdAxis, Ix2};
 
 pub use picked::Picked;
 
 use super::Value;
 use crate::model::graph::{Counts, Graph, Site};
-use crate::ops::Real;
+use crate::model::op::Op;
+use crate::ops::{Real, Rounding};
 
 /// A change to some elements of one activation.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,9 @@ pub enum Change {
     Set(f32),
     /// This much more.
     Add(f32),
+    /// Of the weights that a router gives: these experts are chosen, in the place of those of the least weight, and all that
+    /// are chosen weigh what the router then gives them.
+    Choose(Vec<usize>),
     /// The elements at the same places of an array, which has the shape of the whole activation. Forwards in which the
     /// activation has another shape are left alone.
     Put(Value),
@@ -79,6 +83,7 @@ impl PartialEq for Change {
             (Self::Scale(a), Self::Scale(b)) | (Self::Set(a), Self::Set(b)) | (Self::Add(a), Self::Add(b)) => {
                 a.to_bits() == b.to_bits()
             }
+            (Self::Choose(a), Self::Choose(b)) => a == b,
             (Self::Put(a), Self::Put(b)) => {
                 let same = || a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
                 a.shape() == b.shape() && ((a.as_ptr() == b.as_ptr() && a.strides() == b.strides()) || same())
@@ -177,8 +182,14 @@ impl Patch {
         self.picked_of(graph, feed, &graph[self.site].shape(feed.tokens, feed.first + feed.tokens))
     }
 
-    /// Makes the change to what the op gives.
-    pub(super) fn apply<T: Real>(&self, value: &mut Value<T>, graph: &Graph, feed: Feed) {
+    /// Makes the change to what the op gives, which read `operand` first.
+    pub(super) fn apply<T: Real>(
+        &self,
+        value: &mut Value<T>,
+        graph: &Graph,
+        feed: Feed,
+        operand: Option<ArrayViewD<T>>,
+    ) {
         let picked = self.picked_of(graph, feed, value.shape());
         match &self.change {
             Change::Zero => picked.each(value, |_, v| *v = T::zero()),
@@ -186,6 +197,17 @@ impl Patch {
             Change::Set(to) => picked.each(value, |_, v| *v = T::of(*to)),
             Change::Add(more) => picked.each(value, |_, v| *v += T::of(*more)),
             Change::Mean => picked.mean(value),
+            Change::Choose(experts) => {
+                let logits = operand.and_then(|logits| logits.into_dimensionality::<Ix2>().ok());
+                if let (Op::Route { router, .. }, Some(logits)) = (&graph[self.site].op, logits) {
+                    for row in picked.rows() {
+                        let mut weights = value.index_axis_mut(NdAxis(0), *row);
+                        let chosen = chosen_with(experts, weights.iter().map(|weight| weight.wide()), router.top_k);
+                        let given = router.weights(logits.row(*row), &chosen, Rounding::None);
+                        weights.iter_mut().zip(given).for_each(|(weight, given)| *weight = given);
+                    }
+                }
+            }
             Change::Put(from) => {
                 let absent = feed.tokens.saturating_sub(value.len_of(NdAxis(picked.row_axis())));
                 let whole = graph[self.site].shape(feed.tokens, feed.first + feed.tokens);
@@ -195,4 +217,15 @@ impl Patch {
             }
         }
     }
+}
+
+/// These experts, and of those that have a weight the heaviest others, `top_k` in all, by rising number.
+fn chosen_with(experts: &[usize], weights: impl Iterator<Item = f64>, top_k: usize) -> Vec<usize> {
+    let mut others: Vec<(usize, f64)> =
+        weights.enumerate().filter(|(expert, weight)| *weight != 0.0 && !experts.contains(expert)).collect();
+    others.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut chosen: Vec<usize> = experts.iter().copied().chain(others.into_iter().map(|(expert, _)| expert)).collect();
+    chosen.truncate(top_k);
+    chosen.sort_unstable();
+    chosen
 }

@@ -1,6 +1,7 @@
 //! The debugger without a screen: commands in, views out.
 
 mod commands;
+mod experts;
 mod export;
 mod expression;
 mod outlook;

@@ -113,6 +113,11 @@ fn stopping() {
 }
 
 #[test]
+fn experts() {
+    check("experts");
+}
+
+#[test]
 fn patching() {
     check("patching");
 }

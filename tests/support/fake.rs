@@ -313,6 +313,7 @@ impl Backend for Fake {
             PageRequest::Attention(request) => self.attention(request).map(Page::Attention),
             PageRequest::Lens(request) => self.lens(request).map(Page::Lens),
             PageRequest::Cache(request) => Ok(Page::Cache(self.cache(request))),
+            PageRequest::Experts(_) => Err("this model has no experts".into()),
             PageRequest::Histogram(request) => self.histogram(request).map(Page::Histogram),
         }
     }

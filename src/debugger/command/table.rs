@@ -149,10 +149,16 @@ const DEBUGGER: &[Spec] = &[
         parse: |a| PatchRequest::parse_patch(a.text).map(Command::Patch), ..OF_ACTIVATION
     },
     Spec {
-        name: "ablate", arguments: "head LAYER.HEAD ...|ACTIVATION", group: Group::Patching,
-        doc: "Set heads or an activation to zero: ablate head 3.5, ablate 3.mlp.",
-        examples: &["ablate head 1.3 2.0", "ablate 3.mlp"],
+        name: "ablate", arguments: "head LAYER.HEAD ...|expert LAYER.EXPERT ...|ACTIVATION", group: Group::Patching,
+        doc: "Set heads, experts or an activation to zero: ablate head 3.5, ablate expert 3.5, ablate 3.mlp.",
+        examples: &["ablate head 1.3 2.0", "ablate expert 2.3  # its tokens keep their other experts", "ablate 3.mlp"],
         parse: |a| PatchRequest::parse_ablate(a.text).map(Command::Patch), ..OF_ACTIVATION
+    },
+    Spec {
+        name: "force", arguments: "LAYER.EXPERT ... [token=N] [step=N]", group: Group::Patching,
+        doc: "Give tokens these experts in the place of those of the least weight: force 3.5 token=2. The router weighs them.",
+        examples: &["force 2.3 token=2", "force 2.3 2.0 step=0  # two experts, all tokens of the prompt"],
+        parse: |a| PatchRequest::parse_force(a.text).map(Command::Patch), ..OF_ACTIVATION
     },
     Spec {
         name: "skip", arguments: "LAYER[.attn|.mlp] ... [token=N] [step=N]", group: Group::Patching,
@@ -207,10 +213,10 @@ const DEBUGGER: &[Spec] = &[
         parse: |a| Ok(Command::Yank(a.something("an expression")?)), ..OF_ACTIVATION
     },
     Spec {
-        name: "info", short: &["i"], arguments: "breakpoints|divergences|model|patches|place|tokens|verdict", group: Group::Looking,
-        completes: Completes::Words(&["breakpoints", "divergences", "model", "patches", "place", "tokens", "verdict"]),
+        name: "info", short: &["i"], arguments: "breakpoints|divergences|experts|model|patches|place|tokens|verdict", group: Group::Looking,
+        completes: Completes::Words(&["breakpoints", "divergences", "experts", "model", "patches", "place", "tokens", "verdict"]),
         doc: "Print what is known of something.",
-        examples: &["info divergences", "info verdict  # once the comparison is at its end", "info tokens"],
+        examples: &["info divergences", "info verdict  # once the comparison is at its end", "info experts  # who is given which, and how nearly another", "info tokens"],
         parse: |a| {
             let (topic, rest) = a.choice(TOPICS)?;
             rest.none().map(|()| Command::Info(topic))

@@ -23,6 +23,7 @@ pub(super) const TOPICS: &[(&str, Topic)] = &[
     ("tokens", Topic::Tokens),
     ("model", Topic::Model),
     ("divergences", Topic::Divergences),
+    ("experts", Topic::Experts),
     ("patches", Topic::Patches),
     ("verdict", Topic::Verdict),
 ];

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::function::{Kind as Does, Reduction};
+use super::function::{Kind as Does, Measure, Reduction};
 use super::tree::{AND, COMPARISON, Kind, Node, Part};
 use super::{Error, Expression, Source, Value};
 
@@ -63,6 +63,7 @@ fn decides(node: &Node) -> Result<(), Error> {
         _ if is_tensor(node) => Err(elementwise(node)),
         Kind::Binary(operator, ..) if operator.tightness == COMPARISON => Ok(()),
         Kind::Call { function, axes, .. } if axes.is_empty() && counts(function.kind) => Ok(()),
+        Kind::Word(word) if word.measure == Measure::Rerouted => Ok(()),
         _ => Err(Error::new(format!("{node} is not true or false: compare it, as in {node} > 1"), node.at.clone())),
     }
 }

@@ -69,11 +69,14 @@ fn fetch(wanted: &Wanted, at: &Range<usize>, source: &dyn Source) -> Result<Tens
 }
 
 fn measure(what: Measure, source: &dyn Source) -> Result<f64, String> {
+    if what == Measure::Rerouted {
+        return source.rerouted().map(|tokens| tokens as f64);
+    }
     let errors = source.errors()?;
     let (value, absent) = match what {
         Measure::Error => (errors.error, "no two witnesses have the activation here"),
         Measure::Local => (errors.local, "the inputs of the op here were not dumped, or not its output"),
-        Measure::Ratio => {
+        Measure::Ratio | Measure::Rerouted => {
             let ratio = errors.local.zip(errors.floor).map(|(local, floor)| local / floor);
             (ratio, "the inputs of the op here were not dumped, or not its output")
         }

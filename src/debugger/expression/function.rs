@@ -116,6 +116,7 @@ pub(super) enum Measure {
     Error,
     Local,
     Ratio,
+    Rerouted,
 }
 
 /// Every word.
@@ -123,6 +124,11 @@ pub const WORDS: &[Word] = &[
     Word { name: "err", doc: "The relative L2 error of the op here, as the listing has it.", measure: Measure::Error },
     Word { name: "local", doc: "The error of the op here on the dump's own inputs.", measure: Measure::Local },
     Word { name: "ratio", doc: "The local error over the noise floor of the op here.", measure: Measure::Ratio },
+    Word {
+        name: "rerouted",
+        doc: "The number of tokens that a dump gives other experts than our engine: watch rerouted.",
+        measure: Measure::Rerouted,
+    },
 ];
 
 /// The function of a name.

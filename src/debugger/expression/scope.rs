@@ -1,10 +1,14 @@
 //! The debugger as a source of activations.
 
+use ndarray::{Axis, Ix1};
+
 use super::{Source, Tensor};
+use crate::debugger::memo::Full;
 use crate::debugger::state::Debugger;
 use crate::debugger::view::{LayerErrors, Witness};
 use crate::diagnose::ActivationRow;
-use crate::engine::{Graph, Keyed, Site};
+use crate::engine::{Graph, Keyed, Op, Site};
+use crate::ops;
 
 use super::value::Elements;
 
@@ -60,6 +64,24 @@ impl Source for Scope<'_> {
             all.extend(seen.map(|seen| Tensor { elements: Elements::Single(seen.part.values), axes }));
         }
         Ok(all)
+    }
+
+    fn rerouted(&self) -> Result<usize, String> {
+        self.compares()?;
+        let (site, debugger) = (self.here()?, self.debugger);
+        let Op::Route { .. } = self.graph()[site].op else { return Err("no experts are chosen here".into()) };
+        let full = |witness: Witness| debugger.full_in(self.forward, site, witness);
+        let own = full(Witness::Engine)?;
+        let experts = |of: &Full, row: usize| {
+            let weights = of.values.index_axis(Axis(0), row).into_dimensionality::<Ix1>();
+            weights.map(|weights| ops::chosen(weights, weights.len())).unwrap_or_default()
+        };
+        let differ = |witness: Witness| {
+            let theirs = full(witness).ok()?;
+            Some(theirs.rows.iter().filter(|row| experts(&own, **row) != experts(&theirs, **row)).count())
+        };
+        let dumps = debugger.witnesses().into_iter().filter(|witness| *witness != Witness::Engine);
+        dumps.filter_map(differ).max().ok_or_else(|| "no dump has the experts that are chosen here".into())
     }
 
     fn errors(&self) -> Result<LayerErrors, String> {

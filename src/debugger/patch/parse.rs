@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::request::{Amount, Change, Half, PatchRequest, Place, Source, Unpatch};
-use crate::engine::Tokens;
+use super::request::{Amount, Change, Half, PatchRequest, Place, Source, Unit, Unpatch};
+use crate::engine::{Part, Tokens};
 
 /// What is left of a line, word by word.
 struct Words<'a>(&'a str);
@@ -55,7 +55,8 @@ impl PatchRequest {
         Ok(Self::Patch { activation, place: place.place, change })
     }
 
-    /// Reads what follows the word `ablate`: `ACT.. [token=..] ..` or `head LAYER.HEAD.. [token=..] [step=..]`.
+    /// Reads what follows the word `ablate`: `ACT.. [token=..] ..`, `head LAYER.HEAD.. [token=..] [step=..]`, or
+    /// `expert LAYER.EXPERT..` with the same.
     ///
     /// # Errors
     /// One sentence.
@@ -69,17 +70,35 @@ impl PatchRequest {
         }
         let place = place.place;
         match names.split_first() {
-            None => Err("ablate what? give an activation, or head LAYER.HEAD".into()),
-            Some((&"head", [])) => Err("which head? head 5 of layer 3 is 3.5".into()),
+            None => Err("ablate what? give an activation, head LAYER.HEAD or expert LAYER.EXPERT".into()),
             Some((&"head", heads)) => {
                 if place.part.heads.is_some() {
                     return Err("heads are named as LAYER.HEAD: head= says it twice".into());
                 }
-                let heads = heads.iter().map(|head| layer_and_heads(head)).collect::<Result<_, _>>()?;
-                Ok(Self::AblateHeads { heads, place })
+                Ok(Self::AblateUnits { unit: Unit::Head, of: units(Unit::Head, heads)?, place })
+            }
+            Some((&"expert", experts)) => {
+                tokens_only(&place)?;
+                Ok(Self::AblateUnits { unit: Unit::Expert, of: units(Unit::Expert, experts)?, place })
             }
             Some(_) => Ok(Self::Ablate { activations: names.iter().map(ToString::to_string).collect(), place }),
         }
+    }
+
+    /// Reads what follows the word `force`: `LAYER.EXPERT.. [token=..] [step=..]`.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn parse_force(text: &str) -> Result<Self, String> {
+        let mut words = Words(text);
+        let (mut names, mut place) = (Vec::new(), Typed::default());
+        while let Some(word) = words.next() {
+            if !place.take(word)? {
+                names.push(word);
+            }
+        }
+        tokens_only(&place.place)?;
+        Ok(Self::Force { experts: units(Unit::Expert, &names)?, place: place.place })
     }
 
     /// Reads what follows the word `skip`: `LAYER[.attn|.mlp].. [token=..] [step=..]`.
@@ -193,11 +212,28 @@ fn range(word: &str, value: &str) -> Result<Option<RangeInclusive<usize>>, Strin
     if first > last { Err(format!("{word} is empty")) } else { Ok(Some(first..=last)) }
 }
 
-fn layer_and_heads(word: &str) -> Result<(usize, RangeInclusive<usize>), String> {
-    let wrong = || format!("{word} is no head: head 5 of layer 3 is 3.5, heads 0 to 7 are 3.0-7");
-    let (layer, heads) = word.split_once('.').ok_or_else(wrong)?;
-    let heads = range(word, heads).ok().flatten().ok_or_else(wrong)?;
-    Ok((layer.parse().map_err(|_| wrong())?, heads))
+/// `3.5`, `3.0-7`: at least one.
+fn units(unit: Unit, words: &[&str]) -> Result<Vec<(usize, RangeInclusive<usize>)>, String> {
+    let unit = unit.word();
+    if words.is_empty() {
+        return Err(format!("which {unit}? {unit} 5 of layer 3 is 3.5"));
+    }
+    let one = |word: &&str| {
+        let wrong = || format!("{word} is no {unit}: {unit} 5 of layer 3 is 3.5, {unit}s 0 to 7 are 3.0-7");
+        let (layer, numbers) = word.split_once('.').ok_or_else(wrong)?;
+        let numbers = range(word, numbers).ok().flatten().ok_or_else(wrong)?;
+        Ok((layer.parse().map_err(|_| wrong())?, numbers))
+    };
+    words.iter().map(one).collect()
+}
+
+/// Experts are named as `LAYER.EXPERT`: beside that only tokens and a step say where.
+fn tokens_only(place: &Place) -> Result<(), String> {
+    let Part { heads, keys, channels, .. } = &place.part;
+    if heads.is_some() || keys.is_some() || channels.is_some() {
+        return Err("experts are named as LAYER.EXPERT: beside that, token= and step= say where".into());
+    }
+    Ok(())
 }
 
 fn amount(word: &str) -> Result<Amount, String> {

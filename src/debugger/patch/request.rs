@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::engine::{Part, Tokens};
 
-/// `patch`, `ablate` or `heal`, as typed: names are not looked up, indices not checked.
+/// `patch`, `ablate`, `force`, `skip` or `heal`, as typed: names are not looked up, indices not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatchRequest {
     /// `patch 3.mlp token=2 scale 0.5`
@@ -24,11 +24,20 @@ pub enum PatchRequest {
         /// Which elements.
         place: Place,
     },
-    /// `ablate head 3.5 4.0-2`: zeros in the context of these heads.
-    AblateHeads {
-        /// Layers with their heads.
-        heads: Vec<(usize, RangeInclusive<usize>)>,
-        /// Which elements; heads are not among this.
+    /// `ablate head 3.5 4.0-2`: zeros in the context of these heads, or weights of 0 for these experts.
+    AblateUnits {
+        /// What is left out.
+        unit: Unit,
+        /// Layers with the numbers of heads or experts.
+        of: Vec<(usize, RangeInclusive<usize>)>,
+        /// Which elements; the units are not among this.
+        place: Place,
+    },
+    /// `force 3.5 token=2`: these experts are chosen, in the place of those of the least weight.
+    Force {
+        /// Layers with their experts.
+        experts: Vec<(usize, RangeInclusive<usize>)>,
+        /// Which tokens, in which forwards.
         place: Place,
     },
     /// `skip 12 13.attn`: what these layers, or a half of them, add to the residual stream is zero: it passes through.
@@ -45,6 +54,25 @@ pub enum PatchRequest {
         /// Which elements.
         place: Place,
     },
+}
+
+/// What a layer has several of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Query heads.
+    Head,
+    /// Experts.
+    Expert,
+}
+
+impl Unit {
+    /// As it is typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Expert => "expert",
+        }
+    }
 }
 
 /// How much of a layer.
@@ -124,13 +152,8 @@ impl fmt::Display for PatchRequest {
         match self {
             Self::Patch { activation, place, change } => write!(f, "patch {activation}{place} {change}"),
             Self::Ablate { activations, place } => write!(f, "ablate {}{place}", activations.join(" ")),
-            Self::AblateHeads { heads, place } => {
-                f.write_str("ablate head")?;
-                for (layer, heads) in heads {
-                    write!(f, " {layer}.{}", Range(heads))?;
-                }
-                write!(f, "{place}")
-            }
+            Self::AblateUnits { unit, of, place } => write!(f, "ablate {}{}{place}", unit.word(), Units(of)),
+            Self::Force { experts, place } => write!(f, "force{}{place}", Units(experts)),
             Self::Skip { parts, place } => {
                 f.write_str("skip")?;
                 for (layer, half) in parts {
@@ -173,6 +196,15 @@ impl fmt::Display for Place {
             }
         }
         self.step.map_or(Ok(()), |step| write!(f, " step={step}"))
+    }
+}
+
+/// ` 3.5 4.0-2`
+struct Units<'a>(&'a [(usize, RangeInclusive<usize>)]);
+
+impl fmt::Display for Units<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(layer, numbers)| write!(f, " {layer}.{}", Range(numbers)))
     }
 }
 

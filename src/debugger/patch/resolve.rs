@@ -5,10 +5,10 @@ use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-use super::request::{Amount, Change, Half, PatchRequest, Place, Source};
+use super::request::{Amount, Change, Half, PatchRequest, Place, Source, Unit};
 use crate::debugger::state::Debugger;
 use crate::debugger::view::Witness;
-use crate::engine::{self, Feed, Graph, Patch, Role, Site, Tokens};
+use crate::engine::{self, Feed, Graph, Op, Patch, Role, Site, Tokens};
 use crate::formats::Archive;
 
 /// What is changed, and what the user should know about it.
@@ -24,9 +24,9 @@ pub(super) fn resolve(debugger: &Debugger, request: &PatchRequest) -> Result<Res
             let sites = activations.iter().map(|name| debugger.sites(name)).collect::<Result<Vec<_>, _>>()?.concat();
             resolve_at(debugger, sites, place, &Change::Zero)
         }
-        PatchRequest::AblateHeads { heads, place } => {
+        PatchRequest::AblateUnits { unit: Unit::Head, of, place } => {
             let mut patches = Vec::new();
-            for (layer, heads) in heads {
+            for (layer, heads) in of {
                 let sites = debugger.sites(&format!("{layer}.{}", Role::Context.short()))?;
                 let mut place = place.clone();
                 place.part.heads = Some(heads.clone());
@@ -34,6 +34,17 @@ pub(super) fn resolve(debugger: &Debugger, request: &PatchRequest) -> Result<Res
             }
             Ok((patches, Vec::new()))
         }
+        PatchRequest::AblateUnits { unit: Unit::Expert, of, place } => {
+            let mut patches = Vec::new();
+            for (layer, experts) in of {
+                let (site, _) = routing(debugger.graph(), *layer, experts)?;
+                let mut place = place.clone();
+                place.part.channels = Some(experts.clone());
+                patches.extend(resolve_at(debugger, vec![site], &place, &Change::Zero)?.0);
+            }
+            Ok((patches, Vec::new()))
+        }
+        PatchRequest::Force { experts, place } => force(debugger, experts, place).map(|patches| (patches, Vec::new())),
         PatchRequest::Skip { parts, place } => {
             let (graph, mut sites) = (debugger.graph(), Vec::new());
             for (layer, half) in parts {
@@ -59,6 +70,56 @@ pub(super) fn resolve(debugger: &Debugger, request: &PatchRequest) -> Result<Res
             }
             resolve_at(debugger, debugger.sites(activation)?, place, &Change::From(Source::Reference))
         }
+    }
+}
+
+/// The op that chooses among the experts of a layer, which has these, and how many it chooses.
+fn routing(graph: &Graph, layer: usize, experts: &RangeInclusive<usize>) -> Result<(Site, usize), String> {
+    if layer >= graph.layers() {
+        return Err(format!("there is no layer {layer}: they are 0 to {}", graph.layers() - 1));
+    }
+    let router = |site: Site| match &graph[site].op {
+        Op::Route { router, .. } if graph[site].layer == Some(layer) => Some((site, router.top_k)),
+        _ => None,
+    };
+    let Some((site, top_k)) = graph.sites().find_map(router) else {
+        return Err(match graph.sites().find(|site| matches!(graph[*site].op, Op::Route { .. })) {
+            None => "this model has no experts".into(),
+            Some(_) => format!("layer {layer} has no experts"),
+        });
+    };
+    let count = graph[site].axes.last().map_or(0, |axis| axis.length(0, 0));
+    if *experts.end() >= count {
+        return Err(format!("layer {layer} has no expert {}: they are 0 to {}", experts.end(), count - 1));
+    }
+    Ok((site, top_k))
+}
+
+/// Experts are chosen for the tokens of a place.
+fn force(debugger: &Debugger, experts: &[(usize, RangeInclusive<usize>)], place: &Place) -> Result<Vec<Patch>, String> {
+    check_place(debugger, place)?;
+    let mut patches: Vec<Patch> = Vec::new();
+    for (layer, numbers) in experts {
+        let (site, top_k) = routing(debugger.graph(), *layer, numbers)?;
+        let known = patches.iter_mut().find(|patch| patch.site == site);
+        let mut chosen: Vec<usize> = match known.as_ref().map(|patch| &patch.change) {
+            Some(engine::Change::Choose(chosen)) => chosen.clone(),
+            _ => Vec::new(),
+        };
+        chosen.extend(numbers.clone().filter(|expert| !chosen.contains(expert)).collect::<Vec<usize>>());
+        if chosen.len() > top_k {
+            return Err(format!("layer {layer} gives a token {top_k} experts, not {}", chosen.len()));
+        }
+        let change = engine::Change::Choose(chosen);
+        match known {
+            Some(patch) => patch.change = change,
+            None => patches.push(Patch { site, forward: place.step, part: place.part.clone(), change }),
+        }
+    }
+    let untouched = |patch: &&Patch| !debugger.pass.fed.feeds().any(|feed| debugger.pass.touches(patch, feed));
+    match patches.iter().find(untouched) {
+        Some(patch) => Err(nothing(debugger, patch, place)),
+        None => Ok(patches),
     }
 }
 

@@ -77,7 +77,8 @@ impl<T: Real> Run<T> {
     /// What the op at `site` gives, patched.
     pub(super) fn patched(&self, site: Site, mut value: Value<T>) -> Value<T> {
         for patch in self.patches.iter().filter(|patch| patch.site == site) {
-            patch.apply(&mut value, self.graph(), self.feed());
+            let operand = self.graph()[site].reads.first().and_then(|read| self.operand(*read));
+            patch.apply(&mut value, self.graph(), self.feed(), operand);
         }
         value
     }

@@ -7,7 +7,8 @@ use super::subject::{CHAINED, CHANGED, alone, apart, finish, go, logits, patch, 
 use crate::support::repository;
 
 /// Families of which reference/patching.py has written logits.
-const PATCHED: [&str; 5] = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
+const DENSE: [&str; 5] = ["llama", "llama_bias", "mistral", "qwen2", "qwen3"];
+const SPARSE: [&str; 1] = ["qwen3_moe"];
 
 /// The commands, and the case of reference/patching.py that they stand for.
 const CASES: &[(&str, &[&str])] = &[
@@ -44,17 +45,26 @@ const CASES: &[(&str, &[&str])] = &[
     ("k_norm", &["patch 0.k_norm token=2 channel=4-5 scale 3"]),
 ];
 
+/// The same for models with experts.
+const EXPERTS: &[(&str, &[&str])] = &[
+    ("expert", &["ablate expert 0.3"]),
+    ("expert@1", &["patch 0.routing channel=3 zero"]),
+    ("forced", &["force 0.1 token=5-12"]),
+    ("forced@1", &["force 0.1 token=5-12 step=0"]),
+];
+
 /// Cases that are what they are without the patch in the first forward.
 const WITHOUT_EFFECT: &[&str] = &["later"];
 
 #[test]
 fn patches_give_the_logits_that_pytorchs_hooks_give() {
     let (mut worst, mut least) = ((0.0, String::new()), (f64::INFINITY, String::new()));
-    for name in PATCHED {
+    let dense = DENSE.iter().map(|name| (*name, CASES));
+    for (name, cases) in dense.chain(SPARSE.iter().map(|name| (*name, EXPERTS))) {
         let path = repository("reference/patched").join(format!("{name}.safetensors"));
         let expected = Archive::open(&path).expect("the logits of reference/patching.py");
         let mut seen = 0;
-        for (case, commands) in CASES {
+        for (case, commands) in cases {
             if case.contains("_norm") && name != "qwen3" {
                 continue;
             }
@@ -91,7 +101,7 @@ fn patches_give_the_logits_that_pytorchs_hooks_give() {
 
 #[test]
 fn values_of_another_run_give_the_logits_that_pytorch_gives() {
-    for name in PATCHED {
+    for name in DENSE {
         let expected =
             Archive::open(&repository("reference/patched").join(format!("{name}.safetensors"))).expect("logits");
         let expected = |case| expected.read(case).expect("a case").into_f32().into_raw_vec_and_offset().0;

@@ -51,6 +51,7 @@ pub(crate) fn request(line: &str) -> Result<PatchRequest, String> {
     match word {
         "patch" => PatchRequest::parse_patch(rest),
         "ablate" => PatchRequest::parse_ablate(rest),
+        "force" => PatchRequest::parse_force(rest),
         "heal" => PatchRequest::parse_heal(rest),
         _ => panic!("no command {word}"),
     }

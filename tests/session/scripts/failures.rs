@@ -37,7 +37,7 @@ fn lines_that_are_no_commands() {
     refused("3 step 4", "step takes a number, not 4 3: step [N]");
     refused("3 restart", "restart does not take a number before it: help restart shows what it takes");
     refused("restart now", "restart takes nothing, not now");
-    refused("info x", "info takes breakpoints, divergences, model, patches, place, tokens or verdict, not x");
+    refused("info x", "info takes breakpoints, divergences, experts, model, patches, place, tokens or verdict, not x");
     refused("info tokens 3", "info takes nothing more, not 3");
     refused("back sideways", "back takes continue, forward, next or step, not sideways");
     refused("help xyzzy", "there is no command xyzzy: help lists them");
