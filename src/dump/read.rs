@@ -17,7 +17,7 @@ use super::part::Part;
 use super::plan::Planned;
 use super::rows::{Aligned, RowSubset};
 use super::shape::{Frame, Reading, Role, Rows};
-use crate::engine::{Class, Graph, Op, Site};
+use crate::engine::{Class, Graph, Keyed, Op, Site};
 
 /// What the values have decided for the whole dump.
 #[derive(Clone, Debug, Default)]
@@ -174,6 +174,17 @@ impl Dump {
         }
         let Laid { values, first_key, .. } = laid;
         let part = RowSubset { values: values.into_shared(), rows, first_key };
+        let mask = self.graph.mask(site, frame.first);
+        let hidden = match self.graph[site].op.facts().keyed {
+            Keyed::Scores => Some(f32::NEG_INFINITY),
+            Keyed::Probs => Some(0.0),
+            Keyed::No => None,
+        };
+        let shows = |row, key| mask.allows(row, key);
+        let part = match hidden {
+            Some(hidden) => part.with_unseen(shows, hidden),
+            None => part,
+        };
         Ok(Some(Aligned { part, notes }))
     }
 

@@ -1,6 +1,6 @@
 //! What a witness has of one activation.
 
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{ArrayD, Axis, Slice, concatenate};
 
 use crate::engine::{Node, Value};
 
@@ -30,6 +30,21 @@ impl RowSubset {
         let present = values.shape()[node.row_axis()];
         let tokens = if node.is_pooled() { 1 } else { tokens };
         Self { values, rows: (tokens - present..tokens).collect(), first_key: 0 }
+    }
+
+    /// With the keys before its own that a mask shows to a row, `shows(row, key)`: no query of the dump saw them, and `hidden`
+    /// stands there.
+    #[must_use]
+    pub(super) fn with_unseen(self, shows: impl Fn(usize, usize) -> bool, hidden: f32) -> Self {
+        let is_shown = |key: &usize| self.rows.iter().any(|row| shows(*row, *key));
+        let Some(first_key) = (0..self.first_key).find(is_shown) else { return self };
+        let keys = Axis(self.values.ndim() - 1);
+        let mut shape = self.values.shape().to_vec();
+        shape[keys.index()] = self.first_key - first_key;
+        let unseen = ArrayD::from_elem(shape, hidden);
+        let values =
+            concatenate(keys, &[unseen.view(), self.values.view()]).expect("all axes but that of keys are alike");
+        Self { values: values.into_shared(), first_key, ..self }
     }
 
     /// At most `count` of its rows, spread over all of them.

@@ -54,34 +54,10 @@ const PADDED: &str = "PyTorch itself computes otherwise behind pads on the left:
 const AS_LARGE: &str =
     "products in low precision would make an error as large, and no mistake is found that makes all of it";
 
-/// Families, and the keys that, turned, make a window shorter or give one to more layers: where all was dumped.
-const SHORT_WINDOWS: &[(&str, &[&str])] = &[
-    ("gemma2", &["sliding_window", "layer_types"]),
-    ("starcoder2", &["sliding_window"]),
-    ("cohere2", &["sliding_window", "layer_types"]),
-    ("olmo3", &["sliding_window", "layer_types"]),
-    ("exaone4", &["sliding_window", "layer_types"]),
-    ("gemma3", &["sliding_window", "layer_types"]),
-    ("gpt_oss", &["sliding_window", "layer_types"]),
-    ("smollm3_window", &["sliding_window", "layer_types"]),
-    ("ministral", &["sliding_window", "layer_types"]),
-    ("gemma4", &["sliding_window"]),
-    ("gemma4_keys", &["sliding_window"]),
-    ("gemma3_wrapped", &["sliding_window"]),
-];
-
 /// Why a case is answered wrongly, where that is known.
 fn known(name: &str) -> Option<&'static str> {
-    let is_short = |family: &str, key: &str| {
-        name.strip_prefix(&format!("planted/{family}/float32/knob-{key}/all/")).is_some_and(|rest| !rest.contains('/'))
-    };
-    let short = SHORT_WINDOWS.iter().any(|(family, keys)| keys.iter().any(|key| is_short(family, key)));
-    let listed = KNOWN.iter().find(|(known, _)| *known == name).map(|(_, why)| *why);
-    listed.or_else(|| short.then_some(SHORT_WINDOW))
+    KNOWN.iter().find(|(known, _)| *known == name).map(|(_, why)| *why)
 }
-
-const SHORT_WINDOW: &str =
-    "in decode steps, slots of the cache are named as well as the shorter window that does not reach them";
 
 const ROUTED: &str =
     "weights of an unknown format give tokens to other experts, and the error is not that of their bits";

@@ -1,5 +1,6 @@
 //! Which rows of a forward a tensor holds.
 
+use layerstep::dump::RowSubset;
 use layerstep::engine::{Graph, Role as A, Site};
 use ndarray::{ArrayD, Axis};
 
@@ -160,6 +161,31 @@ fn a_window_of_keys_is_aligned_to_the_right() {
         let read = dump.read(forward, at(&graph, 0, A::Probs), None).expect("read").expect("there");
         let keys = read.part.values.shape()[2];
         assert_eq!(read.part.first_key + keys, 13 + forward, "forward {forward}: {:?}", read.part.values.shape());
+    }
+}
+
+/// A dump has fewer keys than the model's window shows: its queries did not see the others.
+#[test]
+fn keys_that_a_shorter_window_has_left_out_are_hidden() {
+    let (graph, original) = (graph_of("mistral"), reference("mistral"));
+    let shorter = original.rewritten(|name, values| {
+        let (forward, site) = parsed(name, &graph);
+        let keys = values.shape()[values.ndim() - 1];
+        let cut = forward > 0 && graph[site].has_keys();
+        let values = if cut { values.slice_axis(Axis(2), (2..keys).into()).to_owned() } else { values.clone() };
+        Some((name.into(), values))
+    });
+    let (whole, _written) = original.bound(&graph);
+    let (dump, _written) = shorter.bound(&graph);
+    for (role, hidden) in [(A::Scores, f32::NEG_INFINITY), (A::Probs, 0.0)] {
+        let site = at(&graph, 0, role);
+        let right = whole.read(1, site, None).expect("read").expect("there").part;
+        let read = dump.read(1, site, None).expect("read").expect("there").part;
+        assert_eq!((read.first_key, read.values.shape()), (right.first_key, right.values.shape()));
+        let unseen = read.values.slice_axis(Axis(2), (0..2).into());
+        assert!(unseen.iter().all(|value| *value == hidden), "{unseen}");
+        let seen = |part: &RowSubset| part.values.slice_axis(Axis(2), (2..).into()).to_owned();
+        assert_eq!(seen(&read), seen(&right));
     }
 }
 
