@@ -90,7 +90,8 @@ def rounded(weight: Tensor, form: str, turned: bool) -> Tensor:
 
 
 def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedModel:
-    """A copy whose layers have such weights; `every`: embedding and head as well. What chooses experts, tables of positions and norms are kept."""
+    """A copy whose layers have such weights; `every`: embedding and head as well. What chooses experts, tables of positions,
+    norms and biases are kept."""
     model = copy.deepcopy(model)
     done: set[int] = set()  # a tied head is the embedding
     for name, module in model.named_modules():
@@ -101,7 +102,9 @@ def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedM
             continue
         if isinstance(module, nn.Conv1d):
             continue  # engines keep a filter for each channel as it is
-        for parameter in (p for p in module.parameters(recurse=False) if p.ndim > 1 and id(p) not in done):
+        for own, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim < 2 or own.endswith("bias") or id(parameter) in done:
+                continue  # a stack of biases has two axes, and is kept as each of them is
             done.add(id(parameter))
             experts = parameter.ndim > 2
             # Gate and up of an expert lie in one tensor here; elsewhere they are two.
