@@ -178,6 +178,11 @@ fn read(entries: &[Entry], way: &Way, whole: Option<Whole>) -> Option<Found> {
     };
     let is_known = matches!(way, Way::Known { .. });
     let chunks = counted.iter().flatten().any(|of| matches!(of, Numbered::Chunk(_)));
+    // What stands in few of the names is part of these: fc1 and fc2 beside all the rest of a block.
+    let names: BTreeSet<&str> = bare.iter().map(String::as_str).collect();
+    if !is_known && 2 * groups.len() < names.len() {
+        return None;
+    }
     let last = found.iter().map(|(_, forward)| *forward).max().unwrap_or(0);
     let fits = if last == 0 {
         is_known && all_marked()

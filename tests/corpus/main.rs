@@ -27,9 +27,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("clean/llama_yarn/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
     ("clean/llama_dynamic/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
     ("clean/llama_longrope/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
-    ("clean/gpt_oss/float32/weights-q8_0/all/12+4", IN_TURN),
-    ("clean/opt/float32/rows-last/inside", LAST_ROW),
-    ("clean/phi/float32/rows-last/inside", LAST_ROW),
     ("clean/llama4/float32/padded-left/told", PADDED),
     ("clean/lfm2/float32/padded-left/told", PADDED),
     ("planted/phimoe/float32/knob-rope_theta/blocks/alone", AS_LARGE),
@@ -43,10 +40,6 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 
 const TWO_LAYERS: &str = "two blocks are too few to show that all are as far off as the bits of an unknown format say";
-
-const IN_TURN: &str = "q8_0 of a stack [in, out] with gate and up in turn is not recognised";
-
-const LAST_ROW: &str = "the last row alone, and no embeddings: that it is the last, not the first, is not seen";
 
 const PADDED: &str = "PyTorch itself computes otherwise behind pads on the left: queries grow with the place in the batch, and the bias of \
      what a convolution reads is not masked";

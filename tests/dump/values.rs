@@ -196,6 +196,22 @@ fn last_rows_of_forwards_are_told_by_the_layers_in_each() {
 }
 
 #[test]
+fn two_matrices_of_a_block_are_no_forwards() {
+    for (name, within) in [("opt", "fc"), ("phi", "mlp.fc")] {
+        let (graph, original) = (graph_of(name), prefill(name));
+        let inside = original.rewritten(|name, values| {
+            let node = &graph[parsed(name, &graph).1];
+            let kept = node.layer.is_some() && node.role != Some(A::Block);
+            let rows = values.len_of(Axis(node.row_axis()));
+            kept.then(|| (name.into(), values.slice_axis(Axis(node.row_axis()), Slice::from(rows - 1..)).to_owned()))
+        });
+        assert!(inside.tensors.iter().any(|(name, _)| name.contains(within)), "{name}");
+        let notes = inside.open(&graph).0.notes().join(", ");
+        assert!(!notes.contains("the forward stands"), "{name}: {notes}");
+    }
+}
+
+#[test]
 fn pads_are_found_though_no_name_is_known() {
     let (graph, original) = (graph_of("llama"), prefill("llama"));
     for (before, after) in [(3, 0), (0, 3)] {
