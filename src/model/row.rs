@@ -19,6 +19,7 @@ pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use latent::LatentRow;
 pub(in crate::model) use mixer::DELTA;
 pub use mixer::{MixerKind, MixerLayers, MixerRow};
+pub(in crate::model) use rope::POSITIONS;
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 
