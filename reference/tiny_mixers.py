@@ -30,6 +30,16 @@ DELTA_EXPERTS = {
     "moe_intermediate_size": 8,
     "shared_expert_intermediate_size": 8,
 }
+MAMBA2 = {
+    "mamba_n_heads": 4,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 6,
+    "mamba_d_head": 8,
+    "mamba_d_conv": 3,
+    "mamba_expand": 2,
+    "mamba_chunk_size": 5,
+    "mamba_proj_bias": True,
+}
 
 
 def lfm2_experts(weights: Weights) -> Weights:
@@ -80,6 +90,20 @@ MIXERS = {
         IMAGE,
         {},
         norm=0.0,
+    ),
+    # A selective state space whose heads read B and C in two groups, over chunks shorter than the prompt, then attention.
+    "bamba": small(
+        1,
+        "bamba",
+        {
+            **MAMBA2,
+            "mamba_proj_bias": False,
+            "attn_layer_indices": [1],
+            "time_step_limit": [0.0, float("inf")],
+            "attention_bias": True,
+            "mlp_bias": True,
+            "rope_theta": 5000.0,
+        },
     ),
     "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
 }

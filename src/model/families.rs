@@ -6,6 +6,7 @@
 
 mod apertus;
 mod arcee;
+mod bamba;
 mod bert;
 mod bloom;
 mod cohere;
@@ -144,6 +145,7 @@ impl Family {
         &qwen3_next::QWEN3_NEXT,
         &qwen3_5_text::QWEN3_5_TEXT,
         &qwen3_5_moe_text::QWEN3_5_MOE_TEXT,
+        &bamba::BAMBA,
     ];
 
     /// Models of several parts whose language model is of a family.
