@@ -63,6 +63,14 @@ in layers in which something else stands in the place of attention:
     linear_attn.beta, g         [token, head]            how much is written, and the logarithm of what is left, in f32
     linear_attn.core_attn_out   [token, head * head_dim] what the state gives
     linear_attn.normed          [head, token, head_dim]  normed; linear_attn.norm [token, head * head_dim] is that times silu(z)
+    mamba.gate, hidden_states_B_C, dt
+                                [token, channel]         Granite 4, Bamba: the columns of in_proj
+    mamba.conv1d, conv_act      [token, channel]         the convolution, and its activation function
+    mamba.hidden_states, B, C   [token, head * channel]  its parts
+    mamba.time_step, dA         [token, head]            softplus(dt + bias), and the logarithm of what is left
+    mamba.scan_output, gated, norm
+                                [token, head * channel]  what the state gives, that times silu(gate), and its norm
+    mlp_out                     [token, hidden]          experts and shared_mlp together (Granite 4)
     self_attn.q, gate, gate_weight, gated
                                 [token, head * head_dim] queries and gate out of q_proj, σ of the gate, the context times that
 
@@ -116,6 +124,7 @@ NAMED_INPUTS = {
     "per_layer_projection": "per_layer_mul",
     "per_layer_projection_norm": "per_layer_scaled",
 }
+COUNTING_ANEW = ("bamba",)  # positions of a forward are counted from 0 unless they are given
 BEHIND_ROPE = {"query_layernorm": "q_rope", "key_layernorm": "k_rope"}  # norms of what was rotated (Hunyuan)
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
 
@@ -483,6 +492,83 @@ class _DeltaNet(TorchFunctionMode):
         ]
 
 
+class _Mamba2(TorchFunctionMode):
+    """What a selective state space computes between its modules (Bamba, Granite 4), in the order in which its class does."""
+
+    PRODUCTS = (torch.mul, Tensor.mul, Tensor.__mul__)
+
+    def __init__(self, recorder: "Recorder", name: str, module: nn.Module):
+        super().__init__()
+        self.recorder, self.name, self.module = recorder, name, module
+        self.filters = False  # the convolution waits for its function
+        self.steps = self.weight = None  # of time; of the gate
+        self.decays = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        tokens = self.recorder.steps[-1]
+        if func is Tensor.split and len(output) == 3:
+            for point, part in zip(("gate", "hidden_states_B_C", "dt"), output):
+                self.put(point, part)
+        elif func is torch.split and len(output) == 3:
+            for point, part in zip(("hidden_states", "B", "C"), output):
+                self.put(point, part)
+        elif func is nn.functional.conv1d:
+            self.filters = True
+        elif func is nn.functional.softplus:
+            self.steps = output
+            self.put("time_step", output[:, None, :, 0] if self.is_recurrent() else output)
+        elif func in self.PRODUCTS and self.steps is not None and not self.decays and output.dim() == (4 if self.is_recurrent() else 3):
+            self.decays = True
+            self.put("dA", output[:, None, :, 0, 0] if self.is_recurrent() else output)
+        elif func in self.PRODUCTS and self.weight is not None and args[1] is self.weight:
+            self.put("gated", output)
+        elif func in _DeltaNet.FUNCTIONS and self.filters:
+            self.filters = False
+            self.put("conv1d", args[0][..., -tokens:].transpose(1, 2))
+            self.put("conv_act", output[..., -tokens:].transpose(1, 2))
+        elif func is nn.functional.silu:
+            self.weight = output
+        return output
+
+    def is_recurrent(self) -> bool:
+        """Whether steps of time are [batch, head, channel], those of one token."""
+        return self.recorder.steps[-1] == 1 and self.steps.shape[1] == self.module.num_heads
+
+    def put(self, point: str, value: Tensor) -> None:
+        self.recorder.put(f"{self.name}.{point}", value)
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return [
+            *_hooks_under(lambda: cls(recorder, name, module), module),
+            module.norm.register_forward_pre_hook(recorder.input_hook(f"{name}.scan_output")),
+            module.out_proj.register_forward_pre_hook(recorder.input_hook(f"{name}.norm")),
+        ]
+
+
+class _SharedSum(TorchFunctionMode):
+    """Experts and the one that every token has together, of a block that adds them itself (Granite 4)."""
+
+    SUMS = (torch.add, Tensor.add, Tensor.__add__)
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name = recorder, name
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in self.SUMS and args[1] is self.recorder.newest:
+            self.recorder.put(f"{self.name}.mlp_out", output)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name), module)
+
+
 def _hooks_under(mode: Callable[[], TorchFunctionMode], module: nn.Module) -> list:
     """Hooks that run `module` under a mode of its own each time."""
     running = []
@@ -565,7 +651,7 @@ class Recorder:
         self.steps: list[int] = []
         self._batch = 1
         self._last: dict[nn.Module, Tensor] = {}  # what the token embedding and the head gave in this forward
-        self._newest: Tensor | None = None  # what the last module gave
+        self.newest: Tensor | None = None  # what the last module gave
         self._entering: dict[nn.Module, Tensor] = {}  # what each block was given
         self.of_experts: dict[str, Tensor] = {}  # what goes on in experts that compute all tokens
         self._queries: dict[str, Tensor] = {}  # what projections and norms of queries gave
@@ -625,6 +711,10 @@ class Recorder:
                 handles += _AttentionGate.attach(self, self.model.get_submodule(parent), parent)
             if hasattr(module, "A_log") and hasattr(module, "num_v_heads"):
                 handles += _DeltaNet.attach(self, module, path)
+            if hasattr(module, "A_log") and hasattr(module, "ssm_state_size"):
+                handles += _Mamba2.attach(self, module, path)
+            if block and sums and getattr(module, "block_sparse_moe", None) is not None:
+                handles += _SharedSum.attach(self, module, path)
             if isinstance(getattr(module, "conv", None), nn.Conv1d):
                 handles += _ShortConvolution.attach(self, module, path)
             if sums and hasattr(module, "shared_expert_gate"):
@@ -637,7 +727,7 @@ class Recorder:
             gated = ("gate_proj", "gate_up_proj", "w1")
             if name == "LayerNorm":
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.sum")))
-            if name == "Wo" and parent.endswith(".mlp"):
+            if (name == "Wo" and parent.endswith(".mlp")) or name == "output_linear":
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if name in ("down_proj", "w2") and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
@@ -689,9 +779,9 @@ class Recorder:
             output = output[0] if isinstance(output, tuple) else output
             if not isinstance(output, Tensor):
                 return
-            if output is self._newest and path.rpartition(".")[2].isdigit() and self._wants(path, path):
+            if output is self.newest and path.rpartition(".")[2].isdigit() and self._wants(path, path):
                 self.tensors.pop(self._key, None)  # a block that ends in its last module has the name of the block
-            self._newest = output
+            self.newest = output
             own_path = path
             if path.endswith(".qk_norm"):  # one module for both
                 own_path = f"{path[:-7]}{'k' if f'{path[:-7]}q_norm' in self._queries else 'q'}_norm"
@@ -711,7 +801,7 @@ class Recorder:
     def _embeddings_hook(self, name: str, embedding: nn.Module):
         def hook(block, args, kwargs):
             entering = args[0] if args else kwargs["hidden_states"]
-            if entering is not self._last.get(embedding) and entering is not self._newest:
+            if entering is not self._last.get(embedding) and entering is not self.newest:
                 self.put(name, entering)
 
         return hook
@@ -861,7 +951,7 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
         return block.pre_feedforward_layernorm
     if hasattr(block, "post_feedforward_layernorm"):
         return block.mlp
-    names = ("feedforward_layernorm", "post_attention_layernorm", "ln_2", "final_layer_norm", "mlp_norm", "ffn_norm")
+    names = ("feedforward_layernorm", "post_attention_layernorm", "pre_ff_layernorm", "ln_2", "final_layer_norm", "mlp_norm", "ffn_norm")
     return next((norm for name in names if (norm := getattr(block, name, None))), None)
 
 
@@ -900,7 +990,7 @@ def _split(name: str, config: PreTrainedConfig) -> Callable[[Tensor], dict[str, 
     """How the columns of a module that gives several things at once are told apart, by the name of the module."""
     if _is_latent(config) and (split := _split_latent(name, config)):
         return split
-    if name in ("gate_up_proj", "Wi"):
+    if name in ("gate_up_proj", "Wi", "input_linear"):
         return lambda output: dict(zip(("gate_proj", "up_proj"), output.chunk(2, -1)))
     if name not in ("qkv_proj", "query_key_value", "Wqkv"):
         return None
@@ -976,6 +1066,13 @@ def capture(
 
 
 @torch.inference_mode()
+def placed(model: nn.Module, first: int, count: int) -> dict[str, Tensor]:
+    """The positions of a forward, for classes that count from 0 in each where they are not told: `generate` tells them."""
+    if model.config.model_type not in COUNTING_ANEW:
+        return {}
+    return {"position_ids": torch.arange(first, first + count, device=model.device)[None]}
+
+
 def run_steps(
     model: nn.Module, ids: Sequence[int], decode: int = 0, forced: Sequence[int] = ()
 ) -> tuple[list[int], list[Tensor]]:
@@ -988,7 +1085,8 @@ def run_steps(
             raise CaptureError(f"{type(model).__name__} has no head that predicts a next token: it is captured without decode steps")
         return fed, [model(input_ids=torch.tensor([new], device=model.device)).last_hidden_state[0]]
     for step in range(steps + 1):
-        out = model(input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True)
+        positions = placed(model, len(fed) - len(new), len(new))
+        out = model(input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True, **positions)
         logits.append(out.logits[0])
         cache = getattr(out, "past_key_values", None)
         if step < steps:

@@ -25,8 +25,8 @@ def first(config: PreTrainedConfig, names: tuple[str, ...]):
     return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
 
 
-# What a class needs beside its own defaults: half of a head of 42 channels cannot be rotated.
-GIVEN = {"glm4_moe": {"head_dim": 128}}
+# What a class needs beside its own defaults: half of a head of 42 channels cannot be rotated; Granite 4 rotates nothing.
+GIVEN = {"glm4_moe": {"head_dim": 128}, "granitemoehybrid": {"position_embedding_type": "rope"}}
 
 
 def width(config: PreTrainedConfig) -> int:

@@ -69,6 +69,16 @@ def behind(*names: str) -> Callable[[PreTrainedModel], bool]:
     return plant
 
 
+def silent(model: PreTrainedModel) -> bool:
+    """The expert that every token has gives zeros, where it is not the only one."""
+    for module, name in owners(model, *SHARED):
+        if any(getattr(module, others, None) is not None for others in ("experts", "block_sparse_moe")):
+            expert = getattr(module, name)
+            expert.forward = MethodType(lambda self, x: torch.zeros_like(x), expert)
+            return True
+    return False
+
+
 def without_gate(model: PreTrainedModel) -> bool:
     def forward(self, hidden_states: Tensor) -> Tensor:
         x = hidden_states.flatten(0, -2)
@@ -157,7 +167,7 @@ SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 PARTS = (
     Part("sinks_none", "sinks_missing", weight("sinks", lambda sinks: torch.full_like(sinks, -1e9))),
     Part("sinks_reversed", "sinks_order", weight("sinks", lambda sinks: sinks.flip(0))),
-    Part("shared_silent", "shared_expert_missing", replaced(SHARED, lambda self, x: torch.zeros_like(x))),
+    Part("shared_silent", "shared_expert_missing", silent),
     Part("shared_ungated", "shared_gate_missing", without_gate),
     Part("choice_bias_zero", "router_bias_missing", weight("e_score_correction_bias", torch.zeros_like)),
     Part("choice_bias_weighs", "router_bias_in_weights", bias_that_weighs),

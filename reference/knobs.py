@@ -115,6 +115,7 @@ class Turn:
 
 LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
 STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
+MAMBA2 = ("granitemoehybrid", "bamba")
 
 TURNS = (
     Turn("mscale_missing", "mla_scale", families.scale_of_width, LATENT[:2], fair=("softmax_scale",)),
@@ -128,7 +129,15 @@ TURNS = (
     Turn("decay_grows", "decay_sign", mixers.grow, STATES, layer=0),
     Turn("window_forgotten", "conv_state_stale", mixers.forget_window("linear_attn"), STATES, layer=0),
     Turn("short_window_forgotten", "conv_state_stale", mixers.forget_window("conv"), CONVOLUTIONS, layer=0),
-    Turn("state_forgotten", "delta_state_stale", mixers.forget_state, STATES, layer=0),
+    Turn("state_forgotten", "delta_state_stale", mixers.forget_state("linear_attn"), STATES, layer=0),
+    Turn("gate_before_norm", "gate_norm_order", mixers.gate_before_norm, STATES, layer=0),
+    Turn("space_decay_grows", "decay_sign", mixers.grow_in_time, MAMBA2, layer=0),
+    Turn("space_window_forgotten", "conv_state_stale", mixers.forget_window("mamba"), MAMBA2, layer=0),
+    Turn("space_state_forgotten", "delta_state_stale", mixers.forget_state("mamba"), MAMBA2, layer=0),
+    Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2, layer=0),
+    Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[:1], layer=0),
+    Turn("space_no_filter_bias", "bias_missing", mixers.no_bias("mamba.conv1d"), MAMBA2, layer=0),
+    Turn("space_no_step_bias", "bias_missing", mixers.no_bias("mamba", "dt_bias"), MAMBA2, layer=0),
 )
 
 

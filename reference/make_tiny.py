@@ -503,7 +503,8 @@ def make(folder: Path, tiny: Tiny) -> str:
     write_json(folder / "greedy.json", {"prompt": prompt, "greedy": new})
     capture_run(model, prompt, folder / "reference.safetensors", tiny.decode)
     said = f"{folder.name}: {len(set(new))} different tokens in {GREEDY}, smallest margin {margin:.3f}"
-    if getattr(model.config, "num_experts_per_tok", None) is None:
+    routed = any(name.endswith(ROUTERS) for name, _ in model.named_parameters())
+    if not routed or getattr(model.config, "num_experts_per_tok", None) is None:
         return said
     lead, used = routing(model, prompt)
     if lead <= ROUTED:

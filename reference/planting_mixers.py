@@ -100,7 +100,56 @@ def forget_window(path: str) -> Callable:
     return plant
 
 
-def forget_state(model, layer):
+def forget_state(path: str) -> Callable:
     """A decode step's state starts anew."""
-    module = module_of(model, layer, "linear_attn")
-    _before(module, lambda cache: _zero(cache.get_recurrent_state(module.layer_idx, state_idx=0)))
+
+    def plant(model, layer):
+        module = module_of(model, layer, path)
+        _before(module, lambda cache: _zero(cache.get_recurrent_state(module.layer_idx, state_idx=0)))
+
+    return plant
+
+
+def grow_in_time(model, layer):
+    """What is left of a selective state space is more than it was: its rates, the only exponential of a vector, have the other
+    sign."""
+
+    def exp(x: Tensor) -> Tensor:
+        return torch.exp(x).neg() if x.dim() == 1 else torch.exp(x)
+
+    _with_others(module_of(model, layer, "mamba"), torch=_Torch(exp=exp))
+
+
+def norm_before_gate(model, layer):
+    """The norm of Mamba 2 before its gate, as in gated delta nets."""
+    norm = module_of(model, layer, "mamba.norm")
+
+    def forward(hidden_states: Tensor, gate: Tensor) -> Tensor:
+        groups = hidden_states.float().unflatten(-1, (-1, norm.group_size))
+        scale = torch.rsqrt(groups.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        normed = norm.weight * (groups * scale).flatten(-2).to(hidden_states.dtype)
+        return normed * nn.functional.silu(gate.float())
+
+    norm.forward = forward
+
+
+def gate_before_norm(model, layer):
+    """The gate of a gated delta net before its norm, as in Mamba 2."""
+    norm = module_of(model, layer, "linear_attn.norm")
+
+    def forward(hidden_states: Tensor, gate: Tensor) -> Tensor:
+        gated = hidden_states * nn.functional.silu(gate.float())
+        scaled = gated * torch.rsqrt(gated.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return norm.weight * scaled
+
+    norm.forward = forward
+
+
+def no_bias(path: str, name: str = "bias") -> Callable:
+    """A bias that is zero."""
+
+    def plant(model, layer):
+        with torch.no_grad():
+            getattr(module_of(model, layer, path), name).zero_()
+
+    return plant

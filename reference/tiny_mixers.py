@@ -1,6 +1,6 @@
 """Tiny models of families in which something else stands in the place of attention in some layers."""
 
-from tiny_experts import one_by_one, qwen, small
+from tiny_experts import granite, one_by_one, qwen, small
 from tiny_families import IMAGE, VISUAL, wrapped
 from tiny_model import Weights
 
@@ -29,6 +29,24 @@ DELTA_EXPERTS = {
     "num_experts_per_tok": 2,
     "moe_intermediate_size": 8,
     "shared_expert_intermediate_size": 8,
+}
+MAMBA2 = {
+    "mamba_n_heads": 4,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 6,
+    "mamba_d_head": 8,
+    "mamba_d_conv": 3,
+    "mamba_expand": 2,
+    "mamba_chunk_size": 5,
+    "mamba_proj_bias": True,
+}
+GRANITE = {
+    "attention_multiplier": 0.5,
+    "embedding_multiplier": 3.0,
+    "residual_multiplier": 0.4,
+    "logits_scaling": 2.5,
+    "shared_intermediate_size": 10,
+    "attention_bias": True,
 }
 
 
@@ -80,6 +98,53 @@ MIXERS = {
         IMAGE,
         {},
         norm=0.0,
+    ),
+    # A selective state space whose heads read B and C in two groups, over chunks shorter than the prompt, then attention that
+    # nothing rotates; experts beside one that every token has in both.
+    "granitemoehybrid": small(
+        2,
+        "granitemoehybrid",
+        {
+            **MAMBA2,
+            **GRANITE,
+            "vocab_size": 40,
+            "mamba_d_head": 4,
+            "mamba_expand": 1,
+            "layer_types": ["mamba", "attention"],
+            "num_local_experts": 5,
+            "num_experts_per_tok": 2,
+            "position_embedding_type": "nope",
+        },
+        published=granite,
+    ),
+    # The same without experts, and rotated.
+    "granitemoehybrid_dense": small(
+        4,
+        "granitemoehybrid",
+        {
+            **MAMBA2,
+            **GRANITE,
+            "layer_types": ["linear_attention", "full_attention"],
+            "num_local_experts": 0,
+            "position_embedding_type": "rope",
+            "rope_theta": 5000.0,
+            "mamba_conv_bias": False,
+            "tie_word_embeddings": True,
+        },
+        embedding=0.06,
+    ),
+    "bamba": small(
+        1,
+        "bamba",
+        {
+            **MAMBA2,
+            "mamba_proj_bias": False,
+            "attn_layer_indices": [1],
+            "time_step_limit": [0.0, float("inf")],
+            "attention_bias": True,
+            "mlp_bias": True,
+            "rope_theta": 5000.0,
+        },
     ),
     "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
 }

@@ -27,7 +27,7 @@ pub use attention::{
 pub use experts::{ExpertWeights, chosen, combine, expert_linear, total, weigh};
 pub use heads::{beside, by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
-pub use mixers::{Delta, causal_convolution, decay, delta_rule, unit_length};
+pub use mixers::{Brought, causal_convolution, decay, delta_rule, selective_scan, time_step, unit_length};
 pub use norm::{Form, Normalisation, Spread, normalise};
 pub use operand::{Few, Operands};
 pub use pool::{Pooling, pool, unit};

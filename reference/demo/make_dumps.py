@@ -21,7 +21,7 @@ from transformers.models.qwen2 import modeling_qwen2
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from capture import capture, greedy, load_model, run_steps  # noqa: E402
+from capture import capture, greedy, load_model, placed, run_steps  # noqa: E402
 
 DECODE = 2
 CONTINUATION = 24
@@ -57,7 +57,8 @@ def feed(model, ids, steps):
     """The forwards of a run whose tokens are known: a prefill, then decode steps. Returns each one's logits."""
     cache, at, logits = None, 0, []
     for count in steps:
-        out = model(input_ids=torch.tensor([ids[at : at + count]]), past_key_values=cache, use_cache=True)
+        tokens = torch.tensor([ids[at : at + count]])
+        out = model(input_ids=tokens, past_key_values=cache, use_cache=True, **placed(model, at, count))
         cache, at = out.past_key_values, at + count
         logits.append(out.logits[0])
     return logits

@@ -183,9 +183,13 @@ impl Field {
             (Self::Groups(v), Op::Context { groups, .. }) => *groups = Arc::clone(v),
             (Self::ScoreFormat(v), Op::Scores(how)) => how.format = *v,
             (Self::Held(v), Op::Scores(how)) => how.held.push(v.clone()),
-            (Self::Held(v), Op::Context { held, .. } | Op::Convolve { held, .. } | Op::DeltaRule { held, .. }) => {
-                held.push(v.clone());
-            }
+            (
+                Self::Held(v),
+                Op::Context { held, .. }
+                | Op::Convolve { held, .. }
+                | Op::DeltaRule { held, .. }
+                | Op::SelectiveScan { held, .. },
+            ) => held.push(v.clone()),
             (Self::Length(v), Op::Scores(how)) => how.length = *v,
             (Self::Places(v), Op::Scores(how)) => how.places = *v,
             (Self::Rope(v), Op::Rope(rotate)) if v.dims <= rotate.head_dim => {

@@ -114,9 +114,13 @@ impl Op {
                 mixers::convolve(model, (weight, bias.as_ref()), (x(0), others), span.first, rounding)
             }
             Self::UnitLength { width, eps } => ops::unit_length(flat(x(0)), *width, *eps).into_dyn(),
-            Self::Decay { rate, bias } => mixers::decay(model, x(0), [rate, bias]),
+            Self::Decay { rate, bias } => mixers::decay(model, x(0), (rate, bias.as_ref())),
+            Self::TimeStep { bias } => ops::time_step(flat(x(0)), model.vector(bias).view(), rounding).into_dyn(),
             Self::DeltaRule { groups, scale, held: others } => {
                 mixers::delta_rule(values, (groups, *scale), others, span.first, rounding)
+            }
+            Self::SelectiveScan { groups, skip, held: others } => {
+                mixers::selective_scan(values, (groups, model.vector(skip).view()), others, span.first, rounding)
             }
         }
         .into_shared()

@@ -6,6 +6,7 @@
 
 mod apertus;
 mod arcee;
+mod bamba;
 mod bert;
 mod bloom;
 mod cohere;
@@ -30,6 +31,7 @@ mod gpt_oss;
 mod gptj;
 mod granite;
 mod granitemoe;
+mod granitemoehybrid;
 mod helium;
 mod hunyuan_v1_dense;
 mod hunyuan_v1_moe;
@@ -144,6 +146,8 @@ impl Family {
         &qwen3_next::QWEN3_NEXT,
         &qwen3_5_text::QWEN3_5_TEXT,
         &qwen3_5_moe_text::QWEN3_5_MOE_TEXT,
+        &granitemoehybrid::GRANITEMOEHYBRID,
+        &bamba::BAMBA,
     ];
 
     /// Models of several parts whose language model is of a family.

@@ -145,11 +145,15 @@ pub enum Op {
     Convolve { weight: Weight, bias: Option<Vector>, held: Vec<Held> },
     /// Each head of `width` channels, of length 1.
     UnitLength { width: usize, eps: f64 },
-    /// `-exp(rate) softplus(x + bias)`
-    Decay { rate: Vector, bias: Vector },
+    /// `-exp(rate) softplus(x + bias)`, or `-exp(rate) x` where there is no bias.
+    Decay { rate: Vector, bias: Option<Vector> },
+    /// `softplus(x + bias)`
+    TimeStep { bias: Vector },
     /// A state that every token decays and writes to, as the second to fifth of what it reads say, asked by the first:
     /// queries, keys, values, decays, and how much is written.
     DeltaRule { groups: Arc<[usize]>, scale: f64, held: Vec<Held> },
+    /// A state that every token decays and adds to, and its own value beside that, times `skip` of each head; it reads the same.
+    SelectiveScan { groups: Arc<[usize]>, skip: Vector, held: Vec<Held> },
 }
 
 /// What is true of all ops of a kind. Floors, nudges, batching, peers and blind spots read it.
@@ -268,8 +272,11 @@ impl Op {
             | Self::Gate(_)
             | Self::Convolve { .. }
             | Self::Decay { .. }
+            | Self::TimeStep { .. }
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
-            Self::DeltaRule { .. } => Facts { product: Product::Activations, sums: Sums::EveryLastAxis, ..plain },
+            Self::DeltaRule { .. } | Self::SelectiveScan { .. } => {
+                Facts { product: Product::Activations, sums: Sums::EveryLastAxis, ..plain }
+            }
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }
     }
@@ -288,6 +295,8 @@ impl Op {
             | Self::Softmax { sinks: Some(_) }
             | Self::Convolve { .. }
             | Self::Decay { .. }
+            | Self::TimeStep { .. }
+            | Self::SelectiveScan { .. }
             | Self::Route { bias: Some(_), .. } => true,
             Self::Columns(_)
             | Self::Beside { .. }
@@ -341,7 +350,11 @@ impl Op {
             }
             Self::ScaledSum { scalar } => *scalar = Vector::Param(NONE),
             Self::Xielu { constants } => constants.fill(Vector::Param(NONE)),
-            Self::Decay { rate, bias } => (*rate, *bias) = (Vector::Param(NONE), Vector::Param(NONE)),
+            Self::Decay { rate, bias } => {
+                *rate = Vector::Param(NONE);
+                *bias = bias.as_ref().map(|_| Vector::Param(NONE));
+            }
+            Self::TimeStep { bias: vector } | Self::SelectiveScan { skip: vector, .. } => *vector = Vector::Param(NONE),
             Self::Route { bias, .. } | Self::Softmax { sinks: bias } => {
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }

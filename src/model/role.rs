@@ -113,6 +113,7 @@ pub enum Role {
     AttnGate,
     AttnGateWeight,
     AttnGated,
+    TimeStep,
 }
 
 /// One row of [`ROLES`].
@@ -241,13 +242,14 @@ pub const ROLES: &[Row] = &[
     layer(Role::StateWrite, "state_write", "how much is written to the state"),
     layer(Role::StateDecay, "state_decay", "the logarithm of what is left of the state"),
     layer(Role::StateOut, "state_out", "what the state gives"),
-    layer(Role::StateNorm, "state_norm", "what the state gives, normalised per head"),
-    layer(Role::Mixed, "mixed", "what the convolution or the state gives, gated: the input of the last matrix"),
+    layer(Role::StateNorm, "state_norm", "what the state gives, normalised per head or per group"),
+    layer(Role::Mixed, "mixed", "what the convolution or the state gives, gated"),
     layer(Role::MixOut, "mix_out", "what the convolution or the state adds to the residual stream"),
     layer(Role::QGateProj, "q_gate_proj", "queries and the gate of attention, of each head side by side"),
     layer(Role::AttnGate, "attn_gate", "the gate of attention, before the sigmoid"),
     layer(Role::AttnGateWeight, "attn_gate_weight", "the gate of attention"),
     layer(Role::AttnGated, "attn_gated", "the context, gated: the input of o_proj"),
+    layer(Role::TimeStep, "time_step", "the step of time by which a token moves the state"),
 ];
 
 /// What is done to queries, and the same of keys.

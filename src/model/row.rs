@@ -17,8 +17,9 @@ pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use latent::LatentRow;
-pub(in crate::model) use mixer::DELTA;
+pub(in crate::model) use mixer::{DELTA, MAMBA2, MAMBA2_BIASES, MAMBA2_HEAD, TIME_STEP_LIMIT};
 pub use mixer::{MixerKind, MixerLayers, MixerRow};
+pub(in crate::model) use rope::POSITIONS;
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
 

@@ -11,7 +11,7 @@ use crate::ops::{self, Form};
 use super::role::Names;
 pub use crate::ops::{Activation, Pooling, Router};
 pub use latent::Latent;
-pub use mixer::{Delta, Mixer, ShortConvolution};
+pub use mixer::{Delta, Mamba2, Mixer, ShortConvolution};
 pub use rope::{Growth, Rope, Scaling};
 
 /// What a model computes.

@@ -50,15 +50,29 @@ pub fn unit_length<T: Real>(x: ArrayView2<T>, width: usize, eps: f64) -> Array2<
     y
 }
 
-/// `-exp(rate) softplus(x + bias)` of each head, `[token, head]`: the logarithm of what a token leaves of the state, in f32
-/// whatever a run is rounded to.
-pub fn decay<T: Real>(x: ArrayView2<T>, rate: ArrayView1<f32>, bias: ArrayView1<f32>) -> Array2<T> {
+/// `-exp(rate) softplus(x + bias)` of each head, or `-exp(rate) x` without a bias, `[token, head]`: the logarithm of what a
+/// token leaves of the state, in f32 whatever a run is rounded to.
+pub fn decay<T: Real>(x: ArrayView2<T>, rate: ArrayView1<f32>, bias: Option<ArrayView1<f32>>) -> Array2<T> {
     let mut y = x.to_owned();
     for mut row in y.rows_mut() {
-        for ((x, rate), bias) in row.iter_mut().zip(rate).zip(bias) {
-            *x = -T::of(*rate).exponential() * softplus(*x + T::of(*bias));
+        for (head, (x, rate)) in row.iter_mut().zip(rate).enumerate() {
+            let step = bias.map_or(*x, |bias| softplus(*x + T::of(bias[head])));
+            *x = -T::of(*rate).exponential() * step;
         }
     }
+    y
+}
+
+/// `softplus(x + bias)` of each head, `[token, head]`: the step of time by which a token moves the state. Gu and Dao, arXiv
+/// 2312.00752.
+pub fn time_step<T: Real>(x: ArrayView2<T>, bias: ArrayView1<f32>, rounding: Rounding) -> Array2<T> {
+    let mut y = x.as_standard_layout().into_owned();
+    for mut row in y.rows_mut() {
+        row.iter_mut().zip(bias).for_each(|(x, bias)| *x += T::of(*bias));
+    }
+    rounding.round(y.as_slice_mut().expect("standard layout"));
+    y.mapv_inplace(softplus);
+    rounding.round(y.as_slice_mut().expect("standard layout"));
     y
 }
 
@@ -67,9 +81,9 @@ pub(super) fn softplus<T: Real>(x: T) -> T {
     if x.wide() > 20.0 { x } else { T::from_f64(x.wide().exp().ln_1p()) }
 }
 
-/// What tokens bring to the state of a gated delta rule, from position 0 on, and what asks it.
+/// What tokens bring to a state, from position 0 on, and what asks it.
 #[derive(Clone, Copy, Debug)]
-pub struct Delta<'a, T> {
+pub struct Brought<'a, T> {
     /// `[token, key head * key channel]` of the last tokens.
     pub queries: ArrayView2<'a, T>,
     /// `[position, key head, key channel]`
@@ -84,7 +98,7 @@ pub struct Delta<'a, T> {
 
 /// `S = eᵍ S; S += k (β (v - Sᵀ k))ᵀ; o = scale Sᵀ q` of each head, `[token, head * channel]`: Yang et al., arXiv 2412.06464;
 /// `torch_recurrent_gated_delta_rule` of transformers. `groups` has the key head of each head.
-pub fn delta_rule<T: Real>(delta: &Delta<T>, groups: &[usize], scale: f64, rounding: Rounding) -> Array2<T> {
+pub fn delta_rule<T: Real>(delta: &Brought<T>, groups: &[usize], scale: f64, rounding: Rounding) -> Array2<T> {
     let (positions, heads, width) = delta.values.dim();
     let (tokens, keys) = (delta.queries.len_of(Axis(0)), delta.keys.len_of(Axis(2)));
     let scale = T::from_f64(scale);
@@ -129,6 +143,51 @@ pub fn delta_rule<T: Real>(delta: &Delta<T>, groups: &[usize], scale: f64, round
     all
 }
 
+/// `S = eᵍ S + (Δ B) xᵀ; y = Sᵀ C + D x` of each head, `[token, head * channel]`: Dao and Gu, arXiv 2405.21060;
+/// `mamba2_selective_state_update` of transformers, which rounds what is written, what the state is read as, and each term. B are
+/// the keys, C the queries, x the values, and Δ is how much is written; `groups` has the group of B and C of each head.
+pub fn selective_scan<T: Real>(
+    brought: &Brought<T>,
+    skip: ArrayView1<f32>,
+    groups: &[usize],
+    rounding: Rounding,
+) -> Array2<T> {
+    let (positions, heads, width) = brought.values.dim();
+    let (tokens, channels) = (brought.queries.len_of(Axis(0)), brought.keys.len_of(Axis(2)));
+    let rounded = |x: T| {
+        let mut x = [x];
+        rounding.round(&mut x);
+        x[0]
+    };
+    let of_head = |head: usize| -> Vec<T> {
+        let mut state = vec![T::zero(); channels * width];
+        let mut given = Vec::with_capacity(tokens * width);
+        let skip = rounded(T::of(skip[head]));
+        for position in 0..positions {
+            let key = brought.keys.index_axis(Axis(0), position).index_axis_move(Axis(0), groups[head]);
+            let value = brought.values.index_axis(Axis(0), position).index_axis_move(Axis(0), head);
+            let left = brought.decay[[position, head, 0]].exponential();
+            let write = brought.write[[position, head, 0]];
+            for (row, key) in state.chunks_exact_mut(width).zip(key) {
+                let written = rounded(write * *key);
+                row.iter_mut().zip(value).for_each(|(cell, x)| *cell = *cell * left + rounded(written * *x));
+            }
+            let Some(token) = (position + tokens).checked_sub(positions) else { continue };
+            let mut asked = vec![T::zero(); width];
+            let query = brought.queries.row(token);
+            for (row, query) in state.chunks_exact(width).zip(query.iter().skip(groups[head] * channels)) {
+                row.iter().zip(&mut asked).for_each(|(cell, asked)| *asked += rounded(*cell) * *query);
+            }
+            given.extend(asked.iter().zip(value).map(|(asked, x)| rounded(rounded(*asked) + rounded(*x * skip))));
+        }
+        given
+    };
+    let given: Vec<Vec<T>> = (0..heads).into_par_iter().with_min_len(1).map(of_head).collect();
+    Array2::from_shape_fn((tokens, heads * width), |(token, channel)| {
+        given[channel / width][token * width + channel % width]
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +211,7 @@ mod tests {
         let (keys, values, write) = (column([1.0, 0.0]), column([3.0, 9.0]), column([1.0, 1.0]));
         let decay = column([0.0, -std::f32::consts::LN_2]);
         let queries = array![[1.0f32], [1.0]];
-        let delta = Delta {
+        let delta = Brought {
             queries: queries.view(),
             keys: keys.view(),
             values: values.view(),
@@ -161,8 +220,28 @@ mod tests {
         };
         assert_eq!(delta_rule(&delta, &[0], 2.0, Rounding::None), array![[6.0], [3.0]]);
         let alike = column([1.0, 1.0]);
-        let again = Delta { keys: alike.view(), ..delta };
+        let again = Brought { keys: alike.view(), ..delta };
         assert_eq!(delta_rule(&again, &[0], 1.0, Rounding::None), array![[3.0], [9.0]]);
+    }
+
+    #[test]
+    fn a_scan_adds_what_time_lets_in() {
+        // Half of the state is left of each token; the second head reads the same B and C.
+        let half = -std::f32::consts::LN_2;
+        let keys = Array3::from_shape_vec((2, 1, 2), vec![1.0f32, 0.0, 1.0, 2.0]).expect("4 numbers");
+        let values = Array3::from_shape_vec((2, 2, 1), vec![4.0f32, 8.0, 1.0, 3.0]).expect("4 numbers");
+        let (decay, write) = (Array3::from_elem((2, 2, 1), half), Array3::from_elem((2, 2, 1), 0.5f32));
+        let queries = array![[1.0f32, 1.0]];
+        let brought = Brought {
+            queries: queries.view(),
+            keys: keys.view(),
+            values: values.view(),
+            decay: decay.view(),
+            write: write.view(),
+        };
+        let y = selective_scan(&brought, array![0.0f32, 10.0].view(), &[0, 0], Rounding::None);
+        // 0.5 * 2 + 0.5 * 1 * (1 + 2), and 0.5 * 4 + 0.5 * 3 * (1 + 2) + 10 * 3.
+        assert_eq!(y, array![[2.5, 36.5]]);
     }
 
     #[test]

@@ -36,9 +36,21 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         cause: "-exp(A_log) is read as exp(A_log)",
         fix: "g = -exp(A_log) * softplus(a + dt_bias), which is never above 0",
         seen: "no public thread is known to us",
-        variants: |_| {
-            vec![Variant::new("exp(A) softplus(a + bias) where the model has it negative", Edit::times(-1.0))]
+        variants: |scene| {
+            let Op::Decay { bias, .. } = scene.op() else { return Vec::new() };
+            let step = if bias.is_some() { "softplus(a + bias)" } else { "Δ" };
+            vec![Variant::new(format!("exp(A) {step} where the model has it negative"), Edit::times(-1.0))]
         },
+    },
+    Suspect {
+        id: "gate_norm_order",
+        summary: "what a state gives is gated on the other side of its norm",
+        ops: &[A::StateNorm, A::Mixed],
+        symptom: "what the norm of a state gives is off, and so is the input of the last matrix of the layer",
+        cause: "the gated norm of Mamba 2, which takes what is gated, is taken for that of gated delta nets, or the reverse",
+        fix: "norm(y * silu(z)) where a selective state space gives y; norm(o) * silu(z) where a delta rule gives o",
+        seen: "no public thread is known to us",
+        variants: other_side,
     },
     Suspect {
         id: "conv_state_stale",
@@ -74,6 +86,30 @@ fn without_gate(scene: &Scene) -> Vec<Variant> {
     let alone = Edit::Reads(vec![*read]);
     let edit = if let Op::Gate(_) = scene.op() { alone } else { Edit::All(vec![alone, Edit::identity()]) };
     vec![Variant::new("no gate", edit)]
+}
+
+/// The norm and the gate of what a state gives, in the other order.
+fn other_side(scene: &Scene) -> Vec<Variant> {
+    let (Some(norm), Some(gated)) = (scene.beside(A::StateNorm), scene.beside(A::Mixed)) else { return Vec::new() };
+    let graph = scene.graph();
+    let (is_first, reads) = (gated < norm, &scene.node().reads);
+    let edit = match scene.op() {
+        Op::Norm { .. } if is_first => super::norms::left_out(graph, scene.node()),
+        Op::Gate(_) if is_first => Edit::Prepare { index: 0, op: graph[norm].op.clone() },
+        // What it gates, and the gate.
+        own @ Op::Norm { .. } => {
+            let reads = reads.iter().copied().chain(graph[gated].reads.get(1).copied()).collect();
+            Edit::All(vec![Edit::Reads(reads), Edit::Put(vec![graph[gated].op.clone(), own.clone()])])
+        }
+        Op::Gate(_) => Edit::Reads(reads[..1].to_vec()),
+        _ => return Vec::new(),
+    };
+    let words = if is_first {
+        "norm(y) * silu(z) where the model has norm(y * silu(z))"
+    } else {
+        "norm(o * silu(z)) where the model has norm(o) * silu(z)"
+    };
+    vec![Variant::new(words, edit)]
 }
 
 fn not_of_length_one(scene: &Scene) -> Vec<Variant> {

@@ -17,7 +17,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "activation_function",
         summary: "another activation function in the MLP",
-        ops: &[A::ActFn, A::ExpertAct, A::SharedActFn, A::PerLayerAct],
+        ops: &[A::ActFn, A::ExpertAct, A::SharedActFn, A::PerLayerAct, A::ConvAct],
         symptom: "a small error near zero and around 2 or 3, none for large gates",
         cause: "gelu for silu, its approximation by tanh, or a quick form",
         fix: "use the function that hidden_act of config.json names",

@@ -195,7 +195,7 @@ pub(super) fn unweighted(graph: &Graph, node: &Node) -> Op {
 }
 
 /// Leaves a norm out: its output is its input.
-fn left_out(graph: &Graph, node: &Node) -> Edit {
+pub(super) fn left_out(graph: &Graph, node: &Node) -> Edit {
     let mut op = unweighted(graph, node);
     if let Op::Norm { how, .. } = &mut op {
         *how = Normalisation { form: Form::Identity, ..*how };

@@ -26,7 +26,7 @@ const UNDOING: &[(&str, &[Role])] = &[
 ];
 
 /// Suspects that are one only in all of their ops of a layer.
-const WHOLE: &[&str] = &["parallel_residual", "norm_site"];
+const WHOLE: &[&str] = &["parallel_residual", "norm_site", "gate_norm_order"];
 
 /// Suspects that go by another name where only norms are wrong.
 const NEVER_NORMS: &[&str] = &["wrong_layer_weight"];

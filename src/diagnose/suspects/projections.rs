@@ -1,6 +1,6 @@
 //! Mistakes in linear layers: their weights, their biases, and what they read.
 
-use ndarray::Ix2;
+use ndarray::{Array1, Ix2};
 
 use super::norms::norm_of;
 use super::{Scene, Suspect, Variant, knobs};
@@ -12,6 +12,13 @@ use crate::ops::Operands;
 pub(super) const LINEAR: &[A] = &[
     A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits,
     A::QDown, A::KvDown, A::KvUp,
+];
+
+/// Ops that add a vector of the model.
+#[rustfmt::skip]
+const BIASED: &[A] = &[
+    A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits,
+    A::QDown, A::KvDown, A::KvUp, A::MixIn, A::ConvOut, A::TimeStep, A::StateDecay, A::MixOut,
 ];
 
 /// Ops of a layer that have weights.
@@ -42,8 +49,8 @@ const LAYER: &[A] = &[
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "bias_missing",
-        summary: "the bias of a linear layer is not added",
-        ops: LINEAR,
+        summary: "the bias of a linear layer, a convolution or a step of time is not added",
+        ops: BIASED,
         symptom: "every token is off by the same vector; Qwen2 fails where Llama works",
         cause: "the port was written for a model without biases, or a bias was not loaded",
         fix: "add the bias after the product",
@@ -88,7 +95,14 @@ pub(super) const STALE: &[Suspect] = &[Suspect {
 }];
 
 fn bias_missing(scene: &Scene) -> Vec<Variant> {
-    let Op::Linear { bias: Some(bias), .. } = scene.op() else { return Vec::new() };
+    let bias = match scene.op() {
+        Op::Linear { bias: Some(bias), .. } | Op::Convolve { bias: Some(bias), .. } => bias,
+        Op::TimeStep { bias } | Op::Decay { bias: Some(bias), .. } => {
+            let Some(own) = scene.vector(bias) else { return Vec::new() };
+            return vec![Variant::new("no bias", Edit::Bias(Some(Vector::Other(Array1::zeros(own.len()).into()))))];
+        }
+        _ => return Vec::new(),
+    };
     let Some(bias) = scene.vector(bias) else { return Vec::new() };
     let mut variants = vec![Variant::new("no bias", Edit::Bias(None))];
     let channels = |x: ndarray::ArrayD<f64>| x.into_dimensionality::<Ix2>().ok();

@@ -45,7 +45,14 @@ pub(super) fn put_weight(step: &mut Step, other: Weight) -> bool {
 pub(super) fn put_bias(step: &mut Step, other: Option<&Vector>) -> bool {
     let graph = step.graph();
     let (width, own) = match step.op_mut() {
-        Op::Linear { weight, bias, .. } => (shape(graph, weight)[0], bias),
+        Op::Linear { weight, bias, .. } | Op::Convolve { weight, bias, .. } => (shape(graph, weight)[0], bias),
+        Op::TimeStep { bias: own } | Op::Decay { bias: Some(own), .. } => {
+            let fits = other.filter(|other| length(graph, other) == length(graph, own));
+            if let Some(other) = fits {
+                *own = other.clone();
+            }
+            return fits.is_some();
+        }
         Op::Norm { weight, bias, .. } => (length(graph, weight), bias),
         Op::Route { bias, .. } => match bias {
             Some(own) => (length(graph, own), bias),

@@ -58,7 +58,12 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
         }
         Op::Decay { rate, bias } => {
             *rate = moved_vector(graph, rate, by)?;
-            *bias = moved_vector(graph, bias, by)?;
+            if let Some(bias) = bias {
+                *bias = moved_vector(graph, bias, by)?;
+            }
+        }
+        Op::TimeStep { bias: vector } | Op::SelectiveScan { skip: vector, .. } => {
+            *vector = moved_vector(graph, vector, by)?;
         }
         Op::Linear { weight, bias, .. } | Op::Convolve { weight, bias, .. } => {
             *weight = moved_weight(graph, weight, by)?;

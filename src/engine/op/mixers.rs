@@ -1,6 +1,6 @@
 //! What stands in the place of attention.
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayView1, ArrayViewD};
 
 use super::{cube, flat, held};
 use crate::model::Model;
@@ -22,11 +22,13 @@ pub(super) fn convolve<T: Real>(
 }
 
 /// The logarithm of what is left of a state.
-pub(super) fn decay<T: Real>(model: &Model, x: ArrayViewD<T>, [rate, bias]: [&Vector; 2]) -> ArrayD<T> {
-    ops::decay(flat(x), model.vector(rate).view(), model.vector(bias).view()).into_dyn()
+pub(super) fn decay<T: Real>(model: &Model, x: ArrayViewD<T>, (rate, bias): (&Vector, Option<&Vector>)) -> ArrayD<T> {
+    let bias = bias.map(|bias| model.vector(bias));
+    let bias = bias.as_ref().map(|bias| bias.view());
+    ops::decay(flat(x), model.vector(rate).view(), bias).into_dyn()
 }
 
-/// Queries, keys, values, decays, and how much is written.
+/// A state that is written to where keys say, and asked by queries.
 pub(super) fn delta_rule<T: Real>(
     values: &[ArrayViewD<T>],
     (groups, scale): (&[usize], f64),
@@ -34,16 +36,36 @@ pub(super) fn delta_rule<T: Real>(
     first: usize,
     rounding: Rounding,
 ) -> ArrayD<T> {
+    brought(values, others, first, |brought| ops::delta_rule(&brought, groups, scale, rounding).into_dyn())
+}
+
+/// A state that is added to where keys say, and asked by queries.
+pub(super) fn selective_scan<T: Real>(
+    values: &[ArrayViewD<T>],
+    (groups, skip): (&[usize], ArrayView1<f32>),
+    others: &[Held],
+    first: usize,
+    rounding: Rounding,
+) -> ArrayD<T> {
+    brought(values, others, first, |brought| ops::selective_scan(&brought, skip, groups, rounding).into_dyn())
+}
+
+/// What is made of queries, keys, values, decays, and how much is written.
+fn brought<T: Real>(
+    values: &[ArrayViewD<T>],
+    others: &[Held],
+    first: usize,
+    made: impl FnOnce(ops::Brought<T>) -> ArrayD<T>,
+) -> ArrayD<T> {
     let past = |index: usize| held(cube(values[index].view()), others, first);
     let (keys, written, decay, write) = (past(1), past(2), past(3), past(4));
-    let delta = ops::Delta {
+    made(ops::Brought {
         queries: flat(values[0].view()),
         keys: keys.view(),
         values: written.view(),
         decay: decay.view(),
         write: write.view(),
-    };
-    ops::delta_rule(&delta, groups, scale, rounding).into_dyn()
+    })
 }
 
 /// The first times a function of the second, which has heads side by side.

@@ -42,9 +42,14 @@ impl Mlps {
             fused: family.fused_mlp,
             clamp: None,
         };
+        let feed = match &family.experts {
+            Some(row) if has_none(reader, row) => alone(reader, row, feed)?,
+            _ => feed,
+        };
         let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
         let (sparse, layers) = match &family.experts {
             None => (None, Sparse::ALL),
+            Some(row) if has_none(reader, row) => (None, Sparse::ALL),
             Some(row) => (Some(Mlp::Experts(experts(reader, row, feed)?)), Sparse::read(reader, row.layers, layers)?),
         };
         Ok(Self { dense, sparse, layers })
@@ -135,6 +140,21 @@ fn dense_of(reader: &Reader, layers: usize) -> Result<Vec<u64>, ConfigError> {
 /// The key that a number stands under: the first that is there.
 fn named(reader: &Reader, keys: &'static [&'static str]) -> &'static str {
     keys.iter().copied().find(|key| reader.has(key)).unwrap_or(keys[0])
+}
+
+/// Whether there are 0 experts.
+fn has_none(reader: &Reader, row: &ExpertsRow) -> bool {
+    row.may_be_none && reader.get(named(reader, row.count.0)).is_some_and(|count| *count == 0)
+}
+
+/// The expert that every token has, where there is no other.
+fn alone(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Feed, ConfigError> {
+    match row.shared {
+        Some(SharedRow { width: SharedWidth::Own(key, default), .. }) => {
+            Ok(Feed { width: reader.size(key, default, MOST_WIDE)?, ..feed })
+        }
+        _ => Ok(feed),
+    }
 }
 
 /// The experts; `feed` is what the MLP would be without them.

@@ -1,5 +1,7 @@
 //! Typed reading of the keys of config.json, with errors that name the key, the value and what was expected.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::ConfigError;
@@ -23,11 +25,36 @@ pub(in crate::model) fn shown(value: &Value) -> String {
     if text.chars().count() > 60 { format!("{safe}...") } else { safe }
 }
 
+/// The text as JSON: Python writes numbers without an end as bare words, transformers 5 as `{"__float__": "Infinity"}`.
+fn standard(text: &str) -> Cow<'_, str> {
+    const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    let (mut written, mut rest, mut is_inside) = (String::new(), text, false);
+    while let Some(at) = rest.find(['"', '\\', 'I', 'N', '-']) {
+        let (before, found) = rest.split_at(at);
+        written.push_str(before);
+        if let Some(word) = WORDS.iter().find(|word| !is_inside && found.starts_with(**word)) {
+            written.extend(["{\"__float__\": \"", word, "\"}"]);
+            rest = &found[word.len()..];
+            continue;
+        }
+        is_inside ^= found.starts_with('"');
+        // What is escaped ends no text.
+        let length = if found.starts_with('\\') { found.chars().take(2).map(char::len_utf8).sum() } else { 1 };
+        written.push_str(&found[..length]);
+        rest = &found[length..];
+    }
+    if written.is_empty() {
+        return text.into();
+    }
+    written.push_str(rest);
+    written.into()
+}
+
 impl<'a> Reader<'a> {
     pub(in crate::model) fn new(text: &str, file: &'a str) -> Result<Self, ConfigError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let error = |detail: String| ConfigError::Json { file: file.to_owned(), detail };
-        match serde_json::from_str(text) {
+        match serde_json::from_str(&standard(text)) {
             Ok(Value::Object(keys)) => Ok(Self { file, prefix: String::new(), keys }),
             Ok(other) => Err(error(format!("it holds {}", shown(&other)))),
             Err(cause) => Err(error(cause.to_string().escape_debug().to_string())),

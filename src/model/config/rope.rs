@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{ConfigError, listed::listed, read::Reader, window};
 use crate::model::families::{Family, RopeRow, Rotated, Windows};
+use crate::model::row::POSITIONS;
 use crate::model::spec::Rope;
 use scaling::Source;
 
@@ -57,6 +58,7 @@ fn rotated(reader: &Reader, layers: Rotated, windows: &[Option<usize>]) -> Resul
         Rotated::All | Rotated::WindowedIfAny => Ok(vec![true; windows.len()]),
         Rotated::Windowed => Ok(windows.iter().map(Option::is_some).collect()),
         Rotated::Listed { .. } => listed(reader, layers, windows.len()),
+        Rotated::IfSaid => Ok(vec![reader.get(POSITIONS).is_some_and(|word| word == "rope"); windows.len()]),
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
     let mlps = Mlps::read(reader, family, hidden, layers)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
-    let mixers = mixer::per_layer(reader, family, layers, norm)?;
+    let mixers = mixer::per_layer(reader, family, layers, hidden, norm)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let unnormed = layer == 0 && family.encoder.is_some_and(|encoder| encoder.first_unnormed);

@@ -26,9 +26,9 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             Some(FULL | "attention") => false,
             Some(name) if name == other => true,
             // What stands in the place of attention has no window.
-            Some(word) if family.mixer.is_some_and(|mixer| mixer.word == word) => false,
+            Some(word) if family.mixer.is_some_and(|mixer| mixer.words.contains(&word)) => false,
             _ => {
-                let known = family.mixer.map_or(other, |mixer| mixer.word);
+                let known = family.mixer.map_or(other, |mixer| mixer.words[0]);
                 return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {known}")));
             }
         });

@@ -7,7 +7,7 @@ use super::qwen3_moe::experts;
 use super::{ExpertsRow, Family, Stored, Switch, View};
 use crate::model::role::{Names, Role};
 
-const OWN: &[(Role, &str)] = &[
+pub(super) const OWN: &[(Role, &str)] = &[
     (Role::RouterLogits, "block_sparse_moe.router"),
     (Role::Routing, "block_sparse_moe.routing"),
     (Role::ExpertGate, "block_sparse_moe.experts.gate"),
@@ -27,31 +27,35 @@ const NAMES: Names = Names {
 /// Published files have the experts as two stacks.
 const GATE_UP: &[&str] = &["block_sparse_moe.input_linear.weight", "block_sparse_moe.experts.gate_up_proj"];
 
+pub(super) const STORED: [Stored; 4] = [
+    Stored {
+        of: "block_sparse_moe.router.weight",
+        at: &["block_sparse_moe.router.layer.weight", "block_sparse_moe.router.weight"],
+        view: View::Whole,
+    },
+    experts("block_sparse_moe.experts.gate.weight", GATE_UP, 0, 2),
+    experts("block_sparse_moe.experts.up.weight", GATE_UP, 1, 2),
+    experts(
+        "block_sparse_moe.experts.down.weight",
+        &["block_sparse_moe.output_linear.weight", "block_sparse_moe.experts.down_proj"],
+        0,
+        1,
+    ),
+];
+
+pub(super) const ROUTED: ExpertsRow = ExpertsRow {
+    width: ("intermediate_size", 11_008),
+    renormalise: Switch::Never,
+    rounded: true,
+    softmax_after: true,
+    ..ExpertsRow::ALL_LAYERS
+};
+
 pub(super) const GRANITEMOE: Family = Family {
     name: "granitemoe",
     mlp_bias: Switch::Never,
-    experts: Some(ExpertsRow {
-        width: ("intermediate_size", 11_008),
-        renormalise: Switch::Never,
-        rounded: true,
-        softmax_after: true,
-        ..ExpertsRow::ALL_LAYERS
-    }),
+    experts: Some(ROUTED),
     names: &NAMES,
-    stored: &[
-        Stored {
-            of: "block_sparse_moe.router.weight",
-            at: &["block_sparse_moe.router.layer.weight", "block_sparse_moe.router.weight"],
-            view: View::Whole,
-        },
-        experts("block_sparse_moe.experts.gate.weight", GATE_UP, 0, 2),
-        experts("block_sparse_moe.experts.up.weight", GATE_UP, 1, 2),
-        experts(
-            "block_sparse_moe.experts.down.weight",
-            &["block_sparse_moe.output_linear.weight", "block_sparse_moe.experts.down_proj"],
-            0,
-            1,
-        ),
-    ],
+    stored: &STORED,
     ..GRANITE
 };

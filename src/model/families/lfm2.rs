@@ -68,8 +68,8 @@ pub(super) const LFM2: Family = Family {
     qk_norm: Some(QK_NORM),
     mixer: Some(MixerRow {
         kind: MixerKind::ShortConvolution { taps: ("conv_L_cache", 3), bias: Switch::Key("conv_bias") },
-        word: "conv",
-        layers: MixerLayers::AllButListed("full_attn_idxs"),
+        words: &["conv"],
+        layers: MixerLayers::AllButListed { key: "full_attn_idxs", alone: false },
     }),
     adjusts_width: true,
     names: &NAMES,

@@ -61,7 +61,7 @@ pub(super) const DELTA_STORED: [Stored; 4] = [
 
 pub(super) const MIXER: MixerRow = MixerRow {
     kind: MixerKind::Delta { woven: true },
-    word: "linear_attention",
+    words: &["linear_attention"],
     layers: MixerLayers::AllButEvery("full_attention_interval", 4),
 };
 

@@ -3,8 +3,8 @@
 use super::{Build, R};
 use crate::model::graph::{Axis, Read, Site};
 use crate::model::op::{Op, Vector, Weight};
-use crate::model::spec::{Delta, Layer, Mixer, ShortConvolution};
-use crate::ops::{Activation, grouped};
+use crate::model::spec::{Delta, Layer, Mamba2, Mixer, ShortConvolution};
+use crate::ops::{Activation, Spread, grouped};
 
 /// What a layer adds to the stream first.
 pub(super) fn mixed(g: &mut Build, layer: &Layer, h: Site) -> Site {
@@ -12,6 +12,7 @@ pub(super) fn mixed(g: &mut Build, layer: &Layer, h: Site) -> Site {
         None => g.attention(&layer.attn, h),
         Some(Mixer::ShortConvolution(convolution)) => short_convolution(g, *convolution, h),
         Some(Mixer::Delta(rule)) => delta(g, rule, h),
+        Some(Mixer::Mamba2(mamba)) => mamba2(g, mamba, h),
     }
 }
 
@@ -58,7 +59,7 @@ fn delta(g: &mut Build, d: &Delta, h: Site) -> Site {
     let of_head = vec![Axis::TOKEN, Axis::heads("head", d.heads)];
     let write = g.node(R::StateWrite, Op::Activate(Activation::Sigmoid), [b], of_head.clone());
     let rate = Vector::Param(g.param(R::StateDecay, "rate", &[d.heads], None));
-    let bias = Vector::Param(g.param(R::StateDecay, "bias", &[d.heads], None));
+    let bias = Some(Vector::Param(g.param(R::StateDecay, "bias", &[d.heads], None)));
     let decay = g.node(R::StateDecay, Op::Decay { rate, bias }, [a], of_head);
     let op = Op::DeltaRule {
         groups: grouped(d.heads, d.key_heads).into(),
@@ -99,4 +100,41 @@ fn delta_inputs(g: &mut Build, d: &Delta, h: Site, value: Axis) -> [Site; 4] {
         g.columns(R::StateB, second, of_groups(2 * group, 0, group), of_head),
         g.columns(R::StateA, second, of_groups(2 * group, group, group), of_head),
     ]
+}
+
+/// `out(norm(y * silu(z)))`, where `y` is what a selective state space gives on `C` and on `B` and `x`, which a convolution was
+/// over.
+fn mamba2(g: &mut Build, m: &Mamba2, h: Site) -> Site {
+    let (values, shared) = (m.heads * m.head_dim, m.groups * m.state);
+    let value = Axis::joined("head*head_dim", m.heads, m.head_dim);
+    let [key, query] = [Axis::joined("group*state", m.groups, m.state); 2];
+    let of_head = Axis::heads("head", m.heads);
+    let mixed = values + 2 * shared;
+    let all = g.linear(R::MixIn, h, Axis::channels("z+x+B+C+dt", values + mixed + m.heads), m.bias);
+    let z = g.columns(R::StateZ, all, 0..values, value);
+    let x = g.columns(R::ConvIn, all, values..values + mixed, Axis::channels("x+B+C", mixed));
+    let step = g.columns(R::StateA, all, values + mixed..values + mixed + m.heads, of_head);
+    let y = convolution(g, x, m.taps, m.taps_bias);
+    let axes = g.nodes[y.index()].axes.clone();
+    let y = g.node(R::ConvAct, Op::Activate(m.act), [y], axes);
+    let x = g.columns(R::StateValue, y, 0..values, value);
+    let b = g.columns(R::StateKey, y, values..values + shared, key);
+    let c = g.columns(R::StateQuery, y, values + shared..mixed, query);
+    let bias = Vector::Param(g.param(R::TimeStep, "bias", &[m.heads], None));
+    let step = g.node(R::TimeStep, Op::TimeStep { bias }, [step], vec![Axis::TOKEN, of_head]);
+    let rate = Vector::Param(g.param(R::StateDecay, "rate", &[m.heads], None));
+    let decay = g.node(R::StateDecay, Op::Decay { rate, bias: None }, [step], vec![Axis::TOKEN, of_head]);
+    let skip = Vector::Param(g.param(R::StateOut, "skip", &[m.heads], None));
+    let op = Op::SelectiveScan { groups: grouped(m.heads, m.groups).into(), skip, held: Vec::new() };
+    let past = [b, x, decay, step].map(Read::Past);
+    let o = g.push(R::StateOut, op, [&[Read::Node(c)][..], &past].concat(), vec![Axis::TOKEN, value]);
+    let o = g.node(R::Mixed, Op::Gate(Activation::Silu), [o, z], vec![Axis::TOKEN, value]);
+    let mut norm = g.norm_op(R::StateNorm, &m.norm, values, None);
+    if let Op::Norm { how, .. } = &mut norm
+        && m.groups > 1
+    {
+        how.spread = Spread::Parts(values / m.groups);
+    }
+    let o = g.node(R::StateNorm, norm, [o], vec![Axis::TOKEN, value]);
+    g.linear(R::MixOut, o, g.hidden(), m.bias)
 }

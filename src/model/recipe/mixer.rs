@@ -1,7 +1,7 @@
 //! What stands in the place of attention.
 
 use super::{Said, listed, norm_said, short};
-use crate::model::spec::{Delta, Layer, Mixer, ShortConvolution};
+use crate::model::spec::{Delta, Layer, Mamba2, Mixer, ShortConvolution};
 use crate::ops::Activation;
 
 pub(super) fn mixer(layer: &Layer) -> Said {
@@ -16,6 +16,7 @@ pub(super) fn mixer(layer: &Layer) -> Said {
             (listed(what), format!("{taps} positions"))
         }
         Some(Mixer::Delta(delta)) => of_delta(delta),
+        Some(Mixer::Mamba2(mamba)) => of_mamba2(mamba),
     }
 }
 
@@ -39,6 +40,26 @@ fn of_delta(delta: &Delta) -> Said {
     let sizes = [
         (true, format!("key heads: {key_heads} of {key_dim}, heads: {heads} of {head_dim}")),
         (true, format!("{taps} positions, eps of lengths {}, {numbers}", short(*eps))),
+    ];
+    (listed(what), listed(sizes))
+}
+
+fn of_mamba2(mamba: &Mamba2) -> Said {
+    let Mamba2 { heads, head_dim, groups, state, taps, taps_bias, act, bias, norm } = mamba;
+    let act = Activation::NAMES.iter().find(|(_, known)| known == act).map_or("its activation", |(name, _)| name);
+    let (normed, numbers) = norm_said(norm);
+    let plus = if *taps_bias { " + b" } else { "" };
+    let what = [
+        (true, "no attention: z, x, B, C and dt out of one matrix".to_string()),
+        (*bias, "with a bias, as the last one has".to_string()),
+        (true, format!("{act}(conv{plus}) of x, B and C, a filter for each channel over the last positions")),
+        (true, "head h reads B and C of group h // (heads / groups)".to_string()),
+        (true, "Δ = softplus(dt + bias), S = exp(-exp(A) Δ) S + Δ B xᵀ, y = Sᵀ C + D x in f32".to_string()),
+        (true, format!("out(norm(y * silu(z))), norm of each group: {normed}")),
+    ];
+    let sizes = [
+        (true, format!("heads: {heads} of {head_dim}, groups: {groups}, channels of the state: {state}")),
+        (true, format!("{taps} positions, {numbers}")),
     ];
     (listed(what), listed(sizes))
 }

@@ -40,6 +40,8 @@ pub struct ExpertsRow {
     pub clamp: Option<[(&'static str, f64); 2]>,
     /// The expert that every token has.
     pub shared: Option<SharedRow>,
+    /// Whether 0 experts leave that one alone, as an MLP: Granite 4.
+    pub may_be_none: bool,
     /// Whether what an expert reads is weighted, not what it gives.
     pub weighs_input: bool,
     /// Where gate and up of an expert come from, where that is not as in other MLPs.
@@ -85,6 +87,7 @@ impl ExpertsRow {
         bias: false,
         clamp: None,
         shared: None,
+        may_be_none: false,
         weighs_input: false,
         fused: None,
     };

@@ -7,8 +7,8 @@ use super::Switch;
 pub struct MixerRow {
     /// What it is.
     pub kind: MixerKind,
-    /// What `layer_types` calls its layers.
-    pub word: &'static str,
+    /// What `layer_types` calls its layers: the names of transformers 5 and 4.
+    pub words: &'static [&'static str],
     /// Which layers have it where there is no `layer_types`.
     pub layers: MixerLayers,
 }
@@ -28,13 +28,22 @@ pub enum MixerKind {
         /// Whether what it reads comes out of two matrices, not four.
         woven: bool,
     },
+    /// A selective state space, whose sizes stand under keys that begin with `mamba_`.
+    Mamba2,
 }
 
 /// Which layers have it.
 #[derive(Clone, Copy, Debug)]
 pub enum MixerLayers {
-    /// All but those that this key lists; none, where it is missing.
-    AllButListed(&'static str),
+    /// All.
+    All,
+    /// All but those that this key lists.
+    AllButListed {
+        /// The key.
+        key: &'static str,
+        /// Whether all have it where the key is missing; else none.
+        alone: bool,
+    },
     /// All but every so many.
     AllButEvery(&'static str, usize),
 }
@@ -49,6 +58,21 @@ pub(in crate::model) const DELTA: [(&str, usize); 5] = [
     ("linear_conv_kernel_dim", 4),
 ];
 
+/// Keys of a selective state space, and their defaults: heads, groups of them, channels of the state, and how many positions
+/// the convolution sees; the width of all heads is so many times the hidden size.
+pub(in crate::model) const MAMBA2: [(&str, usize); 5] =
+    [("mamba_n_heads", 128), ("mamba_n_groups", 1), ("mamba_d_state", 256), ("mamba_d_conv", 4), ("mamba_expand", 2)];
+
+/// The key of the width of a head; `auto` is what the other sizes say.
+pub(in crate::model) const MAMBA2_HEAD: &str = "mamba_d_head";
+
+/// The keys of its biases: of the convolution, and of the matrices around it.
+pub(in crate::model) const MAMBA2_BIASES: [Switch; 2] =
+    [Switch::Unless("mamba_conv_bias"), Switch::Key("mamba_proj_bias")];
+
+/// What steps of time are clamped to: in forwards of several tokens only, so that it has to be nothing.
+pub(in crate::model) const TIME_STEP_LIMIT: &str = "time_step_limit";
+
 impl MixerRow {
     pub(super) fn reads(&self, key: &str) -> bool {
         let of_kind = match self.kind {
@@ -56,8 +80,16 @@ impl MixerRow {
                 taps.0 == key || matches!(bias, Switch::Key(own) | Switch::Unless(own) if own == key)
             }
             MixerKind::Delta { .. } => DELTA.iter().any(|(own, _)| *own == key),
+            MixerKind::Mamba2 => {
+                let biases = MAMBA2_BIASES.iter();
+                MAMBA2.iter().any(|(own, _)| *own == key) || [MAMBA2_HEAD, TIME_STEP_LIMIT].contains(&key) || { biases }
+                    .any(|bias| matches!(bias, Switch::Key(own) | Switch::Unless(own) if *own == key))
+            }
         };
-        of_kind
-            || matches!(self.layers, MixerLayers::AllButListed(own) | MixerLayers::AllButEvery(own, _) if own == key)
+        let listed = match self.layers {
+            MixerLayers::All => None,
+            MixerLayers::AllButListed { key, .. } | MixerLayers::AllButEvery(key, _) => Some(key),
+        };
+        of_kind || listed == Some(key)
     }
 }

@@ -76,6 +76,7 @@ impl RopeRow {
             || self.unless == Some(key)
             || [self.share.map(|(own, _)| own), self.dims.map(|(own, _)| own), sliding].contains(&Some(key))
             || (matches!(self.layers, Rotated::Listed { .. }) && listed.contains(&key))
+            || (self.layers == Rotated::IfSaid && key == POSITIONS)
     }
 }
 
@@ -93,4 +94,9 @@ pub enum Rotated {
         /// The default of `no_rope_layer_interval`.
         interval: usize,
     },
+    /// All, where `position_embedding_type` is `rope`; else none: Granite 4.
+    IfSaid,
 }
+
+/// What says whether any layer is rotated.
+pub(in crate::model) const POSITIONS: &str = "position_embedding_type";

@@ -10,6 +10,8 @@ pub enum Mixer {
     ShortConvolution(ShortConvolution),
     /// A gated delta rule: Qwen3-Next.
     Delta(Delta),
+    /// A selective state space: Mamba 2.
+    Mamba2(Mamba2),
 }
 
 /// A convolution over the last positions between two gates.
@@ -43,4 +45,27 @@ pub struct Delta {
     /// Whether queries, keys, values and gates come out of one matrix and the rest out of another, by key head, and not out of
     /// one matrix for each of four.
     pub woven: bool,
+}
+
+/// A state that every token decays and adds to, by a step of time that it says: Dao and Gu, arXiv 2405.21060.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mamba2 {
+    /// Heads: as many states.
+    pub heads: usize,
+    /// Channels of a head's value, `x`.
+    pub head_dim: usize,
+    /// Groups of heads that share `B` and `C`; a divisor of the heads.
+    pub groups: usize,
+    /// Channels of `B` and `C`.
+    pub state: usize,
+    /// How many positions the convolution over `x`, `B` and `C` sees.
+    pub taps: usize,
+    /// Whether it has a bias.
+    pub taps_bias: bool,
+    /// Its activation function; that of the gate of what the state gives is always silu.
+    pub act: ops::Activation,
+    /// Whether the matrices around it have biases.
+    pub bias: bool,
+    /// The norm of each group of heads of what the state gives, behind its gate.
+    pub norm: Norm,
 }

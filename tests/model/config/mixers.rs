@@ -2,7 +2,7 @@
 
 use layerstep::model::Spec;
 use layerstep::model::spec::Mixer;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{check, feed, read};
 
@@ -41,6 +41,67 @@ fn sizes_are_read() {
     let layers = json!({"full_attn_idxs": [], "conv_L_cache": 5, "conv_bias": true});
     let Some(Mixer::ShortConvolution(found)) = read("lfm2", layers).0.layers[3].mixer else { panic!("a convolution") };
     assert_eq!((found.taps, found.bias), (5, true));
+}
+
+#[test]
+fn selective_state_spaces_are_read() {
+    let mamba = |name, changes: Value| match read(name, changes).0.layers[0].mixer {
+        Some(Mixer::Mamba2(mamba)) => mamba,
+        other => panic!("{other:?}"),
+    };
+    let sizes = |extra: Value| {
+        let mut sizes = json!({"mamba_n_heads": 8, "mamba_n_groups": 2, "mamba_d_state": 16, "mamba_d_conv": 3});
+        for (key, value) in extra.as_object().expect("an object") {
+            sizes[key] = value.clone();
+        }
+        sizes
+    };
+    let found = mamba("bamba", sizes(json!({"mamba_d_head": "auto", "mamba_proj_bias": true})));
+    assert_eq!((found.heads, found.head_dim, found.groups, found.state, found.taps), (8, 16, 2, 16, 3));
+    assert!(found.taps_bias && found.bias && found.norm.weight);
+    let found = mamba("granitemoehybrid", sizes(json!({"mamba_expand": 1, "mamba_conv_bias": false})));
+    assert_eq!((found.head_dim, found.taps_bias, found.bias), (8, false, false));
+    let changed = sizes(json!({"mamba_d_head": 12}));
+    check("bamba", changed, &["8 heads (mamba_n_heads) of 12 channels (mamba_d_head)", "mamba_expand (2)"]);
+    check("bamba", sizes(json!({"mamba_n_groups": 3})), &["in 3 groups (mamba_n_groups)"]);
+}
+
+#[test]
+fn steps_of_time_have_no_limit() {
+    let sizes = json!({"mamba_n_heads": 8, "time_step_limit": [0.0, {"__float__": "Infinity"}]});
+    let (spec, notes) = read("bamba", sizes.clone());
+    assert!(notes.is_empty() && spec.layers[0].mixer.is_some(), "{notes:?}");
+    // As Python's own json writes it, beside a text that says the same.
+    let text =
+        r#"{"model_type": "bamba", "mamba_n_heads": 128, "time_step_limit": [0.0, Infinity], "note": "\"Infinity"}"#;
+    let (plain, notes) = Spec::from_json(text, "f").unwrap_or_else(|error| panic!("{error}"));
+    assert!(notes.is_empty() && plain.layers[0].mixer.is_some(), "{notes:?}");
+    check("bamba", json!({"mamba_n_heads": 8, "time_step_limit": [0.001, 0.1]}), &["time_step_limit", "infinity"]);
+}
+
+#[test]
+fn layers_of_state_spaces_are_listed_or_all() {
+    let some = |keys: Value| {
+        let mut keys = keys;
+        keys["mamba_n_heads"] = json!(8);
+        keys
+    };
+    let types = some(json!({"layer_types": ["mamba", "attention", "linear_attention", "full_attention"]}));
+    assert_eq!(mixed(&read("granitemoehybrid", types).0), [true, false, true, false]);
+    assert_eq!(mixed(&read("granitemoehybrid", some(json!({}))).0), [true; 4]);
+    assert_eq!(mixed(&read("bamba", some(json!({"attn_layer_indices": [1]}))).0), [true, false, true, true]);
+    assert_eq!(mixed(&read("bamba", some(json!({}))).0), [true; 4], "without the key all layers have one");
+    let rotated = |word: &str| {
+        let keys = some(json!({"layer_types": vec!["attention"; 4], "position_embedding_type": word}));
+        read("granitemoehybrid", keys).0.layers[3].attn.rope.is_some()
+    };
+    assert!(rotated("rope") && !rotated("nope"));
+    let alone = some(json!({"num_local_experts": 0, "shared_intermediate_size": 48}));
+    assert_eq!(
+        feed(&read("granitemoehybrid", alone).0.layers[0].mlp).width,
+        48,
+        "the MLP of every token is the only one"
+    );
 }
 
 #[test]
