@@ -152,7 +152,8 @@ pub(super) fn check(reader: &Reader, family: &Family) -> Result<Vec<String>, Con
     };
     for (key, value) in &reader.keys {
         let name = family.name;
-        match rule(key) {
+        // What stands in an object means what it means elsewhere.
+        match rule(key.rsplit('.').next().unwrap_or(key)) {
             Some(Rule::Harmless) => {}
             _ if value.is_null() || family.reads(key) => {}
             Some(Rule::Note(what)) => notes.push(note(key, value, what)),

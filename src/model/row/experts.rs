@@ -161,7 +161,7 @@ impl ExpertsRow {
             || self.factor.is_some_and(|(own, _)| own == key)
             || self.groups.is_some_and(|groups| groups.reads(key))
             || self.clamp.is_some_and(|clamp| clamp.iter().any(|(own, _)| *own == key))
-            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) if own == key)
+            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) | Switch::One(own) if own == key)
             || matches!(self.score, ScoreRow::Mixer(own, _) if own == key)
             || self.shared.is_some_and(|shared| match shared.width {
                 SharedWidth::Own(own, _) | SharedWidth::Times(own, _) => own == key,
