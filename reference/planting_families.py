@@ -140,6 +140,14 @@ def transpose_projection(model, layer):
     edit(weight, weight.data.T)
 
 
+# --- DBRX -----------------------------------------------------------------------------------------------------------
+
+
+def clip_wide(model, layer):
+    """What q, k and v are clipped to is out of reach."""
+    model.transformer.blocks[layer].norm_attn_norm.attn.clip_qkv = 1e6
+
+
 # --- latent attention -----------------------------------------------------------------------------------------------
 
 
