@@ -45,6 +45,9 @@ and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.ex
     mlp.experts.gate, up, act, act_mul, down
                                 [token, slot, channel]   what the chosen experts compute, by rising id of the expert;
                                                          down is not yet multiplied by its weight
+    router.scaled               [token, hidden]          what the router reads, where it scales that itself (Gemma 4)
+    routing_scaled              [token, expert]          mlp.routing times the scale of each expert
+    mlp_out                     [token, hidden]          MLP and experts together, where they stand side by side
     mlp.shared_weight           [token, 1]               how much a shared expert counts, where a sigmoid says it
     mlp.shared                  [token, hidden]          what the shared expert gives times that
     mlp                         [token, hidden]          experts and shared expert together
@@ -284,7 +287,9 @@ class _ExpertValues(TorchFunctionMode):
     def record(self, recorder: "Recorder", name: str, chosen: Tensor, weights: Tensor) -> None:
         """Everything, by token and slot, of experts that were `chosen` [token, place]."""
         none = weights.new_zeros(len(weights), len(self.stacks["down"]))
-        recorder.put_rows(f"{name.removesuffix('experts')}routing", none.scatter(1, chosen, weights))
+        point = f"{name.removesuffix('experts')}routing"
+        is_scaled = recorder.of_experts.pop("is_scaled", None) is not None
+        recorder.put_rows(f"{point}_scaled" if is_scaled else point, none.scatter(1, chosen, weights))
         for point, rows in self.rows.items():
             if len(rows) == len(chosen.unique()):  # fewer where a model has a loop of another kind
                 recorder.put_rows(f"{name}.{point}", _in_slots(rows, chosen))
@@ -309,6 +314,32 @@ class _ExpertsBelow(_ExpertValues):
             recorder.put(name, output)
 
         return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+
+
+class _ExpertScale(TorchFunctionMode):
+    """The weights of the chosen experts before each is multiplied by the scale of its expert (Gemma 4)."""
+
+    def __init__(self, recorder: "Recorder", name: str, scale: Tensor):
+        super().__init__()
+        self.recorder, self.name, self.scale, self.chosen, self.own = recorder, name, scale, None, None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.topk, Tensor.topk):
+            self.chosen = output.indices
+        elif func is Tensor.__getitem__ and args[0] is self.scale:
+            self.own = output
+        elif self.own is not None and any(value is self.own for value in args):
+            self.own, (weights, *_) = None, args
+            none = weights.new_zeros(len(weights), len(self.scale))
+            self.recorder.put_rows(f"{self.name}.routing", none.scatter(1, self.chosen, weights))
+            self.recorder.of_experts["is_scaled"] = output
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name, module.per_expert_scale), module)
 
 
 class _SharedWeight(TorchFunctionMode):
@@ -647,6 +678,12 @@ class Recorder:
             if name in NAMED_INPUTS:
                 input_name = f"{parent}.{NAMED_INPUTS[name]}".lstrip(".")
                 handles.append(module.register_forward_pre_hook(self.input_hook(input_name)))
+            if name == "proj" and hasattr(self.model.get_submodule(parent), "per_expert_scale"):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.scaled")))
+            if name == "post_feedforward_layernorm" and hasattr(self.model.get_submodule(parent), "post_feedforward_layernorm_1"):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.mlp_out")))
+            if hasattr(module, "per_expert_scale"):
+                handles += _ExpertScale.attach(self, module, parent)
             if block and hasattr(module, "per_layer_input_gate"):
                 hook = self._per_layer_hook(f"{path}.per_layer_input")
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))

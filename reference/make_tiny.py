@@ -33,7 +33,7 @@ from tiny_model import Tiny, Weights
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
-ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".router.layer.weight", ".gate.wg.weight")
+ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".router.layer.weight", ".router.proj.weight", ".gate.wg.weight")
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
@@ -403,6 +403,8 @@ def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, t
         return 0.2 * noise
     if name.endswith("act_fn.eps"):  # it is as near to zero as that in all models
         return -1e-6 + 0 * noise
+    if name.endswith(("router.scale", "per_expert_scale")):
+        return 1.0 + 0.3 * noise
     if name.endswith("layer_scalar"):
         return 0.8 + 0.1 * noise
     if ".act_fn." in name:

@@ -78,7 +78,7 @@ const KEYS: &[(Rule, &str)] = &[
          dropout activation_dropout residual_dropout embedding_dropout layerdrop init_std offset_alibi skip_bias_add \
          skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
          scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args \
-         aux_loss_alpha seq_aux ep_size",
+         aux_loss_alpha seq_aux ep_size emb_pdrop moe_jitter_eps moe_loss_weight",
     ),
     (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.
