@@ -20,7 +20,7 @@ pub const TINY: &[&str] = &[
     "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3", "glm", "glm4",
     "smollm3", "olmo3", "exaone4", "gemma3", "olmoe", "qwen2_moe", "granitemoe", "phimoe", "dbrx",
     "gpt_oss", "glm4_moe", "ernie4_5_moe", "minimax_m2", "hunyuan_v1_moe", "ministral", "ministral3", "hunyuan", "ernie4_5",
-    "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
+    "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma4_moe", "gemma4_shared", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
     "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "llama4", "youtu",
     "lfm2", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe",
 ];
