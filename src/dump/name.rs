@@ -273,8 +273,7 @@ fn layer_word(word: &str, layer: usize, graph: &Graph) -> Option<Word> {
     there.or_else(|| ways().find_map(|(at, word)| rows(word).find(|found| fits(at, *found))))
 }
 
-/// Whether a word is the module in which the family has an op, not the op: the `router` of Gemma 4 gives something else than
-/// its `router.proj`.
+/// Whether a word is the module that holds an op: Gemma 4's `router` gives something else than its `router.proj`.
 fn holds(word: &str, found: Word, layer: usize, graph: &Graph) -> bool {
     let Word::Is(role) = found else { return false };
     let label = graph.in_layer(layer, role).map(|site| &graph[site].label);
