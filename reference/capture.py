@@ -45,6 +45,9 @@ and, in layers with experts, beside `mlp.gate` (the router's logits) and `mlp.ex
     mlp.experts.gate, up, act, act_mul, down
                                 [token, slot, channel]   what the chosen experts compute, by rising id of the expert;
                                                          down is not yet multiplied by its weight
+    router.scaled               [token, hidden]          what the router reads, where it scales that itself (Gemma 4)
+    routing_scaled              [token, expert]          mlp.routing times the scale of each expert
+    mlp_out                     [token, hidden]          MLP and experts together, where they stand side by side
     mlp.shared_weight           [token, 1]               how much a shared expert counts, where a sigmoid says it
     mlp.shared                  [token, hidden]          what the shared expert gives times that
     mlp                         [token, hidden]          experts and shared expert together
@@ -171,7 +174,7 @@ def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, att
 
 
 class _Clipped(TorchFunctionMode):
-    """What queries, keys and values are clipped to, one after the other, in place (OLMo)."""
+    """What queries, keys and values are clipped to: one after the other, in place (OLMo), or side by side (DBRX)."""
 
     def __init__(self, recorder: "Recorder", name: str):
         super().__init__()
@@ -181,6 +184,10 @@ class _Clipped(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         if func is Tensor.clamp_ and self.points:
             self.recorder.put(f"{self.name}.{self.points.pop(0)}_clip", output)
+        elif func is Tensor.clamp and self.points and (split := _split("Wqkv", self.recorder.config)):
+            self.points.clear()
+            for point, part in split(output).items():
+                self.recorder.put(f"{self.name}.{point}_clip", part)
         return output
 
     @classmethod
@@ -242,19 +249,20 @@ class _ExpertValues(TorchFunctionMode):
     def __init__(self, experts: nn.Module):
         super().__init__()
         self.experts, self.expert = experts, -1
+        self.stacks = _stacks(experts)
         self.rows: dict[str, dict[int, Tensor]] = {}
         self.product, self.sigmoid = None, None  # a product that waits for its bias, and what gates
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         if func is nn.functional.linear or func in _OwnAttention.PRODUCTS:
-            if (expert := _row_of(self.experts.gate_up_proj, args[1])) is not None:
-                self.expert, point = expert, "gate_up"
-            elif _row_of(self.experts.down_proj, args[1]) is not None:
-                self.put("act_mul", args[0])
-                point = "down"
-            else:
+            found = ((point, _row_of(stack, args[1])) for point, stack in self.stacks.items())
+            point, expert = next(((point, row) for point, row in found if row is not None), ("", -1))
+            if not point:
                 return output
+            self.expert = expert
+            if point == "down":
+                self.put("act_mul", args[0])
             if hasattr(self.experts, "gate_up_proj_bias"):
                 self.product = output, point
             else:
@@ -284,6 +292,63 @@ class _ExpertValues(TorchFunctionMode):
 
     def activated(self, module: nn.Module, args: tuple, output: Tensor) -> None:
         self.put("act", output)
+
+    def record(self, recorder: "Recorder", name: str, chosen: Tensor, weights: Tensor) -> None:
+        """Everything, by token and slot, of experts that were `chosen` [token, place]."""
+        none = weights.new_zeros(len(weights), len(self.stacks["down"]))
+        point = f"{name.removesuffix('experts')}routing"
+        is_scaled = recorder.of_experts.pop("is_scaled", None) is not None
+        recorder.put_rows(f"{point}_scaled" if is_scaled else point, none.scatter(1, chosen, weights))
+        for point, rows in self.rows.items():
+            if len(rows) == len(chosen.unique()):  # fewer where a model has a loop of another kind
+                recorder.put_rows(f"{name}.{point}", _in_slots(rows, chosen))
+
+
+class _ExpertsBelow(_ExpertValues):
+    """Experts whose matrices stand below each other, of a class that does not take its loop from transformers' interface (DBRX)."""
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        running = []
+
+        def begin(module, args):
+            running.append(cls(module))
+            running[-1].__enter__()
+
+        def end(module, args, output):
+            values = running.pop()
+            values.__exit__(None, None, None)
+            values.record(recorder, name, *args[1:])
+            recorder.put(name, output)
+
+        return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+
+
+class _ExpertScale(TorchFunctionMode):
+    """The weights of the chosen experts before each is multiplied by the scale of its expert (Gemma 4)."""
+
+    def __init__(self, recorder: "Recorder", name: str, scale: Tensor):
+        super().__init__()
+        self.recorder, self.name, self.scale, self.chosen, self.own = recorder, name, scale, None, None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.topk, Tensor.topk):
+            self.chosen = output.indices
+        elif func is Tensor.__getitem__ and args[0] is self.scale:
+            self.own = output
+        elif self.own is not None and any(value is self.own for value in args):
+            self.own, (weights, *_) = None, args
+            none = weights.new_zeros(len(weights), len(self.scale))
+            self.recorder.put_rows(f"{self.name}.routing", none.scatter(1, self.chosen, weights))
+            self.recorder.of_experts["is_scaled"] = output
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", module: nn.Module, name: str) -> list:
+        """Hooks that run `module` under it."""
+        return _hooks_under(lambda: cls(recorder, name, module.per_expert_scale), module)
 
 
 class _SharedWeight(TorchFunctionMode):
@@ -598,6 +663,19 @@ def _row_of(stack: Tensor, matrix: Tensor) -> int | None:
     return place if 0 <= place < len(stack) and matrix.data_ptr() == stack[place].data_ptr() else None
 
 
+def _stacks(experts: nn.Module) -> dict[str, Tensor]:
+    """The matrices of all experts, by what they give: [expert, ...]."""
+    if not _are_below(experts):
+        return {"gate_up": experts.gate_up_proj, "down": experts.down_proj}
+    parts = {"gate": experts.mlp.w1, "up": experts.mlp.v1, "down": experts.mlp.w2}
+    return {point: matrix.unflatten(0, (experts.num_experts, -1)) for point, matrix in parts.items()}
+
+
+def _are_below(module: nn.Module) -> bool:
+    """Whether this is a module that holds the matrices of all experts below each other (DBRX)."""
+    return all(isinstance(getattr(getattr(module, "mlp", None), name, None), nn.Parameter) for name in ("w1", "v1", "w2"))
+
+
 def _experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """The model's own loop over experts; what goes on in it is recorded if `module` is being captured."""
     loop = type(module).forward.__wrapped__
@@ -608,12 +686,7 @@ def _experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_
     is_module = isinstance(function, nn.Module)
     with function.register_forward_hook(values.activated) if is_module else nullcontext(), values:
         output = loop(module, hidden_states, top_k_index, top_k_weights)
-    recorder, name = _recorders[module]
-    none = top_k_weights.new_zeros(len(top_k_weights), len(module.gate_up_proj))
-    recorder.put_rows(f"{name.removesuffix('experts')}routing", none.scatter(1, top_k_index, top_k_weights))
-    for point, rows in values.rows.items():
-        if len(rows) == len(top_k_index.unique()):  # fewer where a model has a loop of another kind
-            recorder.put_rows(f"{name}.{point}", _in_slots(rows, top_k_index))
+    values.record(*_recorders[module], top_k_index, top_k_weights)
     return output
 
 
@@ -676,8 +749,8 @@ class Recorder:
             leaf = by_head or not any(module.children()) and not isinstance(module, (nn.Dropout, nn.Identity))
             block = name.isdigit() and any(module.children())
             # What runs once per expert, which `_experts` records, or once per head.
-            inside = parent.endswith((".experts", "_layernorm.norms")) or name == "moe_statics"
-            leaf = leaf or "Router" in type(module).__name__
+            inside = parent.endswith((".experts", ".experts.mlp", "_layernorm.norms")) or name == "moe_statics"
+            leaf = leaf or "Router" in type(module).__name__ and not any(isinstance(child, nn.Linear) for child in module.children())
             # Its rows are heads of tokens; what reads it has them as tokens.
             leaf = leaf and not type(module).__name__.endswith("RMSNormGated")
             sums = _shared_expert(module) is not None
@@ -691,6 +764,12 @@ class Recorder:
             if name in NAMED_INPUTS:
                 input_name = f"{parent}.{NAMED_INPUTS[name]}".lstrip(".")
                 handles.append(module.register_forward_pre_hook(self.input_hook(input_name)))
+            if name == "proj" and hasattr(self.model.get_submodule(parent), "per_expert_scale"):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.scaled")))
+            if name == "post_feedforward_layernorm" and hasattr(self.model.get_submodule(parent), "post_feedforward_layernorm_1"):
+                handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.mlp_out")))
+            if hasattr(module, "per_expert_scale"):
+                handles += _ExpertScale.attach(self, module, parent)
             if block and hasattr(module, "per_layer_input_gate"):
                 hook = self._per_layer_hook(f"{path}.per_layer_input")
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
@@ -700,10 +779,13 @@ class Recorder:
                 handles.append(module.register_forward_pre_hook(self._qk_norm_hook(parent)))
             if split := _split(name, self.config):
                 handles.append(module.register_forward_hook(self._parts_hook(parent, split)))
-            if name == "self_attn" and getattr(self.config, "clip_qkv", None) is not None:
+            clips = (getattr(owner, "clip_qkv", None) for owner in (self.config, module))
+            if name in ("self_attn", "attn") and any(limit is not None for limit in clips):
                 handles += _Clipped.attach(self, module, path)
             if _has_own_attention(module):
                 handles += _OwnAttention.attach(self, module, path)
+            if _are_below(module):
+                handles += _ExpertsBelow.attach(self, module, path)
             if type(module).__name__ == "Llama4TextMoe":
                 handles += _WeighedInput.attach(self, module, path)
             if name == "q_proj" and (gate := _split_gate(self.model.get_submodule(parent), self.config)):
@@ -947,6 +1029,8 @@ def _is_rotary(module: nn.Module) -> bool:
 def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
     """Its input is resid_mid: the MLP's own where nothing is normed before it. In models that norm after each half,
     post_attention_layernorm is another thing."""
+    if hasattr(block, "norm_attn_norm"):
+        return block.norm_attn_norm.norm_2
     if hasattr(block, "pre_feedforward_layernorm"):
         return block.pre_feedforward_layernorm
     if hasattr(block, "post_feedforward_layernorm"):

@@ -112,7 +112,7 @@ def write_dump(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str])
     return path
 
 
-BLOCKS = ("model.layers", "transformer.h", "gpt_neox.layers", "model.decoder.layers", "model.language_model.layers", "encoder.layer", "layers")
+BLOCKS = ("model.layers", "transformer.h", "transformer.blocks", "gpt_neox.layers", "model.decoder.layers", "model.language_model.layers", "encoder.layer", "layers")
 ATTENTION = tuple(f".{attn}.{out}" for attn in ("self_attn", "attn", "attention", "self_attention") for out in ("o_proj", "c_proj", "out_proj", "dense"))
 
 

@@ -31,7 +31,7 @@ GIVEN = {"glm4_moe": {"head_dim": 128}, "granitemoehybrid": {"position_embedding
 
 def width(config: PreTrainedConfig) -> int:
     """Of the MLP. LFM2's class makes it of the key's: `Lfm2MLP`."""
-    found = first(config, WIDTH) or 4 * config.hidden_size
+    found = first(getattr(config, "ffn_config", config), WIDTH) or 4 * config.hidden_size
     if not getattr(config, "block_auto_adjust_ff_dim", False):
         return found
     factor, multiple = config.block_ffn_dim_multiplier, config.block_multiple_of

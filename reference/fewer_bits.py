@@ -95,10 +95,11 @@ def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedM
     model = copy.deepcopy(model)
     done: set[int] = set()  # a tied head is the embedding
     for name, module in model.named_modules():
-        inside = ".layers." in name or ".h." in name
+        inside = any(blocks in name for blocks in (".layers.", ".h.", ".blocks."))
+        own = name.replace("norm_attn_norm.attn.", "attn.")  # DBRX: a norm is around it
         if not inside and not (every and isinstance(module, (nn.Linear, nn.Embedding))):
             continue
-        if name.endswith(("mlp.gate", "feed_forward.gate", "gate.wg")) or any(kept in name for kept in ("router", "wpe", "embed_positions", "norm")):
+        if name.endswith(("mlp.gate", "feed_forward.gate", "gate.wg")) or any(kept in own for kept in ("router", "wpe", "embed_positions", "norm")):
             continue
         if isinstance(module, nn.Conv1d):
             continue  # engines keep a filter for each channel as it is
@@ -106,11 +107,15 @@ def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedM
             if parameter.ndim < 2 or own.endswith("bias") or id(parameter) in done:
                 continue  # a stack of biases has two axes, and is kept as each of them is
             done.add(id(parameter))
-            experts = parameter.ndim > 2
+            stack = parameter.data
+            if name.endswith("ffn.experts.mlp"):  # below each other
+                stack = stack.unflatten(0, (module.moe_num_experts, -1))
+            experts = stack.ndim > 2
             # Gate and up of an expert lie in one tensor here; elsewhere they are two.
             turned = isinstance(module, Conv1D) or experts and model.config.model_type in ("gpt_oss", "llama4_text")
+            turned = turned or parameter is getattr(module, "w2", None) and stack.ndim > parameter.ndim
             halves = 2 if experts and not turned and parameter is getattr(module, "gate_up_proj", None) else 1
-            parts = [half for part in (parameter.data if experts else [parameter.data]) for half in part.chunk(halves)]
+            parts = [half for part in (stack if experts else [stack]) for half in part.chunk(halves)]
             again = torch.cat([rounded(part, form, turned) for part in parts])
             parameter.data = again.reshape(parameter.shape)
     return model

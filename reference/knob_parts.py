@@ -162,6 +162,29 @@ def rows_from_the_first(model: PreTrainedModel) -> bool:
     return False
 
 
+def router_wide(model: PreTrainedModel) -> bool:
+    """Gemma 4's router, whose input is not divided by the root of how wide it is."""
+    for module, _ in owners(model, "scalar_root_size"):
+        module.scalar_root_size = 1.0
+        return True
+    return False
+
+
+def router_scale_one(model: PreTrainedModel) -> bool:
+    for module, _ in owners(model, "per_expert_scale"):
+        with torch.no_grad():
+            module.scale.fill_(1.0)
+        return True
+    return False
+
+
+def router_unnormed(model: PreTrainedModel) -> bool:
+    for module, _ in owners(model, "per_expert_scale"):
+        module.norm.forward = MethodType(lambda self, x: x.clone(), module.norm)
+        return True
+    return False
+
+
 SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 
 PARTS = (
@@ -180,5 +203,12 @@ PARTS = (
     Part("slopes_none", "alibi_missing", slopes(torch.zeros_like)),
     Part("one_rope", "rope_layer_type", one_rope, fair=("rope_theta", "rope_scaling_missing", "layer_pattern")),
     Part("positions_from_zero", "position_embedding_offset", rows_from_the_first),
+    Part("router_unscaled", "router_input_scale", router_scale_one),
+    Part("router_wide", "router_input_scale", router_wide),
+    Part("router_unnormed", "norm_missing", router_unnormed),
+    Part("expert_scale_one", "expert_scale_missing", weight("per_expert_scale", torch.ones_like)),
+    Part("experts_unnormed", "norm_missing", replaced(("pre_feedforward_layernorm_2",), lambda self, x: x.clone())),
+    Part("behind_experts", "norm_missing", replaced(("post_feedforward_layernorm_2",), lambda self, x: x.clone())),
+    Part("behind_mlp_beside", "norm_missing", replaced(("post_feedforward_layernorm_1",), lambda self, x: x.clone())),
     Part("scalar_one", "residual_scale", weight("layer_scalar", torch.ones_like)),
 )

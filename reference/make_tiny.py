@@ -33,7 +33,7 @@ from tiny_model import Tiny, Weights
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
-ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".gate.wg.weight")
+ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".router.layer.weight", ".router.proj.weight", ".gate.wg.weight")
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
 
 SHAPE = {"vocab_size": 192, "num_hidden_layers": 3, "hidden_act": "silu", "initializer_range": 0.02, "use_cache": True}
@@ -398,10 +398,13 @@ def write_json(path: Path, value: object) -> None:
 def random_weight(name: str, shape: tuple[int, ...], config: PreTrainedConfig, tiny: Tiny) -> np.ndarray:
     """One tensor, from its own generator: numpy's, whose numbers are the same on every machine."""
     noise = np.random.Generator(np.random.PCG64([tiny.seed, crc32(name.encode())])).standard_normal(shape)
+    name = name.replace("norm_attn_norm.attn.", "attn.")  # DBRX: a norm is around it
     if name.endswith("bias"):
         return 0.2 * noise
     if name.endswith("act_fn.eps"):  # it is as near to zero as that in all models
         return -1e-6 + 0 * noise
+    if name.endswith(("router.scale", "per_expert_scale")):
+        return 1.0 + 0.3 * noise
     if name.endswith("layer_scalar"):
         return 0.8 + 0.1 * noise
     if ".act_fn." in name:
@@ -504,12 +507,20 @@ def make(folder: Path, tiny: Tiny) -> str:
     capture_run(model, prompt, folder / "reference.safetensors", tiny.decode)
     said = f"{folder.name}: {len(set(new))} different tokens in {GREEDY}, smallest margin {margin:.3f}"
     routed = any(name.endswith(ROUTERS) for name, _ in model.named_parameters())
-    if not routed or getattr(model.config, "num_experts_per_tok", None) is None:
+    if not routed or not chosen_of(model.config):
         return said
     lead, used = routing(model, prompt)
     if lead <= ROUTED:
         raise SystemExit(f"{folder.name}: an expert leads by {lead:.2g}, which is too little, choose another seed")
     return f"{said}; experts {sorted(used)}, the last chosen leads by {lead:.3f}"
+
+
+def chosen_of(config: PreTrainedConfig) -> int:
+    """How many experts a token chooses; 0 where there are none."""
+    own = getattr(config, "ffn_config", config.get_text_config())
+    names = ("num_experts_per_tok", "moe_top_k", "top_k_experts")
+    found = next((value for name in names if (value := getattr(own, name, None)) is not None), 0)
+    return found[0] if isinstance(found, list) else found
 
 
 def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]:
@@ -523,8 +534,7 @@ def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]
     ends = ("correction_bias", "expert_bias")
     biases = {block.sub("", name): bias for name, bias in stored(model).items() if name.endswith(ends)}
     leads, used = [], set()
-    chosen = config.num_experts_per_tok
-    chosen = chosen[0] if isinstance(chosen, list) else chosen
+    chosen = chosen_of(config)
     for name, keys in recorder.tensors.items():
         bias = biases.get(block.sub("", name))
         if bias is not None:

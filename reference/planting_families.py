@@ -140,6 +140,32 @@ def transpose_projection(model, layer):
     edit(weight, weight.data.T)
 
 
+# --- Gemma 4 --------------------------------------------------------------------------------------------------------
+
+
+def share_the_first(model, layer):
+    """A layer that shares keys and values reads those of the first layer of its kind, not of the last."""
+    layers = model.model.layers
+    kind = layers[layer].self_attn.layer_type
+    alike = [one.self_attn for one in layers[:layer] if one.self_attn.layer_type == kind]
+    for attention in alike:
+        attention.store_full_length_kv = attention is alike[0]
+
+
+def share_its_own(model, layer):
+    """A layer that has its own keys and values reads those of the layer of its kind before it, as do those that shared them."""
+    before, own = (model.model.layers[at].self_attn for at in (layer - 1, layer))
+    before.store_full_length_kv, own.store_full_length_kv, own.is_kv_shared_layer = True, False, True
+
+
+# --- DBRX -----------------------------------------------------------------------------------------------------------
+
+
+def clip_wide(model, layer):
+    """What q, k and v are clipped to is out of reach."""
+    model.transformer.blocks[layer].norm_attn_norm.attn.clip_qkv = 1e6
+
+
 # --- latent attention -----------------------------------------------------------------------------------------------
 
 

@@ -87,6 +87,24 @@ EXPERTS = {
         },
         published=qwen,
     ),
+    # Queries, keys and values out of one matrix, clipped; the experts' matrices below each other.
+    "dbrx": Tiny(
+        1,
+        {
+            "model_type": "dbrx",
+            "vocab_size": 64,
+            "d_model": 16,
+            "n_heads": 4,
+            "n_layers": 2,
+            "max_seq_len": 80,
+            "rope_theta": 500.0,
+            "attn_config": {"model_type": "", "clip_qkv": 1.0, "kv_n_heads": 2, "rope_theta": 500.0},
+            "ffn_config": {"model_type": "", "ffn_hidden_size": 12, "moe_num_experts": 5, "moe_top_k": 2, "moe_jitter_eps": 0.01},
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+        },
+        torch.bfloat16,
+    ),
     # The softmax of the chosen logits, stacks under other names, Granite's factors.
     "granitemoe": small(
         11,

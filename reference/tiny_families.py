@@ -346,6 +346,43 @@ FAMILIES = {
         embedding=0.1,
         norm=0.6,
     ),
+    # The last reads the keys and values of the second; the first has the same kind.
+    "gemma4_shared": small(
+        7,
+        "gemma4_text",
+        {
+            **GEMMA4,
+            "hidden_size": 12,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "layer_types": ["full_attention"] * 3,
+            "num_kv_shared_layers": 1,
+            "hidden_size_per_layer_input": 4,
+            "vocab_size_per_layer_input": 40,
+        },
+        embedding=0.1,
+        norm=0.6,
+    ),
+    # Experts beside the MLP of each layer.
+    "gemma4_moe": small(
+        12,
+        "gemma4_text",
+        {
+            **GEMMA4,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "hidden_size_per_layer_input": 0,
+            "enable_moe_block": True,
+            "num_experts": 5,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 6,
+        },
+        embedding=0.1,
+        norm=0.6,
+    ),
     # The language models of models of several parts.
     "mistral3": wrapped(
         1,

@@ -259,7 +259,10 @@ fn layer_word(word: &str, layer: usize, graph: &Graph) -> Option<Word> {
     let layer = if layer < graph.layers() { layer } else { 0 };
     let rows = |word: &str| {
         let word = word.to_string();
-        LAYER.iter().filter(move |(_, words)| words.contains(&word.as_str())).map(|(found, _)| *found)
+        let is_said = move |(found, words): &&(Word, &[&str])| {
+            words.contains(&word.as_str()) && !holds(&word, *found, layer, graph)
+        };
+        LAYER.iter().filter(is_said).map(|(found, _)| *found)
     };
     let ways = || [Some(word), plain, inner].into_iter().enumerate().filter_map(|(at, word)| Some((at, word?)));
     let fits = |at: usize, found: Word| at < 2 || found != Word::Is(Role::Block);
@@ -268,6 +271,13 @@ fn layer_word(word: &str, layer: usize, graph: &Graph) -> Option<Word> {
         own.into_iter().chain(rows(word)).find(|found| fits(at, *found) && is_there(*found, Some(layer), graph))
     });
     there.or_else(|| ways().find_map(|(at, word)| rows(word).find(|found| fits(at, *found))))
+}
+
+/// Whether a word is the module that holds an op: Gemma 4's `router` gives something else than its `router.proj`.
+fn holds(word: &str, found: Word, layer: usize, graph: &Graph) -> bool {
+    let Word::Is(role) = found else { return false };
+    let label = graph.in_layer(layer, role).map(|site| &graph[site].label);
+    label.is_some_and(|label| label.strip_prefix(word).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// The role of what the family itself calls by a word in a layer.

@@ -44,7 +44,7 @@ pub enum Edit {
     Weight(Weight),
     /// What it adds.
     Bias(Option<Vector>),
-    /// What a norm multiplies with.
+    /// What a norm, or what scales channels, multiplies with.
     NormWeight(Vector),
     /// The numbers of its matrix, read in the order of the other layout: `[in, out]` for `[out, in]`, or the reverse.
     Reread,
@@ -163,7 +163,7 @@ impl Field {
     /// Puts it into an op; false where that has no such constant.
     pub fn set(&self, op: &mut Op) -> bool {
         match (self, op) {
-            (Self::Factor(v), Op::Embed { factor, .. }) => *factor = *v,
+            (Self::Factor(v), Op::Embed { factor, .. } | Op::Scaled { factor, .. }) => *factor = *v,
             (Self::Factors(v), Op::Sum { factors }) if factors.len() == v.len() => factors.clone_from(v),
             (Self::Positions(v), Op::EmbedPositions { offset, .. }) => *offset = *v,
             (Self::Pooling(v), Op::Pool(how)) => *how = *v,

@@ -84,6 +84,10 @@ impl Op {
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
             Self::Sum { factors } => ops::weighted_sum(values, factors, rounding),
             Self::ScaledSum { scalar } => scaled_sum(x(0), x(1), model.vector(scalar)[0], rounding),
+            Self::Scaled { weight, factor, fine } => {
+                let rounding = if *fine { Rounding::None } else { rounding };
+                ops::scaled(x(0), model.vector(weight).view(), *factor, rounding)
+            }
             Self::LayerInput { layer, factor } => layer_input(x(0), x(1), *layer, *factor, rounding),
             Self::Activate(function) => function.apply(x(0), rounding),
             Self::Xielu { constants } => ops::xielu(x(0), xielu(model, constants), rounding),

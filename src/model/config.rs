@@ -49,10 +49,12 @@ impl Spec {
     pub fn from_json(text: &str, file: &str) -> Result<(Self, Vec<String>), ConfigError> {
         let whole = Reader::new(text, file)?;
         let inner = wrapped::inner(&whole)?;
-        let reader = inner.as_ref().unwrap_or(&whole);
+        let is_wrapped = inner.is_some();
+        let reader = inner.unwrap_or(whole);
         let family = reader.family()?;
-        let notes = keys::check(reader, family)?;
-        let spec = Self { is_wrapped: inner.is_some(), ..spec::spec(reader, family)? };
+        let reader = reader.unfolded(family.nested)?;
+        let notes = keys::check(&reader, family)?;
+        let spec = Self { is_wrapped, ..spec::spec(&reader, family)? };
         Ok((spec, notes))
     }
 }

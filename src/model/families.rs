@@ -11,6 +11,7 @@ mod bert;
 mod bloom;
 mod cohere;
 mod cohere2;
+mod dbrx;
 mod deepseek_v2;
 mod deepseek_v3;
 mod ernie4_5;
@@ -117,6 +118,7 @@ impl Family {
         &olmoe::OLMOE,
         &qwen2_moe::QWEN2_MOE,
         &granitemoe::GRANITEMOE,
+        &dbrx::DBRX,
         &phimoe::PHIMOE,
         &gpt_oss::GPT_OSS,
         &glm4_moe::GLM4_MOE,

@@ -183,7 +183,9 @@ fn take(ledger: &mut Ledger, family: &Family, param: &Parameter, tied: Option<&s
                 View::Flat => ledger.flat(&name, &param.shape),
                 View::Joined => ledger.joined(&name, &param.shape),
                 View::Filters => ledger.filters(&name, &param.shape),
-                View::Whole | View::Stacked { .. } | View::StackedTransposed => ledger.take(&name, &param.shape),
+                View::Whole | View::Stacked { .. } | View::StackedTransposed | View::Below { .. } => {
+                    ledger.take(&name, &param.shape)
+                }
             }]
         }
         _ => {

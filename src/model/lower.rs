@@ -87,6 +87,7 @@ impl Build<'_> {
         let mid = self.sum(R::ResidMid, x, o, layer.scale);
         let h = self.maybe_norm(R::MlpNorm, mid, layer.mlp_norms.pre);
         let f = self.mlp(&layer.mlp, h);
+        let f = self.with_beside(layer, mid, f);
         let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
         self.end(layer, mid, f)
     }
@@ -348,8 +349,11 @@ impl Build<'_> {
     fn finish(mut self) -> Graph {
         let (names, layers) = (self.spec.names, self.rooted(self.spec.names.layers));
         let mut modules = HashMap::new();
-        // `c_proj` alone is not enough where attention and MLP have one each.
-        let inner = |path: &'static str| path.split_once('.').map_or(path, |(_, inner)| inner);
+        // `c_proj` alone is not enough where attention and MLP have one each, nor what lies in a router.
+        let inner = |path: &'static str| match path.split_once('.') {
+            Some((module, inner)) if module != "router" => inner,
+            _ => path,
+        };
         let roles: Vec<(Option<usize>, Option<R>)> = self.nodes.iter().map(|node| (node.layer, node.role)).collect();
         let mut start = 0;
         for (index, node) in self.nodes.iter_mut().enumerate() {

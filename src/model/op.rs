@@ -102,6 +102,8 @@ pub enum Op {
     Sum { factors: Vec<f64> },
     /// The sum of two times a weight.
     ScaledSum { scalar: Vector },
+    /// Each channel times a weight, then times a factor; `fine`: in f32, whatever the run computes in.
+    Scaled { weight: Vector, factor: f64, fine: bool },
     /// A layer's input: of `[layer, token, channel]` and `[token, layer * channel]`, the sum of its own channels, times a factor.
     LayerInput { layer: usize, factor: f64 },
     /// An activation function.
@@ -262,6 +264,7 @@ impl Op {
             Self::Activate(_)
             | Self::Xielu { .. }
             | Self::ScaledSum { .. }
+            | Self::Scaled { .. }
             | Self::LayerInput { .. }
             | Self::ClampedSwish { .. }
             | Self::ClampedProduct { .. }
@@ -291,6 +294,7 @@ impl Op {
             | Self::Linear { .. }
             | Self::Xielu { .. }
             | Self::ScaledSum { .. }
+            | Self::Scaled { .. }
             | Self::Experts { .. }
             | Self::Softmax { sinks: Some(_) }
             | Self::Convolve { .. }
@@ -348,7 +352,7 @@ impl Op {
                 *weight = Vector::Param(NONE);
                 *bias = bias.as_ref().map(|_| Vector::Param(NONE));
             }
-            Self::ScaledSum { scalar } => *scalar = Vector::Param(NONE),
+            Self::ScaledSum { scalar: weight } | Self::Scaled { weight, .. } => *weight = Vector::Param(NONE),
             Self::Xielu { constants } => constants.fill(Vector::Param(NONE)),
             Self::Decay { rate, bias } => {
                 *rate = Vector::Param(NONE);

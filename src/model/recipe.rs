@@ -177,7 +177,7 @@ fn layer_inputs(PerLayer { width, vocab, act }: PerLayer) -> Said {
 
 /// What follows what in a block: `x += attention(norm(x))`.
 fn block(layer: &Layer) -> Said {
-    let Layer { attn: _, mixer, mlp: _, attn_norms, mlp_norms, wiring, scale, scalar } = layer;
+    let Layer { attn: _, mixer, mlp: _, beside, attn_norms, mlp_norms, wiring, scale, scalar } = layer;
     let around = |part: &str, Around { pre, post }: &Around, input: &str| {
         let inner = if pre.is_some() { format!("norm({input})") } else { input.to_string() };
         if post.is_some() { format!("norm({part}({inner}))") } else { format!("{part}({inner})") }
@@ -186,7 +186,12 @@ fn block(layer: &Layer) -> Said {
     let times = if *scale == 1.0 { "" } else { "s * " };
     let what = match wiring {
         Wiring::Sequential => {
-            let (attention, mlp) = (around(first, attn_norms, "x"), around("mlp", mlp_norms, "x"));
+            let (attention, mut mlp) = (around(first, attn_norms, "x"), around("mlp", mlp_norms, "x"));
+            if beside.is_some() {
+                let own = around("mlp", &Around { post: None, ..*mlp_norms }, "x");
+                mlp = around(&format!("norm({own}) + norm(experts"), &Around { pre: mlp_norms.pre, post: None }, "x");
+                mlp = if mlp_norms.post.is_some() { format!("norm({mlp}))") } else { format!("{mlp})") };
+            }
             format!("x += {times}{attention}; x += {times}{mlp}")
         }
         Wiring::PostNorm => format!("x = norm(x + {times}attention(x)); x = norm(x + {times}mlp(x))"),

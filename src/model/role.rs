@@ -114,6 +114,12 @@ pub enum Role {
     AttnGateWeight,
     AttnGated,
     TimeStep,
+    RouterNorm,
+    RouterInput,
+    RoutingScaled,
+    MlpBesideNorm,
+    ExpertsNorm,
+    ExpertsOutNorm,
 }
 
 /// One row of [`ROLES`].
@@ -186,7 +192,7 @@ pub const ROLES: &[Row] = &[
     layer(Role::SharedGate, "shared_gate", "how much the shared expert counts, before the sigmoid"),
     layer(Role::SharedWeight, "shared_weight", "how much the shared expert counts"),
     layer(Role::Shared, "shared", "what the shared expert gives, weighted"),
-    layer(Role::MlpOut, "mlp_out", "experts and shared expert together: what the MLP adds to the residual stream"),
+    layer(Role::MlpOut, "mlp_out", "experts and what every token has beside them together: what the MLP adds to the residual stream"),
     layer(Role::ExpertGateUp, "expert_gate_up", "gate of each chosen expert and what it lets through, out of one matrix"),
     layer(Role::VNorm, "v_norm", "values, normalised per head: what the cache keeps"),
     whole(Role::PerLayerEmbed, "per_layer_embed", "rows of the table of inputs of all layers"),
@@ -250,6 +256,12 @@ pub const ROLES: &[Row] = &[
     layer(Role::AttnGateWeight, "attn_gate_weight", "the gate of attention"),
     layer(Role::AttnGated, "attn_gated", "the context, gated: the input of o_proj"),
     layer(Role::TimeStep, "time_step", "the step of time by which a token moves the state"),
+    layer(Role::RouterNorm, "router_norm", "the residual stream, normalised for the router"),
+    layer(Role::RouterInput, "router_input", "the same times a weight of each channel and a factor: what the router reads"),
+    layer(Role::RoutingScaled, "routing_scaled", "the weight of each expert, times one that the expert has"),
+    layer(Role::MlpBesideNorm, "mlp_beside_norm", "what the MLP gives, normalised before experts are added to it"),
+    layer(Role::ExpertsNorm, "experts_norm", "the residual stream, normalised for the experts beside the MLP"),
+    layer(Role::ExpertsOutNorm, "experts_out_norm", "what the experts give, normalised before it is added to the MLP's"),
 ];
 
 /// What is done to queries, and the same of keys.

@@ -35,6 +35,8 @@ pub struct Family {
     pub others: &'static [(&'static str, &'static str)],
     /// Rows that stand in for this one.
     pub variants: &'static [(When, &'static Self)],
+    /// Keys of objects whose keys are read as if they stood among the others, as `object.key`.
+    pub nested: &'static [&'static str],
     /// Keys of widths that have to be the hidden size.
     pub as_wide: &'static [&'static str],
     /// Keys of flags that change the mathematics in a way that is not implemented.
@@ -278,6 +280,8 @@ pub enum Switch {
     Key(&'static str),
     /// Where this key is true or missing.
     Unless(&'static str),
+    /// Where this key is the number 1 or missing; null is nowhere, and other numbers are refused.
+    One(&'static str),
 }
 
 /// Which layers have a window.
@@ -348,6 +352,11 @@ pub enum View {
     Joined,
     /// Of every expert, a matrix that is stored as `[in, out]`: `[expert, in, out]`.
     StackedTransposed,
+    /// Of every expert, a matrix below that of the one before: `[expert * out, in]`, or `[expert * in, out]`.
+    Below {
+        /// Whether it is stored as `[in, out]`.
+        transposed: bool,
+    },
     /// Of every expert, one part of so many that its rows are divided into: `[expert, part * out, in]`.
     Stacked {
         /// Which.

@@ -109,6 +109,8 @@ pub struct Layer {
     pub mixer: Option<Mixer>,
     /// What follows it.
     pub mlp: Mlp,
+    /// Experts beside it: Gemma 4.
+    pub beside: Option<Beside>,
     /// The norms around attention.
     pub attn_norms: Around,
     /// The norms around the MLP.
@@ -275,6 +277,20 @@ pub struct Experts {
     pub shared: Option<Shared>,
     /// Whether what an expert reads is weighted, not what it gives: Llama 4.
     pub weighs_input: bool,
+    /// The norm of what the router reads, which is then multiplied by a weight of each channel and divided by the root of
+    /// how many there are: Gemma 4.
+    pub router_norm: Option<Norm>,
+    /// Whether the weight of each expert is multiplied by one that the expert has: Gemma 4.
+    pub scaled: bool,
+}
+
+/// Experts beside an MLP, which read the stream themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beside {
+    /// How they compute.
+    pub experts: Experts,
+    /// The norms of what they read and give, and of what the MLP gives, before both are added.
+    pub norm: Norm,
 }
 
 /// An expert that every token has.

@@ -1,6 +1,6 @@
 //! Element-wise functions of the MLP, and the exponential that they and the softmax share.
 
-use ndarray::{Array, ArrayView, Axis, Dimension, Zip};
+use ndarray::{Array, ArrayView, ArrayView1, Axis, Dimension, Zip};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSliceMut;
 
@@ -285,6 +285,26 @@ pub fn clamped_product<T: Real, D: Dimension>(
     rounding.round(y.as_slice_mut().expect("standard layout"));
     y *= &a;
     rounding.round(y.as_slice_mut().expect("standard layout"));
+    y
+}
+
+/// Each channel times a weight, then times a factor, rounded after each: `Gemma4TextRouter` of transformers.
+pub fn scaled<T: Real, D: Dimension>(
+    x: ArrayView<T, D>,
+    weight: ArrayView1<f32>,
+    factor: f64,
+    rounding: Rounding,
+) -> Array<T, D> {
+    let mut weight: Vec<T> = weight.iter().map(|w| T::of(*w)).collect();
+    rounding.round(&mut weight);
+    let mut y = x.as_standard_layout().into_owned();
+    let words = y.as_slice_mut().expect("standard layout");
+    words.iter_mut().zip(weight.iter().cycle()).for_each(|(word, weight)| *word *= *weight);
+    rounding.round(words);
+    if factor != 1.0 {
+        words.iter_mut().for_each(|word| *word *= T::from_f64(factor));
+        rounding.round(words);
+    }
     y
 }
 

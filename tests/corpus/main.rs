@@ -35,6 +35,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("planted/phimoe/float32/knob-rope_theta/blocks/pair", AS_LARGE),
     ("planted/gemma4_keys/float32/knob-rms_norm_eps/blocks/alone", AS_LARGE),
     ("planted/gemma4_keys/float32/knob-rms_norm_eps/blocks/pair", AS_LARGE),
+    ("planted/gemma4_shared/float32/knob-rms_norm_eps/blocks/alone", AS_LARGE),
+    ("planted/gemma4_shared/float32/knob-rms_norm_eps/blocks/pair", AS_LARGE),
     ("planted/gpt_oss/float32/knob-sinks_reversed/blocks/alone", AS_LARGE),
     ("planted/gpt_oss/float32/knob-sinks_reversed/blocks/pair", AS_LARGE),
     ("planted/qwen3_next/float32/knob-norm_topk_prob/blocks/alone", AS_LARGE),

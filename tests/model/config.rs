@@ -128,6 +128,8 @@ fn families_have_the_defaults_of_their_own_classes() {
             choice_bias: false,
             fine: false,
             weighs_input: false,
+            router_norm: None,
+            scaled: false,
             shared: None
         })
     );

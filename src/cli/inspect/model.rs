@@ -21,17 +21,22 @@ fn feed(spec: &Spec, experts: bool) -> Option<&Feed> {
     spec.layers.iter().find_map(|layer| match &layer.mlp {
         Mlp::Plain(feed) | Mlp::Gated(feed) if !experts => Some(feed),
         Mlp::Experts(mixture) if experts => Some(&mixture.feed),
+        _ if experts => layer.beside.as_ref().map(|beside| &beside.experts.feed),
         _ => None,
     })
 }
 
 /// The experts: how many there are, how many of them a token gets, how wide each is, and which layers have them.
 fn experts(spec: &Spec) -> Option<(usize, usize, usize, Vec<usize>)> {
-    let of = |(index, mlp): (usize, &Mlp)| match mlp {
-        Mlp::Experts(Experts { feed, count, router, .. }) => Some((index, *count, router.top_k, feed.width)),
-        _ => None,
+    let of = |(index, layer): (usize, &Layer)| {
+        let own = match (&layer.mlp, &layer.beside) {
+            (Mlp::Experts(experts), _) => experts,
+            (_, beside) => &beside.as_ref()?.experts,
+        };
+        let Experts { feed, count, router, .. } = own;
+        Some((index, *count, router.top_k, feed.width))
     };
-    let all: Vec<_> = spec.layers.iter().map(|layer| &layer.mlp).enumerate().filter_map(of).collect();
+    let all: Vec<_> = spec.layers.iter().enumerate().filter_map(of).collect();
     let (_, count, top_k, width) = *all.first()?;
     Some((count, top_k, width, all.into_iter().map(|(index, ..)| index).collect()))
 }

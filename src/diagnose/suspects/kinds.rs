@@ -1,8 +1,8 @@
-//! Layers that are taken for layers of another kind: with a window, rotated by other speeds, or not rotated.
+//! Layers that are taken for others: with a window, rotated by other speeds, not rotated, or with the keys of another layer.
 
 use super::masks::{masks, scoring};
 use super::{Scene, Suspect, Variant};
-use crate::engine::{Edit, Field, Op, Role as A};
+use crate::engine::{Edit, Field, Op, Read, Role as A};
 use crate::model::op::{Content, Held, Rotate, Slots};
 use crate::ops::Frequencies;
 
@@ -36,6 +36,16 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         fix: "rotate the layers that the model rotates, and no others",
         seen: "no public thread is known to us",
         variants: not_rotated,
+    },
+    Suspect {
+        id: "kv_shared_layer",
+        summary: "a layer reads the keys or values of another layer than it should",
+        ops: &[A::Scores, A::Context],
+        symptom: "layers that have their own keys agree; one of those that share them does not, or the reverse",
+        cause: "the cache that layers share is found by another rule: the last layer of the same kind that has its own is meant",
+        fix: "let the last num_kv_shared_layers layers read the keys and values of the last layer before them of the same kind",
+        seen: "vLLM #55559",
+        variants: of_another_layer,
     },
 ];
 
@@ -97,6 +107,29 @@ fn not_rotated(scene: &Scene) -> Vec<Variant> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Keys, or values, of other layers, where some layers of the model read those of others.
+fn of_another_layer(scene: &Scene) -> Vec<Variant> {
+    let (graph, node) = (scene.graph(), scene.node());
+    let (Some(role), Some(own)) = (scene.role(), node.reads.get(1)) else { return Vec::new() };
+    let read = |layer: usize| graph.in_layer(layer, role).and_then(|site| graph[site].reads.get(1).copied());
+    let shares = |layer: usize| read(layer).is_some_and(|read| graph[read.site()].layer != Some(layer));
+    if !(0..graph.layers()).any(shares) {
+        return Vec::new();
+    }
+    let what = if role == A::Scores { "keys" } else { "values" };
+    let of = |read: Read| graph[read.site()].layer.unwrap_or_default();
+    // Those of layers in between are the nearest.
+    let mut others: Vec<Read> = (0..graph.layers()).rev().filter_map(read).collect();
+    others.dedup();
+    let is_other =
+        |other: &Read| other != own && graph[other.site()].axes == graph[own.site()].axes && other.site() < scene.site;
+    let as_there = |read: Read| {
+        let words = format!("{what} of layer {} where the model reads those of layer {}", of(read), of(*own));
+        Variant::new(words, Edit::Read { index: 1, read })
+    };
+    others.into_iter().filter(is_other).map(as_there).collect()
 }
 
 /// Queries and keys that are rotated as in another layer, before they meet.

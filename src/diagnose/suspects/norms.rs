@@ -12,14 +12,15 @@ use crate::ops::{Form, Normalisation, Rounding, Spread};
 #[rustfmt::skip]
 const NORMS: &[A] = &[
     A::InputNorm, A::MlpNorm, A::FinalNorm, A::QNorm, A::KNorm, A::AttnOutNorm, A::MlpOutNorm, A::PerLayerNorm,
-    A::PerLayerOutNorm, A::QDownNorm, A::LatentNorm, A::Embeddings, A::ResidMid, A::Block,
+    A::PerLayerOutNorm, A::QDownNorm, A::LatentNorm, A::MlpBesideNorm, A::ExpertsNorm, A::ExpertsOutNorm, A::Embeddings,
+    A::ResidMid, A::Block,
 ];
 
 /// Those that no other suspect stands for.
 #[rustfmt::skip]
 const MISSED: &[A] = &[
     A::InputNorm, A::MlpNorm, A::AttnOutNorm, A::MlpOutNorm, A::VNorm, A::PerLayerNorm, A::PerLayerOutNorm, A::QDownNorm,
-    A::LatentNorm, A::Embeddings, A::ResidMid, A::Block,
+    A::LatentNorm, A::MlpBesideNorm, A::RouterNorm, A::ExpertsNorm, A::ExpertsOutNorm, A::Embeddings, A::ResidMid, A::Block,
 ];
 
 pub(super) const SUSPECTS: &[Suspect] = &[

@@ -1,7 +1,10 @@
 //! Mistakes of routers: which experts are chosen, and with which weight.
 
+use ndarray::Array1;
+
 use super::{Scene, Suspect, Variant, fit, knobs};
 use crate::engine::{Edit, Field, Op, Role as A};
+use crate::model::op::Vector;
 use crate::ops::{Groups, Score};
 
 const ROUTING: &[A] = &[A::Routing];
@@ -77,6 +80,26 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: factor,
     },
     Suspect {
+        id: "router_input_scale",
+        summary: "what the router reads is not scaled",
+        ops: &[A::RouterInput],
+        symptom: "all logits of the router are off by one factor, or tokens are sent to other experts",
+        cause: "router.scale is not loaded, or the inverse root of the hidden size is left out",
+        fix: "multiply the normed stream by router.scale and divide it by the root of the hidden size, before the router's matrix",
+        seen: "imp #65",
+        variants: input_scale,
+    },
+    Suspect {
+        id: "expert_scale_missing",
+        summary: "the weights of experts are not multiplied by the scale that each expert has",
+        ops: &[A::RoutingScaled],
+        symptom: "the right experts, each weight off by a factor of its expert",
+        cause: "router.per_expert_scale is not loaded, or is taken for a bias of the router",
+        fix: "multiply the weight of each chosen expert by its per_expert_scale, after they are divided by their sum",
+        seen: "no public thread is known to us",
+        variants: expert_scale,
+    },
+    Suspect {
         id: "router_groups",
         summary: "experts are chosen among other groups, or among all",
         ops: ROUTING,
@@ -97,6 +120,24 @@ pub(super) const SUSPECTS: &[Suspect] = &[
         variants: top_k,
     },
 ];
+
+/// A scale without its weight, or without its factor.
+fn input_scale(scene: &Scene) -> Vec<Variant> {
+    let Op::Scaled { factor, .. } = scene.op() else { return Vec::new() };
+    let ones = Vector::Other(Array1::ones(scene.width()).into());
+    let unit = Edit::Set(Field::Factor(1.0));
+    vec![
+        Variant::new("without its weight", Edit::NormWeight(ones)),
+        Variant::new(format!("not multiplied by {factor}"), unit),
+        Variant::new("as the norm gives it", Edit::identity()),
+    ]
+}
+
+/// Weights without the scale of experts.
+fn expert_scale(scene: &Scene) -> Vec<Variant> {
+    let Op::Scaled { .. } = scene.op() else { return Vec::new() };
+    vec![Variant::new("weights as they are", Edit::identity())]
+}
 
 /// Other functions of the logits.
 fn score(scene: &Scene) -> Vec<Variant> {

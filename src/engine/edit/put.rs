@@ -67,11 +67,11 @@ pub(super) fn put_bias(step: &mut Step, other: Option<&Vector>) -> bool {
     fits
 }
 
-/// What a norm multiplies with.
+/// What a norm, or what scales channels, multiplies with.
 pub(super) fn put_norm_weight(step: &mut Step, other: &Vector) -> bool {
     let graph = step.graph();
     match step.op_mut() {
-        Op::Norm { weight, .. } if length(graph, weight) == length(graph, other) => {
+        Op::Norm { weight, .. } | Op::Scaled { weight, .. } if length(graph, weight) == length(graph, other) => {
             *weight = other.clone();
             true
         }

@@ -77,7 +77,7 @@ pub(super) fn moved_op(graph: &Graph, op: &Op, by: isize) -> Option<Op> {
                 *bias = moved_vector(graph, bias, by)?;
             }
         }
-        Op::ScaledSum { scalar } => *scalar = moved_vector(graph, scalar, by)?,
+        Op::ScaledSum { scalar: weight } | Op::Scaled { weight, .. } => *weight = moved_vector(graph, weight, by)?,
         Op::Xielu { constants } => {
             for constant in constants {
                 *constant = moved_vector(graph, constant, by)?;

@@ -78,7 +78,8 @@ const KEYS: &[(Rule, &str)] = &[
          dropout activation_dropout residual_dropout embedding_dropout layerdrop init_std offset_alibi skip_bias_add \
          skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
          scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args \
-         aux_loss_alpha seq_aux ep_size mamba_chunk_size num_logits_to_keep z_loss_coefficient",
+         aux_loss_alpha seq_aux ep_size mamba_chunk_size num_logits_to_keep z_loss_coefficient emb_pdrop moe_jitter_eps \
+         moe_loss_weight",
     ),
     (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.
@@ -152,7 +153,8 @@ pub(super) fn check(reader: &Reader, family: &Family) -> Result<Vec<String>, Con
     };
     for (key, value) in &reader.keys {
         let name = family.name;
-        match rule(key) {
+        // What stands in an object means what it means elsewhere.
+        match rule(key.rsplit('.').next().unwrap_or(key)) {
             Some(Rule::Harmless) => {}
             _ if value.is_null() || family.reads(key) => {}
             Some(Rule::Note(what)) => notes.push(note(key, value, what)),

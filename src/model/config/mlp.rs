@@ -7,13 +7,14 @@ use serde_json::Value;
 use super::read::Reader;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
 use crate::model::families::{ExpertsRow, Family, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
-use crate::model::spec::{Clamp, Experts, Feed, Mlp, Router, Shared};
+use crate::model::spec::{Beside, Clamp, Experts, Feed, Mlp, Norm, Router, Shared};
 use crate::ops::{Activation, Groups, Score};
 
 /// The MLP of each layer.
 pub(super) struct Mlps {
     dense: Mlp,
     sparse: Option<Mlp>,
+    beside: Option<Beside>,
     layers: Sparse,
 }
 
@@ -25,7 +26,13 @@ struct Sparse {
 }
 
 impl Mlps {
-    pub(super) fn read(reader: &Reader, family: &Family, hidden: usize, layers: usize) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        reader: &Reader,
+        family: &Family,
+        hidden: usize,
+        layers: usize,
+        norm: Norm,
+    ) -> Result<Self, ConfigError> {
         let (keys, defaults) = (family.keys, family.defaults);
         let width = match defaults.intermediate_size {
             Some(default) => adjusted(reader, family, reader.size(width_key(reader, family), default, MOST_WIDE)?)?,
@@ -47,12 +54,23 @@ impl Mlps {
             _ => feed,
         };
         let dense = if family.gated { Mlp::Gated(feed) } else { Mlp::Plain(feed) };
-        let (sparse, layers) = match &family.experts {
-            None => (None, Sparse::ALL),
-            Some(row) if has_none(reader, row) => (None, Sparse::ALL),
-            Some(row) => (Some(Mlp::Experts(experts(reader, row, feed)?)), Sparse::read(reader, row.layers, layers)?),
-        };
-        Ok(Self { dense, sparse, layers })
+        let mut mlps = Self { dense, sparse: None, beside: None, layers: Sparse::ALL };
+        let Some(row) = family.experts.as_ref().filter(|row| !has_none(reader, row)) else { return Ok(mlps) };
+        if reader.on(row.at)? {
+            let experts = experts(reader, row, feed, norm)?;
+            mlps.layers = Sparse::read(reader, row.layers, layers)?;
+            if row.beside {
+                mlps.beside = Some(Beside { experts, norm });
+            } else {
+                mlps.sparse = Some(Mlp::Experts(experts));
+            }
+        }
+        Ok(mlps)
+    }
+
+    /// The experts beside it.
+    pub(super) fn beside(&self, layer: usize) -> Option<Beside> {
+        self.beside.clone().filter(|_| self.layers.has(layer))
     }
 
     pub(super) fn of(&self, layer: usize) -> Mlp {
@@ -158,7 +176,7 @@ fn alone(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Feed, ConfigEr
 }
 
 /// The experts; `feed` is what the MLP would be without them.
-fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, ConfigError> {
+fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed, norm: Norm) -> Result<Experts, ConfigError> {
     let (key, key_of_chosen) = (named(reader, row.count.0), named(reader, row.top_k.0));
     let count = reader.alike(key, row.count.1, MOST_LAYERS)?;
     let top_k = reader.alike(key_of_chosen, row.top_k.1, MOST_LAYERS)?;
@@ -199,10 +217,11 @@ fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed) -> Result<Experts, Con
         rounded: row.rounded,
         ..Router::new(top_k)
     };
-    let ExpertsRow { router_bias, choice_bias, fine, bias, weighs_input, .. } = *row;
+    let ExpertsRow { router_bias, choice_bias, fine, bias, weighs_input, scaled, .. } = *row;
+    let router_norm = row.router_norm.then_some(Norm { weight: false, bias: false, ..norm });
     let fused = row.fused.unwrap_or(feed.fused);
     let feed = Feed { width, bias, fused, clamp: clamp.transpose()?, ..feed };
-    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared, weighs_input })
+    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared, weighs_input, router_norm, scaled })
 }
 
 /// Groups of experts; one is none.

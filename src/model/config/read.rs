@@ -71,6 +71,20 @@ impl<'a> Reader<'a> {
         Self { file: self.file, prefix: self.prefix.clone(), keys }
     }
 
+    /// The same keys, and those of objects among them as `object.key`.
+    pub(in crate::model) fn unfolded(mut self, objects: &[&str]) -> Result<Self, ConfigError> {
+        for object in objects {
+            match self.keys.remove(*object) {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(inner)) => {
+                    self.keys.extend(inner.into_iter().map(|(key, value)| (format!("{object}.{key}"), value)));
+                }
+                Some(other) => return Err(self.wrong(object, &other, "an object")),
+            }
+        }
+        Ok(self)
+    }
+
     pub(in crate::model) fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }
@@ -181,6 +195,12 @@ impl<'a> Reader<'a> {
             Switch::Always => Ok(true),
             Switch::Key(key) => self.flag(key, false),
             Switch::Unless(key) => self.flag(key, true),
+            Switch::One(key) => match self.keys.get(key) {
+                None => Ok(true),
+                Some(Value::Null) => Ok(false),
+                Some(value) if value.as_f64() == Some(1.0) => Ok(true),
+                Some(value) => Err(self.unsupported(key, value, "; it has 1 and null")),
+            },
         }
     }
 

@@ -9,7 +9,12 @@ mod scaling;
 
 use serde_json::{Map, Value};
 
-use super::{ConfigError, listed::listed, read::Reader, window};
+use super::{
+    ConfigError,
+    listed::listed,
+    read::{Reader, shown},
+    window,
+};
 use crate::model::families::{Family, RopeRow, Rotated, Windows};
 use crate::model::row::POSITIONS;
 use crate::model::spec::Rope;
@@ -41,12 +46,25 @@ pub(super) fn per_layer(
     let (full, sliding) = match row.sliding {
         None => {
             let one = read.one_for_all(types)?;
+            refuse_idle(reader, row, one.theta)?;
             (one.clone(), one)
         }
         Some((key, default)) => read.one_for_each(key, default)?,
     };
     let of = |layer: usize| if slides(layer) { &sliding } else { &full };
     Ok(rotated.into_iter().enumerate().map(|(layer, rotated)| rotated.then(|| of(layer).clone())).collect())
+}
+
+/// Refuses another base where the class does not look for it: engines may rotate by that one.
+fn refuse_idle(reader: &Reader, row: &RopeRow, theta: f64) -> Result<(), ConfigError> {
+    match row.idle.and_then(|key| Some((key, reader.get(key)?))) {
+        Some((key, value)) if value.as_f64() != Some(theta) => Err(reader.contradiction(format!(
+            "{key} is {}, and transformers rotates by {}, which is {theta}; write the same under both",
+            shown(value),
+            row.theta
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Which layers are rotated.

@@ -69,7 +69,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let wiring = wiring(reader, family)?;
     let shares = matches!(wiring, Wiring::Parallel(_)) && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
-    let mlps = Mlps::read(reader, family, hidden, layers)?;
+    let mlps = Mlps::read(reader, family, hidden, layers, norm)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
     let mixers = mixer::per_layer(reader, family, layers, hidden, norm)?;
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
@@ -84,6 +84,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             attn: kinds.attn(layer, attn),
             mixer: mixers[layer],
             mlp: kinds.mlp(layer, mlps.of(layer)),
+            beside: mlps.beside(layer),
             attn_norms: Around { pre: around.pre.filter(|_| !unnormed), ..around },
             mlp_norms,
             wiring,

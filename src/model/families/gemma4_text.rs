@@ -1,12 +1,17 @@
 //! Gemma 4, text: Gemma 3 with norms of plain weights, also of values, without a scale of scores; layers without a window
 //! have wider heads, of which a share turns, and some layers read the keys and values of others. Small ones have inputs for
-//! each layer. `Gemma4TextConfig` and `modeling_gemma4.py`; models with experts are refused.
+//! each layer, others experts beside the MLP, whose router norms and scales what it reads. `Gemma4TextConfig` and
+//! `modeling_gemma4.py`.
 
 use super::gemma2::{GEMMA2, OWN as OF_GEMMA2};
 use super::gemma3_text::GEMMA3;
 use super::llama::{LLAMA, PATHS};
 use super::qwen3::QK_NORM;
-use super::{Defaults, Family, GlobalRow, NormRow, PerLayerRow, QkNormRow, RopeRow, ScaleRow, SharingRow, Windows};
+use super::qwen3_moe::experts;
+use super::{
+    Defaults, ExpertsRow, Family, GlobalRow, NormRow, PerLayerRow, QkNormRow, RopeRow, ScaleRow, SharingRow, Stored,
+    Switch, View, Windows,
+};
 use crate::model::role::{Names, Role};
 
 const OWN: &[(Role, &str)] = &[
@@ -18,7 +23,20 @@ const OWN: &[(Role, &str)] = &[
     (Role::PerLayerGate, "per_layer_input_gate"),
     (Role::PerLayerProj, "per_layer_projection"),
     (Role::PerLayerOutNorm, "post_per_layer_input_norm"),
+    (Role::MlpBesideNorm, "post_feedforward_layernorm_1"),
+    (Role::RouterNorm, "router.norm"),
+    (Role::RouterInput, "router.scaled"),
+    (Role::RouterLogits, "router.proj"),
+    (Role::ExpertsNorm, "pre_feedforward_layernorm_2"),
+    (Role::ExpertGate, "experts.gate"),
+    (Role::ExpertUp, "experts.up"),
+    (Role::ExpertAct, "experts.act"),
+    (Role::ExpertActMul, "experts.act_mul"),
+    (Role::ExpertDown, "experts.down"),
+    (Role::ExpertsOutNorm, "post_feedforward_layernorm_2"),
 ];
+
+const STACK: &[&str] = &["experts.gate_up_proj"];
 
 /// `act_fn` of a block is another one than that of its MLP.
 const MODULES: &[(Role, &str)] = &[(Role::OProj, "self_attn"), (Role::DownProj, "mlp"), (Role::PerLayerAct, "act_fn")];
@@ -29,9 +47,7 @@ const NORM: NormRow = NormRow { rounded_once: true, ..LLAMA.norm };
 
 pub(super) const GEMMA4: Family = Family {
     name: "gemma4_text",
-    never: &["enable_moe_block"],
     only: &[("use_bidirectional_attention", &["vision"])],
-    reads: &["num_experts", "top_k_experts", "moe_intermediate_size"],
     defaults: Defaults {
         vocab_size: 262_144,
         num_hidden_layers: 30,
@@ -63,7 +79,25 @@ pub(super) const GEMMA4: Family = Family {
         vocab: ("vocab_size_per_layer_input", 262_144),
     }),
     layer_scalar: true,
+    experts: Some(ExpertsRow {
+        at: Switch::Key("enable_moe_block"),
+        beside: true,
+        // The class has no defaults.
+        count: (&["num_experts"], 1),
+        top_k: (&["top_k_experts"], 1),
+        width: ("moe_intermediate_size", 1),
+        router_norm: true,
+        scaled: true,
+        ..ExpertsRow::ALL_LAYERS
+    }),
     names: &NAMES,
+    stored: &[
+        Stored { of: "router.scaled.scale", at: &["router.scale"], view: View::Whole },
+        Stored { of: "routing_scaled.scale", at: &["router.per_expert_scale"], view: View::Whole },
+        experts("experts.gate.weight", STACK, 0, 2),
+        experts("experts.up.weight", STACK, 1, 2),
+        experts("experts.down.weight", &["experts.down_proj"], 0, 1),
+    ],
     score_cap: None,
     ..GEMMA2
 };

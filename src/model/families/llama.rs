@@ -54,6 +54,7 @@ pub(super) const LLAMA: Family = Family {
     },
     others: &[],
     variants: &[],
+    nested: &[],
     as_wide: &[],
     never: &[],
     reads: &[],

@@ -147,13 +147,18 @@ impl Ledger {
         Tensor::of_vector(&name.replacen("{}", "*", 1), &all)
     }
 
-    /// The matrices or vectors of experts, which are one tensor: `[expert, part * out, in]`, or `[expert, in, out]`.
+    /// The matrices or vectors of experts, which are one tensor: `[expert, part * out, in]`, or `[expert, in, out]`, or both
+    /// first axes in one.
     pub(super) fn stacked(&mut self, name: &str, count: usize, shape: &[usize], view: View) -> Vec<Tensor> {
         let (part, of) = if let View::Stacked { part, of } = view { (part, of) } else { (0, 1) };
-        let transposed = view == View::StackedTransposed && shape.len() == 2;
+        let transposed = matches!(view, View::StackedTransposed | View::Below { transposed: true }) && shape.len() == 2;
         let mut stored: Vec<usize> = if transposed { vec![shape[1], shape[0]] } else { shape.to_vec() };
         stored[0] *= of;
-        stored.insert(0, count);
+        if matches!(view, View::Below { .. }) {
+            stored[0] *= count;
+        } else {
+            stored.insert(0, count);
+        }
         let all = self.key(name).and_then(|key| self.tensors.get(&key)).cloned();
         // The parts of one tensor are taken one after the other: the last removes it, and finds out what is wrong.
         if part + 1 == of || all.is_none() {

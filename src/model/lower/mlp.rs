@@ -6,7 +6,7 @@ use super::Build;
 use crate::model::graph::{Axis, Site};
 use crate::model::op::{Op, Vector, Weight};
 use crate::model::role::Role as R;
-use crate::model::spec::{Clamp, Experts, Feed, GateUp, Mlp, Shared};
+use crate::model::spec::{Beside, Clamp, Experts, Feed, GateUp, Layer, Mlp, Norm, Shared};
 use crate::ops::Activation;
 
 /// The parts of a gated MLP.
@@ -34,7 +34,8 @@ impl Build<'_> {
             Mlp::Plain(feed) => self.plain(*feed, h),
             Mlp::Gated(feed) => self.gated(*feed, h, &OWN),
             Mlp::Experts(experts) => {
-                let routed = self.routed(experts, h);
+                let routing = self.routing(experts, h);
+                let routed = self.routed(experts, h, routing);
                 let Some(shared) = experts.shared else { return routed };
                 let shared = self.shared(shared, h);
                 self.sum(R::MlpOut, routed, shared, 1.0)
@@ -76,17 +77,50 @@ impl Build<'_> {
         Op::Xielu { constants: constants.map(|what| Vector::Param(self.param(R::ActFn, what, &[1], None))) }
     }
 
-    /// What the experts give that a router chooses, weighted and added. Shazeer et al., arXiv 1701.06538.
-    fn routed(&mut self, experts: &Experts, h: Site) -> Site {
-        let Experts { feed, count, router, router_bias, choice_bias, fine, weighs_input, .. } = *experts;
+    /// `norm(mlp) + norm(experts(norm(x)))`, where experts stand beside the MLP, and its router reads `x` as well:
+    /// `Gemma4TextDecoderLayer` of `modeling_gemma4.py`.
+    pub(super) fn with_beside(&mut self, layer: &Layer, x: Site, mlp: Site) -> Site {
+        let Some(Beside { experts, norm }) = &layer.beside else { return mlp };
+        let mlp = self.norm(R::MlpBesideNorm, mlp, norm);
+        let routing = self.routing(experts, x);
+        let h = self.norm(R::ExpertsNorm, x, norm);
+        let routed = self.routed(experts, h, routing);
+        let routed = self.norm(R::ExpertsOutNorm, routed, norm);
+        self.sum(R::MlpOut, routed, mlp, 1.0)
+    }
+
+    /// What the router reads: `norm(x) * w / sqrt(hidden)`.
+    fn router_input(&mut self, norm: &Norm, x: Site) -> Site {
+        let normed = self.norm(R::RouterNorm, x, norm);
+        let weight = Vector::Param(self.param(R::RouterInput, "scale", &[self.spec.hidden], None));
+        let factor = (self.spec.hidden as f64).sqrt().recip();
+        let axes = self.stream();
+        self.node(R::RouterInput, Op::Scaled { weight, factor, fine: false }, [normed], axes)
+    }
+
+    /// The weight of each expert.
+    fn routing(&mut self, experts: &Experts, x: Site) -> Site {
+        let Experts { count, router, router_bias, choice_bias, fine, router_norm, scaled, .. } = *experts;
         let every = Axis::channels("expert", count);
-        let logits = self.linear(R::RouterLogits, h, every, router_bias);
+        let x = router_norm.map_or(x, |norm| self.router_input(&norm, x));
+        let logits = self.linear(R::RouterLogits, x, every, router_bias);
         if let Op::Linear { fine: own, .. } = &mut self.nodes[logits.index()].op {
             *own = fine;
         }
         let bias = choice_bias.then(|| Vector::Param(self.param(R::Routing, "bias", &[count], None)));
         let op = Op::Route { router, bias };
         let routing = self.node(R::Routing, op, [logits], vec![Axis::TOKEN, every]);
+        if !scaled {
+            return routing;
+        }
+        let weight = Vector::Param(self.param(R::RoutingScaled, "scale", &[count], None));
+        let op = Op::Scaled { weight, factor: 1.0, fine: true };
+        self.node(R::RoutingScaled, op, [routing], vec![Axis::TOKEN, every])
+    }
+
+    /// What the experts give that a router chooses, weighted and added. Shazeer et al., arXiv 1701.06538.
+    fn routed(&mut self, experts: &Experts, h: Site, routing: Site) -> Site {
+        let Experts { feed, count, router, weighs_input, .. } = *experts;
         let all = Chosen { routing, count, top_k: router.top_k, bias: feed.bias };
         let wide = all.axes(Axis::channels("intermediate", feed.width));
         let h = if weighs_input {

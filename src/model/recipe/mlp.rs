@@ -1,7 +1,7 @@
 //! What follows attention.
 
 use super::{Said, listed, short};
-use crate::model::spec::{Clamp, Experts, Feed, GateUp, Layer, Mlp, Router, Shared};
+use crate::model::spec::{Beside, Clamp, Experts, Feed, GateUp, Layer, Mlp, Router, Shared};
 use crate::ops::{Activation, Groups, Score};
 
 /// How one of them computes, and its sizes.
@@ -28,7 +28,14 @@ fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu }: &Feed) ->
 const GATED: &str = "down(act(gate(x)) * up(x))";
 
 pub(super) fn mlp(layer: &Layer) -> Said {
-    match &layer.mlp {
+    let (what, numbers) = own(&layer.mlp);
+    let Some(Beside { experts, norm: _ }) = &layer.beside else { return (what, numbers) };
+    let (of_experts, sizes) = own(&Mlp::Experts(experts.clone()));
+    (format!("{what}; beside it {of_experts}"), format!("{numbers}; {sizes}"))
+}
+
+fn own(mlp: &Mlp) -> Said {
+    match mlp {
         Mlp::Plain(sizes) => feed("down(act(up(x)))", sizes),
         Mlp::Gated(sizes) => feed(GATED, sizes),
         Mlp::Experts(Experts { feed: sizes, count, .. }) => {
@@ -50,8 +57,22 @@ pub(super) fn shared(layer: &Layer) -> Said {
 
 /// Who chooses the experts.
 pub(super) fn router(layer: &Layer) -> Said {
-    let Mlp::Experts(experts) = &layer.mlp else { return Said::default() };
-    let Experts { feed: _, count: _, router, router_bias, choice_bias, fine, shared: _, weighs_input } = experts;
+    let experts = match (&layer.mlp, &layer.beside) {
+        (Mlp::Experts(experts), _) | (_, Some(Beside { experts, norm: _ })) => experts,
+        _ => return Said::default(),
+    };
+    let Experts {
+        feed: _,
+        count: _,
+        router,
+        router_bias,
+        choice_bias,
+        fine,
+        shared: _,
+        weighs_input,
+        router_norm,
+        scaled,
+    } = experts;
     let Router { top_k, score, softmax_after, groups, renormalise, eps, factor, rounded, weighs_bias } = router;
     let score = match score {
         Score::Softmax if *softmax_after => "the k largest logits, then softmax over those",
@@ -69,6 +90,8 @@ pub(super) fn router(layer: &Layer) -> Said {
         (*factor != 1.0, "times a factor".to_string()),
         (*fine, "logits in f32".to_string()),
         (*rounded, "cast at the end".to_string()),
+        (router_norm.is_some(), "it reads w * norm(x) / sqrt(hidden), where x is the stream".to_string()),
+        (*scaled, "each weight times one that the expert has".to_string()),
         (*weighs_input, "weights are on what experts read".to_string()),
     ];
     let of_groups = groups

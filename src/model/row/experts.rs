@@ -6,6 +6,10 @@ use super::{GateUp, Switch};
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts")]
 #[derive(Clone, Copy, Debug)]
 pub struct ExpertsRow {
+    /// Where there are any.
+    pub at: Switch,
+    /// Whether they stand beside the MLP, not in its place.
+    pub beside: bool,
     /// Keys under which their number may stand, and its default.
     pub count: (&'static [&'static str], usize),
     /// Keys under which the number of those that are chosen may stand, and its default.
@@ -44,6 +48,10 @@ pub struct ExpertsRow {
     pub may_be_none: bool,
     /// Whether what an expert reads is weighted, not what it gives.
     pub weighs_input: bool,
+    /// Whether what the router reads is normed, without a weight, and scaled.
+    pub router_norm: bool,
+    /// Whether the weight of each expert is multiplied by one that the expert has.
+    pub scaled: bool,
     /// Where gate and up of an expert come from, where that is not as in other MLPs.
     pub fused: Option<GateUp>,
 }
@@ -70,6 +78,8 @@ impl GroupsRow {
 impl ExpertsRow {
     /// Mixtral's.
     pub const ALL_LAYERS: Self = Self {
+        at: Switch::Always,
+        beside: false,
         count: (&["num_local_experts", "num_experts"], 8),
         top_k: (&["num_experts_per_tok"], 2),
         width: ("intermediate_size", 14_336),
@@ -89,6 +99,8 @@ impl ExpertsRow {
         shared: None,
         may_be_none: false,
         weighs_input: false,
+        router_norm: false,
+        scaled: false,
         fused: None,
     };
 }
@@ -164,7 +176,8 @@ impl ExpertsRow {
             || self.factor.is_some_and(|(own, _)| own == key)
             || self.groups.is_some_and(|groups| groups.reads(key))
             || self.clamp.is_some_and(|clamp| clamp.iter().any(|(own, _)| *own == key))
-            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) if own == key)
+            || matches!(self.at, Switch::Key(own) if own == key)
+            || matches!(self.renormalise, Switch::Key(own) | Switch::Unless(own) | Switch::One(own) if own == key)
             || matches!(self.score, ScoreRow::Mixer(own, _) if own == key)
             || self.shared.is_some_and(|shared| match shared.width {
                 SharedWidth::Own(own, _) | SharedWidth::Times(own, _) => own == key,

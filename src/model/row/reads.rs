@@ -17,7 +17,8 @@ impl Family {
             keys.num_attention_heads,
             keys.max_position_embeddings,
         ];
-        let switched = |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) if own == key);
+        let switched =
+            |switch: Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) | Switch::One(own) if own == key);
         let of_windows: &[&str] = match self.windows {
             _ if self.encoder.is_some() => &[],
             Windows::None => &[],
@@ -52,6 +53,7 @@ impl Family {
             || (self.adjusts_width && WIDTH.contains(&key))
             || (self.predicts_further && ["num_nextn_predict_layers", "num_mtp_layers"].contains(&key))
             || self.as_wide.contains(&key)
+            || self.nested.contains(&key)
             || self.never.contains(&key)
             || self.only.iter().any(|(own, _)| *own == key)
             || self.global.is_some_and(|row| {

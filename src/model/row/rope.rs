@@ -16,6 +16,8 @@ pub struct RopeRow {
     pub inside: Inside,
     /// The key of the base; its default is one of [`Defaults`].
     pub theta: &'static str,
+    /// A key of a base that nothing is rotated by, and that has to be the base where it stands: DBRX.
+    pub idle: Option<&'static str>,
     /// The key of the share of a head that is rotated, and its default; `None`: the class rotates whole heads.
     pub share: Option<(&'static str, f64)>,
     /// The key of the channels of a head that are rotated, and its default, where no share says it.
@@ -53,6 +55,7 @@ impl RopeRow {
         parted: false,
         inside: Inside::Products,
         theta: "rope_theta",
+        idle: None,
         share: None,
         dims: None,
         sliding: None,
@@ -73,7 +76,7 @@ impl RopeRow {
         let listed = ["no_rope_layers", "no_rope_layer_interval"];
         ALL.contains(&key)
             || key == self.theta
-            || self.unless == Some(key)
+            || [self.unless, self.idle].contains(&Some(key))
             || [self.share.map(|(own, _)| own), self.dims.map(|(own, _)| own), sliding].contains(&Some(key))
             || (matches!(self.layers, Rotated::Listed { .. }) && listed.contains(&key))
             || (self.layers == Rotated::IfSaid && key == POSITIONS)

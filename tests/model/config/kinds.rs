@@ -1,6 +1,8 @@
 //! Kinds of layers of one model: windows by rotation, heads of two widths, keys that layers share.
 
 use layerstep::model::Spec;
+use layerstep::model::spec::Mlp;
+use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
 use super::{check, feed, read, windows_of};
@@ -42,8 +44,66 @@ fn layers_without_a_window_have_heads_of_their_own() {
     let other = json!({"per_layer_config": {"2": {"head_dim": 32}}});
     check("gemma4_text", other, &["per_layer_config", "without a window"]);
     check("gemma4_text", json!({"global_head_dim": 33}), &["33 channels"]);
-    check("gemma4_text", json!({"enable_moe_block": true}), &["enable_moe_block"]);
     check("gemma4_text", json!({"use_bidirectional_attention": "all"}), &["use_bidirectional_attention", "all"]);
+}
+
+#[test]
+fn experts_stand_beside_the_mlp_where_a_flag_says_so() {
+    let keys =
+        |on: bool| json!({"enable_moe_block": on, "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 24});
+    let (spec, notes) = read("gemma4_text", keys(true));
+    assert_eq!(notes, Vec::<String>::new());
+    for layer in &spec.layers {
+        let beside = layer.beside.as_ref().expect("experts");
+        let experts = &beside.experts;
+        assert_eq!((experts.count, experts.router.top_k, experts.feed.width), (6, 2, 24));
+        assert!(experts.router.renormalise && experts.scaled && experts.router_norm.is_some_and(|norm| !norm.weight));
+        assert_eq!(feed(&layer.mlp).width, 9216, "the MLP is there, too");
+    }
+    assert!(read("gemma4_text", keys(false)).0.layers.iter().all(|layer| layer.beside.is_none()));
+    check(
+        "gemma4_text",
+        json!({"enable_moe_block": true, "num_experts": 2, "top_k_experts": 3}),
+        &["top_k_experts (3)"],
+    );
+    let whole = json!({"model_type": "gemma4", "text_config": {"model_type": "gemma4_text", "enable_moe_block": true,
+        "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 24}});
+    let (wrapped, _) = Spec::from_json(&whole.to_string(), "f").expect("a config");
+    assert!(wrapped.is_wrapped && wrapped.layers[0].beside == spec.layers[0].beside);
+}
+
+/// `DbrxConfig` of transformers.
+#[test]
+fn keys_stand_in_objects_of_their_own() {
+    let keys = |attention: Value, experts: Value| {
+        json!({"d_model": 64, "n_heads": 4, "n_layers": 2, "attn_config": attention, "ffn_config": experts,
+            "hidden_size": "-", "num_attention_heads": "-", "num_hidden_layers": "-", "num_key_value_heads": "-",
+            "head_dim": "-"})
+    };
+    let dbrx = |attention: Value, experts: Value| read("dbrx", keys(attention, experts));
+    let experts = json!({"moe_num_experts": 6, "moe_top_k": 3, "ffn_hidden_size": 24, "ffn_act_fn": {"name": "gelu"},
+        "moe_jitter_eps": 0.01, "model_type": "", "hidden_size": 6144});
+    let (spec, notes) = dbrx(json!({"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4, "attn_pdrop": 0.1}), experts);
+    assert_eq!(notes, Vec::<String>::new());
+    let attn = &spec.layers[0].attn;
+    assert_eq!((spec.hidden, attn.heads, attn.kv_heads, attn.clip), (64, 4, 2, Some(8.0)));
+    let Mlp::Experts(experts) = &spec.layers[0].mlp else { panic!("it has experts") };
+    assert_eq!((experts.count, experts.router.top_k, experts.feed.width), (6, 3, 24));
+    assert_eq!((experts.feed.act, experts.router.renormalise), (Activation::Gelu, true));
+    let (plain, _) = dbrx(Value::Null, json!({"moe_normalize_expert_weights": null}));
+    let Mlp::Experts(experts) = &plain.layers[0].mlp else { panic!("it has experts") };
+    assert!(!experts.router.renormalise && plain.layers[0].attn.kv_heads == 1);
+    let check = |attention: Value, experts: Value, fragments: &[&str]| {
+        check("dbrx", keys(attention, experts), fragments);
+    };
+    check(json!({"kv_n_heads": 3}), Value::Null, &["attn_config.kv_n_heads (3)"]);
+    check(
+        json!({"rope_theta": 5e5}),
+        Value::Null,
+        &["attn_config.rope_theta is 500000.0", "rope_theta, which is 10000"],
+    );
+    check(Value::Null, json!({"moe_normalize_expert_weights": 2.0}), &["moe_normalize_expert_weights", "2.0"]);
+    check(json!([1]), Value::Null, &["attn_config", "an object"]);
 }
 
 #[test]
