@@ -139,6 +139,8 @@ MIXERS = {
         {
             **MAMBA2,
             "mamba_proj_bias": False,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
             "attn_layer_indices": [1],
             "time_step_limit": [0.0, float("inf")],
             "attention_bias": True,

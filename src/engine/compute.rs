@@ -1,6 +1,6 @@
 //! How a run computes: what is rounded, and in which of many legitimate ways.
 
-use ndarray::{ArrayViewD, CowArray, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis, CowArray, IxDyn};
 
 use crate::model::op::{Facts, Keyed, Product, Sums};
 use crate::ops::{Operands, Real, Rounding};
@@ -53,7 +53,7 @@ impl Compute {
         let Some(seed) = self.nudge else { return x };
         let terms = match facts.sums {
             Sums::LastAxis if index == 0 => x.shape()[x.ndim() - 1],
-            Sums::EveryLastAxis => x.shape()[x.ndim() - 1],
+            Sums::State { .. } => x.shape()[x.ndim() - 1],
             Sums::Elements if index == 0 => 1,
             _ => return x,
         };
@@ -68,6 +68,50 @@ impl Compute {
             state ^= state << 17;
             *word *= if state & 1 == 0 { up } else { down };
         }
+        if let Sums::State { decays, chunk } = facts.sums
+            && index == decays
+        {
+            round_sums(&mut moved, chunk, state);
+        }
         moved.into()
+    }
+}
+
+/// Numbers along the first axis as differences of their sums over at most `chunk` of them, which are rounded. Each sum is moved
+/// by up to a unit in its last place, which the multiples of the golden ratio choose: no two that are near are moved alike.
+fn round_sums<T: Real>(numbers: &mut ArrayD<T>, chunk: usize, seed: u64) {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    for (lane, mut numbers) in numbers.lanes_mut(Axis(0)).into_iter().enumerate() {
+        let own: Vec<f64> = numbers.iter().map(|number| number.wide()).collect();
+        let first = (seed.rotate_left(lane as u32) % 1024) as f64 / 1024.0;
+        let (mut sum, mut before) = (0.0, 0.0);
+        for (at, number) in numbers.iter_mut().enumerate() {
+            sum += own[at] - at.checked_sub(chunk).map_or(0.0, |left| own[left]);
+            let moved = f64::from(f32::EPSILON) * sum * (2.0 * (first + GOLDEN * at as f64).fract() - 1.0);
+            *number = T::from_f64(own[at] + moved - before);
+            before = moved;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::op::OneSign;
+
+    #[test]
+    fn sums_over_a_chunk_are_rounded() {
+        let sums = Sums::State { decays: 3, chunk: 64 };
+        let facts =
+            Facts { product: Product::Activations, sums, one_sign: OneSign::No, keyed: Keyed::No, discrete: false };
+        let decays = ArrayD::from_elem(IxDyn(&[200, 2, 1]), -8.0f64);
+        let compute = Compute { nudge: Some(1), ..Compute::default() };
+        let moved = |index: usize| (&compute.operand(facts, 7, index, decays.view()) - &decays).mapv(f64::abs);
+        // The last of 64 of them is the difference of two sums near -512.
+        let (at, rounding) = (moved(3), f64::from(f32::EPSILON) * 512.0);
+        assert!((at[[150, 1, 0]] / rounding - 1.0).abs() < 0.3, "{}", at[[150, 1, 0]]);
+        assert!(at[[0, 0, 0]] < rounding / 32.0 && moved(2)[[150, 1, 0]] < rounding / 32.0);
+        let all: f64 = (&compute.operand(facts, 7, 3, decays.view()) - &decays).sum();
+        assert!(all.abs() < 10.0 * rounding, "what is added to one is taken off the next: {all}");
     }
 }

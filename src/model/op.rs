@@ -198,8 +198,14 @@ pub enum Sums {
     /// The first of what it reads, by the roundings of a sum over its last axis.
     LastAxis,
     /// All that it reads, by the roundings of a sum over the last axis of each: a state that is computed in chunks of tokens
-    /// is other sums, of products with all of them.
-    EveryLastAxis,
+    /// is other sums, of products with all of them. What tokens leave of it is the difference of sums over a chunk then, which
+    /// are rounded, too.
+    State {
+        /// The place of the logarithms of what is left, among what it reads.
+        decays: usize,
+        /// How many tokens a chunk has at most.
+        chunk: usize,
+    },
 }
 
 /// A sum of numbers of one sign.
@@ -277,8 +283,12 @@ impl Op {
             | Self::Decay { .. }
             | Self::TimeStep { .. }
             | Self::Sum { .. } => Facts { sums: Sums::Elements, ..plain },
-            Self::DeltaRule { .. } | Self::SelectiveScan { .. } => {
-                Facts { product: Product::Activations, sums: Sums::EveryLastAxis, ..plain }
+            // Chunks are as long as those of the functions of transformers.
+            Self::DeltaRule { .. } => {
+                Facts { product: Product::Activations, sums: Sums::State { decays: 3, chunk: 64 }, ..plain }
+            }
+            Self::SelectiveScan { .. } => {
+                Facts { product: Product::Activations, sums: Sums::State { decays: 3, chunk: 256 }, ..plain }
             }
             Self::Route { .. } => Facts { sums: Sums::Elements, one_sign: OneSign::LastAxis, discrete: true, ..plain },
         }

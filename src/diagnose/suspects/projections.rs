@@ -183,7 +183,8 @@ fn of_layer_before(scene: &Scene) -> Vec<Variant> {
 
 /// What an op reads where it should read `read`, if that was left behind by the layer `before`.
 fn earlier(graph: &Graph, read: Read, before: usize) -> Option<Read> {
-    let alike = |site: Site| graph.twin(site, before).filter(|twin| graph.are_alike(*twin, site));
+    // What a layer shares with the one before is that one's own.
+    let alike = |site: Site| graph.twin(site, before).filter(|twin| *twin != site && graph.are_alike(*twin, site));
     match read {
         Read::Past(site) => alike(site).map(Read::Past),
         Read::Node(site) if graph.is_stream(site) => graph.entering(graph[site].layer?).map(Read::Node),
