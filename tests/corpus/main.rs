@@ -29,6 +29,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("clean/llama_longrope/float32/weights-unknown/blocks/12+4", TWO_LAYERS),
     ("clean/gpt_oss/float32/weights-q8_0/all/12+4", IN_TURN),
     ("clean/opt/float32/rows-last/inside", LAST_ROW),
+    ("clean/opt_post/float32/rows-last/inside", LAST_ROW),
     ("clean/phi/float32/rows-last/inside", LAST_ROW),
     ("clean/llama4/float32/padded-left/told", PADDED),
     ("clean/lfm2/float32/padded-left/told", PADDED),
