@@ -813,7 +813,10 @@ class Recorder:
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
             if name in ("down_proj", "w2") and any(hasattr(self.model.get_submodule(parent), gate) for gate in gated):
                 handles.append(module.register_forward_pre_hook(self.input_hook(f"{parent}.act_mul")))
-            if block and (norm := _norm_before_mlp(module)):
+            if block and getattr(module, "do_layer_norm_before", True) is False:  # OPT 350M
+                for norm, point in ((module.self_attn_layer_norm, "attn_sum"), (module.final_layer_norm, "mlp_sum")):
+                    handles.append(norm.register_forward_pre_hook(self.input_hook(f"{path}.{point}")))
+            elif block and (norm := _norm_before_mlp(module)):
                 handles.append(module.register_forward_pre_hook(self._entering_hook, with_kwargs=True))
                 handles.append(norm.register_forward_pre_hook(self._mid_hook(f"{path}.resid_mid", module)))
         return handles

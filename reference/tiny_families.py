@@ -131,6 +131,8 @@ FAMILIES = {
     "arcee": small(1, "arcee", {"hidden_act": "relu2"}),
     # Learned positions behind two other rows, relu, biases.
     "opt": small(5, "opt", {"ffn_dim": 40, "word_embed_proj_dim": 24, "do_layer_norm_before": True}, (KEY_HEADS, INNER), embedding=0.1),
+    # Norms behind the sums, and embeddings of another width than the stream.
+    "opt_post": small(1, "opt", {"ffn_dim": 40, "word_embed_proj_dim": 16, "do_layer_norm_before": False}, (KEY_HEADS, INNER), embedding=0.1),
     # Slopes for six heads, which is no power of two, and a norm behind the embeddings.
     "bloom": small(
         14,

@@ -144,13 +144,14 @@ fn short(number: f64) -> String {
 }
 
 fn embeddings(embed: &Embed, [hidden, vocab, positions]: [usize; 3]) -> Said {
-    let Embed { scale, factor, norm, types, learned, rows_before } = embed;
+    let Embed { width, scale, factor, norm, types, learned, rows_before } = embed;
     let row = match rows_before {
         0 => "plus a row of a table of positions".to_string(),
         before => format!("plus a row of a table of positions, which begins with {before} other rows"),
     };
     let what = [
         (true, "a row of the table".to_string()),
+        (width.is_some(), "through a matrix to the stream, and through another one back before the head".to_string()),
         (scale.is_some(), "times sqrt(hidden) rounded to the dtype of the weights".to_string()),
         (factor.is_some(), "times a factor".to_string()),
         (types.is_some(), "plus the row of type 0 of a table of token types".to_string()),
@@ -158,7 +159,7 @@ fn embeddings(embed: &Embed, [hidden, vocab, positions]: [usize; 3]) -> Said {
         (norm.is_some(), "then a norm before the first block".to_string()),
     ];
     let numbers = [
-        (true, format!("{vocab} rows of {hidden}")),
+        (true, format!("{vocab} rows of {}", width.unwrap_or(hidden))),
         (types.is_some(), format!("{} types", types.unwrap_or_default())),
         (scale.is_some(), format!("scale {}", short(scale.unwrap_or(1.0).into()))),
         (factor.is_some(), format!("factor {}", short(factor.unwrap_or(1.0)))),

@@ -120,6 +120,8 @@ pub enum Role {
     MlpBesideNorm,
     ExpertsNorm,
     ExpertsOutNorm,
+    EmbedProj,
+    HeadProj,
 }
 
 /// One row of [`ROLES`].
@@ -262,6 +264,8 @@ pub const ROLES: &[Row] = &[
     layer(Role::MlpBesideNorm, "mlp_beside_norm", "what the MLP gives, normalised before experts are added to it"),
     layer(Role::ExpertsNorm, "experts_norm", "the residual stream, normalised for the experts beside the MLP"),
     layer(Role::ExpertsOutNorm, "experts_out_norm", "what the experts give, normalised before it is added to the MLP's"),
+    whole(Role::EmbedProj, "embed_proj", "rows of the embedding table, projected to the stream"),
+    whole(Role::HeadProj, "head_proj", "the stream, projected to the width of the table: what the head reads"),
 ];
 
 /// What is done to queries, and the same of keys.

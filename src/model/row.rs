@@ -37,8 +37,8 @@ pub struct Family {
     pub variants: &'static [(When, &'static Self)],
     /// Keys of objects whose keys are read as if they stood among the others, as `object.key`.
     pub nested: &'static [&'static str],
-    /// Keys of widths that have to be the hidden size.
-    pub as_wide: &'static [&'static str],
+    /// The key of a width of the table of embeddings, which matrices lead from to the stream and back.
+    pub embed_width: Option<&'static str>,
     /// Keys of flags that change the mathematics in a way that is not implemented.
     pub never: &'static [&'static str],
     /// Keys that it reads, beside those that the fields of this row name.
@@ -202,6 +202,8 @@ pub struct NormRow {
 pub enum When {
     /// Where this key is true.
     Flag(&'static str),
+    /// Where this key is false.
+    Off(&'static str),
     /// Where this key is this number.
     Number(&'static str, u64),
     /// Where this key is null.
@@ -226,6 +228,8 @@ pub struct QkNormRow {
 /// What the MLP of a block reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WiringRow {
+    /// Whether attention and the MLP are normed with what they are added to, and none stands behind the last block: BERT.
+    pub post_norm: bool,
     /// Where it reads what attention reads.
     pub parallel: Switch,
     /// Whether a norm of its own stands before it there.

@@ -73,6 +73,8 @@ pub struct Dense {
 /// From ids to the residual stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Embed {
+    /// The table's own width, where a matrix leads from it to the stream, and another one back before the head: OPT 350M.
+    pub width: Option<usize>,
     /// Rows of the table are multiplied by this, which is rounded to the dtype of the weights first; `None` takes them as
     /// they are.
     pub scale: Option<f32>,

@@ -302,7 +302,9 @@ pub fn scaled<T: Real, D: Dimension>(
     words.iter_mut().zip(weight.iter().cycle()).for_each(|(word, weight)| *word *= *weight);
     rounding.round(words);
     if factor != 1.0 {
-        words.iter_mut().for_each(|word| *word *= T::from_f64(factor));
+        for word in words.iter_mut() {
+            *word *= T::from_f64(factor);
+        }
         rounding.round(words);
     }
     y

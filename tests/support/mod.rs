@@ -16,7 +16,7 @@ use ndarray::{ArrayD, Axis, IxDyn, Slice};
 pub const TINY: &[&str] = &[
     "llama", "llama_bias", "mistral", "qwen2", "qwen3", "gemma2", "gpt2", "mixtral", "qwen3_moe", "qwen3_moe_plain",
     "llama_yarn", "llama_dynamic", "llama_longrope",
-    "gemma", "granite", "olmo", "olmo_clip", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "bloom", "cohere", "cohere2", "gpt_neox",
+    "gemma", "granite", "olmo", "olmo_clip", "olmo2", "starcoder2", "seed_oss", "arcee", "opt", "opt_post", "bloom", "cohere", "cohere2", "gpt_neox",
     "gpt_neox_sequential", "phi", "gptj", "falcon", "falcon_groups", "stablelm", "nemotron", "helium", "phi3", "glm", "glm4",
     "smollm3", "olmo3", "exaone4", "gemma3", "olmoe", "qwen2_moe", "granitemoe", "phimoe", "dbrx",
     "gpt_oss", "glm4_moe", "ernie4_5_moe", "minimax_m2", "hunyuan_v1_moe", "ministral", "ministral3", "hunyuan", "ernie4_5",

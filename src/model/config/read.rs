@@ -127,6 +127,7 @@ impl<'a> Reader<'a> {
     fn holds(&self, when: When) -> bool {
         match when {
             When::Flag(key) => self.get(key).and_then(Value::as_bool) == Some(true),
+            When::Off(key) => self.get(key).and_then(Value::as_bool) == Some(false),
             When::Null(key) => self.has(key) && self.get(key).is_none(),
             When::Number(key, number) => self.get(key).and_then(Value::as_u64) == Some(number),
         }

@@ -21,7 +21,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let hidden = size(keys.hidden_size, defaults.hidden_size, MOST_WIDE)?;
     let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
     let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
-    refuse(reader, family, hidden)?;
+    refuse(reader, family)?;
     let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
     let norm = norm_of(NormRow { bias: norm_bias(reader, family)?, ..family.norm }, eps);
     let latent = latent::read(reader, family, heads, norm)?;
@@ -100,6 +100,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         vocab: reader.size("vocab_size", defaults.vocab_size, MOST_WIDE)?,
         positions,
         embed: Embed {
+            width: own_width(reader, family, hidden)?,
             scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
             factor: (embed_factor != 1.0).then_some(embed_factor),
             norm: family.embed_norm.then_some(norm),
@@ -109,7 +110,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         },
         per_layer: kinds::per_layer(reader, family)?,
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
-        norm: family.encoder.is_none_or(|encoder| encoder.final_norm).then_some(norm),
+        norm: (!family.wiring.post_norm).then_some(norm),
         head: if family.encoder.is_some() { None } else { Some(head(reader, family)?) },
         embedding: Vec::new(),
     })
@@ -127,7 +128,7 @@ fn groups_of(fused: Fused, kv_heads: usize) -> Option<usize> {
 fn wiring(reader: &Reader, family: &Family) -> Result<Wiring, ConfigError> {
     Ok(if reader.on(family.wiring.parallel)? {
         Wiring::Parallel(family.wiring.order)
-    } else if family.encoder.is_some_and(|encoder| encoder.post_norm) {
+    } else if family.wiring.post_norm {
         Wiring::PostNorm
     } else {
         Wiring::Sequential
@@ -135,7 +136,7 @@ fn wiring(reader: &Reader, family: &Family) -> Result<Wiring, ConfigError> {
 }
 
 /// Refuses what changes the mathematics in a way that is not implemented.
-fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigError> {
+fn refuse(reader: &Reader, family: &Family) -> Result<(), ConfigError> {
     for key in family.never {
         if reader.flag(key, false)? {
             return Err(reader.unsupported(key, &true.into(), format!(" for model_type {}", family.name)));
@@ -146,15 +147,6 @@ fn refuse(reader: &Reader, family: &Family, hidden: usize) -> Result<(), ConfigE
         if let Some(value) = reader.get(key).filter(|value| !is_known(value)) {
             return Err(reader.unsupported(key, value, format!(" for model_type {}", family.name)));
         }
-    }
-    if let Some((key, value)) = family.as_wide.iter().find_map(|key| Some((*key, reader.get(key)?)))
-        && value.as_u64() != Some(hidden as u64)
-    {
-        return Err(reader.unsupported(
-            key,
-            value,
-            format!("; it has to be the {} ({hidden})", family.keys.hidden_size),
-        ));
     }
     Ok(())
 }
@@ -167,6 +159,12 @@ fn head(reader: &Reader, family: &Family) -> Result<Head, ConfigError> {
         factor: logit_factor(reader, family)?,
         cap: cap(reader, family.logit_cap)?,
     })
+}
+
+/// The width of the table of embeddings, where it is not that of the stream.
+fn own_width(reader: &Reader, family: &Family, hidden: usize) -> Result<Option<usize>, ConfigError> {
+    let Some(key) = family.embed_width else { return Ok(None) };
+    Ok(reader.nullable_size(key, MOST_WIDE)?.filter(|width| *width != hidden))
 }
 
 fn norm_bias(reader: &Reader, family: &Family) -> Result<bool, ConfigError> {

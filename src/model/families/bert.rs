@@ -3,7 +3,7 @@
 
 use super::gpt2::LAYER_NORM;
 use super::llama::LLAMA;
-use super::{Defaults, EncoderRow, Family, Keys, Stored, Switch, View};
+use super::{Defaults, EncoderRow, Family, Keys, Stored, Switch, View, WiringRow};
 use crate::model::role::{Names, Role};
 
 const PATHS: &[(Role, &str)] = &[
@@ -59,13 +59,14 @@ pub(super) const BERT: Family = Family {
     never: &["is_decoder", "add_cross_attention"],
     norm: LAYER_NORM,
     around: (false, true),
+    wiring: WiringRow { post_norm: true, ..LLAMA.wiring },
     qkv_bias: Switch::Always,
     o_bias: Switch::Always,
     mlp_bias: Switch::Always,
     rope: None,
     embed_norm: true,
     gated: false,
-    encoder: Some(EncoderRow { post_norm: true, final_norm: false, types: Some(2), ..EncoderRow::DECODER }),
+    encoder: Some(EncoderRow { types: Some(2), ..EncoderRow::DECODER }),
     names: &NAMES,
     base: "bert.",
     // As TensorFlow calls them, in the oldest files.

@@ -61,6 +61,7 @@ const BASE: Family = Family {
     },
     norm: LAYER_NORM,
     wiring: WiringRow {
+        post_norm: false,
         parallel: Switch::Unless("parallel_attn"),
         two_norms: false,
         order: [Term::Mlp, Term::Attention, Term::Stream],

@@ -49,6 +49,7 @@ pub(super) const GPT_NEOX: Family = Family {
     },
     norm: LAYER_NORM,
     wiring: WiringRow {
+        post_norm: false,
         parallel: Switch::Unless("use_parallel_residual"),
         two_norms: true,
         order: [Term::Mlp, Term::Attention, Term::Stream],

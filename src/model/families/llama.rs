@@ -55,7 +55,7 @@ pub(super) const LLAMA: Family = Family {
     others: &[],
     variants: &[],
     nested: &[],
-    as_wide: &[],
+    embed_width: None,
     never: &[],
     reads: &[],
     defaults: Defaults {
@@ -78,7 +78,12 @@ pub(super) const LLAMA: Family = Family {
     norm: NormRow { form: Form::Rms, offset: 0.0, weight: true, bias: false, rounded_once: false },
     around: (true, false),
     whole_heads: true,
-    wiring: WiringRow { parallel: Switch::Never, two_norms: false, order: [Term::Stream, Term::Attention, Term::Mlp] },
+    wiring: WiringRow {
+        post_norm: false,
+        parallel: Switch::Never,
+        two_norms: false,
+        order: [Term::Stream, Term::Attention, Term::Mlp],
+    },
     one_key_head: Switch::Never,
     qkv_bias: Switch::Key("attention_bias"),
     o_bias: Switch::Key("attention_bias"),

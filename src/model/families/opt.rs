@@ -1,14 +1,15 @@
 //! OPT: `LayerNorm` with bias, learned positions whose table begins with two other rows, an MLP without a gate, biases
-//! everywhere, a tied head. `OPTConfig` and `modeling_opt.py`; models that norm behind the sums, or whose embeddings have a
-//! width of their own, are refused.
+//! everywhere, a tied head. That of 350M norms behind the sums, and its embeddings have a width of their own. `OPTConfig` and
+//! `modeling_opt.py`.
 
 use super::gpt2::LAYER_NORM;
 use super::llama::LLAMA;
-use super::{Defaults, Family, Keys, Switch};
+use super::{Defaults, Family, Keys, Switch, When, WiringRow};
 use crate::model::role::{Names, Role};
 
 const PATHS: &[(Role, &str)] = &[
     (Role::EmbedTokens, "model.decoder.embed_tokens"),
+    (Role::EmbedProj, "model.decoder.project_in"),
     (Role::EmbedPositions, "model.decoder.embed_positions"),
     (Role::Embeddings, "model.decoder.embeddings"),
     (Role::InputNorm, "self_attn_layer_norm"),
@@ -25,7 +26,11 @@ const PATHS: &[(Role, &str)] = &[
     (Role::DownProj, "fc2"),
     (Role::Block, ""),
     (Role::FinalNorm, "model.decoder.final_layer_norm"),
+    (Role::HeadProj, "model.decoder.project_out"),
 ];
+
+/// Of blocks whose norms stand behind the sums.
+const POST: &[(Role, &str)] = &[(Role::ResidMid, "self_attn_layer_norm"), (Role::MlpOutNorm, "final_layer_norm")];
 
 /// No module is called `mlp`; people ask for it all the same.
 const NAMES: Names = Names {
@@ -34,7 +39,24 @@ const NAMES: Names = Names {
     modules: &[(Role::OProj, "self_attn"), (Role::DownProj, "mlp")],
 };
 
-pub(super) const OPT: Family = Family {
+const NAMES_OF_POST: Names = Names {
+    paths: &[POST, PATHS],
+    modules: &[(Role::OProj, "self_attn"), (Role::DownProj, "mlp"), (Role::Block, "final_layer_norm")],
+    ..NAMES
+};
+
+pub(super) const OPT: Family = Family { variants: &[(When::Off("do_layer_norm_before"), &POST_NORM)], ..BASE };
+
+/// OPT 350M.
+const POST_NORM: Family = Family {
+    reads: &["do_layer_norm_before"],
+    around: (false, true),
+    wiring: WiringRow { post_norm: true, ..LLAMA.wiring },
+    names: &NAMES_OF_POST,
+    ..BASE
+};
+
+const BASE: Family = Family {
     name: "opt",
     keys: Keys {
         intermediate_size: "ffn_dim",
@@ -55,7 +77,7 @@ pub(super) const OPT: Family = Family {
         tie_word_embeddings: true,
         ..LLAMA.defaults
     },
-    as_wide: &["word_embed_proj_dim"],
+    embed_width: Some("word_embed_proj_dim"),
     norm: LAYER_NORM,
     qkv_bias: Switch::Unless("enable_bias"),
     o_bias: Switch::Unless("enable_bias"),

@@ -33,7 +33,7 @@ pub(super) const PHI: Family = Family {
     },
     norm: LAYER_NORM,
     whole_heads: false,
-    wiring: WiringRow { parallel: Switch::Always, two_norms: false, order: [Term::Attention, Term::Mlp, Term::Stream] },
+    wiring: WiringRow { parallel: Switch::Always, order: [Term::Attention, Term::Mlp, Term::Stream], ..LLAMA.wiring },
     qkv_bias: Switch::Always,
     o_bias: Switch::Always,
     mlp_bias: Switch::Always,

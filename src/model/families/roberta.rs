@@ -4,8 +4,7 @@
 use super::bert::BERT;
 use super::{Defaults, EncoderRow, Family};
 
-const BEHIND_PAD: EncoderRow =
-    EncoderRow { post_norm: true, final_norm: false, types: Some(2), behind_pad: Some(1), ..EncoderRow::DECODER };
+const BEHIND_PAD: EncoderRow = EncoderRow { types: Some(2), behind_pad: Some(1), ..EncoderRow::DECODER };
 
 pub(super) const ROBERTA: Family = Family {
     name: "roberta",

@@ -7,13 +7,17 @@ use crate::model::spec::{Dense, Head, Stage};
 use crate::ops::Activation;
 
 impl Build<'_> {
-    /// `x = norm(table[id] * scale + types[0] + positions[position])`, `* factor`
+    /// `x = norm(W table[id] * scale + types[0] + positions[position])`, `* factor`
     pub(super) fn embed(&mut self) -> Site {
         let (spec, embed) = (self.spec, self.spec.embed);
-        let table = Weight::Param(self.weight(R::EmbedTokens, &[spec.vocab, spec.hidden]));
+        let own = embed.width.map_or(self.hidden(), |width| Axis::channels("embedding", width));
+        let table = Weight::Param(self.weight(R::EmbedTokens, &[spec.vocab, own.length(0, 0)]));
         let factor = embed.scale.map_or(1.0, f64::from);
         let op = Op::Embed { table, factor, rounded: embed.scale.is_some() };
-        let tokens = self.node(R::EmbedTokens, op, [], self.stream());
+        let mut tokens = self.node(R::EmbedTokens, op, [], vec![Axis::TOKEN, own]);
+        if embed.width.is_some() {
+            tokens = self.linear(R::EmbedProj, tokens, self.hidden(), false);
+        }
         if let Some(factor) = embed.factor {
             return self.node(R::Embeddings, Op::Sum { factors: vec![factor] }, [tokens], self.stream());
         }
@@ -32,9 +36,12 @@ impl Build<'_> {
         self.maybe_norm(R::Embeddings, all, embed.norm)
     }
 
-    pub(super) fn head(&mut self, head: &Head, h: Site) {
+    pub(super) fn head(&mut self, head: &Head, mut h: Site) {
         let spec = self.spec;
-        let weight = self.weight(R::LmHead, &[spec.vocab, spec.hidden]);
+        if let Some(width) = spec.embed.width {
+            h = self.linear(R::HeadProj, h, Axis::channels("embedding", width), false);
+        }
+        let weight = self.weight(R::LmHead, &[spec.vocab, self.width(h)]);
         if head.tied {
             // The first weight of all is the embedding table.
             self.params[weight.index()].tied = Some(Param(0));

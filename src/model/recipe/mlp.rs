@@ -57,9 +57,8 @@ pub(super) fn shared(layer: &Layer) -> Said {
 
 /// Who chooses the experts.
 pub(super) fn router(layer: &Layer) -> Said {
-    let experts = match (&layer.mlp, &layer.beside) {
-        (Mlp::Experts(experts), _) | (_, Some(Beside { experts, norm: _ })) => experts,
-        _ => return Said::default(),
+    let ((Mlp::Experts(experts), _) | (_, Some(Beside { experts, norm: _ }))) = (&layer.mlp, &layer.beside) else {
+        return Said::default();
     };
     let Experts {
         feed: _,

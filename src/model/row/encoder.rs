@@ -5,10 +5,6 @@ use super::Switch;
 /// An encoder, beside what it has of a decoder.
 #[derive(Clone, Copy, Debug)]
 pub struct EncoderRow {
-    /// Whether attention and the MLP are normed with what they are added to: BERT.
-    pub post_norm: bool,
-    /// Whether a norm stands behind the last block.
-    pub final_norm: bool,
     /// Whether the first block lacks the norm before attention: ModernBERT, whose embeddings are normed.
     pub first_unnormed: bool,
     /// Whether norms have biases, beside what the row of norms says.
@@ -24,8 +20,6 @@ pub struct EncoderRow {
 impl EncoderRow {
     /// A decoder that sees both ways: embedders made of one.
     pub const DECODER: Self = Self {
-        post_norm: false,
-        final_norm: true,
         first_unnormed: false,
         norm_bias: Switch::Never,
         types: None,

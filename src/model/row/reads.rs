@@ -52,7 +52,7 @@ impl Family {
             || self.mixer.is_some_and(|mixer| mixer.reads(key))
             || (self.adjusts_width && WIDTH.contains(&key))
             || (self.predicts_further && ["num_nextn_predict_layers", "num_mtp_layers"].contains(&key))
-            || self.as_wide.contains(&key)
+            || self.embed_width == Some(key)
             || self.nested.contains(&key)
             || self.never.contains(&key)
             || self.only.iter().any(|(own, _)| *own == key)
@@ -63,7 +63,7 @@ impl Family {
             || self.per_layer.is_some_and(|row| [row.width.0, row.vocab.0].contains(&key))
             || self.others.iter().any(|(_, other)| *other == key)
             || self.variants.iter().any(
-                |(when, _)| matches!(when, When::Flag(own) | When::Number(own, _) | When::Null(own) if *own == key),
+                |(when, _)| matches!(when, When::Flag(own) | When::Off(own) | When::Number(own, _) | When::Null(own) if *own == key),
             )
             || (self.latent.is_some() && LatentRow::KEYS.contains(&key))
             || self.growth.is_some_and(|(flag, [by, every])| [flag, by.0, every.0].contains(&key))
