@@ -279,7 +279,7 @@ mod tests {
             ("5 goto norm", "goto does not take a number before it: help goto shows what it takes"),
             (
                 "info nonsense",
-                "info takes breakpoints, divergences, model, patches, place, tokens or verdict, not nonsense",
+                "info takes breakpoints, divergences, experts, model, patches, place, tokens or verdict, not nonsense",
             ),
             ("step 99999999999999999999999", "step takes a number, not 99999999999999999999999: step [N]"),
         ] {

@@ -273,10 +273,10 @@ fn layer_word(word: &str, layer: usize, graph: &Graph) -> Option<Word> {
     there.or_else(|| ways().find_map(|(at, word)| rows(word).find(|found| fits(at, *found))))
 }
 
-/// Whether a word is the module that holds an op: Gemma 4's `router` gives something else than its `router.proj`.
+/// Whether a word is the module that holds the logits: Gemma 4's `router` gives something else than its `router.proj`.
 fn holds(word: &str, found: Word, layer: usize, graph: &Graph) -> bool {
-    let Word::Is(role) = found else { return false };
-    let label = graph.in_layer(layer, role).map(|site| &graph[site].label);
+    let is_logits = found == Word::Is(Role::RouterLogits);
+    let label = graph.in_layer(layer, Role::RouterLogits).filter(|_| is_logits).map(|site| &graph[site].label);
     label.is_some_and(|label| label.strip_prefix(word).is_some_and(|rest| rest.starts_with('.')))
 }
 

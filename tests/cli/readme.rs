@@ -56,7 +56,7 @@ fn fences(page: &str) -> Vec<(&str, &str)> {
 /// A folder with what the pages work on: the demo's files where the repository has them, and the worked examples.
 fn workplace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    for copied in ["reference/demo", "sessions"] {
+    for copied in ["reference/demo", "reference/tiny/qwen3_moe", "sessions"] {
         copy(&root().join(copied), &folder.path().join(copied));
     }
     folder
