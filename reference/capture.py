@@ -1152,7 +1152,6 @@ def capture(
 # --- running --------------------------------------------------------------------------------------------------------
 
 
-@torch.inference_mode()
 def placed(model: nn.Module, first: int, count: int) -> dict[str, Tensor]:
     """The positions of a forward, for classes that count from 0 in each where they are not told: `generate` tells them."""
     if model.config.model_type not in COUNTING_ANEW:
@@ -1160,6 +1159,7 @@ def placed(model: nn.Module, first: int, count: int) -> dict[str, Tensor]:
     return {"position_ids": torch.arange(first, first + count, device=model.device)[None]}
 
 
+@torch.inference_mode()
 def run_steps(
     model: nn.Module, ids: Sequence[int], decode: int = 0, forced: Sequence[int] = ()
 ) -> tuple[list[int], list[Tensor]]:
