@@ -43,14 +43,9 @@ impl Op {
                 ops::embed(&rows, &model.matrix(table).matrix(), rounding).into_dyn()
             }
             Self::Norm { weight, bias, how, head_dim } => {
+                let x = head_dim.map_or_else(|| x(0), |width| per_head(x(0), width).into_dyn());
                 let (weight, bias) = (model.vector(weight), bias.as_ref().map(|bias| model.vector(bias)));
-                let bias = bias.as_ref().map(|bias| bias.view());
-                match head_dim {
-                    Some(width) => {
-                        ops::normalise(per_head(x(0), *width), weight.view(), bias, *how, rounding).into_dyn()
-                    }
-                    None => ops::normalise(x(0), weight.view(), bias, *how, rounding),
-                }
+                ops::normalise(x, weight.view(), bias.as_ref().map(|bias| bias.view()), *how, rounding)
             }
             Self::Linear { weight, bias, operands, fine } => {
                 let rounding = if *fine { Rounding::None } else { rounding };
