@@ -33,6 +33,22 @@ fn a_model_is_described() {
 }
 
 #[test]
+fn how_positions_are_told_apart_is_said() {
+    let cases = [
+        ("opt", ", learned"),
+        ("bloom", ", slopes for each head (ALiBi)"),
+        ("granitemoehybrid", ", nothing is rotated or added"),
+        ("granitemoehybrid_dense", ", RoPE"),
+    ];
+    for (name, said) in cases {
+        let output = layerstep().arg("inspect").arg(tiny(name)).output().expect("the program runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let line = text.lines().find(|line| line.starts_with("positions")).expect("a line");
+        assert!(line.contains(said), "{name}: {line}");
+    }
+}
+
+#[test]
 fn a_recipe_says_what_a_port_does_otherwise() {
     let recipe = |name: &str, more: &[&str]| {
         let mut command = layerstep();

@@ -91,7 +91,12 @@ pub(super) fn inspect(args: &Args, loaded: &Loaded) -> anyhow::Result<Findings> 
         None => ", no head",
     };
     line("vocabulary", format!("{}{tied}", spec.vocab))?;
-    line("positions", format!("{}, {}", spec.positions, positions(&ropes, attn.head_dim)))?;
+    let unrotated = match spec.embed.learned {
+        Some(_) => "learned",
+        None if attn.alibi => "slopes for each head (ALiBi)",
+        None => "nothing is rotated or added",
+    };
+    line("positions", format!("{}, {}", spec.positions, positions(&ropes, attn.head_dim, unrotated)))?;
     let seen: Vec<usize> = windows.into_iter().flatten().collect();
     if let Some(window) = seen.first() {
         let some = if seen.len() == layers { "all".into() } else { seen.len().to_string() };
@@ -124,8 +129,9 @@ fn eps(spec: &Spec) -> Option<f32> {
     spec.norm.or_else(|| spec.layers.iter().find_map(of_layer)).map(|norm| norm.eps)
 }
 
-/// How positions are told apart: each way of rotating that there is, and in how many layers where not in all.
-fn positions(ropes: &[Option<&Rope>], head_dim: usize) -> String {
+/// How positions are told apart: each way of rotating that there is, and in how many layers where not in all; `unrotated`
+/// where there is none.
+fn positions(ropes: &[Option<&Rope>], head_dim: usize, unrotated: &str) -> String {
     let mut kinds: Vec<(&Rope, usize)> = Vec::new();
     for rope in ropes.iter().copied().flatten() {
         match kinds.iter_mut().find(|(kind, _)| *kind == rope) {
@@ -145,7 +151,7 @@ fn positions(ropes: &[Option<&Rope>], head_dim: usize) -> String {
         let parts: Vec<String> = parts.into_iter().filter_map(|(is, said)| is.then_some(said)).collect();
         parts.join(", ")
     };
-    if kinds.is_empty() { "learned".into() } else { kinds.iter().map(said).collect::<Vec<_>>().join("; ") }
+    if kinds.is_empty() { unrotated.into() } else { kinds.iter().map(said).collect::<Vec<_>>().join("; ") }
 }
 
 /// Every activation in the order of the forward pass.
