@@ -24,6 +24,7 @@ from casebook import Casebook
 from clean import DEMO, CleanDumps, add_clean, add_long, family_folders, tiny_folders
 from encoders import add_encoders
 from equivalent import add_equivalents, of_smollm2
+from finer import add_finer
 from flips import add_flips
 from founding import add_founding
 from knobs import add_knobs, idle_knobs
@@ -106,6 +107,7 @@ def make(book: Casebook, smollm2: Path | None) -> None:
     for folder in (TINY / "gemma2", *family_folders()):
         add_knobs(book, dumps, folder)
     add_flips(book, dumps)
+    add_finer(book, dumps)
     add_encoders(book, dumps)
     add_planted(book, dumps, (*single_runs(), *other_runs(), *small_runs(), *one_by_one_runs(), *family_runs(), *second_runs()))
     if smollm2:

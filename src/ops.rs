@@ -18,7 +18,7 @@ pub mod rope;
 pub mod router;
 
 pub use activation::{
-    Activation, Xielu, add, cap, clamped_product, clamped_swish, gated, multiply, scaled, weighted_sum, xielu,
+    Activation, Xielu, add, cap, clamped_product, clamped_swish, clipped, gated, multiply, scaled, weighted_sum, xielu,
 };
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,

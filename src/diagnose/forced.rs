@@ -22,6 +22,8 @@ use crate::ops::{Mask, Operands, Real};
 pub struct Forced {
     /// What the dump's engine does to the operands of its products.
     pub arithmetic: Arithmetic,
+    /// What the dump's engine loaded the model in.
+    pub loaded: Precision,
     /// Which activations of the dump were stored in fewer bits than f32 has.
     pub stored: Stored,
     pub(super) exact: Run<f64>,
@@ -31,12 +33,13 @@ pub struct Forced {
 }
 
 impl Forced {
-    /// Stands before the first op of the prefill of `ids`.
-    pub fn new(model: &Arc<Model>, ids: &[u32]) -> Self {
+    /// Stands before the first op of the prefill of `ids`, of a model that was loaded in this format.
+    pub fn new(model: &Arc<Model>, ids: &[u32], loaded: Precision) -> Self {
         let run = || Run::new(Arc::clone(model), ids, LogitRows::All);
         let exact = Run::with_compute(Arc::clone(model), ids, LogitRows::All, Compute::default());
         let mut forced = Self {
             arithmetic: Arithmetic::default(),
+            loaded,
             stored: Stored::default(),
             exact,
             draws: [run(), run()],
@@ -121,9 +124,10 @@ impl Forced {
     /// The same; logits in `rows` only, where some are given.
     pub fn step_draws_in_rows(&mut self, precision: Precision, rows: Option<&[usize]>) -> Option<Site> {
         let site = self.draws[0].next()?;
-        let operands = self.operands(site);
-        for (index, draw) in self.draws.iter_mut().enumerate() {
-            draw.set_compute(Self::compute(index, precision, operands));
+        let computes: [Compute; DRAWS] =
+            std::array::from_fn(|index| self.compute(index, precision, self.operands(site)));
+        for (draw, compute) in self.draws.iter_mut().zip(computes) {
+            draw.set_compute(compute);
         }
         Run::step_in_rows(&mut self.draws, rows);
         for (expected, draw) in self.expected.1.iter_mut().zip(&self.draws) {
@@ -137,21 +141,21 @@ impl Forced {
         self.arithmetic.of(self.graph().class(site))
     }
 
-    pub(super) fn compute(draw: usize, precision: Precision, operands: Operands) -> Compute {
+    pub(super) fn compute(&self, draw: usize, precision: Precision, operands: Operands) -> Compute {
         // The first draw is our own engine, the others are nudged.
         let nudge = (draw > 0).then_some(draw as u64);
-        Compute { rounding: precision.rounding(), operands, nudge }
+        Compute { rounding: precision.rounding(), loaded: self.loaded.rounding(), operands, nudge }
     }
 
     /// What the op computed last gives with other operands of its product, in `rows` at least.
     pub fn emulated(&self, precision: Precision, operands: Operands, rows: &[usize]) -> Option<Value<f32>> {
-        self.draws[0].again_in_rows(Self::compute(0, precision, operands), rows)
+        self.draws[0].again_in_rows(self.compute(0, precision, operands), rows)
     }
 
     /// Computes the draws of the op computed last again, after the arithmetic has been changed.
     pub fn redraw(&mut self, site: Site, precision: Precision) {
-        let operands = self.operands(site);
-        let computes: [Compute; DRAWS] = std::array::from_fn(|index| Self::compute(index, precision, operands));
+        let computes: [Compute; DRAWS] =
+            std::array::from_fn(|index| self.compute(index, precision, self.operands(site)));
         for (index, value) in Run::again_together(&self.draws, &computes).into_iter().enumerate() {
             assert!(self.draws[index].set(site, value.clone()), "the op computed last can be set");
             self.expected.1[index] = value;
@@ -184,7 +188,7 @@ impl Forced {
         let mut drawn = <[Value<f32>; DRAWS]>::default();
         for (index, (run, value)) in self.draws.iter().zip(&mut drawn).enumerate() {
             let step = run.altered(edit)?;
-            *value = run.apply(&step, Self::compute(index, precision, self.operands(step.site)))?;
+            *value = run.apply(&step, self.compute(index, precision, self.operands(step.site)))?;
         }
         Some(drawn)
     }
@@ -192,7 +196,7 @@ impl Forced {
     /// The same on values that the dump's engine may have had before they were stored: see [`Forced::unrounded`].
     pub fn altered_unrounded(&self, edit: &Edit, precision: Precision) -> Vec<Value<f32>> {
         let Some(step) = self.draws[0].altered(edit) else { return Vec::new() };
-        let compute = Self::compute(0, precision, self.operands(step.site));
+        let compute = self.compute(0, precision, self.operands(step.site));
         self.unrounded(&step.reads, |run| run.apply(&step, compute))
     }
 
@@ -203,18 +207,22 @@ impl Forced {
 
     /// What the last op gives.
     pub fn expected(&self) -> Expected<'_> {
-        Expected { exact: self.exact(), draws: &self.expected.1, unrounded: &[] }
+        Expected { exact: self.exact(), draws: &self.expected.1, more: &[] }
     }
 
     /// How far `part`, the dump's tensor of the op computed last, is from what that gives.
     pub fn measure(&self, site: Site, part: &Part, terms: Terms) -> Noise {
-        let strict = self.measure_beside(&[], site, part, terms);
+        let mut strict = self.measure_beside(&[], site, part, terms);
+        // What another choice gives is no noise.
+        let is_choice = self.graph()[site].op.facts().discrete;
+        if !strict.is_in_order() && strict.group_is_small && !is_choice {
+            strict = self.measure_beside(&self.more_draws(site, &part.rows), site, part, terms);
+        }
         if strict.is_in_order() || !self.stored.is_in_doubt(self.graph()[site].op.facts()) {
             return strict;
         }
         // The engine may have had more bits of the inputs than the dump has.
-        let compute = Self::compute(0, Precision::F32, self.operands(site));
-        let compute = Compute { rounding: self.draws[0].compute().rounding, ..compute };
+        let compute = Compute { operands: self.operands(site), ..self.draws[0].compute() };
         let unrounded = self.unrounded(&self.graph()[site].reads, |run| run.again_in_rows(compute, &part.rows));
         if unrounded.is_empty() {
             return strict;
@@ -222,9 +230,17 @@ impl Forced {
         self.measure_beside(&unrounded, site, part, Terms { kin: None, ..terms })
     }
 
-    /// The same, with what the op gives on values that were stored in fewer bits.
-    pub fn measure_beside(&self, unrounded: &[Value<f32>], site: Site, part: &Part, terms: Terms) -> Noise {
-        let expected = Expected { unrounded, ..self.expected() };
+    /// The op computed last, nudged in a few more ways.
+    fn more_draws(&self, site: Site, rows: &[usize]) -> Vec<Value<f32>> {
+        const MORE: usize = 8;
+        let own = Compute { operands: self.operands(site), ..self.draws[0].compute() };
+        let nudged = |seed: usize| Compute { nudge: Some(seed as u64), ..own };
+        (DRAWS..DRAWS + MORE).filter_map(|seed| self.draws[0].again_in_rows(nudged(seed), rows)).collect()
+    }
+
+    /// The same beside more draws.
+    pub fn measure_beside(&self, more: &[Value<f32>], site: Site, part: &Part, terms: Terms) -> Noise {
+        let expected = Expected { more, ..self.expected() };
         measure(site, self.graph(), self.first_position(), part, expected, terms)
     }
 

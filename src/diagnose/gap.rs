@@ -99,7 +99,7 @@ impl Gap {
                         run.replace(*read, value.into_shared());
                     }
                 }
-                run.set_compute(Forced::compute(0, precision, self.anchor.operands(next)));
+                run.set_compute(self.anchor.compute(0, precision, self.anchor.operands(next)));
                 run.step()?;
                 if next == site {
                     return run.get(site).cloned();
@@ -131,7 +131,7 @@ impl Gap {
             *value = loop {
                 let at = run.next()?;
                 // What the engine does to all products, it does to these.
-                run.set_compute(Forced::compute(index, precision, self.anchor.operands(at)));
+                run.set_compute(self.anchor.compute(index, precision, self.anchor.operands(at)));
                 run.step()?;
                 if at == site {
                     break run.get(site).cloned()?;

@@ -61,7 +61,7 @@ impl Health {
         let (mut ours, mut nudged) = (run(None), run(Some(1)));
         let mut oracle: Run<f64> =
             Run::with_compute(Arc::clone(&self.model), &self.ids, LogitRows::All, Compute::default());
-        let mut forced = Forced::new(&self.model, &self.ids);
+        let mut forced = Forced::new(&self.model, &self.ids, Precision::F32);
         let model = Arc::clone(&self.model);
         while let Some(site) = ours.step() {
             let node = &model.graph[site];
@@ -73,7 +73,7 @@ impl Health {
             let part = Part::whole(value.clone(), node, self.ids.len());
             // The first draw is our engine itself: only the others are noise.
             let draws = &forced.expected().draws[1..];
-            let terms = Terms { limit: 3.0, kin: None, least: Precision::F32.least(node, exact.shape()) };
+            let terms = Terms::new(3.0, Precision::F32, node, exact.shape());
             let local = measure(site, &model.graph, 0, &part, Expected { draws, ..forced.expected() }, terms);
             // Rounding may choose other experts: the passes are compared with the same ones.
             for run in [&mut ours, &mut nudged] {

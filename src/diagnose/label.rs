@@ -37,7 +37,7 @@ impl Recent {
     pub(super) fn find(&self, site: Site, graph: &Graph, wanted: impl Fn(Site, Expected) -> bool) -> Option<Site> {
         let mut alike = self.0.iter().rev().filter(|(known, ..)| graph[*known].axes == graph[site].axes);
         alike
-            .find(|(known, exact, draws)| wanted(*known, Expected { exact, draws, unrounded: &[] }))
+            .find(|(known, exact, draws)| wanted(*known, Expected { exact, draws, more: &[] }))
             .map(|(known, ..)| *known)
     }
 }
@@ -46,7 +46,7 @@ impl Recent {
 pub(super) fn is_value_of(site: Site, healed: &Forced, part: &Part, typical: Precision, expected: Expected) -> bool {
     let (graph, first) = (healed.graph(), healed.first_position());
     let precision = Precision::detect(part.values.view()).unwrap_or(typical);
-    let terms = Terms { limit: 4.0, kin: None, least: precision.least(&graph[site], expected.exact.shape()) };
+    let terms = Terms::new(4.0, precision, &graph[site], expected.exact.shape());
     expected.exact.ndim() == part.values.ndim() && {
         let noise = measure(site, graph, first, part, expected, terms);
         noise.finite > 0 && noise.is_in_order()

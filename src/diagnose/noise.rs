@@ -10,6 +10,7 @@ use ndarray::{ArrayView1, ArrayView3, ArrayViewD, Axis as NdAxis};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::part::Part;
+use super::precision::Precision;
 use crate::engine::{Graph, Keyed, Node, Site, Value};
 use crate::metrics::squared_distances;
 use crate::ops::{self, Mask, Real};
@@ -21,9 +22,9 @@ pub struct Expected<'a> {
     pub exact: &'a Value<f64>,
     /// As correct programs of the dump's precision compute it.
     pub draws: &'a [Value<f32>],
-    /// The same on values that its inputs may have had before they were stored in fewer bits: empty where that is known to
-    /// be no matter.
-    pub unrounded: &'a [Value<f32>],
+    /// More draws, of which the mean counts: on values that its inputs may have had before they were stored in fewer bits, or
+    /// where few elements make noise that is small by luck. Empty where that is known to be no matter.
+    pub more: &'a [Value<f32>],
 }
 
 /// How strict to be, and how small noise can be.
@@ -35,6 +36,16 @@ pub struct Terms {
     pub kin: Option<f64>,
     /// The least noise: relative error of a correct result, however lucky the draws.
     pub least: f64,
+    /// The same of each element, absolute: formats have no number between 0 and their least one.
+    pub least_element: f64,
+}
+
+impl Terms {
+    /// For a node whose value has `shape`, computed in `precision`.
+    pub fn new(limit: f64, precision: Precision, node: &Node, shape: &[usize]) -> Self {
+        let (least, least_element) = (precision.least(node, shape), precision.least_half_unit());
+        Self { limit, kin: None, least, least_element }
+    }
 }
 
 /// What was measured.
@@ -50,6 +61,8 @@ pub struct Noise {
     pub group: (f64, f64),
     /// Whether all elements together are out of order.
     pub whole: bool,
+    /// Whether it has so few elements that its noise may be small by luck.
+    pub group_is_small: bool,
     /// Which row it is, as an index into the part's rows, and which head, if it is of one.
     pub group_at: (Option<usize>, Option<usize>),
     /// The least error of a row over its noise: near 0 if some row is far better than the noise says.
@@ -106,7 +119,7 @@ struct Sums {
     unequal: usize,
     /// Of dump - exact.
     error: f64,
-    /// Of draw - exact: the largest of the draws is the noise. The last is the mean over the unrounded ones.
+    /// Of draw - exact: the largest of the draws is the noise. The last is the mean over those that there are more of.
     noise: [f64; DRAWS + 1],
     /// Of exact.
     size: f64,
@@ -132,14 +145,15 @@ impl Sums {
         }
     }
 
-    fn floor(&self, least: f64) -> f64 {
-        self.noise.iter().copied().fold(least * least * self.size, f64::max).sqrt()
+    fn floor(&self, terms: Terms) -> f64 {
+        let of_elements = terms.least_element.powi(2) * self.count as f64;
+        self.noise.iter().copied().fold(terms.least * terms.least * self.size + of_elements, f64::max).sqrt()
     }
 
     /// Relative error, and relative noise.
-    fn figures(&self, least: f64) -> (f64, f64) {
+    fn figures(&self, terms: Terms) -> (f64, f64) {
         let size = if self.size > 0.0 { self.size.sqrt() } else { 1.0 };
-        (self.error.sqrt() / size, (self.floor(least) / size).max(f64::MIN_POSITIVE))
+        (self.error.sqrt() / size, (self.floor(terms) / size).max(f64::MIN_POSITIVE))
     }
 
     /// Error in units of what is allowed. Noise of a few elements can be small by luck: they are allowed more.
@@ -147,7 +161,7 @@ impl Sums {
         if self.error == 0.0 || self.count == 0 {
             return 0.0;
         }
-        let allowed = terms.limit * (1.0 + 4.0 / (self.count as f64).sqrt()) * self.floor(terms.least);
+        let allowed = terms.limit * (1.0 + 4.0 / (self.count as f64).sqrt()) * self.floor(terms);
         if allowed > 0.0 { self.error.sqrt() / allowed } else { f64::INFINITY }
     }
 }
@@ -167,7 +181,7 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
     let masked = node.op.facts().keyed == Keyed::Scores;
     let (values, exact) = (by_head(part.values.view(), node), by_head(expected.exact.view(), node));
     let draws: Vec<ArrayView3<f32>> = expected.draws.iter().map(|draw| by_head(draw.view(), node)).collect();
-    let unrounded: Vec<ArrayView3<f32>> = expected.unrounded.iter().map(|draw| by_head(draw.view(), node)).collect();
+    let more: Vec<ArrayView3<f32>> = expected.more.iter().map(|draw| by_head(draw.view(), node)).collect();
     let heads = values.len_of(NdAxis(0));
     let limit = massive_limit(exact);
     let rows = part.rows.len();
@@ -181,11 +195,11 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
             let o = exact.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at);
             let draws: Vec<_> =
                 draws.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
-            let unrounded: Vec<_> =
-                unrounded.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
+            let more: Vec<_> =
+                more.iter().map(|draw| draw.index_axis(NdAxis(0), head).index_axis_move(NdAxis(0), at)).collect();
             let mut sums = Cell::default();
             if !masked
-                && unrounded.is_empty()
+                && more.is_empty()
                 && let Some(ordinary) = plain(y, o, &draws, part.first_key, limit)
             {
                 sums[0] = ordinary;
@@ -212,9 +226,9 @@ pub fn measure_under(mask: Mask, site: Site, graph: &Graph, part: &Part, expecte
                 for (noise, draw) in sums.noise.iter_mut().zip(&draws) {
                     *noise += squared(draw);
                 }
-                if !unrounded.is_empty() {
-                    let sum: f64 = unrounded.iter().map(squared).sum();
-                    sums.noise[DRAWS] += sum / unrounded.len() as f64;
+                if !more.is_empty() {
+                    let sum: f64 = more.iter().map(squared).sum();
+                    sums.noise[DRAWS] += sum / more.len() as f64;
                 }
             }
             sums
@@ -270,7 +284,7 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let score = row_scores.iter().copied().fold(ordinary.score(terms).max(massive.score(terms)), f64::max);
     let score = (0..heads).map(|head| by_head[head].score(terms)).fold(score, f64::max);
     let kin = terms.kin.filter(|_| ordinary.count >= MANY);
-    let score = kin.map_or(score, |kin| score.max(ordinary.error.sqrt() / (kin * ordinary.floor(terms.least))));
+    let score = kin.map_or(score, |kin| score.max(ordinary.error.sqrt() / (kin * ordinary.floor(terms))));
     let out_of_order: Vec<usize> = (0..rows).filter(|row| row_scores[*row] > 1.0 || by_row[*row].unequal > 0).collect();
     let bad_head = |head: usize| {
         head_score(head) > 1.0 || (0..rows).any(|row| cells[head * rows + row].iter().any(|sums| sums.unequal > 0))
@@ -281,16 +295,18 @@ fn summarise(cells: &[Cell], heads: usize, rows: usize, terms: Terms) -> Noise {
     let of_heads = by_head.iter().enumerate().map(|(head, sums)| (sums, (None, (heads > 1).then_some(head))));
     let groups = [(&ordinary, (None, None)), (&massive, (None, None))].into_iter().chain(of_rows).chain(of_heads);
     let furthest = groups.chain(of_cells).max_by(|a, b| a.0.score(terms).total_cmp(&b.0.score(terms)));
-    let (group, group_at) = furthest.map_or(((0.0, 0.0), (None, None)), |(sums, at)| (sums.figures(terms.least), at));
-    let quiet = |row: &Sums| row.error.sqrt() / row.floor(terms.least).max(f64::MIN_POSITIVE);
+    let (sums, group_at) = furthest.map_or_else(Default::default, |(sums, at)| (*sums, at));
+    let group = if sums.count > 0 { sums.figures(terms) } else { (0.0, 0.0) };
+    let quiet = |row: &Sums| row.error.sqrt() / row.floor(terms).max(f64::MIN_POSITIVE);
     let quietest = by_row.iter().filter(|row| row.count >= ENOUGH).map(quiet).fold(f64::INFINITY, f64::min);
     let size = all.size.sqrt();
     let relative = |squared: f64| if squared == 0.0 { 0.0 } else { squared.sqrt() / size };
     Noise {
         local_error: relative(all.error),
-        floor: (all.floor(terms.least) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
+        floor: (all.floor(terms) / if size > 0.0 { size } else { 1.0 }).max(f64::MIN_POSITIVE),
         score: if all.unequal > 0 { f64::INFINITY } else { score },
         group,
+        group_is_small: sums.count < ENOUGH,
         whole: all.score(terms) > 1.0,
         group_at,
         quietest,

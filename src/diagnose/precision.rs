@@ -113,7 +113,10 @@ impl Precision {
     pub fn detect(values: ArrayViewD<f32>) -> Option<Self> {
         // So many values that need more than 4 bits do not fit 8 or 11 by chance.
         const TELLING: usize = 2;
-        let is_round = |value: f32| value.to_bits().trailing_zeros() >= 20;
+        // Numbers that are subnormal in f16 have few bits there.
+        let is_half = |value: f32| f16::from_f32(value).to_f32() == value;
+        let is_subnormal = |value: f32| value.abs() < f16::MIN_POSITIVE.to_f32() && is_half(value);
+        let is_round = |value: f32| value.to_bits().trailing_zeros() >= 20 || is_subnormal(value);
         let mut seen: Vec<u32> = Vec::with_capacity(TELLING);
         let (mut bf16, mut half) = (true, true);
         for value in values.iter().filter(|value| value.is_finite() && **value > -1e30) {
@@ -121,7 +124,7 @@ impl Precision {
                 seen.push(value.to_bits());
             }
             bf16 &= value.to_bits().trailing_zeros() >= 16;
-            half &= f16::from_f32(*value).to_f32() == *value;
+            half &= is_half(*value);
             if !bf16 && !half {
                 break;
             }
@@ -148,6 +151,8 @@ mod tests {
         assert_eq!(detect(|v| v), Some(Precision::F32));
         assert_eq!(detect(|v| f16::from_f32(v).to_f32()), Some(Precision::F16));
         assert_eq!(detect(|v| bf16::from_f32(v).to_f32()), Some(Precision::Bf16));
+        assert_eq!(detect(|v| f16::from_f32(v * 1e-5).to_f32()), None, "of 8 bits, as bf16 has them");
+        assert_eq!(detect(|v| bf16::from_f32(v * 1e-5).to_f32()), Some(Precision::Bf16));
         assert_eq!(detect(|_| 1.0), None);
         assert_eq!(detect(|v| (8.0 * v).round() / 8.0), None, "round numbers tell nothing");
         let one_row = Array::from_shape_fn(8, |i| bf16::from_f32((i as f32 * 0.7 + 0.1).sin()).to_f32());

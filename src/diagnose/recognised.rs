@@ -36,7 +36,7 @@ fn recognised(trail: &Trail, ids: &[u32], site: Site, part: &Part) -> Option<Few
     let (model, node) = (&trail.model, &trail.model.graph[site]);
     let exact = given(Arc::clone(model), ids, site, None)?;
     let exact = exact.mapv(f64::from).into_shared();
-    let expected = Expected { exact: &exact, draws: &[], unrounded: &[] };
+    let expected = Expected { exact: &exact, draws: &[], more: &[] };
     let mut best: Option<(Fewer, Fit)> = None;
     let mut weigh = |fewer: Fewer| -> Option<f64> {
         let found = Fit::of(part, expected, &fewer.gives(model, ids, site)?, node)?;

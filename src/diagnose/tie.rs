@@ -196,9 +196,10 @@ impl Forced {
         }
         for (noise, logits) in noise.iter_mut().zip(logits.rows()) {
             let size = logits.iter().fold(0.0f64, |size, logit| size.max(logit.abs()));
-            // The logits were rounded themselves, or the dump rounded them.
-            let own = if precision == Precision::F32 { 0.0 } else { precision.unit() * size };
-            let own = own * router.steepness(bias.is_some());
+            // The logits were rounded themselves, or the dump rounded them; and the scores may be, before they are compared:
+            // that makes two of them equal whose logits lie two units apart.
+            let own = size * router.steepness(bias.is_some()) + 2.0;
+            let own = if precision == Precision::F32 { 0.0 } else { precision.unit() * own };
             *noise = limit * *noise + own + ROUNDINGS * Precision::F32.unit() * (1.0 + size);
         }
         Some((router, exact, noise))

@@ -27,7 +27,7 @@ use super::span::Spans;
 use super::special::{note_special, special};
 use super::tie::{Choices, Tie};
 use crate::dump::{self, Dump};
-use crate::engine::{Class, Site, Value};
+use crate::engine::{Class, Keyed, Site, Value};
 use crate::model::Model;
 
 /// What a dump has of one op.
@@ -91,9 +91,10 @@ pub struct Trail {
 impl Trail {
     /// Stands before the first op of the prefill of `ids`.
     pub fn new(model: &Arc<Model>, dump: &Arc<Dump>, ids: &[u32], is_reference: bool) -> Result<Self, dump::Error> {
-        let start = Forced::new(model, ids);
+        let typical = Precision::typical(dump)?;
+        let start = Forced::new(model, ids, typical);
         Ok(Self {
-            typical: Precision::typical(dump)?,
+            typical,
             is_reference,
             gap: Gap::behind(start.clone()),
             healed: start,
@@ -220,12 +221,11 @@ impl Trail {
         let reach = self.spans.reach(site, graph);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
         // times the largest ratio of error to noise of the layers before it.
-        let kin = self.kin.get(&graph.peers(site)).filter(|kin| kin.len() >= 2 && reach.ops == 0);
-        Terms {
-            limit: reach.limit(),
-            kin: kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max)),
-            least: precision.least(&graph[site], self.healed.exact().shape()),
-        }
+        // But for probabilities: a few of them make all of the noise, or few do, as scores have it.
+        let is_even = graph[site].op.facts().keyed != Keyed::Probs;
+        let kin = self.kin.get(&graph.peers(site)).filter(|kin| kin.len() >= 2 && reach.ops == 0 && is_even);
+        let kin = kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max));
+        Terms { kin, ..Terms::new(reach.limit(), precision, &graph[site], self.healed.exact().shape()) }
     }
 
     /// How far `part` is from what the dump's own inputs give.
@@ -302,7 +302,8 @@ impl Trail {
             (noise, tied) = (better, (at, ties));
         }
         if !noise.is_in_order() && self.is_before_norm(site, part) {
-            let unnormed = self.healed.measure(site, part, Terms { limit: 3.0, kin: None, least: 0.0 });
+            let unnormed =
+                self.healed.measure(site, part, Terms { limit: 3.0, kin: None, least: 0.0, least_element: 0.0 });
             look.finding = Some(self.note(site, part, &unnormed, Some(Harmless::Unnormed)));
             look.noise = Some(noise);
             return;

@@ -10,6 +10,8 @@ use crate::ops::{Operands, Real, Rounding};
 pub struct Compute {
     /// Every result is rounded to this format, where eager PyTorch rounds: after each torch op.
     pub rounding: Rounding,
+    /// The format that the model was loaded in: what an op computes in f32 nevertheless, it computes with such weights.
+    pub loaded: Rounding,
     /// What enters matrix products: of the projections and the head, and of queries with keys and patterns with values.
     pub operands: Operands,
     /// Another order of summation, simulated: operands are moved by so little that the results differ as those of two
@@ -18,9 +20,14 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Results rounded to `rounding`.
+    /// A model loaded in this format, and results rounded to it.
     pub fn rounded(rounding: Rounding) -> Self {
-        Self { rounding, ..Self::default() }
+        Self { rounding, loaded: rounding, ..Self::default() }
+    }
+
+    /// What weights are rounded to: where results have fewer bits than the model was loaded in, so have they.
+    pub(super) fn of_weights(self) -> Rounding {
+        if self.rounding == Rounding::None { self.loaded } else { self.rounding }
     }
 
     /// Whether operands of an op with these facts are not taken as they are.

@@ -239,9 +239,10 @@ impl Edit {
     /// Changes `step`, which is of no use if this fails.
     ///
     /// # Errors
-    /// When it hits nothing.
+    /// When it hits nothing, or nothing that could be computed is left: of two changes one may take away what the other needs.
     pub fn apply(&self, step: &mut Step) -> Result<(), Missed> {
-        self.hit(step, true)
+        self.hit(step, true)?;
+        if step.has_enough() { Ok(()) } else { Err(self.missed(step)) }
     }
 
     /// Whether it hits something at a node; weights are not read.

@@ -4,7 +4,9 @@ mod mixers;
 
 use std::ops::Range;
 
-use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix2, Ix3, Slice};
+use ndarray::{
+    Array1, Array2, Array3, ArrayD, ArrayView2, ArrayView3, ArrayViewD, Axis, CowArray, Ix1, Ix2, Ix3, Slice,
+};
 
 use super::Value;
 use super::compute::Compute;
@@ -24,10 +26,11 @@ impl Op {
         compute: Compute,
     ) -> Value<T> {
         let x = |index: usize| values[index].view();
-        let rounding = compute.rounding;
+        let (rounding, weights) = (compute.rounding, compute.of_weights());
+        let loaded = Loaded { model, format: weights };
         match self {
             Self::Embed { table, factor, rounded } => {
-                let mut rows = ops::embed(span.ids, &model.matrix(table).matrix(), rounding);
+                let mut rows = ops::embed(span.ids, &model.matrix(table).matrix(), weights);
                 scale(&mut rows, *factor, *rounded, rounding);
                 rows.into_dyn()
             }
@@ -36,21 +39,21 @@ impl Op {
                 // Positions outside the table, which only a mistaken offset makes, are those at its ends.
                 let row = |position: usize| position.saturating_add_signed(*offset).min(table.rows() - 1) as u32;
                 let rows: Vec<u32> = (span.first..span.first + span.ids.len()).map(row).collect();
-                ops::embed(&rows, &table, rounding).into_dyn()
+                ops::embed(&rows, &table, weights).into_dyn()
             }
             Self::EmbedRow { table, row } => {
                 let rows = vec![u32::try_from(*row).unwrap_or(u32::MAX); span.ids.len()];
-                ops::embed(&rows, &model.matrix(table).matrix(), rounding).into_dyn()
+                ops::embed(&rows, &model.matrix(table).matrix(), weights).into_dyn()
             }
             Self::Norm { weight, bias, how, head_dim } => {
                 let x = head_dim.map_or_else(|| x(0), |width| per_head(x(0), width).into_dyn());
-                let (weight, bias) = (model.vector(weight), bias.as_ref().map(|bias| model.vector(bias)));
+                let (weight, bias) = (loaded.vector(weight), bias.as_ref().map(|bias| loaded.vector(bias)));
                 ops::normalise(x, weight.view(), bias.as_ref().map(|bias| bias.view()), *how, rounding)
             }
             Self::Linear { weight, bias, operands, fine } => {
                 let rounding = if *fine { Rounding::None } else { rounding };
-                let format = ops::Format { rounding, operands: operands.unwrap_or(compute.operands) };
-                let bias = bias.as_ref().map(|bias| model.vector(bias));
+                let format = ops::Format { rounding, weights, operands: operands.unwrap_or(compute.operands) };
+                let bias = bias.as_ref().map(|bias| loaded.vector(bias));
                 let bias = bias.as_ref().map(|bias| bias.view());
                 ops::linear(flat(x(0)), &model.matrix(weight).matrix(), bias, format).into_dyn()
             }
@@ -67,7 +70,7 @@ impl Op {
             }
             Self::Softmax { sinks: None } => ops::softmax(cube(x(0)), rounding).into_dyn(),
             Self::Softmax { sinks: Some(sinks) } => {
-                ops::softmax_with_sinks(cube(x(0)), model.vector(sinks).view(), rounding).into_dyn()
+                ops::softmax_with_sinks(cube(x(0)), loaded.vector(sinks).view(), rounding).into_dyn()
             }
             Self::Context { .. } if compute.operands == Operands::F16Sums => {
                 ops::context_in_f16_sums(cube(x(0)), cube(x(1))).into_dyn()
@@ -78,19 +81,19 @@ impl Op {
             }
             Self::Sum { factors } if values.len() == 2 && factors[..] == [1.0, 1.0] => ops::add(x(0), x(1), rounding),
             Self::Sum { factors } => ops::weighted_sum(values, factors, rounding),
-            Self::ScaledSum { scalar } => scaled_sum(x(0), x(1), model.vector(scalar)[0], rounding),
+            Self::ScaledSum { scalar } => scaled_sum(x(0), x(1), loaded.vector(scalar)[0], rounding),
             Self::Scaled { weight, factor, fine } => {
                 let rounding = if *fine { Rounding::None } else { rounding };
-                ops::scaled(x(0), model.vector(weight).view(), *factor, rounding)
+                ops::scaled(x(0), loaded.vector(weight).view(), *factor, rounding)
             }
             Self::LayerInput { layer, factor } => layer_input(x(0), x(1), *layer, *factor, rounding),
             Self::Activate(function) => function.apply(x(0), rounding),
-            Self::Xielu { constants } => ops::xielu(x(0), xielu(model, constants), rounding),
+            Self::Xielu { constants } => ops::xielu(x(0), xielu(loaded, constants), rounding),
             Self::ClampedSwish { alpha, limit } => ops::clamped_swish(x(0), *alpha, *limit, rounding),
             Self::ClampedProduct { limit } => ops::clamped_product(x(0), x(1), *limit, rounding),
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
-            Self::Clip(limit) => clipped(x(0), *limit, rounding),
+            Self::Clip(limit) => ops::clipped(x(0), (-limit, *limit), rounding),
             Self::Round(format) => rounded(x(0), *format),
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
             Self::Route { router, bias } => {
@@ -99,8 +102,8 @@ impl Op {
                 router.route(flat(x(0)), bias, rounding).into_dyn()
             }
             Self::Experts { weights, biases, top_k } => {
-                let format = ops::Format { rounding, operands: compute.operands };
-                experts(model, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
+                let format = ops::Format { rounding, weights: loaded.format, operands: compute.operands };
+                experts(loaded, (weights, biases.as_ref()), [x(0), x(1)], *top_k, format)
             }
             Self::Weigh { top_k } => ops::weigh(flat(x(0)), flat(x(1)), *top_k, rounding).into_dyn(),
             Self::Total => ops::total(x(0), rounding).into_dyn(),
@@ -110,16 +113,24 @@ impl Op {
             Self::Unit { eps } => ops::unit(x(0), *eps, rounding),
             Self::Gate(function) => mixers::gate(values, *function, rounding),
             Self::Convolve { weight, bias, held: others } => {
-                mixers::convolve(model, (weight, bias.as_ref()), (x(0), others), span.first, rounding)
+                let mut filter = model.matrix(weight).rows();
+                weights.round(filter.as_slice_mut().expect("rows of a matrix are contiguous"));
+                let (bias, past) =
+                    (bias.as_ref().map(|bias| loaded.vector(bias)), held(cube(x(0)), others, span.first));
+                let bias = bias.as_ref().map(|bias| bias.view());
+                ops::causal_convolution(past.view(), filter.view(), bias, span.first, rounding).into_dyn()
             }
             Self::UnitLength { width, eps } => ops::unit_length(flat(x(0)), *width, *eps).into_dyn(),
-            Self::Decay { rate, bias } => mixers::decay(model, x(0), (rate, bias.as_ref())),
-            Self::TimeStep { bias } => ops::time_step(flat(x(0)), model.vector(bias).view(), rounding).into_dyn(),
+            Self::Decay { rate, bias } => {
+                let bias = bias.as_ref().map(|bias| loaded.vector(bias));
+                ops::decay(flat(x(0)), loaded.vector(rate).view(), bias.as_ref().map(|bias| bias.view())).into_dyn()
+            }
+            Self::TimeStep { bias } => ops::time_step(flat(x(0)), loaded.vector(bias).view(), rounding).into_dyn(),
             Self::DeltaRule { groups, scale, held: others } => {
                 mixers::delta_rule(values, (groups, *scale), others, span.first, rounding)
             }
             Self::SelectiveScan { groups, skip, held: others } => {
-                mixers::selective_scan(values, (groups, model.vector(skip).view()), others, span.first, rounding)
+                mixers::selective_scan(values, (groups, loaded.vector(skip).view()), others, span.first, rounding)
             }
         }
         .into_shared()
@@ -147,6 +158,28 @@ fn scored<T: Real>(
     ops::scores(per_head(queries, width), keys.view(), &scoring, rounding)
 }
 
+/// A model loaded in some format.
+#[derive(Clone, Copy)]
+struct Loaded<'a> {
+    model: &'a Model,
+    format: Rounding,
+}
+
+impl<'a> Loaded<'a> {
+    fn vector(self, vector: &'a Vector) -> CowArray<'a, f32, Ix1> {
+        self.rounded(self.model.vector(vector))
+    }
+
+    fn rounded(self, vector: CowArray<f32, Ix1>) -> CowArray<f32, Ix1> {
+        if self.format == Rounding::None {
+            return vector;
+        }
+        let mut words = vector.to_vec();
+        self.format.round(&mut words);
+        Array1::from(words).into()
+    }
+}
+
 /// Some channels.
 fn taken<T: Real>(x: ArrayViewD<T>, columns: &[usize]) -> ArrayD<T> {
     let start = columns.first().copied().unwrap_or_default();
@@ -161,14 +194,15 @@ fn taken<T: Real>(x: ArrayViewD<T>, columns: &[usize]) -> ArrayD<T> {
 }
 
 fn experts<T: Real>(
-    model: &Model,
+    loaded: Loaded,
     (weights, biases): (&Weight, Option<&Weight>),
     [x, routing]: [ArrayViewD<T>; 2],
     top_k: usize,
     format: ops::Format,
 ) -> ArrayD<T> {
-    let matrices: Vec<ops::Matrix> = model.matrices_of(weights).iter().map(Tensor::matrix).collect();
-    let biases: Option<Vec<_>> = biases.map(|each| model.matrices_of(each).iter().map(Tensor::vector).collect());
+    let matrices: Vec<ops::Matrix> = loaded.model.matrices_of(weights).iter().map(Tensor::matrix).collect();
+    let bias = |each: &Tensor| loaded.rounded(each.vector().into()).into_owned();
+    let biases: Option<Vec<_>> = biases.map(|each| loaded.model.matrices_of(each).iter().map(bias).collect());
     let weights = ops::ExpertWeights { matrices: &matrices, biases: biases.as_deref() };
     ops::expert_linear(x, flat(routing), weights, top_k, format).into_dyn()
 }
@@ -213,14 +247,8 @@ fn layer_input<T: Real>(
     times(ops::add(own, columns, rounding), T::from_f64(factor), rounding)
 }
 
-fn clipped<T: Real>(x: ArrayViewD<T>, limit: f64, rounding: Rounding) -> ArrayD<T> {
-    let mut limit = [T::from_f64(limit)];
-    rounding.round(&mut limit);
-    x.mapv(|v| v.max(-limit[0]).min(limit[0]))
-}
-
-fn xielu(model: &Model, constants: &[Vector; 4]) -> ops::Xielu {
-    let [alpha_p, alpha_n, beta, eps] = [0, 1, 2, 3].map(|index| model.vector(&constants[index])[0]);
+fn xielu(loaded: Loaded, constants: &[Vector; 4]) -> ops::Xielu {
+    let [alpha_p, alpha_n, beta, eps] = [0, 1, 2, 3].map(|index| loaded.vector(&constants[index])[0]);
     ops::Xielu { alpha_p, alpha_n, beta, eps }
 }
 

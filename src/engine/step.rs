@@ -80,6 +80,13 @@ impl<'a> Step<'a> {
         self.ops.to_mut().get_mut(self.through).expect("a step has an op")
     }
 
+    /// Whether every op finds as much to read as it needs.
+    pub fn has_enough(&self) -> bool {
+        let given = std::iter::once(self.reads.len()).chain(std::iter::repeat(1));
+        self.ops.iter().zip(given).all(|(op, given)| op.least_reads() <= given)
+            && self.prepare.iter().all(|(index, op)| *index < self.reads.len() && op.least_reads() <= 1)
+    }
+
     /// Another op is computed.
     pub fn put(&mut self, ops: Vec<Op>) {
         let before = self.ops.iter().take(self.through).cloned();

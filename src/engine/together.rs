@@ -70,8 +70,7 @@ impl<T: Real> Run<T> {
 
 /// The op at `site` in each of `runs`, computed as `computes` say.
 fn evaluate_together<T: Real>(runs: &[Run<T>], site: Site, computes: &[Compute]) -> Vec<Value<T>> {
-    let alike =
-        |compute: &Compute| compute.rounding == computes[0].rounding && compute.operands == computes[0].operands;
+    let alike = |compute: &Compute| Compute { nudge: computes[0].nudge, ..*compute } == computes[0];
     if !runs[0].meets_weights(site) || !computes.iter().all(alike) || runs.iter().any(Run::is_altered) {
         return runs.iter().zip(computes).map(|(run, compute)| run.evaluate(site, *compute)).collect();
     }

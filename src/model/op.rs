@@ -294,6 +294,25 @@ impl Op {
         }
     }
 
+    /// How many things it reads at least.
+    pub fn least_reads(&self) -> usize {
+        match self {
+            Self::DeltaRule { .. } | Self::SelectiveScan { .. } => 5,
+            Self::Beside { .. }
+            | Self::Scores(_)
+            | Self::Context { .. }
+            | Self::ScaledSum { .. }
+            | Self::LayerInput { .. }
+            | Self::ClampedProduct { .. }
+            | Self::Multiply
+            | Self::Experts { .. }
+            | Self::Weigh { .. }
+            | Self::Combine => 2,
+            Self::Embed { .. } | Self::EmbedPositions { .. } | Self::EmbedRow { .. } => 0,
+            _ => 1,
+        }
+    }
+
     /// Whether it has weights of its own.
     pub fn has_weights(&self) -> bool {
         match self {

@@ -95,6 +95,9 @@ impl Activation {
                 Self::GeluBloom if rounding != Rounding::None => bloom_gelu_in_steps(words, rounding),
                 Self::GeluNew if rounding != Rounding::None => gelu_in_steps(words, rounding),
                 Self::Gelu => words.iter_mut().for_each(|word| *word = gelu(*word)),
+                Self::GeluTanh | Self::GeluNew | Self::GeluBloom => {
+                    words.iter_mut().for_each(|word| *word = gelu_by_tanh(*word));
+                }
                 other => words.iter_mut().for_each(|word| *word = T::from_f64(other.of(word.wide()))),
             }
             rounding.round(words);
@@ -112,6 +115,13 @@ fn gelu<T: Real>(x: T) -> T {
     x * T::from_f64(0.5) * (T::one() + erf)
 }
 
+/// `0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))`, step by step as PyTorch's kernel has it: far below zero the sum loses digits.
+fn gelu_by_tanh<T: Real>(x: T) -> T {
+    let of = T::from_f64;
+    let inner = of((2.0 / std::f64::consts::PI).sqrt()) * (x + of(0.044_715) * x * x * x);
+    of(0.5) * x * (T::one() + inner.tanh())
+}
+
 /// The error function to 1.5e-7, as PyTorch's vectors have it: Abramowitz and Stegun, 7.1.26.
 fn erf(x: f32) -> f32 {
     const FACTORS: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_8, -0.284_496_72, 0.254_829_6];
@@ -127,9 +137,7 @@ impl Activation {
         match self {
             Self::Silu => x * sigmoid(x),
             Self::Gelu => gelu(x),
-            Self::GeluTanh | Self::GeluNew | Self::GeluBloom => {
-                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
-            }
+            Self::GeluTanh | Self::GeluNew | Self::GeluBloom => gelu_by_tanh(x),
             Self::QuickGelu => x * sigmoid(1.702 * x),
             Self::Relu => x.max(0.0),
             Self::ReluSquared => x.max(0.0).powi(2),
@@ -197,7 +205,7 @@ pub fn xielu<T: Real, D: Dimension>(x: ArrayView<T, D>, constants: Xielu, roundi
         word[0]
     };
     let [alpha_p, alpha_n, beta, eps] =
-        [constants.alpha_p, constants.alpha_n, constants.beta, constants.eps].map(|word| round(T::of(word)));
+        [constants.alpha_p, constants.alpha_n, constants.beta, constants.eps].map(T::of);
     let softplus = |word: T| round(if word.wide() > 20.0 { word } else { word.exp().ln_1p() });
     let (above, below) = (softplus(alpha_p), round(beta + softplus(alpha_n)));
     x.mapv(|x| {
@@ -253,6 +261,19 @@ pub fn gated<T: Real, D: Dimension>(
     y
 }
 
+/// `x` between two limits, which are rounded themselves.
+pub fn clipped<T: Real, D: Dimension>(
+    x: ArrayView<T, D>,
+    (least, most): (f64, f64),
+    rounding: Rounding,
+) -> Array<T, D> {
+    let mut limits = [T::from_f64(least), T::from_f64(most)];
+    rounding.round(&mut limits);
+    let mut y = x.as_standard_layout().into_owned();
+    y.mapv_inplace(|x| x.max(limits[0]).min(limits[1]));
+    y
+}
+
 /// `x σ(alpha x)` of `x` that is at most `limit`, rounded after every torch op: `_apply_gate` of `modeling_gpt_oss.py`.
 pub fn clamped_swish<T: Real, D: Dimension>(
     x: ArrayView<T, D>,
@@ -260,8 +281,8 @@ pub fn clamped_swish<T: Real, D: Dimension>(
     limit: f64,
     rounding: Rounding,
 ) -> Array<T, D> {
-    let (alpha, limit) = (T::from_f64(alpha), T::from_f64(limit));
-    let mut y = x.mapv(|x| x.min(limit)).as_standard_layout().into_owned();
+    let alpha = T::from_f64(alpha);
+    let mut y = clipped(x, (f64::NEG_INFINITY, limit), rounding);
     let mut gate = y.clone();
     let steps: [&dyn Fn(T) -> T; 2] = [&|x| x * alpha, &|x| T::one() / (T::one() + (-x).exponential())];
     for step in steps {
@@ -280,8 +301,8 @@ pub fn clamped_product<T: Real, D: Dimension>(
     limit: f64,
     rounding: Rounding,
 ) -> Array<T, D> {
-    let limit = T::from_f64(limit);
-    let mut y = b.mapv(|b| b.max(-limit).min(limit) + T::one()).as_standard_layout().into_owned();
+    let mut y = clipped(b, (-limit, limit), rounding);
+    y.mapv_inplace(|b| b + T::one());
     rounding.round(y.as_slice_mut().expect("standard layout"));
     y *= &a;
     rounding.round(y.as_slice_mut().expect("standard layout"));
@@ -295,8 +316,7 @@ pub fn scaled<T: Real, D: Dimension>(
     factor: f64,
     rounding: Rounding,
 ) -> Array<T, D> {
-    let mut weight: Vec<T> = weight.iter().map(|w| T::of(*w)).collect();
-    rounding.round(&mut weight);
+    let weight: Vec<T> = weight.iter().map(|w| T::of(*w)).collect();
     let mut y = x.as_standard_layout().into_owned();
     let words = y.as_slice_mut().expect("standard layout");
     words.iter_mut().zip(weight.iter().cycle()).for_each(|(word, weight)| *word *= *weight);

@@ -163,8 +163,7 @@ pub fn softmax<T: Real>(scores: ArrayView3<T>, rounding: Rounding) -> Array3<T> 
 /// largest is rounded, and the result: `eager_attention_forward` of `modeling_gpt_oss.py`.
 pub fn softmax_with_sinks<T: Real>(scores: ArrayView3<T>, sinks: ArrayView1<f32>, rounding: Rounding) -> Array3<T> {
     let (heads, queries, keys) = scores.dim();
-    let mut sinks = sinks.mapv(T::of);
-    rounding.round(sinks.as_slice_mut().expect("a fresh array is contiguous"));
+    let sinks = sinks.mapv(T::of);
     let mut all = Array3::from_shape_fn((heads, queries, keys + 1), |(head, query, key)| {
         if key == keys { sinks[head] } else { scores[[head, query, key]] }
     });

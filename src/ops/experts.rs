@@ -55,9 +55,7 @@ pub fn expert_linear<T: Real>(
         }
         let mut found = linear(rows.view(), matrix, None, format);
         if let Some(biases) = weights.biases {
-            let mut bias = biases[expert].mapv(T::of);
-            format.rounding.round(bias.as_slice_mut().expect("a fresh array is contiguous"));
-            found += &bias;
+            found += &biases[expert].mapv(T::of);
             format.rounding.round(found.as_slice_mut().expect("a fresh array is contiguous"));
         }
         for ((token, slot), found) in places.iter().zip(found.rows()) {

@@ -11,8 +11,10 @@ use super::real::{Real, Rounding, widen_one_bf16};
 /// What a linear layer rounds: its operands, and its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Format {
-    /// Weights, bias and result.
+    /// The result.
     pub rounding: Rounding,
+    /// Matrices of weights; biases have been rounded.
+    pub weights: Rounding,
     /// What enters the product.
     pub operands: Operands,
 }
@@ -24,7 +26,7 @@ impl Format {
     }
 
     fn round_weights<T: Real>(self, words: &mut [T]) {
-        self.rounding.round(words);
+        self.weights.round(words);
         self.operands.round_weights(words);
     }
 }
@@ -137,7 +139,7 @@ const BLOCK_ROWS: usize = 256;
 const STRIP_COLUMNS: usize = 1024;
 
 /// `x Wᵀ + b` for `x` `[token, in]`, `weight` `[out, in]`, `bias` `[out]` → `[token, out]`.
-/// Weights and bias are rounded first, then the sum.
+/// Weights are rounded first, then the sum.
 pub fn linear<T: Real>(x: ArrayView2<T>, weight: &Matrix, bias: Option<ArrayView1<f32>>, format: Format) -> Array2<T> {
     assert_eq!(x.ncols(), weight.columns, "input features of a linear layer");
     let rounding = format.rounding;
@@ -149,11 +151,7 @@ pub fn linear<T: Real>(x: ArrayView2<T>, weight: &Matrix, bias: Option<ArrayView
     let x = format.operands.round(x.into_dyn());
     let x = flat(&x);
     let x = x.as_standard_layout();
-    let bias = bias.map(|bias| {
-        let mut bias = bias.mapv(T::of);
-        rounding.round(bias.as_slice_mut().expect("a fresh array is contiguous"));
-        bias
-    });
+    let bias = bias.map(|bias| bias.mapv(T::of));
     y.axis_chunks_iter_mut(Axis(1), BLOCK_ROWS).into_par_iter().enumerate().for_each(|(index, mut y)| {
         let first = index * BLOCK_ROWS;
         if x.nrows() <= FEW_TOKENS && !weight.transposed {
@@ -187,7 +185,7 @@ fn add_corrections<T: Real>(corrections: ArrayView2<T>, weight: &Matrix, first: 
 /// `y = x W[first..]ᵀ`, a strip of columns at a time: widened, then multiplied.
 fn matrix_matrix<T: Real>(x: ArrayView2<T>, weight: &Matrix, first: usize, format: Format, y: &mut ArrayViewMut2<T>) {
     let (rows, columns) = (y.ncols(), weight.columns);
-    let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();
+    let round = weight.is_finer_than(format.weights) || format.operands.touches_weights();
     if weight.transposed {
         columns_in_strips(weight, first, rows, format.filter(round), |column, strip| {
             multiply(x.slice(s![.., column..column + strip.nrows()]), strip.t(), y, column > 0);
@@ -279,7 +277,7 @@ fn multiply<T: Real>(x: ArrayView2<T>, w: ArrayView2<T>, y: &mut ArrayViewMut2<T
 fn matrix_vectors<T: Real>(x: ArrayView2<T>, weight: &Matrix, first: usize, format: Format, y: &mut ArrayViewMut2<T>) {
     let columns = weight.columns;
     let x = x.as_slice().expect("linear() passes x in standard layout");
-    let round = weight.is_finer_than(format.rounding) || format.operands.touches_weights();
+    let round = weight.is_finer_than(format.weights) || format.operands.touches_weights();
     // The conversion of f16 has no vector form that a compiler finds by itself: a row is widened by the library.
     let mut widened = vec![T::zero(); if round || matches!(weight.words, Words::F16(_)) { columns } else { 0 }];
     pulp::Arch::new().dispatch(

@@ -162,7 +162,7 @@ pub fn selective_scan<T: Real>(
     let of_head = |head: usize| -> Vec<T> {
         let mut state = vec![T::zero(); channels * width];
         let mut given = Vec::with_capacity(tokens * width);
-        let skip = rounded(T::of(skip[head]));
+        let skip = T::of(skip[head]);
         for position in 0..positions {
             let key = brought.keys.index_axis(Axis(0), position).index_axis_move(Axis(0), groups[head]);
             let value = brought.values.index_axis(Axis(0), position).index_axis_move(Axis(0), head);

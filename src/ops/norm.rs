@@ -97,17 +97,8 @@ pub fn normalise<T: Real, D: Dimension>(
     rounding: Rounding,
 ) -> Array<T, D> {
     let mut y = x.as_standard_layout().into_owned();
-    let rounded = |vector: ArrayView1<f32>| {
-        let mut words: Vec<T> = vector.iter().map(|w| T::of(*w)).collect();
-        rounding.round(&mut words);
-        words
-    };
-    let (mut weight, bias) = (rounded(weight), bias.map(rounded));
-    if how.offset != 0.0 {
-        for w in &mut weight {
-            *w += T::of(how.offset);
-        }
-    }
+    let wide = |vector: ArrayView1<f32>, offset: f32| vector.iter().map(|w| T::of(*w) + T::of(offset)).collect();
+    let (weight, bias): (Vec<T>, Option<Vec<T>>) = (wide(weight, how.offset), bias.map(|bias| wide(bias, 0.0)));
     let (width, words) = (y.len_of(Axis(y.ndim() - 1)).max(1), y.len());
     let together = (how.spread == Spread::Heads && y.ndim() > 1).then(|| together(&y, how));
     // Rows that share a weight.

@@ -215,8 +215,8 @@ pub(super) fn try_on(scene: &Scene, gap: &Gap, before: &Run<f64>, suspect: &Susp
         return None;
     }
     let terms = Terms { kin: None, ..scene.terms };
-    let noise = |unrounded: &[Value<f32>]| {
-        let expected = Expected { exact: &exact, draws: &draws, unrounded };
+    let noise = |more: &[Value<f32>]| {
+        let expected = Expected { exact: &exact, draws: &draws, more };
         measure(scene.site, graph, scene.first, part, expected, terms)
     };
     let is_in_order =

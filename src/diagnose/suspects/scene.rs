@@ -45,7 +45,7 @@ pub struct Scene {
 impl Scene {
     /// An op without a dump: for suspects that are switched on, not searched for.
     pub fn without_dump(model: &Arc<Model>, site: Site) -> Self {
-        let terms = Terms { limit: 0.0, kin: None, least: 0.0 };
+        let terms = Terms { limit: 0.0, kin: None, least: 0.0, least_element: 0.0 };
         Self {
             model: Arc::clone(model),
             forced: None,

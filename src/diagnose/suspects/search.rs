@@ -197,8 +197,8 @@ pub(super) fn try_on(scene: &Scene, suspect: &Suspect, variant: Variant) -> Opti
     }
     let mask = mask.unwrap_or_else(|| graph.mask(scene.site, scene.first));
     let terms = Terms { kin: None, ..scene.terms };
-    let noise = |unrounded: &[Value<f32>]| {
-        let expected = Expected { exact: &exact, draws: &draws, unrounded };
+    let noise = |more: &[Value<f32>]| {
+        let expected = Expected { exact: &exact, draws: &draws, more };
         measure_under(mask, scene.site, graph, part, expected, terms)
     };
     let is_in_order =

@@ -3,30 +3,8 @@
 use ndarray::{ArrayD, ArrayView1, ArrayViewD};
 
 use super::{cube, flat, held};
-use crate::model::Model;
-use crate::model::op::{Held, Vector, Weight};
+use crate::model::op::Held;
 use crate::ops::{self, Real, Rounding};
-
-/// A filter over the last positions.
-pub(super) fn convolve<T: Real>(
-    model: &Model,
-    (weight, bias): (&Weight, Option<&Vector>),
-    (past, others): (ArrayViewD<T>, &[Held]),
-    first: usize,
-    rounding: Rounding,
-) -> ArrayD<T> {
-    let bias = bias.map(|bias| model.vector(bias));
-    let bias = bias.as_ref().map(|bias| bias.view());
-    let past = held(cube(past), others, first);
-    ops::causal_convolution(past.view(), model.matrix(weight).rows().view(), bias, first, rounding).into_dyn()
-}
-
-/// The logarithm of what is left of a state.
-pub(super) fn decay<T: Real>(model: &Model, x: ArrayViewD<T>, (rate, bias): (&Vector, Option<&Vector>)) -> ArrayD<T> {
-    let bias = bias.map(|bias| model.vector(bias));
-    let bias = bias.as_ref().map(|bias| bias.view());
-    ops::decay(flat(x), model.vector(rate).view(), bias).into_dyn()
-}
 
 /// A state that is written to where keys say, and asked by queries.
 pub(super) fn delta_rule<T: Real>(
