@@ -141,6 +141,17 @@ TURNS = (
     Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2, layer=0),
     Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[:1], layer=0),
     Turn("space_no_filter_bias", "bias_missing", mixers.no_bias("mamba.conv1d"), MAMBA2, layer=0),
+    Turn("filters_reversed", "conv_kernel_reversed", mixers.reverse_taps("linear_attn.conv1d"), STATES, layer=0),
+    Turn("short_filters_reversed", "conv_kernel_reversed", mixers.reverse_taps("conv.conv"), CONVOLUTIONS, layer=0),
+    Turn("space_filters_reversed", "conv_kernel_reversed", mixers.reverse_taps("mamba.conv1d"), MAMBA2, layer=0),
+    Turn("rates_twice", "decay_scale", mixers.rates_twice("linear_attn"), STATES, layer=0),
+    Turn("space_rates_twice", "decay_scale", mixers.rates_twice("mamba"), MAMBA2, layer=0),
+    Turn("space_no_skip", "skip_missing", mixers.no_bias("mamba", "D"), MAMBA2, layer=0),
+    Turn("gate_as_it_is", "gate_activation_missing", mixers.gate_as_it_is, STATES, layer=0),
+    Turn("space_gate_as_it_is", "gate_activation_missing", mixers.space_gate_as_it_is, MAMBA2, layer=0),
+    Turn("experts_exchanged", "experts_permuted", families.exchange_experts("mlp.experts", "down_proj"), ("qwen3_moe", "qwen3_next", "gpt_oss")),
+    Turn("experts_no_bias", "bias_missing", mixers.no_bias("mlp.experts", "down_proj_bias"), ("gpt_oss",)),
+    Turn("experts_no_gate_bias", "bias_missing", mixers.no_bias("mlp.experts", "gate_up_proj_bias"), ("gpt_oss",)),
     Turn("space_no_step_bias", "bias_missing", mixers.no_bias("mamba", "dt_bias"), MAMBA2, layer=0),
 )
 
@@ -221,7 +232,11 @@ def add_knobs(book: Casebook, dumps: CleanDumps, folder: Path) -> None:
                 "fair": list(knob.fair),
                 "name": named(first, kind),
                 # The experts that are chosen and the one of every token compute side by side.
-                "or": [first.replace("shared_mlp.act_fn", "experts.act").replace("shared_expert.activation_fn", "experts.act_mul")],
+                # And gate is a part of gate_up.
+                "or": [
+                    first.replace("shared_mlp.act_fn", "experts.act").replace("shared_expert.activation_fn", "experts.act_mul"),
+                    first.replace("experts.gate", "experts.gate_up"),
+                ],
                 "culprit": "candidate",
                 "precision": "float32",
                 "coverage": kind,

@@ -239,6 +239,17 @@ def neighbour(*names: str) -> Callable:
     return plant
 
 
+def exchange_experts(path: str, name: str) -> Callable:
+    """Experts 0 and 1 have each other's matrices of this name."""
+
+    def plant(model, layer):
+        matrices = getattr(module_of(model, layer, path), name)
+        with torch.no_grad():
+            matrices[:2] = matrices[:2].flip(0)
+
+    return plant
+
+
 def number_from_one(model, layer):
     """Every expert's matrices are those of the one before."""
     experts = module_of(model, layer, "mlp.experts")

@@ -145,6 +145,38 @@ def gate_before_norm(model, layer):
     norm.forward = forward
 
 
+def reverse_taps(path: str) -> Callable:
+    """The newest token is multiplied by the first tap."""
+
+    def plant(model, layer):
+        filters = module_of(model, layer, path).weight
+        with torch.no_grad():
+            filters.copy_(filters.flip(-1))
+
+    return plant
+
+
+def rates_twice(path: str) -> Callable:
+    """The exponential of the rates, twice."""
+
+    def plant(model, layer):
+        rates = module_of(model, layer, path).A_log
+        with torch.no_grad():
+            rates.exp_()
+
+    return plant
+
+
+def gate_as_it_is(model, layer):
+    """What a gated delta net gives is multiplied by its gate, through no function."""
+    module_of(model, layer, "linear_attn.norm").activation = "linear"
+
+
+def space_gate_as_it_is(model, layer):
+    """What a selective state space gives is multiplied by its gate, through no function."""
+    _with_others(module_of(model, layer, "mamba.norm"), nn=SimpleNamespace(functional=_Functional(silu=lambda x: x)))
+
+
 def no_bias(path: str, name: str = "bias") -> Callable:
     """A bias that is zero."""
 

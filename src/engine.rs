@@ -21,7 +21,7 @@ pub use crate::model::op::{Keyed, Op, Product};
 pub use crate::model::role::{ROLES, Role};
 pub use arithmetic::arithmetic;
 pub use compute::Compute;
-pub use edit::{Alteration, Edit, Field, Missed, Shards};
+pub use edit::{Alteration, Edit, Field, Missed, Rates, Shards};
 pub use patch::{Change, Feed, Part, Patch, Picked, Tokens};
 pub use run::{LogitRows, Run};
 pub use sampling::{Sampler, Sampling};

@@ -47,12 +47,16 @@ pub(super) fn harmless(findings: &[Finding], graph: &Graph) -> Vec<String> {
     kinds.into_iter().map(line).collect()
 }
 
+/// What is left of a difference of two equal numbers.
+const EQUAL: f64 = 1e-12;
+
 /// `routing of token 9 in layer 1 is a tie: experts 3 and 7 lie 2.0e-4 apart`
 pub(super) fn tied(graph: &Graph, site: Site, tie: &Tie) -> String {
     let [taken, lost] = tie.experts;
     let layer = graph[site].layer.map_or_else(String::new, |layer| format!(" in layer {layer}"));
     let (label, token, apart) = (&graph[site].label, tie.token, tie.apart);
-    format!("{label} of token {token}{layer} is a tie: experts {taken} and {lost} lie {apart:.1e} apart")
+    let lie = if apart < EQUAL { "are equal".into() } else { format!("lie {apart:.1e} apart") };
+    format!("{label} of token {token}{layer} is a tie: experts {taken} and {lost} {lie}")
 }
 
 pub(super) fn and_more(more: usize) -> String {

@@ -10,7 +10,10 @@ mod twin;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use put::{put_bias, put_channels, put_experts, put_norm_weight, put_reread, put_rows, put_weight};
+pub use put::Rates;
+use put::{
+    put_bias, put_channels, put_experts, put_norm_weight, put_rates, put_reread, put_rows, put_taps, put_weight,
+};
 pub use shards::{Part, Shards};
 use shards::{put_shards, put_zeros};
 use twin::{moved_op, moved_read, moved_site, moved_vector, moved_weight};
@@ -61,6 +64,10 @@ pub enum Edit {
     Shards(Shards),
     /// A part of its matrix is zero.
     Zeros(Part),
+    /// The taps of its filters stand in the other order.
+    Taps,
+    /// The rates of a state are read otherwise.
+    Rates(Rates),
     /// It takes other channels of what it reads.
     Channels(Arc<[usize]>),
     /// By expert: whose matrix it takes.
@@ -206,7 +213,7 @@ impl Field {
             (Self::Angles(v), Op::Rope(rotate)) => rotate.angles = *v,
             (Self::Table(v), Op::Rope(rotate)) => rotate.table = *v,
             (Self::Join(v), Op::Context { join, .. }) => *join = *v,
-            (Self::Function(v), Op::Activate(function)) => *function = *v,
+            (Self::Function(v), Op::Activate(function) | Op::Gate(function)) => *function = *v,
             (Self::Operands(v), Op::Linear { operands, .. }) => *operands = Some(*v),
             (Self::TopK(v), Op::Route { router, .. }) => router.top_k = *v,
             (Self::Score(v), Op::Route { router, .. }) => router.score = *v,
@@ -280,6 +287,8 @@ impl Edit {
             Self::Bias(other) => put_bias(step, other.as_ref()),
             Self::NormWeight(other) => put_norm_weight(step, other),
             Self::Reread => put_reread(step, make),
+            Self::Taps => put_taps(step, make),
+            Self::Rates(rates) => put_rates(step, *rates),
             Self::Rows { of, order, bias } => put_rows(step, of, order, *bias, make),
             Self::Channels(order) => put_channels(step, order),
             Self::Shards(shards) => put_shards(step, shards, make),
@@ -377,6 +386,8 @@ impl Edit {
             | Self::Set(_)
             | Self::Bias(None)
             | Self::Reread
+            | Self::Taps
+            | Self::Rates(_)
             | Self::Channels(_)
             | Self::Shards(_)
             | Self::Zeros(_)

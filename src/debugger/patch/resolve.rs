@@ -180,6 +180,9 @@ fn check_place(debugger: &Debugger, place: &Place) -> Result<(), String> {
         within(keys, "key")?;
     }
     match place.step {
+        Some(step) if forwards == 1 && step > 0 => {
+            Err(format!("there is no step {step}: nothing was decoded, all tokens are of step 0"))
+        }
         Some(step) if step >= forwards => Err(format!("there is no step {step}: they are 0 to {}", forwards - 1)),
         _ => Ok(()),
     }

@@ -112,7 +112,21 @@ fn neighbours(scene: &Scene) -> Vec<Variant> {
         all("every expert has the matrices of the one before", &before),
         all("every expert has the matrices of the next one", &after),
     ];
-    for expert in wrong_ones(scene).unwrap_or_else(|| (0..count.min(MOST)).collect()) {
+    let wrong = wrong_ones(scene);
+    if let Some(&[one, other]) = wrong.as_deref() {
+        let whose = (0..count).map(|own| {
+            if own == one {
+                other
+            } else if own == other {
+                one
+            } else {
+                own
+            }
+        });
+        let words = format!("experts {} and {} are exchanged", one.min(other), one.max(other));
+        variants.push(Variant::new(words, Edit::Experts(whose.collect())));
+    }
+    for expert in wrong.unwrap_or_else(|| (0..count.min(MOST)).collect()) {
         for other in [after(expert), before(expert)] {
             let whose = (0..count).map(|own| if own == expert { other } else { own });
             let words = format!("expert {expert} has the matrices of expert {other}");

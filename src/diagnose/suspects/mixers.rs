@@ -1,8 +1,11 @@
 //! Mistakes in what stands in the place of attention: convolutions, states and their gates.
 
+use ndarray::Array1;
+
 use super::{Scene, Suspect, Variant};
-use crate::engine::{Edit, Field, Op, Role as A};
-use crate::model::op::{Content, Held, Slots};
+use crate::engine::{Edit, Field, Op, Rates, Role as A};
+use crate::model::op::{Content, Held, Slots, Vector};
+use crate::ops::Activation;
 
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
@@ -41,6 +44,55 @@ pub(super) const SUSPECTS: &[Suspect] = &[
             let step = if bias.is_some() { "softplus(a + bias)" } else { "Δ" };
             vec![Variant::new(format!("exp(A) {step} where the model has it negative"), Edit::times(-1.0))]
         },
+    },
+    Suspect {
+        id: "decay_scale",
+        summary: "the rates of a state are read otherwise than as the logarithms that they are",
+        ops: &[A::StateDecay],
+        symptom: "the first token is right, later ones are off by how fast the state fades",
+        cause: "a converter has computed -exp(A_log) already, or the exponential is left out",
+        fix: "take -exp(A_log) once",
+        seen: "candle 6e3bcaabc",
+        variants: rates,
+    },
+    Suspect {
+        id: "skip_missing",
+        summary: "what a selective state space gives lacks D times its input",
+        ops: &[A::StateOut],
+        symptom: "every token is off, the first one too, by its own input times a constant of each head",
+        cause: "D is not loaded, or the kernel is called without it",
+        fix: "add D x to what the state gives",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            Op::SelectiveScan { skip, .. } => {
+                let zeros = scene.vector(skip).map(|skip| Vector::Other(Array1::zeros(skip.len()).into()));
+                zeros.map(|zeros| Variant::new("without D x", Edit::Bias(Some(zeros)))).into_iter().collect()
+            }
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "conv_kernel_reversed",
+        summary: "the filters of a convolution are read from the other end",
+        ops: &[A::ConvOut],
+        symptom: "the first token sees the tap of the oldest position",
+        cause: "a mathematical convolution in the place of the correlation that PyTorch computes, or taps stored newest first",
+        fix: "multiply the newest token by the last tap",
+        seen: "no public thread is known to us",
+        variants: |scene| match scene.op() {
+            Op::Convolve { .. } => vec![Variant::new("the newest token by the first tap", Edit::Taps)],
+            _ => Vec::new(),
+        },
+    },
+    Suspect {
+        id: "gate_activation_missing",
+        summary: "a gate of a state, or of attention, is taken as it is, or through another function",
+        ops: &[A::Mixed, A::StateWrite, A::AttnGateWeight],
+        symptom: "what is gated is right, what the gate makes of it is not",
+        cause: "silu or sigmoid of the gate is left to the kernel, which does not compute it",
+        fix: "silu of z where a state is read, sigmoid of what says how much is written, sigmoid of the gate of attention",
+        seen: "no public thread is known to us",
+        variants: other_gate,
     },
     Suspect {
         id: "gate_norm_order",
@@ -86,6 +138,27 @@ fn without_gate(scene: &Scene) -> Vec<Variant> {
     let alone = Edit::Reads(vec![*read]);
     let edit = if let Op::Gate(_) = scene.op() { alone } else { Edit::All(vec![alone, Edit::identity()]) };
     vec![Variant::new("no gate", edit)]
+}
+
+/// Rates that were computed already, or that nothing is computed of.
+fn rates(scene: &Scene) -> Vec<Variant> {
+    let Op::Decay { .. } = scene.op() else { return Vec::new() };
+    let ways = [
+        ("-exp(exp(A_log)): the exponential twice", Rates::Twice),
+        ("-A_log: without the exponential", Rates::AsStored),
+        ("-1 in the place of -exp(A_log)", Rates::One),
+    ];
+    ways.map(|(words, rates)| Variant::new(words, Edit::Rates(rates))).into()
+}
+
+/// A gate through another function.
+fn other_gate(scene: &Scene) -> Vec<Variant> {
+    let (Op::Gate(own) | Op::Activate(own)) = scene.op() else { return Vec::new() };
+    let others = [Activation::Identity, Activation::Sigmoid, Activation::Silu].into_iter().filter(|other| other != own);
+    let with = |other: Activation| {
+        Variant::new(format!("{} for {}", other.name(), own.name()), Edit::Set(Field::Function(other)))
+    };
+    others.map(with).collect()
 }
 
 /// The norm and the gate of what a state gives, in the other order.

@@ -19,6 +19,7 @@ pub(super) const LINEAR: &[A] = &[
 const BIASED: &[A] = &[
     A::QProj, A::KProj, A::VProj, A::OProj, A::GateProj, A::UpProj, A::DownProj, A::QkvProj, A::RouterLogits,
     A::QDown, A::KvDown, A::KvUp, A::MixIn, A::ConvOut, A::TimeStep, A::StateDecay, A::MixOut,
+    A::ExpertGateUp, A::ExpertGate, A::ExpertUp, A::ExpertDown,
 ];
 
 /// Ops of a layer that have weights.
@@ -49,7 +50,7 @@ const LAYER: &[A] = &[
 pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "bias_missing",
-        summary: "the bias of a linear layer, a convolution or a step of time is not added",
+        summary: "the bias of a linear layer, of experts, a convolution or a step of time is not added",
         ops: BIASED,
         symptom: "every token is off by the same vector; Qwen2 fails where Llama works",
         cause: "the port was written for a model without biases, or a bias was not loaded",
@@ -96,6 +97,7 @@ pub(super) const STALE: &[Suspect] = &[Suspect {
 
 fn bias_missing(scene: &Scene) -> Vec<Variant> {
     let bias = match scene.op() {
+        Op::Experts { biases: Some(_), .. } => return vec![Variant::new("no bias", Edit::Bias(None))],
         Op::Linear { bias: Some(bias), .. } | Op::Convolve { bias: Some(bias), .. } => bias,
         Op::TimeStep { bias } | Op::Decay { bias: Some(bias), .. } => {
             let Some(own) = scene.vector(bias) else { return Vec::new() };

@@ -276,6 +276,7 @@ pub(super) fn shows_from(suspect: &Suspect) -> Option<usize> {
         // The prefill is right.
         "kv_cache_position" => None,
         "rope_position_offset" | "rope_attention_factor" => Some(0),
+        "nope_layers" => Some(1),
         // Nothing is rotated at position 0.
         _ => (suspect.ops == ROPE).then_some(1),
     }

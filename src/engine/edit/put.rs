@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 
 use crate::engine::step::Step;
 use crate::model::Tensor;
@@ -54,6 +54,21 @@ pub(super) fn put_bias(step: &mut Step, other: Option<&Vector>) -> bool {
             return fits.is_some();
         }
         Op::Norm { weight, bias, .. } => (length(graph, weight), bias),
+        // What every value adds to what a state gives.
+        Op::SelectiveScan { skip, .. } => {
+            let fits = other.filter(|other| length(graph, other) == length(graph, skip));
+            if let Some(other) = fits {
+                *skip = other.clone();
+            }
+            return fits.is_some();
+        }
+        Op::Experts { biases, .. } => {
+            let fits = biases.is_some() && other.is_none();
+            if fits {
+                *biases = None;
+            }
+            return fits;
+        }
         Op::Route { bias, .. } => match bias {
             Some(own) => (length(graph, own), bias),
             None => return false,
@@ -77,6 +92,47 @@ pub(super) fn put_norm_weight(step: &mut Step, other: &Vector) -> bool {
         }
         _ => false,
     }
+}
+
+/// How the rates of a state are read, where the model has `-exp(A_log)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rates {
+    /// `-A_log`.
+    AsStored,
+    /// `-exp(exp(A_log))`.
+    Twice,
+    /// -1.
+    One,
+}
+
+impl Rates {
+    /// What the model takes the exponential of then.
+    fn of(self, rate: f32) -> f32 {
+        match self {
+            Self::AsStored => rate.ln(),
+            Self::Twice => rate.exp(),
+            Self::One => 0.0,
+        }
+    }
+}
+
+/// The rates of a state.
+pub(super) fn put_rates(step: &mut Step, rates: Rates) -> bool {
+    let model = step.model;
+    let Op::Decay { rate, .. } = step.op_mut() else { return false };
+    *rate = Vector::Other(model.vector(rate).mapv(|rate| rates.of(rate)).into());
+    true
+}
+
+/// The taps of its filters in the other order.
+pub(super) fn put_taps(step: &mut Step, make: bool) -> bool {
+    let model = step.model;
+    let Op::Convolve { weight, .. } = step.op_mut() else { return false };
+    if make {
+        let taps = model.matrix(weight).rows();
+        *weight = Weight::Other(Arc::new(Tensor::of_rows("reversed", &taps.slice(s![.., ..;-1]))));
+    }
+    true
 }
 
 /// The numbers of its matrix in the order of the other layout.

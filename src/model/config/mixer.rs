@@ -33,6 +33,9 @@ fn places(reader: &Reader, row: &MixerRow, layers: usize) -> Result<Vec<bool>, C
         MixerLayers::All => vec![true; layers],
         MixerLayers::AllButListed { key, .. } if reader.get(key).is_some() => {
             let others = reader.integers(key)?;
+            if let Some(other) = others.iter().find(|other| **other >= layers as u64) {
+                return Err(reader.contradiction(format!("{key} names layer {other}, but there are {layers}")));
+            }
             (0..layers).map(|layer| !others.contains(&(layer as u64))).collect()
         }
         MixerLayers::AllButListed { alone, .. } => vec![alone; layers],

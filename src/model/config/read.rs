@@ -177,6 +177,7 @@ impl<'a> Reader<'a> {
             None => Ok(default),
             Some(value) => match value.as_f64() {
                 Some(number) if number.is_finite() && number >= least => Ok(number),
+                _ if least == f64::MIN_POSITIVE => Err(self.wrong(key, value, "a finite number above 0")),
                 _ => Err(self.wrong(key, value, format!("a finite number of at least {least}"))),
             },
         }

@@ -76,7 +76,11 @@ fn rotated(reader: &Reader, layers: Rotated, windows: &[Option<usize>]) -> Resul
         Rotated::All | Rotated::WindowedIfAny => Ok(vec![true; windows.len()]),
         Rotated::Windowed => Ok(windows.iter().map(Option::is_some).collect()),
         Rotated::Listed { .. } => listed(reader, layers, windows.len()),
-        Rotated::IfSaid => Ok(vec![reader.get(POSITIONS).is_some_and(|word| word == "rope"); windows.len()]),
+        Rotated::IfSaid => match reader.get(POSITIONS) {
+            None => Ok(vec![false; windows.len()]),
+            Some(word) if word == "rope" || word == "nope" => Ok(vec![word == "rope"; windows.len()]),
+            Some(word) => Err(reader.unsupported(POSITIONS, word, "; it has rope and nope")),
+        },
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Re
             // What stands in the place of attention has no window.
             Some(word) if family.mixer.is_some_and(|mixer| mixer.words.contains(&word)) => false,
             _ => {
-                let known = family.mixer.map_or(other, |mixer| mixer.words[0]);
+                let known = family.mixer.map_or(other.into(), |mixer| mixer.words.join(" or "));
                 return Err(reader.unsupported("layer_types", name, format!("; it has {FULL} and {known}")));
             }
         });
