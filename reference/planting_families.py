@@ -239,6 +239,47 @@ def neighbour(*names: str) -> Callable:
     return plant
 
 
+def weigh_by_sigmoid(model, layer):
+    """The same experts, weighed by sigmoids of their logits where the model takes a softmax."""
+    gate = module_of(model, layer, "mlp.gate")
+    usual = gate.forward
+
+    def forward(hidden: Tensor):
+        logits, weights, chosen = usual(hidden)
+        scores = logits.float().sigmoid().gather(-1, chosen)
+        if gate.norm_topk_prob:
+            scores = scores / scores.sum(-1, keepdim=True)
+        return logits, scores.to(weights.dtype), chosen
+
+    gate.forward = forward
+
+
+def norms_behind(model, layer):
+    """The norms before attention and MLP stand behind them."""
+    for norm, half in (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp")):
+        norm, half = module_of(model, layer, norm), module_of(model, layer, half)
+        normed, norm.forward = norm.forward, lambda x: x.clone()
+
+        def behind(module, args, output, normed=normed):
+            return (normed(output[0]), *output[1:]) if isinstance(output, tuple) else normed(output)
+
+        half.register_forward_hook(behind)
+
+
+def norms_before(model, layer):
+    """The norms behind attention and MLP stand before them."""
+    for norm, half in (("post_attention_layernorm", "self_attn"), ("post_feedforward_layernorm", "mlp")):
+        norm, half = module_of(model, layer, norm), module_of(model, layer, half)
+        normed, norm.forward = norm.forward, lambda x: x.clone()
+
+        def before(module, args, kwargs, normed=normed):
+            if args:
+                return (normed(args[0]), *args[1:]), kwargs
+            return args, kwargs | {"hidden_states": normed(kwargs["hidden_states"])}
+
+        half.register_forward_pre_hook(before, with_kwargs=True)
+
+
 def exchange_experts(path: str, name: str) -> Callable:
     """Experts 0 and 1 have each other's matrices of this name."""
 

@@ -216,7 +216,8 @@ impl Forced {
         // What another choice gives is no noise.
         let is_choice = self.graph()[site].op.facts().discrete;
         if !strict.is_in_order() && strict.group_is_small && !is_choice {
-            strict = self.measure_beside(&self.more_draws(site, &part.rows), site, part, terms);
+            let more = self.measure_beside(&self.more_draws(site, &part.rows), site, part, terms);
+            strict = if more.is_in_order() { more } else { strict };
         }
         if strict.is_in_order() || !self.stored.is_in_doubt(self.graph()[site].op.facts()) {
             return strict;

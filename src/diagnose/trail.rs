@@ -220,8 +220,7 @@ impl Trail {
         let graph = &self.model.graph;
         let reach = self.spans.reach(site, graph);
         // One op is as exact in one layer as in the others: among PyTorch's, none of 12 to 64 tokens has more than 2.0
-        // times the largest ratio of error to noise of the layers before it.
-        // But for probabilities: a few of them make all of the noise, or few do, as scores have it.
+        // times the largest ratio of error to noise of the layers before it; but for probabilities, of which few make all noise.
         let is_even = graph[site].op.facts().keyed != Keyed::Probs;
         let kin = self.kin.get(&graph.peers(site)).filter(|kin| kin.len() >= 2 && reach.ops == 0 && is_even);
         let kin = kin.map(|kin| 3.5 * kin.iter().copied().fold(0.2, f64::max));
