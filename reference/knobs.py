@@ -81,7 +81,7 @@ KNOBS = (
     Knob("softmax_scale", ("query_pre_attn_scalar", "attention_multiplier"), lambda scale: type(scale)(1)),
     Knob("embed_scale", ("embedding_multiplier",), lambda factor: 1.0),
     Knob("residual_scale", ("residual_multiplier",), lambda factor: 1.0),
-    Knob("logit_scale", ("logits_scaling", "logit_scale"), lambda factor: 1.0),
+    Knob("logit_scale", ("logits_scaling", "logit_scale", "lm_head_multiplier"), lambda factor: 1.0),
     Knob("attn_softcap", ("attn_logit_softcapping",), lambda cap: None),
     Knob("logit_softcap", ("final_logit_softcapping",), times(0.5)),
     Knob("activation_function", ("hidden_activation", "hidden_act", "activation_function"), other_act),
@@ -98,6 +98,14 @@ KNOBS = (
     Knob("nope_layers", ("no_rope_layers",), lambda layers: [1 - layers[0], *layers[1:]], fair=("layer_pattern",)),
     Knob("clip_missing", ("clip_qkv",), lambda limit: None, models=("olmo_clip",)),
     Knob("query_scale_by_position", ("llama_4_scaling_beta",), lambda beta: 0.0),
+    Knob("multiplier_missing", ("ssm_in_multiplier",), lambda factor: 1.0),
+    Knob("multiplier_missing", ("ssm_multipliers",), lambda factors: [factors[0], 1.0, *factors[2:]]),
+    Knob("multiplier_missing", ("attention_in_multiplier",), lambda factor: 1.0),
+    Knob("multiplier_missing", ("key_multiplier",), lambda factor: 1.0, fair=("softmax_scale",)),
+    Knob("multiplier_missing", ("mlp_multipliers",), lambda factors: [1.0, factors[1]]),
+    Knob("residual_scale", ("ssm_out_multiplier",), lambda factor: 1.0),
+    Knob("residual_scale", ("attention_out_multiplier",), lambda factor: 1.0),
+    Knob("gate_norm_order", ("mamba_norm_before_gate",), negated),
     Knob("bias_missing", ("attention_bias", "use_qkv_bias", "qkv_bias"), lambda used: False),
 )
 
@@ -116,7 +124,7 @@ class Turn:
 
 LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
 STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
-MAMBA2 = ("granitemoehybrid", "bamba")
+MAMBA2 = ("granitemoehybrid", "bamba", "falcon_h1")
 
 TURNS = (
     Turn("mscale_missing", "mla_scale", families.scale_of_width, LATENT[:2], fair=("softmax_scale",)),
@@ -138,8 +146,8 @@ TURNS = (
     Turn("space_decay_grows", "decay_sign", mixers.grow_in_time, MAMBA2, layer=0),
     Turn("space_window_forgotten", "conv_state_stale", mixers.forget_window("mamba"), MAMBA2, layer=0),
     Turn("space_state_forgotten", "delta_state_stale", mixers.forget_state("mamba"), MAMBA2, layer=0),
-    Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2, layer=0),
-    Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[:1], layer=0),
+    Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2[:2], layer=0),
+    Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[::2], layer=0),
     Turn("space_no_filter_bias", "bias_missing", mixers.no_bias("mamba.conv1d"), MAMBA2, layer=0),
     Turn("space_no_step_bias", "bias_missing", mixers.no_bias("mamba", "dt_bias"), MAMBA2, layer=0),
 )

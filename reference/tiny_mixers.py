@@ -49,6 +49,30 @@ GRANITE = {
     "attention_bias": True,
 }
 
+FALCON_H1 = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 40,
+    "intermediate_size": 8,
+    "mamba_d_ssm": 12,
+    "mamba_n_heads": 4,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 3,
+    "mamba_d_conv": 3,
+    "mamba_chunk_size": 5,
+    "rope_theta": 5000.0,
+    "ssm_in_multiplier": 1.25,
+    "ssm_out_multiplier": 0.7,
+    "ssm_multipliers": [0.85, 1.3, 0.9, 1.2, 0.6],
+    "key_multiplier": 0.8,
+    "attention_in_multiplier": 1.4,
+    "attention_out_multiplier": 0.9,
+    "mlp_multipliers": [1.5, 0.6],
+    "embedding_multiplier": 2.5,
+    "lm_head_multiplier": 0.75,
+}
+
 
 def lfm2_experts(weights: Weights) -> Weights:
     """A matrix each for gate, up and down of each expert, under the names of the dense MLP."""
@@ -147,6 +171,38 @@ MIXERS = {
             "mlp_bias": True,
             "rope_theta": 5000.0,
         },
+    ),
+    # A selective state space of its own width and attention side by side, constants everywhere, and no norm of what the state
+    # gives.
+    "falcon_h1": small(
+        1,
+        "falcon_h1",
+        {
+            **FALCON_H1,
+            "mamba_rms_norm": False,
+            "mamba_proj_bias": True,
+            "projectors_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "time_step_limit": [0.0, float("inf")],
+        },
+    ),
+    # The same with a norm before the gate, no biases, and the table of embeddings as the head.
+    "falcon_h1_norm": small(
+        4,
+        "falcon_h1",
+        {
+            **FALCON_H1,
+            "mamba_d_ssm": None,
+            "mamba_expand": 1,
+            "mamba_d_head": 4,
+            "mamba_rms_norm": True,
+            "mamba_norm_before_gate": True,
+            "mamba_conv_bias": False,
+            "head_dim": 6,
+            "tie_word_embeddings": True,
+        },
+        embedding=0.06,
     ),
     "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
 }

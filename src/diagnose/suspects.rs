@@ -11,6 +11,7 @@ mod cache;
 mod dials;
 mod embedding;
 mod experts;
+mod factors;
 pub(super) mod fit;
 mod kinds;
 mod knobs;
@@ -80,6 +81,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         wiring::SUSPECTS,
         mlp::SUSPECTS,
         experts::SUSPECTS,
+        factors::SUSPECTS,
         router::SUSPECTS,
         mixers::SUSPECTS,
         layouts::SUSPECTS,

@@ -18,6 +18,7 @@ mod ernie4_5;
 mod ernie4_5_moe;
 mod exaone4;
 mod falcon;
+mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
@@ -74,9 +75,10 @@ mod starcoder2;
 mod youtu;
 
 pub use super::row::{
-    Defaults, EncoderRow, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow, LogitFactor,
-    MixerKind, MixerLayers, MixerRow, NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow,
-    SharedWidth, SharingRow, SparseLayers, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
+    Defaults, EncoderRow, ExpertsRow, FactorsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow,
+    LogitFactor, Mamba2Row, MixerKind, MixerLayers, MixerRow, NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated,
+    ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers, Stored, Switch, View, When, Windows,
+    WiringRow, Wrapped,
 };
 
 impl Family {
@@ -150,6 +152,7 @@ impl Family {
         &qwen3_5_moe_text::QWEN3_5_MOE_TEXT,
         &granitemoehybrid::GRANITEMOEHYBRID,
         &bamba::BAMBA,
+        &falcon_h1::FALCON_H1,
     ];
 
     /// Models of several parts whose language model is of a family.

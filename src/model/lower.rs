@@ -136,6 +136,15 @@ impl Build<'_> {
         Op::Norm { weight, bias, how, head_dim }
     }
 
+    /// The same times a constant, as an op of its own; itself, where that is 1.
+    fn times(&mut self, role: R, x: Site, factor: f64) -> Site {
+        if factor == 1.0 {
+            return x;
+        }
+        let axes = self.nodes[x.index()].axes.clone();
+        self.node(role, Op::Sum { factors: vec![factor] }, [x], axes)
+    }
+
     fn sum(&mut self, role: R, x: Site, y: Site, scale: f64) -> Site {
         let axes = self.stream();
         self.node(role, Op::Sum { factors: vec![1.0, scale] }, [x, y], axes)

@@ -2,6 +2,7 @@
 
 mod encoder;
 mod experts;
+mod factors;
 mod kinds;
 mod latent;
 mod mixer;
@@ -15,10 +16,11 @@ use super::spec::{Over, Term};
 use crate::ops::Form;
 pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
+pub use factors::FactorsRow;
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use latent::LatentRow;
-pub(in crate::model) use mixer::{DELTA, MAMBA2, MAMBA2_BIASES, MAMBA2_HEAD, TIME_STEP_LIMIT};
-pub use mixer::{MixerKind, MixerLayers, MixerRow};
+pub(in crate::model) use mixer::{DELTA, TIME_STEP_LIMIT};
+pub use mixer::{Mamba2Row, MixerKind, MixerLayers, MixerRow};
 pub(in crate::model) use rope::POSITIONS;
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
@@ -110,6 +112,8 @@ pub struct Family {
     pub residual_factor: Option<&'static str>,
     /// A factor of the logits.
     pub logit_factor: Option<LogitFactor>,
+    /// Factors of parts of a block.
+    pub factors: Option<FactorsRow>,
     /// Which layers have a window.
     pub windows: Windows,
     /// What layers without a window have of their own.

@@ -79,7 +79,7 @@ const KEYS: &[(Rule, &str)] = &[
          skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
          scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args \
          aux_loss_alpha seq_aux ep_size mamba_chunk_size num_logits_to_keep z_loss_coefficient emb_pdrop moe_jitter_eps \
-         moe_loss_weight",
+         moe_loss_weight time_step_min time_step_max time_step_floor time_step_rank",
     ),
     (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.

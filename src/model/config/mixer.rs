@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use super::factors::Factors;
 use super::read::Reader;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
-use crate::model::families::{Family, MixerKind, MixerLayers, MixerRow};
-use crate::model::row::{DELTA, MAMBA2, MAMBA2_BIASES, MAMBA2_HEAD, TIME_STEP_LIMIT};
+use crate::model::families::{Family, Mamba2Row, MixerKind, MixerLayers, MixerRow};
+use crate::model::row::{DELTA, TIME_STEP_LIMIT};
 use crate::model::spec::{Delta, Mamba2, Mixer, Norm, ShortConvolution};
 
 /// `l2norm` of transformers has it in no key.
@@ -45,7 +46,7 @@ fn places(reader: &Reader, row: &MixerRow, layers: usize) -> Result<Vec<bool>, C
 
 fn mixer(reader: &Reader, family: &Family, kind: MixerKind, hidden: usize, norm: Norm) -> Result<Mixer, ConfigError> {
     match kind {
-        MixerKind::Mamba2 => mamba2(reader, family, hidden, norm).map(Mixer::Mamba2),
+        MixerKind::Mamba2(row) => mamba2(reader, family, &row, hidden, norm).map(Mixer::Mamba2),
         MixerKind::ShortConvolution { taps: (key, default), bias } => {
             let taps = reader.size(key, default, MOST_LAYERS)?;
             Ok(Mixer::ShortConvolution(ShortConvolution { taps, bias: reader.on(bias)? }))
@@ -71,23 +72,33 @@ fn mixer(reader: &Reader, family: &Family, kind: MixerKind, hidden: usize, norm:
     }
 }
 
-fn mamba2(reader: &Reader, family: &Family, hidden: usize, norm: Norm) -> Result<Mamba2, ConfigError> {
-    let mut sizes = [0; 5];
-    for (size, (key, default)) in sizes.iter_mut().zip(MAMBA2) {
+fn mamba2(reader: &Reader, family: &Family, row: &Mamba2Row, hidden: usize, norm: Norm) -> Result<Mamba2, ConfigError> {
+    let mut sizes = [0; 4];
+    for (size, (key, default)) in sizes.iter_mut().zip(row.sizes) {
         *size = reader.size(key, default, MOST_LAYERS)?;
     }
-    let [heads, groups, state, taps, expand] = sizes;
-    let width = hidden.saturating_mul(expand);
-    let head_dim = match reader.get(MAMBA2_HEAD).filter(|value| value.as_str() != Some("auto")) {
-        Some(_) => reader.size(MAMBA2_HEAD, 1, MOST_WIDE)?,
+    let [heads, groups, state, taps] = sizes;
+    let expand = reader.size(row.expand.0, row.expand.1, MOST_LAYERS)?;
+    let own = match row.width {
+        Some((key, default)) if reader.get(key).is_some() || !reader.has(key) => {
+            Some((reader.size(key, default, MOST_WIDE)?, key))
+        }
+        _ => None,
+    };
+    let width = own.map_or(hidden.saturating_mul(expand), |(width, _)| width);
+    let head_dim = match reader.get(row.head_dim).filter(|value| value.as_str() != Some("auto")) {
+        Some(_) => reader.size(row.head_dim, 1, MOST_WIDE)?,
         None => width / heads,
     };
     if heads.saturating_mul(head_dim) != width || !heads.is_multiple_of(groups) || width.max(groups * state) > MOST_WIDE
     {
+        let told = match own {
+            Some((width, key)) => format!("{key} ({width})"),
+            None => format!("{} ({expand}) times the hidden size ({hidden})", row.expand.0),
+        };
         return Err(reader.contradiction(format!(
-            "{heads} heads ({}) of {head_dim} channels ({MAMBA2_HEAD}) in {groups} groups ({}) are not {} ({expand}) times the \
-             hidden size ({hidden}), or they are too wide",
-            MAMBA2[0].0, MAMBA2[1].0, MAMBA2[4].0
+            "{heads} heads ({}) of {head_dim} channels ({}) in {groups} groups ({}) are not {told}, or they are too wide",
+            row.sizes[0].0, row.head_dim, row.sizes[1].0
         )));
     }
     if let Some(limit) = reader.get(TIME_STEP_LIMIT).filter(|limit| !is_no_limit(limit)) {
@@ -95,9 +106,22 @@ fn mamba2(reader: &Reader, family: &Family, hidden: usize, norm: Norm) -> Result
         return Err(reader.unsupported(TIME_STEP_LIMIT, limit, "; it has no limit but 0 and infinity"));
     }
     let act = reader.activation(family.keys.act.unwrap_or_default(), family.defaults.act, family.acts)?;
-    let [taps_bias, bias] = MAMBA2_BIASES.map(|switch| reader.on(switch));
-    let (taps_bias, bias) = (taps_bias?, bias?);
-    Ok(Mamba2 { heads, head_dim, groups, state, taps, taps_bias, act, bias, norm })
+    let norm = Norm { rounded_once: row.norm_rounded_once, ..norm };
+    let factors = Factors::read(reader, family)?;
+    Ok(Mamba2 {
+        heads,
+        head_dim,
+        groups,
+        state,
+        taps,
+        taps_bias: reader.on(row.taps_bias)?,
+        act,
+        biases: [reader.on(row.biases[0])?, reader.on(row.biases[1])?],
+        input_factor: factors.mixer[0],
+        factors: factors.parts,
+        norm: reader.on(row.norm)?.then_some(norm),
+        norm_first: reader.on(row.norm_first)?,
+    })
 }
 
 /// From 0 to infinity: what a softplus is already.

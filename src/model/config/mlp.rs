@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use super::factors::Factors;
 use super::read::Reader;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
 use crate::model::families::{ExpertsRow, Family, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
@@ -48,6 +49,7 @@ impl Mlps {
             bias: reader.on(family.mlp_bias)?,
             fused: family.fused_mlp,
             clamp: None,
+            factors: Factors::read(reader, family)?.mlp,
         };
         let feed = match &family.experts {
             Some(row) if has_none(reader, row) => alone(reader, row, feed)?,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::factors::Factors;
 use super::kinds::{self, Kinds};
 use super::latent;
 use super::mlp::Mlps;
@@ -40,6 +41,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let scale = scale(reader, family, head_dim, latent.is_some())?;
     let factor = |key: Option<&str>| key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE));
     let (embed_factor, residual_factor) = (factor(family.embed_factor)?, factor(family.residual_factor)?);
+    let factors = Factors::read(reader, family)?;
     let by_layer = family.scale_by_layer.map_or(Ok(false), |key| reader.flag(key, false))?;
     let attn = Attn {
         heads,
@@ -50,6 +52,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         qkv_bias: reader.on(family.qkv_bias)?,
         o_bias: reader.on(family.o_bias)?,
         clip: cap(reader, family.clip.map(|key| (key, None)))?,
+        input_factor: factors.attention[0],
+        key_factor: factors.key,
         qk_norm: qk_norm(reader, family, eps)?,
         v_norm: family.v_norm.map(|row| norm_of(row, eps)),
         values_are_keys: false,
@@ -72,6 +76,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let mlps = Mlps::read(reader, family, hidden, layers, norm)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
     let mixers = mixer::per_layer(reader, family, layers, hidden, norm)?;
+    let is_abreast = family.mixer.is_some_and(|row| row.abreast);
+    let abreast = is_abreast.then_some([factors.mixer[1], factors.attention[1]]);
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let unnormed = layer == 0 && family.encoder.is_some_and(|encoder| encoder.first_unnormed);
@@ -83,6 +89,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         Ok(Layer {
             attn: kinds.attn(layer, attn),
             mixer: mixers[layer],
+            abreast: abreast.filter(|_| mixers[layer].is_some()),
             mlp: kinds.mlp(layer, mlps.of(layer)),
             beside: mlps.beside(layer),
             attn_norms: Around { pre: around.pre.filter(|_| !unnormed), ..around },

@@ -110,6 +110,7 @@ pub(super) const LLAMA: Family = Family {
     embed_factor: None,
     residual_factor: None,
     logit_factor: None,
+    factors: None,
     windows: Windows::None,
     global: None,
     sharing: None,

@@ -10,6 +10,7 @@ impl Build<'_> {
     /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
     pub(super) fn attention(&mut self, a: &Attn, h: Site) -> Site {
         let groups = grouped(a.heads, a.kv_heads);
+        let h = self.times(R::AttnInput, h, a.input_factor);
         let (q, k, v, gate) = match (&a.latent, a.from) {
             (Some(rows), _) => {
                 let (q, k, v) = latent::of_narrow_rows(self, a, rows, h);
@@ -18,6 +19,7 @@ impl Build<'_> {
             (None, None) => {
                 let (q, k, v, gate) = self.queries_keys_values(a, h);
                 let (q, k, v) = self.clipped(a, q, k, v);
+                let k = self.times(R::KScaled, k, a.key_factor);
                 let (q, k) = self.placed(a, q, k);
                 (q, k, self.v_norm(a, v), gate)
             }

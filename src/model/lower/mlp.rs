@@ -63,10 +63,12 @@ impl Build<'_> {
             }
             None => (self.linear(parts.gate, h, wide, feed.bias), self.linear(parts.up, h, wide, feed.bias)),
         };
+        let gate = self.times(R::GateScaled, gate, feed.factors[0]);
         let function = self.function(feed);
         let act = self.node(parts.act, function, [gate], vec![Axis::TOKEN, wide]);
         let mul = self.node(parts.mul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
-        self.linear(parts.down, mul, self.hidden(), feed.bias)
+        let down = self.linear(parts.down, mul, self.hidden(), feed.bias);
+        self.times(R::MlpScaled, down, feed.factors[1])
     }
 
     fn function(&mut self, feed: Feed) -> Op {

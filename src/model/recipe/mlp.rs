@@ -5,7 +5,7 @@ use crate::model::spec::{Beside, Clamp, Experts, Feed, GateUp, Layer, Mlp, Route
 use crate::ops::{Activation, Groups, Score};
 
 /// How one of them computes, and its sizes.
-fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu }: &Feed) -> Said {
+fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu, factors }: &Feed) -> Said {
     let named = Activation::NAMES.iter().find(|(_, known)| known == act).map_or("its activation", |(name, _)| name);
     let act = if *xielu { "xielu" } else { named };
     let inner = match clamp {
@@ -19,9 +19,15 @@ fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu }: &Feed) ->
         (*fused == GateUp::InTurn, "gate and up are one matrix, a channel of each in turn".to_string()),
         (*bias, "with biases".to_string()),
         (*xielu, "whose constants are weights".to_string()),
+        (factors[0] != 1.0, "gate(x) times a factor".to_string()),
+        (factors[1] != 1.0, "its result times a factor".to_string()),
     ];
     let constants = clamp.map(|Clamp { alpha, limit }| format!("alpha {}, limit {}", short(alpha), short(limit)));
-    let numbers = [(true, format!("{width} channels inside")), (clamp.is_some(), constants.unwrap_or_default())];
+    let numbers = [
+        (true, format!("{width} channels inside")),
+        (clamp.is_some(), constants.unwrap_or_default()),
+        (*factors != [1.0; 2], format!("factors {}", factors.map(short).join(", "))),
+    ];
     (listed(what), listed(numbers))
 }
 

@@ -58,9 +58,9 @@ fn selective_state_spaces_are_read() {
     };
     let found = mamba("bamba", sizes(json!({"mamba_d_head": "auto", "mamba_proj_bias": true})));
     assert_eq!((found.heads, found.head_dim, found.groups, found.state, found.taps), (8, 16, 2, 16, 3));
-    assert!(found.taps_bias && found.bias && found.norm.weight);
+    assert!(found.taps_bias && found.biases == [true; 2] && found.norm.is_some_and(|norm| norm.weight));
     let found = mamba("granitemoehybrid", sizes(json!({"mamba_expand": 1, "mamba_conv_bias": false})));
-    assert_eq!((found.head_dim, found.taps_bias, found.bias), (8, false, false));
+    assert_eq!((found.head_dim, found.taps_bias, found.biases), (8, false, [false; 2]));
     let changed = sizes(json!({"mamba_d_head": 12}));
     check("bamba", changed, &["8 heads (mamba_n_heads) of 12 channels (mamba_d_head)", "mamba_expand (2)"]);
     check("bamba", sizes(json!({"mamba_n_groups": 3})), &["in 3 groups (mamba_n_groups)"]);
@@ -77,6 +77,41 @@ fn steps_of_time_have_no_limit() {
     let (plain, notes) = Spec::from_json(text, "f").unwrap_or_else(|error| panic!("{error}"));
     assert!(notes.is_empty() && plain.layers[0].mixer.is_some(), "{notes:?}");
     check("bamba", json!({"mamba_n_heads": 8, "time_step_limit": [0.001, 0.1]}), &["time_step_limit", "infinity"]);
+}
+
+#[test]
+fn a_state_space_stands_beside_attention() {
+    let keys = |extra: Value| {
+        let mut keys = json!({
+            "mamba_n_heads": 8, "mamba_d_ssm": 48, "ssm_in_multiplier": 1.25, "ssm_out_multiplier": 0.5,
+            "attention_in_multiplier": 2.0, "attention_out_multiplier": 0.9, "key_multiplier": 0.4,
+            "ssm_multipliers": [0.5, 0.25, 0.75, 2, 0.125], "mlp_multipliers": [0.8, 0.6], "projectors_bias": true,
+        });
+        for (key, value) in extra.as_object().expect("an object") {
+            keys[key] = value.clone();
+        }
+        keys
+    };
+    let (spec, notes) = read("falcon_h1", keys(json!({})));
+    let layer = &spec.layers[0];
+    let Some(Mixer::Mamba2(found)) = layer.mixer else { panic!("a selective state space") };
+    assert!(notes.is_empty(), "{notes:?}");
+    assert_eq!((layer.abreast, found.head_dim, found.biases), (Some([0.5, 0.9]), 6, [false, true]));
+    assert_eq!((found.input_factor, found.factors), (1.25, [0.5, 0.25, 0.75, 2.0, 0.125]));
+    assert_eq!((layer.attn.input_factor, layer.attn.key_factor, feed(&layer.mlp).factors), (2.0, 0.4, [0.8, 0.6]));
+    assert!(found.norm.is_none(), "nothing is normed unless a key says so");
+    let mamba = |extra| match read("falcon_h1", keys(extra)).0.layers[3].mixer {
+        Some(Mixer::Mamba2(mamba)) => mamba,
+        other => panic!("{other:?}"),
+    };
+    let normed = mamba(json!({"mamba_rms_norm": true, "ssm_multipliers": null, "mlp_multipliers": null}));
+    assert!(normed.norm_first && normed.norm.is_some_and(|norm| norm.rounded_once) && normed.factors == [1.0; 5]);
+    assert!(!mamba(json!({"mamba_rms_norm": true, "mamba_norm_before_gate": false})).norm_first);
+    let expanded = mamba(json!({"mamba_d_ssm": null, "mamba_expand": 3}));
+    assert_eq!(expanded.heads * expanded.head_dim, 3 * spec.hidden);
+    check("falcon_h1", keys(json!({"ssm_multipliers": [1.0, 1.0]})), &["ssm_multipliers", "a list of 5"]);
+    check("falcon_h1", keys(json!({"mlp_multipliers": [1.0, -1.0]})), &["mlp_multipliers", "above 0"]);
+    check("falcon_h1", keys(json!({"mamba_d_head": 5})), &["5 channels (mamba_d_head)", "mamba_d_ssm (48)"]);
 }
 
 #[test]
