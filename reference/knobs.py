@@ -105,7 +105,6 @@ KNOBS = (
     Knob("multiplier_missing", ("mlp_multipliers",), lambda factors: [1.0, factors[1]]),
     Knob("residual_scale", ("ssm_out_multiplier",), lambda factor: 1.0),
     Knob("residual_scale", ("attention_out_multiplier",), lambda factor: 1.0),
-    Knob("gate_norm_order", ("mamba_norm_before_gate",), negated),
     Knob("bias_missing", ("attention_bias", "use_qkv_bias", "qkv_bias"), lambda used: False),
 )
 
@@ -147,6 +146,7 @@ TURNS = (
     Turn("space_window_forgotten", "conv_state_stale", mixers.forget_window("mamba"), MAMBA2, layer=0),
     Turn("space_state_forgotten", "delta_state_stale", mixers.forget_state("mamba"), MAMBA2, layer=0),
     Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2[:2], layer=0),
+    Turn("gate_first", "gate_norm_order", mixers.gate_before_norm_of_groups, ("falcon_h1_norm",), layer=0),
     Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[::2], layer=0),
     Turn("space_no_filter_bias", "bias_missing", mixers.no_bias("mamba.conv1d"), MAMBA2, layer=0),
     Turn("space_no_step_bias", "bias_missing", mixers.no_bias("mamba", "dt_bias"), MAMBA2, layer=0),

@@ -145,6 +145,19 @@ def gate_before_norm(model, layer):
     norm.forward = forward
 
 
+def gate_before_norm_of_groups(model, layer):
+    """The norm of Falcon-H1 behind its gate, as in Mamba 2."""
+    norm = module_of(model, layer, "mamba.norm")
+
+    def forward(hidden_states: Tensor, gate: Tensor) -> Tensor:
+        gated = torch.multiply(hidden_states, nn.functional.silu(gate.float()))
+        groups = gated.unflatten(-1, (norm.n_groups, -1))
+        scale = torch.rsqrt(groups.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return (norm.weight * (groups * scale).flatten(-2)).to(hidden_states.dtype)
+
+    norm.forward = forward
+
+
 def no_bias(path: str, name: str = "bias") -> Callable:
     """A bias that is zero."""
 

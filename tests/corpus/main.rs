@@ -31,6 +31,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("clean/lfm2/float32/padded-left/told", PADDED),
     ("clean/granitemoehybrid/float32/padded-left/told", PADDED),
     ("clean/granitemoehybrid_dense/float32/padded-left/told", PADDED),
+    ("clean/falcon_h1/float32/padded-left/told", PADDED),
     ("planted/phimoe/float32/knob-rope_theta/blocks/alone", AS_LARGE),
     ("planted/phimoe/float32/knob-rope_theta/blocks/pair", AS_LARGE),
     ("planted/gemma4_keys/float32/knob-rms_norm_eps/blocks/alone", AS_LARGE),
