@@ -1,5 +1,7 @@
 //! Constants that parts of a block are multiplied by, as config.json describes them.
 
+use serde_json::Value;
+
 use super::ConfigError;
 use super::read::Reader;
 use crate::model::families::Family;
@@ -39,8 +41,7 @@ impl Factors {
 /// So many positive numbers; null is a 1 for each.
 fn listed<const N: usize>(reader: &Reader, key: &str) -> Result<[f64; N], ConfigError> {
     let Some(value) = reader.get(key) else { return Ok([1.0; N]) };
-    let numbers =
-        value.as_array().and_then(|list| list.iter().map(|number| number.as_f64()).collect::<Option<Vec<_>>>());
+    let numbers = value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
     let positive = numbers.filter(|list| list.iter().all(|number| number.is_finite() && *number > 0.0));
     positive
         .and_then(|list| list.try_into().ok())

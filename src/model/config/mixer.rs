@@ -46,7 +46,7 @@ fn places(reader: &Reader, row: &MixerRow, layers: usize) -> Result<Vec<bool>, C
 
 fn mixer(reader: &Reader, family: &Family, kind: MixerKind, hidden: usize, norm: Norm) -> Result<Mixer, ConfigError> {
     match kind {
-        MixerKind::Mamba2(row) => mamba2(reader, family, &row, hidden, norm).map(Mixer::Mamba2),
+        MixerKind::Mamba2(row) => mamba2(reader, family, row, hidden, norm).map(Mixer::Mamba2),
         MixerKind::ShortConvolution { taps: (key, default), bias } => {
             let taps = reader.size(key, default, MOST_LAYERS)?;
             Ok(Mixer::ShortConvolution(ShortConvolution { taps, bias: reader.on(bias)? }))

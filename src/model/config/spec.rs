@@ -31,7 +31,6 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         None => (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?),
     };
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
-    let (rows_before, learned) = positions_behind(reader, family, positions)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
     let kinds = Kinds::read(reader, family, &windows, (heads, kv_heads, head_dim))?;
@@ -39,8 +38,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let sizes = Sizes { positions, head_dim: rotated, global: latent.map_or(kinds.global.head_dim, |_| rotated) };
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
     let scale = scale(reader, family, head_dim, latent.is_some())?;
-    let factor = |key: Option<&str>| key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE));
-    let (embed_factor, residual_factor) = (factor(family.embed_factor)?, factor(family.residual_factor)?);
+    let residual_factor = factor(reader, family.residual_factor)?;
     let factors = Factors::read(reader, family)?;
     let by_layer = family.scale_by_layer.map_or(Ok(false), |key| reader.flag(key, false))?;
     let attn = Attn {
@@ -106,21 +104,33 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         hidden,
         vocab: reader.size("vocab_size", defaults.vocab_size, MOST_WIDE)?,
         positions,
-        embed: Embed {
-            width: own_width(reader, family, hidden)?,
-            scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
-            factor: (embed_factor != 1.0).then_some(embed_factor),
-            norm: family.embed_norm.then_some(norm),
-            types: token_types(reader, family)?,
-            learned: (family.rope.is_none() && !family.alibi).then_some(learned),
-            rows_before,
-        },
+        embed: embed(reader, family, hidden, positions, norm)?,
         per_layer: kinds::per_layer(reader, family)?,
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
         norm: (!family.wiring.post_norm).then_some(norm),
         head: if family.encoder.is_some() { None } else { Some(head(reader, family)?) },
         embedding: Vec::new(),
     })
+}
+
+/// From ids to the stream, which is so wide.
+fn embed(reader: &Reader, family: &Family, hidden: usize, positions: usize, norm: Norm) -> Result<Embed, ConfigError> {
+    let (rows_before, learned) = positions_behind(reader, family, positions)?;
+    let own = factor(reader, family.embed_factor)?;
+    Ok(Embed {
+        width: own_width(reader, family, hidden)?,
+        scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
+        factor: (own != 1.0).then_some(own),
+        norm: family.embed_norm.then_some(norm),
+        types: token_types(reader, family)?,
+        learned: (family.rope.is_none() && !family.alibi).then_some(learned),
+        rows_before,
+    })
+}
+
+/// A factor; 1 where no key says it.
+fn factor(reader: &Reader, key: Option<&str>) -> Result<f64, ConfigError> {
+    key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE))
 }
 
 /// In how many groups q, k and v stand in one matrix.

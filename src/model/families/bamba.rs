@@ -78,7 +78,7 @@ pub(super) const BAMBA: Family = Family {
     whole_heads: false,
     rope: Some(RopeRow { share: Some(("partial_rotary_factor", 0.5)), ..RopeRow::HALVES }),
     mixer: Some(MixerRow {
-        kind: MixerKind::Mamba2(SPACE),
+        kind: MixerKind::Mamba2(&SPACE),
         words: &["linear_attention", "mamba"],
         layers: MixerLayers::AllButListed { key: "attn_layer_indices", alone: true },
         abreast: false,

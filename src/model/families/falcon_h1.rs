@@ -43,7 +43,7 @@ pub(super) const FALCON_H1: Family = Family {
     },
     whole_heads: false,
     mixer: Some(MixerRow {
-        kind: MixerKind::Mamba2(Mamba2Row {
+        kind: MixerKind::Mamba2(&Mamba2Row {
             width: Some(("mamba_d_ssm", 1024)),
             biases: [Switch::Key("mamba_proj_bias"), Switch::Key("projectors_bias")],
             norm: Switch::Key("mamba_rms_norm"),

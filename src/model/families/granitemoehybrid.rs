@@ -41,7 +41,7 @@ pub(super) const GRANITEMOEHYBRID: Family = Family {
     reads: &["init_method", "normalization_function"],
     rope: Some(RopeRow { layers: Rotated::IfSaid, ..RopeRow::HALVES }),
     mixer: Some(MixerRow {
-        kind: MixerKind::Mamba2(SPACE),
+        kind: MixerKind::Mamba2(&SPACE),
         words: &["linear_attention", "mamba"],
         layers: MixerLayers::All,
         abreast: false,

@@ -31,7 +31,7 @@ pub enum MixerKind {
         woven: bool,
     },
     /// A selective state space.
-    Mamba2(Mamba2Row),
+    Mamba2(&'static Mamba2Row),
 }
 
 /// A selective state space, as a family has it.
