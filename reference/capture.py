@@ -73,6 +73,8 @@ in layers in which something else stands in the place of attention:
     mamba.time_step, dA         [token, head]            softplus(dt + bias), and the logarithm of what is left
     mamba.scan_output, gated, norm
                                 [token, head * channel]  what the state gives, that times silu(gate), and its norm
+    mixer.time_step_clamped     [token, head]            the step, no shorter than a constant (Nemotron-H, whose `gate` is a router's and
+                                                         gate_of_state that of the state)
     mamba.gate_act              [token, head * channel]  silu(gate), where nothing is normed (Falcon-H1)
     mamba.scaled_input, in_proj_scaled, self_attn.scaled_input, k_scaled, feed_forward.gate_scaled, scaled
                                 [token, channel]         Falcon-H1: what is multiplied by a constant other than 1
@@ -265,7 +267,7 @@ class _ExpertValues(TorchFunctionMode):
             if not point:
                 return output
             self.expert = expert
-            if point == "down":
+            if point == "down" and "up" not in self.stacks:
                 self.put("act_mul", args[0])
             if hasattr(self.experts, "gate_up_proj_bias"):
                 self.product = output, point
@@ -573,13 +575,14 @@ class _Mamba2(TorchFunctionMode):
         self.steps = self.weight = None  # of time; of the gate
         self.decays = False
         self.norm_first = getattr(module.norm, "norm_before_gate", False)
+        self.has_floor = (module.time_step_limit or (0.0,))[0] > 0.0
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         tokens = self.recorder.steps[-1]
         if func is Tensor.split and len(output) == 3:
             for point, part in zip(("gate", "hidden_states_B_C", "dt"), output):
-                self.put(point, part)
+                self.put("gate_of_state" if point == "gate" and self.name.endswith(".mixer") else point, part)
         elif func is torch.split and len(output) == 3:
             for point, part in zip(("hidden_states", "B", "C"), output):
                 self.put(point, part)
@@ -587,7 +590,12 @@ class _Mamba2(TorchFunctionMode):
             self.filters = True
         elif func is nn.functional.softplus:
             self.steps = output
-            self.put("time_step", output[:, None, :, 0] if self.is_recurrent() else output)
+            steps = output[:, None, :, 0] if self.is_recurrent() else output
+            self.put("time_step", steps)
+            if self.is_recurrent() and self.has_floor:
+                self.put("time_step_clamped", steps)
+        elif func is torch.clamp and self.steps is not None and self.has_floor:
+            self.put("time_step_clamped", output)
         elif func in self.PRODUCTS and self.steps is not None and not self.decays and output.dim() == (4 if self.is_recurrent() else 3):
             self.decays = True
             self.put("dA", output[:, None, :, 0, 0] if self.is_recurrent() else output)
@@ -742,7 +750,8 @@ def _row_of(stack: Tensor, matrix: Tensor) -> int | None:
 def _stacks(experts: nn.Module) -> dict[str, Tensor]:
     """The matrices of all experts, by what they give: [expert, ...]."""
     if not _are_below(experts):
-        return {"gate_up": experts.gate_up_proj, "down": experts.down_proj}
+        first = {"gate_up": experts.gate_up_proj} if hasattr(experts, "gate_up_proj") else {"up": experts.up_proj}
+        return first | {"down": experts.down_proj}
     parts = {"gate": experts.mlp.w1, "up": experts.mlp.v1, "down": experts.mlp.w2}
     return {point: matrix.unflatten(0, (experts.num_experts, -1)) for point, matrix in parts.items()}
 
@@ -1191,8 +1200,9 @@ def _split_gate(attention: nn.Module, config: PreTrainedConfig) -> Callable[[Ten
 
 
 def _has_experts(module: nn.Module) -> bool:
-    """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
-    stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
+    """Whether this is a module that holds the matrices of all experts as stacks, gate and up in one where there is a gate."""
+    has = lambda *names: all(isinstance(getattr(module, name, None), nn.Parameter) for name in names)
+    stacks = has("gate_up_proj", "down_proj") or has("up_proj", "down_proj")  # Nemotron-H's have no gate
     has_function = callable(getattr(module, "act_fn", None)) or hasattr(module, "_apply_gate")
     return stacks and has_function and not type(module).__name__.startswith("Llama4")  # see _WeighedInput
 

@@ -79,7 +79,8 @@ def _before(module: nn.Module, change: Callable) -> None:
 
     def begin(module, args, kwargs):
         cache = kwargs.get("cache_params", kwargs.get("past_key_values"))
-        if cache is not None and kwargs["hidden_states"].shape[1] == 1:
+        rows = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+        if cache is not None and rows.shape[1] == 1:
             change(cache)
 
     module.register_forward_pre_hook(begin, with_kwargs=True)

@@ -79,6 +79,19 @@ def lfm2_experts(weights: Weights) -> Weights:
     return one_by_one("feed_forward", "w1", "w3", "w2")(weights)
 
 
+def backbone(weights: Weights) -> Weights:
+    """Nemotron-H's names: a matrix for each expert, and another word for the base."""
+    found = {}
+    for name, weight in weights.items():
+        name = name.replace("model.", "backbone.", 1)
+        if name.endswith(("experts.up_proj", "experts.down_proj")):
+            stack, part = name.rsplit(".", 1)
+            found |= {f"{stack}.{expert}.{part}.weight": matrix.clone() for expert, matrix in enumerate(weight)}
+        else:
+            found[name] = weight
+    return found
+
+
 MIXERS = {
     # A convolution over four positions with biases, attention, a convolution; a width that is made of the key's.
     "lfm2": small(
@@ -203,6 +216,37 @@ MIXERS = {
             "tie_word_embeddings": True,
         },
         embedding=0.06,
+    ),
+    # Blocks of one part each: a selective state space whose steps of time have a floor in forwards of several tokens, an MLP
+    # without a gate, attention that nothing rotates, and experts without a gate, chosen in groups.
+    "nemotron_h": small(
+        33,
+        "nemotron_h",
+        {
+            "vocab_size": 40,
+            "hybrid_override_pattern": "M-*E",
+            "num_hidden_layers": 4,
+            "head_dim": 6,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "mamba_num_heads": 4,
+            "mamba_head_dim": 4,
+            "n_groups": 2,
+            "ssm_state_size": 6,
+            "conv_kernel": 3,
+            "chunk_size": 5,
+            "time_step_min": 0.4,
+            "use_bias": True,
+            "mlp_bias": True,
+            "n_routed_experts": 6,
+            "n_group": 3,
+            "topk_group": 2,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 8,
+            "moe_shared_expert_intermediate_size": 14,
+            "routed_scaling_factor": 1.5,
+        },
+        published=backbone,
     ),
     "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
 }

@@ -94,6 +94,7 @@ impl Op {
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Clip(limit) => ops::clipped(x(0), (-limit, *limit), rounding),
+            Self::AtLeast(least) => mixers::at_least(x(0), *least, span, rounding),
             Self::Round(format) => rounded(x(0), *format),
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
             Self::Route { router, bias } => {

@@ -61,6 +61,7 @@ impl Build<'_> {
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
         let terms = match layer.wiring {
             Wiring::Sequential => return self.sequential(layer, x),
+            Wiring::MixerOnly | Wiring::MlpOnly => return self.alone(layer, x),
             Wiring::PostNorm => return self.post_normed(layer, x),
             Wiring::Parallel(terms) => terms,
         };
@@ -91,6 +92,18 @@ impl Build<'_> {
         let f = self.with_beside(layer, mid, f);
         let f = self.maybe_norm(R::MlpOutNorm, f, layer.mlp_norms.post);
         self.end(layer, mid, f)
+    }
+
+    /// `x + scale * attn(norm(x))`, or `x + scale * mlp(norm(x))`
+    fn alone(&mut self, layer: &Layer, x: Site) -> Site {
+        if layer.wiring == Wiring::MlpOnly {
+            let h = self.maybe_norm(R::MlpNorm, x, layer.mlp_norms.pre);
+            let f = self.mlp(&layer.mlp, h);
+            return self.end(layer, x, f);
+        }
+        let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
+        let o = mixer::mixed(self, layer, h);
+        self.end(layer, x, o)
     }
 
     /// `x' = norm(x + scale * attn(x))`, `x'' = norm(x' + scale * mlp(x'))`. Vaswani et al., arXiv 1706.03762.

@@ -49,6 +49,9 @@ const TOPICS: &[(&str, OfLayer)] = &[
 /// Topics of attention, which some layers do not have.
 const OF_ATTENTION: [&str; 7] = ["q, k and v", "heads", "q and k", "RoPE", "scores", "mask", "o"];
 
+/// Topics of the MLP, which blocks of one other part do not have.
+const OF_MLP: [&str; 3] = ["MLP", "router", "shared"];
+
 /// All that a model computes, in the order of the forward pass.
 pub fn steps(spec: &Spec) -> Vec<Step> {
     let Spec {
@@ -76,7 +79,11 @@ pub fn steps(spec: &Spec) -> Vec<Step> {
     for (topic, of) in TOPICS {
         let mut kinds: Vec<(Said, Vec<usize>)> = Vec::new();
         // What stands in the place of attention is told by itself.
-        let is_told = |layer: &Layer| layer.mixer.is_none() || layer.abreast.is_some() || !OF_ATTENTION.contains(topic);
+        let is_told = |layer: &Layer| match layer.wiring {
+            Wiring::MlpOnly if *topic == "mixer" || OF_ATTENTION.contains(topic) => false,
+            Wiring::MixerOnly if OF_MLP.contains(topic) => false,
+            _ => layer.mixer.is_none() || layer.abreast.is_some() || !OF_ATTENTION.contains(topic),
+        };
         let said = |layer: &Layer| if is_told(layer) { of(layer) } else { Said::default() };
         for (index, said) in layers.iter().map(said).enumerate() {
             match kinds.iter_mut().find(|(kind, _)| *kind == said) {
@@ -198,6 +205,8 @@ fn block(layer: &Layer) -> Said {
             }
             format!("x += {times}{attention}; x += {times}{mlp}")
         }
+        Wiring::MixerOnly => format!("x += {times}{}", around(first, attn_norms, "x")),
+        Wiring::MlpOnly => format!("x += {times}{}", around("mlp", mlp_norms, "x")),
         Wiring::PostNorm => format!("x = norm(x + {times}attention(x)); x = norm(x + {times}mlp(x))"),
         Wiring::Parallel(order) => {
             // Without a norm of its own, the MLP reads what attention reads.

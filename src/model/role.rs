@@ -130,6 +130,7 @@ pub enum Role {
     KScaled,
     GateScaled,
     MlpScaled,
+    TimeStepFloor,
 }
 
 /// One row of [`ROLES`].
@@ -282,6 +283,7 @@ pub const ROLES: &[Row] = &[
     layer(Role::KScaled, "k_scaled", "keys times a constant, before they are rotated"),
     layer(Role::GateScaled, "gate_scaled", "gate of the MLP times a constant"),
     layer(Role::MlpScaled, "mlp_scaled", "what the MLP gives, times a constant"),
+    layer(Role::TimeStepFloor, "time_step_floor", "the step of time, no shorter than a constant"),
 ];
 
 /// What is done to queries, and the same of keys.

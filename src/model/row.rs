@@ -1,5 +1,6 @@
 //! What a row of the table of families says: one value per family, made by struct update of another.
 
+mod blocks;
 mod encoder;
 mod experts;
 mod factors;
@@ -14,6 +15,7 @@ use super::role::Names;
 pub use super::spec::GateUp;
 use super::spec::{Over, Term};
 use crate::ops::Form;
+pub use blocks::{BlockPart, BlocksRow};
 pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
 pub use factors::FactorsRow;
@@ -90,6 +92,8 @@ pub struct Family {
     pub growth: Option<(&'static str, [(&'static str, f64); 2])>,
     /// What stands in the place of attention in some layers.
     pub mixer: Option<MixerRow>,
+    /// Which part each block has, where it has one: the number of layers follows from it.
+    pub blocks: Option<BlocksRow>,
     /// Whether what attention gives is gated by what the matrix of queries gives beside these.
     pub attn_gate: bool,
     /// Whether each head has a score beside those of the keys.
@@ -140,8 +144,10 @@ pub struct Family {
     pub encoder: Option<EncoderRow>,
     /// Names of modules.
     pub names: &'static Names,
-    /// What stands before the names of all tensors but the head's, and may be left away in a checkpoint.
+    /// What stands before the names of all tensors but the head's.
     pub base: &'static str,
+    /// What stands there in some checkpoints; empty: nothing.
+    pub roots: &'static [&'static str],
     /// Where tensors lie that are not under their modules' names.
     pub stored: &'static [Stored],
 }

@@ -133,6 +133,10 @@ pub struct Layer {
 pub enum Wiring {
     /// The stream to which attention has been added.
     Sequential,
+    /// Nothing: the block is attention, or what stands in its place. Nemotron-H.
+    MixerOnly,
+    /// The stream: the block is an MLP. Nemotron-H.
+    MlpOnly,
     /// The same, and the norms behind attention and the MLP are of the sums: BERT.
     PostNorm,
     /// What attention reads, normed by a norm of its own or, without one, by attention's. The three are added in this order,
@@ -272,6 +276,8 @@ pub enum Mlp {
 pub struct Experts {
     /// How each computes.
     pub feed: Feed,
+    /// Whether each has a gate, and the one that every token has: not in Nemotron-H.
+    pub gated: bool,
     /// How many there are.
     pub count: usize,
     /// Who chooses.

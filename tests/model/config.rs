@@ -145,6 +145,7 @@ fn families_have_the_defaults_of_their_own_classes() {
     assert_eq!(
         moe.layers[0].mlp,
         Mlp::Experts(Experts {
+            gated: true,
             feed,
             count: 128,
             router,

@@ -76,7 +76,9 @@ pub(super) fn is_parallel(scene: &Scene) -> bool {
 fn sequential_residual(scene: &Scene) -> Vec<Variant> {
     let graph = scene.graph();
     let Some(layer) = scene.node().layer else { return Vec::new() };
-    let (Some(stream), Some(attention)) = (graph.entering(layer), graph.added(layer).first().copied()) else {
+    // Of a block of one part, what is added is computed from this.
+    let added = graph.added(layer).first().copied().filter(|added| *added < scene.site);
+    let (Some(stream), Some(attention)) = (graph.entering(layer), added) else {
         return Vec::new();
     };
     let read = scene.node().reads.first().map(|read| read.site());

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, ArrayView1, ArrayViewD};
 
-use super::{cube, flat, held};
+use super::{Span, cube, flat, held};
 use crate::model::op::Held;
 use crate::ops::{self, Real, Rounding};
 
@@ -53,4 +53,12 @@ pub(super) fn gate<T: Real>(values: &[ArrayViewD<T>], function: ops::Activation,
     // Without a gate, it is as it is.
     let Some(second) = values.get(1) else { return first.to_owned() };
     ops::gated(first, second.view(), function, rounding)
+}
+
+/// A floor, which forwards of one token behind others do not have: `mamba2_selective_state_update` of transformers.
+pub(super) fn at_least<T: Real>(x: ArrayViewD<T>, least: f64, span: Span, rounding: Rounding) -> ArrayD<T> {
+    if span.first > 0 && span.ids.len() == 1 {
+        return x.to_owned();
+    }
+    ops::clipped(x, (least, f64::INFINITY), rounding)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::factors::Factors;
 use super::read::Reader;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
-use crate::model::families::{Family, Mamba2Row, MixerKind, MixerLayers, MixerRow};
+use crate::model::families::{BlockPart, Family, Mamba2Row, MixerKind, MixerLayers, MixerRow};
 use crate::model::row::{DELTA, TIME_STEP_LIMIT};
 use crate::model::spec::{Delta, Mamba2, Mixer, Norm, ShortConvolution};
 
@@ -17,12 +17,17 @@ pub(super) fn per_layer(
     reader: &Reader,
     family: &Family,
     layers: usize,
+    blocks: Option<&[BlockPart]>,
     hidden: usize,
     norm: Norm,
 ) -> Result<Vec<Option<Mixer>>, ConfigError> {
     let Some(row) = &family.mixer else { return Ok(vec![None; layers]) };
     let mixer = mixer(reader, family, row.kind, hidden, norm)?;
-    Ok(places(reader, row, layers)?.into_iter().map(|has| has.then_some(mixer)).collect())
+    let places = match blocks {
+        Some(parts) => parts.iter().map(|part| *part == BlockPart::Mixer).collect(),
+        None => places(reader, row, layers)?,
+    };
+    Ok(places.into_iter().map(|has| has.then_some(mixer)).collect())
 }
 
 /// Which layers have it.
@@ -78,34 +83,40 @@ fn mamba2(reader: &Reader, family: &Family, row: &Mamba2Row, hidden: usize, norm
         *size = reader.size(key, default, MOST_LAYERS)?;
     }
     let [heads, groups, state, taps] = sizes;
-    let expand = reader.size(row.expand.0, row.expand.1, MOST_LAYERS)?;
+    let expanded =
+        row.expand.map(|(key, default)| Ok::<_, ConfigError>((key, reader.size(key, default, MOST_LAYERS)?)));
+    let expanded = expanded.transpose()?;
     let own = match row.width {
         Some((key, default)) if reader.get(key).is_some() || !reader.has(key) => {
             Some((reader.size(key, default, MOST_WIDE)?, key))
         }
         _ => None,
     };
-    let width = own.map_or(hidden.saturating_mul(expand), |(width, _)| width);
-    let head_dim = match reader.get(row.head_dim).filter(|value| value.as_str() != Some("auto")) {
-        Some(_) => reader.size(row.head_dim, 1, MOST_WIDE)?,
-        None => width / heads,
+    let width = own.map(|(width, _)| width).or(expanded.map(|(_, times)| hidden.saturating_mul(times)));
+    let head_dim = match reader.get(row.head_dim.0).filter(|value| value.as_str() != Some("auto")) {
+        Some(_) => reader.size(row.head_dim.0, 1, MOST_WIDE)?,
+        None => row.head_dim.1.or(width.map(|width| width / heads)).unwrap_or(1),
     };
+    let width = width.unwrap_or(heads.saturating_mul(head_dim));
     if heads.saturating_mul(head_dim) != width || !heads.is_multiple_of(groups) || width.max(groups * state) > MOST_WIDE
     {
-        let told = match own {
-            Some((width, key)) => format!("{key} ({width})"),
-            None => format!("{} ({expand}) times the hidden size ({hidden})", row.expand.0),
+        let told = match (own, expanded) {
+            (Some((width, key)), _) => format!("{key} ({width})"),
+            (None, Some((key, times))) => format!("{key} ({times}) times the hidden size ({hidden})"),
+            (None, None) => format!("whole groups of {width} channels"),
         };
         return Err(reader.contradiction(format!(
             "{heads} heads ({}) of {head_dim} channels ({}) in {groups} groups ({}) are not {told}, or they are too wide",
-            row.sizes[0].0, row.head_dim, row.sizes[1].0
+            row.sizes[0].0, row.head_dim.0, row.sizes[1].0
         )));
     }
     if let Some(limit) = reader.get(TIME_STEP_LIMIT).filter(|limit| !is_no_limit(limit)) {
         // The class clamps in forwards of several tokens, and not in those of one.
         return Err(reader.unsupported(TIME_STEP_LIMIT, limit, "; it has no limit but 0 and infinity"));
     }
-    let act = reader.activation(family.keys.act.unwrap_or_default(), family.defaults.act, family.acts)?;
+    let (key, default) = row.act.unwrap_or((family.keys.act.unwrap_or_default(), family.defaults.act));
+    let act = reader.activation(key, default, family.acts)?;
+    let least_step = row.least_step.map(|(key, default)| reader.number(key, default, 0.0)).transpose()?;
     let norm = Norm { rounded_once: row.norm_rounded_once, ..norm };
     let factors = Factors::read(reader, family)?;
     Ok(Mamba2 {
@@ -117,6 +128,7 @@ fn mamba2(reader: &Reader, family: &Family, row: &Mamba2Row, hidden: usize, norm
         taps_bias: reader.on(row.taps_bias)?,
         act,
         biases: [reader.on(row.biases[0])?, reader.on(row.biases[1])?],
+        least_step: least_step.filter(|least| *least > 0.0),
         input_factor: factors.mixer[0],
         factors: factors.parts,
         norm: reader.on(row.norm)?.then_some(norm),

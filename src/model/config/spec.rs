@@ -8,8 +8,8 @@ use super::latent;
 use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
-use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, mixer, rope, window};
-use crate::model::families::{Family, Fused, NormRow, ScaleRow, Windows};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, blocks, mixer, rope, window};
+use crate::model::families::{BlockPart, Family, Fused, NormRow, ScaleRow, Windows};
 use crate::model::spec::{Around, Attn, Embed, Growth, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 const TIED: &str = "tie_word_embeddings";
@@ -20,7 +20,11 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let other = |key: &str| family.others.iter().find(|(own, other)| *own == key && reader.has(other));
     let size = |key, default, most| reader.size(other(key).map_or(key, |(_, other)| *other), default, most);
     let hidden = size(keys.hidden_size, defaults.hidden_size, MOST_WIDE)?;
-    let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
+    let blocks = blocks::read(reader, family)?;
+    let layers = match &blocks {
+        Some(parts) => parts.len(),
+        None => size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?,
+    };
     let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
     refuse(reader, family)?;
     let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
@@ -71,9 +75,9 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let wiring = wiring(reader, family)?;
     let shares = matches!(wiring, Wiring::Parallel(_)) && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
-    let mlps = Mlps::read(reader, family, hidden, layers, norm)?;
+    let mlps = Mlps::read(reader, family, hidden, layers, blocks.as_deref(), norm)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
-    let mixers = mixer::per_layer(reader, family, layers, hidden, norm)?;
+    let mixers = mixer::per_layer(reader, family, layers, blocks.as_deref(), hidden, norm)?;
     let is_abreast = family.mixer.is_some_and(|row| row.abreast);
     let abreast = is_abreast.then_some([factors.mixer[1], factors.attention[1]]);
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
@@ -92,7 +96,7 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
             beside: mlps.beside(layer),
             attn_norms: Around { pre: around.pre.filter(|_| !unnormed), ..around },
             mlp_norms,
-            wiring,
+            wiring: blocks.as_deref().map_or(wiring, |parts| alone(parts[layer])),
             scale: residual_factor,
             scalar: family.layer_scalar,
         })
@@ -150,6 +154,14 @@ fn wiring(reader: &Reader, family: &Family) -> Result<Wiring, ConfigError> {
     } else {
         Wiring::Sequential
     })
+}
+
+/// Of a block of one part.
+fn alone(part: BlockPart) -> Wiring {
+    match part {
+        BlockPart::Mixer | BlockPart::Attention => Wiring::MixerOnly,
+        BlockPart::Mlp | BlockPart::Experts => Wiring::MlpOnly,
+    }
 }
 
 /// Refuses what changes the mathematics in a way that is not implemented.

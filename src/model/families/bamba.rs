@@ -55,9 +55,11 @@ pub(super) const MAMBA2_STORED: [Stored; 4] = [
 /// Its selective state space.
 pub(super) const SPACE: Mamba2Row = Mamba2Row {
     sizes: [("mamba_n_heads", 128), ("mamba_n_groups", 1), ("mamba_d_state", 256), ("mamba_d_conv", 4)],
-    expand: ("mamba_expand", 2),
+    expand: Some(("mamba_expand", 2)),
     width: None,
-    head_dim: "mamba_d_head",
+    head_dim: ("mamba_d_head", None),
+    act: None,
+    least_step: None,
     taps_bias: Switch::Unless("mamba_conv_bias"),
     biases: [Switch::Key("mamba_proj_bias"); 2],
     norm: Switch::Always,

@@ -99,6 +99,7 @@ pub(super) const LLAMA: Family = Family {
     embed_norm: false,
     growth: None,
     mixer: None,
+    blocks: None,
     attn_gate: false,
     sinks: false,
     predicts_further: false,
@@ -125,5 +126,6 @@ pub(super) const LLAMA: Family = Family {
     encoder: None,
     names: &NAMES,
     base: "model.",
+    roots: &[""],
     stored: &[],
 };

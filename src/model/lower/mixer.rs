@@ -2,6 +2,7 @@
 
 use ndarray::Array1;
 
+use super::attention::attention;
 use super::{Build, R};
 use crate::model::graph::{Axis, Read, Site};
 use crate::model::op::{Op, Vector, Weight};
@@ -11,13 +12,13 @@ use crate::ops::{Activation, Spread, grouped};
 /// What a layer adds to the stream first: attention, what stands in its place, or both with a factor each.
 pub(super) fn mixed(g: &mut Build, layer: &Layer, h: Site) -> Site {
     let mixed = match &layer.mixer {
-        None => return g.attention(&layer.attn, h),
+        None => return attention(g, &layer.attn, h),
         Some(Mixer::ShortConvolution(convolution)) => short_convolution(g, *convolution, h),
         Some(Mixer::Delta(rule)) => delta(g, rule, h),
         Some(Mixer::Mamba2(mamba)) => mamba2(g, mamba, h),
     };
     let Some(factors) = layer.abreast else { return mixed };
-    let attention = g.attention(&layer.attn, h);
+    let attention = attention(g, &layer.attn, h);
     g.node(R::MixSum, Op::Sum { factors: factors.into() }, [mixed, attention], g.stream())
 }
 
@@ -129,6 +130,9 @@ fn mamba2(g: &mut Build, m: &Mamba2, h: Site) -> Site {
     let c = g.columns(R::StateQuery, y, values + shared..mixed, query);
     let bias = Vector::Param(g.param(R::TimeStep, "bias", &[m.heads], None));
     let step = g.node(R::TimeStep, Op::TimeStep { bias }, [step], vec![Axis::TOKEN, of_head]);
+    let step = m
+        .least_step
+        .map_or(step, |least| g.node(R::TimeStepFloor, Op::AtLeast(least), [step], vec![Axis::TOKEN, of_head]));
     let rate = Vector::Param(g.param(R::StateDecay, "rate", &[m.heads], None));
     let decay = g.node(R::StateDecay, Op::Decay { rate, bias: None }, [step], vec![Axis::TOKEN, of_head]);
     let skip = Vector::Param(g.param(R::StateOut, "skip", &[m.heads], None));

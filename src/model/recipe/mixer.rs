@@ -54,6 +54,7 @@ fn of_mamba2(mamba: &Mamba2, is_abreast: bool) -> Said {
         taps_bias,
         act,
         biases,
+        least_step,
         input_factor,
         factors,
         norm,
@@ -83,12 +84,14 @@ fn of_mamba2(mamba: &Mamba2, is_abreast: bool) -> Said {
         (true, format!("{act}(conv{plus}) of x, B and C, a filter for each channel over the last positions")),
         (true, "head h reads B and C of group h // (heads / groups)".to_string()),
         (true, "Δ = softplus(dt + bias), S = exp(-exp(A) Δ) S + Δ B xᵀ, y = Sᵀ C + D x in f32".to_string()),
+        (least_step.is_some(), "Δ no shorter than a constant, but in decode steps of one token".to_string()),
         (true, gated),
     ];
     let sizes = [
         (true, format!("heads: {heads} of {head_dim}, groups: {groups}, channels of the state: {state}")),
         (true, format!("{taps} positions")),
         (!numbers.is_empty(), numbers),
+        (least_step.is_some(), format!("shortest step {}", short(least_step.unwrap_or_default()))),
         (*input_factor != 1.0, format!("input times {}", short(*input_factor))),
         (is_scaled, format!("factors {}", factors.map(short).join(", "))),
     ];

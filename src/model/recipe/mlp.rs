@@ -32,6 +32,12 @@ fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu, factors }: 
 }
 
 const GATED: &str = "down(act(gate(x)) * up(x))";
+const PLAIN: &str = "down(act(up(x)))";
+
+/// How each of some experts computes.
+fn of_experts(gated: bool) -> &'static str {
+    if gated { GATED } else { PLAIN }
+}
 
 pub(super) fn mlp(layer: &Layer) -> Said {
     let (what, numbers) = own(&layer.mlp);
@@ -42,10 +48,10 @@ pub(super) fn mlp(layer: &Layer) -> Said {
 
 fn own(mlp: &Mlp) -> Said {
     match mlp {
-        Mlp::Plain(sizes) => feed("down(act(up(x)))", sizes),
+        Mlp::Plain(sizes) => feed(PLAIN, sizes),
         Mlp::Gated(sizes) => feed(GATED, sizes),
-        Mlp::Experts(Experts { feed: sizes, count, .. }) => {
-            let (what, numbers) = feed(&format!("experts, each {GATED}"), sizes);
+        Mlp::Experts(Experts { feed: sizes, gated, count, .. }) => {
+            let (what, numbers) = feed(&format!("experts, each {}", of_experts(*gated)), sizes);
             (what, format!("{count} experts, {numbers}"))
         }
     }
@@ -53,10 +59,10 @@ fn own(mlp: &Mlp) -> Said {
 
 /// What computes for every token beside the experts that are chosen.
 pub(super) fn shared(layer: &Layer) -> Said {
-    let Mlp::Experts(Experts { shared: Some(Shared { feed: sizes, weighed }), .. }) = &layer.mlp else {
+    let Mlp::Experts(Experts { shared: Some(Shared { feed: sizes, weighed }), gated, .. }) = &layer.mlp else {
         return Said::default();
     };
-    let (what, numbers) = feed(GATED, sizes);
+    let (what, numbers) = feed(of_experts(*gated), sizes);
     let weighed = if *weighed { ", times σ(w x)" } else { "" };
     (format!("added for every token: {what}{weighed}"), numbers)
 }
@@ -68,6 +74,7 @@ pub(super) fn router(layer: &Layer) -> Said {
     };
     let Experts {
         feed: _,
+        gated: _,
         count: _,
         router,
         router_bias,

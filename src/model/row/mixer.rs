@@ -40,12 +40,16 @@ pub struct Mamba2Row {
     /// Keys of heads, of groups of them, of channels of the state, and of how many positions the convolution sees, with their
     /// defaults.
     pub sizes: [(&'static str, usize); 4],
-    /// The key of how many times as wide as the model all heads are together, and its default.
-    pub expand: (&'static str, usize),
+    /// The key of how many times as wide as the model all heads are together, and its default; `None`: heads say it.
+    pub expand: Option<(&'static str, usize)>,
     /// The key of how wide all heads are together, which wins unless it is null, and its default.
     pub width: Option<(&'static str, usize)>,
-    /// The key of the width of a head; `auto` is what the other sizes say.
-    pub head_dim: &'static str,
+    /// The key of the width of a head, and its default; `None`, and `auto`: what the other sizes say.
+    pub head_dim: (&'static str, Option<usize>),
+    /// The key of the activation function, and its default; `None`: that of the MLP.
+    pub act: Option<(&'static str, &'static str)>,
+    /// The key of the shortest step of time, and its default.
+    pub least_step: Option<(&'static str, f64)>,
     /// The bias of the convolution.
     pub taps_bias: Switch,
     /// The biases of the matrix before it and of the one behind it.
@@ -109,8 +113,10 @@ impl Mamba2Row {
         let [before, behind] = self.biases;
         let switched = |switch: &Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) | Switch::One(own) if *own == key);
         self.sizes.iter().any(|(own, _)| *own == key)
-            || [self.expand.0, self.head_dim, TIME_STEP_LIMIT].contains(&key)
-            || self.width.is_some_and(|(own, _)| own == key)
+            || [self.head_dim.0, TIME_STEP_LIMIT].contains(&key)
+            || [self.width, self.expand].into_iter().flatten().any(|(own, _)| own == key)
+            || self.act.is_some_and(|(own, _)| own == key)
+            || self.least_step.is_some_and(|(own, _)| own == key)
             || [self.taps_bias, before, behind, self.norm, self.norm_first].iter().any(switched)
     }
 }

@@ -66,6 +66,8 @@ pub struct Mamba2 {
     pub act: ops::Activation,
     /// Whether the matrix before it has a bias, and the one behind it.
     pub biases: [bool; 2],
+    /// The shortest step of time, in forwards that begin a sequence or have several tokens: Nemotron-H.
+    pub least_step: Option<f64>,
     /// What it reads is multiplied by this first: Falcon-H1; else 1.
     pub input_factor: f64,
     /// What `z`, `x`, `B`, `C` and `Δ` are multiplied by as they come out of one matrix: Falcon-H1; else 1.

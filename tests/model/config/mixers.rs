@@ -1,7 +1,8 @@
 //! What stands in the place of attention, and in which layers.
 
 use layerstep::model::Spec;
-use layerstep::model::spec::Mixer;
+use layerstep::model::spec::{Layer, Mixer, Mlp, Wiring};
+use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
 use super::{check, feed, read};
@@ -112,6 +113,39 @@ fn a_state_space_stands_beside_attention() {
     check("falcon_h1", keys(json!({"ssm_multipliers": [1.0, 1.0]})), &["ssm_multipliers", "a list of 5"]);
     check("falcon_h1", keys(json!({"mlp_multipliers": [1.0, -1.0]})), &["mlp_multipliers", "above 0"]);
     check("falcon_h1", keys(json!({"mamba_d_head": 5})), &["5 channels (mamba_d_head)", "mamba_d_ssm (48)"]);
+}
+
+#[test]
+fn blocks_have_one_part_each() {
+    let parts = |keys: Value| {
+        let spec = read("nemotron_h", keys).0;
+        let part = |layer: &Layer| match (layer.wiring, &layer.mixer, &layer.mlp) {
+            (Wiring::MixerOnly, Some(Mixer::Mamba2(_)), _) => 'M',
+            (Wiring::MixerOnly, None, _) => '*',
+            (Wiring::MlpOnly, _, Mlp::Plain(_)) => '-',
+            (Wiring::MlpOnly, _, Mlp::Experts(experts)) if !experts.gated => 'E',
+            other => panic!("{other:?}"),
+        };
+        spec.layers.iter().map(part).collect::<String>()
+    };
+    assert_eq!(parts(json!({})), "ME*-", "whatever num_hidden_layers says");
+    assert_eq!(parts(json!({"hybrid_override_pattern": "M-M*-E"})), "M-M*-E");
+    let words =
+        json!({"layers_block_type": ["full_attention", "moe", "linear_attention", "mamba", "attention", "mlp"]});
+    assert_eq!(parts(words), "*EMM*-");
+    let both = json!({"layers_block_type": ["mlp", "moe"], "hybrid_override_pattern": "MM"});
+    assert_eq!(parts(both), "-E", "the list wins");
+    let sizes = json!({"hybrid_override_pattern": "M", "mamba_num_heads": 8, "mamba_head_dim": 6, "n_groups": 2,
+        "time_step_min": 0.01, "use_bias": true, "mamba_hidden_act": "gelu"});
+    let (spec, notes) = read("nemotron_h", sizes);
+    let Some(Mixer::Mamba2(found)) = spec.layers[0].mixer else { panic!("a selective state space") };
+    assert!(notes.is_empty() && spec.layers[0].attn.rope.is_none() && spec.embed.learned.is_none(), "{notes:?}");
+    assert_eq!((found.heads, found.head_dim, found.groups, found.state, found.taps), (8, 6, 2, 128, 4));
+    assert_eq!((found.least_step, found.biases, found.act), (Some(0.01), [true; 2], Activation::Gelu));
+    assert!(found.norm.is_some_and(|norm| !norm.rounded_once) && spec.norm.is_some_and(|norm| norm.rounded_once));
+    check("nemotron_h", json!({"hybrid_override_pattern": "M+"}), &["hybrid_override_pattern", "letters M*-E"]);
+    check("nemotron_h", json!({"layers_block_type": ["conv"]}), &["layers_block_type", "linear_attention"]);
+    check("nemotron_h", json!({"moe_latent_size": 16}), &["moe_latent_size"]);
 }
 
 #[test]
