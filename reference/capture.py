@@ -267,7 +267,7 @@ class _ExpertValues(TorchFunctionMode):
             if not point:
                 return output
             self.expert = expert
-            if point == "down" and "up" not in self.stacks:
+            if point == "down" and set(self.stacks) != {"up", "down"}:  # else it is what `act` is
                 self.put("act_mul", args[0])
             if hasattr(self.experts, "gate_up_proj_bias"):
                 self.product = output, point

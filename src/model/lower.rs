@@ -14,10 +14,10 @@ use std::collections::HashMap;
 use ndarray::Array1;
 
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
-use super::op::{Op, Param, Vector, Weight};
+use super::op::{Op, Param, Rotate, Vector, Weight};
 use super::role::{ROLES, Role as R};
 use super::row::Wrapped;
-use super::spec::{Layer, Norm, Spec, Term, Wiring};
+use super::spec::{Layer, Norm, Rope, Spec, Term, Wiring};
 use crate::ops::Normalisation;
 
 /// The graph of a model.
@@ -147,6 +147,11 @@ impl Build<'_> {
             if weight { Vector::Param(self.weight(role, &[width])) } else { Vector::Other(Array1::ones(width).into()) };
         let bias = bias.then(|| Vector::Param(self.param(role, "bias", &[width], None)));
         Op::Norm { weight, bias, how, head_dim }
+    }
+
+    fn rotated(&mut self, role: R, x: Site, rope: &Rope, axes: Vec<Axis>) -> Site {
+        let rotate = Rotate::new(rope, axes[2].length(0, 0));
+        self.node(role, Op::Rope(rotate), [x], axes)
     }
 
     /// The same times a constant, as an op of its own; itself, where that is 1.

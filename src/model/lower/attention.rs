@@ -2,7 +2,7 @@
 
 use super::{Build, R, latent, per_head};
 use crate::model::graph::{Axis, Read, Site};
-use crate::model::op::{Op, Places, Rotate, Scoring, Vector};
+use crate::model::op::{Op, Places, Scoring, Vector};
 use crate::model::spec::{Attn, Over, QkNorm, Rope};
 use crate::ops::{Activation, Join, Rounding, grouped, slopes};
 
@@ -73,10 +73,10 @@ fn placed(g: &mut Build, a: &Attn, mut q: Site, mut k: Site) -> (Site, Site) {
     };
     norm(g, &mut q, &mut k, false);
     if let Some(rope) = &a.rope {
-        q = rotated(g, R::QRope, q, rope, per_head("head", a.heads, a.head_dim));
+        q = g.rotated(R::QRope, q, rope, per_head("head", a.heads, a.head_dim));
         if own {
             let of_keys = Rope { growth: None, ..rope.clone() };
-            k = rotated(g, R::KRope, k, &of_keys, per_head("kv_head", a.kv_heads, a.head_dim));
+            k = g.rotated(R::KRope, k, &of_keys, per_head("kv_head", a.kv_heads, a.head_dim));
         }
     }
     norm(g, &mut q, &mut k, true);
@@ -144,9 +144,4 @@ fn one_of_qk(g: &mut Build, role: R, x: Site, QkNorm { norm, over, .. }: QkNorm,
     };
     let op = g.norm_op(role, &norm, weights, head_dim);
     g.node(role, op, [x], axes)
-}
-
-pub(super) fn rotated(g: &mut Build, role: R, x: Site, rope: &Rope, axes: Vec<Axis>) -> Site {
-    let rotate = Rotate::new(rope, axes[2].length(0, 0));
-    g.node(role, Op::Rope(rotate), [x], axes)
 }
