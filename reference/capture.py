@@ -73,6 +73,12 @@ in layers in which something else stands in the place of attention:
     mamba.time_step, dA         [token, head]            softplus(dt + bias), and the logarithm of what is left
     mamba.scan_output, gated, norm
                                 [token, head * channel]  what the state gives, that times silu(gate), and its norm
+    mixer.time_step_clamped     [token, head]            the step, no shorter than a constant (Nemotron-H, whose `gate` is a router's and
+                                                         gate_of_state that of the state)
+    mamba.gate_act              [token, head * channel]  silu(gate), where nothing is normed (Falcon-H1)
+    mamba.scaled_input, in_proj_scaled, self_attn.scaled_input, k_scaled, feed_forward.gate_scaled, scaled
+                                [token, channel]         Falcon-H1: what is multiplied by a constant other than 1
+    mixed_sum                   [token, hidden]          mamba and self_attn together, each times a constant (Falcon-H1)
     mlp_out                     [token, hidden]          experts and shared_mlp together (Granite 4)
     self_attn.q, gate, gate_weight, gated
                                 [token, head * head_dim] queries and gate out of q_proj, σ of the gate, the context times that
@@ -261,7 +267,7 @@ class _ExpertValues(TorchFunctionMode):
             if not point:
                 return output
             self.expert = expert
-            if point == "down":
+            if point == "down" and set(self.stacks) != {"up", "down"}:  # else it is what `act` is
                 self.put("act_mul", args[0])
             if hasattr(self.experts, "gate_up_proj_bias"):
                 self.product = output, point
@@ -568,13 +574,15 @@ class _Mamba2(TorchFunctionMode):
         self.filters = False  # the convolution waits for its function
         self.steps = self.weight = None  # of time; of the gate
         self.decays = False
+        self.norm_first = getattr(module.norm, "norm_before_gate", False)
+        self.has_floor = (module.time_step_limit or (0.0,))[0] > 0.0
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         tokens = self.recorder.steps[-1]
         if func is Tensor.split and len(output) == 3:
             for point, part in zip(("gate", "hidden_states_B_C", "dt"), output):
-                self.put(point, part)
+                self.put("gate_of_state" if point == "gate" and self.name.endswith(".mixer") else point, part)
         elif func is torch.split and len(output) == 3:
             for point, part in zip(("hidden_states", "B", "C"), output):
                 self.put(point, part)
@@ -582,12 +590,19 @@ class _Mamba2(TorchFunctionMode):
             self.filters = True
         elif func is nn.functional.softplus:
             self.steps = output
-            self.put("time_step", output[:, None, :, 0] if self.is_recurrent() else output)
+            steps = output[:, None, :, 0] if self.is_recurrent() else output
+            self.put("time_step", steps)
+            if self.is_recurrent() and self.has_floor:
+                self.put("time_step_clamped", steps)
+        elif func is torch.clamp and self.steps is not None and self.has_floor:
+            self.put("time_step_clamped", output)
         elif func in self.PRODUCTS and self.steps is not None and not self.decays and output.dim() == (4 if self.is_recurrent() else 3):
             self.decays = True
             self.put("dA", output[:, None, :, 0, 0] if self.is_recurrent() else output)
+        elif func in self.PRODUCTS and args[1] is getattr(self.module, "mup_vector", self) and not torch.equal(output, args[0]):
+            self.put("in_proj_scaled", output)
         elif func in self.PRODUCTS and self.weight is not None and args[1] is self.weight:
-            self.put("gated", output)
+            self.product(args[0], output)
         elif func in _DeltaNet.FUNCTIONS and self.filters:
             self.filters = False
             self.put("conv1d", args[0][..., -tokens:].transpose(1, 2))
@@ -595,6 +610,17 @@ class _Mamba2(TorchFunctionMode):
         elif func is nn.functional.silu:
             self.weight = output
         return output
+
+    def product(self, given: Tensor, output: Tensor) -> None:
+        """What is gated, and the result."""
+        if isinstance(self.module.norm, nn.Identity):
+            rows = lambda value: value.reshape(value.shape[0], -1, self.module.intermediate_size)
+            self.put("scan_output", rows(given))
+            self.put("gate_act", rows(self.weight))
+        elif self.norm_first:
+            self.put("norm", given)
+        else:
+            self.put("gated", output)
 
     def is_recurrent(self) -> bool:
         """Whether steps of time are [batch, head, channel], those of one token."""
@@ -609,8 +635,66 @@ class _Mamba2(TorchFunctionMode):
         return [
             *_hooks_under(lambda: cls(recorder, name, module), module),
             module.norm.register_forward_pre_hook(recorder.input_hook(f"{name}.scan_output")),
-            module.out_proj.register_forward_pre_hook(recorder.input_hook(f"{name}.norm")),
+            module.out_proj.register_forward_pre_hook(recorder.input_hook(f"{name}.{cls.last(module.norm)}")),
         ]
+
+    @staticmethod
+    def last(norm: nn.Module) -> str:
+        """What out_proj reads."""
+        return "gated" if isinstance(norm, nn.Identity) or getattr(norm, "norm_before_gate", False) else "norm"
+
+
+class _Abreast(TorchFunctionMode):
+    """A state and attention together, each times a constant, of a block that adds them (Falcon-H1)."""
+
+    def __init__(self, recorder: "Recorder", name: str):
+        super().__init__()
+        self.recorder, self.name, self.own = recorder, name, None
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in _Mamba2.PRODUCTS and args[0] is self.recorder.attended:
+            self.own = output
+        elif func in _SharedSum.SUMS and self.own is not None and args[1] is self.own:
+            self.recorder.put(f"{self.name}.mixed_sum", output)
+        return output
+
+    @classmethod
+    def attach(cls, recorder: "Recorder", block: nn.Module, name: str) -> list:
+        """Hooks that run a block under it, and that record what stands before its matrices where a constant multiplies it."""
+
+        def attended(module: nn.Module, args: tuple, output: tuple) -> None:
+            recorder.attended = output[0]
+
+        state, attention, mlp = block.mamba, block.self_attn, block.feed_forward
+        hooks = [attention.register_forward_hook(attended), *_hooks_under(lambda: cls(recorder, name), block)]
+        inputs = (
+            (state.ssm_in_multiplier, state.in_proj, "mamba.scaled_input"),
+            (block.attention_in_multiplier, attention.q_proj, "self_attn.scaled_input"),
+            (mlp.gate_multiplier, mlp.act_fn, "feed_forward.gate_scaled"),
+        )
+        hooks += [
+            module.register_forward_pre_hook(recorder.input_hook(f"{name}.{point}")) for factor, module, point in inputs if factor != 1.0
+        ]
+        if mlp.down_multiplier != 1.0:
+            hooks.append(mlp.register_forward_hook(recorder.output_hook(f"{name}.feed_forward.scaled")))
+        if attention.key_multiplier != 1.0:
+            hooks += _hooks_under(lambda: _ScaledKeys(recorder, f"{name}.self_attn", attention.key_multiplier), attention)
+        return hooks
+
+
+class _ScaledKeys(TorchFunctionMode):
+    """Keys times a constant (Falcon-H1)."""
+
+    def __init__(self, recorder: "Recorder", name: str, factor: float):
+        super().__init__()
+        self.recorder, self.name, self.factor = recorder, name, factor
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        if func in _Mamba2.PRODUCTS and args[1] is self.factor:
+            self.recorder.put(f"{self.name}.k_scaled", output.transpose(1, 2).flatten(2))
+        return output
 
 
 class _SharedSum(TorchFunctionMode):
@@ -666,7 +750,8 @@ def _row_of(stack: Tensor, matrix: Tensor) -> int | None:
 def _stacks(experts: nn.Module) -> dict[str, Tensor]:
     """The matrices of all experts, by what they give: [expert, ...]."""
     if not _are_below(experts):
-        return {"gate_up": experts.gate_up_proj, "down": experts.down_proj}
+        first = {"gate_up": experts.gate_up_proj} if hasattr(experts, "gate_up_proj") else {"up": experts.up_proj}
+        return first | {"down": experts.down_proj}
     parts = {"gate": experts.mlp.w1, "up": experts.mlp.v1, "down": experts.mlp.w2}
     return {point: matrix.unflatten(0, (experts.num_experts, -1)) for point, matrix in parts.items()}
 
@@ -725,6 +810,7 @@ class Recorder:
         self._batch = 1
         self._last: dict[nn.Module, Tensor] = {}  # what the token embedding and the head gave in this forward
         self.newest: Tensor | None = None  # what the last module gave
+        self.attended: Tensor | None = None  # what the last attention gave
         self._entering: dict[nn.Module, Tensor] = {}  # what each block was given
         self.of_experts: dict[str, Tensor] = {}  # what goes on in experts that compute all tokens
         self._queries: dict[str, Tensor] = {}  # what projections and norms of queries gave
@@ -795,6 +881,8 @@ class Recorder:
                 handles += _DeltaNet.attach(self, module, path)
             if hasattr(module, "A_log") and hasattr(module, "ssm_state_size"):
                 handles += _Mamba2.attach(self, module, path)
+            if block and hasattr(module, "ssm_out_multiplier"):
+                handles += _Abreast.attach(self, module, path)
             if block and sums and getattr(module, "block_sparse_moe", None) is not None:
                 handles += _SharedSum.attach(self, module, path)
             if isinstance(getattr(module, "conv", None), nn.Conv1d):
@@ -897,6 +985,9 @@ class Recorder:
                 self._put_stream(path, args[0].flatten(2) if args[0].dim() == 4 and path.endswith("scaled") else args[0])
 
         return hook
+
+    def output_hook(self, path: str):
+        return lambda module, args, output: self._put_stream(path, output)
 
     def _per_layer_hook(self, path: str):
         def hook(block, args, kwargs):
@@ -1109,8 +1200,9 @@ def _split_gate(attention: nn.Module, config: PreTrainedConfig) -> Callable[[Ten
 
 
 def _has_experts(module: nn.Module) -> bool:
-    """Whether this is a module that holds the matrices of all experts, gate and up in one, as stacks."""
-    stacks = all(isinstance(getattr(module, name, None), nn.Parameter) for name in ("gate_up_proj", "down_proj"))
+    """Whether this is a module that holds the matrices of all experts as stacks, gate and up in one where there is a gate."""
+    has = lambda *names: all(isinstance(getattr(module, name, None), nn.Parameter) for name in names)
+    stacks = has("gate_up_proj", "down_proj") or has("up_proj", "down_proj")  # Nemotron-H's have no gate
     has_function = callable(getattr(module, "act_fn", None)) or hasattr(module, "_apply_gate")
     return stacks and has_function and not type(module).__name__.startswith("Llama4")  # see _WeighedInput
 

@@ -99,7 +99,7 @@ def in_fewer_bits(model: PreTrainedModel, form: str, every: bool) -> PreTrainedM
         own = name.replace("norm_attn_norm.attn.", "attn.")  # DBRX: a norm is around it
         if not inside and not (every and isinstance(module, (nn.Linear, nn.Embedding))):
             continue
-        if name.endswith(("mlp.gate", "feed_forward.gate", "gate.wg")) or any(kept in own for kept in ("router", "wpe", "embed_positions", "norm")):
+        if name.endswith(("mlp.gate", "feed_forward.gate", "mixer.gate", "gate.wg")) or any(kept in own for kept in ("router", "wpe", "embed_positions", "norm")):
             continue
         if isinstance(module, nn.Conv1d):
             continue  # engines keep a filter for each channel as it is

@@ -185,6 +185,29 @@ def router_unnormed(model: PreTrainedModel) -> bool:
     return False
 
 
+def constant(name: str, change: Callable[[nn.Module, float], float]) -> Callable[[PreTrainedModel], bool]:
+    """Another value for the first constant of this name."""
+
+    def plant(model: PreTrainedModel) -> bool:
+        for module, _ in owners(model, name):
+            setattr(module, name, change(module, getattr(module, name)))
+            return True
+        return False
+
+    return plant
+
+
+def parts_exchanged(model: PreTrainedModel) -> bool:
+    """Falcon-H1's constants of B and of C, each in the place of the other."""
+    for module, name in owners(model, "mup_vector"):
+        start, width = 2 * module.intermediate_size, module.groups_time_state_size
+        b, c = (slice(start + part * width, start + (part + 1) * width) for part in (0, 1))
+        own = module.mup_vector.clone()
+        module.mup_vector[..., b], module.mup_vector[..., c] = own[..., c], own[..., b]
+        return True
+    return False
+
+
 SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 
 PARTS = (
@@ -210,5 +233,8 @@ PARTS = (
     Part("experts_unnormed", "norm_missing", replaced(("pre_feedforward_layernorm_2",), lambda self, x: x.clone())),
     Part("behind_experts", "norm_missing", replaced(("post_feedforward_layernorm_2",), lambda self, x: x.clone())),
     Part("behind_mlp_beside", "norm_missing", replaced(("post_feedforward_layernorm_1",), lambda self, x: x.clone())),
+    Part("mlp_unscaled", "multiplier_missing", constant("down_multiplier", lambda mlp, own: 1.0)),
+    Part("attention_scaled_as_the_state", "multiplier_missing", constant("attention_in_multiplier", lambda block, own: block.mamba.ssm_in_multiplier)),
+    Part("parts_exchanged", "multiplier_missing", parts_exchanged),
     Part("scalar_one", "residual_scale", weight("layer_scalar", torch.ones_like)),
 )

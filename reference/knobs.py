@@ -81,7 +81,7 @@ KNOBS = (
     Knob("softmax_scale", ("query_pre_attn_scalar", "attention_multiplier"), lambda scale: type(scale)(1)),
     Knob("embed_scale", ("embedding_multiplier",), lambda factor: 1.0),
     Knob("residual_scale", ("residual_multiplier",), lambda factor: 1.0),
-    Knob("logit_scale", ("logits_scaling", "logit_scale"), lambda factor: 1.0),
+    Knob("logit_scale", ("logits_scaling", "logit_scale", "lm_head_multiplier"), lambda factor: 1.0),
     Knob("attn_softcap", ("attn_logit_softcapping",), lambda cap: None),
     Knob("logit_softcap", ("final_logit_softcapping",), times(0.5)),
     Knob("activation_function", ("hidden_activation", "hidden_act", "activation_function"), other_act),
@@ -98,6 +98,13 @@ KNOBS = (
     Knob("nope_layers", ("no_rope_layers",), lambda layers: [1 - layers[0], *layers[1:]], fair=("layer_pattern",)),
     Knob("clip_missing", ("clip_qkv",), lambda limit: None, models=("olmo_clip",)),
     Knob("query_scale_by_position", ("llama_4_scaling_beta",), lambda beta: 0.0),
+    Knob("multiplier_missing", ("ssm_in_multiplier",), times(1.6)),
+    Knob("multiplier_missing", ("ssm_multipliers",), lambda factors: [factors[0], 1.0, *factors[2:]]),
+    Knob("multiplier_missing", ("attention_in_multiplier",), lambda factor: 1.0),
+    Knob("multiplier_missing", ("key_multiplier",), lambda factor: 1.0, fair=("softmax_scale",)),
+    Knob("multiplier_missing", ("mlp_multipliers",), lambda factors: [factors[0] * 1.2, factors[1]]),
+    Knob("residual_scale", ("ssm_out_multiplier",), lambda factor: 1.0),
+    Knob("residual_scale", ("attention_out_multiplier",), lambda factor: 1.0),
     Knob("bias_missing", ("attention_bias", "use_qkv_bias", "qkv_bias"), lambda used: False),
 )
 
@@ -116,7 +123,7 @@ class Turn:
 
 LATENT = ("deepseek_v2", "deepseek_v3", "glm4_moe_lite")
 STATES, CONVOLUTIONS = ("qwen3_next", "qwen3_5_moe"), ("lfm2", "lfm2_moe")
-MAMBA2 = ("granitemoehybrid", "bamba")
+MAMBA2 = ("granitemoehybrid", "bamba", "falcon_h1")
 
 TURNS = (
     Turn("mscale_missing", "mla_scale", families.scale_of_width, LATENT[:2], fair=("softmax_scale",)),
@@ -138,8 +145,11 @@ TURNS = (
     Turn("space_decay_grows", "decay_sign", mixers.grow_in_time, MAMBA2, layer=0),
     Turn("space_window_forgotten", "conv_state_stale", mixers.forget_window("mamba"), MAMBA2, layer=0),
     Turn("space_state_forgotten", "delta_state_stale", mixers.forget_state("mamba"), MAMBA2, layer=0),
-    Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2, layer=0),
-    Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[:1], layer=0),
+    Turn("norm_before_gate", "gate_norm_order", mixers.norm_before_gate, MAMBA2[:2], layer=0),
+    Turn("lone_window_forgotten", "conv_state_stale", mixers.forget_window("mixer"), ("nemotron_h",), layer=0),
+    Turn("lone_state_forgotten", "delta_state_stale", mixers.forget_state("mixer"), ("nemotron_h",), layer=0),
+    Turn("gate_first", "gate_norm_order", mixers.gate_before_norm_of_groups, ("falcon_h1_norm",), layer=0),
+    Turn("space_no_input_bias", "bias_missing", mixers.no_bias("mamba.in_proj"), MAMBA2[::2], layer=0),
     Turn("space_no_filter_bias", "bias_missing", mixers.no_bias("mamba.conv1d"), MAMBA2, layer=0),
     Turn("filters_reversed", "conv_kernel_reversed", mixers.reverse_taps("linear_attn.conv1d"), STATES, layer=0),
     Turn("short_filters_reversed", "conv_kernel_reversed", mixers.reverse_taps("conv.conv"), CONVOLUTIONS, layer=0),
@@ -148,7 +158,7 @@ TURNS = (
     Turn("space_rates_twice", "decay_scale", mixers.rates_twice("mamba"), MAMBA2, layer=0),
     Turn("space_no_skip", "skip_missing", mixers.no_bias("mamba", "D"), MAMBA2, layer=0),
     Turn("gate_as_it_is", "gate_activation_missing", mixers.gate_as_it_is, STATES, layer=0),
-    Turn("space_gate_as_it_is", "gate_activation_missing", mixers.space_gate_as_it_is, MAMBA2, layer=0),
+    Turn("space_gate_as_it_is", "gate_activation_missing", mixers.space_gate_as_it_is, MAMBA2[:2], layer=0),
     Turn("experts_exchanged", "experts_permuted", families.exchange_experts("mlp.experts", "down_proj"), ("qwen3_moe", "qwen3_next", "gpt_oss")),
     Turn("weighed_by_sigmoid", "router_score", families.weigh_by_sigmoid, ("qwen3_moe", "olmoe")),
     Turn("norms_behind", "norm_site", families.norms_behind, ("qwen3_moe", "olmoe", "starcoder2"), fair=("norm_missing",)),

@@ -34,7 +34,7 @@ from tiny_model import Tiny, Weights
 TINY = Path(__file__).parent / "tiny"
 PROMPT, GREEDY = 13, 32
 MARGIN = 1e-3  # of the best logit over the second, at every greedy step
-ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".router.layer.weight", ".router.proj.weight", ".gate.wg.weight")
+ROUTERS = (".mlp.gate.weight", ".feed_forward.gate.weight", ".router.weight", ".router.layer.weight", ".router.proj.weight", ".gate.wg.weight", ".mixer.gate.weight")
 DUMP = "reference.safetensors"
 AS_EXACT = 4.0  # one processor's distance from float64 over another's, at most
 ROUTED = 0.02  # of the last chosen expert's logit over that of the next, for every token
@@ -533,7 +533,7 @@ def routing(model: PreTrainedModel, prompt: list[int]) -> tuple[float, set[int]]
     routers = [name.removesuffix(".weight") for name, _ in model.named_parameters() if name.endswith(ROUTERS)]
     with tempfile.TemporaryDirectory() as temporary:
         recorder = capture_run(model, prompt, Path(temporary, "run.safetensors"), GREEDY - 1, only=routers)
-    block = re.compile(r"\.(mlp|feed_forward)\..*")
+    block = re.compile(r"\.(mlp|feed_forward|mixer)\..*")
     ends = ("correction_bias", "expert_bias")
     biases = {block.sub("", name): bias for name, bias in stored(model).items() if name.endswith(ends)}
     leads, used = [], set()

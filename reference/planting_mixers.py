@@ -79,7 +79,8 @@ def _before(module: nn.Module, change: Callable) -> None:
 
     def begin(module, args, kwargs):
         cache = kwargs.get("cache_params", kwargs.get("past_key_values"))
-        if cache is not None and kwargs["hidden_states"].shape[1] == 1:
+        rows = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+        if cache is not None and rows.shape[1] == 1:
             change(cache)
 
     module.register_forward_pre_hook(begin, with_kwargs=True)
@@ -175,6 +176,19 @@ def gate_as_it_is(model, layer):
 def space_gate_as_it_is(model, layer):
     """What a selective state space gives is multiplied by its gate, through no function."""
     _with_others(module_of(model, layer, "mamba.norm"), nn=SimpleNamespace(functional=_Functional(silu=lambda x: x)))
+
+
+def gate_before_norm_of_groups(model, layer):
+    """The norm of Falcon-H1 behind its gate, as in Mamba 2."""
+    norm = module_of(model, layer, "mamba.norm")
+
+    def forward(hidden_states: Tensor, gate: Tensor) -> Tensor:
+        gated = torch.multiply(hidden_states, nn.functional.silu(gate.float()))
+        groups = gated.unflatten(-1, (norm.n_groups, -1))
+        scale = torch.rsqrt(groups.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return (norm.weight * (groups * scale).flatten(-2)).to(hidden_states.dtype)
+
+    norm.forward = forward
 
 
 def no_bias(path: str, name: str = "bias") -> Callable:

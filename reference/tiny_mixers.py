@@ -49,10 +49,47 @@ GRANITE = {
     "attention_bias": True,
 }
 
+FALCON_H1 = {
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 40,
+    "intermediate_size": 8,
+    "mamba_d_ssm": 12,
+    "mamba_n_heads": 4,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 3,
+    "mamba_d_conv": 3,
+    "mamba_chunk_size": 5,
+    "rope_theta": 5000.0,
+    "ssm_in_multiplier": 1.25,
+    "ssm_out_multiplier": 0.7,
+    "ssm_multipliers": [0.85, 1.3, 0.9, 1.2, 0.6],
+    "key_multiplier": 0.8,
+    "attention_in_multiplier": 1.4,
+    "attention_out_multiplier": 0.9,
+    "mlp_multipliers": [1.5, 0.6],
+    "embedding_multiplier": 2.5,
+    "lm_head_multiplier": 0.75,
+}
+
 
 def lfm2_experts(weights: Weights) -> Weights:
     """A matrix each for gate, up and down of each expert, under the names of the dense MLP."""
     return one_by_one("feed_forward", "w1", "w3", "w2")(weights)
+
+
+def backbone(weights: Weights) -> Weights:
+    """Nemotron-H's names: a matrix for each expert, and another word for the base."""
+    found = {}
+    for name, weight in weights.items():
+        name = name.replace("model.", "backbone.", 1)
+        if name.endswith(("experts.up_proj", "experts.down_proj")):
+            stack, part = name.rsplit(".", 1)
+            found |= {f"{stack}.{expert}.{part}.weight": matrix.clone() for expert, matrix in enumerate(weight)}
+        else:
+            found[name] = weight
+    return found
 
 
 MIXERS = {
@@ -147,6 +184,69 @@ MIXERS = {
             "mlp_bias": True,
             "rope_theta": 5000.0,
         },
+    ),
+    # A selective state space of its own width and attention side by side, constants everywhere, and no norm of what the state
+    # gives.
+    "falcon_h1": small(
+        1,
+        "falcon_h1",
+        {
+            **FALCON_H1,
+            "mamba_rms_norm": False,
+            "mamba_proj_bias": True,
+            "projectors_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "time_step_limit": [0.0, float("inf")],
+        },
+    ),
+    # The same with a norm before the gate, no biases, and the table of embeddings as the head.
+    "falcon_h1_norm": small(
+        4,
+        "falcon_h1",
+        {
+            **FALCON_H1,
+            "mamba_d_ssm": None,
+            "mamba_expand": 1,
+            "mamba_d_head": 4,
+            "mamba_rms_norm": True,
+            "mamba_norm_before_gate": True,
+            "mamba_conv_bias": False,
+            "head_dim": 6,
+            "tie_word_embeddings": True,
+        },
+        embedding=0.06,
+    ),
+    # Blocks of one part each: a selective state space whose steps of time have a floor in forwards of several tokens, an MLP
+    # without a gate, attention that nothing rotates, and experts without a gate, chosen in groups.
+    "nemotron_h": small(
+        33,
+        "nemotron_h",
+        {
+            "vocab_size": 40,
+            "hybrid_override_pattern": "M-*E",
+            "num_hidden_layers": 4,
+            "head_dim": 6,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "mamba_num_heads": 4,
+            "mamba_head_dim": 4,
+            "n_groups": 2,
+            "ssm_state_size": 6,
+            "conv_kernel": 3,
+            "chunk_size": 5,
+            "time_step_min": 0.4,
+            "use_bias": True,
+            "mlp_bias": True,
+            "n_routed_experts": 6,
+            "n_group": 3,
+            "topk_group": 2,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 8,
+            "moe_shared_expert_intermediate_size": 14,
+            "routed_scaling_factor": 1.5,
+        },
+        published=backbone,
     ),
     "qwen3_5_moe": small(1, "qwen3_5_moe_text", {**SMALL, **DELTA, **DELTA_EXPERTS, **ROPE}, norm=0.0),
 }

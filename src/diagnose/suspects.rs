@@ -11,6 +11,7 @@ mod cache;
 mod dials;
 mod embedding;
 mod experts;
+mod factors;
 pub(super) mod fit;
 mod kinds;
 mod knobs;
@@ -76,6 +77,7 @@ pub fn all() -> impl Iterator<Item = &'static Suspect> {
         labels::SUSPECTS,
         embedding::SUSPECTS,
         norms::SUSPECTS,
+        factors::SUSPECTS,
         residual::SUSPECTS,
         wiring::SUSPECTS,
         mlp::SUSPECTS,

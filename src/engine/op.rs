@@ -42,8 +42,7 @@ impl Op {
                 ops::embed(&rows, &table, weights).into_dyn()
             }
             Self::EmbedRow { table, row } => {
-                let rows = vec![u32::try_from(*row).unwrap_or(u32::MAX); span.ids.len()];
-                ops::embed(&rows, &model.matrix(table).matrix(), weights).into_dyn()
+                ops::embed(&vec![*row as u32; span.ids.len()], &model.matrix(table).matrix(), weights).into_dyn()
             }
             Self::Norm { weight, bias, how, head_dim } => {
                 let x = head_dim.map_or_else(|| x(0), |width| per_head(x(0), width).into_dyn());
@@ -94,6 +93,7 @@ impl Op {
             Self::Multiply => ops::multiply(x(0), x(1), rounding),
             Self::Cap(limit) => ops::cap(x(0), *limit, rounding),
             Self::Clip(limit) => ops::clipped(x(0), (-limit, *limit), rounding),
+            Self::AtLeast(least) => mixers::at_least(x(0), *least, span, rounding),
             Self::Round(format) => rounded(x(0), *format),
             Self::NarrowSoftmax(format) => ops::softmax_in_steps(cube(x(0)), *format).into_dyn(),
             Self::Route { router, bias } => {
@@ -113,18 +113,10 @@ impl Op {
             Self::Unit { eps } => ops::unit(x(0), *eps, rounding),
             Self::Gate(function) => mixers::gate(values, *function, rounding),
             Self::Convolve { weight, bias, held: others } => {
-                let mut filter = model.matrix(weight).rows();
-                weights.round(filter.as_slice_mut().expect("rows of a matrix are contiguous"));
-                let (bias, past) =
-                    (bias.as_ref().map(|bias| loaded.vector(bias)), held(cube(x(0)), others, span.first));
-                let bias = bias.as_ref().map(|bias| bias.view());
-                ops::causal_convolution(past.view(), filter.view(), bias, span.first, rounding).into_dyn()
+                mixers::convolve(loaded, (weight, bias.as_ref()), (x(0), others), span.first, rounding)
             }
             Self::UnitLength { width, eps } => ops::unit_length(flat(x(0)), *width, *eps).into_dyn(),
-            Self::Decay { rate, bias } => {
-                let bias = bias.as_ref().map(|bias| loaded.vector(bias));
-                ops::decay(flat(x(0)), loaded.vector(rate).view(), bias.as_ref().map(|bias| bias.view())).into_dyn()
-            }
+            Self::Decay { rate, bias } => mixers::decay(loaded, x(0), (rate, bias.as_ref())),
             Self::TimeStep { bias } => ops::time_step(flat(x(0)), loaded.vector(bias).view(), rounding).into_dyn(),
             Self::DeltaRule { groups, scale, held: others } => {
                 mixers::delta_rule(values, (groups, *scale), others, span.first, rounding)

@@ -4,6 +4,8 @@
 //! read by the family's row, or stands in one table (`config/keys.rs`): harmless, or refused when its value changes the
 //! mathematics.
 
+mod blocks;
+mod factors;
 mod keys;
 mod kinds;
 mod latent;

@@ -18,6 +18,7 @@ mod ernie4_5;
 mod ernie4_5_moe;
 mod exaone4;
 mod falcon;
+mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
@@ -48,6 +49,7 @@ mod mistral;
 mod mixtral;
 mod modernbert;
 mod nemotron;
+mod nemotron_h;
 mod olmo;
 mod olmo2;
 mod olmo3;
@@ -74,9 +76,10 @@ mod starcoder2;
 mod youtu;
 
 pub use super::row::{
-    Defaults, EncoderRow, ExpertsRow, Family, Fused, GateUp, GlobalRow, GroupsRow, Keys, LatentRow, LogitFactor,
-    MixerKind, MixerLayers, MixerRow, NormRow, PerLayerRow, QkNormRow, RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow,
-    SharedWidth, SharingRow, SparseLayers, Stored, Switch, View, When, Windows, WiringRow, Wrapped,
+    BlockPart, BlocksRow, Defaults, EncoderRow, ExpertsRow, FactorsRow, Family, Fused, GateUp, GlobalRow, GroupsRow,
+    Keys, LatentRow, LogitFactor, Mamba2Row, MixerKind, MixerLayers, MixerRow, NormRow, PerLayerRow, QkNormRow,
+    RopeRow, Rotated, ScaleRow, ScoreRow, SharedRow, SharedWidth, SharingRow, SparseLayers, Stored, Switch, View, When,
+    Windows, WiringRow, Wrapped,
 };
 
 impl Family {
@@ -150,6 +153,8 @@ impl Family {
         &qwen3_5_moe_text::QWEN3_5_MOE_TEXT,
         &granitemoehybrid::GRANITEMOEHYBRID,
         &bamba::BAMBA,
+        &falcon_h1::FALCON_H1,
+        &nemotron_h::NEMOTRON_H,
     ];
 
     /// Models of several parts whose language model is of a family.
@@ -189,6 +194,7 @@ impl Family {
 
 /// A name without what the names of all modules of its family begin with: `layers.3.mlp` of `model.layers.3.mlp`.
 pub fn without_base(name: &str) -> &str {
-    let bases = [Wrapped::ROOT].into_iter().chain(Family::ALL.iter().map(|family| family.base));
-    { bases }.find_map(|base| name.strip_prefix(base)).unwrap_or(name)
+    let own = |family: &&'static Family| [family.base].into_iter().chain(family.roots.iter().copied());
+    let bases = [Wrapped::ROOT].into_iter().chain(Family::ALL.iter().flat_map(own));
+    { bases }.filter(|base| !base.is_empty()).find_map(|base| name.strip_prefix(base)).unwrap_or(name)
 }

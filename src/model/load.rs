@@ -107,12 +107,12 @@ impl Model {
         }
         // As transformers 5: a model of several parts has the head of its file where that is another than the table.
         if let Some(head) = spec.head.as_mut().filter(|head| spec.is_wrapped && head.tied) {
-            let ledger = Ledger::new(tensors.clone(), "", true);
+            let ledger = Ledger::new(tensors.clone(), "", &[], true);
             head.tied = !ledger.differ("lm_head.weight", &format!("{}embed_tokens.weight", Wrapped::ROOT));
         }
         let graph = lower(&spec);
         let family = Family::named(spec.family).expect("a description is made from a family's row");
-        let mut ledger = Ledger::new(tensors.clone(), family.base, spec.is_wrapped);
+        let mut ledger = Ledger::new(tensors.clone(), family.base, family.roots, spec.is_wrapped);
         if family.predicts_further {
             ledger.leave_layers_from(family.names.layers, graph.layers());
         }

@@ -2,6 +2,7 @@
 //!
 //! Equations are those of `modeling_*.py` of transformers; a family's row says which of them apply.
 
+mod attention;
 mod ends;
 mod latent;
 mod mixer;
@@ -13,11 +14,11 @@ use std::collections::HashMap;
 use ndarray::Array1;
 
 use super::graph::{Axis, Graph, Node, Parameter, Read, Site};
-use super::op::{Op, Param, Places, Rotate, Scoring, Vector, Weight};
+use super::op::{Op, Param, Rotate, Vector, Weight};
 use super::role::{ROLES, Role as R};
 use super::row::Wrapped;
-use super::spec::{Attn, Layer, Norm, Over, QkNorm, Rope, Spec, Term, Wiring};
-use crate::ops::{Activation, Join, Normalisation, Rounding, grouped, slopes};
+use super::spec::{Layer, Norm, Rope, Spec, Term, Wiring};
+use crate::ops::Normalisation;
 
 /// The graph of a model.
 pub fn lower(spec: &Spec) -> Graph {
@@ -60,6 +61,7 @@ impl Build<'_> {
     fn block(&mut self, layer: &Layer, x: Site) -> Site {
         let terms = match layer.wiring {
             Wiring::Sequential => return self.sequential(layer, x),
+            Wiring::MixerOnly | Wiring::MlpOnly => return self.alone(layer, x),
             Wiring::PostNorm => return self.post_normed(layer, x),
             Wiring::Parallel(terms) => terms,
         };
@@ -92,6 +94,18 @@ impl Build<'_> {
         self.end(layer, mid, f)
     }
 
+    /// `x + scale * attn(norm(x))`, or `x + scale * mlp(norm(x))`
+    fn alone(&mut self, layer: &Layer, x: Site) -> Site {
+        if layer.wiring == Wiring::MlpOnly {
+            let h = self.maybe_norm(R::MlpNorm, x, layer.mlp_norms.pre);
+            let f = self.mlp(&layer.mlp, h);
+            return self.end(layer, x, f);
+        }
+        let h = self.maybe_norm(R::InputNorm, x, layer.attn_norms.pre);
+        let o = mixer::mixed(self, layer, h);
+        self.end(layer, x, o)
+    }
+
     /// `x' = norm(x + scale * attn(x))`, `x'' = norm(x' + scale * mlp(x'))`. Vaswani et al., arXiv 1706.03762.
     fn post_normed(&mut self, layer: &Layer, x: Site) -> Site {
         let o = mixer::mixed(self, layer, x);
@@ -103,133 +117,6 @@ impl Build<'_> {
         // The block is what its last module gives; the weights are that module's.
         let (op, axes) = (self.norm_op(R::MlpOutNorm, &norm, self.spec.hidden, None), self.stream());
         self.node(R::Block, op, [sum], axes)
-    }
-
-    /// `o(softmax(scale q kᵀ + mask) v)`, with q and k normed and rotated. Vaswani et al., arXiv 1706.03762.
-    fn attention(&mut self, a: &Attn, h: Site) -> Site {
-        let groups = grouped(a.heads, a.kv_heads);
-        let (q, k, v, gate) = match (&a.latent, a.from) {
-            (Some(rows), _) => {
-                let (q, k, v) = latent::of_narrow_rows(self, a, rows, h);
-                (q, k, v, None)
-            }
-            (None, None) => {
-                let (q, k, v, gate) = self.queries_keys_values(a, h);
-                let (q, k, v) = self.clipped(a, q, k, v);
-                let (q, k) = self.placed(a, q, k);
-                (q, k, self.v_norm(a, v), gate)
-            }
-            (None, Some(other)) => {
-                let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
-                let (k, v) = self.kept[other];
-                let q = self.linear(R::QProj, h, query, a.qkv_bias);
-                let (q, k) = self.placed(a, q, k);
-                (q, k, v, None)
-            }
-        };
-        self.kept.push((k, v));
-        let scoring = Scoring {
-            scale: a.scale,
-            cap: a.cap,
-            window: a.window,
-            chunk: a.chunk,
-            slopes: a.alibi.then(|| slopes(a.heads).into()),
-            // A window is as wide to both sides.
-            ahead: if a.both_ways { a.window.map(|window| window.cast_signed() - 1) } else { Some(0) },
-            groups: groups.clone().into(),
-            format: Rounding::None,
-            places: Places::Own,
-            length: None,
-            held: Vec::new(),
-        };
-        let pattern = vec![Axis::heads("head", a.heads), Axis::QUERY, Axis::KEY];
-        let all = |site| if a.both_ways { Read::Whole(site) } else { Read::Past(site) };
-        let s = self.push(R::Scores, Op::Scores(scoring), vec![Read::Node(q), all(k)], pattern.clone());
-        let sinks = a.sinks.then(|| Vector::Param(self.param(R::Probs, "sinks", &[a.heads], None)));
-        let p = self.node(R::Probs, Op::Softmax { sinks }, [s], pattern);
-        let joined = Axis::joined("head*head_dim", a.heads, a.latent.map_or(a.head_dim, |latent| latent.value));
-        let op = Op::Context { groups: groups.into(), join: Join::Heads, held: Vec::new() };
-        let c = self.push(R::Context, op, vec![Read::Node(p), all(v)], vec![Axis::TOKEN, joined]);
-        let c = gate.map_or(c, |gate| {
-            let weight = Op::Activate(Activation::Sigmoid);
-            let weight = self.node(R::AttnGateWeight, weight, [gate], vec![Axis::TOKEN, joined]);
-            self.node(R::AttnGated, Op::Multiply, [c, weight], vec![Axis::TOKEN, joined])
-        });
-        self.linear(R::OProj, c, self.hidden(), a.o_bias)
-    }
-
-    /// Queries and keys, normed and rotated; keys of another layer are that already.
-    fn placed(&mut self, a: &Attn, mut q: Site, mut k: Site) -> (Site, Site) {
-        let own = a.from.is_none();
-        let norm = |g: &mut Self, q: &mut Site, k: &mut Site, after_rope: bool| {
-            let Some(norm) = a.qk_norm.filter(|norm| norm.after_rope == after_rope) else { return };
-            *q = g.one_of_qk(R::QNorm, *q, norm, a.heads, a.head_dim);
-            if own {
-                *k = g.one_of_qk(R::KNorm, *k, norm, a.kv_heads, a.head_dim);
-            }
-        };
-        norm(self, &mut q, &mut k, false);
-        if let Some(rope) = &a.rope {
-            q = self.rope(R::QRope, q, rope, per_head("head", a.heads, a.head_dim));
-            if own {
-                let of_keys = Rope { growth: None, ..rope.clone() };
-                k = self.rope(R::KRope, k, &of_keys, per_head("kv_head", a.kv_heads, a.head_dim));
-            }
-        }
-        norm(self, &mut q, &mut k, true);
-        if let Some(growth) = a.growth {
-            let axes = self.nodes[q.index()].axes.clone();
-            q = self.node(R::QTempered, Op::Grow(growth), [q], axes);
-        }
-        (q, k)
-    }
-
-    fn clipped(&mut self, a: &Attn, q: Site, k: Site, v: Site) -> (Site, Site, Site) {
-        let Some(limit) = a.clip else { return (q, k, v) };
-        let mut clip = |role, site: Site| {
-            let axes = self.nodes[site.index()].axes.clone();
-            self.node(role, Op::Clip(limit), [site], axes)
-        };
-        (clip(R::QClip, q), clip(R::KClip, k), clip(R::VClip, v))
-    }
-
-    fn v_norm(&mut self, a: &Attn, v: Site) -> Site {
-        let Some(norm) = a.v_norm else { return v };
-        let norm = QkNorm { norm, over: Over::Head, after_rope: false };
-        self.one_of_qk(R::VNorm, v, norm, a.kv_heads, a.head_dim)
-    }
-
-    /// Queries, keys, values, and the gate of what attention gives.
-    fn queries_keys_values(&mut self, a: &Attn, h: Site) -> (Site, Site, Site, Option<Site>) {
-        let (q, kv) = (a.heads * a.head_dim, a.kv_heads * a.head_dim);
-        let query = Axis::joined("head*head_dim", a.heads, a.head_dim);
-        let key = Axis::joined("kv_head*head_dim", a.kv_heads, a.head_dim);
-        let Some(groups) = a.fused else {
-            let (q, gate) = if a.gate {
-                let all = self.linear(R::QGateProj, h, Axis::channels("q+gate", 2 * q), a.qkv_bias);
-                let (heads, width) = (a.heads, a.head_dim);
-                let half = |start: usize| {
-                    (0..heads).flat_map(move |head| (0..width).map(move |channel| (2 * head + start) * width + channel))
-                };
-                (self.columns(R::QProj, all, half(0), query), Some(self.columns(R::AttnGate, all, half(1), query)))
-            } else {
-                (self.linear(R::QProj, h, query, a.qkv_bias), None)
-            };
-            let mut linear = |role| self.linear(role, h, key, a.qkv_bias);
-            let k = linear(R::KProj);
-            return (q, k, if a.values_are_keys { k } else { linear(R::VProj) }, gate);
-        };
-        let all = self.linear(R::QkvProj, h, Axis::channels("q+k+v", q + 2 * kv), a.qkv_bias);
-        let (own, shared) = (q / groups, kv / groups);
-        let mut part = |role, start: usize, width: usize, axis| {
-            let columns = (0..groups).flat_map(|group| {
-                let first = group * (own + 2 * shared) + start;
-                first..first + width
-            });
-            self.node(role, Op::Columns(columns.collect()), [all], vec![Axis::TOKEN, axis])
-        };
-        let q = part(R::QProj, 0, own, query);
-        (q, part(R::KProj, own, shared, key), part(R::VProj, own + shared, shared, key), None)
     }
 
     fn linear(&mut self, role: R, x: Site, out: Axis, bias: bool) -> Site {
@@ -253,17 +140,6 @@ impl Build<'_> {
         self.node(role, op, [x], axes)
     }
 
-    fn one_of_qk(&mut self, role: R, x: Site, QkNorm { norm, over, .. }: QkNorm, heads: usize, width: usize) -> Site {
-        let (name, joined) = if role == R::QNorm { ("head", "head*head_dim") } else { ("kv_head", "kv_head*head_dim") };
-        let (weights, head_dim, axes) = match over {
-            Over::Head => (width, Some(width), per_head(name, heads, width)),
-            Over::OwnHead => (heads * width, Some(width), per_head(name, heads, width)),
-            Over::Row => (heads * width, None, vec![Axis::TOKEN, Axis::joined(joined, heads, width)]),
-        };
-        let op = self.norm_op(role, &norm, weights, head_dim);
-        self.node(role, op, [x], axes)
-    }
-
     fn norm_op(&mut self, role: R, norm: &Norm, width: usize, head_dim: Option<usize>) -> Op {
         let Norm { form, eps, offset, weight, bias, rounded_once } = *norm;
         let how = Normalisation { form, offset, rounded_once, ..Normalisation::rms(eps) };
@@ -273,9 +149,18 @@ impl Build<'_> {
         Op::Norm { weight, bias, how, head_dim }
     }
 
-    fn rope(&mut self, role: R, x: Site, rope: &Rope, axes: Vec<Axis>) -> Site {
+    fn rotated(&mut self, role: R, x: Site, rope: &Rope, axes: Vec<Axis>) -> Site {
         let rotate = Rotate::new(rope, axes[2].length(0, 0));
         self.node(role, Op::Rope(rotate), [x], axes)
+    }
+
+    /// The same times a constant, as an op of its own; itself, where that is 1.
+    fn times(&mut self, role: R, x: Site, factor: f64) -> Site {
+        if factor == 1.0 {
+            return x;
+        }
+        let axes = self.nodes[x.index()].axes.clone();
+        self.node(role, Op::Sum { factors: vec![factor] }, [x], axes)
     }
 
     fn sum(&mut self, role: R, x: Site, y: Site, scale: f64) -> Site {

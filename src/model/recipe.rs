@@ -49,6 +49,9 @@ const TOPICS: &[(&str, OfLayer)] = &[
 /// Topics of attention, which some layers do not have.
 const OF_ATTENTION: [&str; 7] = ["q, k and v", "heads", "q and k", "RoPE", "scores", "mask", "o"];
 
+/// Topics of the MLP, which blocks of one other part do not have.
+const OF_MLP: [&str; 3] = ["MLP", "router", "shared"];
+
 /// All that a model computes, in the order of the forward pass.
 pub fn steps(spec: &Spec) -> Vec<Step> {
     let Spec {
@@ -76,7 +79,11 @@ pub fn steps(spec: &Spec) -> Vec<Step> {
     for (topic, of) in TOPICS {
         let mut kinds: Vec<(Said, Vec<usize>)> = Vec::new();
         // What stands in the place of attention is told by itself.
-        let is_told = |layer: &Layer| layer.mixer.is_none() || !OF_ATTENTION.contains(topic);
+        let is_told = |layer: &Layer| match layer.wiring {
+            Wiring::MlpOnly if *topic == "mixer" || OF_ATTENTION.contains(topic) => false,
+            Wiring::MixerOnly if OF_MLP.contains(topic) => false,
+            _ => layer.mixer.is_none() || layer.abreast.is_some() || !OF_ATTENTION.contains(topic),
+        };
         let said = |layer: &Layer| if is_told(layer) { of(layer) } else { Said::default() };
         for (index, said) in layers.iter().map(said).enumerate() {
             match kinds.iter_mut().find(|(kind, _)| *kind == said) {
@@ -178,7 +185,7 @@ fn layer_inputs(PerLayer { width, vocab, act }: PerLayer) -> Said {
 
 /// What follows what in a block: `x += attention(norm(x))`.
 fn block(layer: &Layer) -> Said {
-    let Layer { attn: _, mixer, mlp: _, beside, attn_norms, mlp_norms, wiring, scale, scalar } = layer;
+    let Layer { attn: _, mixer, abreast, mlp: _, beside, attn_norms, mlp_norms, wiring, scale, scalar } = layer;
     let around = |part: &str, Around { pre, post }: &Around, input: &str| {
         let inner = if pre.is_some() { format!("norm({input})") } else { input.to_string() };
         if post.is_some() { format!("norm({part}({inner}))") } else { format!("{part}({inner})") }
@@ -187,7 +194,10 @@ fn block(layer: &Layer) -> Said {
     let times = if *scale == 1.0 { "" } else { "s * " };
     let what = match wiring {
         Wiring::Sequential => {
-            let (attention, mut mlp) = (around(first, attn_norms, "x"), around("mlp", mlp_norms, "x"));
+            let (mut attention, mut mlp) = (around(first, attn_norms, "x"), around("mlp", mlp_norms, "x"));
+            if abreast.is_some() {
+                attention = format!("a * {attention} + b * {}", around("attention", attn_norms, "x"));
+            }
             if beside.is_some() {
                 let own = around("mlp", &Around { post: None, ..*mlp_norms }, "x");
                 mlp = around(&format!("norm({own}) + norm(experts"), &Around { pre: mlp_norms.pre, post: None }, "x");
@@ -195,6 +205,8 @@ fn block(layer: &Layer) -> Said {
             }
             format!("x += {times}{attention}; x += {times}{mlp}")
         }
+        Wiring::MixerOnly => format!("x += {times}{}", around(first, attn_norms, "x")),
+        Wiring::MlpOnly => format!("x += {times}{}", around("mlp", mlp_norms, "x")),
         Wiring::PostNorm => format!("x = norm(x + {times}attention(x)); x = norm(x + {times}mlp(x))"),
         Wiring::Parallel(order) => {
             // Without a norm of its own, the MLP reads what attention reads.
@@ -212,7 +224,11 @@ fn block(layer: &Layer) -> Said {
         }
     };
     let what = if *scalar { format!("{what}; x *= a weight of the layer") } else { what };
-    (what, if *scale == 1.0 { String::new() } else { format!("s = {}", short(*scale)) })
+    let numbers = [
+        (*scale != 1.0, format!("s = {}", short(*scale))),
+        (abreast.is_some(), abreast.map(|[a, b]| format!("a = {}, b = {}", short(a), short(b))).unwrap_or_default()),
+    ];
+    (what, listed(numbers))
 }
 
 /// How the norms of the residual stream compute, each way once.

@@ -122,6 +122,15 @@ pub enum Role {
     ExpertsOutNorm,
     EmbedProj,
     HeadProj,
+    MixInput,
+    MixScaled,
+    StateGate,
+    MixSum,
+    AttnInput,
+    KScaled,
+    GateScaled,
+    MlpScaled,
+    TimeStepFloor,
 }
 
 /// One row of [`ROLES`].
@@ -266,6 +275,15 @@ pub const ROLES: &[Row] = &[
     layer(Role::ExpertsOutNorm, "experts_out_norm", "what the experts give, normalised before it is added to the MLP's"),
     whole(Role::EmbedProj, "embed_proj", "rows of the embedding table, projected to the stream"),
     whole(Role::HeadProj, "head_proj", "the stream, projected to the width of the table: what the head reads"),
+    layer(Role::MixInput, "mix_input", "the normalised stream times a constant: what a state is made from"),
+    layer(Role::MixScaled, "mix_scaled", "what a state is made from, each part times a constant"),
+    layer(Role::StateGate, "state_gate", "activation function of the gate of what the state gives"),
+    layer(Role::MixSum, "mix_sum", "a state and attention side by side, each times a constant: what both add to the residual stream"),
+    layer(Role::AttnInput, "attn_input", "the normalised stream times a constant: what attention reads"),
+    layer(Role::KScaled, "k_scaled", "keys times a constant, before they are rotated"),
+    layer(Role::GateScaled, "gate_scaled", "gate of the MLP times a constant"),
+    layer(Role::MlpScaled, "mlp_scaled", "what the MLP gives, times a constant"),
+    layer(Role::TimeStepFloor, "time_step_floor", "the step of time, no shorter than a constant"),
 ];
 
 /// What is done to queries, and the same of keys.

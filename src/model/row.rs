@@ -1,7 +1,9 @@
 //! What a row of the table of families says: one value per family, made by struct update of another.
 
+mod blocks;
 mod encoder;
 mod experts;
+mod factors;
 mod kinds;
 mod latent;
 mod mixer;
@@ -13,12 +15,14 @@ use super::role::Names;
 pub use super::spec::GateUp;
 use super::spec::{Over, Term};
 use crate::ops::Form;
+pub use blocks::{BlockPart, BlocksRow};
 pub use encoder::EncoderRow;
 pub use experts::{ExpertsRow, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
+pub use factors::FactorsRow;
 pub use kinds::{GlobalRow, PerLayerRow, SharingRow};
 pub use latent::LatentRow;
-pub(in crate::model) use mixer::{DELTA, MAMBA2, MAMBA2_BIASES, MAMBA2_HEAD, TIME_STEP_LIMIT};
-pub use mixer::{MixerKind, MixerLayers, MixerRow};
+pub(in crate::model) use mixer::{DELTA, TIME_STEP_LIMIT};
+pub use mixer::{Mamba2Row, MixerKind, MixerLayers, MixerRow};
 pub(in crate::model) use rope::POSITIONS;
 pub use rope::{RopeRow, Rotated};
 pub use wrapped::Wrapped;
@@ -88,6 +92,8 @@ pub struct Family {
     pub growth: Option<(&'static str, [(&'static str, f64); 2])>,
     /// What stands in the place of attention in some layers.
     pub mixer: Option<MixerRow>,
+    /// Which part each block has, where it has one: the number of layers follows from it.
+    pub blocks: Option<BlocksRow>,
     /// Whether what attention gives is gated by what the matrix of queries gives beside these.
     pub attn_gate: bool,
     /// Whether each head has a score beside those of the keys.
@@ -110,6 +116,8 @@ pub struct Family {
     pub residual_factor: Option<&'static str>,
     /// A factor of the logits.
     pub logit_factor: Option<LogitFactor>,
+    /// Factors of parts of a block.
+    pub factors: Option<FactorsRow>,
     /// Which layers have a window.
     pub windows: Windows,
     /// What layers without a window have of their own.
@@ -136,8 +144,10 @@ pub struct Family {
     pub encoder: Option<EncoderRow>,
     /// Names of modules.
     pub names: &'static Names,
-    /// What stands before the names of all tensors but the head's, and may be left away in a checkpoint.
+    /// What stands before the names of all tensors but the head's.
     pub base: &'static str,
+    /// What stands there in some checkpoints; empty: nothing.
+    pub roots: &'static [&'static str],
     /// Where tensors lie that are not under their modules' names.
     pub stored: &'static [Stored],
 }

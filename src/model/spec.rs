@@ -109,6 +109,9 @@ pub struct Layer {
     pub attn: Attn,
     /// What stands in the place of attention, if something does.
     pub mixer: Option<Mixer>,
+    /// Where attention stands beside the mixer, not in its place: what the mixer gives and what attention gives are multiplied
+    /// by these before they are added, and both read the same. Falcon-H1.
+    pub abreast: Option<[f64; 2]>,
     /// What follows it.
     pub mlp: Mlp,
     /// Experts beside it: Gemma 4.
@@ -130,6 +133,10 @@ pub struct Layer {
 pub enum Wiring {
     /// The stream to which attention has been added.
     Sequential,
+    /// Nothing: the block is attention, or what stands in its place. Nemotron-H.
+    MixerOnly,
+    /// The stream: the block is an MLP. Nemotron-H.
+    MlpOnly,
     /// The same, and the norms behind attention and the MLP are of the sums: BERT.
     PostNorm,
     /// What attention reads, normed by a norm of its own or, without one, by attention's. The three are added in this order,
@@ -198,6 +205,10 @@ pub struct Attn {
     pub o_bias: bool,
     /// What q, k and v are clipped to: OLMo.
     pub clip: Option<f64>,
+    /// What it reads is multiplied by this first: Falcon-H1; else 1.
+    pub input_factor: f64,
+    /// Keys are multiplied by this before they are rotated: Falcon-H1; else 1.
+    pub key_factor: f64,
     /// The norm of q and k.
     pub qk_norm: Option<QkNorm>,
     /// The norm of each head of v: Gemma 4.
@@ -265,6 +276,8 @@ pub enum Mlp {
 pub struct Experts {
     /// How each computes.
     pub feed: Feed,
+    /// Whether each has a gate, and the one that every token has: not in Nemotron-H.
+    pub gated: bool,
     /// How many there are.
     pub count: usize,
     /// Who chooses.
@@ -319,6 +332,8 @@ pub struct Feed {
     pub fused: GateUp,
     /// What stands in the place of the activation function and the product.
     pub clamp: Option<Clamp>,
+    /// What a gate is multiplied by before its function, and what the MLP gives: Falcon-H1; else 1.
+    pub factors: [f64; 2],
 }
 
 /// Where gate and up come from.

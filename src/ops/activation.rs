@@ -96,7 +96,9 @@ impl Activation {
                 Self::GeluNew if rounding != Rounding::None => gelu_in_steps(words, rounding),
                 Self::Gelu => words.iter_mut().for_each(|word| *word = gelu(*word)),
                 Self::GeluTanh | Self::GeluNew | Self::GeluBloom => {
-                    words.iter_mut().for_each(|word| *word = gelu_by_tanh(*word));
+                    for word in words.iter_mut() {
+                        *word = gelu_by_tanh(*word);
+                    }
                 }
                 other => words.iter_mut().for_each(|word| *word = T::from_f64(other.of(word.wide()))),
             }

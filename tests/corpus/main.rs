@@ -31,6 +31,9 @@ const KNOWN: &[(&str, &str)] = &[
     ("clean/lfm2/float32/padded-left/told", PADDED),
     ("clean/granitemoehybrid/float32/padded-left/told", PADDED),
     ("clean/granitemoehybrid_dense/float32/padded-left/told", PADDED),
+    ("clean/falcon_h1/float32/padded-left/told", PADDED),
+    ("clean/nemotron_h/float32/padded-left/told", PADDED),
+    ("clean/nemotron_h/bfloat16/untold/12+4", UNTOLD),
     ("planted/phimoe/float32/knob-rope_theta/blocks/alone", AS_LARGE),
     ("planted/phimoe/float32/knob-rope_theta/blocks/pair", AS_LARGE),
     ("planted/gemma4_keys/float32/knob-rms_norm_eps/blocks/alone", AS_LARGE),
@@ -47,6 +50,9 @@ const TWO_LAYERS: &str = "two blocks are too few to show that all are as far off
 
 const PADDED: &str = "PyTorch itself computes otherwise behind pads on the left: queries grow with the place in the batch, and the bias of \
      what a convolution reads is not masked";
+
+const UNTOLD: &str =
+    "steps of time have a floor in forwards of several tokens only, and the dump does not say its forwards";
 
 const AS_LARGE: &str =
     "products in low precision would make an error as large, and no mistake is found that makes all of it";

@@ -95,7 +95,15 @@ fn families_have_the_defaults_of_their_own_classes() {
     assert_eq!((gemma.layers[0].attn.scale, gemma.embed.scale), (1.0 / 16.0, Some(48.0)));
     assert_eq!(
         *feed(&gemma.layers[0].mlp),
-        Feed { width: 9216, act: Activation::GeluTanh, bias: false, fused: GateUp::Apart, clamp: None, xielu: false }
+        Feed {
+            width: 9216,
+            act: Activation::GeluTanh,
+            bias: false,
+            fused: GateUp::Apart,
+            clamp: None,
+            xielu: false,
+            factors: [1.0; 2]
+        }
     );
     assert_eq!((gemma.norm.expect("it has one").offset, gemma.layers[0].mlp_norms.post.is_some()), (1.0, true));
 
@@ -103,7 +111,15 @@ fn families_have_the_defaults_of_their_own_classes() {
     assert_eq!(sizes(&gpt2), (50_257, 768, 12, 12, 12, 64, 1024));
     assert_eq!(
         *feed(&gpt2.layers[0].mlp),
-        Feed { width: 3072, act: Activation::GeluNew, bias: true, fused: GateUp::Apart, clamp: None, xielu: false }
+        Feed {
+            width: 3072,
+            act: Activation::GeluNew,
+            bias: true,
+            fused: GateUp::Apart,
+            clamp: None,
+            xielu: false,
+            factors: [1.0; 2]
+        }
     );
     assert_eq!(
         (gpt2.norm.expect("it has one").eps, gpt2.norm.expect("it has one").bias, gpt2.embed.learned),
@@ -117,10 +133,19 @@ fn families_have_the_defaults_of_their_own_classes() {
     let moe = bare("qwen3_moe");
     assert_eq!(sizes(&moe), (151_936, 2048, 24, 32, 4, 64, 32_768));
     let router = Router::new(8);
-    let feed = Feed { width: 768, act: Activation::Silu, bias: false, fused: GateUp::Apart, clamp: None, xielu: false };
+    let feed = Feed {
+        width: 768,
+        act: Activation::Silu,
+        bias: false,
+        fused: GateUp::Apart,
+        clamp: None,
+        xielu: false,
+        factors: [1.0; 2],
+    };
     assert_eq!(
         moe.layers[0].mlp,
         Mlp::Experts(Experts {
+            gated: true,
             feed,
             count: 128,
             router,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::support::{HEADLESS, Reference, TINY, repository, tiny};
 use layerstep::diagnose::{Part, compare_parts};
 use layerstep::engine::sampling::argmax;
-use layerstep::engine::{Compute, LogitRows, Run, Site, Span, Value, evaluate};
+use layerstep::engine::{Compute, LogitRows, Role, Run, Site, Span, Value, evaluate};
 use layerstep::model::Model;
 
 /// One op from PyTorch's own inputs. An independent f32 implementation reaches 1.3e-6.
@@ -214,6 +214,8 @@ fn cached_decode_agrees_with_prefill() {
         // Where a sequence outgrows its speeds, cached keys keep those that they were turned by.
         let rope = model.spec.layers.iter().find_map(|layer| layer.attn.rope.as_ref());
         let outgrown = rope.and_then(|rope| rope.scaling.limit()).is_some();
+        // Steps of time have a floor in forwards of several tokens only.
+        let floored = model.graph.has(Role::TimeStepFloor);
         let mut whole = Run::new(Arc::clone(&model), &reference.ids, LogitRows::Last);
         whole.finish_forward();
         let mut steps = start(&model, &reference);
@@ -222,6 +224,6 @@ fn cached_decode_agrees_with_prefill() {
         let difference: f64 = whole.iter().zip(steps).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let norm: f64 = whole.iter().map(|v| f64::from(*v).powi(2)).sum();
         let apart = (difference / norm).sqrt();
-        assert!(if outgrown { apart > 1e-3 } else { apart <= CHAINED }, "{name}: {apart:.2e}");
+        assert!(if outgrown || floored { apart > 1e-3 } else { apart <= CHAINED }, "{name}: {apart:.2e}");
     }
 }

@@ -23,7 +23,7 @@ pub const TINY: &[&str] = &[
     "smollm3_window", "apertus", "mistral3", "gemma4", "gemma4_keys", "gemma4_moe", "gemma4_shared", "gemma3_wrapped", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
     "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "llama4", "youtu",
     "lfm2", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe",
-    "granitemoehybrid", "granitemoehybrid_dense", "bamba",
+    "granitemoehybrid", "granitemoehybrid_dense", "bamba", "falcon_h1", "falcon_h1_norm", "nemotron_h",
 ];
 
 /// Those of them without a head: encoders and embedders. Of these PyTorch's dumps hold one forward.

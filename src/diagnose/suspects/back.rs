@@ -1,7 +1,7 @@
 //! What is said of a mistake where the model has the constant, or the wiring, that most models have not.
 
 use super::{Scene, knobs, layouts, residual, rope};
-use crate::engine::Op;
+use crate::engine::{Op, Role};
 use crate::ops::{Activation, Form, Pairs};
 
 /// What is said of models that have a constant the other way round than most.
@@ -35,13 +35,22 @@ pub(super) const BACK: &[Back] = &[
         id: "logit_scale",
         of: |scene| knobs::factor_of(scene).is_some(),
         summary: "logits are multiplied by another constant than the model's, or by none",
-        fix: "divide logits by logits_scaling of config.json, or multiply them by its logit_scale, as the model has it",
+        fix: "divide logits by logits_scaling of config.json, or multiply them by its logit_scale or lm_head_multiplier, as the model has it",
     },
     Back {
         id: "residual_scale",
-        of: |scene| matches!(scene.op(), Op::Sum { factors } if factors.iter().any(|factor| *factor != 1.0)),
+        of: |scene| {
+            scene.role() != Some(Role::MixSum)
+                && matches!(scene.op(), Op::Sum { factors } if factors.iter().any(|factor| *factor != 1.0))
+        },
         summary: "what attention or the MLP give is multiplied by another constant than the model's, or by none",
         fix: "multiply what attention gives, and what the MLP gives, by residual_multiplier of config.json before it is added",
+    },
+    Back {
+        id: "residual_scale",
+        of: |scene| scene.role() == Some(Role::MixSum),
+        summary: "what the mixer or attention give is multiplied by another constant than the model's, or by none",
+        fix: "multiply what the mixer gives by ssm_out_multiplier of config.json, and what attention gives by attention_out_multiplier, before they are added",
     },
     Back {
         id: "rope_interleaved",

@@ -83,6 +83,11 @@ fn other_factors<W: Into<String>>(
     )
 }
 
+/// Another factor of what an op multiplies by one.
+pub(super) fn factor(scene: &Scene, own: f64) -> Vec<Variant> {
+    other_factors(scene, own, Vec::<(f64, &str)>::new())
+}
+
 /// The factor of logits.
 pub(super) fn logit_factor(scene: &Scene) -> Vec<Variant> {
     let constants = constants_of(hidden(scene));

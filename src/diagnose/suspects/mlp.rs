@@ -29,6 +29,8 @@ pub(super) const SUSPECTS: &[Suspect] = &[
 /// A gated product.
 struct Gated {
     gate: Site,
+    /// The gate times a constant, where the model has one; else the gate.
+    scaled: Site,
     up: Site,
     act: Site,
     product: Site,
@@ -40,7 +42,13 @@ fn gated(scene: &Scene) -> Option<Gated> {
     let of_product = |product: Site| {
         let [Read::Node(act), Read::Node(up)] = graph[product].reads[..] else { return None };
         match (&graph[product].op, &graph[act].op, graph[act].reads.first()) {
-            (Op::Multiply, Op::Activate(_), Some(Read::Node(gate))) => Some(Gated { gate: *gate, up, act, product }),
+            (Op::Multiply, Op::Activate(_), Some(Read::Node(scaled))) => {
+                let gate = match (&graph[*scaled].op, &graph[*scaled].reads[..]) {
+                    (Op::Sum { .. }, [Read::Node(gate)]) => *gate,
+                    _ => *scaled,
+                };
+                Some(Gated { gate, scaled: *scaled, up, act, product })
+            }
             _ => None,
         }
     };
@@ -50,12 +58,16 @@ fn gated(scene: &Scene) -> Option<Gated> {
 }
 
 fn gate_up_swapped(scene: &Scene) -> Vec<Variant> {
-    let Some(Gated { gate, up, act, .. }) = gated(scene) else { return Vec::new() };
+    let Some(Gated { gate, scaled, up, act, .. }) = gated(scene) else { return Vec::new() };
     let op = |site: Site| Edit::Put(vec![scene.graph()[site].op.clone()]);
     let edit = match scene.site {
         site if site == gate => op(up),
         site if site == up => op(gate),
-        site if site == act => Edit::Reads(vec![Read::Node(up)]),
+        site if site == act && scaled == gate => Edit::Reads(vec![Read::Node(up)]),
+        site if site == act => {
+            let ops = [scaled, act].map(|site| scene.graph()[site].op.clone());
+            Edit::All(vec![Edit::Reads(vec![Read::Node(up)]), Edit::Put(ops.into())])
+        }
         _ => Edit::Reads(vec![Read::Node(act), Read::Node(gate)]),
     };
     vec![Variant::new("gate for up, and up for gate", edit)]

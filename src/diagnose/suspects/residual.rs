@@ -30,7 +30,7 @@ pub(super) const SUSPECTS: &[Suspect] = &[
     Suspect {
         id: "residual_scale",
         summary: "a part of the sum is multiplied by a constant",
-        ops: ADDS,
+        ops: &[A::ResidMid, A::Block, A::AttnSum, A::MlpSum, A::MixSum],
         symptom: "the stream is off by a share of what was added",
         cause: "a multiplier of another architecture (Granite, MiniCPM)",
         fix: "add attention and MLP as they are",
@@ -76,7 +76,9 @@ pub(super) fn is_parallel(scene: &Scene) -> bool {
 fn sequential_residual(scene: &Scene) -> Vec<Variant> {
     let graph = scene.graph();
     let Some(layer) = scene.node().layer else { return Vec::new() };
-    let (Some(stream), Some(attention)) = (graph.entering(layer), graph.added(layer).first().copied()) else {
+    // Of a block of one part, what is added is computed from this.
+    let added = graph.added(layer).first().copied().filter(|added| *added < scene.site);
+    let (Some(stream), Some(attention)) = (graph.entering(layer), added) else {
         return Vec::new();
     };
     let read = scene.node().reads.first().map(|read| read.site());
@@ -131,6 +133,9 @@ fn residual_scale(scene: &Scene) -> Vec<Variant> {
     if own.len() != 2 {
         return one_left_out(scene, own);
     }
+    if scene.role() == Some(A::MixSum) {
+        return side_by_side(scene, own);
+    }
     let mut fitted = fitted(scene).unwrap_or_default();
     if scene.tokens > 0 {
         fitted.insert(0, vec![0.0, 1.0]);
@@ -149,6 +154,25 @@ fn residual_scale(scene: &Scene) -> Vec<Variant> {
         Variant::new(words, Edit::Set(Field::Factors(factors)))
     };
     fitted.into_iter().map(with).collect()
+}
+
+/// Each of two parts that have a factor of their own without it, with that of the other, and left out.
+fn side_by_side(scene: &Scene, own: &[f64]) -> Vec<Variant> {
+    let mut variants = Vec::new();
+    for (index, read) in scene.node().reads.iter().enumerate() {
+        let name = scene.graph().name(read.site());
+        let mut with = |factor: f64, words: String| {
+            let mut factors = own.to_vec();
+            factors[index] = factor;
+            variants.push((Field::Factors(factors), words));
+        };
+        with(1.0, format!("{name} is not multiplied by {:.4}", own[index]));
+        with(0.0, format!("{name} is not added"));
+    }
+    variants.push((Field::Factors(vec![1.0; 2]), "the sum of both as they are".to_string()));
+    variants
+        .push((Field::Factors(vec![own[1], own[0]]), "each is multiplied by the constant of the other".to_string()));
+    super::knobs::others(scene, variants)
 }
 
 /// A part of a sum of several is not added.

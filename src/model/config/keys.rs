@@ -79,7 +79,8 @@ const KEYS: &[(Rule, &str)] = &[
          skip_bias_add_qkv masked_softmax_fusion bias_dropout_fusion attention_softmax_in_fp32 \
          scale_attention_softmax_in_fp32 is_llama_config unsloth_version unsloth_fixed unsloth_training_args \
          aux_loss_alpha seq_aux ep_size mamba_chunk_size num_logits_to_keep z_loss_coefficient emb_pdrop moe_jitter_eps \
-         moe_loss_weight",
+         moe_loss_weight time_step_min time_step_max time_step_floor time_step_rank \
+         chunk_size use_mamba_kernels mamba_ssm_cache_dtype rescale_prenorm_residual",
     ),
     (Rule::Note("the Python code it names is not run: the mathematics is that of transformers' own class"), "auto_map"),
     // The weights are not what their names say.
@@ -96,7 +97,7 @@ const KEYS: &[(Rule, &str)] = &[
         Rule::Only(NONE),
         "query_pre_attn_scalar attn_logit_softcapping final_logit_softcapping attention_chunk_size \
          sliding_window_pattern interleaved_sliding_window kv_lora_rank q_lora_rank qk_nope_head_dim v_head_dim \
-         index_topk clip_qkv num_kv_shared_layers",
+         index_topk clip_qkv num_kv_shared_layers moe_latent_size",
     ),
     (
         Rule::Only(OFF),

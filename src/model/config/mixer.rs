@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use super::factors::Factors;
 use super::read::Reader;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
-use crate::model::families::{Family, MixerKind, MixerLayers, MixerRow};
-use crate::model::row::{DELTA, MAMBA2, MAMBA2_BIASES, MAMBA2_HEAD, TIME_STEP_LIMIT};
+use crate::model::families::{BlockPart, Family, Mamba2Row, MixerKind, MixerLayers, MixerRow};
+use crate::model::row::{DELTA, TIME_STEP_LIMIT};
 use crate::model::spec::{Delta, Mamba2, Mixer, Norm, ShortConvolution};
 
 /// `l2norm` of transformers has it in no key.
@@ -16,12 +17,17 @@ pub(super) fn per_layer(
     reader: &Reader,
     family: &Family,
     layers: usize,
+    blocks: Option<&[BlockPart]>,
     hidden: usize,
     norm: Norm,
 ) -> Result<Vec<Option<Mixer>>, ConfigError> {
     let Some(row) = &family.mixer else { return Ok(vec![None; layers]) };
     let mixer = mixer(reader, family, row.kind, hidden, norm)?;
-    Ok(places(reader, row, layers)?.into_iter().map(|has| has.then_some(mixer)).collect())
+    let places = match blocks {
+        Some(parts) => parts.iter().map(|part| *part == BlockPart::Mixer).collect(),
+        None => places(reader, row, layers)?,
+    };
+    Ok(places.into_iter().map(|has| has.then_some(mixer)).collect())
 }
 
 /// Which layers have it.
@@ -48,7 +54,7 @@ fn places(reader: &Reader, row: &MixerRow, layers: usize) -> Result<Vec<bool>, C
 
 fn mixer(reader: &Reader, family: &Family, kind: MixerKind, hidden: usize, norm: Norm) -> Result<Mixer, ConfigError> {
     match kind {
-        MixerKind::Mamba2 => mamba2(reader, family, hidden, norm).map(Mixer::Mamba2),
+        MixerKind::Mamba2(row) => mamba2(reader, family, row, hidden, norm).map(Mixer::Mamba2),
         MixerKind::ShortConvolution { taps: (key, default), bias } => {
             let taps = reader.size(key, default, MOST_LAYERS)?;
             Ok(Mixer::ShortConvolution(ShortConvolution { taps, bias: reader.on(bias)? }))
@@ -74,33 +80,63 @@ fn mixer(reader: &Reader, family: &Family, kind: MixerKind, hidden: usize, norm:
     }
 }
 
-fn mamba2(reader: &Reader, family: &Family, hidden: usize, norm: Norm) -> Result<Mamba2, ConfigError> {
-    let mut sizes = [0; 5];
-    for (size, (key, default)) in sizes.iter_mut().zip(MAMBA2) {
+fn mamba2(reader: &Reader, family: &Family, row: &Mamba2Row, hidden: usize, norm: Norm) -> Result<Mamba2, ConfigError> {
+    let mut sizes = [0; 4];
+    for (size, (key, default)) in sizes.iter_mut().zip(row.sizes) {
         *size = reader.size(key, default, MOST_LAYERS)?;
     }
-    let [heads, groups, state, taps, expand] = sizes;
-    let width = hidden.saturating_mul(expand);
-    let head_dim = match reader.get(MAMBA2_HEAD).filter(|value| value.as_str() != Some("auto")) {
-        Some(_) => reader.size(MAMBA2_HEAD, 1, MOST_WIDE)?,
-        None => width / heads,
+    let [heads, groups, state, taps] = sizes;
+    let expanded =
+        row.expand.map(|(key, default)| Ok::<_, ConfigError>((key, reader.size(key, default, MOST_LAYERS)?)));
+    let expanded = expanded.transpose()?;
+    let own = match row.width {
+        Some((key, default)) if reader.get(key).is_some() || !reader.has(key) => {
+            Some((reader.size(key, default, MOST_WIDE)?, key))
+        }
+        _ => None,
     };
+    let width = own.map(|(width, _)| width).or(expanded.map(|(_, times)| hidden.saturating_mul(times)));
+    let head_dim = match reader.get(row.head_dim.0).filter(|value| value.as_str() != Some("auto")) {
+        Some(_) => reader.size(row.head_dim.0, 1, MOST_WIDE)?,
+        None => row.head_dim.1.or(width.map(|width| width / heads)).unwrap_or(1),
+    };
+    let width = width.unwrap_or(heads.saturating_mul(head_dim));
     if heads.saturating_mul(head_dim) != width || !heads.is_multiple_of(groups) || width.max(groups * state) > MOST_WIDE
     {
+        let told = match (own, expanded) {
+            (Some((width, key)), _) => format!("{key} ({width})"),
+            (None, Some((key, times))) => format!("{key} ({times}) times the hidden size ({hidden})"),
+            (None, None) => format!("whole groups of {width} channels"),
+        };
         return Err(reader.contradiction(format!(
-            "{heads} heads ({}) of {head_dim} channels ({MAMBA2_HEAD}) in {groups} groups ({}) are not {} ({expand}) times the \
-             hidden size ({hidden}), or they are too wide",
-            MAMBA2[0].0, MAMBA2[1].0, MAMBA2[4].0
+            "{heads} heads ({}) of {head_dim} channels ({}) in {groups} groups ({}) are not {told}, or they are too wide",
+            row.sizes[0].0, row.head_dim.0, row.sizes[1].0
         )));
     }
     if let Some(limit) = reader.get(TIME_STEP_LIMIT).filter(|limit| !is_no_limit(limit)) {
         // The class clamps in forwards of several tokens, and not in those of one.
         return Err(reader.unsupported(TIME_STEP_LIMIT, limit, "; it has no limit but 0 and infinity"));
     }
-    let act = reader.activation(family.keys.act.unwrap_or_default(), family.defaults.act, family.acts)?;
-    let [taps_bias, bias] = MAMBA2_BIASES.map(|switch| reader.on(switch));
-    let (taps_bias, bias) = (taps_bias?, bias?);
-    Ok(Mamba2 { heads, head_dim, groups, state, taps, taps_bias, act, bias, norm })
+    let (key, default) = row.act.unwrap_or((family.keys.act.unwrap_or_default(), family.defaults.act));
+    let act = reader.activation(key, default, family.acts)?;
+    let least_step = row.least_step.map(|(key, default)| reader.number(key, default, 0.0)).transpose()?;
+    let norm = Norm { rounded_once: row.norm_rounded_once, ..norm };
+    let factors = Factors::read(reader, family)?;
+    Ok(Mamba2 {
+        heads,
+        head_dim,
+        groups,
+        state,
+        taps,
+        taps_bias: reader.on(row.taps_bias)?,
+        act,
+        biases: [reader.on(row.biases[0])?, reader.on(row.biases[1])?],
+        least_step: least_step.filter(|least| *least > 0.0),
+        input_factor: factors.mixer[0],
+        factors: factors.parts,
+        norm: reader.on(row.norm)?.then_some(norm),
+        norm_first: reader.on(row.norm_first)?,
+    })
 }
 
 /// From 0 to infinity: what a softplus is already.

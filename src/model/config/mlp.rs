@@ -4,9 +4,12 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use super::factors::Factors;
 use super::read::Reader;
 use super::{ConfigError, MOST_LAYERS, MOST_WIDE};
-use crate::model::families::{ExpertsRow, Family, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers};
+use crate::model::families::{
+    BlockPart, ExpertsRow, Family, GroupsRow, ScoreRow, SharedRow, SharedWidth, SparseLayers,
+};
 use crate::model::spec::{Beside, Clamp, Experts, Feed, Mlp, Norm, Router, Shared};
 use crate::ops::{Activation, Groups, Score};
 
@@ -31,6 +34,7 @@ impl Mlps {
         family: &Family,
         hidden: usize,
         layers: usize,
+        blocks: Option<&[BlockPart]>,
         norm: Norm,
     ) -> Result<Self, ConfigError> {
         let (keys, defaults) = (family.keys, family.defaults);
@@ -48,6 +52,7 @@ impl Mlps {
             bias: reader.on(family.mlp_bias)?,
             fused: family.fused_mlp,
             clamp: None,
+            factors: Factors::read(reader, family)?.mlp,
         };
         let feed = match &family.experts {
             Some(row) if has_none(reader, row) => alone(reader, row, feed)?,
@@ -57,8 +62,8 @@ impl Mlps {
         let mut mlps = Self { dense, sparse: None, beside: None, layers: Sparse::ALL };
         let Some(row) = family.experts.as_ref().filter(|row| !has_none(reader, row)) else { return Ok(mlps) };
         if reader.on(row.at)? {
-            let experts = experts(reader, row, feed, norm)?;
-            mlps.layers = Sparse::read(reader, row.layers, layers)?;
+            let experts = Experts { gated: family.gated, ..experts(reader, row, feed, norm)? };
+            mlps.layers = Sparse::read(reader, row.layers, layers, blocks.unwrap_or_default())?;
             if row.beside {
                 mlps.beside = Some(Beside { experts, norm });
             } else {
@@ -101,8 +106,12 @@ fn adjusted(reader: &Reader, family: &Family, width: usize) -> Result<usize, Con
 impl Sparse {
     const ALL: Self = Self { step: 1, range: 0..=usize::MAX, dense: Vec::new() };
 
-    fn read(reader: &Reader, which: SparseLayers, layers: usize) -> Result<Self, ConfigError> {
+    fn read(reader: &Reader, which: SparseLayers, layers: usize, blocks: &[BlockPart]) -> Result<Self, ConfigError> {
         Ok(match which {
+            SparseLayers::Blocks => {
+                let others = (0..).zip(blocks).filter(|(_, part)| **part != BlockPart::Experts);
+                Self { dense: others.map(|(layer, _)| layer).collect(), ..Self::ALL }
+            }
             SparseLayers::All => Self::ALL,
             SparseLayers::Stepped => Self {
                 step: reader.size("decoder_sparse_step", 1, MOST_LAYERS)?,
@@ -221,7 +230,19 @@ fn experts(reader: &Reader, row: &ExpertsRow, feed: Feed, norm: Norm) -> Result<
     let router_norm = row.router_norm.then_some(Norm { weight: false, bias: false, ..norm });
     let fused = row.fused.unwrap_or(feed.fused);
     let feed = Feed { width, bias, fused, clamp: clamp.transpose()?, ..feed };
-    Ok(Experts { feed, count, router, router_bias, choice_bias, fine, shared, weighs_input, router_norm, scaled })
+    Ok(Experts {
+        feed,
+        gated: true,
+        count,
+        router,
+        router_bias,
+        choice_bias,
+        fine,
+        shared,
+        weighs_input,
+        router_norm,
+        scaled,
+    })
 }
 
 /// Groups of experts; one is none.

@@ -75,6 +75,7 @@ fn rotated(reader: &Reader, layers: Rotated, windows: &[Option<usize>]) -> Resul
         }
         Rotated::All | Rotated::WindowedIfAny => Ok(vec![true; windows.len()]),
         Rotated::Windowed => Ok(windows.iter().map(Option::is_some).collect()),
+        Rotated::Never => Ok(vec![false; windows.len()]),
         Rotated::Listed { .. } => listed(reader, layers, windows.len()),
         Rotated::IfSaid => match reader.get(POSITIONS) {
             None => Ok(vec![false; windows.len()]),

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
+use super::factors::Factors;
 use super::kinds::{self, Kinds};
 use super::latent;
 use super::mlp::Mlps;
 use super::read::Reader;
 use super::rope::Sizes;
-use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, mixer, rope, window};
-use crate::model::families::{Family, Fused, NormRow, ScaleRow, Windows};
+use super::{ConfigError, MOST_LAYERS, MOST_POSITIONS, MOST_WIDE, blocks, mixer, rope, window};
+use crate::model::families::{BlockPart, Family, Fused, NormRow, ScaleRow, Windows};
 use crate::model::spec::{Around, Attn, Embed, Growth, Head, Layer, Norm, QkNorm, Spec, Wiring};
 
 const TIED: &str = "tie_word_embeddings";
@@ -19,7 +20,11 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let other = |key: &str| family.others.iter().find(|(own, other)| *own == key && reader.has(other));
     let size = |key, default, most| reader.size(other(key).map_or(key, |(_, other)| *other), default, most);
     let hidden = size(keys.hidden_size, defaults.hidden_size, MOST_WIDE)?;
-    let layers = size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?;
+    let blocks = blocks::read(reader, family)?;
+    let layers = match &blocks {
+        Some(parts) => parts.len(),
+        None => size(keys.num_hidden_layers, defaults.num_hidden_layers, MOST_LAYERS)?,
+    };
     let heads = size(keys.num_attention_heads, defaults.num_attention_heads, MOST_WIDE)?;
     refuse(reader, family)?;
     let eps = keys.eps.map_or(Ok(defaults.eps), |key| reader.number(key, defaults.eps, 0.0))? as f32;
@@ -30,7 +35,6 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         None => (key_heads(reader, family, heads)?, head_dim(reader, family, hidden, heads)?),
     };
     let positions = reader.size(keys.max_position_embeddings, defaults.max_position_embeddings, MOST_POSITIONS)?;
-    let (rows_before, learned) = positions_behind(reader, family, positions)?;
     let types = window::layer_types(reader, family, layers)?;
     let windows = window::per_layer(reader, family, layers, types.as_deref())?;
     let kinds = Kinds::read(reader, family, &windows, (heads, kv_heads, head_dim))?;
@@ -38,8 +42,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let sizes = Sizes { positions, head_dim: rotated, global: latent.map_or(kinds.global.head_dim, |_| rotated) };
     let ropes = rope::per_layer(reader, family, &windows, types.as_deref(), sizes)?;
     let scale = scale(reader, family, head_dim, latent.is_some())?;
-    let factor = |key: Option<&str>| key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE));
-    let (embed_factor, residual_factor) = (factor(family.embed_factor)?, factor(family.residual_factor)?);
+    let residual_factor = factor(reader, family.residual_factor)?;
+    let factors = Factors::read(reader, family)?;
     let by_layer = family.scale_by_layer.map_or(Ok(false), |key| reader.flag(key, false))?;
     let attn = Attn {
         heads,
@@ -50,6 +54,8 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         qkv_bias: reader.on(family.qkv_bias)?,
         o_bias: reader.on(family.o_bias)?,
         clip: cap(reader, family.clip.map(|key| (key, None)))?,
+        input_factor: factors.attention[0],
+        key_factor: factors.key,
         qk_norm: qk_norm(reader, family, eps)?,
         v_norm: family.v_norm.map(|row| norm_of(row, eps)),
         values_are_keys: false,
@@ -69,9 +75,11 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
     let wiring = wiring(reader, family)?;
     let shares = matches!(wiring, Wiring::Parallel(_)) && !family.wiring.two_norms;
     let mlp_norms = Around { pre: around.pre.filter(|_| !shares), ..around };
-    let mlps = Mlps::read(reader, family, hidden, layers, norm)?;
+    let mlps = Mlps::read(reader, family, hidden, layers, blocks.as_deref(), norm)?;
     let (is_chunked, growth) = (matches!(family.windows, Windows::Chunks(_)), growth(reader, family)?);
-    let mixers = mixer::per_layer(reader, family, layers, hidden, norm)?;
+    let mixers = mixer::per_layer(reader, family, layers, blocks.as_deref(), hidden, norm)?;
+    let is_abreast = family.mixer.is_some_and(|row| row.abreast);
+    let abreast = is_abreast.then_some([factors.mixer[1], factors.attention[1]]);
     let layer = |layer: usize| -> Result<Layer, ConfigError> {
         let scale = if by_layer { scale / (layer + 1) as f64 } else { scale };
         let unnormed = layer == 0 && family.encoder.is_some_and(|encoder| encoder.first_unnormed);
@@ -83,11 +91,12 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         Ok(Layer {
             attn: kinds.attn(layer, attn),
             mixer: mixers[layer],
+            abreast: abreast.filter(|_| mixers[layer].is_some()),
             mlp: kinds.mlp(layer, mlps.of(layer)),
             beside: mlps.beside(layer),
             attn_norms: Around { pre: around.pre.filter(|_| !unnormed), ..around },
             mlp_norms,
-            wiring,
+            wiring: blocks.as_deref().map_or(wiring, |parts| alone(parts[layer])),
             scale: residual_factor,
             scalar: family.layer_scalar,
         })
@@ -99,21 +108,33 @@ pub(super) fn spec(reader: &Reader, family: &Family) -> Result<Spec, ConfigError
         hidden,
         vocab: reader.size("vocab_size", defaults.vocab_size, MOST_WIDE)?,
         positions,
-        embed: Embed {
-            width: own_width(reader, family, hidden)?,
-            scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
-            factor: (embed_factor != 1.0).then_some(embed_factor),
-            norm: family.embed_norm.then_some(norm),
-            types: token_types(reader, family)?,
-            learned: (family.rope.is_none() && !family.alibi).then_some(learned),
-            rows_before,
-        },
+        embed: embed(reader, family, hidden, positions, norm)?,
         per_layer: kinds::per_layer(reader, family)?,
         layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
         norm: (!family.wiring.post_norm).then_some(norm),
         head: if family.encoder.is_some() { None } else { Some(head(reader, family)?) },
         embedding: Vec::new(),
     })
+}
+
+/// From ids to the stream, which is so wide.
+fn embed(reader: &Reader, family: &Family, hidden: usize, positions: usize, norm: Norm) -> Result<Embed, ConfigError> {
+    let (rows_before, learned) = positions_behind(reader, family, positions)?;
+    let own = factor(reader, family.embed_factor)?;
+    Ok(Embed {
+        width: own_width(reader, family, hidden)?,
+        scale: family.embed_scale.then_some((hidden as f64).sqrt() as f32),
+        factor: (own != 1.0).then_some(own),
+        norm: family.embed_norm.then_some(norm),
+        types: token_types(reader, family)?,
+        learned: (family.rope.is_none() && !family.alibi).then_some(learned),
+        rows_before,
+    })
+}
+
+/// A factor; 1 where no key says it.
+fn factor(reader: &Reader, key: Option<&str>) -> Result<f64, ConfigError> {
+    key.map_or(Ok(1.0), |key| reader.number(key, 1.0, f64::MIN_POSITIVE))
 }
 
 /// In how many groups q, k and v stand in one matrix.
@@ -133,6 +154,14 @@ fn wiring(reader: &Reader, family: &Family) -> Result<Wiring, ConfigError> {
     } else {
         Wiring::Sequential
     })
+}
+
+/// Of a block of one part.
+fn alone(part: BlockPart) -> Wiring {
+    match part {
+        BlockPart::Mixer | BlockPart::Attention => Wiring::MixerOnly,
+        BlockPart::Mlp | BlockPart::Experts => Wiring::MlpOnly,
+    }
 }
 
 /// Refuses what changes the mathematics in a way that is not implemented.

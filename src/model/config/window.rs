@@ -12,7 +12,9 @@ const CHUNKED: &str = "chunked_attention";
 
 /// What `layer_types` says of each layer: whether it has a window. `None` when the file does not say.
 pub(super) fn layer_types(reader: &Reader, family: &Family, layers: usize) -> Result<Option<Vec<bool>>, ConfigError> {
-    let Some(value) = reader.get("layer_types") else { return Ok(None) };
+    // Where blocks have one part each, it says which.
+    let value = reader.get("layer_types").filter(|_| family.blocks.is_none());
+    let Some(value) = value else { return Ok(None) };
     let Some(names) = value.as_array() else { return Err(reader.wrong("layer_types", value, "a list of strings")) };
     if names.len() != layers {
         return Err(reader

@@ -2,7 +2,7 @@
 //! `BambaConfig` and `modeling_bamba.py`.
 
 use super::llama::{LLAMA, PATHS};
-use super::{Defaults, Family, MixerKind, MixerLayers, MixerRow, RopeRow, Stored, View};
+use super::{Defaults, Family, Mamba2Row, MixerKind, MixerLayers, MixerRow, RopeRow, Stored, Switch, View};
 use crate::model::role::{Names, Role};
 
 /// The modules of a selective state space, and its functional values as `modeling_bamba.py` calls them.
@@ -24,7 +24,7 @@ pub(super) const MAMBA2: &[(Role, &str)] = &[
     (Role::MixOut, "mamba.out_proj"),
 ];
 
-const OWN: &[(Role, &str)] = &[
+pub(super) const OWN: &[(Role, &str)] = &[
     (Role::MlpNorm, "pre_ff_layernorm"),
     (Role::GateProj, "feed_forward.gate_proj"),
     (Role::UpProj, "feed_forward.up_proj"),
@@ -52,6 +52,21 @@ pub(super) const MAMBA2_STORED: [Stored; 4] = [
     whole("mamba.scan_output.skip", &["mamba.D"]),
 ];
 
+/// Its selective state space.
+pub(super) const SPACE: Mamba2Row = Mamba2Row {
+    sizes: [("mamba_n_heads", 128), ("mamba_n_groups", 1), ("mamba_d_state", 256), ("mamba_d_conv", 4)],
+    expand: Some(("mamba_expand", 2)),
+    width: None,
+    head_dim: ("mamba_d_head", None),
+    act: None,
+    least_step: None,
+    taps_bias: Switch::Unless("mamba_conv_bias"),
+    biases: [Switch::Key("mamba_proj_bias"); 2],
+    norm: Switch::Always,
+    norm_first: Switch::Never,
+    norm_rounded_once: false,
+};
+
 pub(super) const BAMBA: Family = Family {
     name: "bamba",
     defaults: Defaults {
@@ -65,9 +80,10 @@ pub(super) const BAMBA: Family = Family {
     whole_heads: false,
     rope: Some(RopeRow { share: Some(("partial_rotary_factor", 0.5)), ..RopeRow::HALVES }),
     mixer: Some(MixerRow {
-        kind: MixerKind::Mamba2,
+        kind: MixerKind::Mamba2(&SPACE),
         words: &["linear_attention", "mamba"],
         layers: MixerLayers::AllButListed { key: "attn_layer_indices", alone: true },
+        abreast: false,
     }),
     names: &NAMES,
     stored: &MAMBA2_STORED,

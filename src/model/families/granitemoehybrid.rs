@@ -2,7 +2,7 @@
 //! the place of attention, and where no key says so, nothing is rotated. `GraniteMoeHybridConfig` and
 //! `modeling_granitemoehybrid.py`.
 
-use super::bamba::{MAMBA2, MAMBA2_STORED};
+use super::bamba::{MAMBA2, MAMBA2_STORED, SPACE};
 use super::granitemoe::{GRANITEMOE, OWN, ROUTED, STORED};
 use super::llama::PATHS;
 use super::{ExpertsRow, Family, GateUp, MixerKind, MixerLayers, MixerRow, RopeRow, Rotated, SharedRow, SharedWidth};
@@ -40,7 +40,12 @@ pub(super) const GRANITEMOEHYBRID: Family = Family {
     // What stands in published files beside, and nothing reads.
     reads: &["init_method", "normalization_function"],
     rope: Some(RopeRow { layers: Rotated::IfSaid, ..RopeRow::HALVES }),
-    mixer: Some(MixerRow { kind: MixerKind::Mamba2, words: &["linear_attention", "mamba"], layers: MixerLayers::All }),
+    mixer: Some(MixerRow {
+        kind: MixerKind::Mamba2(&SPACE),
+        words: &["linear_attention", "mamba"],
+        layers: MixerLayers::All,
+        abreast: false,
+    }),
     fused_mlp: GateUp::Halves,
     experts: Some(ExpertsRow {
         shared: Some(SharedRow { width: SharedWidth::Own("shared_intermediate_size", 1024), weighed: false }),

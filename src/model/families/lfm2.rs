@@ -70,6 +70,7 @@ pub(super) const LFM2: Family = Family {
         kind: MixerKind::ShortConvolution { taps: ("conv_L_cache", 3), bias: Switch::Key("conv_bias") },
         words: &["conv"],
         layers: MixerLayers::AllButListed { key: "full_attn_idxs", alone: false },
+        abreast: false,
     }),
     adjusts_width: true,
     names: &NAMES,

@@ -99,6 +99,7 @@ pub(super) const LLAMA: Family = Family {
     embed_norm: false,
     growth: None,
     mixer: None,
+    blocks: None,
     attn_gate: false,
     sinks: false,
     predicts_further: false,
@@ -110,6 +111,7 @@ pub(super) const LLAMA: Family = Family {
     embed_factor: None,
     residual_factor: None,
     logit_factor: None,
+    factors: None,
     windows: Windows::None,
     global: None,
     sharing: None,
@@ -124,5 +126,6 @@ pub(super) const LLAMA: Family = Family {
     encoder: None,
     names: &NAMES,
     base: "model.",
+    roots: &[""],
     stored: &[],
 };

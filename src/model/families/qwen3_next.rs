@@ -63,6 +63,7 @@ pub(super) const MIXER: MixerRow = MixerRow {
     kind: MixerKind::Delta { woven: true },
     words: &["linear_attention"],
     layers: MixerLayers::AllButEvery("full_attention_interval", 4),
+    abreast: false,
 };
 
 pub(super) const QWEN3_NEXT: Family = Family {

@@ -53,12 +53,17 @@ pub(super) struct Account {
 }
 
 impl Ledger {
-    /// `base` may be left away before a name; `is_wrapped`: beside other models.
-    pub(super) fn new(tensors: BTreeMap<String, Tensor>, base: &'static str, is_wrapped: bool) -> Self {
+    /// `others` may stand in the place of `base` before a name; `is_wrapped`: beside other models.
+    pub(super) fn new(
+        tensors: BTreeMap<String, Tensor>,
+        base: &'static str,
+        others: &'static [&'static str],
+        is_wrapped: bool,
+    ) -> Self {
         let roots: Vec<(_, &[&str])> = if is_wrapped {
             vec![(Wrapped::ROOT, Wrapped::ROOTS), ("lm_head.", Wrapped::HEADS)]
         } else {
-            vec![(base, &[""])]
+            vec![(base, others)]
         };
         let dtypes = [WeightDtype::Bf16, WeightDtype::F16, WeightDtype::F32].map(|dtype| (dtype, 0));
         Self { base, roots, is_wrapped, tensors, missing: Vec::new(), misshapen: Vec::new(), dtypes, left: 0, heads: 0 }

@@ -29,8 +29,8 @@ pub(super) fn of_narrow_rows(g: &mut Build, a: &Attn, latent: &Latent, h: Site) 
     let low = narrow_norm(g, R::LatentNorm, low, latent);
     let (mut q_rope, mut k_rope) = (q_turned, k_turned);
     if let Some(rope) = &a.rope {
-        q_rope = g.rope(R::QRope, q_turned, rope, per_head("head", heads, turned));
-        k_rope = g.rope(R::KRope, k_turned, rope, per_head("kv_head", 1, turned));
+        q_rope = g.rotated(R::QRope, q_turned, rope, per_head("head", heads, turned));
+        k_rope = g.rotated(R::KRope, k_turned, rope, per_head("kv_head", 1, turned));
     }
     let op = Op::Beside { width: own + turned, own };
     let q = g.node(R::Queries, op, [q, q_rope], per_head("head", heads, own + turned));

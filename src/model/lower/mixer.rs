@@ -1,19 +1,25 @@
 //! What stands in the place of attention in a block: a convolution, or a state.
 
+use ndarray::Array1;
+
+use super::attention::attention;
 use super::{Build, R};
 use crate::model::graph::{Axis, Read, Site};
 use crate::model::op::{Op, Vector, Weight};
 use crate::model::spec::{Delta, Layer, Mamba2, Mixer, ShortConvolution};
 use crate::ops::{Activation, Spread, grouped};
 
-/// What a layer adds to the stream first.
+/// What a layer adds to the stream first: attention, what stands in its place, or both with a factor each.
 pub(super) fn mixed(g: &mut Build, layer: &Layer, h: Site) -> Site {
-    match &layer.mixer {
-        None => g.attention(&layer.attn, h),
+    let mixed = match &layer.mixer {
+        None => return attention(g, &layer.attn, h),
         Some(Mixer::ShortConvolution(convolution)) => short_convolution(g, *convolution, h),
         Some(Mixer::Delta(rule)) => delta(g, rule, h),
         Some(Mixer::Mamba2(mamba)) => mamba2(g, mamba, h),
-    }
+    };
+    let Some(factors) = layer.abreast else { return mixed };
+    let attention = attention(g, &layer.attn, h);
+    g.node(R::MixSum, Op::Sum { factors: factors.into() }, [mixed, attention], g.stream())
 }
 
 /// `out(C * conv(B * x))`
@@ -110,7 +116,9 @@ fn mamba2(g: &mut Build, m: &Mamba2, h: Site) -> Site {
     let [key, query] = [Axis::joined("group*state", m.groups, m.state); 2];
     let of_head = Axis::heads("head", m.heads);
     let mixed = values + 2 * shared;
-    let all = g.linear(R::MixIn, h, Axis::channels("z+x+B+C+dt", values + mixed + m.heads), m.bias);
+    let h = g.times(R::MixInput, h, m.input_factor);
+    let all = g.linear(R::MixIn, h, Axis::channels("z+x+B+C+dt", values + mixed + m.heads), m.biases[0]);
+    let all = scaled(g, m, all);
     let z = g.columns(R::StateZ, all, 0..values, value);
     let x = g.columns(R::ConvIn, all, values..values + mixed, Axis::channels("x+B+C", mixed));
     let step = g.columns(R::StateA, all, values + mixed..values + mixed + m.heads, of_head);
@@ -122,19 +130,48 @@ fn mamba2(g: &mut Build, m: &Mamba2, h: Site) -> Site {
     let c = g.columns(R::StateQuery, y, values + shared..mixed, query);
     let bias = Vector::Param(g.param(R::TimeStep, "bias", &[m.heads], None));
     let step = g.node(R::TimeStep, Op::TimeStep { bias }, [step], vec![Axis::TOKEN, of_head]);
+    let step = m
+        .least_step
+        .map_or(step, |least| g.node(R::TimeStepFloor, Op::AtLeast(least), [step], vec![Axis::TOKEN, of_head]));
     let rate = Vector::Param(g.param(R::StateDecay, "rate", &[m.heads], None));
     let decay = g.node(R::StateDecay, Op::Decay { rate, bias: None }, [step], vec![Axis::TOKEN, of_head]);
     let skip = Vector::Param(g.param(R::StateOut, "skip", &[m.heads], None));
     let op = Op::SelectiveScan { groups: grouped(m.heads, m.groups).into(), skip, held: Vec::new() };
     let past = [b, x, decay, step].map(Read::Past);
     let o = g.push(R::StateOut, op, [&[Read::Node(c)][..], &past].concat(), vec![Axis::TOKEN, value]);
-    let o = g.node(R::Mixed, Op::Gate(Activation::Silu), [o, z], vec![Axis::TOKEN, value]);
-    let mut norm = g.norm_op(R::StateNorm, &m.norm, values, None);
+    let o = gated(g, m, o, z, value);
+    g.linear(R::MixOut, o, g.hidden(), m.biases[1])
+}
+
+/// Each part of what comes out of the first matrix times its factor.
+fn scaled(g: &mut Build, m: &Mamba2, all: Site) -> Site {
+    if m.factors == [1.0; 5] {
+        return all;
+    }
+    let widths = m.parts();
+    let factors = m.factors.iter().zip(widths).flat_map(|(factor, width)| vec![*factor as f32; width]);
+    let weight = Vector::Other(Array1::from_iter(factors).into());
+    let axes = g.nodes[all.index()].axes.clone();
+    g.node(R::MixScaled, Op::Scaled { weight, factor: 1.0, fine: false }, [all], axes)
+}
+
+/// What the state gives, gated and normed: `norm(y * silu(z))`, `norm(y) * silu(z)`, or `y * silu(z)`, of which the gate is
+/// rounded as well.
+fn gated(g: &mut Build, m: &Mamba2, o: Site, z: Site, value: Axis) -> Site {
+    let axes = vec![Axis::TOKEN, value];
+    let Some(norm) = &m.norm else {
+        let weight = g.node(R::StateGate, Op::Activate(Activation::Silu), [z], axes.clone());
+        return g.node(R::Mixed, Op::Multiply, [o, weight], axes);
+    };
+    let values = m.heads * m.head_dim;
+    let gate = Op::Gate(Activation::Silu);
+    let o = if m.norm_first { o } else { g.node(R::Mixed, gate.clone(), [o, z], axes.clone()) };
+    let mut norm = g.norm_op(R::StateNorm, norm, values, None);
     if let Op::Norm { how, .. } = &mut norm
         && m.groups > 1
     {
         how.spread = Spread::Parts(values / m.groups);
     }
-    let o = g.node(R::StateNorm, norm, [o], vec![Axis::TOKEN, value]);
-    g.linear(R::MixOut, o, g.hidden(), m.bias)
+    let o = g.node(R::StateNorm, norm, [o], axes.clone());
+    if m.norm_first { g.node(R::Mixed, gate, [o, z], axes) } else { o }
 }

@@ -9,7 +9,7 @@ use crate::model::role::Role as R;
 use crate::model::spec::{Beside, Clamp, Experts, Feed, GateUp, Layer, Mlp, Norm, Shared};
 use crate::ops::Activation;
 
-/// The parts of a gated MLP.
+/// The parts of an MLP.
 struct Parts {
     gate: R,
     up: R,
@@ -31,25 +31,25 @@ const SHARED: Parts = Parts {
 impl Build<'_> {
     pub(super) fn mlp(&mut self, mlp: &Mlp, h: Site) -> Site {
         match mlp {
-            Mlp::Plain(feed) => self.plain(*feed, h),
+            Mlp::Plain(feed) => self.plain(*feed, h, &OWN),
             Mlp::Gated(feed) => self.gated(*feed, h, &OWN),
             Mlp::Experts(experts) => {
                 let routing = self.routing(experts, h);
                 let routed = self.routed(experts, h, routing);
                 let Some(shared) = experts.shared else { return routed };
-                let shared = self.shared(shared, h);
+                let shared = self.shared(shared, experts.gated, h);
                 self.sum(R::MlpOut, routed, shared, 1.0)
             }
         }
     }
 
     /// `down(act(up(x)))`
-    fn plain(&mut self, feed: Feed, h: Site) -> Site {
+    fn plain(&mut self, feed: Feed, h: Site, parts: &Parts) -> Site {
         let wide = Axis::channels("intermediate", feed.width);
-        let up = self.linear(R::UpProj, h, wide, feed.bias);
+        let up = self.linear(parts.up, h, wide, feed.bias);
         let function = self.function(feed);
-        let act = self.node(R::ActFn, function, [up], vec![Axis::TOKEN, wide]);
-        self.linear(R::DownProj, act, self.hidden(), feed.bias)
+        let act = self.node(parts.act, function, [up], vec![Axis::TOKEN, wide]);
+        self.linear(parts.down, act, self.hidden(), feed.bias)
     }
 
     /// `down(act(gate(x)) * up(x))`. Shazeer, arXiv 2002.05202.
@@ -63,10 +63,12 @@ impl Build<'_> {
             }
             None => (self.linear(parts.gate, h, wide, feed.bias), self.linear(parts.up, h, wide, feed.bias)),
         };
+        let gate = self.times(R::GateScaled, gate, feed.factors[0]);
         let function = self.function(feed);
         let act = self.node(parts.act, function, [gate], vec![Axis::TOKEN, wide]);
         let mul = self.node(parts.mul, Op::Multiply, [act, up], vec![Axis::TOKEN, wide]);
-        self.linear(parts.down, mul, self.hidden(), feed.bias)
+        let down = self.linear(parts.down, mul, self.hidden(), feed.bias);
+        self.times(R::MlpScaled, down, feed.factors[1])
     }
 
     fn function(&mut self, feed: Feed) -> Op {
@@ -129,6 +131,13 @@ impl Build<'_> {
         } else {
             h
         };
+        let hidden = self.hidden();
+        if !experts.gated {
+            let up = self.chosen(R::ExpertUp, h, &all, wide[2]);
+            let act = self.node(R::ExpertAct, Op::Activate(feed.act), [up], wide);
+            let down = self.chosen(R::ExpertDown, act, &all, hidden);
+            return self.node(R::Experts, Op::Combine, [down, routing], self.stream());
+        }
         let (gate, up) = match columns(feed) {
             Some([gate, up]) => {
                 let both = self.chosen(R::ExpertGateUp, h, &all, Axis::channels("gate+up", 2 * feed.width));
@@ -143,7 +152,6 @@ impl Build<'_> {
         };
         let act = self.node(R::ExpertAct, act, [gate], wide.clone());
         let mul = self.node(R::ExpertActMul, product, [act, up], wide);
-        let hidden = self.hidden();
         let down = self.chosen(R::ExpertDown, mul, &all, hidden);
         if weighs_input {
             return self.node(R::Experts, Op::Total, [down], self.stream());
@@ -152,8 +160,8 @@ impl Build<'_> {
     }
 
     /// `mlp(x)`, or `mlp(x) * σ(w x)`.
-    fn shared(&mut self, Shared { feed, weighed }: Shared, h: Site) -> Site {
-        let given = self.gated(feed, h, &SHARED);
+    fn shared(&mut self, Shared { feed, weighed }: Shared, gated: bool, h: Site) -> Site {
+        let given = if gated { self.gated(feed, h, &SHARED) } else { self.plain(feed, h, &SHARED) };
         if !weighed {
             return given;
         }

@@ -6,7 +6,8 @@ use crate::ops::{Inside, Pairs, Yarn};
 
 /// The matrices of queries, keys and values.
 pub(super) fn projections(layer: &Layer) -> Said {
-    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, latent, gate, .. } = &layer.attn;
+    let Attn { fused, qkv_bias, values_are_keys, from, v_norm, clip, latent, gate, input_factor, key_factor, .. } =
+        &layer.attn;
     if let Some(latent) = latent {
         return narrow(latent, *qkv_bias);
     }
@@ -23,11 +24,15 @@ pub(super) fn projections(layer: &Layer) -> Said {
         (true, if *qkv_bias { "with biases" } else { "no biases" }.to_string()),
         (*gate, "that of queries gives a gate beside each head, σ of which multiplies its context".to_string()),
         (clip.is_some(), "clipped to within a limit".to_string()),
+        (*input_factor != 1.0, "of its input times a factor".to_string()),
+        (*key_factor != 1.0, "keys times a factor".to_string()),
         (!how.is_empty(), format!("values normed over each head: {how}")),
     ];
     let numbers = [
         (from.is_some(), format!("those of layer {}", from.unwrap_or_default())),
         (clip.is_some(), format!("limit {}", short(clip.unwrap_or_default()))),
+        (*input_factor != 1.0, format!("input times {}", short(*input_factor))),
+        (*key_factor != 1.0, format!("keys times {}", short(*key_factor))),
         (!of_norm.is_empty(), of_norm),
     ];
     (listed(what), listed(numbers))
@@ -80,6 +85,8 @@ pub(super) fn heads(layer: &Layer) -> Said {
         sinks: _,
         alibi: _,
         clip: _,
+        input_factor: _,
+        key_factor: _,
         v_norm: _,
         values_are_keys: _,
         from: _,

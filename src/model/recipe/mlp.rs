@@ -5,7 +5,7 @@ use crate::model::spec::{Beside, Clamp, Experts, Feed, GateUp, Layer, Mlp, Route
 use crate::ops::{Activation, Groups, Score};
 
 /// How one of them computes, and its sizes.
-fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu }: &Feed) -> Said {
+fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu, factors }: &Feed) -> Said {
     let named = Activation::NAMES.iter().find(|(_, known)| known == act).map_or("its activation", |(name, _)| name);
     let act = if *xielu { "xielu" } else { named };
     let inner = match clamp {
@@ -19,13 +19,25 @@ fn feed(formula: &str, Feed { width, act, bias, fused, clamp, xielu }: &Feed) ->
         (*fused == GateUp::InTurn, "gate and up are one matrix, a channel of each in turn".to_string()),
         (*bias, "with biases".to_string()),
         (*xielu, "whose constants are weights".to_string()),
+        (factors[0] != 1.0, "gate(x) times a factor".to_string()),
+        (factors[1] != 1.0, "its result times a factor".to_string()),
     ];
     let constants = clamp.map(|Clamp { alpha, limit }| format!("alpha {}, limit {}", short(alpha), short(limit)));
-    let numbers = [(true, format!("{width} channels inside")), (clamp.is_some(), constants.unwrap_or_default())];
+    let numbers = [
+        (true, format!("{width} channels inside")),
+        (clamp.is_some(), constants.unwrap_or_default()),
+        (*factors != [1.0; 2], format!("factors {}", factors.map(short).join(", "))),
+    ];
     (listed(what), listed(numbers))
 }
 
 const GATED: &str = "down(act(gate(x)) * up(x))";
+const PLAIN: &str = "down(act(up(x)))";
+
+/// How each of some experts computes.
+fn of_experts(gated: bool) -> &'static str {
+    if gated { GATED } else { PLAIN }
+}
 
 pub(super) fn mlp(layer: &Layer) -> Said {
     let (what, numbers) = own(&layer.mlp);
@@ -36,10 +48,10 @@ pub(super) fn mlp(layer: &Layer) -> Said {
 
 fn own(mlp: &Mlp) -> Said {
     match mlp {
-        Mlp::Plain(sizes) => feed("down(act(up(x)))", sizes),
+        Mlp::Plain(sizes) => feed(PLAIN, sizes),
         Mlp::Gated(sizes) => feed(GATED, sizes),
-        Mlp::Experts(Experts { feed: sizes, count, .. }) => {
-            let (what, numbers) = feed(&format!("experts, each {GATED}"), sizes);
+        Mlp::Experts(Experts { feed: sizes, gated, count, .. }) => {
+            let (what, numbers) = feed(&format!("experts, each {}", of_experts(*gated)), sizes);
             (what, format!("{count} experts, {numbers}"))
         }
     }
@@ -47,10 +59,10 @@ fn own(mlp: &Mlp) -> Said {
 
 /// What computes for every token beside the experts that are chosen.
 pub(super) fn shared(layer: &Layer) -> Said {
-    let Mlp::Experts(Experts { shared: Some(Shared { feed: sizes, weighed }), .. }) = &layer.mlp else {
+    let Mlp::Experts(Experts { shared: Some(Shared { feed: sizes, weighed }), gated, .. }) = &layer.mlp else {
         return Said::default();
     };
-    let (what, numbers) = feed(GATED, sizes);
+    let (what, numbers) = feed(of_experts(*gated), sizes);
     let weighed = if *weighed { ", times σ(w x)" } else { "" };
     (format!("added for every token: {what}{weighed}"), numbers)
 }
@@ -62,6 +74,7 @@ pub(super) fn router(layer: &Layer) -> Said {
     };
     let Experts {
         feed: _,
+        gated: _,
         count: _,
         router,
         router_bias,

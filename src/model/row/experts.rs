@@ -125,6 +125,8 @@ pub enum SparseLayers {
     Listed,
     /// Every `moe_layer_interval`-th from `moe_layer_start_index` through `moe_layer_end_index`.
     Between,
+    /// Those whose one part they are.
+    Blocks,
 }
 
 /// What a router's logits become.
@@ -159,7 +161,7 @@ pub enum SharedWidth {
 impl ExpertsRow {
     pub(super) fn reads(&self, key: &str) -> bool {
         let of_layers: &[&str] = match self.layers {
-            SparseLayers::All => &[],
+            SparseLayers::All | SparseLayers::Blocks => &[],
             SparseLayers::Stepped => &["decoder_sparse_step", "mlp_only_layers"],
             SparseLayers::Numbered => &["moe_layers", "interleave_moe_layer_step"],
             SparseLayers::Listed => &["mlp_layer_types"],

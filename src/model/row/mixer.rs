@@ -11,6 +11,8 @@ pub struct MixerRow {
     pub words: &'static [&'static str],
     /// Which layers have it where there is no `layer_types`.
     pub layers: MixerLayers,
+    /// Whether attention stands beside it, not in its place.
+    pub abreast: bool,
 }
 
 /// What stands in the place of attention.
@@ -28,8 +30,36 @@ pub enum MixerKind {
         /// Whether what it reads comes out of two matrices, not four.
         woven: bool,
     },
-    /// A selective state space, whose sizes stand under keys that begin with `mamba_`.
-    Mamba2,
+    /// A selective state space.
+    Mamba2(&'static Mamba2Row),
+}
+
+/// A selective state space, as a family has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Mamba2Row {
+    /// Keys of heads, of groups of them, of channels of the state, and of how many positions the convolution sees, with their
+    /// defaults.
+    pub sizes: [(&'static str, usize); 4],
+    /// The key of how many times as wide as the model all heads are together, and its default; `None`: heads say it.
+    pub expand: Option<(&'static str, usize)>,
+    /// The key of how wide all heads are together, which wins unless it is null, and its default.
+    pub width: Option<(&'static str, usize)>,
+    /// The key of the width of a head, and its default; `None`, and `auto`: what the other sizes say.
+    pub head_dim: (&'static str, Option<usize>),
+    /// The key of the activation function, and its default; `None`: that of the MLP.
+    pub act: Option<(&'static str, &'static str)>,
+    /// The key of the shortest step of time, and its default.
+    pub least_step: Option<(&'static str, f64)>,
+    /// The bias of the convolution.
+    pub taps_bias: Switch,
+    /// The biases of the matrix before it and of the one behind it.
+    pub biases: [Switch; 2],
+    /// The norm of what the state gives.
+    pub norm: Switch,
+    /// Whether that stands before the gate.
+    pub norm_first: Switch,
+    /// Whether it is rounded once, at the end.
+    pub norm_rounded_once: bool,
 }
 
 /// Which layers have it.
@@ -58,18 +88,6 @@ pub(in crate::model) const DELTA: [(&str, usize); 5] = [
     ("linear_conv_kernel_dim", 4),
 ];
 
-/// Keys of a selective state space, and their defaults: heads, groups of them, channels of the state, and how many positions
-/// the convolution sees; the width of all heads is so many times the hidden size.
-pub(in crate::model) const MAMBA2: [(&str, usize); 5] =
-    [("mamba_n_heads", 128), ("mamba_n_groups", 1), ("mamba_d_state", 256), ("mamba_d_conv", 4), ("mamba_expand", 2)];
-
-/// The key of the width of a head; `auto` is what the other sizes say.
-pub(in crate::model) const MAMBA2_HEAD: &str = "mamba_d_head";
-
-/// The keys of its biases: of the convolution, and of the matrices around it.
-pub(in crate::model) const MAMBA2_BIASES: [Switch; 2] =
-    [Switch::Unless("mamba_conv_bias"), Switch::Key("mamba_proj_bias")];
-
 /// What steps of time are clamped to: in forwards of several tokens only, so that it has to be nothing.
 pub(in crate::model) const TIME_STEP_LIMIT: &str = "time_step_limit";
 
@@ -80,16 +98,25 @@ impl MixerRow {
                 taps.0 == key || matches!(bias, Switch::Key(own) | Switch::Unless(own) if own == key)
             }
             MixerKind::Delta { .. } => DELTA.iter().any(|(own, _)| *own == key),
-            MixerKind::Mamba2 => {
-                let biases = MAMBA2_BIASES.iter();
-                MAMBA2.iter().any(|(own, _)| *own == key) || [MAMBA2_HEAD, TIME_STEP_LIMIT].contains(&key) || { biases }
-                    .any(|bias| matches!(bias, Switch::Key(own) | Switch::Unless(own) if *own == key))
-            }
+            MixerKind::Mamba2(row) => row.reads(key),
         };
         let listed = match self.layers {
             MixerLayers::All => None,
             MixerLayers::AllButListed { key, .. } | MixerLayers::AllButEvery(key, _) => Some(key),
         };
         of_kind || listed == Some(key)
+    }
+}
+
+impl Mamba2Row {
+    fn reads(&self, key: &str) -> bool {
+        let [before, behind] = self.biases;
+        let switched = |switch: &Switch| matches!(switch, Switch::Key(own) | Switch::Unless(own) | Switch::One(own) if *own == key);
+        self.sizes.iter().any(|(own, _)| *own == key)
+            || [self.head_dim.0, TIME_STEP_LIMIT].contains(&key)
+            || [self.width, self.expand].into_iter().flatten().any(|(own, _)| own == key)
+            || self.act.is_some_and(|(own, _)| own == key)
+            || self.least_step.is_some_and(|(own, _)| own == key)
+            || [self.taps_bias, before, behind, self.norm, self.norm_first].iter().any(switched)
     }
 }

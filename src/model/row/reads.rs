@@ -50,6 +50,8 @@ impl Family {
             || self.qk_norm.is_some_and(|norm| switched(norm.at))
             || self.experts.is_some_and(|experts| experts.reads(key))
             || self.mixer.is_some_and(|mixer| mixer.reads(key))
+            || self.blocks.is_some_and(|blocks| blocks.reads(key))
+            || self.factors.is_some_and(|factors| factors.reads(key))
             || (self.adjusts_width && WIDTH.contains(&key))
             || (self.predicts_further && ["num_nextn_predict_layers", "num_mtp_layers"].contains(&key))
             || self.embed_width == Some(key)

@@ -99,6 +99,8 @@ pub enum Rotated {
     },
     /// All, where `position_embedding_type` is `rope`; else none: Granite 4.
     IfSaid,
+    /// None, and no position is added either: Nemotron-H.
+    Never,
 }
 
 /// What says whether any layer is rotated.

@@ -64,8 +64,24 @@ pub struct Mamba2 {
     pub taps_bias: bool,
     /// Its activation function; that of the gate of what the state gives is always silu.
     pub act: ops::Activation,
-    /// Whether the matrices around it have biases.
-    pub bias: bool,
-    /// The norm of each group of heads of what the state gives, behind its gate.
-    pub norm: Norm,
+    /// Whether the matrix before it has a bias, and the one behind it.
+    pub biases: [bool; 2],
+    /// The shortest step of time, in forwards that begin a sequence or have several tokens: Nemotron-H.
+    pub least_step: Option<f64>,
+    /// What it reads is multiplied by this first: Falcon-H1; else 1.
+    pub input_factor: f64,
+    /// What `z`, `x`, `B`, `C` and `Δ` are multiplied by as they come out of one matrix: Falcon-H1; else 1.
+    pub factors: [f64; 5],
+    /// The norm of each group of heads of what the state gives; without one it is only gated.
+    pub norm: Option<Norm>,
+    /// Whether that norm stands before the gate, and not behind it.
+    pub norm_first: bool,
+}
+
+impl Mamba2 {
+    /// How many channels `z`, `x`, `B`, `C` and `Δ` have, side by side as they come out of one matrix.
+    pub fn parts(&self) -> [usize; 5] {
+        let (values, shared) = (self.heads * self.head_dim, self.groups * self.state);
+        [values, values, shared, shared, self.heads]
+    }
 }

@@ -1,7 +1,8 @@
 //! What stands in the place of attention, and in which layers.
 
 use layerstep::model::Spec;
-use layerstep::model::spec::Mixer;
+use layerstep::model::spec::{Layer, Mixer, Mlp, Wiring};
+use layerstep::ops::Activation;
 use serde_json::{Value, json};
 
 use super::{check, feed, read};
@@ -58,9 +59,9 @@ fn selective_state_spaces_are_read() {
     };
     let found = mamba("bamba", sizes(json!({"mamba_d_head": "auto", "mamba_proj_bias": true})));
     assert_eq!((found.heads, found.head_dim, found.groups, found.state, found.taps), (8, 16, 2, 16, 3));
-    assert!(found.taps_bias && found.bias && found.norm.weight);
+    assert!(found.taps_bias && found.biases == [true; 2] && found.norm.is_some_and(|norm| norm.weight));
     let found = mamba("granitemoehybrid", sizes(json!({"mamba_expand": 1, "mamba_conv_bias": false})));
-    assert_eq!((found.head_dim, found.taps_bias, found.bias), (8, false, false));
+    assert_eq!((found.head_dim, found.taps_bias, found.biases), (8, false, [false; 2]));
     let changed = sizes(json!({"mamba_d_head": 12}));
     check("bamba", changed, &["8 heads (mamba_n_heads) of 12 channels (mamba_d_head)", "mamba_expand (2)"]);
     check("bamba", sizes(json!({"mamba_n_groups": 3})), &["in 3 groups (mamba_n_groups)"]);
@@ -77,6 +78,74 @@ fn steps_of_time_have_no_limit() {
     let (plain, notes) = Spec::from_json(text, "f").unwrap_or_else(|error| panic!("{error}"));
     assert!(notes.is_empty() && plain.layers[0].mixer.is_some(), "{notes:?}");
     check("bamba", json!({"mamba_n_heads": 8, "time_step_limit": [0.001, 0.1]}), &["time_step_limit", "infinity"]);
+}
+
+#[test]
+fn a_state_space_stands_beside_attention() {
+    let keys = |extra: Value| {
+        let mut keys = json!({
+            "mamba_n_heads": 8, "mamba_d_ssm": 48, "ssm_in_multiplier": 1.25, "ssm_out_multiplier": 0.5,
+            "attention_in_multiplier": 2.0, "attention_out_multiplier": 0.9, "key_multiplier": 0.4,
+            "ssm_multipliers": [0.5, 0.25, 0.75, 2, 0.125], "mlp_multipliers": [0.8, 0.6], "projectors_bias": true,
+        });
+        for (key, value) in extra.as_object().expect("an object") {
+            keys[key] = value.clone();
+        }
+        keys
+    };
+    let (spec, notes) = read("falcon_h1", keys(json!({})));
+    let layer = &spec.layers[0];
+    let Some(Mixer::Mamba2(found)) = layer.mixer else { panic!("a selective state space") };
+    assert!(notes.is_empty(), "{notes:?}");
+    assert_eq!((layer.abreast, found.head_dim, found.biases), (Some([0.5, 0.9]), 6, [false, true]));
+    assert_eq!((found.input_factor, found.factors), (1.25, [0.5, 0.25, 0.75, 2.0, 0.125]));
+    assert_eq!((layer.attn.input_factor, layer.attn.key_factor, feed(&layer.mlp).factors), (2.0, 0.4, [0.8, 0.6]));
+    assert!(found.norm.is_none(), "nothing is normed unless a key says so");
+    let mamba = |extra| match read("falcon_h1", keys(extra)).0.layers[3].mixer {
+        Some(Mixer::Mamba2(mamba)) => mamba,
+        other => panic!("{other:?}"),
+    };
+    let normed = mamba(json!({"mamba_rms_norm": true, "ssm_multipliers": null, "mlp_multipliers": null}));
+    assert!(normed.norm_first && normed.norm.is_some_and(|norm| norm.rounded_once) && normed.factors == [1.0; 5]);
+    assert!(!mamba(json!({"mamba_rms_norm": true, "mamba_norm_before_gate": false})).norm_first);
+    let expanded = mamba(json!({"mamba_d_ssm": null, "mamba_expand": 3}));
+    assert_eq!(expanded.heads * expanded.head_dim, 3 * spec.hidden);
+    check("falcon_h1", keys(json!({"ssm_multipliers": [1.0, 1.0]})), &["ssm_multipliers", "a list of 5"]);
+    check("falcon_h1", keys(json!({"mlp_multipliers": [1.0, -1.0]})), &["mlp_multipliers", "above 0"]);
+    check("falcon_h1", keys(json!({"mamba_d_head": 5})), &["5 channels (mamba_d_head)", "mamba_d_ssm (48)"]);
+}
+
+#[test]
+fn blocks_have_one_part_each() {
+    let parts = |keys: Value| {
+        let spec = read("nemotron_h", keys).0;
+        let part = |layer: &Layer| match (layer.wiring, &layer.mixer, &layer.mlp) {
+            (Wiring::MixerOnly, Some(Mixer::Mamba2(_)), _) => 'M',
+            (Wiring::MixerOnly, None, _) => '*',
+            (Wiring::MlpOnly, _, Mlp::Plain(_)) => '-',
+            (Wiring::MlpOnly, _, Mlp::Experts(experts)) if !experts.gated => 'E',
+            other => panic!("{other:?}"),
+        };
+        spec.layers.iter().map(part).collect::<String>()
+    };
+    assert_eq!(parts(json!({})), "ME*-", "whatever num_hidden_layers says");
+    assert_eq!(parts(json!({"hybrid_override_pattern": "M-M*-E"})), "M-M*-E");
+    let words =
+        json!({"layers_block_type": ["full_attention", "moe", "linear_attention", "mamba", "attention", "mlp"]});
+    assert_eq!(parts(words), "*EMM*-");
+    let both = json!({"layers_block_type": ["mlp", "moe"], "hybrid_override_pattern": "MM"});
+    assert_eq!(parts(both), "-E", "the list wins");
+    let sizes = json!({"hybrid_override_pattern": "M", "mamba_num_heads": 8, "mamba_head_dim": 6, "n_groups": 2,
+        "time_step_min": 0.01, "use_bias": true, "mamba_hidden_act": "gelu"});
+    let (spec, notes) = read("nemotron_h", sizes);
+    let Some(Mixer::Mamba2(found)) = spec.layers[0].mixer else { panic!("a selective state space") };
+    assert!(notes.is_empty() && spec.layers[0].attn.rope.is_none() && spec.embed.learned.is_none(), "{notes:?}");
+    assert_eq!((found.heads, found.head_dim, found.groups, found.state, found.taps), (8, 6, 2, 128, 4));
+    assert_eq!((found.least_step, found.biases, found.act), (Some(0.01), [true; 2], Activation::Gelu));
+    assert!(found.norm.is_some_and(|norm| !norm.rounded_once) && spec.norm.is_some_and(|norm| norm.rounded_once));
+    check("nemotron_h", json!({"hybrid_override_pattern": "M+"}), &["hybrid_override_pattern", "letters M*-E"]);
+    check("nemotron_h", json!({"layers_block_type": ["conv"]}), &["layers_block_type", "linear_attention"]);
+    check("nemotron_h", json!({"moe_latent_size": 16}), &["moe_latent_size"]);
 }
 
 #[test]
