@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod clamp;
 mod exp;
 pub mod experts;
 pub mod heads;
@@ -17,13 +18,12 @@ pub mod real;
 pub mod rope;
 pub mod router;
 
-pub use activation::{
-    Activation, Xielu, add, cap, clamped_product, clamped_swish, clipped, gated, multiply, scaled, weighted_sum, xielu,
-};
+pub use activation::{Activation, Xielu, add, cap, gated, multiply, scaled, weighted_sum, xielu};
 pub use attention::{
     Join, Mask, Scoring, context, context_in_f16_sums, grouped, scores, slopes, softmax, softmax_in_steps,
     softmax_with_sinks,
 };
+pub use clamp::{clamped_product, clamped_swish, clipped};
 pub use experts::{ExpertWeights, chosen, combine, expert_linear, total, weigh};
 pub use heads::{beside, by_head, join_heads, split_heads};
 pub use linear::{Format, Matrix, Words, embed, linear};
